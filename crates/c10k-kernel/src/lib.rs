@@ -1,0 +1,14 @@
+//! What the Linux kernel offers to a connection lab.
+//!
+//! This room reads and sets what the kernel offers: sysctls, resource limits, counters, sock_diag, slabs,
+//! the memory of a process, addresses, namespaces and the socket calls of the hot path. It is the only room
+//! with netlink, `unshare` and `unsafe` code. It refuses to know what a profile or a run is, or which value
+//! would be a good one: it says what *is* and does what it is told.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "the connection-capacity lab runs on Linux only; on another system use the Vagrantfile in this repository (`vagrant up`)"
+);
+
+pub mod socket;
+mod sys;

@@ -1,0 +1,130 @@
+//! The socket calls of the hot path: each function is one system call, nothing is allocated.
+//!
+//! All sockets are non-blocking and close-on-exec. Errors are the `errno` of the call, unchanged.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use crate::sys::raw_socket;
+
+/// `IP_LOCAL_PORT_RANGE`, Linux 6.3 (include/uapi/linux/in.h).
+const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
+
+/// A socket address kept in the kernel's own layout, so that a connect costs no conversion.
+#[derive(Clone, Copy)]
+pub struct Address(raw_socket::RawAddress);
+
+impl Address {
+    /// The same address with another port.
+    #[must_use]
+    pub fn with_port(self, port: u16) -> Self {
+        Self(self.0.with_port(port))
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self(raw_socket::RawAddress::new(address))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address").field("family", &self.0.family()).finish_non_exhaustive()
+    }
+}
+
+/// Takes one connection from a listener's accept queue: `accept4(SOCK_NONBLOCK | SOCK_CLOEXEC)` without the
+/// peer's address.
+///
+/// # Errors
+/// As accept(2): EAGAIN when the queue is empty, EMFILE when this descriptor table is full, ENFILE when the
+/// whole system is, ECONNABORTED, and the errors already pending on the new socket.
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    raw_socket::accept4(listener)
+}
+
+/// Makes a TCP socket of the family of `address`.
+///
+/// # Errors
+/// As socket(2): EMFILE, ENFILE, ENOBUFS, ENOMEM, EAFNOSUPPORT.
+pub fn stream_for(address: &Address) -> io::Result<OwnedFd> {
+    raw_socket::stream_socket(address.0.family())
+}
+
+/// Binds a socket to a local address.
+///
+/// # Errors
+/// As bind(2): EADDRNOTAVAIL when the address is not on this machine, EADDRINUSE when the port is taken.
+pub fn bind(socket: BorrowedFd<'_>, local: &Address) -> io::Result<()> {
+    raw_socket::bind(socket, local)
+}
+
+/// Starts to connect. `EINPROGRESS` is the usual answer of a non-blocking socket and comes as an error.
+///
+/// # Errors
+/// As connect(2): EADDRNOTAVAIL when no local port is free, ECONNREFUSED, ENETUNREACH, EINPROGRESS.
+pub fn connect(socket: BorrowedFd<'_>, remote: &Address) -> io::Result<()> {
+    raw_socket::connect(socket, remote)
+}
+
+/// Reads what has arrived, at most the length of `buffer`, in bytes; 0 is the end of the stream.
+///
+/// # Errors
+/// As recv(2): EAGAIN, ECONNRESET, ETIMEDOUT.
+pub fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    raw_socket::recv(socket, buffer)
+}
+
+/// Writes as many bytes as the send buffer takes, never raising SIGPIPE.
+///
+/// # Errors
+/// As send(2): EAGAIN when the buffer is full, EPIPE and ECONNRESET when the peer is gone.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    raw_socket::send(socket, bytes)
+}
+
+/// Sets `IP_BIND_ADDRESS_NO_PORT` (Linux 4.2, ip(7)): a later bind to port 0 reserves no port; connect(2)
+/// chooses one for the whole 4-tuple.
+///
+/// # Errors
+/// ENOPROTOOPT on an older kernel.
+pub fn set_bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
+    raw_socket::setsockopt_int(socket, libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+}
+
+/// Sets `IP_LOCAL_PORT_RANGE` (Linux 6.3, ip(7)): connect(2) chooses from `low..=high`, clamped by
+/// `net.ipv4.ip_local_port_range`.
+///
+/// # Errors
+/// ENOPROTOOPT on an older kernel, EINVAL when `low > high`.
+pub fn set_local_port_range(socket: BorrowedFd<'_>, low: u16, high: u16) -> io::Result<()> {
+    let value = u32::from(high) << 16 | u32::from(low);
+    raw_socket::setsockopt_int(socket, libc::SOL_IP, IP_LOCAL_PORT_RANGE, value.cast_signed())
+}
+
+/// Sets `SO_REUSEADDR` (socket(7)).
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn set_reuse_address(socket: BorrowedFd<'_>) -> io::Result<()> {
+    raw_socket::setsockopt_int(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)
+}
+
+/// Makes the later close send RST and leave no TIME_WAIT: `SO_LINGER` on with zero seconds (socket(7)).
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn set_reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
+    raw_socket::setsockopt_linger(socket, libc::linger { l_onoff: 1, l_linger: 0 })
+}
+
+/// The error waiting on a socket, taken off it: `SO_ERROR` (socket(7)).
+///
+/// # Errors
+/// As getsockopt(2).
+pub fn take_error(socket: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+    socket2::SockRef::from(&socket).take_error()
+}
