@@ -10,5 +10,16 @@ compile_error!(
     "the connection-capacity lab runs on Linux only; on another system use the Vagrantfile in this repository (`vagrant up`)"
 );
 
+pub mod address;
+pub mod census;
+pub mod counters;
+pub mod cpu;
+pub mod descriptors;
+pub mod limits;
+pub mod memory;
+pub mod namespace;
+pub mod process;
 pub mod socket;
+pub mod sysctl;
+
 mod sys;

@@ -59,7 +59,7 @@ pub fn stream_for(address: &Address) -> io::Result<OwnedFd> {
 /// # Errors
 /// As bind(2): EADDRNOTAVAIL when the address is not on this machine, EADDRINUSE when the port is taken.
 pub fn bind(socket: BorrowedFd<'_>, local: &Address) -> io::Result<()> {
-    raw_socket::bind(socket, local)
+    raw_socket::bind(socket, &local.0)
 }
 
 /// Starts to connect. `EINPROGRESS` is the usual answer of a non-blocking socket and comes as an error.
@@ -67,7 +67,7 @@ pub fn bind(socket: BorrowedFd<'_>, local: &Address) -> io::Result<()> {
 /// # Errors
 /// As connect(2): EADDRNOTAVAIL when no local port is free, ECONNREFUSED, ENETUNREACH, EINPROGRESS.
 pub fn connect(socket: BorrowedFd<'_>, remote: &Address) -> io::Result<()> {
-    raw_socket::connect(socket, remote)
+    raw_socket::connect(socket, &remote.0)
 }
 
 /// Reads what has arrived, at most the length of `buffer`, in bytes; 0 is the end of the stream.
