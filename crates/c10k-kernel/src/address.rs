@@ -1,1 +1,234 @@
-//! To be written.
+//! Addresses and devices of the calling thread's network namespace, over rtnetlink (rtnetlink(7)).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr as NetlinkAddress};
+
+/// An address, its prefix length and the device that carries it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressOnDevice {
+    /// The address.
+    pub address: IpAddr,
+    /// Length of the network prefix, bits.
+    pub prefix: u8,
+    /// Name of the device.
+    pub device: String,
+}
+
+/// All addresses of this network namespace.
+///
+/// # Errors
+/// As socket(2) for netlink, or the kernel's answer.
+pub fn local_addresses() -> io::Result<Vec<AddressOnDevice>> {
+    let names: BTreeMap<u32, String> =
+        links()?.into_iter().map(|link| (link.header.index, name_of(&link).unwrap_or_default())).collect();
+    let answers = ask(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP)?;
+    let addresses = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewAddress(message) => Some(AddressOnDevice {
+            address: address_of(&message)?,
+            prefix: message.header.prefix_len,
+            device: names.get(&message.header.index).cloned().unwrap_or_default(),
+        }),
+        _ => None,
+    });
+    Ok(addresses.collect())
+}
+
+/// Whether a socket may be bound to `ip` here: all of 127.0.0.0/8 when `lo` is up, and the addresses of the
+/// devices. It is found out by binding a throwaway socket to a port of the kernel's choice.
+///
+/// # Errors
+/// As socket(2) and bind(2); an address that is not here is no error but `false`.
+pub fn is_local(ip: IpAddr) -> io::Result<bool> {
+    if ip.is_unspecified() {
+        return Ok(false);
+    }
+    let address = SocketAddr::new(ip, 0);
+    let domain = socket2::Domain::for_address(address);
+    let bound = socket2::Socket::new(domain, socket2::Type::STREAM, None)
+        .and_then(|socket| socket.bind(&address.into()));
+    match bound.as_ref().map_err(io::Error::raw_os_error) {
+        Ok(()) => Ok(true),
+        Err(Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)) => Ok(false),
+        Err(_) => bound.map(|()| true),
+    }
+}
+
+/// Adds an address to a device.
+///
+/// # Errors
+/// EEXIST when it is there already, ENODEV without such a device, EPERM without CAP_NET_ADMIN in the user
+/// namespace that owns the network namespace, EINVAL for a prefix that the family does not have.
+pub fn add(device: &str, ip: IpAddr, prefix: u8) -> io::Result<()> {
+    let message = RouteNetlinkMessage::NewAddress(address_message(device, ip, prefix)?);
+    ask(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(drop)
+}
+
+/// Takes an address off a device.
+///
+/// # Errors
+/// EADDRNOTAVAIL when it is not there, ENODEV without such a device, EPERM as for [`add`].
+pub fn remove(device: &str, ip: IpAddr, prefix: u8) -> io::Result<()> {
+    let message = RouteNetlinkMessage::DelAddress(address_message(device, ip, prefix)?);
+    ask(message, NLM_F_ACK).map(drop)
+}
+
+/// Sets a device up.
+///
+/// # Errors
+/// ENODEV without such a device, EPERM as for [`add`].
+pub fn set_up(device: &str) -> io::Result<()> {
+    let mut message = LinkMessage::default();
+    message.header.index = index_of(device)?;
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    ask(RouteNetlinkMessage::SetLink(message), NLM_F_ACK).map(drop)
+}
+
+/// Whether a device is set up (IFF_UP).
+///
+/// # Errors
+/// ENODEV without such a device.
+pub fn is_up(device: &str) -> io::Result<bool> {
+    let link = links()?.into_iter().find(|link| name_of(link).as_deref() == Some(device));
+    let link = link.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
+    Ok(link.header.flags.contains(LinkFlags::Up))
+}
+
+fn links() -> io::Result<Vec<LinkMessage>> {
+    let answers = ask(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)?;
+    let links = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewLink(message) => Some(message),
+        _ => None,
+    });
+    Ok(links.collect())
+}
+
+fn name_of(link: &LinkMessage) -> Option<String> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })
+}
+
+/// `Local` is the device's own address; on a point-to-point link `Address` is the other end's.
+fn address_of(message: &AddressMessage) -> Option<IpAddr> {
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    local.or_else(|| {
+        message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    })
+}
+
+fn index_of(device: &str) -> io::Result<u32> {
+    nix::net::if_::if_nametoindex(device).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))
+}
+
+fn address_message(device: &str, ip: IpAddr, prefix: u8) -> io::Result<AddressMessage> {
+    if prefix > if ip.is_ipv4() { 32 } else { 128 } {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let mut message = AddressMessage::default();
+    message.header.family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.prefix_len = prefix;
+    message.header.index = index_of(device)?;
+    // An IPv6 address is of no use before duplicate detection ends, and in a namespace of our own there is no other.
+    message.header.flags = if ip.is_ipv6() { AddressHeaderFlags::Nodad } else { AddressHeaderFlags::empty() };
+    message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
+    Ok(message)
+}
+
+/// Sends one request and gathers the answers until the dump is done or the request is acknowledged.
+fn ask(message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&NetlinkAddress::new(0, 0))?;
+
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = NLM_F_REQUEST | flags;
+    request.header.sequence_number = 1;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+
+    let mut answers = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        let mut rest = &datagram[..];
+        while !rest.is_empty() {
+            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+            // Messages in one datagram are aligned to four bytes (netlink(7)).
+            let length = (answer.header.length as usize).next_multiple_of(4);
+            match answer.payload {
+                NetlinkPayload::Done(_) => return Ok(answers),
+                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
+                NetlinkPayload::Error(error) => {
+                    return Err(io::Error::from_raw_os_error(error.raw_code().abs()));
+                }
+                NetlinkPayload::InnerMessage(message) => answers.push(message),
+                _ => {}
+            }
+            rest = rest.get(length.max(16)..).unwrap_or_default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn the_loopback_device_and_its_address_are_found() {
+        if !is_up("lo").unwrap() {
+            return;
+        }
+        let addresses = local_addresses().unwrap();
+        let loopback =
+            AddressOnDevice { address: Ipv4Addr::LOCALHOST.into(), prefix: 8, device: "lo".to_owned() };
+        assert!(addresses.contains(&loopback), "{addresses:?}");
+        assert!(is_local(Ipv4Addr::new(127, 200, 3, 9).into()).unwrap());
+    }
+
+    #[test]
+    fn an_address_that_is_not_here_is_not_local_and_no_error() {
+        // TEST-NET-1, RFC 5737: no machine has it.
+        assert!(!is_local(Ipv4Addr::new(192, 0, 2, 77).into()).unwrap());
+        assert!(!is_local(Ipv4Addr::UNSPECIFIED.into()).unwrap());
+        assert!(!is_local("2001:db8::7".parse().unwrap()).unwrap());
+    }
+
+    #[test]
+    fn a_device_that_is_not_here_is_an_error() {
+        let nothing = "nosuchdevice0";
+        for error in [
+            is_up(nothing).unwrap_err(),
+            set_up(nothing).unwrap_err(),
+            add(nothing, Ipv4Addr::LOCALHOST.into(), 8).unwrap_err(),
+        ] {
+            assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+        }
+    }
+
+    #[test]
+    fn a_prefix_longer_than_the_address_is_refused_before_the_kernel_sees_it() {
+        let error = add("lo", Ipv4Addr::new(192, 0, 2, 1).into(), 33).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+    }
+}

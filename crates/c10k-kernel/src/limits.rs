@@ -1,1 +1,190 @@
-//! To be written.
+//! Resource limits and capabilities: what this process, or another, may do.
+
+use std::io;
+
+use nix::sys::resource::{Resource as NixResource, getrlimit, setrlimit};
+
+use crate::process::{status_field, status_of_this_thread};
+
+/// Soft and hard value of a resource limit (getrlimit(2)); `u64::MAX` is "unlimited".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// What is enforced now.
+    pub soft: u64,
+    /// Up to where the process may raise `soft` itself.
+    pub hard: u64,
+}
+
+/// A limit that `/proc/PID/limits` tells of any process (proc_pid_limits(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// RLIMIT_NOFILE: one more than the greatest descriptor number.
+    OpenFiles,
+    /// RLIMIT_NPROC: threads of the real user.
+    Processes,
+    /// RLIMIT_MEMLOCK, bytes.
+    LockedMemory,
+    /// RLIMIT_AS, bytes.
+    AddressSpace,
+}
+
+impl Resource {
+    fn label(self) -> &'static str {
+        match self {
+            Self::OpenFiles => "Max open files",
+            Self::Processes => "Max processes",
+            Self::LockedMemory => "Max locked memory",
+            Self::AddressSpace => "Max address space",
+        }
+    }
+}
+
+/// A capability that decides what the lab may set (capabilities(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cap {
+    /// Bind to ports below `ip_unprivileged_port_start`.
+    NetBindService,
+    /// Add addresses, bring devices up, set network sysctls.
+    NetAdmin,
+    /// Make namespaces; go beyond `fs.file-max`.
+    SysAdmin,
+    /// Raise hard resource limits.
+    SysResource,
+}
+
+impl Cap {
+    /// Bit number (include/uapi/linux/capability.h).
+    fn bit(self) -> u32 {
+        match self {
+            Self::NetBindService => 10,
+            Self::NetAdmin => 12,
+            Self::SysAdmin => 21,
+            Self::SysResource => 24,
+        }
+    }
+}
+
+/// RLIMIT_NOFILE of this process. It bounds the descriptor *number* in each descriptor table.
+///
+/// # Errors
+/// As getrlimit(2).
+pub fn nofile() -> io::Result<Limit> {
+    limit_of_this_process(NixResource::RLIMIT_NOFILE)
+}
+
+/// Sets RLIMIT_NOFILE of this process.
+///
+/// # Errors
+/// EPERM when `hard` is above the present hard limit without CAP_SYS_RESOURCE, or above `fs.nr_open`;
+/// EINVAL when `soft` is above `hard` (setrlimit(2)).
+pub fn set_nofile(soft: u64, hard: u64) -> io::Result<()> {
+    Ok(setrlimit(NixResource::RLIMIT_NOFILE, soft, hard)?)
+}
+
+/// Raises the soft RLIMIT_NOFILE to the hard one, which needs no privilege, and returns what then stands.
+///
+/// # Errors
+/// As getrlimit(2) and setrlimit(2).
+pub fn raise_nofile_soft_to_hard() -> io::Result<Limit> {
+    let limit = nofile()?;
+    if limit.soft < limit.hard {
+        set_nofile(limit.hard, limit.hard)?;
+    }
+    nofile()
+}
+
+/// RLIMIT_NPROC of this process: how many threads the real user may have.
+///
+/// # Errors
+/// As getrlimit(2).
+pub fn nproc() -> io::Result<Limit> {
+    limit_of_this_process(NixResource::RLIMIT_NPROC)
+}
+
+/// A limit of any process, from `/proc/PID/limits`.
+///
+/// # Errors
+/// `NotFound` when the process is gone; `InvalidData` when the kernel's table does not have the line.
+pub fn of_process(pid: u32, resource: Resource) -> io::Result<Limit> {
+    let table = std::fs::read_to_string(format!("/proc/{pid}/limits"))?;
+    parse_limits(&table, resource).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("/proc/{pid}/limits has no readable line `{}`", resource.label()),
+        )
+    })
+}
+
+/// Whether the calling thread has `cap` in effect. Inside a user namespace of its own this speaks of that
+/// namespace: host-wide settings and hard limits stay closed even when it says yes.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn has_capability(cap: Cap) -> io::Result<bool> {
+    let status = status_of_this_thread()?;
+    let effective = status_field(&status, "CapEff")
+        .and_then(|hex| u64::from_str_radix(hex, 16).ok())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no CapEff in /proc/thread-self/status"))?;
+    Ok(effective & (1 << cap.bit()) != 0)
+}
+
+/// The effective user id; 0 is root (of the user namespace this process is in).
+#[must_use]
+pub fn euid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+fn limit_of_this_process(resource: NixResource) -> io::Result<Limit> {
+    let (soft, hard) = getrlimit(resource)?;
+    Ok(Limit { soft, hard })
+}
+
+fn parse_limits(table: &str, resource: Resource) -> Option<Limit> {
+    let rest = table.lines().find_map(|line| line.strip_prefix(resource.label()))?;
+    let mut words = rest.split_whitespace();
+    let mut next = || match words.next()? {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    };
+    Some(Limit { soft: next()?, hard: next()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+Limit                     Soft Limit           Hard Limit           Units     \n\
+Max processes             95000                unlimited            processes \n\
+Max open files            1024                 20000                files     \n";
+
+    #[test]
+    fn the_kernels_table_is_read_with_unlimited_as_the_greatest_number() {
+        assert_eq!(parse_limits(TABLE, Resource::OpenFiles), Some(Limit { soft: 1024, hard: 20000 }));
+        assert_eq!(parse_limits(TABLE, Resource::Processes), Some(Limit { soft: 95000, hard: u64::MAX }));
+        assert_eq!(parse_limits(TABLE, Resource::LockedMemory), None);
+    }
+
+    #[test]
+    fn the_two_sources_agree_about_this_process() {
+        assert_eq!(of_process(std::process::id(), Resource::OpenFiles).unwrap(), nofile().unwrap());
+        assert_eq!(of_process(std::process::id(), Resource::Processes).unwrap(), nproc().unwrap());
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error() {
+        let error = of_process(u32::MAX, Resource::OpenFiles).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_soft_limit_above_the_hard_one_is_refused() {
+        let limit = nofile().unwrap();
+        if limit.hard == u64::MAX {
+            return;
+        }
+        let error = set_nofile(limit.hard + 1, limit.hard).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+        assert_eq!(nofile().unwrap(), limit);
+    }
+}

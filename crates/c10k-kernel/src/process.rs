@@ -1,1 +1,200 @@
-//! To be written.
+//! This process and its children: names, processors, and how long a child may outlive its parent.
+
+use std::ffi::CString;
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::sys::raw_command;
+
+/// A signal that ends a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+}
+
+impl From<Signal> for nix::sys::signal::Signal {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Interrupt => Self::SIGINT,
+            Signal::Terminate => Self::SIGTERM,
+            Signal::Kill => Self::SIGKILL,
+        }
+    }
+}
+
+/// Asks the kernel to send `signal` to this process when its parent ends, and checks that `parent` still is
+/// its parent, since a parent that ended before the call would never be noticed.
+///
+/// The kernel watches the *thread* that forked this process (PR_SET_PDEATHSIG(2const)).
+///
+/// # Errors
+/// ESRCH when the parent is gone already; the caller should then end.
+pub fn die_with_parent(signal: Signal, parent: u32) -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::from(signal))?;
+    if u32::try_from(nix::unistd::getppid().as_raw()) == Ok(parent) {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(libc::ESRCH))
+    }
+}
+
+/// Makes a child that is yet to be started die with this process: [`die_with_parent`] between fork and exec.
+/// Spawn it from a thread that lives as long as the process does.
+pub fn bind_to_this_process(command: &mut Command, signal: Signal) {
+    let parent = std::process::id();
+    raw_command::before_exec(command, move || die_with_parent(signal, parent));
+}
+
+/// The path that starts this very executable again, even when the file has been replaced or removed since.
+#[must_use]
+pub fn own_executable() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
+}
+
+/// Names the calling thread (and the process, when it is the first thread), cut to the kernel's 15 bytes.
+///
+/// # Errors
+/// `InvalidInput` when the name has a NUL byte.
+pub fn set_name(name: &str) -> io::Result<()> {
+    let end = name.floor_char_boundary(15);
+    let name = CString::new(&name[..end])?;
+    Ok(nix::sys::prctl::set_name(&name)?)
+}
+
+/// Keeps the calling thread on processor `cpu` (sched_setaffinity(2)).
+///
+/// # Errors
+/// EINVAL when this process may not run there.
+pub fn pin_current_thread(cpu: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+/// How many processors the calling thread may run on; at least 1.
+#[must_use]
+pub fn cpus_allowed() -> usize {
+    allowed_cpus().map_or(1, |cpus| cpus.len().max(1))
+}
+
+/// The numbers of the processors that the calling thread may run on.
+///
+/// # Errors
+/// As sched_getaffinity(2).
+pub fn allowed_cpus() -> io::Result<Vec<usize>> {
+    let set = sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).collect())
+}
+
+/// How many threads this process has.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn threads() -> io::Result<u32> {
+    let status = status_of_this_thread()?;
+    status_field(&status, "Threads")
+        .and_then(|count| count.parse().ok())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no Threads in /proc/thread-self/status"))
+}
+
+/// When a process started, in clock ticks since boot: with its pid this names one process for ever, since
+/// pids are used again (proc_pid_stat(5), field 22).
+///
+/// # Errors
+/// `NotFound` when there is no such process.
+pub fn start_time(pid: u32) -> io::Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    parse_start_time(&stat)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is unreadable")))
+}
+
+/// The name of a process, as the kernel keeps it (at most 15 bytes).
+///
+/// # Errors
+/// `NotFound` when there is no such process.
+pub fn name_of(pid: u32) -> io::Result<String> {
+    Ok(std::fs::read_to_string(format!("/proc/{pid}/comm"))?.trim_end().to_owned())
+}
+
+pub(crate) fn status_of_this_thread() -> io::Result<String> {
+    std::fs::read_to_string("/proc/thread-self/status")
+}
+
+pub(crate) fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// The command name may hold spaces and parentheses, so counting starts behind the last one.
+fn parse_start_time(stat: &str) -> Option<u64> {
+    let (_, behind_name) = stat.rsplit_once(')')?;
+    behind_name.split_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_time_is_found_behind_a_name_with_spaces_and_parentheses() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 9 9 9";
+        assert_eq!(parse_start_time(stat), Some(4711));
+    }
+
+    #[test]
+    fn this_process_started_and_keeps_its_start_time() {
+        let pid = std::process::id();
+        assert_eq!(start_time(pid).unwrap(), start_time(pid).unwrap());
+        assert_eq!(start_time(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_pinned_thread_may_run_on_one_processor_only() {
+        std::thread::spawn(|| {
+            let first = allowed_cpus().unwrap()[0];
+            pin_current_thread(first).unwrap();
+            assert_eq!(allowed_cpus().unwrap(), [first]);
+            assert_eq!(cpus_allowed(), 1);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_child_whose_parent_is_another_is_told_so() {
+        std::thread::spawn(|| {
+            let error = die_with_parent(Signal::Kill, u32::MAX).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
+            nix::sys::prctl::set_pdeathsig(None).unwrap();
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_child_bound_to_this_process_carries_the_death_signal() {
+        let mut command = Command::new("sleep");
+        command.arg("0");
+        bind_to_this_process(&mut command, Signal::Kill);
+        assert!(command.status().unwrap().success());
+    }
+
+    #[test]
+    fn a_long_name_is_cut_to_what_the_kernel_keeps() {
+        std::thread::spawn(|| {
+            set_name("a-name-of-twenty-bytes").unwrap();
+            let name = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
+            assert_eq!(name.trim_end(), "a-name-of-twent");
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -1,1 +1,260 @@
-//! To be written.
+//! Kernel settings under `/proc/sys`: what they are, whether they may be written, and how far a write reaches.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
+
+use crate::namespace::{Seen, scratch_listing};
+
+/// The folder of the kernel's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SysctlRoot {
+    root: PathBuf,
+}
+
+impl Default for SysctlRoot {
+    /// `/proc/sys`.
+    fn default() -> Self {
+        Self::at("/proc/sys")
+    }
+}
+
+/// What this process may do with a key here and now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A write may be tried.
+    ReadWrite,
+    /// The key is here, but its mode, this user or a read-only mount forbids writing.
+    ReadOnly,
+    /// There is no such key here.
+    Absent,
+}
+
+/// How far a change reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// This process and its children.
+    Process,
+    /// This network namespace.
+    Namespace,
+    /// The whole machine, whatever namespace the writer is in.
+    Host,
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Process => "process",
+            Self::Namespace => "namespace",
+            Self::Host => "host",
+        })
+    }
+}
+
+/// The scope of each of a set of keys, as the kernel itself shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scopes {
+    of_key: BTreeMap<String, Scope>,
+    guessed: bool,
+}
+
+impl SysctlRoot {
+    /// Settings that lie in another folder, for instance a recorded host.
+    #[must_use]
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The file of a key: `net.ipv4.tcp_rmem` is `net/ipv4/tcp_rmem`. Device names with dots are not provided for.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a key that is not dot-separated words.
+    pub fn path(&self, key: &str) -> io::Result<PathBuf> {
+        let word_is_sound = |word: &str| {
+            !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-:".contains(&b))
+        };
+        if !key.contains('.') || !key.split('.').all(word_is_sound) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "`{key}` is no sysctl key: expected words with dots between them, as in net.core.somaxconn"
+                ),
+            ));
+        }
+        Ok(self.root.join(key.replace('.', "/")))
+    }
+
+    /// Whether the key is here. A key can be absent in one network namespace and present in another.
+    #[must_use]
+    pub fn exists(&self, key: &str) -> bool {
+        self.path(key).is_ok_and(|path| path.is_file())
+    }
+
+    /// The present value, without the newline at its end; fields of a vector are apart by tabs.
+    ///
+    /// # Errors
+    /// `NotFound` when the key is not here; `PermissionDenied` for a few keys that only root reads.
+    pub fn read(&self, key: &str) -> io::Result<String> {
+        let mut value = std::fs::read_to_string(self.path(key)?)?;
+        value.truncate(value.trim_end_matches('\n').len());
+        Ok(value)
+    }
+
+    /// Writes a value in one write(2).
+    ///
+    /// An error does not mean that nothing changed: a vector refused with EINVAL may have lost its first field,
+    /// and success does not mean that all fields were taken. Read back after either.
+    ///
+    /// # Errors
+    /// ENOENT when the key is not here, *or* for a few keys when the value names what is not here
+    /// (`tcp_congestion_control`); EINVAL out of range; EACCES, EPERM or EROFS when it may not be written.
+    pub fn write(&self, key: &str, value: &str) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).truncate(true).open(self.path(key)?)?;
+        file.write_all(format!("{value}\n").as_bytes())
+    }
+
+    /// What this process may do with the key: its mode must have a write bit, and the kernel must let this
+    /// process use it (faccessat(2) with effective ids), which a read-only mount or another owner does not.
+    #[must_use]
+    pub fn access(&self, key: &str) -> Access {
+        let Ok(path) = self.path(key) else { return Access::Absent };
+        let Ok(metadata) = path.metadata() else { return Access::Absent };
+        if !metadata.is_file() {
+            return Access::Absent;
+        }
+        let mode_allows = metadata.permissions().mode() & 0o222 != 0;
+        if mode_allows && may_write(&path) { Access::ReadWrite } else { Access::ReadOnly }
+    }
+}
+
+impl Scopes {
+    /// Learns the scopes of `keys` by looking into a fresh child network namespace: a `net.*` key that is
+    /// there and writable belongs to the namespace; one that is missing or read-only there is the host's.
+    /// `fs.*`, `kernel.*`, `vm.*` and the rest have no namespace.
+    ///
+    /// Where such a namespace may not be made, every `net.*` key is taken for the namespace's and
+    /// [`Scopes::guessed`] says so.
+    #[must_use]
+    pub fn learn(keys: &[&str]) -> Self {
+        Self::from_listing(keys, scratch_listing(keys).as_deref())
+    }
+
+    /// The scopes that follow from a listing of a fresh namespace, in the order of `keys`; None when there
+    /// could be no such listing.
+    #[must_use]
+    pub fn from_listing(keys: &[&str], listing: Option<&[Seen]>) -> Self {
+        let of_key = keys.iter().enumerate().map(|(at, &key)| {
+            let in_scratch = listing.map(|seen| seen.get(at).copied().unwrap_or(Seen::Absent));
+            let scope = match (key.starts_with("net."), in_scratch) {
+                (true, None | Some(Seen::Writable)) => Scope::Namespace,
+                _ => Scope::Host,
+            };
+            (key.to_owned(), scope)
+        });
+        Self { of_key: of_key.collect(), guessed: listing.is_none() }
+    }
+
+    /// The scope of a key; what was not asked for when learning is taken for the host's, the careful side.
+    #[must_use]
+    pub fn of(&self, key: &str) -> Scope {
+        self.of_key.get(key).copied().unwrap_or(Scope::Host)
+    }
+
+    /// True when no fresh namespace could be made, so that the scopes of `net.*` keys are not certain.
+    #[must_use]
+    pub fn guessed(&self) -> bool {
+        self.guessed
+    }
+}
+
+fn may_write(path: &Path) -> bool {
+    faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root_with(key: &str, value: &str, mode: u32) -> (tempfile::TempDir, SysctlRoot) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = SysctlRoot::at(folder.path());
+        let path = root.path(key).unwrap();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, value).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        (folder, root)
+    }
+
+    #[test]
+    fn a_value_is_read_without_its_newline_and_written_with_one() {
+        let (_folder, root) = root_with("net.ipv4.tcp_rmem", "4096\t131072\t6291456\n", 0o644);
+        assert_eq!(root.read("net.ipv4.tcp_rmem").unwrap(), "4096\t131072\t6291456");
+        root.write("net.ipv4.tcp_rmem", "1 2 3").unwrap();
+        assert_eq!(std::fs::read(root.path("net.ipv4.tcp_rmem").unwrap()).unwrap(), b"1 2 3\n");
+    }
+
+    #[test]
+    fn a_key_cannot_lead_out_of_the_folder() {
+        let (_folder, root) = root_with("net.core.somaxconn", "4096\n", 0o644);
+        for key in ["net..core", "net/core/somaxconn", "../etc/passwd", "net.core.", ".net", "", "somaxconn"]
+        {
+            assert_eq!(root.read(key).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{key}");
+            assert!(!root.exists(key), "{key}");
+        }
+        assert!(!root.exists("net.core"), "a folder is no key");
+        assert_eq!(root.access("net.core"), Access::Absent);
+    }
+
+    #[test]
+    fn a_mode_without_a_write_bit_is_read_only_for_root_too() {
+        let (_folder, root) = root_with("net.core.rmem_max", "212992\n", 0o444);
+        assert_eq!(root.access("net.core.rmem_max"), Access::ReadOnly);
+        let (_folder, root) = root_with("net.core.rmem_max", "212992\n", 0o644);
+        assert_eq!(root.access("net.core.rmem_max"), Access::ReadWrite);
+        assert_eq!(root.access("net.core.nosuch"), Access::Absent);
+    }
+
+    #[test]
+    fn scopes_follow_from_what_a_fresh_namespace_shows() {
+        let keys = ["net.core.somaxconn", "net.core.rmem_max", "net.ipv4.tcp_mem", "fs.nr_open"];
+        let listing = [Seen::Writable, Seen::ReadOnly, Seen::Absent, Seen::Writable];
+        let scopes = Scopes::from_listing(&keys, Some(&listing));
+        assert_eq!(keys.map(|key| scopes.of(key)), [Scope::Namespace, Scope::Host, Scope::Host, Scope::Host]);
+        assert!(!scopes.guessed());
+        assert_eq!(scopes.of("net.core.never_asked"), Scope::Host);
+    }
+
+    #[test]
+    fn without_a_fresh_namespace_the_scopes_are_marked_as_guessed() {
+        let scopes = Scopes::from_listing(&["net.ipv4.tcp_mem", "fs.nr_open"], None);
+        assert_eq!(scopes.of("net.ipv4.tcp_mem"), Scope::Namespace);
+        assert_eq!(scopes.of("fs.nr_open"), Scope::Host);
+        assert!(scopes.guessed());
+    }
+
+    #[test]
+    fn the_kernel_itself_tells_which_keys_are_the_hosts() {
+        let keys = [
+            "net.core.somaxconn",
+            "net.ipv4.tcp_rmem",
+            "net.ipv4.tcp_mem",
+            "net.core.rmem_max",
+            "fs.nr_open",
+        ];
+        let scopes = Scopes::learn(&keys);
+        if scopes.guessed() {
+            #[allow(clippy::print_stderr, reason = "a skipped test says so")]
+            {
+                eprintln!("SKIPPED: no network namespace may be made here");
+            }
+            return;
+        }
+        use Scope::{Host, Namespace};
+        assert_eq!(keys.map(|key| scopes.of(key)), [Namespace, Namespace, Host, Host, Host]);
+    }
+}
