@@ -280,22 +280,16 @@ mod tests {
     use crate::address::{add, is_local, local_addresses, remove};
     use crate::sysctl::Access;
     use std::net::IpAddr;
-    use std::process::Command;
 
-    const INSIDE: &str = "C10K_TEST_INSIDE_A_NAMESPACE";
-
-    /// Runs the named test of this binary again as a process of its own, in which it is the only thread.
-    fn again_in_a_process_of_its_own(test: &str) {
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--test-threads=1", "--nocapture"])
-            .env(INSIDE, "1")
-            .status()
-            .unwrap();
-        assert!(status.success(), "{test} failed inside its namespace");
-    }
-
-    fn is_inside() -> bool {
-        std::env::var_os(INSIDE).is_some()
+    /// Runs a test's body in a forked child, where it is the only thread.
+    #[track_caller]
+    fn in_a_process_of_its_own(body: impl FnOnce()) {
+        let mut passed = [0];
+        let ended = raw_fork::fork_and_report(&mut passed, |passed| {
+            body();
+            passed[0] = 1;
+        });
+        assert!(ended.is_ok() && passed == [1], "the body failed in its own process: {ended:?}");
     }
 
     /// Enters a new namespace, or says loudly that this machine forbids it.
@@ -315,78 +309,71 @@ mod tests {
 
     #[test]
     fn a_process_in_its_own_namespace_adds_addresses_and_sets_what_is_the_namespaces() {
-        if !is_inside() {
-            return again_in_a_process_of_its_own(
-                "namespace::tests::a_process_in_its_own_namespace_adds_addresses_and_sets_what_is_the_namespaces",
+        in_a_process_of_its_own(|| {
+            let outside = network_inode().unwrap();
+            if !entered() {
+                return;
+            }
+            assert_ne!(network_inode().unwrap(), outside);
+            assert!(address::is_up("lo").unwrap());
+
+            let diary: IpAddr = "192.168.1.200".parse().unwrap();
+            assert!(!is_local(diary).unwrap());
+            add("lo", diary, 24).unwrap();
+            assert!(is_local(diary).unwrap());
+            assert!(
+                local_addresses().unwrap().iter().any(|known| known.address == diary && known.device == "lo")
             );
-        }
-        let outside = network_inode().unwrap();
-        if !entered() {
-            return;
-        }
-        assert_ne!(network_inode().unwrap(), outside);
-        assert!(address::is_up("lo").unwrap());
+            assert_eq!(add("lo", diary, 24).unwrap_err().raw_os_error(), Some(libc::EEXIST));
+            remove("lo", diary, 24).unwrap();
+            assert_eq!(remove("lo", diary, 24).unwrap_err().raw_os_error(), Some(libc::EADDRNOTAVAIL));
+            let six: IpAddr = "fd00:c10c::5".parse().unwrap();
+            if is_local("::1".parse().unwrap()).unwrap() {
+                add("lo", six, 128).unwrap();
+                assert!(is_local(six).unwrap(), "an address without duplicate detection is of use at once");
+            }
 
-        let diary: IpAddr = "192.168.1.200".parse().unwrap();
-        assert!(!is_local(diary).unwrap());
-        add("lo", diary, 24).unwrap();
-        assert!(is_local(diary).unwrap());
-        assert!(
-            local_addresses().unwrap().iter().any(|known| known.address == diary && known.device == "lo")
-        );
-        assert_eq!(add("lo", diary, 24).unwrap_err().raw_os_error(), Some(libc::EEXIST));
-        remove("lo", diary, 24).unwrap();
-        assert_eq!(remove("lo", diary, 24).unwrap_err().raw_os_error(), Some(libc::EADDRNOTAVAIL));
-        let six: IpAddr = "fd00:c10c::5".parse().unwrap();
-        if is_local("::1".parse().unwrap()).unwrap() {
-            add("lo", six, 128).unwrap();
-            assert!(is_local(six).unwrap(), "an address without duplicate detection is of use at once");
-        }
-
-        let root = SysctlRoot::default();
-        assert_eq!(root.access("net.core.somaxconn"), Access::ReadWrite);
-        root.write("net.core.somaxconn", "1234").unwrap();
-        assert_eq!(root.read("net.core.somaxconn").unwrap(), "1234");
-        assert_eq!(root.access("net.ipv4.tcp_mem"), Access::Absent);
-        assert_eq!(root.access("net.core.rmem_max"), Access::ReadOnly);
+            let root = SysctlRoot::default();
+            assert_eq!(root.access("net.core.somaxconn"), Access::ReadWrite);
+            root.write("net.core.somaxconn", "1234").unwrap();
+            assert_eq!(root.read("net.core.somaxconn").unwrap(), "1234");
+            assert_eq!(root.access("net.ipv4.tcp_mem"), Access::Absent);
+            assert_eq!(root.access("net.core.rmem_max"), Access::ReadOnly);
+        });
     }
 
     #[test]
     fn an_ordinary_user_gets_a_namespace_too() {
-        if !is_inside() {
-            return again_in_a_process_of_its_own("namespace::tests::an_ordinary_user_gets_a_namespace_too");
-        }
-        if nix::unistd::geteuid().is_root() {
-            // Nothing of this process is needed by user 65534 but /proc and system calls.
-            nix::unistd::setgroups(&[]).unwrap();
-            nix::unistd::setgid(65534.into()).unwrap();
-            nix::unistd::setuid(65534.into()).unwrap();
-            // A change of user makes /proc/self root's (proc_pid(5)); an ordinary start would not.
-            nix::sys::prctl::set_dumpable(true).unwrap();
-        }
-        if entered() {
-            assert!(nix::unistd::geteuid().is_root(), "mapped to root inside");
-            assert!(address::is_up("lo").unwrap());
-            add("lo", "192.168.1.230".parse().unwrap(), 24).unwrap();
-            assert_ne!(SysctlRoot::default().access("fs.nr_open"), Access::ReadWrite);
-        }
+        in_a_process_of_its_own(|| {
+            if nix::unistd::geteuid().is_root() {
+                // Nothing of this process is needed by user 65534 but /proc and system calls.
+                nix::unistd::setgroups(&[]).unwrap();
+                nix::unistd::setgid(65534.into()).unwrap();
+                nix::unistd::setuid(65534.into()).unwrap();
+                // A change of user makes /proc/self root's (proc_pid(5)); an ordinary start would not.
+                nix::sys::prctl::set_dumpable(true).unwrap();
+            }
+            if entered() {
+                assert!(nix::unistd::geteuid().is_root(), "mapped to root inside");
+                assert!(address::is_up("lo").unwrap());
+                add("lo", "192.168.1.230".parse().unwrap(), 24).unwrap();
+                assert_ne!(SysctlRoot::default().access("fs.nr_open"), Access::ReadWrite);
+            }
+        });
     }
 
     #[test]
     fn a_process_with_threads_is_refused_and_left_where_it_was() {
-        if !is_inside() {
-            return again_in_a_process_of_its_own(
-                "namespace::tests::a_process_with_threads_is_refused_and_left_where_it_was",
-            );
-        }
-        let before = network_inode().unwrap();
-        let (stop, wait) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || wait.recv());
-        let error = enter_new().unwrap_err();
-        drop(stop);
-        let _ = thread.join().unwrap();
-        assert!(matches!(error, NamespaceError::Threaded { threads: 2 }), "{error}");
-        assert_eq!(network_inode().unwrap(), before);
+        in_a_process_of_its_own(|| {
+            let before = network_inode().unwrap();
+            let (stop, wait) = std::sync::mpsc::channel::<()>();
+            let thread = std::thread::spawn(move || wait.recv());
+            let error = enter_new().unwrap_err();
+            drop(stop);
+            let _ = thread.join().unwrap();
+            assert!(matches!(error, NamespaceError::Threaded { threads: 2 }), "{error}");
+            assert_eq!(network_inode().unwrap(), before);
+        });
     }
 
     #[test]

@@ -180,11 +180,29 @@ mod tests {
     }
 
     #[test]
-    fn a_child_bound_to_this_process_carries_the_death_signal() {
-        let mut command = Command::new("sleep");
-        command.arg("0");
-        bind_to_this_process(&mut command, Signal::Kill);
-        assert!(command.status().unwrap().success());
+    fn a_child_bound_to_a_process_ends_when_that_process_does() {
+        let mut child = [0; 4];
+        crate::sys::raw_fork::fork_and_report(&mut child, |child| {
+            let mut command = Command::new("sleep");
+            command.arg("1000");
+            bind_to_this_process(&mut command, Signal::Kill);
+            child.copy_from_slice(&command.spawn().unwrap().id().to_ne_bytes());
+        })
+        .unwrap();
+        let child = u32::from_ne_bytes(child);
+        let has_ended = || {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ") || stat.contains(") X ")
+        };
+        let ended = (0..1000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            has_ended()
+        });
+        if !ended {
+            let orphan = Pid::from_raw(child.cast_signed());
+            nix::sys::signal::kill(orphan, nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+        assert!(ended, "process {child} outlived the one it was bound to");
     }
 
     #[test]
