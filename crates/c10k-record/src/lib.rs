@@ -1,1 +1,43 @@
-//! To be written.
+//! The vocabulary of a run.
+//!
+//! This room knows what a run is called and made of: the plan as data, the four counts, outcomes by errno,
+//! samples, the memory account, verdicts, what a ceiling and a remedy look like, and how all of it is read
+//! from and written to a run's folder. It refuses to know how anything is measured, what a number means for
+//! the user, or how it is shown.
+
+mod ceiling;
+mod counts;
+mod events;
+mod exit;
+mod folder;
+mod host;
+mod latency;
+mod memory;
+mod outcome;
+mod plan;
+mod quantity;
+mod record;
+mod sample;
+mod verdict;
+mod warning;
+
+pub use ceiling::{Ceiling, Evidence, Predicted, Remedy, Scope, Setting, Side, WallFound};
+pub use counts::{Connections, Failure};
+pub use events::{Command, LiveCounts, PhaseName, ServerEvent, ServerReport, SwarmEvent};
+pub use exit::Exit;
+pub use folder::{FolderError, RunFolder, partial_record_name, read_record};
+pub use host::{Host, HostSnapshot};
+pub use latency::{Latencies, LatencyHistogram, LatencySummary};
+pub use memory::{MemoryPart, MemoryPerConnection};
+pub use outcome::Outcome;
+pub use plan::{
+    CloseHow, LoadPlan, Plan, PlanError, Protocol, ServerMode, ServerPlan, Steps, Topology, Workload,
+};
+pub use quantity::{Quantity, QuantityError, Span, human_bytes, human_count};
+pub use record::{
+    AppliedSetting, ConnectRate, Cpu, NotApplied, PhaseTimes, ProfileInRun, Rate, Record, RunState,
+    SCHEMA_VERSION, TimeWait, Tool,
+};
+pub use sample::Sample;
+pub use verdict::{Verdict, default_verdicts};
+pub use warning::Warning;

@@ -1,0 +1,109 @@
+//! What a ceiling, its wall, the evidence and the remedy look like as data.
+
+use serde::{Deserialize, Serialize};
+
+/// The end of the box, or of what the plan allowed: null in a record whose target was reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ceiling {
+    /// Connections held when it bit.
+    pub connections: u64,
+    /// The first wall that bit, or `unknown`.
+    pub wall: String,
+    /// All walls that bit, in their order.
+    pub walls: Vec<WallFound>,
+    /// True when an errno or a kernel counter names the wall, false when a verdict broke first.
+    pub hard: bool,
+    /// What proves the first wall, or what was seen when none is proven.
+    pub evidence: Vec<Evidence>,
+    /// What lifts the first wall.
+    pub remedy: Option<Remedy>,
+    /// What was predicted before the run.
+    pub predicted: Option<Predicted>,
+}
+
+/// One wall that bit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WallFound {
+    /// Its short name, such as `ports-exhausted`.
+    pub name: String,
+    /// Its title in plain words.
+    pub title: String,
+    /// At which end it stands.
+    pub side: Side,
+    /// Whether an errno or a kernel counter names it.
+    pub hard: bool,
+    /// What proves it.
+    pub evidence: Vec<Evidence>,
+    /// What lifts it.
+    pub remedy: Option<Remedy>,
+}
+
+/// At which end of a connection something stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The end that connects.
+    Swarm,
+    /// The end that accepts.
+    Server,
+    /// The machine both stand on, or the way between them.
+    Host,
+}
+
+/// One piece of evidence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// What was looked at: an errno name, a counter (`ListenOverflows`), a limit (`RLIMIT_NOFILE`).
+    pub source: String,
+    /// At which end.
+    pub side: Side,
+    /// Its value before, where it has one.
+    pub before: Option<u64>,
+    /// Its value after, or how often it happened.
+    pub after: Option<u64>,
+    /// The same in words.
+    pub text: String,
+}
+
+/// A wall foreseen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Predicted {
+    /// How many connections the plan can hold before it.
+    pub connections: u64,
+    /// The wall's name.
+    pub wall: String,
+}
+
+/// What lifts a wall: settings as data, and lines to paste.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remedy {
+    /// One sentence.
+    pub summary: String,
+    /// The settings a profile would carry.
+    pub settings: Vec<Setting>,
+    /// Commands to paste.
+    pub commands: Vec<String>,
+    /// What the remedy reaches.
+    pub scope: Scope,
+}
+
+/// One setting of a profile, as data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// `sysctl.net.core.somaxconn`, `limits.nofile`, `socket.backlog`, or a flag such as `--ips`.
+    pub key: String,
+    /// The value, as it would be written.
+    pub value: String,
+}
+
+/// What a setting reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// This process and its children.
+    Process,
+    /// This network namespace.
+    Namespace,
+    /// The whole host.
+    Host,
+}

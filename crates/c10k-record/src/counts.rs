@@ -1,0 +1,61 @@
+//! The counts of a run, never mixed up: attempted ≥ established ≥ verified ≥ held.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Outcome, PhaseName};
+
+/// How many connections there were, by what is known of them. What a process cannot know is `None`, never 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connections {
+    /// How many were asked for.
+    pub target: u64,
+    /// Connections begun, whatever became of them.
+    pub attempted: u64,
+    /// `connect()` has completed at the client.
+    pub established: u64,
+    /// The server has it in its table: the server's own word.
+    pub accepted: Option<u64>,
+    /// The server has echoed this connection's own probe; unknown when probes are switched off.
+    pub verified: Option<u64>,
+    /// Verified, and still verified at the end of the hold; without probes: still open at the end.
+    pub held: u64,
+    /// Established at the client, never accepted by the server.
+    pub ghosts: Option<u64>,
+    /// Connections that were lost, by errno or name; at the end attempted = held + Σ failed.
+    pub failed: BTreeMap<Outcome, u64>,
+}
+
+impl Connections {
+    /// Σ failed.
+    #[must_use]
+    pub fn failed_total(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
+    /// Adds `count` connections lost under `outcome`.
+    pub fn add_failed(&mut self, outcome: Outcome, count: u64) {
+        if count > 0 {
+            *self.failed.entry(outcome).or_default() += count;
+        }
+    }
+
+    /// Established at the client but never accepted, when the server's word is known.
+    pub fn settle_ghosts(&mut self) {
+        self.ghosts = self.accepted.map(|accepted| self.established.saturating_sub(accepted));
+    }
+}
+
+/// One row of the failures in detail: the same connections as in [`Connections::failed`], with their phase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Where in the run it was lost.
+    pub phase: PhaseName,
+    /// Its errno or name.
+    pub outcome: Outcome,
+    /// How many.
+    pub count: u64,
+    /// Milliseconds after the first connect at which the first of them was lost.
+    pub first_at_ms: u64,
+}

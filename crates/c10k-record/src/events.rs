@@ -1,0 +1,215 @@
+//! What server and swarm say while they work, and what they can be told: JSON lines out, command lines in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Connections, Quantity, Record, ServerMode};
+
+/// The phases of a swarm, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PhaseName {
+    /// Connecting.
+    Ramp,
+    /// Holding.
+    Hold,
+    /// Proving every connection once more.
+    Verify,
+    /// Closing.
+    Close,
+}
+
+impl fmt::Display for PhaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ramp => "ramp",
+            Self::Hold => "hold",
+            Self::Verify => "verify",
+            Self::Close => "close",
+        })
+    }
+}
+
+/// A line a server prints on stdout with `--events`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum ServerEvent {
+    /// It listens on all its addresses.
+    Ready {
+        /// Its process id.
+        pid: u32,
+        /// The addresses, with the ports the kernel chose.
+        listen: Vec<SocketAddr>,
+        /// What it does with bytes.
+        mode: ServerMode,
+        /// The backlog it asked listen(2) for; the kernel caps it at `net.core.somaxconn`.
+        backlog: u32,
+        /// Descriptors a worker's table may hold.
+        descriptors_per_table: u64,
+        /// Whether workers have descriptor tables of their own.
+        own_tables: bool,
+        /// Most connections it takes; `None` = no limit of its own.
+        max_connections: Option<u64>,
+    },
+    /// How it stands, about once a second.
+    Tick(ServerReport),
+    /// Its last word.
+    Done(ServerReport),
+}
+
+/// A server's own counts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServerReport {
+    /// Milliseconds since it was ready.
+    pub elapsed_ms: u64,
+    /// Connections accepted, ever.
+    pub accepted: u64,
+    /// Open now.
+    pub open: u64,
+    /// Most that were open at one time.
+    pub peak: u64,
+    /// Closed in good order by the peer.
+    pub closed: u64,
+    /// Closed by the server itself at its end.
+    pub drained: u64,
+    /// Closed by an error, by errno or name.
+    pub failed: BTreeMap<String, u64>,
+    /// Errors of accept(2), by errno: these connections stayed in the queue.
+    pub accept_errors: BTreeMap<String, u64>,
+    /// How often a listener had to pause because no descriptor or slot was free.
+    pub paused: u64,
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Bytes written.
+    pub bytes_out: u64,
+    /// Descriptor tables (worker threads) in use.
+    pub tables: u64,
+    /// Connections whose peer reads slower than it sends, now.
+    pub back_pressured: u64,
+}
+
+/// A line a swarm prints on stdout with `--events`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum SwarmEvent {
+    /// Its plan stands and nothing has been connected yet.
+    Ready {
+        /// Its process id.
+        pid: u32,
+        /// How many connections its sources allow.
+        capacity: u64,
+        /// How many source addresses it uses.
+        sources: u64,
+        /// How many connections it will try.
+        target: u64,
+    },
+    /// A phase begins.
+    Phase {
+        /// Which.
+        phase: PhaseName,
+        /// Milliseconds since the first connect.
+        elapsed_ms: u64,
+        /// The counts at that moment.
+        counts: LiveCounts,
+    },
+    /// How it stands, a few times a second.
+    Tick {
+        /// The phase it is in.
+        phase: PhaseName,
+        /// Milliseconds since the first connect.
+        elapsed_ms: u64,
+        /// The counts.
+        counts: LiveCounts,
+    },
+    /// Every connection has been proven once more (or not); sent after `verify` in commanded runs.
+    Verified {
+        /// Milliseconds since the first connect.
+        elapsed_ms: u64,
+        /// The counts of the record, final but for what the close adds.
+        connections: Connections,
+    },
+    /// Its last word: a document in the record's shape, null where a swarm cannot know.
+    Done {
+        /// The document.
+        record: Box<Record>,
+    },
+}
+
+/// A swarm's counts while it works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveCounts {
+    /// Connections begun.
+    pub attempted: u64,
+    /// `connect()` completed.
+    pub established: u64,
+    /// Echoed their first probe.
+    pub verified: u64,
+    /// Open and counted now.
+    pub open: u64,
+    /// Lost.
+    pub failed: u64,
+    /// Connecting or waiting for an echo now.
+    pub in_flight: u64,
+    /// Echoes received, ever.
+    pub messages: u64,
+}
+
+/// A command, one line on stdin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `grow N`: N more connections.
+    Grow(u64),
+    /// `shrink N`: close N connections.
+    Shrink(u64),
+    /// `verify`: prove every connection once more.
+    Verify,
+    /// `stop`: close, say the last word, end.
+    Stop,
+}
+
+impl FromStr for Command {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, Self::Err> {
+        let bad = || format!("'{line}' is not a command: expected grow N, shrink N, verify or stop");
+        let mut words = line.split_whitespace();
+        let command = match (words.next(), words.next()) {
+            (Some("grow"), Some(n)) => Self::Grow(n.parse::<Quantity>().map_err(|_| bad())?.0),
+            (Some("shrink"), Some(n)) => Self::Shrink(n.parse::<Quantity>().map_err(|_| bad())?.0),
+            (Some("verify"), None) => Self::Verify,
+            (Some("stop"), None) => Self::Stop,
+            _ => return Err(bad()),
+        };
+        if words.next().is_some() { Err(bad()) } else { Ok(command) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_read_from_their_line() {
+        assert_eq!("grow 5k".parse(), Ok(Command::Grow(5000)));
+        assert_eq!(" stop ".parse(), Ok(Command::Stop));
+        for line in ["", "grow", "grow x", "verify now", "halt"] {
+            assert!(line.parse::<Command>().is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_event_reads_back_as_it_was_written() {
+        let tick = SwarmEvent::Tick {
+            phase: PhaseName::Hold,
+            elapsed_ms: 5,
+            counts: LiveCounts { open: 3, ..LiveCounts::default() },
+        };
+        let line = serde_json::to_string(&tick).expect("plain data");
+        assert!(line.contains("\"event\":\"tick\"") && line.contains("\"phase\":\"hold\""), "{line}");
+        assert_eq!(serde_json::from_str::<SwarmEvent>(&line).expect("what we wrote"), tick);
+    }
+}

@@ -1,0 +1,45 @@
+//! The exit codes of every binary of the house.
+
+use std::process::ExitCode;
+
+/// How a command ended, as its exit code. The README has the same table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done, all verdicts hold; for a server also after SIGINT or SIGTERM.
+    Done,
+    /// 1: short of the target, a verdict failed, or nobody answers.
+    Short,
+    /// 2: bad text: usage, plan or profile.
+    BadText,
+    /// 3: this host cannot: port taken, source not on this machine, target beyond what the sources allow,
+    /// results not writable at the start.
+    HostCannot,
+    /// 4: the run broke: a child was killed, the disk is full.
+    Broke,
+    /// 130: the swarm or the lab was stopped by SIGINT.
+    Interrupted,
+    /// 143: the swarm or the lab was stopped by SIGTERM.
+    Terminated,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Short => 1,
+            Self::BadText => 2,
+            Self::HostCannot => 3,
+            Self::Broke => 4,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}

@@ -1,0 +1,79 @@
+//! The host a run took place on.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The machine, for the record's header.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Distribution and its version.
+    pub os: Option<String>,
+    /// Kernel release, `uname -r`.
+    pub kernel: Option<String>,
+    /// The processor's name.
+    pub cpu: Option<String>,
+    /// Processors this process may use.
+    pub cpus: u64,
+    /// RAM, bytes.
+    pub memory_bytes: u64,
+    /// Whether the run was made by root.
+    pub root: bool,
+    /// Hypervisor or container, where one is seen.
+    pub virtualization: Option<String>,
+    /// Limits at the start of the run.
+    pub limits: HostSnapshot,
+}
+
+/// The limits that decide how many connections fit, read once before a run. `None`: could not be read here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostSnapshot {
+    /// Soft RLIMIT_NOFILE of the server, descriptors a table.
+    pub server_nofile: Option<u64>,
+    /// Soft RLIMIT_NOFILE of the swarm, descriptors a table.
+    pub swarm_nofile: Option<u64>,
+    /// Hard RLIMIT_NOFILE here.
+    pub nofile_hard: Option<u64>,
+    /// Whether the server gives each worker a descriptor table of its own (`unshare(CLONE_FILES)`), so that
+    /// RLIMIT_NOFILE bounds a worker and not the process.
+    pub server_tables: bool,
+    /// The same for the swarm.
+    pub swarm_tables: bool,
+    /// `fs.nr_open`.
+    pub nr_open: Option<u64>,
+    /// `fs.file-max`.
+    pub file_max: Option<u64>,
+    /// Files open on the whole host, `/proc/sys/fs/file-nr` column 1.
+    pub files_in_use: Option<u64>,
+    /// Whether CAP_SYS_ADMIN lets this process pass `fs.file-max`.
+    pub file_max_bypassed: bool,
+    /// `net.ipv4.ip_local_port_range`, first and last port.
+    pub port_range: Option<(u16, u16)>,
+    /// How many ports of that range `net.ipv4.ip_local_reserved_ports` takes out.
+    pub reserved_ports: Option<u64>,
+    /// `net.core.somaxconn`.
+    pub somaxconn: Option<u64>,
+    /// The backlog the server asks for.
+    pub backlog: Option<u64>,
+    /// `net.ipv4.tcp_max_syn_backlog`.
+    pub max_syn_backlog: Option<u64>,
+    /// `net.ipv4.tcp_max_tw_buckets`.
+    pub max_tw_buckets: Option<u64>,
+    /// `net.ipv4.tcp_mem`, pages: minimum, pressure, maximum.
+    pub tcp_mem_pages: Option<[u64; 3]>,
+    /// `net.ipv4.tcp_max_orphans`.
+    pub max_orphans: Option<u64>,
+    /// `fs.epoll.max_user_watches`.
+    pub epoll_watches: Option<u64>,
+    /// `net.netfilter.nf_conntrack_max`, where connections are tracked.
+    pub conntrack_max: Option<u64>,
+    /// `MemAvailable`, bytes.
+    pub memory_available_bytes: Option<u64>,
+    /// Limit of the memory cgroup, bytes, where there is one.
+    pub cgroup_memory_bytes: Option<u64>,
+    /// Soft RLIMIT_NPROC.
+    pub nproc: Option<u64>,
+    /// Any other setting, by its kernel name.
+    pub other: BTreeMap<String, String>,
+}

@@ -1,0 +1,37 @@
+//! What one connection costs, by part and by end.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The memory account: bytes per held connection. What could not be read is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoryPerConnection {
+    /// Growth of the server's RSS since it was ready ÷ held, bytes.
+    pub server_user_bytes: Option<f64>,
+    /// Kernel memory at the server's end ÷ held, bytes.
+    pub server_kernel_bytes: Option<f64>,
+    /// Growth of the swarm's RSS since it was ready ÷ held, bytes.
+    pub client_user_bytes: Option<f64>,
+    /// Kernel memory at the client's end ÷ held, bytes.
+    pub client_kernel_bytes: Option<f64>,
+    /// Parts by name (`socket`, `inode`, `file`, `dentry`, `epoll`, …).
+    pub parts: BTreeMap<String, MemoryPart>,
+    /// Fall of free memory, page cache taken out, ÷ held, bytes.
+    pub free_memory_bytes: Option<f64>,
+    /// Share of that fall which the parts above do not explain, 0 to 1.
+    pub unexplained_ratio: Option<f64>,
+    /// True when the kernel's slabs could not be read and the parts stand on known object sizes.
+    pub estimated: bool,
+}
+
+/// One part of the account, bytes per held connection at each end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoryPart {
+    /// At the server.
+    pub server_bytes: Option<f64>,
+    /// At the client.
+    pub client_bytes: Option<f64>,
+    /// True when it was computed from a known object size and not read.
+    pub estimated: bool,
+}

@@ -1,0 +1,161 @@
+//! What became of a connection that did not end clean.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The name under which a lost connection is counted: the kernel's errno name (`ECONNRESET`) or, where no
+/// errno says it, a name of ours (`connect-timeout`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Outcome(String);
+
+/// Errno numbers of this platform, their names (errno(3)) and what they mean to somebody who connects.
+const ERRNOS: &[(i32, &str, &str)] = &[
+    (libc::EACCES, "EACCES", "permission denied: a firewall rule or a privileged port"),
+    (libc::EADDRINUSE, "EADDRINUSE", "the local port is already taken (bind)"),
+    (
+        libc::EADDRNOTAVAIL,
+        "EADDRNOTAVAIL",
+        "cannot assign requested address: no free local port is left for this source and destination",
+    ),
+    (
+        libc::EAGAIN,
+        "EAGAIN",
+        "a resource is exhausted for now (threads, or local ports of an AF_UNIX socket)",
+    ),
+    (libc::EBUSY, "EBUSY", "device or resource busy"),
+    (libc::ECONNABORTED, "ECONNABORTED", "the connection was given up before it was accepted"),
+    (libc::ECONNREFUSED, "ECONNREFUSED", "connection refused: nobody listens there, or the listener is gone"),
+    (libc::ECONNRESET, "ECONNRESET", "connection reset by peer: the other end closed it hard"),
+    (libc::EHOSTUNREACH, "EHOSTUNREACH", "no route to host, or no answer from a neighbour"),
+    (libc::EINVAL, "EINVAL", "invalid argument: the address does not fit the socket"),
+    (libc::EMFILE, "EMFILE", "too many open files in this process's descriptor table (RLIMIT_NOFILE)"),
+    (libc::ENETUNREACH, "ENETUNREACH", "network is unreachable: no route from this source"),
+    (libc::ENFILE, "ENFILE", "too many open files in the whole system (fs.file-max)"),
+    (libc::ENOBUFS, "ENOBUFS", "no buffer space: kernel memory for sockets or neighbours ran out"),
+    (libc::ENOMEM, "ENOMEM", "out of memory in the kernel"),
+    (libc::ENOSPC, "ENOSPC", "no space: fs.epoll.max_user_watches is reached, or the disk is full"),
+    (libc::EPERM, "EPERM", "operation not permitted: a firewall rule refused it"),
+    (libc::EPIPE, "EPIPE", "the other end had closed the connection before we wrote"),
+    (libc::ETIMEDOUT, "ETIMEDOUT", "i/o timeout: the kernel gave up waiting for an answer"),
+];
+
+/// Names of ours, and what they mean.
+const NAMED: &[(&str, &str)] = &[
+    ("aborted", "the run was stopped before this connection was finished"),
+    ("closed-by-server", "the server closed the connection in good order although it should have held it"),
+    ("connect-timeout", "no answer to the connect within --connect-timeout"),
+    ("corrupt", "the bytes that came back are not the bytes that were sent: this is not a faithful echo"),
+    ("probe-timeout", "connected, but the probe was not echoed in time: a ghost, or not an echo server"),
+    ("short-echo", "the server closed the connection in the middle of an echo"),
+    ("worker-lost", "a worker of the swarm ended before it could say what became of this connection"),
+];
+
+impl Outcome {
+    /// The outcome for an `errno` of the kernel.
+    #[must_use]
+    pub fn errno(number: i32) -> Self {
+        ERRNOS
+            .iter()
+            .find(|(known, _, _)| *known == number)
+            .map_or_else(|| Self(format!("errno-{number}")), |(_, name, _)| Self((*name).to_owned()))
+    }
+
+    /// The outcome of a failed call; an error without an errno is counted under its kind.
+    #[must_use]
+    pub fn from_error(error: &std::io::Error) -> Self {
+        error.raw_os_error().map_or_else(|| Self(format!("{:?}", error.kind())), Self::errno)
+    }
+
+    /// `aborted`: the run was stopped before this connection was finished.
+    #[must_use]
+    pub fn aborted() -> Self {
+        Self("aborted".to_owned())
+    }
+
+    /// `connect-timeout`.
+    #[must_use]
+    pub fn connect_timeout() -> Self {
+        Self("connect-timeout".to_owned())
+    }
+
+    /// `probe-timeout`.
+    #[must_use]
+    pub fn probe_timeout() -> Self {
+        Self("probe-timeout".to_owned())
+    }
+
+    /// `corrupt`.
+    #[must_use]
+    pub fn corrupt() -> Self {
+        Self("corrupt".to_owned())
+    }
+
+    /// `closed-by-server`.
+    #[must_use]
+    pub fn closed_by_server() -> Self {
+        Self("closed-by-server".to_owned())
+    }
+
+    /// `short-echo`.
+    #[must_use]
+    pub fn short_echo() -> Self {
+        Self("short-echo".to_owned())
+    }
+
+    /// `worker-lost`.
+    #[must_use]
+    pub fn worker_lost() -> Self {
+        Self("worker-lost".to_owned())
+    }
+
+    /// The name under which it is counted.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// What it means, in words for a newcomer.
+    #[must_use]
+    pub fn meaning(&self) -> &'static str {
+        ERRNOS
+            .iter()
+            .map(|(_, name, meaning)| (*name, *meaning))
+            .chain(NAMED.iter().copied())
+            .find(|(name, _)| *name == self.0)
+            .map_or("see errno(3)", |(_, meaning)| meaning)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errno_is_counted_under_its_kernel_name() {
+        assert_eq!(Outcome::errno(libc::EADDRNOTAVAIL).name(), "EADDRNOTAVAIL");
+        assert_eq!(Outcome::errno(4095).name(), "errno-4095");
+    }
+
+    #[test]
+    fn every_name_of_ours_has_a_meaning() {
+        for outcome in [
+            Outcome::aborted(),
+            Outcome::connect_timeout(),
+            Outcome::probe_timeout(),
+            Outcome::corrupt(),
+            Outcome::closed_by_server(),
+            Outcome::short_echo(),
+            Outcome::worker_lost(),
+        ] {
+            assert_ne!(outcome.meaning(), "see errno(3)", "{outcome}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The plan of a run as data: what `plan.toml` holds.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+use crate::{Quantity, QuantityError, Span};
+
+/// Everything a run was asked to do, resolved: `c10k-lab run plan.toml` repeats it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Version of this file's shape, [`crate::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// A shipped profile's name, or the path of a profile file.
+    pub profile: String,
+    /// Where the two ends stand.
+    pub topology: Topology,
+    /// What is spoken over TCP.
+    pub protocol: Protocol,
+    /// What the connections do.
+    pub workload: Workload,
+    /// How many connections to hold.
+    pub target: u64,
+    /// The verdicts of the run, as expressions.
+    pub verdicts: Vec<String>,
+    /// The server's part.
+    pub server: ServerPlan,
+    /// The swarm's part.
+    pub load: LoadPlan,
+}
+
+/// Why a plan file cannot be used.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// It cannot be read.
+    #[error("cannot read the plan '{path}': {source}")]
+    Read {
+        /// Its path.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its text is wrong; the message shows line and column.
+    #[error("the plan '{path}' is not right:\n{message}")]
+    Text {
+        /// Its path.
+        path: String,
+        /// What is wrong, with line and caret.
+        message: String,
+    },
+    /// It was written by another version.
+    #[error("the plan '{path}' has schema_version {found}, this program reads {expected}")]
+    Version {
+        /// Its path.
+        path: String,
+        /// The version in the file.
+        found: u32,
+        /// The version this program knows.
+        expected: u32,
+    },
+}
+
+impl Plan {
+    /// Reads a `plan.toml`.
+    ///
+    /// # Errors
+    /// [`PlanError`] says which of reading, text or version was wrong.
+    pub fn load(path: &std::path::Path) -> Result<Self, PlanError> {
+        let name = || path.display().to_string();
+        let text =
+            std::fs::read_to_string(path).map_err(|source| PlanError::Read { path: name(), source })?;
+        let plan: Self = toml::from_str(&text)
+            .map_err(|error| PlanError::Text { path: name(), message: error.to_string() })?;
+        if plan.schema_version != crate::SCHEMA_VERSION {
+            let (found, expected) = (plan.schema_version, crate::SCHEMA_VERSION);
+            return Err(PlanError::Version { path: name(), found, expected });
+        }
+        Ok(plan)
+    }
+}
+
+/// Where the two ends of the connections stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Topology {
+    /// Both on the loopback device of one namespace.
+    Loopback,
+    /// In two network namespaces joined by a veth pair.
+    Veth,
+    /// On two machines.
+    Remote,
+}
+
+/// What is spoken over TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Bytes as they are.
+    Raw,
+}
+
+/// What the connections do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Workload {
+    /// Connect, prove, hold, prove again, close.
+    Hold,
+}
+
+/// What the server does with bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerMode {
+    /// Sends them back.
+    Echo,
+    /// Reads and discards them.
+    Hold,
+}
+
+/// How the swarm ends its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CloseHow {
+    /// In good order; the end that closes first keeps TIME_WAIT for 60 s.
+    Fin,
+    /// By RST (`SO_LINGER` 0): no TIME_WAIT, ports are free at once.
+    Rst,
+}
+
+macro_rules! lowercase_names {
+    ($($kind:ident { $($variant:ident = $name:literal),* $(,)? })*) => {$(
+        impl fmt::Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $name),* })
+            }
+        }
+
+        impl FromStr for $kind {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($name => Ok(Self::$variant),)*
+                    _ => Err(format!("'{text}' is not known: expected one of {}", [$($name),*].join(", "))),
+                }
+            }
+        }
+    )*};
+}
+
+lowercase_names! {
+    Topology { Loopback = "loopback", Veth = "veth", Remote = "remote" }
+    Protocol { Raw = "raw" }
+    Workload { Hold = "hold" }
+    ServerMode { Echo = "echo", Hold = "hold" }
+    CloseHow { Fin = "fin", Rst = "rst" }
+}
+
+/// The server's part of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerPlan {
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+    /// What it does with bytes.
+    pub mode: ServerMode,
+    /// Accepting workers; `None` = one a core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
+    /// The most connections it takes; `None` = as many as the host allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u64>,
+}
+
+/// The swarm's part of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadPlan {
+    /// Source addresses as they were given (`192.168.1.200-230`); `None` = as many of 127.0.0.0/8 as needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ips: Option<String>,
+    /// Source ports as they were given (`1024-65535`); `None` = the kernel's `ip_local_port_range`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<String>,
+    /// Connects a second (open loop); `None` = as fast as `in_flight` allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_per_second: Option<f64>,
+    /// Steps of growth; `None` = all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Steps>,
+    /// Pause after each step but the last.
+    pub step_pause: Span,
+    /// How long to hold.
+    pub hold: Span,
+    /// Connects that may be under way at one time.
+    pub in_flight: u32,
+    /// How long a connect may take.
+    pub connect_timeout: Span,
+    /// How long an echo may take.
+    pub probe_timeout: Span,
+    /// Size of a probe, bytes.
+    pub probe_bytes: u16,
+    /// Whether connections prove themselves by an echo.
+    pub probe: bool,
+    /// Connecting workers; `None` = one a core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
+    /// How connections are ended.
+    pub close: CloseHow,
+}
+
+impl Default for LoadPlan {
+    fn default() -> Self {
+        Self {
+            ips: None,
+            ports: None,
+            rate_per_second: None,
+            steps: None,
+            step_pause: Span::secs(1),
+            hold: Span::secs(10),
+            in_flight: 512,
+            connect_timeout: Span::secs(15),
+            probe_timeout: Span::secs(15),
+            probe_bytes: 64,
+            probe: true,
+            workers: None,
+            close: CloseHow::Rst,
+        }
+    }
+}
+
+/// Growth in steps, written `5000x4`: four steps of 5,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps {
+    /// Connections a step, at least 1.
+    pub size: u64,
+    /// How many steps, at least 1.
+    pub count: u64,
+}
+
+impl Steps {
+    /// Connections after the last step.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.size.saturating_mul(self.count)
+    }
+}
+
+impl FromStr for Steps {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || format!("'{text}' is not a list of steps: expected SIZExCOUNT, such as 5000x4");
+        let (size, count) = text.split_once(['x', 'X', '×']).ok_or_else(bad)?;
+        let number = |part: &str| part.parse::<Quantity>().map_err(|_: QuantityError| bad());
+        let (Quantity(size), Quantity(count)) = (number(size)?, number(count)?);
+        if size == 0 || count == 0 || size.checked_mul(count).is_none() {
+            return Err(bad());
+        }
+        Ok(Self { size, count })
+    }
+}
+
+impl fmt::Display for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.size, self.count)
+    }
+}
+
+impl Serialize for Steps {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Steps {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan {
+            schema_version: crate::SCHEMA_VERSION,
+            profile: "tuned".to_owned(),
+            topology: Topology::Loopback,
+            protocol: Protocol::Raw,
+            workload: Workload::Hold,
+            target: 20_000,
+            verdicts: vec!["held = target".to_owned()],
+            server: ServerPlan {
+                listen: vec!["127.0.0.1:9000".parse().expect("an address")],
+                mode: ServerMode::Echo,
+                workers: None,
+                max_connections: None,
+            },
+            load: LoadPlan { steps: Some(Steps { size: 5000, count: 4 }), ..LoadPlan::default() },
+        }
+    }
+
+    #[test]
+    fn a_plan_reads_back_as_it_was_written() {
+        let text = toml::to_string(&plan()).expect("a plan is plain data");
+        assert_eq!(toml::from_str::<Plan>(&text).expect("what we wrote"), plan(), "{text}");
+    }
+
+    #[test]
+    fn an_unknown_key_of_a_plan_is_an_error_with_its_line() {
+        let text = format!("colour = 1\n{}", toml::to_string(&plan()).expect("plain data"));
+        let error = toml::from_str::<Plan>(&text).expect_err("an unknown key").to_string();
+        assert!(error.contains("colour") && error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn steps_need_a_size_and_a_count() {
+        assert_eq!("5000x4".parse::<Steps>().map(|steps| steps.total()), Ok(20_000));
+        for text in ["", "5000", "0x4", "5000x0", "x4", "5000x-1"] {
+            assert!(text.parse::<Steps>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The record of a run: all that was seen.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Ceiling, Connections, Failure, Host, Latencies, MemoryPerConnection, PhaseName, Plan, Protocol, Scope,
+    ServerReport, Topology, Verdict, Warning, Workload,
+};
+
+/// Version of the record's shape.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// `record.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The name of the run's folder, or of the process for a swarm on its own.
+    pub run_id: String,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// RFC 3339, UTC; `None` while it runs.
+    pub ended_at: Option<String>,
+    /// How it ended.
+    pub state: RunState,
+    /// Who was lost or what stopped the run, in words; `None` for a run that went its way.
+    pub ended_because: Option<String>,
+    /// The program that wrote it.
+    pub tool: Tool,
+    /// The machine; `None` where the writer does not describe it.
+    pub host: Option<Host>,
+    /// The profile and what became of its settings.
+    pub profile: ProfileInRun,
+    /// Where the ends stood.
+    pub topology: Topology,
+    /// What was spoken.
+    pub protocol: Protocol,
+    /// What the connections did.
+    pub workload: Workload,
+    /// The resolved plan; `None` for a swarm on its own, whose flags are in `command`.
+    pub plan: Option<Plan>,
+    /// The command line.
+    pub command: Vec<String>,
+    /// The counts.
+    pub connections: Connections,
+    /// The lost connections by phase.
+    pub failures: Vec<Failure>,
+    /// How fast it went.
+    pub rate: Rate,
+    /// Latencies, µs.
+    pub latency_us: Latencies,
+    /// What a connection cost.
+    pub memory_per_connection: MemoryPerConnection,
+    /// TIME_WAIT sockets.
+    pub time_wait: TimeWait,
+    /// Processor time.
+    pub cpu: Cpu,
+    /// When the phases began and ended.
+    pub phases: Vec<PhaseTimes>,
+    /// The server's last word; `None` where the server is not ours.
+    pub server: Option<ServerReport>,
+    /// What stopped the run short; `None` when the target was reached.
+    pub ceiling: Option<Ceiling>,
+    /// The verdicts.
+    pub verdicts: Vec<Verdict>,
+    /// What the reader should know.
+    pub warnings: Vec<Warning>,
+}
+
+impl Record {
+    /// Whether the run reached its target with all verdicts passed.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.state == RunState::Complete && self.verdicts.iter().all(|verdict| verdict.passed)
+    }
+
+    /// An identity that must hold at the end of a run and does not, in words.
+    #[must_use]
+    pub fn broken_identity(&self) -> Option<String> {
+        let c = &self.connections;
+        let lost = c.failed_total();
+        if c.attempted != c.held + lost {
+            return Some(format!("attempted {} is not held {} + failed {lost}", c.attempted, c.held));
+        }
+        let verified = c.verified.unwrap_or(c.established);
+        if c.established > c.attempted || verified > c.established || c.held > verified {
+            return Some(format!(
+                "the counts are out of order: attempted {}, established {}, verified {verified}, held {}",
+                c.attempted, c.established, c.held
+            ));
+        }
+        let in_detail: u64 = self.failures.iter().map(|failure| failure.count).sum();
+        (in_detail != lost).then(|| format!("failures in detail sum to {in_detail}, failed to {lost}"))
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// It is going on, or its writer was killed: the file was never finished.
+    Unfinished,
+    /// It went its way to the end, whatever the verdicts say.
+    Complete,
+    /// A signal or a command stopped it early.
+    Aborted,
+    /// Something it stands on broke: a process was killed, the disk was full.
+    Broken,
+}
+
+/// The program that wrote a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    /// `c10k-lab` or `c10k-swarm`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// The profile of a run and what became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileInRun {
+    /// Its name.
+    pub name: String,
+    /// Settings that were applied and read back.
+    pub applied: Vec<AppliedSetting>,
+    /// Settings that could not be applied.
+    pub not_applied: Vec<NotApplied>,
+}
+
+/// One setting that was applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedSetting {
+    /// Its key.
+    pub key: String,
+    /// Value before.
+    pub before: String,
+    /// Value after, as read back.
+    pub after: String,
+}
+
+/// One setting that could not be applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotApplied {
+    /// Its key.
+    pub key: String,
+    /// The value wanted.
+    pub wanted: String,
+    /// The present value, where it can be read.
+    pub present: Option<String>,
+    /// What it reaches.
+    pub scope: Scope,
+    /// Why not.
+    pub why: String,
+    /// The command that would set it.
+    pub command: Option<String>,
+}
+
+/// How fast it went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Verified connections a second (established ones where probes are off).
+    pub connects_per_second: ConnectRate,
+    /// Echoes a second during the last proof of all connections.
+    pub messages_per_second: Option<f64>,
+}
+
+/// Connections a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConnectRate {
+    /// verified ÷ (last verified − first connect).
+    pub mean: Option<f64>,
+    /// The best interval between two ticks.
+    pub peak: Option<f64>,
+}
+
+/// TIME_WAIT sockets of this namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeWait {
+    /// Most that were seen.
+    pub peak: Option<u64>,
+    /// After the close.
+    pub at_end: Option<u64>,
+}
+
+/// Processor time over the ramp, in cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cpu {
+    /// The server's.
+    pub server_cores: Option<f64>,
+    /// The swarm's.
+    pub swarm_cores: Option<f64>,
+    /// In softirq, on the whole host.
+    pub softirq_cores: Option<f64>,
+    /// Processor time of the server ÷ accepted, µs.
+    pub server_us_per_connection: Option<f64>,
+    /// Processor time of the swarm ÷ attempted, µs.
+    pub swarm_us_per_connection: Option<f64>,
+}
+
+/// When a phase began and ended, milliseconds since the first connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseTimes {
+    /// Which.
+    pub phase: PhaseName,
+    /// Its begin.
+    pub from_ms: u64,
+    /// Its end; `None` while it goes on.
+    pub to_ms: Option<u64>,
+}
+
+/// A record with nothing seen yet, for tests of this room.
+#[cfg(test)]
+pub(crate) fn sample_record() -> Record {
+    Record::begun(
+        Tool { name: "c10k-lab".to_owned(), version: "0".to_owned() },
+        "test".to_owned(),
+        Topology::Loopback,
+        Protocol::Raw,
+        Workload::Hold,
+    )
+}
+
+impl Record {
+    /// A record of a run that begins now and has seen nothing.
+    #[must_use]
+    pub fn begun(
+        tool: Tool,
+        run_id: String,
+        topology: Topology,
+        protocol: Protocol,
+        workload: Workload,
+    ) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            run_id,
+            started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            ended_at: None,
+            state: RunState::Unfinished,
+            ended_because: None,
+            tool,
+            host: None,
+            profile: ProfileInRun::default(),
+            topology,
+            protocol,
+            workload,
+            plan: None,
+            command: Vec::new(),
+            connections: Connections::default(),
+            failures: Vec::new(),
+            rate: Rate::default(),
+            latency_us: Latencies::default(),
+            memory_per_connection: MemoryPerConnection::default(),
+            time_wait: TimeWait::default(),
+            cpu: Cpu::default(),
+            phases: Vec::new(),
+            server: None,
+            ceiling: None,
+            verdicts: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Sets the end of the run to now and its state.
+    pub fn end(&mut self, state: RunState) {
+        self.ended_at = Some(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        self.state = state;
+    }
+}
