@@ -1,1 +1,286 @@
-//! To be written.
+//! Who is connected: TCP states and listeners by sock_diag(7), IPv4 and IPv6.
+//!
+//! # What a census costs
+//! The kernel walks its whole table of connections: about 75 ms at 100,000 sockets and 1.5 s at 2,000,000. It is for
+//! the ends of phases; [`SockDiag::listeners`] walks listeners only and is cheap enough for every tick.
+//! `/proc/net/tcp` would cost twice as much and is never read.
+//!
+//! # Whose sockets these are
+//! Those of the network namespace in which the calling thread stood at [`SockDiag::open`].
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_sock_diag::SockDiagMessage;
+use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+use netlink_sys::{Socket, SocketAddr as NetlinkAddress};
+
+mod answer;
+
+pub use answer::{Progress, SocketLine, each_socket};
+
+/// The kernel fills at most 32 KiB an answer (net/netlink/af_netlink.c, `netlink_dump`) when the reader offers it.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// The states of TCP by the kernel's names and numbers (include/net/tcp_states.h); index 0 is no state.
+pub const STATE_NAMES: [&str; 13] = [
+    "",
+    "ESTABLISHED",
+    "SYN_SENT",
+    "SYN_RECV",
+    "FIN_WAIT1",
+    "FIN_WAIT2",
+    "TIME_WAIT",
+    "CLOSE",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "LISTEN",
+    "CLOSING",
+    "NEW_SYN_RECV",
+];
+
+/// A state of TCP, by the kernel's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// `ESTABLISHED`: open at this end.
+    Established = 1,
+    /// `SYN_SENT`: connecting.
+    SynSent = 2,
+    /// `SYN_RECV`: at a listener, not yet accepted by the kernel.
+    SynRecv = 3,
+    /// `FIN_WAIT1`.
+    FinWait1 = 4,
+    /// `FIN_WAIT2`.
+    FinWait2 = 5,
+    /// `TIME_WAIT`.
+    TimeWait = 6,
+    /// `CLOSE`.
+    Close = 7,
+    /// `CLOSE_WAIT`: the peer has closed, this end has not.
+    CloseWait = 8,
+    /// `LAST_ACK`.
+    LastAck = 9,
+    /// `LISTEN`.
+    Listen = 10,
+    /// `CLOSING`.
+    Closing = 11,
+}
+
+/// A set of states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct States(u32);
+
+impl States {
+    /// Every state.
+    pub const ALL: Self = Self(0x0ffe);
+
+    /// These states only.
+    #[must_use]
+    pub fn of(states: &[State]) -> Self {
+        Self(states.iter().fold(0, |mask, state| mask | 1 << *state as u32))
+    }
+}
+
+/// How many sockets stood in each state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Sockets by the kernel's number of their state; names in [`STATE_NAMES`].
+    pub states: [u64; 13],
+    /// ESTABLISHED sockets whose *local* port is one of the ports asked for: the server's ends.
+    pub server_side: u64,
+    /// ESTABLISHED sockets whose *remote* port is one of the ports asked for, and whose local port is not: the
+    /// clients' ends.
+    pub client_side: u64,
+    /// The table changed under the dump (NLM_F_DUMP_INTR): the numbers may be off.
+    pub interrupted: bool,
+    /// What the census took, in microseconds.
+    pub duration_us: u64,
+}
+
+impl Census {
+    /// The sockets in one state.
+    #[must_use]
+    pub fn count(&self, state: State) -> u64 {
+        self.states[state as usize]
+    }
+
+    /// All sockets.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.states.iter().sum()
+    }
+
+    /// The states that have sockets, with their kernel names.
+    pub fn by_name(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        STATE_NAMES.iter().copied().zip(self.states).filter(|(_, count)| *count > 0)
+    }
+
+    /// Counts one socket.
+    fn add(&mut self, socket: &SocketLine<'_>, ports: &PortSet) {
+        let (local, remote) = (ports.holds(socket.local_port()), ports.holds(socket.remote_port()));
+        if !(local || remote || ports.is_everything()) {
+            return;
+        }
+        if let Some(count) = self.states.get_mut(usize::from(socket.state())) {
+            *count += 1;
+        }
+        if socket.state() == State::Established as u8 {
+            self.server_side += u64::from(local);
+            self.client_side += u64::from(remote && !local);
+        }
+    }
+}
+
+/// A listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Connections that wait to be accepted (`idiag_rqueue`; Recv-Q of ss(8)).
+    pub accept_queue: u32,
+    /// The most that may wait (`idiag_wqueue`; Send-Q of ss(8)): the backlog after `somaxconn`.
+    pub backlog: u32,
+}
+
+/// A set of ports; the empty one stands for all sockets.
+#[derive(Clone)]
+pub struct PortSet {
+    bits: Box<[u64; 1024]>,
+    is_empty: bool,
+}
+
+impl PortSet {
+    /// These ports.
+    #[must_use]
+    pub fn of(ports: &[u16]) -> Self {
+        let mut bits = Box::new([0; 1024]);
+        for port in ports {
+            bits[usize::from(port / 64)] |= 1 << (port % 64);
+        }
+        Self { bits, is_empty: ports.is_empty() }
+    }
+
+    /// Whether the set holds this port.
+    #[must_use]
+    pub fn holds(&self, port: u16) -> bool {
+        self.bits[usize::from(port / 64)] & 1 << (port % 64) != 0
+    }
+
+    fn is_everything(&self) -> bool {
+        self.is_empty
+    }
+}
+
+/// A sock_diag socket and the buffer its answers are read into.
+pub struct SockDiag {
+    socket: Socket,
+    buffer: Vec<u8>,
+    sequence: u32,
+}
+
+impl SockDiag {
+    /// Opens a sock_diag socket in the network namespace of the calling thread. No privilege is needed.
+    ///
+    /// # Errors
+    /// As socket(2): EPROTONOSUPPORT in a kernel without sock_diag.
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+        socket.bind_auto()?;
+        socket.connect(&NetlinkAddress::new(0, 0))?;
+        Ok(Self { socket, buffer: Vec::with_capacity(ANSWER_BYTES), sequence: 0 })
+    }
+
+    /// Counts the TCP sockets in `states` that have one of `ports` at either end; all of them when `ports` is empty.
+    ///
+    /// # Errors
+    /// The errno that the kernel answers: EINVAL, ENOMEM, ENOENT without `inet_diag`; EBADMSG for an answer that
+    /// makes no sense.
+    pub fn census(&mut self, states: States, ports: &PortSet) -> io::Result<Census> {
+        let start = Instant::now();
+        let mut census = Census::default();
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            census.interrupted |= self.dump(family, states, 0, |socket| census.add(socket, ports))?;
+        }
+        census.duration_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Ok(census)
+    }
+
+    /// The listeners on a port, of any address; several when they share it by SO_REUSEPORT.
+    ///
+    /// # Errors
+    /// As [`SockDiag::census`].
+    pub fn listeners(&mut self, port: u16) -> io::Result<Vec<Listener>> {
+        let mut found = Vec::new();
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            self.dump(family, States::of(&[State::Listen]), port, |socket| {
+                // The kernel filters by the port already; port 0 asks for all.
+                if port == 0 || socket.local_port() == port {
+                    found.push(Listener {
+                        address: socket.local_address(),
+                        accept_queue: socket.receive_queue(),
+                        backlog: socket.send_queue(),
+                    });
+                }
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// Asks for all sockets of a family and calls `each` with every one. True when the dump was interrupted.
+    fn dump(
+        &mut self,
+        family: i32,
+        states: States,
+        local_port: u16,
+        mut each: impl FnMut(&SocketLine<'_>),
+    ) -> io::Result<bool> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let request = request(self.sequence, family as u8, states, local_port);
+        self.socket.send(&request, 0)?;
+        let mut interrupted = false;
+        loop {
+            self.buffer.clear();
+            match self.socket.recv(&mut self.buffer, libc::MSG_TRUNC) {
+                Ok(length) if length > self.buffer.len() => {
+                    return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            let progress = each_socket(&self.buffer, self.sequence, &mut each)?;
+            interrupted |= progress.interrupted;
+            if progress.done {
+                return Ok(interrupted);
+            }
+        }
+    }
+}
+
+/// The bytes of one `inet_diag_req_v2` dump request.
+fn request(sequence: u32, family: u8, states: States, local_port: u16) -> Vec<u8> {
+    let id = if i32::from(family) == libc::AF_INET6 { SocketId::new_v6() } else { SocketId::new_v4() };
+    let message = SockDiagMessage::InetRequest(InetRequest {
+        family,
+        protocol: libc::IPPROTO_TCP as u8,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::from_bits_retain(states.0),
+        socket_id: SocketId { source_port: local_port, ..id },
+    });
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    header.sequence_number = sequence;
+    header.message_type = message.message_type();
+    let mut packet = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
+    packet.finalize();
+    let mut bytes = vec![0; packet.buffer_len()];
+    packet.serialize(&mut bytes);
+    bytes
+}
+
+#[cfg(test)]
+mod tests;
