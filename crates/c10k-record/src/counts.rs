@@ -23,7 +23,10 @@ pub struct Connections {
     pub held: u64,
     /// Established at the client, never accepted by the server.
     pub ghosts: Option<u64>,
-    /// Connections that were lost, by errno or name; at the end attempted = held + Σ failed.
+    /// Closed in good order because a command (`shrink N`) asked for it.
+    #[serde(default)]
+    pub released: u64,
+    /// Connections that were lost, by errno or name; at the end attempted = held + released + Σ failed.
     pub failed: BTreeMap<Outcome, u64>,
 }
 

@@ -79,8 +79,11 @@ impl Record {
     pub fn broken_identity(&self) -> Option<String> {
         let c = &self.connections;
         let lost = c.failed_total();
-        if c.attempted != c.held + lost {
-            return Some(format!("attempted {} is not held {} + failed {lost}", c.attempted, c.held));
+        if c.attempted != c.held + c.released + lost {
+            return Some(format!(
+                "attempted {} is not held {} + released {} + failed {lost}",
+                c.attempted, c.held, c.released
+            ));
         }
         let verified = c.verified.unwrap_or(c.established);
         if c.established > c.attempted || verified > c.established || c.held > verified {
