@@ -1,1 +1,28 @@
-//! To be written.
+//! Samples over time, and the memory account of a connection.
+//!
+//! This room knows where the kernel keeps its figures about sockets, memory and processor time, how to read them
+//! often and cheaply ([`Collector::tick`]), how to count the states of all sockets at the end of a phase
+//! ([`Collector::census`]), and how the memory that went between two moments divides among the parts and the two ends
+//! of a connection ([`account`]). It refuses to know why a number is what it is, and who made the connections.
+//!
+//! What could not be read is `None`, never 0; a difference is never negative; and what this user may not read is named
+//! once, with what stays unknown without it ([`Unreadable`]).
+
+mod account;
+mod cli;
+mod collector;
+mod document;
+mod observation;
+mod process;
+mod snapshot;
+mod unreadable;
+
+pub use account::account;
+pub use cli::{CollectorArgs, run};
+pub use collector::{Collector, CollectorConfig, CollectorError, Side};
+pub use document::{CensusSeen, Document};
+pub use observation::{
+    CpuSeen, HostMemorySeen, ListenerSeen, Observation, ProcessSeen, SlabSeen, SocketsSeen,
+};
+pub use snapshot::{MemorySnapshot, ProcessSnapshot};
+pub use unreadable::Unreadable;

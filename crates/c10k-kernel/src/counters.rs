@@ -12,7 +12,7 @@ mod named;
 mod proc_file;
 
 pub use named::{Change, TcpCounters, TcpExt};
-pub use proc_file::{ProcFile, ProcRoot};
+pub use proc_file::{ProcFile, ProcRoot, process_is_gone};
 
 pub(crate) use proc_file::{kilobyte_line, lines, number, words};
 

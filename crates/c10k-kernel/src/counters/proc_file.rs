@@ -135,6 +135,13 @@ impl State {
     }
 }
 
+/// Whether an error of a file below `/proc/PID` means that the process is no more: ESRCH from a file that was open
+/// already, ENOENT from one that was not.
+#[must_use]
+pub fn process_is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT))
+}
+
 /// Unsigned decimal digits at the start of `text`, after blanks; `None` when there are none, when a minus stands
 /// before them, or when they do not fit.
 pub(crate) fn number(text: &[u8]) -> Option<u64> {

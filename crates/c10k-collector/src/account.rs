@@ -1,0 +1,256 @@
+//! The memory account: what one connection takes, by part and by end. Pure arithmetic over two snapshots.
+//!
+//! # How the kernel's memory is divided between the ends
+//! The slabs are the whole host's, so with both ends on this box they hold both. Both ends have the same objects, but
+//! the bind bucket, which only the end that chose a port has: the client. So the server's share is half of what
+//! remains when the client's own parts are taken out.
+//!
+//! # What is compared with what
+//! Growth is what the caches took from the host, whole slabs. The fall of free memory is that of `MemFree`, the free
+//! pages kept by each CPU, and the page cache; shared memory is no page cache here, since it cannot be dropped.
+//! `MemAvailable` is not used: it counts socket inodes and dentries as reclaimable.
+
+mod parts;
+
+use std::collections::BTreeMap;
+
+use c10k_kernel::memory::MemInfo;
+use c10k_record::{MemoryPart, MemoryPerConnection};
+
+use crate::snapshot::{MemorySnapshot, ProcessSnapshot, grown};
+use parts::{SlabParts, estimated_parts, slab_parts};
+
+/// Bytes a slot of a descriptor table: a pointer, a bit each in two bitmaps, and one bit for 64 slots in a third
+/// (fs/file.c, `alloc_fdtable`).
+const BYTES_PER_SLOT: f64 = 8.0 + 2.0 / 8.0 + 1.0 / 512.0;
+
+/// Divides what changed between two snapshots by `held` connections.
+///
+/// `both_ends_here` says that server and client both stand on this host. If not, all kernel memory belongs to the end
+/// whose process was watched (the server when neither was). Without slabinfo the parts are estimated from the sizes of
+/// the kernel's objects and say so; the totals are measured all the same, from `Slab` in `/proc/meminfo`.
+///
+/// With nothing held there is nothing to divide by: everything is `None`.
+#[must_use]
+pub fn account(
+    before: &MemorySnapshot,
+    after: &MemorySnapshot,
+    held: u64,
+    both_ends_here: bool,
+) -> MemoryPerConnection {
+    if held == 0 {
+        return MemoryPerConnection::default();
+    }
+    let ends = Ends::of(after, both_ends_here);
+    let server = Growth::of(before.server.as_ref(), after.server.as_ref(), held);
+    let client = Growth::of(before.swarm.as_ref(), after.swarm.as_ref(), held);
+    let host = HostGrowth::between(before, after);
+
+    let measured = slab_parts(before, after, ends.count() * held, ends.client);
+    let estimated = measured.is_none();
+    let slabs = measured.unwrap_or_else(|| estimated_parts(held, ends));
+
+    let share = Share { held, ends };
+    let mut named = share.slab_parts(&slabs, estimated);
+    named.insert("descriptor_table".into(), ends.own(server.table_bytes, client.table_bytes, held, true));
+    named.insert(
+        "page_tables".into(),
+        ends.own(server.page_table_bytes, client.page_table_bytes, held, false),
+    );
+    named.insert("heap".into(), ends.own(server.anon_bytes, client.anon_bytes, held, false));
+    named.insert("buffers".into(), share.even(host.buffer_bytes, false));
+    let tables = server.table_bytes.unwrap_or(0.0) + client.table_bytes.unwrap_or(0.0);
+    let other = host.kernel_bytes().map(|bytes| (bytes - slabs.total() - tables).max(0.0));
+    named.insert("other".into(), share.even(other, estimated));
+
+    let (server_kernel, client_kernel) = share.kernel_totals(&host, &slabs, &server, &client);
+    let fall = fall_of_free_memory(before, after);
+    MemoryPerConnection {
+        server_user_bytes: server.rss_bytes.map(|bytes| bytes / held as f64),
+        client_user_bytes: client.rss_bytes.map(|bytes| bytes / held as f64),
+        server_kernel_bytes: server_kernel,
+        client_kernel_bytes: client_kernel,
+        parts: named,
+        free_memory_bytes: fall.map(|fall| fall / held as f64),
+        unexplained_ratio: fall
+            .zip(explained_bytes(before, after, &host))
+            .and_then(|(fall, explained)| (fall > 0.0).then(|| (fall - explained).abs() / fall)),
+        estimated,
+    }
+}
+
+/// Which ends of the connections stand on this host.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    server: bool,
+    client: bool,
+}
+
+impl Ends {
+    fn of(after: &MemorySnapshot, both_here: bool) -> Self {
+        let client_only = after.server.is_none() && after.swarm.is_some();
+        Self { server: both_here || !client_only, client: both_here || client_only }
+    }
+
+    fn count(self) -> u64 {
+        u64::from(self.server) + u64::from(self.client)
+    }
+
+    /// A part that each process has of its own.
+    fn own(self, server: Option<f64>, client: Option<f64>, held: u64, estimated: bool) -> MemoryPart {
+        let each = |here: bool, bytes: Option<f64>| bytes.filter(|_| here).map(|bytes| bytes / held as f64);
+        MemoryPart {
+            server_bytes: each(self.server, server),
+            client_bytes: each(self.client, client),
+            estimated,
+        }
+    }
+}
+
+/// How bytes of the whole host become bytes a connection at each end.
+#[derive(Clone, Copy)]
+struct Share {
+    held: u64,
+    ends: Ends,
+}
+
+impl Share {
+    /// A part that both ends have alike.
+    fn even(self, bytes: Option<f64>, estimated: bool) -> MemoryPart {
+        let each = bytes.map(|bytes| bytes / (self.ends.count() * self.held) as f64);
+        MemoryPart {
+            server_bytes: each.filter(|_| self.ends.server),
+            client_bytes: each.filter(|_| self.ends.client),
+            estimated,
+        }
+    }
+
+    fn slab_parts(self, slabs: &SlabParts, estimated: bool) -> BTreeMap<String, MemoryPart> {
+        let mut named: BTreeMap<String, MemoryPart> = slabs
+            .even
+            .iter()
+            .map(|(name, bytes)| ((*name).to_owned(), self.even(Some(*bytes), estimated)))
+            .collect();
+        let bind = MemoryPart {
+            server_bytes: self.ends.server.then_some(0.0),
+            client_bytes: self.ends.client.then_some(slabs.bind_bytes / self.held as f64),
+            estimated,
+        };
+        named.insert("bind_bucket".into(), bind);
+        named
+    }
+
+    /// Kernel bytes a connection at the server and at the client; `None` without `Slab` in meminfo.
+    fn kernel_totals(
+        self,
+        host: &HostGrowth,
+        slabs: &SlabParts,
+        server: &Growth,
+        client: &Growth,
+    ) -> (Option<f64>, Option<f64>) {
+        let Some(kernel) = host.kernel_bytes() else { return (None, None) };
+        let kernel = kernel + host.buffer_bytes.unwrap_or(0.0);
+        let server_only = server.page_table_bytes.unwrap_or(0.0);
+        let bind = if self.ends.client { slabs.bind_bytes.min(kernel) } else { 0.0 };
+        let client_only = bind + client.page_table_bytes.unwrap_or(0.0);
+        let each = (kernel - bind) / self.ends.count() as f64;
+        let per_connection = |here: bool, bytes: f64| here.then(|| bytes / self.held as f64);
+        (
+            per_connection(self.ends.server, each + server_only),
+            per_connection(self.ends.client, each + client_only),
+        )
+    }
+}
+
+/// What one process grew by, bytes.
+#[derive(Default)]
+struct Growth {
+    rss_bytes: Option<f64>,
+    anon_bytes: Option<f64>,
+    page_table_bytes: Option<f64>,
+    table_bytes: Option<f64>,
+}
+
+impl Growth {
+    fn of(before: Option<&ProcessSnapshot>, after: Option<&ProcessSnapshot>, held: u64) -> Self {
+        let (Some(before), Some(after)) = (before, after) else { return Self::default() };
+        let slots = (!before.descriptor_slots.is_empty() && !after.descriptor_slots.is_empty())
+            .then(|| after.table_slots(held).saturating_sub(before.table_slots(held)));
+        Self {
+            rss_bytes: after.rss_growth_bytes(before).map(|bytes| bytes as f64),
+            anon_bytes: after.anon_growth_bytes(before).map(|bytes| bytes as f64),
+            page_table_bytes: grown(before.page_table_bytes, after.page_table_bytes)
+                .map(|bytes| bytes as f64),
+            table_bytes: slots.map(|slots| slots as f64 * BYTES_PER_SLOT),
+        }
+    }
+}
+
+/// What the kernel itself grew by, bytes.
+struct HostGrowth {
+    slab_bytes: Option<f64>,
+    /// vmalloc or kernel stacks, whichever grew more: mapped stacks are in both figures.
+    mapped_bytes: f64,
+    buffer_bytes: Option<f64>,
+}
+
+impl HostGrowth {
+    fn between(before: &MemorySnapshot, after: &MemorySnapshot) -> Self {
+        let growth = |field: fn(&MemInfo) -> Option<u64>| change(before, after, field);
+        let vmalloc = growth(|memory| memory.vmalloc_bytes).unwrap_or(0.0);
+        let stacks = growth(|memory| memory.kernel_stack_bytes).unwrap_or(0.0);
+        let buffers = grown(before.socket_buffer_bytes, after.socket_buffer_bytes);
+        Self {
+            slab_bytes: growth(|memory| memory.slab_bytes),
+            mapped_bytes: vmalloc.max(stacks),
+            buffer_bytes: buffers.map(|bytes| bytes.saturating_sub(after.socket_buffer_slack_bytes) as f64),
+        }
+    }
+
+    /// Slabs and mapped kernel memory, not below 0.
+    fn kernel_bytes(&self) -> Option<f64> {
+        self.slab_bytes.map(|slab| (slab + self.mapped_bytes).max(0.0))
+    }
+}
+
+/// By how much free memory fell, the page cache taken out, bytes; `None` when it is unknown, or free memory rose.
+fn fall_of_free_memory(before: &MemorySnapshot, after: &MemorySnapshot) -> Option<f64> {
+    // The lists of the CPUs are compared only when both moments have them.
+    let lists = before.percpu_free_bytes.is_some() && after.percpu_free_bytes.is_some();
+    let free = |snapshot: &MemorySnapshot| {
+        let memory = snapshot.meminfo?;
+        let cache = (memory.cached_bytes? + memory.buffers_bytes?).saturating_sub(memory.shmem_bytes?);
+        let kept = if lists { snapshot.percpu_free_bytes? } else { 0 };
+        Some((memory.free_bytes? + cache + kept) as f64)
+    };
+    Some(free(before)? - free(after)?).filter(|fall| *fall >= 0.0)
+}
+
+/// What the known consumers of memory took in all, bytes. Anonymous memory is the whole host's, so that each page is
+/// counted once, and what the lab itself or a stranger took meanwhile is not put down as unexplained.
+fn explained_bytes(before: &MemorySnapshot, after: &MemorySnapshot, host: &HostGrowth) -> Option<f64> {
+    let growth = |field: fn(&MemInfo) -> Option<u64>| change(before, after, field);
+    Some(
+        host.slab_bytes?
+            + host.mapped_bytes
+            + host.buffer_bytes.unwrap_or(0.0)
+            + growth(|memory| memory.anon_bytes)?
+            + growth(|memory| memory.shmem_bytes).unwrap_or(0.0)
+            + growth(|memory| memory.page_tables_bytes).unwrap_or(0.0)
+            + growth(|memory| memory.percpu_bytes).unwrap_or(0.0),
+    )
+}
+
+/// The change of one line of meminfo, bytes, below 0 when it fell.
+fn change(
+    before: &MemorySnapshot,
+    after: &MemorySnapshot,
+    field: impl Fn(&MemInfo) -> Option<u64>,
+) -> Option<f64> {
+    let before = before.meminfo.as_ref().and_then(&field)?;
+    let after = after.meminfo.as_ref().and_then(&field)?;
+    Some(after as f64 - before as f64)
+}
+
+#[cfg(test)]
+mod tests;

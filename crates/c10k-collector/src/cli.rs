@@ -1,0 +1,330 @@
+//! The command: its line, its loop, and the one place that writes.
+
+use std::io::{self, BufRead, Write};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use c10k_record::{Exit, Span, human_bytes};
+use clap::Args;
+use serde::Serialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::account::account;
+use crate::collector::{Collector, CollectorConfig, Side};
+use crate::document::{CensusSeen, Document};
+use crate::observation::Observation;
+use crate::snapshot::MemorySnapshot;
+
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+const DOCUMENT_VERSION: u32 = 1;
+
+/// Watches a process that holds connections, and the kernel below it, from outside.
+#[derive(Args, Clone, Debug)]
+pub struct CollectorArgs {
+    /// The process that holds the connections
+    #[arg(long, value_name = "PID")]
+    pub pid: u32,
+    /// The process that made them, if it runs on this machine
+    #[arg(long, value_name = "PID")]
+    pub swarm_pid: Option<u32>,
+    /// Ports the process listens on; without any, all TCP sockets are counted
+    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
+    /// Time between two looks, at least 10ms
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Span,
+    /// End after this time; without it, at Ctrl-C or when the process ends
+    #[arg(long, value_name = "TIME")]
+    pub duration: Option<Span>,
+    /// Write JSON lines on stdout (ready, tick, done) and take the command `stop` on stdin
+    #[arg(long, conflicts_with = "json")]
+    pub events: bool,
+    /// Write one JSON document on stdout at the end
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Watches until the time is over, a signal or `stop` comes, or the process ends. Data goes to `out`, text for people
+/// to `people`.
+///
+/// Ends with [`Exit::Done`] after its time or a signal, [`Exit::Short`] when the watched process ended first,
+/// [`Exit::HostCannot`] when it is not there, [`Exit::Broke`] when `out` could not be written.
+pub fn run(args: &CollectorArgs, out: &mut dyn Write, people: &mut dyn Write) -> Exit {
+    let mut printer = Printer { args, out, people, told: 0 };
+    match watch(args, &mut printer) {
+        Ok(exit) => exit,
+        Err(error) => {
+            printer.say(&format!("error: the output cannot be written: {error}"));
+            Exit::Broke
+        }
+    }
+}
+
+fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
+    let stop = stop_signals(args.events)?;
+    let config = CollectorConfig {
+        server_pid: Some(args.pid),
+        swarm_pid: args.swarm_pid,
+        ports: args.ports.clone(),
+        namespace_of: Some(args.pid),
+        ..CollectorConfig::default()
+    };
+    let mut collector = match Collector::new(config) {
+        Ok(collector) => collector,
+        Err(error) => {
+            printer.say(&format!("error: {error}"));
+            printer.say("hint: `pgrep -a NAME` shows the processes of a program with their pids");
+            return Ok(Exit::HostCannot);
+        }
+    };
+    let before = collector.snapshot();
+    let mut document = Document::begin(args, &mut collector);
+    printer.ready(args, &collector)?;
+
+    let start = Instant::now();
+    let end = args.duration.map(|duration| start + duration.0);
+    let mut next = start;
+    // A target that ends leaves no memory to account for: the last snapshot before that would be of another moment.
+    let mut after = None;
+    loop {
+        next += args.interval.0;
+        let until = end.map_or(next, |end| end.min(next));
+        let stopped = match stop.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(()) => true,
+            Err(RecvTimeoutError::Timeout) => end.is_some_and(|end| Instant::now() >= end),
+            Err(RecvTimeoutError::Disconnected) => true,
+        };
+        let seen = collector.tick();
+        document.add(&seen);
+        printer.tick(&seen, &collector)?;
+        if collector.is_gone(Side::Server) {
+            document.target_ended = true;
+            printer.say(&format!("process {} has ended", args.pid));
+            break;
+        }
+        if stopped {
+            after = Some(collector.snapshot());
+            break;
+        }
+        // A machine too busy to look in time skips looks; it does not hurry after them.
+        next = next.max(Instant::now());
+    }
+    document.finish(&mut collector, &before, after.as_ref());
+    printer.done(&document, &collector)?;
+    Ok(if document.target_ended { Exit::Short } else { Exit::Done })
+}
+
+/// A channel that says `()` at SIGINT, SIGTERM or, if `commands`, at the line `stop` on stdin.
+fn stop_signals(commands: bool) -> io::Result<Receiver<()>> {
+    let (send, receive) = mpsc::channel();
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let by_signal = send.clone();
+    thread::spawn(move || {
+        for _ in &mut signals {
+            if by_signal.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    if commands {
+        thread::spawn(move || stop_command(&send));
+    }
+    Ok(receive)
+}
+
+fn stop_command(send: &Sender<()>) {
+    for line in io::stdin().lock().lines() {
+        match line {
+            // Anything else is no command of a collector; a closed stdin is no command at all.
+            Ok(line) if line.trim() == "stop" => {
+                // When nobody receives any more the collector has ended already.
+                let _ = send.send(());
+                return;
+            }
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// The parser of `--interval`.
+fn interval(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error: c10k_record::QuantityError| error.to_string())?;
+    if span.0 < SHORTEST_INTERVAL {
+        return Err(format!("'{text}' is too short: a look needs at least 10ms"));
+    }
+    Ok(span)
+}
+
+impl Document {
+    fn begin(args: &CollectorArgs, collector: &mut Collector) -> Self {
+        Self {
+            schema_version: DOCUMENT_VERSION,
+            tool_version: env!("CARGO_PKG_VERSION"),
+            pid: args.pid,
+            swarm_pid: args.swarm_pid,
+            ports: args.ports.clone(),
+            elapsed_ms: 0,
+            ticks: 0,
+            partial_ticks: 0,
+            longest_tick_us: 0,
+            target_ended: false,
+            peak_sockets_in_use: None,
+            peak_time_wait: None,
+            peak_accept_queue: None,
+            last: None,
+            census_at_start: collector.census().ok().as_ref().map(CensusSeen::from),
+            census_at_end: None,
+            memory_per_connection: None,
+            unreadable: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, seen: &Observation) {
+        self.elapsed_ms = seen.elapsed_ms;
+        self.ticks += 1;
+        self.partial_ticks += u64::from(seen.partial);
+        self.longest_tick_us = self.longest_tick_us.max(seen.tick_us);
+        self.peak_sockets_in_use = self.peak_sockets_in_use.max(seen.sockets.in_use);
+        self.peak_time_wait = self.peak_time_wait.max(seen.sockets.time_wait);
+        self.peak_accept_queue =
+            self.peak_accept_queue.max(seen.listener.map(|listener| listener.accept_queue));
+        self.last = Some(seen.clone());
+    }
+
+    fn finish(&mut self, collector: &mut Collector, before: &MemorySnapshot, after: Option<&MemorySnapshot>) {
+        self.census_at_end = collector.census().ok().as_ref().map(CensusSeen::from);
+        self.unreadable = collector.unreadable().to_vec();
+        let (Some(start), Some(end), Some(after)) = (&self.census_at_start, &self.census_at_end, after)
+        else {
+            return;
+        };
+        let added = end.server_side.saturating_sub(start.server_side);
+        let clients_here = end.client_side.saturating_sub(start.client_side) * 2 > added;
+        if added > 0 {
+            self.memory_per_connection = Some(account(before, after, added, clients_here));
+        }
+    }
+}
+
+/// One JSON line of `--events`.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event<'a> {
+    Ready { pid: u32, ports: &'a [u16], unreadable: &'a [crate::Unreadable] },
+    Tick(&'a Observation),
+    Done(&'a Document),
+}
+
+/// The only writer of the command.
+struct Printer<'a> {
+    args: &'a CollectorArgs,
+    out: &'a mut dyn Write,
+    people: &'a mut dyn Write,
+    /// How many unreadable sources have been told.
+    told: usize,
+}
+
+impl Printer<'_> {
+    /// A line for people. That nobody listens to stderr is no reason to end.
+    fn say(&mut self, line: &str) {
+        let _ = writeln!(self.people, "{line}");
+    }
+
+    fn ready(&mut self, args: &CollectorArgs, collector: &Collector) -> io::Result<()> {
+        self.tell_unreadable(collector);
+        self.event(&Event::Ready { pid: args.pid, ports: &args.ports, unreadable: collector.unreadable() })
+    }
+
+    fn tick(&mut self, seen: &Observation, collector: &Collector) -> io::Result<()> {
+        self.tell_unreadable(collector);
+        if !self.args.events {
+            self.say(&line(seen));
+        }
+        self.event(&Event::Tick(seen))
+    }
+
+    fn done(&mut self, document: &Document, collector: &Collector) -> io::Result<()> {
+        self.tell_unreadable(collector);
+        self.event(&Event::Done(document))?;
+        if self.args.json {
+            self.json(document)?;
+        } else if let Some(memory) = &document.memory_per_connection
+            && !self.args.events
+        {
+            let bytes =
+                |bytes: Option<f64>| bytes.map_or("unknown".to_owned(), |bytes| format!("{bytes:.0} B"));
+            self.say(&format!(
+                "a connection: kernel {} at the server, {} at the client; user {} at the server; {}",
+                bytes(memory.server_kernel_bytes),
+                bytes(memory.client_kernel_bytes),
+                bytes(memory.server_user_bytes),
+                memory.unexplained_ratio.map_or("unexplained: unknown".to_owned(), |ratio| {
+                    format!("unexplained: {:.1} % of the fall in free memory", ratio * 100.0)
+                }),
+            ));
+        }
+        Ok(())
+    }
+
+    fn tell_unreadable(&mut self, collector: &Collector) {
+        for unreadable in &collector.unreadable()[self.told..] {
+            let _ = writeln!(self.people, "note: {unreadable}");
+        }
+        self.told = collector.unreadable().len();
+    }
+
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        if self.args.events { self.json(event) } else { Ok(()) }
+    }
+
+    fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let mut text = serde_json::to_vec(value)?;
+        text.push(b'\n');
+        self.out.write_all(&text)?;
+        self.out.flush()
+    }
+}
+
+/// One tick for people.
+fn line(seen: &Observation) -> String {
+    let count = |value: Option<u64>| value.map_or("?".to_owned(), |value| value.to_string());
+    let bytes = |value: Option<u64>| value.map_or("?".to_owned(), human_bytes);
+    let cores = |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.2}"));
+    format!(
+        "{:>6.1}s  sockets {}  tw {}  queue {}  overflows {}  rss {}  slab {}  free {}  cores {} (softirq {}){}",
+        seen.elapsed_ms as f64 / 1000.0,
+        count(seen.sockets.in_use),
+        count(seen.sockets.time_wait),
+        count(seen.listener.map(|listener| listener.accept_queue)),
+        count(seen.counter("ListenOverflows")),
+        bytes(seen.server.rss_bytes),
+        bytes(seen.memory.slab_bytes),
+        bytes(seen.memory.free_bytes),
+        cores(seen.server.cores),
+        cores(seen.cpu.softirq_cores),
+        if seen.partial { "  (partial)" } else { "" },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_of_nothing_is_refused() {
+        assert!(interval("0").is_err());
+        assert!(interval("1us").is_err());
+        assert!(interval("abc").is_err());
+        assert_eq!(interval("1s").unwrap(), Span::secs(1));
+    }
+
+    #[test]
+    fn a_line_shows_what_is_unknown_as_unknown() {
+        let text = line(&Observation { elapsed_ms: 1500, partial: true, ..Observation::default() });
+        assert!(text.starts_with("   1.5s  sockets ?  tw ?"), "{text}");
+        assert!(text.ends_with("(partial)"), "{text}");
+    }
+}

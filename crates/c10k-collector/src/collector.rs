@@ -1,0 +1,447 @@
+//! The collector: all sources of one host, opened once and read at every tick.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::time::{Duration, Instant};
+
+use c10k_kernel::census::{Census, PortSet, SockDiag, States};
+use c10k_kernel::counters::{NetCounters, NetReading, ProcRoot, process_is_gone};
+use c10k_kernel::cpu::{CpuTimes, HostCpuReader, cores_used};
+use c10k_kernel::memory::{MemInfoReader, SlabNames, SlabReader, page_bytes};
+use thiserror::Error;
+
+use crate::observation::{
+    CpuSeen, HostMemorySeen, ListenerSeen, Observation, ProcessSeen, SlabSeen, SocketsSeen,
+};
+use crate::process::Watched;
+use crate::snapshot::MemorySnapshot;
+use crate::unreadable::{Unreadable, UnreadableList};
+
+/// The caches shown at every tick, by the names of their objects.
+const SHOWN_SLABS: &[&str] = &[
+    "TCP",
+    "TCPv6",
+    "sock_inode_cache",
+    "filp",
+    "dentry",
+    "eventpoll_epi",
+    "eventpoll_pwq",
+    "tw_sock_TCP",
+    "request_sock_TCP",
+    "nf_conntrack",
+];
+
+/// Each CPU may keep this much of TCP's memory account to itself (include/net/sock.h, `SK_MEMORY_PCPU_RESERVE`).
+const PERCPU_RESERVE_BYTES: u64 = 1 << 20;
+
+/// What to watch.
+#[derive(Clone, Debug, Default)]
+pub struct CollectorConfig {
+    /// The server's process.
+    pub server_pid: Option<u32>,
+    /// The swarm's process.
+    pub swarm_pid: Option<u32>,
+    /// The ports the server listens on; without any, no listener is watched and a census counts all sockets.
+    pub ports: Vec<u16>,
+    /// Where `proc/` and `sys/` stand.
+    pub proc_root: ProcRoot,
+    /// The process whose network namespace the counters are of; `None` for the collector's own.
+    pub namespace_of: Option<u32>,
+}
+
+/// Why a collector cannot begin.
+#[derive(Debug, Error)]
+pub enum CollectorError {
+    /// There is no such process, or it ended already: the caller's fault.
+    #[error("there is no process {pid} here")]
+    NoSuchProcess {
+        /// The pid that was asked for.
+        pid: u32,
+    },
+    /// The process is there but its figures cannot be read: the host's fault.
+    #[error("process {pid} cannot be watched: {error}")]
+    Process {
+        /// The pid that was asked for.
+        pid: u32,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// The two processes of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The one that accepts.
+    Server,
+    /// The one that connects.
+    Swarm,
+}
+
+/// Reads all sources of one host over time.
+pub struct Collector {
+    root: ProcRoot,
+    start: Instant,
+    net: NetCounters,
+    first: NetReading,
+    cpu: HostCpuReader,
+    cpu_first: Option<CpuTimes>,
+    cpu_last: Option<(f64, CpuTimes)>,
+    cpus: u64,
+    memory: MemInfoReader,
+    slabs: SlabReader,
+    slab_names: SlabNames,
+    diag: Option<SockDiag>,
+    ports: PortSet,
+    has_ports: bool,
+    server: Option<Watched>,
+    swarm: Option<Watched>,
+    unreadable: UnreadableList,
+}
+
+impl Collector {
+    /// Opens all sources and takes the first reading, against which later ones are compared.
+    ///
+    /// # Errors
+    /// When one of the processes is not there. Any other source that cannot be read is named by
+    /// [`Collector::unreadable`], and what it would tell stays `None`.
+    pub fn new(config: CollectorConfig) -> Result<Self, CollectorError> {
+        let root = config.proc_root;
+        let mut unreadable = UnreadableList::default();
+        let mut net = NetCounters::open(&root, config.namespace_of);
+        let first = net.read();
+        let mut cpu = HostCpuReader::open(&root);
+        let host = cpu.read().ok();
+        let slab_names = SlabNames::read(&root).unwrap_or_else(|error| {
+            unreadable.note(
+                root.path("sys/kernel/slab").display().to_string(),
+                error.raw_os_error(),
+                "which slab caches are merged with each other",
+            );
+            SlabNames::default()
+        });
+        let mut collector = Self {
+            start: Instant::now(),
+            net,
+            first,
+            cpu,
+            cpu_first: host.as_ref().map(|host| host.total),
+            cpu_last: host.as_ref().map(|host| (0.0, host.total)),
+            cpus: host.map_or(0, |host| host.per_cpu.len() as u64),
+            memory: MemInfoReader::open(&root),
+            slabs: SlabReader::open(&root),
+            slab_names,
+            diag: None,
+            ports: PortSet::of(&config.ports),
+            has_ports: !config.ports.is_empty(),
+            server: None,
+            swarm: None,
+            unreadable,
+            root,
+        };
+        collector.open_diag(config.namespace_of);
+        for (side, pid) in [(Side::Server, config.server_pid), (Side::Swarm, config.swarm_pid)] {
+            if let Some(pid) = pid {
+                collector.watch(side, pid)?;
+            }
+        }
+        Ok(collector)
+    }
+
+    /// Begins to watch a process, in the place of the one that was watched on that side.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn watch(&mut self, side: Side, pid: u32) -> Result<(), CollectorError> {
+        let elapsed = self.start.elapsed().as_secs_f64();
+        let watched = Watched::new(&self.root, pid, elapsed).map_err(|error| {
+            if process_is_gone(&error) {
+                CollectorError::NoSuchProcess { pid }
+            } else {
+                CollectorError::Process { pid, error }
+            }
+        })?;
+        *self.side(side) = Some(watched);
+        Ok(())
+    }
+
+    /// Sets the ports the server listens on, when they are known only after it started.
+    pub fn set_ports(&mut self, ports: &[u16]) {
+        self.ports = PortSet::of(ports);
+        self.has_ports = !ports.is_empty();
+    }
+
+    /// Reads all cheap sources now. Its cost does not grow with the number of connections, but for sockstat's few
+    /// microseconds for a thousand sockets.
+    pub fn tick(&mut self) -> Observation {
+        self.tick_at(self.start.elapsed())
+    }
+
+    /// As [`Collector::tick`], at a given time since the collector began: for recorded hosts.
+    pub fn tick_at(&mut self, elapsed: Duration) -> Observation {
+        let begun = Instant::now();
+        let seconds = elapsed.as_secs_f64();
+        let mut partial = false;
+        let mut seen = Observation {
+            elapsed_ms: millis(elapsed),
+            server: see(&mut self.server, seconds, &mut partial),
+            swarm: see(&mut self.swarm, seconds, &mut partial),
+            memory: self.see_memory(&mut partial),
+            slabs: self.see_slabs(),
+            cpu: self.see_cpu(seconds, &mut partial),
+            listener: self.see_listeners(&mut partial),
+            ..Observation::default()
+        };
+        self.see_network(&mut seen);
+        seen.partial |= partial;
+        seen.tick_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        seen
+    }
+
+    /// Counts the states of all sockets on the watched ports. Costs about 0.4 µs a socket on the whole host: for the
+    /// ends of phases.
+    ///
+    /// # Errors
+    /// As [`SockDiag::census`]; ENOTSUP where sock_diag is not at hand or would tell of another namespace.
+    pub fn census(&mut self) -> io::Result<Census> {
+        match &mut self.diag {
+            Some(diag) => diag.census(States::ALL, &self.ports),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// The memory of the host and of both processes now, as exactly as this user may know it. Costs up to some
+    /// milliseconds and walks the page tables of both processes: for the ends of phases.
+    pub fn snapshot(&mut self) -> MemorySnapshot {
+        let slabs = self.slabs.read().ok();
+        let percpu_free_bytes = self.memory.read_percpu_free_bytes().ok();
+        let reading = self.net.read();
+        MemorySnapshot {
+            server: self.server.as_mut().and_then(|process| process.snapshot(&mut self.unreadable)),
+            swarm: self.swarm.as_mut().and_then(|process| process.snapshot(&mut self.unreadable)),
+            slabs,
+            slab_names: self.slab_names.clone(),
+            socket_buffer_bytes: reading
+                .sockstat
+                .and_then(|seen| seen.mem_pages)
+                .map(|pages| pages * page_bytes()),
+            socket_buffer_slack_bytes: self.cpus * PERCPU_RESERVE_BYTES,
+            meminfo: self.memory.read().ok(),
+            percpu_free_bytes,
+        }
+    }
+
+    /// Whether a watched process was found to have ended. False for a side that is not watched.
+    #[must_use]
+    pub fn is_gone(&self, side: Side) -> bool {
+        let watched = match side {
+            Side::Server => &self.server,
+            Side::Swarm => &self.swarm,
+        };
+        watched.as_ref().is_some_and(Watched::is_gone)
+    }
+
+    /// The pid that is watched on a side.
+    #[must_use]
+    pub fn pid(&self, side: Side) -> Option<u32> {
+        let watched = match side {
+            Side::Server => &self.server,
+            Side::Swarm => &self.swarm,
+        };
+        watched.as_ref().map(Watched::pid)
+    }
+
+    /// What cannot be read here, each source once, and what stays unknown without it. The list grows as sources are
+    /// tried: ask again after a tick and after a snapshot.
+    #[must_use]
+    pub fn unreadable(&self) -> &[Unreadable] {
+        self.unreadable.all()
+    }
+
+    fn side(&mut self, side: Side) -> &mut Option<Watched> {
+        match side {
+            Side::Server => &mut self.server,
+            Side::Swarm => &mut self.swarm,
+        }
+    }
+
+    /// sock_diag tells of the namespace this thread stands in: of no use for a process in another one.
+    fn open_diag(&mut self, namespace_of: Option<u32>) {
+        const UNKNOWN: &str = "the listener's accept queue and the census of states";
+        if !self.root.is_live() {
+            return;
+        }
+        if let Some(pid) = namespace_of {
+            let namespace = |pid| fs::read_link(self.root.process_path(pid, "ns/net"));
+            match (namespace(None), namespace(Some(pid))) {
+                (Ok(own), Ok(other)) if own != other => {
+                    let source = format!("sock_diag in the network namespace of process {pid}");
+                    return self.unreadable.note(source, None, UNKNOWN);
+                }
+                (_, Err(error)) => self.unreadable.note(
+                    self.root.process_path(Some(pid), "ns/net").display().to_string(),
+                    error.raw_os_error(),
+                    "whether the accept queue and the census are those of this process's network namespace",
+                ),
+                _ => {}
+            }
+        }
+        match SockDiag::open() {
+            Ok(diag) => self.diag = Some(diag),
+            Err(error) => self.unreadable.note("sock_diag", error.raw_os_error(), UNKNOWN),
+        }
+    }
+
+    fn see_memory(&mut self, partial: &mut bool) -> HostMemorySeen {
+        match self.memory.read() {
+            Ok(memory) => HostMemorySeen {
+                free_bytes: memory.free_bytes,
+                available_bytes: memory.available_bytes,
+                page_cache_bytes: memory
+                    .cached_bytes
+                    .zip(memory.buffers_bytes)
+                    .map(|(files, disks)| files + disks),
+                slab_bytes: memory.slab_bytes,
+                slab_unreclaimable_bytes: memory.slab_unreclaimable_bytes,
+                page_tables_bytes: memory.page_tables_bytes,
+                kernel_stack_bytes: memory.kernel_stack_bytes,
+                percpu_bytes: memory.percpu_bytes,
+            },
+            Err(error) => {
+                *partial |= self.memory.file().open_errno().is_none();
+                let source = self.memory.file().path().display().to_string();
+                self.unreadable.note(source, error.raw_os_error(), "memory of the host");
+                HostMemorySeen::default()
+            }
+        }
+    }
+
+    fn see_slabs(&mut self) -> Option<Vec<SlabSeen>> {
+        match self.slabs.read() {
+            Ok(slabs) => {
+                let mut shown: Vec<SlabSeen> = Vec::new();
+                for name in SHOWN_SLABS {
+                    if let Some(slab) = self.slab_names.find(&slabs, name)
+                        && shown.iter().all(|seen| seen.name != slab.name)
+                    {
+                        let (name, objects) = (slab.name.clone(), slab.active_objects);
+                        shown.push(SlabSeen { name, objects, bytes: slab.bytes() });
+                    }
+                }
+                Some(shown)
+            }
+            Err(error) => {
+                let source = self.slabs.file().path().display().to_string();
+                let unknown = "the exact size of each part of a connection (they are estimated)";
+                self.unreadable.note(source, error.raw_os_error(), unknown);
+                None
+            }
+        }
+    }
+
+    fn see_cpu(&mut self, seconds: f64, partial: &mut bool) -> CpuSeen {
+        let now = match self.cpu.read() {
+            Ok(host) => host.total,
+            Err(error) => {
+                *partial |= self.cpu.file().open_errno().is_none();
+                let source = self.cpu.file().path().display().to_string();
+                self.unreadable.note(source, error.raw_os_error(), "processor time of the host");
+                return CpuSeen::default();
+            }
+        };
+        let Some((last_seconds, last)) = self.cpu_last.replace((seconds, now)) else {
+            return CpuSeen::default();
+        };
+        let cores = |kind: fn(&CpuTimes) -> f64| cores_used(kind(&last), kind(&now), seconds - last_seconds);
+        CpuSeen {
+            user_cores: cores(|times| times.user_seconds),
+            system_cores: cores(|times| times.system_seconds),
+            softirq_cores: cores(|times| times.softirq_seconds),
+            idle_cores: cores(|times| times.idle_seconds + times.iowait_seconds),
+            steal_cores: cores(|times| times.steal_seconds),
+            softirq_seconds: self
+                .cpu_first
+                .map(|first| (now.softirq_seconds - first.softirq_seconds).max(0.0)),
+        }
+    }
+
+    fn see_listeners(&mut self, partial: &mut bool) -> Option<ListenerSeen> {
+        if !self.has_ports {
+            return None;
+        }
+        let listeners = match self.diag.as_mut()?.listeners(0) {
+            Ok(listeners) => listeners,
+            Err(error) => {
+                *partial = true;
+                self.unreadable.note("sock_diag", error.raw_os_error(), "the listener's accept queue");
+                return None;
+            }
+        };
+        let mut seen = ListenerSeen::default();
+        for listener in listeners.iter().filter(|listener| self.ports.holds(listener.address.port())) {
+            seen.listeners += 1;
+            seen.accept_queue = seen.accept_queue.max(listener.accept_queue.into());
+            let backlog = u64::from(listener.backlog);
+            seen.backlog = Some(seen.backlog.map_or(backlog, |smallest| smallest.min(backlog)));
+        }
+        Some(seen)
+    }
+
+    fn see_network(&mut self, seen: &mut Observation) {
+        let now = self.net.read();
+        for unread in self.net.unread() {
+            // A file that was read at first and is not any more went away in the middle of a run.
+            self.unreadable.note(unread.path.clone(), Some(unread.errno), "the counters in this file");
+        }
+        seen.partial |= vanished(&self.first, &now);
+        if let Some(sockstat) = now.sockstat {
+            seen.sockets = SocketsSeen {
+                in_use: sockstat.tcp_inuse.map(|ipv4| ipv4 + sockstat.tcp6_inuse.unwrap_or(0)),
+                time_wait: sockstat.time_wait,
+                orphans: sockstat.orphan,
+                allocated: sockstat.alloc,
+                mem_pages: sockstat.mem_pages,
+            };
+        }
+        let mut counters = BTreeMap::new();
+        if let (Some(now), Some(first)) = (&now.tcp, &self.first.tcp) {
+            let change = now.since(first);
+            counters.extend(change.values.known());
+            seen.went_backwards.extend(change.went_backwards);
+        }
+        if let (Some(now), Some(first)) = (&now.tcp_ext, &self.first.tcp_ext) {
+            let change = now.since(first);
+            counters.extend(change.values.known());
+            seen.went_backwards.extend(change.went_backwards);
+        }
+        seen.counters = counters;
+        if let (Some(now), Some(first)) = (now.softnet, self.first.softnet) {
+            seen.softnet_dropped = now.dropped.checked_sub(first.dropped);
+            seen.softnet_squeezed = now.squeezed.checked_sub(first.squeezed);
+        }
+        seen.files_in_use = now.files.map(|files| files.in_use);
+        seen.files_max = now.files.map(|files| files.max);
+        seen.conntrack_entries = now.conntrack.map(|tracked| tracked.count);
+        seen.conntrack_max = now.conntrack.and_then(|tracked| tracked.max);
+    }
+}
+
+fn see(watched: &mut Option<Watched>, seconds: f64, partial: &mut bool) -> ProcessSeen {
+    watched.as_mut().map(|process| process.see(seconds, partial)).unwrap_or_default()
+}
+
+/// Whether a source that could be read at first cannot be read any more.
+fn vanished(first: &NetReading, now: &NetReading) -> bool {
+    first.sockstat.is_some() && now.sockstat.is_none()
+        || first.tcp.is_some() && now.tcp.is_none()
+        || first.tcp_ext.is_some() && now.tcp_ext.is_none()
+        || first.softnet.is_some() && now.softnet.is_none()
+        || first.files.is_some() && now.files.is_none()
+}
+
+fn millis(elapsed: Duration) -> u64 {
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

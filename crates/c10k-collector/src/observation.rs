@@ -1,0 +1,193 @@
+//! What one tick saw.
+
+use std::collections::BTreeMap;
+
+use c10k_record::Sample;
+use serde::Serialize;
+
+/// Everything that was seen at one tick. `None` is "could not be read".
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Observation {
+    /// Milliseconds since the collector began.
+    pub elapsed_ms: u64,
+    /// A source vanished in the middle of this tick, or could not be read although it could before.
+    pub partial: bool,
+    /// What the tick itself took, in microseconds.
+    pub tick_us: u64,
+    /// The server's process.
+    pub server: ProcessSeen,
+    /// The swarm's process.
+    pub swarm: ProcessSeen,
+    /// Memory of the whole host.
+    pub memory: HostMemorySeen,
+    /// Slab caches that connections live in; `None` where `/proc/slabinfo` may not be read.
+    pub slabs: Option<Vec<SlabSeen>>,
+    /// Sockets.
+    pub sockets: SocketsSeen,
+    /// Growth of the kernel's counters since the collector began, by their names (`ListenOverflows`, `RetransSegs`, …).
+    pub counters: BTreeMap<&'static str, u64>,
+    /// Counters that went backwards since then (wrapped or reset): their growth is unknown.
+    pub went_backwards: Vec<&'static str>,
+    /// The listeners on the watched ports.
+    pub listener: Option<ListenerSeen>,
+    /// Packets dropped before TCP saw them, since the collector began, whole host.
+    pub softnet_dropped: Option<u64>,
+    /// Times the softirq gave up early, since the collector began, whole host.
+    pub softnet_squeezed: Option<u64>,
+    /// Files open on the whole host.
+    pub files_in_use: Option<u64>,
+    /// `fs.file-max`.
+    pub files_max: Option<u64>,
+    /// Connections tracked by the firewall, in the collector's own namespace.
+    pub conntrack_entries: Option<u64>,
+    /// `nf_conntrack_max`.
+    pub conntrack_max: Option<u64>,
+    /// Processor time of the whole host since the last tick.
+    pub cpu: CpuSeen,
+}
+
+/// One process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ProcessSeen {
+    /// Resident memory, bytes.
+    pub rss_bytes: Option<u64>,
+    /// Its anonymous part, bytes.
+    pub rss_anon_bytes: Option<u64>,
+    /// Page tables, bytes.
+    pub page_table_bytes: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Processor time since the last tick, cores.
+    pub cores: Option<f64>,
+    /// Processor time since the collector began to watch it, seconds.
+    pub cpu_seconds: Option<f64>,
+}
+
+/// Memory of the whole host, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HostMemorySeen {
+    /// `MemFree`.
+    pub free_bytes: Option<u64>,
+    /// `MemAvailable`.
+    pub available_bytes: Option<u64>,
+    /// `Cached` + `Buffers`.
+    pub page_cache_bytes: Option<u64>,
+    /// `Slab`.
+    pub slab_bytes: Option<u64>,
+    /// `SUnreclaim`.
+    pub slab_unreclaimable_bytes: Option<u64>,
+    /// `PageTables`.
+    pub page_tables_bytes: Option<u64>,
+    /// `KernelStack`.
+    pub kernel_stack_bytes: Option<u64>,
+    /// `Percpu`.
+    pub percpu_bytes: Option<u64>,
+}
+
+/// One slab cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SlabSeen {
+    /// Its name; merged caches stand under the first one's.
+    pub name: String,
+    /// Objects in use.
+    pub objects: u64,
+    /// Memory it takes, bytes.
+    pub bytes: u64,
+}
+
+/// Socket numbers of `/proc/net/sockstat` and `sockstat6`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SocketsSeen {
+    /// TCP sockets in use, IPv4 and IPv6, this namespace.
+    pub in_use: Option<u64>,
+    /// In TIME_WAIT, this namespace.
+    pub time_wait: Option<u64>,
+    /// Held by no process, whole host.
+    pub orphans: Option<u64>,
+    /// TCP sockets allocated, whole host.
+    pub allocated: Option<u64>,
+    /// Pages of socket buffers, whole host.
+    pub mem_pages: Option<u64>,
+}
+
+/// The listeners on the watched ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ListenerSeen {
+    /// How many there are.
+    pub listeners: u64,
+    /// The longest accept queue among them.
+    pub accept_queue: u64,
+    /// The smallest bound of an accept queue among them; `None` without listeners.
+    pub backlog: Option<u64>,
+}
+
+/// Processor time of the whole host since the last tick, in cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct CpuSeen {
+    /// In user space.
+    pub user_cores: Option<f64>,
+    /// In system calls and kernel threads.
+    pub system_cores: Option<f64>,
+    /// In software interrupts.
+    pub softirq_cores: Option<f64>,
+    /// Idle, waiting for a disk included.
+    pub idle_cores: Option<f64>,
+    /// Given by the hypervisor to another machine.
+    pub steal_cores: Option<f64>,
+    /// In software interrupts since the collector began, seconds.
+    pub softirq_seconds: Option<f64>,
+}
+
+impl Observation {
+    /// Writes what was seen into a row of the record. The fields that only a swarm or a server can know, the row's time
+    /// and its phase are left as they are.
+    pub fn fill(&self, row: &mut Sample) {
+        row.server_rss_bytes = self.server.rss_bytes;
+        row.swarm_rss_bytes = self.swarm.rss_bytes;
+        row.slab_bytes = self.memory.slab_bytes;
+        row.mem_free_bytes = self.memory.free_bytes;
+        row.mem_available_bytes = self.memory.available_bytes;
+        row.page_cache_bytes = self.memory.page_cache_bytes;
+        row.sockets_in_use = self.sockets.in_use;
+        row.time_wait = self.sockets.time_wait;
+        row.orphans = self.sockets.orphans;
+        row.tcp_mem_pages = self.sockets.mem_pages;
+        row.listen_overflows = self.counter("ListenOverflows");
+        row.listen_drops = self.counter("ListenDrops");
+        row.syn_queue_full = match (self.counter("TCPReqQFullDoCookies"), self.counter("TCPReqQFullDrop")) {
+            (None, None) => None,
+            (cookies, drops) => Some(cookies.unwrap_or(0) + drops.unwrap_or(0)),
+        };
+        row.syn_retransmits = self.counter("TCPSynRetrans");
+        row.accept_queue = self.listener.map(|listener| listener.accept_queue);
+        row.softnet_dropped = self.softnet_dropped;
+        row.files_in_use = self.files_in_use;
+        row.server_cores = self.server.cores;
+        row.swarm_cores = self.swarm.cores;
+        row.softirq_cores = self.cpu.softirq_cores;
+        row.partial |= self.partial;
+    }
+
+    /// Growth of a kernel counter since the collector began, by the kernel's name.
+    #[must_use]
+    pub fn counter(&self, kernel_name: &str) -> Option<u64> {
+        self.counters.get(kernel_name).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_takes_over_what_was_seen_and_keeps_what_the_swarm_said() {
+        let mut seen = Observation { partial: true, files_in_use: Some(7), ..Observation::default() };
+        seen.counters.insert("ListenOverflows", 3);
+        seen.counters.insert("TCPReqQFullDrop", 2);
+        let mut row = Sample { attempted: Some(9), elapsed_ms: 5, ..Sample::default() };
+        seen.fill(&mut row);
+        assert_eq!((row.attempted, row.elapsed_ms), (Some(9), 5));
+        assert_eq!((row.listen_overflows, row.syn_queue_full, row.listen_drops), (Some(3), Some(2), None));
+        assert!(row.partial);
+    }
+}

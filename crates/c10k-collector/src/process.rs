@@ -1,0 +1,141 @@
+//! One watched process: its memory and its processor time, and whether it is still there.
+
+use std::io;
+
+use c10k_kernel::counters::{ProcRoot, process_is_gone};
+use c10k_kernel::cpu::{ProcessCpuReader, cores_used};
+use c10k_kernel::memory::{ProcessMemoryReader, descriptor_slots_by_thread};
+
+use crate::observation::ProcessSeen;
+use crate::snapshot::ProcessSnapshot;
+use crate::unreadable::UnreadableList;
+
+/// A process that is watched by its kept descriptors: a later process with the same pid is never mistaken for it.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pid: u32,
+    root: ProcRoot,
+    cpu: ProcessCpuReader,
+    memory: ProcessMemoryReader,
+    first_seconds: f64,
+    last_seconds: f64,
+    last_elapsed_seconds: f64,
+    gone: bool,
+}
+
+impl Watched {
+    /// Begins to watch. The error is that of the first reading: ENOENT or ESRCH when there is no such process.
+    pub(crate) fn new(root: &ProcRoot, pid: u32, elapsed_seconds: f64) -> io::Result<Self> {
+        let mut cpu = ProcessCpuReader::open(root, pid);
+        let seconds = cpu.read()?.seconds();
+        let mut memory = ProcessMemoryReader::open(root, Some(pid));
+        memory.read()?;
+        Ok(Self {
+            pid,
+            root: root.clone(),
+            cpu,
+            memory,
+            first_seconds: seconds,
+            last_seconds: seconds,
+            last_elapsed_seconds: elapsed_seconds,
+            gone: false,
+        })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// What can be seen now. Sets `partial` when the process vanished since the last look.
+    pub(crate) fn see(&mut self, elapsed_seconds: f64, partial: &mut bool) -> ProcessSeen {
+        if self.gone {
+            return ProcessSeen::default();
+        }
+        let (cpu, memory) = (self.cpu.read(), self.memory.read());
+        let mut seen = ProcessSeen::default();
+        match cpu {
+            Ok(cpu) => {
+                let elapsed = elapsed_seconds - self.last_elapsed_seconds;
+                seen.cores = cores_used(self.last_seconds, cpu.seconds(), elapsed);
+                seen.cpu_seconds = Some((cpu.seconds() - self.first_seconds).max(0.0));
+                self.last_seconds = cpu.seconds();
+                self.last_elapsed_seconds = elapsed_seconds;
+            }
+            Err(error) => self.lost(&error, partial),
+        }
+        match memory {
+            Ok(memory) => {
+                seen.rss_bytes = memory.rss_bytes;
+                seen.rss_anon_bytes = memory.rss_anon_bytes;
+                seen.page_table_bytes = memory.pte_bytes;
+                seen.threads = memory.threads;
+            }
+            Err(error) => self.lost(&error, partial),
+        }
+        seen
+    }
+
+    /// Its memory as exactly as this user may know it: at the ends of phases.
+    pub(crate) fn snapshot(&mut self, unreadable: &mut UnreadableList) -> Option<ProcessSnapshot> {
+        let memory = self.memory.read().ok()?;
+        let exact = self.memory.read_exact();
+        if let Err(error) = &exact
+            && !process_is_gone(error)
+        {
+            unreadable.note(
+                self.memory.exact_file().path().display().to_string(),
+                error.raw_os_error(),
+                "the proportional share (PSS) of this process; its resident memory is known to some hundred KiB only",
+            );
+        }
+        let exact = exact.ok();
+        Some(ProcessSnapshot {
+            rss_bytes: memory.rss_bytes,
+            anon_bytes: memory.rss_anon_bytes,
+            exact_rss_bytes: exact.and_then(|exact| exact.rss_bytes),
+            exact_anon_bytes: exact.and_then(|exact| exact.anon_bytes),
+            pss_bytes: exact.and_then(|exact| exact.pss_bytes),
+            page_table_bytes: memory.pte_bytes,
+            descriptor_slots: descriptor_slots_by_thread(&self.root, self.pid).unwrap_or_default(),
+        })
+    }
+
+    fn lost(&mut self, error: &io::Error, partial: &mut bool) {
+        *partial = true;
+        self.gone |= process_is_gone(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_ends_gives_one_partial_tick_and_is_then_known_to_be_gone() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut watched = Watched::new(&ProcRoot::default(), child.id(), 0.0).unwrap();
+        let mut partial = false;
+        let seen = watched.see(1.0, &mut partial);
+        assert!(!partial && seen.rss_bytes.is_some() && seen.cores.is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let seen = watched.see(2.0, &mut partial);
+        assert!(partial && watched.is_gone());
+        assert_eq!(seen, ProcessSeen::default());
+        partial = false;
+        watched.see(3.0, &mut partial);
+        assert!(!partial, "said once");
+    }
+
+    #[test]
+    fn a_pid_that_is_nobodys_is_an_error_at_once() {
+        let error = Watched::new(&ProcRoot::default(), 0, 0.0).unwrap_err();
+        assert!(process_is_gone(&error), "{error}");
+    }
+}
