@@ -1,1 +1,22 @@
-//! To be written.
+//! The walls: what stops a box from holding one more connection.
+//!
+//! This room knows the limits of a Linux box as values in one table: how many connections each allows under
+//! a plan ([`predict`]), which evidence proves that it was the one that bit ([`diagnose`]), and what lifts
+//! it. All of it is pure functions over data: it refuses to know sockets, files, clocks and processes, how
+//! the data was collected, and how it is shown. What the evidence does not prove is called `unknown`.
+
+pub mod counter;
+mod diagnose;
+mod findings;
+mod predict;
+mod wall;
+mod walls;
+
+pub use diagnose::{UNKNOWN, diagnose};
+pub use findings::{CounterChange, Findings, PlanView, ServerEnd};
+pub use predict::{Prediction, predict, predicted_ceiling};
+pub use wall::{Bite, Forecast, Wall};
+pub use walls::{wall, walls};
+
+#[cfg(test)]
+mod fixtures;

@@ -1,0 +1,34 @@
+//! The names under which [`Findings::counters`](crate::Findings::counters) carries what was read.
+//!
+//! Kernel names where the kernel has one. A *counter* only grows, and its growth is the evidence; a *level*
+//! goes up and down: its `after` is the highest that was seen.
+
+/// Counter: an accept queue was full. TcpExt, net/ipv4/tcp_ipv4.c and tcp_input.c.
+pub const LISTEN_OVERFLOWS: &str = "ListenOverflows";
+/// Counter: a SYN or a final ACK to a listener was dropped, for whatever reason. TcpExt.
+pub const LISTEN_DROPS: &str = "ListenDrops";
+/// Counter: SYNs and SYN-ACKs that had to be sent again. TcpExt.
+pub const SYN_RETRANSMITS: &str = "TCPSynRetrans";
+/// Counter: the SYN queue was full and the SYN was dropped. TcpExt, `tcp_syn_flood_action`.
+pub const REQ_QUEUE_FULL_DROP: &str = "TCPReqQFullDrop";
+/// Counter: the SYN queue was full and a cookie was sent instead; nothing is lost by that. TcpExt.
+pub const REQ_QUEUE_FULL_COOKIES: &str = "TCPReqQFullDoCookies";
+/// Counter: a connection was reset for want of TCP memory or because of too many orphans. TcpExt,
+/// `tcp_out_of_resources`.
+pub const ABORT_ON_MEMORY: &str = "TCPAbortOnMemory";
+/// Counter: TCP entered memory pressure, `tcp_mem`'s second value. TcpExt.
+pub const MEMORY_PRESSURES: &str = "TCPMemoryPressures";
+/// Counter: TIME_WAIT was skipped because `tcp_max_tw_buckets` was reached. TcpExt.
+pub const TIME_WAIT_OVERFLOW: &str = "TCPTimeWaitOverflow";
+/// Counter: packets dropped because a processor's input queue was full, /proc/net/softnet_stat column 2.
+pub const SOFTNET_DROPPED: &str = "softnet_dropped";
+/// Level: sockstat `TCP: mem`, pages.
+pub const TCP_MEM_PAGES: &str = "tcp_mem_pages";
+/// Level: sockstat `TCP: orphan`.
+pub const ORPHANS: &str = "orphans";
+/// Level: sockstat `TCP: tw`, this namespace.
+pub const TIME_WAIT: &str = "time_wait";
+/// Level: /proc/sys/fs/file-nr column 1.
+pub const FILES_IN_USE: &str = "files_in_use";
+/// Level: net.netfilter.nf_conntrack_count.
+pub const CONNTRACK_COUNT: &str = "conntrack_count";

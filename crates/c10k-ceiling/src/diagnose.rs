@@ -1,0 +1,138 @@
+//! Which wall it was, from what was seen.
+
+use c10k_record::{Ceiling, Evidence, Predicted, Remedy, Scope, Side, WallFound, human_count};
+
+use crate::counter;
+use crate::findings::{Findings, NO_ANSWER, TAKEN_DOWN};
+use crate::wall::{Bite, Wall, remedy, seen};
+use crate::walls::walls;
+
+/// The name of a ceiling whose wall is not proven.
+pub const UNKNOWN: &str = "unknown";
+
+/// Names the walls that kept a run from its target, in the order in which they first cost a connection.
+///
+/// `None` when the target was reached, and when the run was aborted: who stops a run early learns nothing of
+/// the box. Broken verdicts are named only where nothing harder is proven. Where nothing is proven the wall
+/// is [`UNKNOWN`], its evidence is what was seen and its remedy where to look next.
+#[must_use]
+pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Ceiling> {
+    let connections = &findings.connections;
+    if findings.aborted || connections.held >= connections.target.max(findings.plan.target) {
+        return None;
+    }
+    let mut bites: Vec<(&Wall, Bite)> =
+        walls().filter_map(|wall| Some((wall, (wall.diagnose)(findings)?))).collect();
+    if bites.iter().any(|(wall, _)| !wall.only_alone) {
+        bites.retain(|(wall, _)| !wall.only_alone);
+    }
+    // Stable: walls that bit at the same or at an unknown time stay in the order of the table.
+    bites.sort_by_key(|(_, bite)| bite.first_at_ms.unwrap_or(u64::MAX));
+    let walls: Vec<WallFound> = bites.into_iter().map(|(wall, bite)| found(wall, bite, findings)).collect();
+    let held = connections.held;
+    Some(match walls.first() {
+        Some(first) => Ceiling {
+            connections: held,
+            wall: first.name.clone(),
+            hard: first.hard,
+            evidence: first.evidence.clone(),
+            remedy: first.remedy.clone(),
+            walls,
+            predicted,
+        },
+        None => Ceiling {
+            connections: held,
+            wall: UNKNOWN.to_owned(),
+            walls,
+            hard: false,
+            evidence: what_was_seen(findings),
+            remedy: Some(where_to_look(findings)),
+            predicted,
+        },
+    })
+}
+
+fn found(wall: &Wall, bite: Bite, findings: &Findings) -> WallFound {
+    WallFound {
+        name: wall.name.to_owned(),
+        title: wall.title.to_owned(),
+        side: wall.side,
+        hard: wall.hard,
+        evidence: bite.evidence,
+        remedy: Some((wall.lift)(&findings.host, &findings.plan)),
+    }
+}
+
+/// The facts as they are, none of them a cause.
+fn what_was_seen(findings: &Findings) -> Vec<Evidence> {
+    let c = &findings.connections;
+    let lost = c.failed_total_saturating();
+    let counts = format!(
+        "held {} of {}: {} attempted, {} established, {} lost",
+        human_count(c.held),
+        human_count(c.target),
+        human_count(c.attempted),
+        human_count(c.established),
+        human_count(lost)
+    );
+    let mut evidence = vec![seen("connections", Side::Swarm, Some(c.held), counts)];
+    let names: Vec<&str> = c.failed.keys().map(c10k_record::Outcome::name).collect();
+    evidence.extend(findings.lost_evidence(&names));
+    for (name, change) in &findings.counters {
+        if change.growth() > 0 {
+            let text = format!("moved, from {} to {}", human_count(change.before), human_count(change.after));
+            evidence.extend(findings.counter_evidence(name, Side::Host, &text));
+        }
+    }
+    for verdict in findings.verdicts.iter().filter(|verdict| !verdict.passed) {
+        let text = format!("verdict `{}` does not hold", verdict.expr);
+        evidence.push(seen("verdict", Side::Swarm, None, text));
+    }
+    evidence
+}
+
+fn where_to_look(findings: &Findings) -> Remedy {
+    let mut places: Vec<&str> = Vec::new();
+    let mut commands: Vec<&str> = Vec::new();
+    let mut look = |place, command| {
+        places.push(place);
+        commands.extend(Some(command).filter(|command: &&str| !command.is_empty()));
+    };
+    if findings.lost(&NO_ANSWER).is_some() {
+        if !findings.plan.both_ends_here {
+            look("the listener's counters on the server's machine", "nstat -az TcpExtListenOverflows");
+        }
+        look("the accept queue (Recv-Q above Send-Q is an overflow)", "ss -ltn");
+        look("firewall rules on the way", "sudo nft list ruleset");
+    }
+    if findings.lost(&["probe-timeout"]).is_some() {
+        look("whether the server sends back what it gets; if it does not, run the swarm with --no-probe", "");
+    }
+    if findings.lost(&TAKEN_DOWN).is_some() {
+        look("the server's own log and limits: it closed connections that it had taken", "");
+    }
+    if findings.lost(&["EADDRNOTAVAIL", "EADDRINUSE"]).is_some() {
+        look("whether the source addresses are on this machine", "ip addr");
+        look(
+            "who else holds ports",
+            "ss -tan state all | awk '{print $4}' | sort | uniq -c | sort -rn | head",
+        );
+    }
+    if findings.grew(counter::ABORT_ON_MEMORY).is_some() || findings.lost(&["ENOBUFS", "ENOMEM"]).is_some() {
+        look("TCP memory and orphans", "cat /proc/net/sockstat /proc/sys/net/ipv4/tcp_mem");
+    }
+    look("the kernel's log", "sudo dmesg -T | tail -n 30");
+    let summary = format!("Nothing that was seen proves a wall. Look next at: {}.", places.join("; "));
+    remedy(Scope::Host, summary, &[], commands.into_iter().map(str::to_owned).collect())
+}
+
+/// Sums that a hand-made record cannot make overflow.
+trait FailedTotal {
+    fn failed_total_saturating(&self) -> u64;
+}
+
+impl FailedTotal for c10k_record::Connections {
+    fn failed_total_saturating(&self) -> u64 {
+        self.failed.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}

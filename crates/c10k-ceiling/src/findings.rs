@@ -1,0 +1,349 @@
+//! What the walls look at: the plan as far as it matters to them, and all that a run showed.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use c10k_record::{
+    Connections, Evidence, Failure, HostSnapshot, Latencies, PhaseName, ServerReport, Side, Verdict,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::counter;
+
+/// The part of a plan that decides which wall stands first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlanView {
+    /// How many connections are asked for.
+    pub target: u64,
+    /// How many source addresses the swarm uses.
+    pub sources: u64,
+    /// The window of source ports really used, first and last; `None` = the kernel's `ip_local_port_range`.
+    pub source_ports: Option<(u16, u16)>,
+    /// Server addresses × server ports.
+    pub destinations: u64,
+    /// Whether both ends stand on this machine: then each connection costs it twice.
+    pub both_ends_here: bool,
+    /// Whether connections prove themselves by an echo.
+    pub probe: bool,
+    /// Whether the swarm binds ports itself rather than let the kernel choose.
+    pub explicit_ports: bool,
+    /// The source addresses as they were given to `--ips`; `None` = addresses of 127.0.0.0/8.
+    pub ips: Option<String>,
+    /// The most connections the server takes by its own setting, where that is known.
+    pub server_max_connections: Option<u64>,
+}
+
+impl PlanView {
+    /// Source ports one source address has to one destination; `None` where the range is not known.
+    #[must_use]
+    pub fn ports_per_pair(&self, host: &HostSnapshot) -> Option<u64> {
+        let count = |(first, last): (u16, u16)| (u64::from(last) + 1).saturating_sub(u64::from(first));
+        match self.source_ports {
+            Some(window) => Some(count(window)),
+            None => {
+                host.port_range.map(|range| count(range).saturating_sub(host.reserved_ports.unwrap_or(0)))
+            }
+        }
+    }
+
+    /// How many times one connection costs this machine: 2 with both ends here, else 1.
+    #[must_use]
+    pub fn ends_here(&self) -> u64 {
+        if self.both_ends_here { 2 } else { 1 }
+    }
+
+    /// A range for `--ips` with `count` addresses that begins like the present one; `None` where that cannot
+    /// be told (IPv6, or a remote server and no address given).
+    #[must_use]
+    pub fn ips_for(&self, count: u64) -> Option<String> {
+        let first = match &self.ips {
+            None if self.both_ends_here => Ipv4Addr::new(127, 0, 0, 1),
+            None => return None,
+            Some(text) => first_address(text)?,
+        };
+        let more = u32::try_from(count.checked_sub(1)?).ok()?;
+        let last = Ipv4Addr::from(u32::from(first).checked_add(more)?);
+        if first.is_loopback() != last.is_loopback() {
+            return None;
+        }
+        Some(if more == 0 { first.to_string() } else { format!("{first}-{last}") })
+    }
+}
+
+/// The first address of a text such as `192.168.1.200-230`, `10.0.0.0/24` or `127.0.0.1,127.0.0.9`.
+fn first_address(text: &str) -> Option<Ipv4Addr> {
+    let end = text.find([',', '-', '/']).unwrap_or(text.len());
+    match text[..end].trim().parse().ok()? {
+        // The first address of a network is the network itself and cannot be a source.
+        IpAddr::V4(first) if text[end..].starts_with('/') && first.octets()[3] == 0 => {
+            Some(Ipv4Addr::from(u32::from(first) + 1))
+        }
+        IpAddr::V4(first) => Some(first),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// A value before the run and after it. For a level (see [`counter`]) `after` is the highest seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterChange {
+    /// At the start of the run.
+    pub before: u64,
+    /// At its end, or the highest.
+    pub after: u64,
+}
+
+impl CounterChange {
+    /// How much it grew; 0 where a counter was reset in between.
+    #[must_use]
+    pub fn growth(self) -> u64 {
+        self.after.saturating_sub(self.before)
+    }
+}
+
+/// How a server ended before its swarm did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerEnd {
+    /// It exited by itself with this code.
+    Exited(i32),
+    /// This signal killed it.
+    Killed(i32),
+}
+
+/// All that a run showed. `None`, or a counter that is missing, means "could not be known", never 0.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Findings {
+    /// The plan.
+    pub plan: PlanView,
+    /// Limits at the start.
+    pub host: HostSnapshot,
+    /// The counts.
+    pub connections: Connections,
+    /// The lost connections by phase.
+    pub failures: Vec<Failure>,
+    /// How many connections the sources allowed, as the swarm planned it.
+    pub capacity: Option<u64>,
+    /// Counters and levels by their name in [`counter`], as read on this machine.
+    pub counters: BTreeMap<String, CounterChange>,
+    /// The server's last word.
+    pub server: Option<ServerReport>,
+    /// The most connections the server takes by its own setting.
+    pub server_max_connections: Option<u64>,
+    /// How the server ended, when it ended before the swarm; `None` when it outlived it or is not ours.
+    pub server_end: Option<ServerEnd>,
+    /// The server was alive, its accept queue full, and its accepted count stood still for 2 s.
+    pub accepted_stalled: bool,
+    /// Latencies, µs.
+    pub latency_us: Latencies,
+    /// The verdicts as they were evaluated.
+    pub verdicts: Vec<Verdict>,
+    /// A signal or a command stopped the run.
+    pub aborted: bool,
+    /// `MemAvailable` at its lowest, bytes.
+    pub lowest_memory_available_bytes: Option<u64>,
+}
+
+/// Connections lost under some names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// How many, at least 1.
+    pub(crate) count: u64,
+    /// Milliseconds after the first connect at which the first was lost, where known.
+    pub(crate) first_at_ms: Option<u64>,
+}
+
+impl Lost {
+    /// The earlier of two, with both counts.
+    pub(crate) fn and(self, other: Option<Self>) -> Self {
+        let Some(other) = other else { return self };
+        Self {
+            count: self.count.saturating_add(other.count),
+            first_at_ms: [self.first_at_ms, other.first_at_ms].into_iter().flatten().min(),
+        }
+    }
+}
+
+/// Outcomes of a SYN that got no answer.
+pub(crate) const NO_ANSWER: [&str; 2] = ["connect-timeout", "ETIMEDOUT"];
+/// Outcomes of a connection that the other end took down.
+pub(crate) const TAKEN_DOWN: [&str; 4] = ["ECONNRESET", "EPIPE", "closed-by-server", "short-echo"];
+
+impl Findings {
+    /// Connections lost under one of `names`, in any phase; `None` when there were none.
+    pub(crate) fn lost(&self, names: &[&str]) -> Option<Lost> {
+        self.lost_where(names, |_| true)
+    }
+
+    /// The same while connecting.
+    pub(crate) fn lost_connecting(&self, names: &[&str]) -> Option<Lost> {
+        self.lost_where(names, |phase| phase == PhaseName::Ramp)
+    }
+
+    fn lost_where(&self, names: &[&str], phase: impl Fn(PhaseName) -> bool) -> Option<Lost> {
+        let named = |outcome: &c10k_record::Outcome| names.contains(&outcome.name());
+        if self.failures.is_empty() {
+            let count = sum(self.connections.failed.iter().filter(|(o, _)| named(o)).map(|(_, n)| *n));
+            return (count > 0).then_some(Lost { count, first_at_ms: None });
+        }
+        let rows = || self.failures.iter().filter(|row| named(&row.outcome) && phase(row.phase));
+        let count = sum(rows().map(|row| row.count));
+        (count > 0).then(|| Lost { count, first_at_ms: rows().map(|row| row.first_at_ms).min() })
+    }
+
+    /// Connects that got no answer, and connections that the server never knew.
+    pub(crate) fn unanswered(&self) -> Option<Lost> {
+        let ghosts = self.connections.ghosts.filter(|ghosts| *ghosts > 0);
+        let silent = self.lost(&["probe-timeout"]);
+        let ghosts = ghosts.map(|count| silent.unwrap_or(Lost { count, first_at_ms: None })).or(silent);
+        match self.lost_connecting(&NO_ANSWER) {
+            Some(lost) => Some(lost.and(ghosts)),
+            None => ghosts,
+        }
+    }
+
+    /// What was read under that name.
+    pub(crate) fn counter(&self, name: &str) -> Option<CounterChange> {
+        self.counters.get(name).copied()
+    }
+
+    /// The growth of a counter when it grew.
+    pub(crate) fn grew(&self, name: &str) -> Option<u64> {
+        self.counter(name).map(CounterChange::growth).filter(|growth| *growth > 0)
+    }
+
+    /// Whether a counter was read and did not grow.
+    pub(crate) fn stood_still(&self, name: &str) -> bool {
+        self.counter(name).is_some_and(|change| change.growth() == 0)
+    }
+
+    /// How often accept(2) failed at the server with that errno.
+    pub(crate) fn accept_errors(&self, errno: &str) -> Option<u64> {
+        self.server.as_ref()?.accept_errors.get(errno).copied().filter(|count| *count > 0)
+    }
+
+    /// The server's own limit on connections.
+    pub(crate) fn server_max(&self) -> Option<u64> {
+        self.server_max_connections.or(self.plan.server_max_connections)
+    }
+
+    /// Whether the server held as many as it takes by its own setting.
+    pub(crate) fn server_at_max(&self) -> bool {
+        match (self.server_max(), &self.server) {
+            (Some(max), Some(server)) => server.peak >= max,
+            _ => false,
+        }
+    }
+
+    /// Whether the server paused with its descriptor tables full, without a setting of its own to blame.
+    pub(crate) fn server_tables_full(&self) -> bool {
+        let (Some(server), Some(nofile)) = (&self.server, self.host.server_nofile) else { return false };
+        let tables = server.tables.max(1);
+        // Listener, epoll, waker, reserve and the standard streams stand in each table too.
+        let spare = (nofile / 8).min(64);
+        server.paused > 0
+            && !self.server_at_max()
+            && server.peak >= tables.saturating_mul(nofile.saturating_sub(spare))
+    }
+
+    /// Whether the server said itself that it could take no more: what its accept queue then shows is a
+    /// consequence and not a wall of its own.
+    pub(crate) fn server_full(&self) -> bool {
+        self.accept_errors("EMFILE").is_some()
+            || self.accept_errors("ENFILE").is_some()
+            || self.server_tables_full()
+            || self.server_at_max()
+    }
+
+    /// A counter or a level as evidence.
+    pub(crate) fn counter_evidence(&self, name: &str, side: Side, text: &str) -> Option<Evidence> {
+        let change = self.counter(name)?;
+        Some(Evidence {
+            source: name.to_owned(),
+            side,
+            before: Some(change.before),
+            after: Some(change.after),
+            text: text.to_owned(),
+        })
+    }
+
+    /// Connections lost under one of `names`, a piece of evidence for each.
+    pub(crate) fn lost_evidence(&self, names: &[&str]) -> Vec<Evidence> {
+        names
+            .iter()
+            .filter_map(|name| {
+                let lost = self.lost(&[name])?;
+                let meaning = meaning(name, self);
+                let text = format!("{} connections lost: {meaning}", c10k_record::human_count(lost.count));
+                Some(Evidence {
+                    source: (*name).to_owned(),
+                    side: Side::Swarm,
+                    before: None,
+                    after: Some(lost.count),
+                    text,
+                })
+            })
+            .collect()
+    }
+
+    /// Whether a SYN lost on this machine would have left a trace here, and none did.
+    pub(crate) fn no_counter_moved(&self) -> bool {
+        [counter::LISTEN_OVERFLOWS, counter::LISTEN_DROPS].iter().all(|name| self.stood_still(name))
+            && [counter::REQ_QUEUE_FULL_DROP, counter::SOFTNET_DROPPED, counter::ABORT_ON_MEMORY]
+                .iter()
+                .all(|name| self.grew(name).is_none())
+            && !self.conntrack_full()
+    }
+
+    /// Whether the table of tracked connections was full.
+    pub(crate) fn conntrack_full(&self) -> bool {
+        match (self.host.conntrack_max, self.counter(counter::CONNTRACK_COUNT)) {
+            (Some(max), Some(count)) => max > 0 && count.after >= max,
+            _ => false,
+        }
+    }
+}
+
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
+
+fn meaning(name: &str, findings: &Findings) -> &'static str {
+    let known = findings.failures.iter().map(|row| &row.outcome).chain(findings.connections.failed.keys());
+    known.into_iter().find(|outcome| outcome.name() == name).map_or("", |outcome| outcome.meaning())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_port_range_has_28232_ports() {
+        let host = HostSnapshot { port_range: Some((32768, 60999)), ..HostSnapshot::default() };
+        assert_eq!(PlanView::default().ports_per_pair(&host), Some(28_232));
+        let plan = PlanView { source_ports: Some((1024, 65535)), ..PlanView::default() };
+        assert_eq!(plan.ports_per_pair(&host), Some(64_512));
+        let plan = PlanView { source_ports: Some((9, 8)), ..PlanView::default() };
+        assert_eq!(plan.ports_per_pair(&host), Some(0));
+    }
+
+    #[test]
+    fn the_range_of_addresses_begins_like_the_present_one() {
+        let local = PlanView { both_ends_here: true, ..PlanView::default() };
+        assert_eq!(local.ips_for(4).as_deref(), Some("127.0.0.1-127.0.0.4"));
+        assert_eq!(local.ips_for(300).as_deref(), Some("127.0.0.1-127.0.1.44"));
+        assert_eq!(local.ips_for(0), None);
+        assert_eq!(local.ips_for(u64::MAX), None);
+        let given = |ips: &str| PlanView { ips: Some(ips.to_owned()), ..PlanView::default() };
+        assert_eq!(given("192.168.1.200-230").ips_for(2).as_deref(), Some("192.168.1.200-192.168.1.201"));
+        assert_eq!(given("10.0.0.0/24").ips_for(1).as_deref(), Some("10.0.0.1"));
+        assert_eq!(given("::1").ips_for(2), None);
+        assert_eq!(PlanView::default().ips_for(2), None);
+    }
+
+    #[test]
+    fn a_counter_that_was_reset_did_not_grow() {
+        assert_eq!(CounterChange { before: 9, after: 3 }.growth(), 0);
+    }
+}

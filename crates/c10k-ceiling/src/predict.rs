@@ -1,0 +1,51 @@
+//! Which wall stands first, before any load.
+
+use c10k_record::{HostSnapshot, Predicted, Remedy};
+use serde::{Deserialize, Serialize};
+
+use crate::findings::PlanView;
+use crate::walls::walls;
+
+/// One wall under a plan, with its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Its name.
+    pub wall: String,
+    /// How many connections it allows.
+    pub connections: u64,
+    /// The setting and what it is now.
+    pub now: String,
+    /// What lifts it.
+    pub lift: Remedy,
+    /// How far the number may be off either way, percent; 0 where it is a count.
+    pub uncertainty_percent: u8,
+}
+
+/// The walls of this host under this plan, the one that bites first in front. A limit that could not be read
+/// is not in the list.
+#[must_use]
+pub fn predict(host: &HostSnapshot, plan: &PlanView) -> Vec<Prediction> {
+    let mut predictions: Vec<Prediction> = walls()
+        .filter_map(|wall| {
+            let forecast = (wall.predict)(host, plan)?;
+            Some(Prediction {
+                wall: wall.name.to_owned(),
+                connections: forecast.connections,
+                now: forecast.now,
+                lift: (wall.lift)(host, plan),
+                uncertainty_percent: forecast.uncertainty_percent,
+            })
+        })
+        .collect();
+    predictions.sort_by_key(|prediction| prediction.connections);
+    predictions
+}
+
+/// The first wall and its number; `None` where no limit could be read.
+#[must_use]
+pub fn predicted_ceiling(host: &HostSnapshot, plan: &PlanView) -> Option<Predicted> {
+    predict(host, plan)
+        .into_iter()
+        .next()
+        .map(|first| Predicted { connections: first.connections, wall: first.wall })
+}

@@ -1,0 +1,33 @@
+//! The table of walls. A wall is one item in the file of its group.
+
+mod descriptors;
+mod memory;
+mod network;
+mod ports;
+mod processor;
+mod queues;
+mod server;
+
+use crate::wall::Wall;
+
+/// The groups, in the order in which walls that bit at the same time are told.
+static GROUPS: [&[Wall]; 7] = [
+    descriptors::WALLS,
+    ports::WALLS,
+    server::WALLS,
+    queues::WALLS,
+    network::WALLS,
+    memory::WALLS,
+    processor::WALLS,
+];
+
+/// All walls.
+pub fn walls() -> impl Iterator<Item = &'static Wall> {
+    GROUPS.iter().copied().flatten()
+}
+
+/// The wall of that name.
+#[must_use]
+pub fn wall(name: &str) -> Option<&'static Wall> {
+    walls().find(|wall| wall.name == name)
+}
