@@ -18,7 +18,9 @@ pub const UNKNOWN: &str = "unknown";
 #[must_use]
 pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Ceiling> {
     let connections = &findings.connections;
-    if findings.aborted || connections.held >= connections.target.max(findings.plan.target) {
+    // What a command released was held until then: no wall stands there.
+    let reached = connections.held.saturating_add(connections.released);
+    if findings.aborted || reached >= connections.target.max(findings.plan.target) {
         return None;
     }
     let mut bites: Vec<(&Wall, Bite)> =

@@ -17,6 +17,3 @@ pub use findings::{CounterChange, Findings, PlanView, ServerEnd};
 pub use predict::{Prediction, predict, predicted_ceiling};
 pub use wall::{Bite, Forecast, Wall};
 pub use walls::{wall, walls};
-
-#[cfg(test)]
-mod fixtures;

@@ -40,7 +40,7 @@ pub(super) static WALLS: &[Wall] = &[
             let wanted = wanted(plan).max(host.nr_open.unwrap_or(0).saturating_add(1));
             let text = "Raise fs.nr_open (whole host) and RLIMIT_NOFILE after it, or give each worker a \
                         descriptor table of its own, as c10k-server and c10k-swarm do.";
-            sysctl(Scope::Host, text, "fs.nr_open", &wanted.next_multiple_of(8))
+            sysctl(Scope::Host, text, "fs.nr_open", &wanted)
         },
     },
     Wall {
@@ -214,7 +214,7 @@ fn nofile_remedy(host: &HostSnapshot, plan: &PlanView, who: &str) -> Remedy {
     let settings = [("limits.nofile", wanted.to_string())];
     let mut commands = Vec::new();
     if host.nr_open.is_some_and(|nr_open| wanted > nr_open) {
-        commands.push(format!("sudo sysctl -w fs.nr_open={}", wanted.next_multiple_of(8)));
+        commands.push(format!("sudo sysctl -w fs.nr_open={wanted}"));
     }
     let summary = if host.nofile_hard.is_some_and(|hard| hard >= wanted) {
         commands.push(format!("ulimit -n {wanted}"));

@@ -68,10 +68,12 @@ pub(super) static WALLS: &[Wall] = &[
             Bite::proven(evidence, first(findings.lost(&names)))
         },
         lift: |host, _| {
-            let now = host.tcp_mem_pages.unwrap_or([0; 3]);
-            let value = now.map(|pages| pages.saturating_mul(2).to_string()).join(" ");
             let text = "Raise net.ipv4.tcp_mem (pages, not bytes; whole host), or lower the maxima of tcp_rmem \
                         and tcp_wmem.";
+            let Some(now) = host.tcp_mem_pages else {
+                return remedy(Scope::Host, text, &[], vec!["sysctl net.ipv4.tcp_mem".to_owned()]);
+            };
+            let value = now.map(|pages| pages.saturating_mul(2).to_string()).join(" ");
             sysctl(Scope::Host, text, "net.ipv4.tcp_mem", &value)
         },
     },

@@ -1,0 +1,590 @@
+//! Every wall is named by its own evidence and by nothing else; a healthy run names none.
+
+use std::collections::BTreeSet;
+
+use c10k_ceiling::{
+    CounterChange, Findings, PlanView, ServerEnd, UNKNOWN, counter, diagnose, predict, predicted_ceiling,
+    wall, walls,
+};
+use c10k_record::{
+    Ceiling, Connections, Failure, HostSnapshot, Outcome, PhaseName, Predicted, ServerReport, Verdict,
+};
+use proptest::prelude::*;
+
+const TARGET: u64 = 100_000;
+
+fn host() -> HostSnapshot {
+    HostSnapshot {
+        server_nofile: Some(20_000),
+        swarm_nofile: Some(20_000),
+        nofile_hard: Some(20_000),
+        server_tables: true,
+        swarm_tables: true,
+        nr_open: Some(1_048_576),
+        file_max: Some(2_466_177),
+        files_in_use: Some(1_000),
+        port_range: Some((32_768, 60_999)),
+        reserved_ports: Some(0),
+        somaxconn: Some(4096),
+        backlog: Some(4096),
+        max_syn_backlog: Some(2048),
+        max_tw_buckets: Some(131_072),
+        tcp_mem_pages: Some([287_901, 383_868, 575_802]),
+        max_orphans: Some(131_072),
+        epoll_watches: Some(5_491_511),
+        memory_available_bytes: Some(20 << 30),
+        nproc: Some(90_000),
+        ..HostSnapshot::default()
+    }
+}
+
+fn plan() -> PlanView {
+    PlanView {
+        target: TARGET,
+        sources: 4,
+        source_ports: Some((32_768, 60_999)),
+        destinations: 1,
+        both_ends_here: true,
+        probe: true,
+        explicit_ports: true,
+        ips: None,
+        server_max_connections: None,
+    }
+}
+
+/// Everything was read, nothing moved, all are held.
+fn healthy() -> Findings {
+    let still = [
+        counter::LISTEN_OVERFLOWS,
+        counter::LISTEN_DROPS,
+        counter::SYN_RETRANSMITS,
+        counter::REQ_QUEUE_FULL_DROP,
+        counter::REQ_QUEUE_FULL_COOKIES,
+        counter::ABORT_ON_MEMORY,
+        counter::TIME_WAIT_OVERFLOW,
+        counter::SOFTNET_DROPPED,
+        counter::TIME_WAIT,
+    ];
+    Findings {
+        plan: plan(),
+        host: host(),
+        connections: Connections {
+            target: TARGET,
+            attempted: TARGET,
+            established: TARGET,
+            accepted: Some(TARGET),
+            verified: Some(TARGET),
+            held: TARGET,
+            ghosts: Some(0),
+            released: 0,
+            failed: Default::default(),
+        },
+        capacity: Some(112_928),
+        counters: still.iter().map(|name| ((*name).to_owned(), change(7, 7))).collect(),
+        server: Some(ServerReport { accepted: TARGET, peak: TARGET, tables: 8, ..ServerReport::default() }),
+        verdicts: vec![verdict("held = target", true), verdict("failed <= 1%", true)],
+        ..Findings::default()
+    }
+}
+
+/// A run that holds `held` and lost what it tried beyond that under one name.
+fn short(held: u64, outcome: &str, count: u64) -> Findings {
+    let mut findings = healthy();
+    findings.connections.held = held;
+    findings.connections.established = held;
+    findings.connections.accepted = Some(held);
+    findings.connections.verified = Some(held);
+    findings.connections.attempted = held;
+    findings.server = Some(ServerReport { accepted: held, peak: held, tables: 8, ..ServerReport::default() });
+    findings.verdicts = vec![verdict("held = target", false)];
+    lose(&mut findings, PhaseName::Ramp, outcome, count, 1_000);
+    findings
+}
+
+fn lose(findings: &mut Findings, phase: PhaseName, outcome: &str, count: u64, first_at_ms: u64) {
+    if count == 0 {
+        return;
+    }
+    let outcome: Outcome = serde_json::from_value(outcome.into()).expect("an outcome is its name");
+    findings.connections.add_failed(outcome.clone(), count);
+    findings.connections.attempted += count;
+    findings.failures.push(Failure { phase, outcome, count, first_at_ms });
+}
+
+fn verdict(expr: &str, passed: bool) -> Verdict {
+    Verdict { expr: expr.to_owned(), passed, value: Some(12.0) }
+}
+
+fn change(before: u64, after: u64) -> CounterChange {
+    CounterChange { before, after }
+}
+
+fn moved(findings: &mut Findings, name: &str, growth: u64) {
+    findings.counters.insert(name.to_owned(), change(7, 7 + growth));
+}
+
+fn server(findings: &mut Findings) -> &mut ServerReport {
+    findings.server.as_mut().expect("the server is ours")
+}
+
+/// What a run looks like into which that wall alone was put.
+fn planted(name: &str) -> Option<Findings> {
+    Some(match name {
+        "nr-open" => {
+            let mut f = short(1_048_568, "EMFILE", 50);
+            f.host.swarm_nofile = f.host.nr_open;
+            (f.plan.target, f.connections.target) = (2_000_000, 2_000_000);
+            f.capacity = Some(4_000_000);
+            f
+        }
+        "nofile-server" => {
+            let mut f = short(992, "probe-timeout", 3000);
+            f.connections.established = 3992;
+            f.connections.ghosts = Some(3000);
+            f.host.server_nofile = Some(1000);
+            server(&mut f).accept_errors.insert("EMFILE".to_owned(), 17);
+            // The queue overflows as a consequence.
+            moved(&mut f, counter::LISTEN_OVERFLOWS, 900);
+            moved(&mut f, counter::LISTEN_DROPS, 900);
+            f
+        }
+        "nofile-swarm" => short(992, "EMFILE", 64),
+        "file-max" => {
+            let mut f = short(1_200, "ENFILE", 64);
+            f.counters.insert(counter::FILES_IN_USE.to_owned(), change(1_000, 2_466_177));
+            f
+        }
+        "epoll-watches" => short(5_000, "ENOSPC", 64),
+        "ports-exhausted" => {
+            let mut f = short(28_232, "EADDRNOTAVAIL", 64);
+            f.plan.sources = 1;
+            f.capacity = Some(28_232);
+            f
+        }
+        "time-wait-ports" => {
+            let mut f = short(10_000, "EADDRNOTAVAIL", 64);
+            f.plan.sources = 1;
+            f.capacity = Some(28_232);
+            f.counters.insert(counter::TIME_WAIT.to_owned(), change(18_232, 18_232));
+            f
+        }
+        "server-max-connections" => {
+            let mut f = short(500, "probe-timeout", 4096);
+            f.connections.established = 4596;
+            f.connections.ghosts = Some(4096);
+            f.server_max_connections = Some(500);
+            server(&mut f).paused = 1;
+            moved(&mut f, counter::LISTEN_OVERFLOWS, 900);
+            f
+        }
+        "server-died" => {
+            let mut f = short(0, "ECONNREFUSED", 64);
+            f.connections.established = 40_000;
+            lose(&mut f, PhaseName::Ramp, "ECONNRESET", 40_000, 900);
+            f.server_end = Some(ServerEnd::Killed(9));
+            f
+        }
+        "refused" => {
+            let mut f = short(0, "ECONNREFUSED", 512);
+            f.server = None;
+            f.connections.accepted = None;
+            f
+        }
+        "server-stopped-accepting" => {
+            let mut f = short(2_000, "connect-timeout", 512);
+            f.accepted_stalled = true;
+            moved(&mut f, counter::LISTEN_OVERFLOWS, 600);
+            moved(&mut f, counter::SYN_RETRANSMITS, 600);
+            f
+        }
+        "not-an-echo-server" => {
+            let mut f = short(0, "probe-timeout", 512);
+            f.connections.established = 512;
+            f.connections.accepted = Some(512);
+            f
+        }
+        "accept-queue" => {
+            let mut f = short(60_000, "connect-timeout", 4_000);
+            moved(&mut f, counter::LISTEN_OVERFLOWS, 9_000);
+            moved(&mut f, counter::LISTEN_DROPS, 9_000);
+            moved(&mut f, counter::SYN_RETRANSMITS, 9_000);
+            f
+        }
+        "syn-queue" => {
+            let mut f = short(60_000, "connect-timeout", 4_000);
+            moved(&mut f, counter::REQ_QUEUE_FULL_DROP, 9_000);
+            moved(&mut f, counter::LISTEN_DROPS, 9_000);
+            moved(&mut f, counter::SYN_RETRANSMITS, 9_000);
+            f
+        }
+        "netdev-backlog" => {
+            let mut f = short(60_000, "connect-timeout", 4_000);
+            moved(&mut f, counter::SOFTNET_DROPPED, 9_000);
+            moved(&mut f, counter::SYN_RETRANSMITS, 9_000);
+            f
+        }
+        "no-route" => short(0, "ENETUNREACH", 64),
+        "conntrack" => {
+            let mut f = short(65_536, "connect-timeout", 512);
+            f.host.conntrack_max = Some(65_536);
+            f.counters.insert(counter::CONNTRACK_COUNT.to_owned(), change(0, 65_536));
+            moved(&mut f, counter::SYN_RETRANSMITS, 9_000);
+            f
+        }
+        "firewall-drop" => {
+            let mut f = short(0, "connect-timeout", 512);
+            moved(&mut f, counter::SYN_RETRANSMITS, 1_000);
+            f
+        }
+        "tcp-mem" => {
+            let mut f = short(30_000, "ECONNRESET", 4_000);
+            moved(&mut f, counter::ABORT_ON_MEMORY, 4_000);
+            f.counters.insert(counter::TCP_MEM_PAGES.to_owned(), change(100, 575_900));
+            f.counters.insert(counter::ORPHANS.to_owned(), change(0, 100_000));
+            f
+        }
+        "orphans" => {
+            let mut f = short(30_000, "ECONNRESET", 4_000);
+            moved(&mut f, counter::ABORT_ON_MEMORY, 4_000);
+            f.counters.insert(counter::TCP_MEM_PAGES.to_owned(), change(100, 200));
+            f.counters.insert(counter::ORPHANS.to_owned(), change(0, 131_073));
+            f
+        }
+        "time-wait-buckets" => {
+            let mut f = short(90_000, "ECONNRESET", 10_000);
+            moved(&mut f, counter::TIME_WAIT_OVERFLOW, 300);
+            f
+        }
+        "threads" => short(0, "EAGAIN", 1),
+        "latency-verdict" => {
+            let mut f = short(80_000, "aborted", 0);
+            f.verdicts.push(verdict("echo_p95 <= 100ms", false));
+            f
+        }
+        "error-verdict" => {
+            let mut f = short(90_000, "ECONNRESET", 10_000);
+            f.verdicts.push(verdict("failed <= 1%", false));
+            f
+        }
+        _ => return None,
+    })
+}
+
+#[track_caller]
+fn named(findings: &Findings) -> Ceiling {
+    let ceiling = diagnose(findings, None).expect("the run fell short");
+    assert!(!ceiling.evidence.is_empty(), "{ceiling:?}");
+    ceiling
+}
+
+fn names(ceiling: &Ceiling) -> Vec<&str> {
+    ceiling.walls.iter().map(|wall| wall.name.as_str()).collect()
+}
+
+#[test]
+fn every_wall_is_named_by_its_own_evidence_and_by_nothing_else() {
+    for wall in walls() {
+        let Some(findings) = planted(wall.name) else {
+            assert_eq!(wall.name, "ram", "a wall without a planted run: {}", wall.name);
+            continue;
+        };
+        let ceiling = named(&findings);
+        assert_eq!(names(&ceiling), [wall.name], "{ceiling:#?}");
+        assert_eq!((ceiling.wall.as_str(), ceiling.hard), (wall.name, wall.hard));
+        assert!(ceiling.remedy.is_some_and(|remedy| !remedy.commands.is_empty()), "{}", wall.name);
+    }
+}
+
+#[test]
+fn a_healthy_run_names_no_wall_even_when_counters_moved() {
+    let mut findings = healthy();
+    assert_eq!(diagnose(&findings, None), None);
+    moved(&mut findings, counter::LISTEN_OVERFLOWS, 500);
+    moved(&mut findings, counter::SYN_RETRANSMITS, 500);
+    server(&mut findings).paused = 3;
+    assert_eq!(diagnose(&findings, None), None);
+}
+
+#[test]
+fn an_aborted_run_learns_nothing_of_the_box() {
+    let mut findings = planted("ports-exhausted").expect("planted");
+    findings.aborted = true;
+    assert_eq!(diagnose(&findings, None), None);
+}
+
+#[test]
+fn names_are_unique_and_found_by_name() {
+    let unique: BTreeSet<&str> = walls().map(|wall| wall.name).collect();
+    assert_eq!(unique.len(), walls().count());
+    assert!(!unique.contains(UNKNOWN));
+    assert!(unique.iter().all(|name| wall(name).is_some()));
+    assert!(wall(UNKNOWN).is_none());
+}
+
+#[test]
+fn two_walls_are_both_named_in_the_order_in_which_they_bit() {
+    let mut findings = planted("ports-exhausted").expect("planted");
+    lose(&mut findings, PhaseName::Ramp, "EMFILE", 9, 400);
+    assert_eq!(names(&named(&findings)), ["nofile-swarm", "ports-exhausted"]);
+    findings.failures[1].first_at_ms = 4_000;
+    assert_eq!(names(&named(&findings)), ["ports-exhausted", "nofile-swarm"]);
+}
+
+#[test]
+fn a_broken_verdict_is_not_named_beside_a_wall_that_explains_it() {
+    let mut findings = planted("accept-queue").expect("planted");
+    findings.verdicts.push(verdict("echo_p95 <= 100ms", false));
+    assert_eq!(names(&named(&findings)), ["accept-queue"]);
+}
+
+#[test]
+fn evidence_that_proves_nothing_is_called_unknown_with_what_was_seen() {
+    let findings = short(10_000, "ECONNRESET", 5_000);
+    let ceiling = named(&findings);
+    assert_eq!((ceiling.wall.as_str(), ceiling.hard), (UNKNOWN, false));
+    assert!(ceiling.walls.is_empty(), "{ceiling:?}");
+    assert!(
+        ceiling.evidence.iter().any(|e| e.source == "ECONNRESET" && e.after == Some(5_000)),
+        "{ceiling:?}"
+    );
+    assert!(ceiling.remedy.is_some_and(|remedy| remedy.summary.contains("server's own log")));
+}
+
+#[test]
+fn lost_syns_to_another_machine_prove_nothing_from_here() {
+    let mut findings = planted("firewall-drop").expect("planted");
+    findings.plan.both_ends_here = false;
+    let ceiling = named(&findings);
+    assert_eq!(ceiling.wall, UNKNOWN);
+    assert!(ceiling.remedy.is_some_and(|remedy| remedy.summary.contains("server's machine")));
+}
+
+#[test]
+fn a_counter_that_could_not_be_read_is_no_proof_that_nothing_moved() {
+    let mut findings = planted("firewall-drop").expect("planted");
+    findings.counters.remove(counter::LISTEN_OVERFLOWS);
+    assert_eq!(named(&findings).wall, UNKNOWN);
+}
+
+#[test]
+fn an_address_error_before_any_connection_is_not_called_exhaustion() {
+    let mut findings = planted("ports-exhausted").expect("planted");
+    findings.connections.established = 0;
+    findings.connections.attempted = 64;
+    let ceiling = named(&findings);
+    assert_eq!(ceiling.wall, UNKNOWN);
+    assert!(ceiling.remedy.is_some_and(|remedy| remedy.commands.contains(&"ip addr".to_owned())));
+}
+
+#[test]
+fn sources_that_were_used_up_are_exhausted_without_an_errno() {
+    let mut findings = short(28_232, "aborted", 0);
+    findings.plan.sources = 1;
+    findings.capacity = Some(28_232);
+    assert_eq!(names(&named(&findings)), ["ports-exhausted"]);
+}
+
+#[test]
+fn exhausted_ports_say_how_many_addresses_are_needed_and_which() {
+    let ceiling = named(&planted("ports-exhausted").expect("planted"));
+    let texts: Vec<&str> = ceiling.evidence.iter().map(|e| e.text.as_str()).collect();
+    assert!(texts.iter().any(|text| text.contains("28,232 ports (32768-60999)")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("needed for 100,000: 4")), "{texts:?}");
+    let remedy = ceiling.remedy.expect("it can be lifted");
+    let ips = remedy.settings.iter().find(|setting| setting.key == "--ips").expect("addresses");
+    assert_eq!(ips.value, "127.0.0.1-127.0.0.4");
+    assert!(remedy.commands[0].contains("--ips 127.0.0.1-127.0.0.4"), "{remedy:?}");
+}
+
+#[test]
+fn a_foreign_server_that_vanished_is_told_from_one_that_never_was() {
+    let mut findings = planted("server-died").expect("planted");
+    findings.server_end = None;
+    findings.server = None;
+    assert_eq!(names(&named(&findings)), ["server-died"]);
+}
+
+#[test]
+fn the_first_wall_of_a_plain_program_is_its_descriptor_limit() {
+    let mut host = host();
+    (host.server_tables, host.swarm_tables) = (false, false);
+    (host.server_nofile, host.swarm_nofile) = (Some(1024), Some(4096));
+    let walls: Vec<(String, u64)> =
+        predict(&host, &plan()).into_iter().map(|p| (p.wall, p.connections)).collect();
+    assert_eq!(walls[0], ("nofile-server".to_owned(), 1016));
+    assert_eq!(walls[1], ("nofile-swarm".to_owned(), 4088));
+    assert!(walls.contains(&("ports-exhausted".to_owned(), 112_928)), "{walls:?}");
+    assert!(walls.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{walls:?}");
+}
+
+#[test]
+fn tables_of_their_own_leave_ports_as_the_first_wall() {
+    let first = predicted_ceiling(&host(), &plan()).expect("limits were read");
+    assert_eq!(first, Predicted { connections: 112_928, wall: "ports-exhausted".to_owned() });
+}
+
+#[test]
+fn a_limit_that_could_not_be_read_predicts_nothing() {
+    let plan = PlanView { source_ports: None, ..plan() };
+    assert_eq!(predicted_ceiling(&HostSnapshot::default(), &plan), None);
+}
+
+#[test]
+fn memory_is_predicted_with_its_uncertainty() {
+    let predictions = predict(&host(), &plan());
+    let ram = predictions.iter().find(|p| p.wall == "ram").expect("memory was read");
+    assert_eq!((ram.connections, ram.uncertainty_percent), ((20 << 30) / 8_300, 10));
+}
+
+const OUTCOMES: [&str; 20] = [
+    "EMFILE",
+    "ENFILE",
+    "ENOSPC",
+    "EADDRNOTAVAIL",
+    "EADDRINUSE",
+    "ECONNRESET",
+    "ECONNREFUSED",
+    "ENETUNREACH",
+    "EHOSTUNREACH",
+    "EAGAIN",
+    "EPERM",
+    "ENOBUFS",
+    "ETIMEDOUT",
+    "connect-timeout",
+    "probe-timeout",
+    "corrupt",
+    "closed-by-server",
+    "short-echo",
+    "aborted",
+    "errno-4095",
+];
+
+const COUNTERS: [&str; 14] = [
+    counter::LISTEN_OVERFLOWS,
+    counter::LISTEN_DROPS,
+    counter::SYN_RETRANSMITS,
+    counter::REQ_QUEUE_FULL_DROP,
+    counter::REQ_QUEUE_FULL_COOKIES,
+    counter::ABORT_ON_MEMORY,
+    counter::MEMORY_PRESSURES,
+    counter::TIME_WAIT_OVERFLOW,
+    counter::SOFTNET_DROPPED,
+    counter::TCP_MEM_PAGES,
+    counter::ORPHANS,
+    counter::TIME_WAIT,
+    counter::FILES_IN_USE,
+    counter::CONNTRACK_COUNT,
+];
+
+/// Small, middle and absurd numbers.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0_u64..3, 0_u64..200_000, Just(u64::MAX)]
+}
+
+fn maybe() -> impl Strategy<Value = Option<u64>> {
+    proptest::option::of(number())
+}
+
+prop_compose! {
+    fn any_host()(
+        a in proptest::collection::vec(maybe(), 12), range in proptest::option::of(any::<(u16, u16)>()),
+        mem in proptest::option::of([number(), number(), number()]), tables in any::<(bool, bool)>(),
+    ) -> HostSnapshot {
+        HostSnapshot {
+            server_nofile: a[0], swarm_nofile: a[1], nr_open: a[2], file_max: a[3], files_in_use: a[4],
+            server_tables: tables.0, swarm_tables: tables.1,
+            port_range: range, reserved_ports: a[5], somaxconn: a[6], backlog: a[6], max_orphans: a[7],
+            tcp_mem_pages: mem, epoll_watches: a[8], conntrack_max: a[9], memory_available_bytes: a[10],
+            max_tw_buckets: a[11], ..HostSnapshot::default()
+        }
+    }
+}
+
+prop_compose! {
+    fn any_plan()(
+        n in proptest::collection::vec(number(), 3), window in proptest::option::of(any::<(u16, u16)>()),
+        flags in any::<(bool, bool, bool)>(), max in maybe(),
+        ips in proptest::option::of("[0-9.,/:-]{0,20}"),
+    ) -> PlanView {
+        PlanView {
+            target: n[0], sources: n[1], destinations: n[2], source_ports: window, both_ends_here: flags.0,
+            probe: flags.1, explicit_ports: flags.2, ips, server_max_connections: max,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_server()(n in proptest::collection::vec(number(), 4), errno in 0..OUTCOMES.len()) -> ServerReport {
+        ServerReport {
+            accepted: n[0], peak: n[1], paused: n[2], tables: n[3],
+            accept_errors: [(OUTCOMES[errno].to_owned(), n[0])].into(), ..ServerReport::default()
+        }
+    }
+}
+
+fn any_failure() -> impl Strategy<Value = (usize, usize, u64, u64)> {
+    (0..OUTCOMES.len(), 0_usize..4, number(), number())
+}
+
+prop_compose! {
+    fn any_findings()(
+        plan in any_plan(), host in any_host(), server in proptest::option::of(any_server()),
+        counts in proptest::collection::vec(number(), 7), lost in proptest::collection::vec(any_failure(), 0..5),
+        detail in any::<bool>(), capacity in maybe(), stalled in any::<bool>(),
+        counters in proptest::collection::vec((0..COUNTERS.len(), number(), number()), 0..6),
+        end in proptest::option::of(any::<(bool, i32)>()),
+        verdicts in proptest::collection::vec((".{0,20}", any::<bool>(), proptest::option::of(any::<f64>())), 0..3),
+    ) -> Findings {
+        let mut connections = Connections {
+            target: counts[0], attempted: counts[1], established: counts[2], accepted: Some(counts[3]),
+            verified: Some(counts[4]), held: counts[5], ghosts: Some(counts[6]),
+            released: 0,
+            failed: Default::default(),
+        };
+        let mut failures = Vec::new();
+        for (outcome, phase, count, first_at_ms) in lost {
+            let outcome: Outcome = serde_json::from_value(OUTCOMES[outcome].into()).expect("a name");
+            let phase = [PhaseName::Ramp, PhaseName::Hold, PhaseName::Verify, PhaseName::Close][phase];
+            connections.failed.insert(outcome.clone(), count);
+            if detail {
+                failures.push(Failure { phase, outcome, count, first_at_ms });
+            }
+        }
+        Findings {
+            plan, host, connections, failures, capacity, server,
+            counters: counters.into_iter().map(|(n, a, b)| (COUNTERS[n].to_owned(), change(a, b))).collect(),
+            server_end: end.map(|(killed, n)| if killed { ServerEnd::Killed(n) } else { ServerEnd::Exited(n) }),
+            accepted_stalled: stalled,
+            verdicts: verdicts.into_iter().map(|(expr, passed, value)| Verdict { expr, passed, value }).collect(),
+            ..Findings::default()
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_findings_make_it_panic_or_name_a_wall_without_evidence(findings in any_findings()) {
+        let predicted = predicted_ceiling(&findings.host, &findings.plan);
+        let short = findings.connections.held < findings.connections.target.max(findings.plan.target);
+        let ceiling = diagnose(&findings, predicted);
+        prop_assert_eq!(ceiling.is_some(), short);
+        let Some(ceiling) = ceiling else { return Ok(()) };
+        prop_assert!(!ceiling.evidence.is_empty());
+        prop_assert_eq!(ceiling.wall == UNKNOWN, ceiling.walls.is_empty());
+        for found in &ceiling.walls {
+            prop_assert!(!found.evidence.is_empty(), "{found:?}");
+            prop_assert!(wall(&found.name).is_some(), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn findings_read_back_as_they_were_written(findings in any_findings()) {
+        prop_assume!(findings.verdicts.iter().all(|v| v.value.is_none_or(f64::is_finite)));
+        let text = serde_json::to_string(&findings).expect("plain data");
+        let again: Findings = serde_json::from_str(&text).expect("what we wrote");
+        prop_assert_eq!(again.connections, findings.connections);
+        prop_assert_eq!(again.counters, findings.counters);
+    }
+}
