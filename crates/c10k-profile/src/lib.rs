@@ -1,1 +1,35 @@
-//! To be written.
+//! Profiles: what a machine should be set to, and how it gets there and back.
+//!
+//! This room knows profiles (TOML text with sysctls, resource limits and socket options), how one extends
+//! another, how one compares with the live system, and how one is applied: in a namespace of our own, where
+//! nothing needs undoing, or to where the process runs, with a journal on disk before the first write, so that
+//! the old values come back however the process ends. It refuses to know servers and swarms, who asks, and
+//! what a setting is good for.
+
+mod apply;
+mod change;
+mod error;
+mod here;
+mod journal;
+mod judge;
+mod limits;
+mod place;
+mod profile;
+mod schema;
+mod shipped;
+mod socket_options;
+mod value;
+
+pub use apply::{Applied, apply_in_own_namespace, unknown_keys};
+pub use change::{Change, NotSet, Why};
+pub use error::{ApplyError, JournalError, ProfileError};
+pub use here::{
+    AppliedGuard, Applier, Drift, Here, Policy, Progress, Unsettable, apply_here, pending_journal, recover,
+};
+pub use journal::{Drifted, Pending, Recovery, RollBack};
+pub use judge::{DiffRow, Live, Settable, diff};
+pub use limits::apply_limits;
+pub use profile::{Profile, Source};
+pub use schema::{Limits, NofileLimit, Wanted};
+pub use socket_options::{Keepalive, Linger, SocketOptions};
+pub use value::{PortList, SysctlValue};

@@ -1,0 +1,213 @@
+//! What can go wrong, one variant for each decision, and what mends it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::change::{NotSet, Why};
+use crate::journal::RollBack;
+
+/// A profile that cannot be used: the text is at fault, not this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// No such name.
+    #[error("there is no profile `{name}`; expected {} or the path of a file (with a `/`, or ending in .toml)", shipped.join(", "))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        shipped: Vec<&'static str>,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the profile {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The text is no profile: the message has line, column, the line with a caret, and what was expected.
+    #[error("the profile {origin} is not understood: {}", message.trim_end())]
+    Text {
+        /// Name or path of the profile.
+        origin: String,
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// `extends` names no shipped profile.
+    #[error("`extends` names `{name}`, which is no shipped profile and no path: {chain}")]
+    ExtendsUnknown {
+        /// The name.
+        name: String,
+        /// Who extends whom.
+        chain: String,
+    },
+    /// `extends` names a file that cannot be read.
+    #[error("`extends` leads to {}, which cannot be read ({error}): {chain}", path.display())]
+    ExtendsUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+        /// Who extends whom.
+        chain: String,
+    },
+    /// Profiles extend each other in a circle.
+    #[error("profiles extend each other in a circle: {chain}")]
+    Circular {
+        /// Who extends whom.
+        chain: String,
+    },
+}
+
+impl ProfileError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unknown { .. } => "`c10k-lab profile list` shows the shipped profiles".to_owned(),
+            Self::Unreadable { path, .. } | Self::ExtendsUnreadable { path, .. } => {
+                format!("ls -l {}", path.display())
+            }
+            Self::Text { .. } => "`c10k-lab profile show tuned` prints a profile to copy from".to_owned(),
+            Self::ExtendsUnknown { .. } => {
+                "write the path with a `/` or with .toml at its end, relative to the file it stands in"
+                    .to_owned()
+            }
+            Self::Circular { .. } => "take one `extends` line out".to_owned(),
+        }
+    }
+}
+
+/// A profile that was not applied; whatever had been written is put back.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The profile names sysctls that this kernel does not have. Nothing was changed.
+    #[error("profile {profile}: this kernel has no {}", keys.join(", "))]
+    UnknownKeys {
+        /// The profile.
+        profile: String,
+        /// The keys.
+        keys: Vec<String>,
+    },
+    /// The profile's values do not have the shape of the kernel's. Nothing was changed.
+    #[error("profile {profile}: {}", list(not_set))]
+    BadValues {
+        /// The profile.
+        profile: String,
+        /// The values, and what was expected.
+        not_set: Vec<NotSet>,
+    },
+    /// The policy wants all or nothing, and not all can be set. Nothing was changed.
+    #[error("profile {profile} cannot be applied here: {}", list(not_set))]
+    Unsettable {
+        /// The profile.
+        profile: String,
+        /// What cannot be set.
+        not_set: Vec<NotSet>,
+    },
+    /// The kernel refused a value in the middle. What had been written before was put back, as `rolled_back` tells.
+    #[error("profile {profile}: {key} = {wanted}: {why}; {rolled_back}")]
+    Refused {
+        /// The profile.
+        profile: String,
+        /// The key.
+        key: String,
+        /// The value.
+        wanted: String,
+        /// What the kernel said.
+        why: Why,
+        /// What was put back.
+        rolled_back: RollBack,
+    },
+    /// Another live process has applied other values.
+    #[error(
+        "profile {profile} wants other values than those that {name} (pid {pid}, run {run_id}) has set with profile {held}"
+    )]
+    HeldBy {
+        /// The profile asked for.
+        profile: String,
+        /// The program that holds the settings.
+        name: String,
+        /// Its process.
+        pid: u32,
+        /// Its run.
+        run_id: String,
+        /// Its profile.
+        held: String,
+    },
+    /// What a dead process left behind could not be put back, so nothing new is set on top of it.
+    #[error("settings left by a process that died could not be put back: {0}")]
+    NotRecovered(RollBack),
+    /// Without a journal nothing is set.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// `/proc` cannot be read.
+    #[error("cannot read what this process may do: {0}")]
+    Host(#[from] io::Error),
+}
+
+impl ApplyError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::UnknownKeys { keys, .. } => format!(
+                "load the module that brings {}, or write {{ value = …, optional = true }}",
+                if keys.len() == 1 { "it" } else { "them" }
+            ),
+            Self::BadValues { not_set, .. } => match not_set.first() {
+                Some(first) => format!("sysctl {}", first.key),
+                None => String::new(),
+            },
+            Self::Unsettable { not_set, .. } => {
+                let commands: Vec<&str> = not_set.iter().filter_map(|n| n.command.as_deref()).collect();
+                if commands.is_empty() { "choose another profile".to_owned() } else { commands.join(" && ") }
+            }
+            Self::Refused { key, .. } => format!("sysctl {key}"),
+            Self::HeldBy { pid, held, .. } => {
+                format!("use --profile {held}, or --no-apply, or end process {pid}")
+            }
+            Self::NotRecovered(rolled_back) => rolled_back.commands().join(" && "),
+            Self::Journal(error) => error.hint(),
+            Self::Host(_) => "mount /proc".to_owned(),
+        }
+    }
+}
+
+/// A journal that cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// No folder to keep it in.
+    #[error("there is no folder for the journal of settings: {}", tried.join("; "))]
+    NoFolder {
+        /// The folders tried and what was wrong with each.
+        tried: Vec<String>,
+    },
+    /// The journal or its lock cannot be read or written.
+    #[error("cannot {doing} {}: {error}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What came of it.
+        error: io::Error,
+    },
+}
+
+impl JournalError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoFolder { .. } => {
+                "set XDG_RUNTIME_DIR to a folder of yours with mode 0700, or use --no-apply".to_owned()
+            }
+            Self::Io { path, .. } => format!("ls -ld {}", path.display()),
+        }
+    }
+}
+
+fn list(not_set: &[NotSet]) -> String {
+    not_set.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

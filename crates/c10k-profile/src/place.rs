@@ -1,0 +1,218 @@
+//! Where the journal lies, and the lock that lets one process at a time apply a profile.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::JournalError;
+
+/// The folders that may hold the journal, best first.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    candidates: Vec<PathBuf>,
+}
+
+/// Who holds the lock, as that process itself wrote it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    pub(crate) pid: u32,
+    pub(crate) program: String,
+    pub(crate) run_id: String,
+    pub(crate) profile: String,
+}
+
+/// The held lock; it is given back on drop, and its file with it.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+pub(crate) enum Locking {
+    Got(Lock),
+    Held(Holder),
+}
+
+impl Place {
+    /// `/run/c10k-lab` for root, else `$XDG_RUNTIME_DIR/c10k-lab` or `/tmp/c10k-lab-UID`. Root of a user
+    /// namespace may not write to `/run` and goes on to the next.
+    pub(crate) fn of_user(euid: u32) -> Self {
+        let run = (euid == 0).then(|| PathBuf::from("/run/c10k-lab"));
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .filter(|folder| folder.is_absolute())
+            .map(|folder| folder.join("c10k-lab"));
+        let tmp = PathBuf::from(format!("/tmp/c10k-lab-{euid}"));
+        Self { candidates: run.into_iter().chain(runtime).chain([tmp]).collect() }
+    }
+
+    pub(crate) fn at(folder: PathBuf) -> Self {
+        Self { candidates: vec![folder] }
+    }
+
+    /// The folders that are there already and ours.
+    pub(crate) fn existing(&self) -> Vec<PathBuf> {
+        self.candidates.iter().filter(|folder| check(folder).is_ok()).cloned().collect()
+    }
+
+    /// The first folder that is there or can be made, ours alone.
+    pub(crate) fn folder(&self) -> Result<PathBuf, JournalError> {
+        let mut tried = Vec::new();
+        for folder in &self.candidates {
+            match make(folder) {
+                Ok(()) => return Ok(folder.clone()),
+                Err(error) => tried.push(format!("{}: {error}", folder.display())),
+            }
+        }
+        Err(JournalError::NoFolder { tried })
+    }
+}
+
+impl Lock {
+    /// Takes the lock file at `path`, or says who has it. A process that only puts old values back has it for
+    /// a moment, so a held lock is asked for a few times.
+    pub(crate) fn take(path: &Path, holder: &Holder) -> Result<Locking, JournalError> {
+        let io = |doing| move |error| JournalError::Io { doing, path: path.to_owned(), error };
+        let mut tries = 0;
+        loop {
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(path)
+                .map_err(io("open the lock"))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) if tries < 20 => {
+                    tries += 1;
+                    std::thread::sleep(Duration::from_millis(10));
+                    continue;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let mut text = String::new();
+                    file.read_to_string(&mut text).map_err(io("read the lock"))?;
+                    return Ok(Locking::Held(serde_json::from_str(&text).unwrap_or_default()));
+                }
+                Err(TryLockError::Error(error)) => return Err(io("lock")(error)),
+            }
+            // The one before may have removed the file between our open and our lock.
+            let is_still_there = std::fs::metadata(path)
+                .and_then(|there| Ok(there.ino() == file.metadata()?.ino()))
+                .unwrap_or(false);
+            if !is_still_there {
+                continue;
+            }
+            let text = serde_json::to_string(holder).unwrap_or_default();
+            file.set_len(0)
+                .and_then(|()| file.rewind())
+                .and_then(|()| file.write_all(text.as_bytes()))
+                .map_err(io("write the lock"))?;
+            return Ok(Locking::Got(Self { file, path: path.to_owned() }));
+        }
+    }
+
+    /// The lock itself, which another thread's descriptor table may hold a copy of: closing is not enough.
+    fn give_back(&self) {
+        let _ = std::fs::remove_file(&self.path);
+        let _ = self.file.unlock();
+        if let Some(folder) = self.path.parent() {
+            // Only an empty folder goes.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => check(folder),
+    }
+}
+
+/// A folder in `/tmp` may have been put there by anybody.
+fn check(folder: &Path) -> io::Result<()> {
+    let metadata = std::fs::symlink_metadata(folder)?;
+    let wrong = |what: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+    if !metadata.is_dir() {
+        return wrong("is no folder".to_owned());
+    }
+    if metadata.uid() != c10k_kernel::limits::euid() {
+        return wrong(format!("belongs to user {}", metadata.uid()));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return wrong(format!("is open to others (mode {:o}), expected 700", metadata.mode() & 0o777));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn holder() -> Holder {
+        Holder { pid: 7, program: "a".into(), run_id: "r".into(), profile: "tuned".into() }
+    }
+
+    #[test]
+    fn a_second_one_learns_who_holds_the_lock_and_gets_it_when_it_is_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let Locking::Got(lock) = Lock::take(&path, &holder()).unwrap() else { panic!("must be free") };
+        let Locking::Held(known) = Lock::take(&path, &holder()).unwrap() else { panic!("must be held") };
+        assert_eq!(known, holder());
+        drop(lock);
+        assert!(!path.exists(), "the file goes with the lock");
+        assert!(matches!(Lock::take(&path, &holder()).unwrap(), Locking::Got(_)));
+    }
+
+    #[test]
+    fn many_at_once_never_hold_it_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let keep = folder.path().join("keep");
+        std::fs::write(&keep, "").unwrap();
+        let path = folder.path().join("lock");
+        let inside = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        if let Locking::Got(lock) = Lock::take(&path, &holder()).unwrap() {
+                            assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                            inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                            drop(lock);
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn the_folder_is_made_for_us_alone_and_one_that_others_may_enter_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("c10k-lab");
+        let place = Place::at(folder.clone());
+        assert_eq!(place.existing(), [] as [PathBuf; 0]);
+        assert_eq!(place.folder().unwrap(), folder);
+        assert_eq!(std::fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = place.folder().unwrap_err();
+        assert!(error.to_string().contains("open to others (mode 755)"), "{error}");
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink("/tmp", &link).unwrap();
+        assert!(Place::at(link).folder().is_err());
+    }
+}

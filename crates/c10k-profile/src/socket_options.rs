@@ -1,0 +1,172 @@
+//! Socket options of a profile, as data: who makes sockets sets them.
+
+use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Options for the sockets of a server or a swarm; None leaves the kernel's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SocketOptions {
+    /// Length of the accept queue asked of listen(2); the kernel takes the smaller of this and
+    /// `net.core.somaxconn`.
+    #[serde(
+        default,
+        deserialize_with = "bounded::<1, 2_147_483_647, _>",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub backlog: Option<u32>,
+    /// SO_RCVBUF in bytes, as set: the kernel doubles it. It ends the kernel's own tuning.
+    #[serde(
+        default,
+        deserialize_with = "bounded::<1, 1_073_741_823, _>",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub rcvbuf_bytes: Option<u32>,
+    /// SO_SNDBUF in bytes, as set: the kernel doubles it. It ends the kernel's own tuning.
+    #[serde(
+        default,
+        deserialize_with = "bounded::<1, 1_073_741_823, _>",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub sndbuf_bytes: Option<u32>,
+    /// TCP_NODELAY.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodelay: Option<bool>,
+    /// SO_KEEPALIVE with its three times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive: Option<Keepalive>,
+    /// SO_LINGER.
+    #[serde(default, rename = "linger_secs", skip_serializing_if = "Option::is_none")]
+    pub linger: Option<Linger>,
+    /// TCP_USER_TIMEOUT in milliseconds: how long sent data may stay unacknowledged.
+    #[serde(
+        default,
+        deserialize_with = "bounded::<1, 2_147_483_647, _>",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub user_timeout_ms: Option<u32>,
+}
+
+/// When a silent peer is asked, and when it is given up (tcp(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keepalive {
+    /// Seconds of silence before the first probe (TCP_KEEPIDLE), 1 to 32,767.
+    #[serde(deserialize_with = "required::<1, 32_767, _>")]
+    pub idle_secs: u32,
+    /// Seconds between probes (TCP_KEEPINTVL), 1 to 32,767.
+    #[serde(deserialize_with = "required::<1, 32_767, _>")]
+    pub interval_secs: u32,
+    /// Probes without an answer before the connection is given up (TCP_KEEPCNT), 1 to 127.
+    #[serde(deserialize_with = "required::<1, 127, _>")]
+    pub probes: u32,
+}
+
+/// What close(2) does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linger {
+    /// Sends RST at once and leaves no TIME_WAIT (SO_LINGER with 0 seconds).
+    Reset,
+    /// Waits up to so many seconds for what is unsent.
+    Secs(u16),
+}
+
+impl SocketOptions {
+    /// These options where they say something, otherwise those of `base`.
+    #[must_use]
+    pub fn over(self, base: Self) -> Self {
+        Self {
+            backlog: self.backlog.or(base.backlog),
+            rcvbuf_bytes: self.rcvbuf_bytes.or(base.rcvbuf_bytes),
+            sndbuf_bytes: self.sndbuf_bytes.or(base.sndbuf_bytes),
+            nodelay: self.nodelay.or(base.nodelay),
+            keepalive: self.keepalive.or(base.keepalive),
+            linger: self.linger.or(base.linger),
+            user_timeout_ms: self.user_timeout_ms.or(base.user_timeout_ms),
+        }
+    }
+
+    /// The options that say something, as name and value.
+    #[must_use]
+    pub fn named(&self) -> Vec<(&'static str, String)> {
+        let number = |name, value: Option<u32>| value.map(|value| (name, value.to_string()));
+        let keepalive = self.keepalive.map(|k| {
+            (
+                "keepalive",
+                format!("idle {} s, interval {} s, {} probes", k.idle_secs, k.interval_secs, k.probes),
+            )
+        });
+        let linger = self.linger.map(|linger| match linger {
+            Linger::Reset => ("linger_secs", "reset".to_owned()),
+            Linger::Secs(secs) => ("linger_secs", secs.to_string()),
+        });
+        [
+            number("backlog", self.backlog),
+            number("rcvbuf_bytes", self.rcvbuf_bytes),
+            number("sndbuf_bytes", self.sndbuf_bytes),
+            self.nodelay.map(|on| ("nodelay", on.to_string())),
+            keepalive,
+            linger,
+            number("user_timeout_ms", self.user_timeout_ms),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for Linger {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Linger;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("seconds from 1 to 32767, or \"reset\" for RST at close")
+            }
+
+            fn visit_i64<E: de::Error>(self, secs: i64) -> Result<Linger, E> {
+                match u16::try_from(secs) {
+                    Ok(secs @ 1..=32_767) => Ok(Linger::Secs(secs)),
+                    _ => Err(E::invalid_value(de::Unexpected::Signed(secs), &self)),
+                }
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Linger, E> {
+                if text == "reset" {
+                    Ok(Linger::Reset)
+                } else {
+                    Err(E::invalid_value(de::Unexpected::Str(text), &self))
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl Serialize for Linger {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Reset => serializer.serialize_str("reset"),
+            Self::Secs(secs) => serializer.serialize_u16(*secs),
+        }
+    }
+}
+
+fn required<'de, const LOW: u32, const HIGH: u32, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<u32, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    match u32::try_from(number) {
+        Ok(number) if (LOW..=HIGH).contains(&number) => Ok(number),
+        _ => Err(de::Error::custom(format!(
+            "{number} is out of range; expected an integer from {LOW} to {HIGH}"
+        ))),
+    }
+}
+
+fn bounded<'de, const LOW: u32, const HIGH: u32, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u32>, D::Error> {
+    required::<LOW, HIGH, D>(deserializer).map(Some)
+}
