@@ -5,9 +5,16 @@
 //! the bind bucket, which only the end that chose a port has: the client. So the server's share is half of what
 //! remains when the client's own parts are taken out.
 //!
+//! # What is no connection's
+//! Slabs hold the names and inodes of files and the page cache's own tree too, and a busy host makes them grow. Where
+//! slabinfo can be read that growth is taken out; from `Slab` alone it cannot be told apart.
+//!
+//! And where slabs stood partly empty at first (after earlier connections), new objects fill them before the host gives
+//! more: such objects are counted with their share of a slab.
+//!
 //! # What is compared with what
-//! Growth is what the caches took from the host, whole slabs. The fall of free memory is that of `MemFree`, the free
-//! pages kept by each CPU, and the page cache; shared memory is no page cache here, since it cannot be dropped.
+//! The fall of free memory is that of `MemFree`, the free pages kept by each CPU, and the page cache; shared memory is
+//! no page cache here, since it cannot be dropped. It is held against all growth that has a name, the foreign included.
 //! `MemAvailable` is not used: it counts socket inodes and dentries as reclaimable.
 
 mod parts;
@@ -60,7 +67,8 @@ pub fn account(
     named.insert("heap".into(), ends.own(server.anon_bytes, client.anon_bytes, held, false));
     named.insert("buffers".into(), share.even(host.buffer_bytes, false));
     let tables = server.table_bytes.unwrap_or(0.0) + client.table_bytes.unwrap_or(0.0);
-    let other = host.kernel_bytes().map(|bytes| (bytes - slabs.total() - tables).max(0.0));
+    let other =
+        host.kernel_bytes().map(|bytes| (bytes + slabs.beyond_growth() - slabs.total() - tables).max(0.0));
     named.insert("other".into(), share.even(other, estimated));
 
     let (server_kernel, client_kernel) = share.kernel_totals(&host, &slabs, &server, &client);
@@ -149,7 +157,7 @@ impl Share {
         client: &Growth,
     ) -> (Option<f64>, Option<f64>) {
         let Some(kernel) = host.kernel_bytes() else { return (None, None) };
-        let kernel = kernel + host.buffer_bytes.unwrap_or(0.0);
+        let kernel = (kernel + slabs.beyond_growth()).max(0.0) + host.buffer_bytes.unwrap_or(0.0);
         let server_only = server.page_table_bytes.unwrap_or(0.0);
         let bind = if self.ends.client { slabs.bind_bytes.min(kernel) } else { 0.0 };
         let client_only = bind + client.page_table_bytes.unwrap_or(0.0);

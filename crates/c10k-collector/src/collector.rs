@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use c10k_kernel::census::{Census, PortSet, SockDiag, States};
@@ -34,6 +35,10 @@ const SHOWN_SLABS: &[&str] = &[
 
 /// Each CPU may keep this much of TCP's memory account to itself (include/net/sock.h, `SK_MEMORY_PCPU_RESERVE`).
 const PERCPU_RESERVE_BYTES: u64 = 1 << 20;
+
+/// How long [`Collector::settle`] waits between two looks, and how many looks without a fall it takes for quiet.
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+const QUIET_LOOKS: u32 = 5;
 
 /// What to watch.
 #[derive(Clone, Debug, Default)]
@@ -208,6 +213,34 @@ impl Collector {
             Some(diag) => diag.census(States::ALL, &self.ports),
             None => Err(io::ErrorKind::Unsupported.into()),
         }
+    }
+
+    /// Waits until the kernel has given back what earlier connections left behind: sockets, inodes and files are freed
+    /// some milliseconds after their close (RCU), and a snapshot taken before is too high. False when `longest` passed
+    /// and memory was still coming back.
+    pub fn settle(&mut self, longest: Duration) -> bool {
+        let end = Instant::now() + longest;
+        let mut last = self.kernel_use();
+        let mut quiet = 0;
+        while quiet < QUIET_LOOKS {
+            if Instant::now() >= end {
+                return false;
+            }
+            thread::sleep(SETTLE_PAUSE);
+            let now = self.kernel_use();
+            quiet = if now < last { 0 } else { quiet + 1 };
+            last = now;
+        }
+        true
+    }
+
+    /// A figure that falls while the kernel gives sockets back: objects in the caches of sockets, else bytes of slabs.
+    fn kernel_use(&mut self) -> u64 {
+        let Ok(slabs) = self.slabs.read() else {
+            return self.memory.read().ok().and_then(|memory| memory.slab_bytes).unwrap_or(0);
+        };
+        let objects = |name| self.slab_names.find(&slabs, name).map_or(0, |slab| slab.active_objects);
+        objects("TCP") + objects("sock_inode_cache") + objects("filp")
     }
 
     /// The memory of the host and of both processes now, as exactly as this user may know it. Costs up to some

@@ -7,13 +7,36 @@ use c10k_kernel::memory::Slab;
 use super::Ends;
 use crate::snapshot::MemorySnapshot;
 
-/// Parts that both ends have alike, and the caches they live in.
-const PARTS: &[(&str, &[&str])] = &[
-    ("socket", &["TCP", "TCPv6"]),
-    ("inode", &["sock_inode_cache"]),
-    ("file", &["filp"]),
-    ("dentry", &["dentry"]),
-    ("security", &["lsm_inode_cache", "lsm_file_cache"]),
+/// Parts that both ends have alike, and the caches that hold nothing else.
+const PARTS: &[(&str, &[&str])] = &[("socket", &["TCP", "TCPv6"]), ("inode", &[SOCKET_INODE])];
+
+/// The cache whose objects are exactly the sockets that have a descriptor.
+const SOCKET_INODE: &str = "sock_inode_cache";
+
+/// Parts of which every socket has one in each cache, as every other open file has too: what a cache grew by beyond
+/// one for each new socket inode is not of the connections.
+const SHARED_PARTS: &[(&str, &[&str])] =
+    &[("file", &["filp"]), ("dentry", &["dentry"]), ("security", &["lsm_inode_cache", "lsm_file_cache"])];
+
+/// Caches of the page cache and of file systems, by the beginning of their names.
+const FILE_CACHES: &[&str] = &[
+    "radix_tree_node",
+    "buffer_head",
+    "inode_cache",
+    "proc_inode_cache",
+    "shmem_inode_cache",
+    "kernfs_node_cache",
+    "ext4_",
+    "jbd2_",
+    "xfs_",
+    "btrfs_",
+    "f2fs_",
+    "ovl_inode",
+    "fuse_inode",
+    "nfs_inode",
+    "isofs_inode",
+    "squashfs_inode",
+    "fat_inode",
 ];
 
 /// An epoll item; its cache is merged with others of its size, those of the bind buckets among them.
@@ -44,9 +67,20 @@ pub(super) struct SlabParts {
     pub(super) even: Vec<(&'static str, f64)>,
     /// Bind buckets: the client's.
     pub(super) bind_bytes: f64,
+    /// What the connections took of slabs that were there before and stood partly empty: part of the parts above, but
+    /// not of the growth of `Slab`.
+    pub(super) reused_bytes: f64,
+    /// What slabs grew by for files and the page cache: no connection's. Below 0 when they shrank.
+    pub(super) foreign_bytes: f64,
 }
 
 impl SlabParts {
+    /// What is to be added to the growth of `Slab` to have that of connections alone.
+    pub(super) fn beyond_growth(&self) -> f64 {
+        self.reused_bytes - self.foreign_bytes
+    }
+
+    /// All parts of connections together.
     pub(super) fn total(&self) -> f64 {
         self.even.iter().map(|(_, bytes)| bytes).sum::<f64>() + self.bind_bytes
     }
@@ -64,10 +98,23 @@ pub(super) fn slab_parts(
         before: (before, before.slabs.as_deref()?),
         after: (after, after.slabs.as_deref()?),
         counted: BTreeSet::new(),
+        reused_bytes: 0.0,
     };
     let mut parts = SlabParts::default();
     for (part, caches) in PARTS {
         parts.even.push((part, caches.iter().map(|cache| growth.take(cache).bytes).sum()));
+    }
+    let inodes =
+        growth.peek(SOCKET_INODE).map_or(sockets as f64, |inodes| inodes.objects.max(sockets as f64));
+    for (part, caches) in SHARED_PARTS {
+        let mut bytes = 0.0;
+        for cache in *caches {
+            let grown = growth.take(cache);
+            let own = if grown.objects > inodes { grown.bytes * inodes / grown.objects } else { grown.bytes };
+            parts.foreign_bytes += grown.bytes - own;
+            bytes += own;
+        }
+        parts.even.push((part, bytes));
     }
     let registered =
         growth.peek(EPOLL_REST[0]).map_or(sockets as f64, |rest| rest.objects.min(sockets as f64));
@@ -87,6 +134,8 @@ pub(super) fn slab_parts(
     if clients {
         parts.bind_bytes += buckets;
     }
+    parts.foreign_bytes += growth.of_file_caches();
+    parts.reused_bytes = growth.reused_bytes;
     Some(parts)
 }
 
@@ -101,13 +150,17 @@ pub(super) fn estimated_parts(held: u64, ends: Ends) -> SlabParts {
         } else {
             0.0
         },
+        ..SlabParts::default()
     }
 }
 
 /// What a cache grew by; nothing when it shrank.
 #[derive(Clone, Copy, Default)]
 struct Grown {
+    /// Its new slabs, or its new objects with their share of a slab, whichever is more.
     bytes: f64,
+    /// Its new slabs alone.
+    slab_bytes: f64,
     objects: f64,
 }
 
@@ -116,6 +169,7 @@ struct Growth<'s> {
     before: (&'s MemorySnapshot, &'s [Slab]),
     after: (&'s MemorySnapshot, &'s [Slab]),
     counted: BTreeSet<&'s str>,
+    reused_bytes: f64,
 }
 
 impl<'s> Growth<'s> {
@@ -130,18 +184,34 @@ impl<'s> Growth<'s> {
 
     fn peek(&self, name: &str) -> Option<Grown> {
         let after = Self::find(self.after, name)?;
-        let (bytes, objects) =
-            Self::find(self.before, name).map_or((0, 0), |slab| (slab.bytes(), slab.objects));
+        let before = Self::find(self.before, name);
+        let growth = |figure: fn(&Slab) -> u64| figure(after).saturating_sub(before.map_or(0, figure)) as f64;
+        let (slab_bytes, active) = (growth(Slab::bytes), growth(|slab| slab.active_objects));
         Some(Grown {
-            bytes: after.bytes().saturating_sub(bytes) as f64,
-            objects: after.objects.saturating_sub(objects) as f64,
+            bytes: slab_bytes.max(active * after.bytes_per_object()),
+            slab_bytes,
+            objects: active.max(growth(|slab| slab.objects)),
         })
+    }
+
+    /// The growth of all caches of files and the page cache that were not taken before, below 0 when they shrank.
+    fn of_file_caches(&self) -> f64 {
+        let files = |slab: &&Slab| {
+            FILE_CACHES.iter().any(|start| slab.name.starts_with(start))
+                && !self.counted.contains(slab.name.as_str())
+        };
+        let sum = |slabs: &[Slab]| slabs.iter().filter(files).map(Slab::bytes).sum::<u64>() as f64;
+        sum(self.after.1) - sum(self.before.1)
     }
 
     /// The growth of a cache, and nothing when it was taken before under another name.
     fn take(&mut self, name: &str) -> Grown {
         match Self::find(self.after, name) {
-            Some(slab) if self.counted.insert(&slab.name) => self.peek(name).unwrap_or_default(),
+            Some(slab) if self.counted.insert(&slab.name) => {
+                let grown = self.peek(name).unwrap_or_default();
+                self.reused_bytes += grown.bytes - grown.slab_bytes;
+                grown
+            }
             _ => Grown::default(),
         }
     }

@@ -1,0 +1,161 @@
+//! The command as it is typed: exit codes, streams, signals.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Output, Stdio};
+
+use common::{Holder, be_holder_if_asked};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+#[test]
+#[ignore = "the process that is watched, started by the tests below"]
+fn holder() {
+    be_holder_if_asked();
+}
+
+fn collector(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_c10k-collector"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn output(args: &[&str]) -> Output {
+    collector(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_pid_that_is_nobodys_is_a_clear_error_with_code_3() {
+    // Above the largest pid Linux gives (include/linux/threads.h, PID_MAX_LIMIT).
+    let output = output(&["--pid", "4194305"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("there is no process 4194305"), "{}", text(&output.stderr));
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn bad_usage_is_code_2_and_says_what_was_wrong() {
+    let own = std::process::id().to_string();
+    for (args, told) in [
+        (vec![], "--pid"),
+        (vec!["--pid", "abc"], "abc"),
+        (vec!["--pid", "-1"], "-1"),
+        (vec!["--pid", &own, "--port", "0"], "0"),
+        (vec!["--pid", &own, "--port", "70000"], "70000"),
+        (vec!["--pid", &own, "--interval", "0s"], "10ms"),
+        (vec!["--pid", &own, "--interval", "1 parsec"], "parsec"),
+        (vec!["--pid", &own, "--json", "--events"], "--events"),
+    ] {
+        let output = output(&args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(text(&output.stderr).contains(told), "{args:?}: {}", text(&output.stderr));
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn json_is_one_document_with_the_account_of_what_came_meanwhile() {
+    let mut holder = Holder::start("holder");
+    let (pid, port) = (holder.pid().to_string(), holder.port.to_string());
+    let mut child =
+        collector(&["--pid", &pid, "--port", &port, "--interval", "50ms", "--json"]).spawn().unwrap();
+    // The first line for people comes after the first snapshot.
+    let mut people = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("sockets") {
+        line.clear();
+        assert!(people.read_line(&mut line).unwrap() > 0);
+    }
+    let opened = holder.open(300);
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let document: Value = serde_json::from_slice(&output.stdout).expect("exactly one document");
+    assert_eq!(document["schema_version"], 1);
+    assert_eq!(document["census_at_start"]["server_side"], 0);
+    assert_eq!(document["census_at_end"]["server_side"], opened);
+    assert_eq!(document["census_at_end"]["states"]["ESTABLISHED"], 2 * opened);
+    assert!(document["memory_per_connection"]["server_kernel_bytes"].is_number());
+    assert!(document["last"]["swarm"]["rss_bytes"].is_null(), "what was not watched is null, not 0");
+    drop(holder);
+}
+
+#[test]
+fn events_are_json_lines_from_ready_to_done_and_stop_ends_it() {
+    let holder = Holder::start("holder");
+    let pid = holder.pid().to_string();
+    let mut child =
+        collector(&["--pid", &pid, "--interval", "20ms", "--events"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next =
+        || -> Option<Value> { lines.next().map(|line| serde_json::from_str(&line.unwrap()).unwrap()) };
+    assert_eq!(next().unwrap()["event"], "ready");
+    let tick = next().unwrap();
+    assert_eq!(tick["event"], "tick");
+    assert!(tick["server"]["rss_bytes"].as_u64().unwrap() > 0);
+    writeln!(child.stdin.as_mut().unwrap(), "what is this\nstop").unwrap();
+    let mut last = tick;
+    while let Some(event) = next() {
+        last = event;
+    }
+    assert_eq!(last["event"], "done");
+    assert_eq!(last["target_ended"], false);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_target_that_dies_ends_it_with_code_1_and_a_word() {
+    let mut holder = Holder::start("holder");
+    let pid = holder.pid().to_string();
+    let mut child = collector(&["--pid", &pid, "--interval", "20ms", "--json"]).spawn().unwrap();
+    let mut people = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("sockets") {
+        line.clear();
+        assert!(people.read_line(&mut line).unwrap() > 0);
+    }
+    holder.kill();
+    let mut rest = String::new();
+    people.read_to_string(&mut rest).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(rest.contains(&format!("process {pid} has ended")), "{rest}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["target_ended"], true);
+    assert!(document["memory_per_connection"].is_null());
+}
+
+#[test]
+fn a_duration_ends_it_with_code_0_also_at_sigint() {
+    let own = std::process::id().to_string();
+    let timed = output(&["--pid", &own, "--interval", "20ms", "--duration", "50ms"]);
+    assert_eq!(timed.status.code(), Some(0), "{}", text(&timed.stderr));
+    assert!(timed.stdout.is_empty(), "people read stderr");
+
+    let mut child = collector(&["--pid", &own, "--interval", "1h", "--events"]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert!(line.contains("ready"), "{line}");
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert!(rest.lines().last().unwrap().contains("\"done\""), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_closed_stdout_ends_it_with_code_4_and_no_panic() {
+    let own = std::process::id().to_string();
+    let mut child = collector(&["--pid", &own, "--interval", "20ms", "--events"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("cannot be written"), "{}", text(&output.stderr));
+}
