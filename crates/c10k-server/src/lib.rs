@@ -1,1 +1,30 @@
-//! To be written.
+//! A server that accepts connections, holds them and sends their bytes back.
+//!
+//! This room knows how one Linux process takes as many TCP connections as the host allows: listeners that
+//! share a port, workers with descriptor tables of their own that hand a listener's turn to one another as
+//! they fill, a few bytes of state a connection, back-pressure towards slow readers, and an orderly end.
+//! It refuses to know who measures it, what a run is, or why a count is what it is: it says what it saw.
+//!
+//! # What is counted
+//! `accepted` = `open` + `closed` + `drained` + Σ `failed`, at every report. A connection that accept(2)
+//! could not take for want of a descriptor or of memory is none of these: it stays in the listener's queue
+//! and the errno is counted under `accept_errors`.
+
+mod args;
+mod counters;
+mod host;
+mod keeper;
+mod lane;
+mod listen;
+mod pending;
+mod printer;
+mod report;
+mod shared;
+mod start;
+mod stream;
+mod table;
+mod worker;
+
+pub use args::{ServerArgs, StatsForm};
+pub use keeper::main_with;
+pub use listen::{ListenError, ListenSpec};

@@ -1,0 +1,155 @@
+//! The command line: raw arguments that only parse.
+
+use c10k_record::{Protocol, Quantity, ServerMode, Span};
+use clap::{Args, ValueEnum};
+
+use crate::listen::ListenSpec;
+
+/// What a server can be told on its command line.
+///
+/// SIGINT and SIGTERM end it in good order with exit code 0; a second one ends it at once, with the report
+/// as it then stands and exit code 0 too.
+#[derive(Args, Clone, Debug)]
+pub struct ServerArgs {
+    /// Where to listen: ADDRESS:PORT, ADDRESS:FIRST-LAST or :PORTS for any IPv4 address; several with commas.
+    /// Port 0 lets the kernel choose
+    #[arg(long, value_name = "ADDRESSES", default_value = "127.0.0.1:9000")]
+    pub listen: ListenSpec,
+
+    /// A shipped profile's name, or the path of a profile file
+    #[arg(long, value_name = "PROFILE", default_value = "stock")]
+    pub profile: String,
+
+    /// Change nothing on this host: only say in what it differs from the profile
+    #[arg(long)]
+    pub no_apply: bool,
+
+    /// Lanes: workers that accept at the same time, each with listeners of its own [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub workers: Option<u32>,
+
+    /// Keep all connections in the process's one descriptor table, as most servers do, so that RLIMIT_NOFILE
+    /// is their limit
+    #[arg(long)]
+    pub one_table: bool,
+
+    /// What is spoken over TCP: raw
+    #[arg(long, default_value = "raw")]
+    pub protocol: Protocol,
+
+    /// What to do with bytes: echo sends them back, hold reads and discards them
+    #[arg(long, default_value = "echo", value_name = "echo|hold")]
+    pub mode: ServerMode,
+
+    /// Take no more than N connections at a time; the others wait in the listeners' queues
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub max_connections: Option<Quantity>,
+
+    /// Say once a second how it stands: json on stdout, text on stderr
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub stats: Option<StatsForm>,
+
+    /// Write JSON lines on stdout (ready, tick, done) and take the command `stop` on stdin
+    #[arg(long, conflicts_with = "json")]
+    pub events: bool,
+
+    /// Write one JSON document on stdout at the end
+    #[arg(long)]
+    pub json: bool,
+
+    /// How long pending output may take to leave at the end
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub drain: Span,
+
+    /// Close a connection whose peer has taken none of its pending output for so long; 0 = never
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub stall_timeout: Span,
+
+    /// End when the process with this id, which started this one, ends
+    #[arg(long, value_name = "PID", hide = true)]
+    pub parent: Option<u32>,
+}
+
+/// The form of the periodic lines of `--stats`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatsForm {
+    /// JSON lines on stdout.
+    Json,
+    /// One line a second for people, on stderr.
+    Text,
+}
+
+impl ServerArgs {
+    /// What no single flag shows: two streams on one stdout.
+    ///
+    /// # Errors
+    /// The text of a usage error.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.stats == Some(StatsForm::Json) && (self.events || self.json) {
+            let other = if self.events { "--events" } else { "--json" };
+            return Err(format!("--stats json and {other} both write on stdout: choose one of them"));
+        }
+        Ok(())
+    }
+}
+
+fn at_least_one(text: &str) -> Result<Quantity, String> {
+    match text.parse::<Quantity>() {
+        Ok(Quantity(0)) => Err("at least 1 is needed".to_owned()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ServerArgs,
+    }
+
+    fn parse(words: &[&str]) -> Result<ServerArgs, clap::Error> {
+        Line::try_parse_from([&["server"], words].concat()).map(|line| line.args)
+    }
+
+    #[test]
+    fn without_a_word_it_listens_on_port_9000_of_this_machine_alone() {
+        let args = parse(&[]).unwrap();
+        assert_eq!(args.listen.addresses(), ["127.0.0.1:9000".parse().unwrap()]);
+        assert_eq!((args.profile.as_str(), args.mode), ("stock", ServerMode::Echo));
+        assert_eq!((args.max_connections, args.workers), (None, None));
+        assert_eq!((args.drain, args.stall_timeout), (Span::secs(5), Span::secs(60)));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error() {
+        for words in [
+            &["--protocol", "http"][..],
+            &["--mode", "push"],
+            &["--workers", "0"],
+            &["--max-connections", "0"],
+            &["--max-connections", "many"],
+            &["--drain", "5"],
+            &["--events", "--json"],
+            &["--stats", "xml"],
+            &["--listen", "127.0.0.1:9009-9000"],
+            &["--listen", ":0-0"],
+            &["--colour", "red"],
+        ] {
+            let error = parse(words).err().unwrap_or_else(|| panic!("{words:?} was taken"));
+            assert_eq!(error.exit_code(), 2, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn two_streams_on_one_stdout_are_refused() {
+        assert!(parse(&["--stats", "json", "--events"]).unwrap().check().is_err());
+        assert!(parse(&["--stats", "json", "--json"]).unwrap().check().is_err());
+        assert!(parse(&["--stats", "text", "--events"]).unwrap().check().is_ok());
+    }
+}

@@ -1,0 +1,332 @@
+//! A lane: a chain of descriptor tables of which exactly one accepts at a time.
+//!
+//! The listeners stay open for all tables of the lane, so nothing that is queued is reset when a full table
+//! hands the turn on.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::listen::Listener;
+
+/// Nobody has the turn: no table has room and none could be started.
+const NOBODY: u32 = u32::MAX;
+/// A table is being started and will take the turn.
+const STARTING: u32 = u32::MAX - 1;
+
+/// One accepting lane.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) listeners: Vec<Listener>,
+    /// Rings at every table of the lane: look whose turn it is, and whether the server ends.
+    pub(crate) bell: Bell,
+    /// Rings at the table that has the turn and waits for a slot under `--max-connections`.
+    pub(crate) slot_bell: Bell,
+    waits_for_slot: AtomicBool,
+    holder: AtomicU32,
+    desks: Mutex<Vec<Arc<Desk>>>,
+}
+
+/// What the other tables of a lane may know of a table.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    /// Its number within the lane.
+    pub(crate) number: u32,
+    capacity: AtomicU32,
+    open: AtomicU32,
+}
+
+/// Who accepts next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// A table that was there already and has been told.
+    Present,
+    /// None: the keeper has to start one.
+    New,
+}
+
+impl Lane {
+    /// A lane whose first table is about to be started.
+    ///
+    /// # Errors
+    /// As eventfd(2).
+    pub(crate) fn new(listeners: Vec<Listener>) -> io::Result<Self> {
+        Ok(Self {
+            listeners,
+            bell: Bell::new()?,
+            slot_bell: Bell::new()?,
+            waits_for_slot: AtomicBool::new(false),
+            holder: AtomicU32::new(STARTING),
+            desks: Mutex::default(),
+        })
+    }
+
+    /// Adds a table that is about to start: it has no room until it says so.
+    pub(crate) fn add_desk(&self) -> Arc<Desk> {
+        let mut desks = self.desks();
+        let number = desks.len() as u32;
+        let desk = Arc::new(Desk { number, capacity: AtomicU32::new(0), open: AtomicU32::new(0) });
+        desks.push(Arc::clone(&desk));
+        desk
+    }
+
+    /// Whether it is this table's turn.
+    pub(crate) fn is_turn_of(&self, desk: &Desk) -> bool {
+        self.holder.load(Ordering::Acquire) == desk.number
+    }
+
+    /// A table that has just started takes the turn that waits for it.
+    pub(crate) fn take_waiting_turn(&self, desk: &Desk) -> bool {
+        self.replace_holder(STARTING, desk.number)
+    }
+
+    /// A table with new room takes the turn if nobody has it.
+    pub(crate) fn take_free_turn(&self, desk: &Desk) -> bool {
+        self.replace_holder(NOBODY, desk.number)
+    }
+
+    /// The holder is full: the turn goes to the table with the most room, if one has enough of it that the turn
+    /// does not come back at once, else to one that is yet to be started.
+    pub(crate) fn pass_turn(&self) -> Next {
+        let desks = self.desks();
+        let roomy = desks.iter().filter(|desk| desk.room() > desk.capacity() / 8);
+        let next = match roomy.max_by_key(|desk| desk.room()) {
+            Some(desk) => {
+                self.holder.store(desk.number, Ordering::Release);
+                Next::Present
+            }
+            None => {
+                self.holder.store(STARTING, Ordering::Release);
+                Next::New
+            }
+        };
+        drop(desks);
+        if next == Next::Present {
+            self.bell.ring();
+        }
+        next
+    }
+
+    /// The table that should have taken the turn could not be started: any table with room does, else the
+    /// first in which a connection closes. True when the lane has come to a pause.
+    pub(crate) fn start_failed(&self) -> bool {
+        let desks = self.desks();
+        let next = desks.iter().max_by_key(|desk| desk.room()).filter(|desk| desk.room() > 0);
+        let holder = next.map_or(NOBODY, |desk| desk.number);
+        self.holder.store(holder, Ordering::Release);
+        drop(desks);
+        self.bell.ring();
+        holder == NOBODY
+    }
+
+    /// Whether nobody has the turn, in which case the keeper may try again to start a table:
+    /// the turn then waits for it.
+    pub(crate) fn reclaim_for_new(&self) -> bool {
+        self.replace_holder(NOBODY, STARTING)
+    }
+
+    /// The holder is about to wait for a slot. It must look for one once more after this call.
+    pub(crate) fn wait_for_slot(&self) {
+        self.waits_for_slot.store(true, Ordering::SeqCst);
+    }
+
+    /// Wakes the holder if it waits for a slot.
+    pub(crate) fn slot_is_free(&self) {
+        if self.waits_for_slot.load(Ordering::SeqCst) && self.waits_for_slot.swap(false, Ordering::SeqCst) {
+            self.slot_bell.ring();
+        }
+    }
+
+    fn replace_holder(&self, from: u32, to: u32) -> bool {
+        self.holder.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    fn desks(&self) -> MutexGuard<'_, Vec<Arc<Desk>>> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Desk {
+    /// How many connections the table can hold; 0 until it has started.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.capacity.load(Ordering::Relaxed)
+    }
+
+    /// The table has started and can hold so many.
+    pub(crate) fn set_capacity(&self, connections: u32) {
+        self.capacity.store(connections, Ordering::Relaxed);
+    }
+
+    /// The table now holds so many.
+    pub(crate) fn set_open(&self, connections: u32) {
+        self.open.store(connections, Ordering::Relaxed);
+    }
+
+    fn room(&self) -> u32 {
+        self.capacity().saturating_sub(self.open.load(Ordering::Relaxed))
+    }
+}
+
+/// Wakes workers across descriptor tables: made by the keeper, so that every table started later has a copy
+/// under the same number. Watched edge-triggered and never read, so each ring is an edge at each watcher.
+#[derive(Debug)]
+pub(crate) struct Bell(EventFd);
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        Ok(Self(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?))
+    }
+
+    pub(crate) fn ring(&self) {
+        // It fails only when the counter is at its end, which 2^64 rings away is not a worry.
+        let _ = self.0.write(1);
+    }
+
+    /// The number to watch, the same in every table.
+    pub(crate) fn number(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// How many connections `--max-connections` still allows, over all lanes. Never exceeded: a slot is taken
+/// before accept(2) is called.
+#[derive(Debug)]
+pub(crate) struct Slots(Option<AtomicU64>);
+
+impl Slots {
+    /// `None` = no limit.
+    pub(crate) fn new(limit: Option<u64>) -> Self {
+        Self(limit.map(AtomicU64::new))
+    }
+
+    /// Takes up to `want` slots and says how many.
+    pub(crate) fn take(&self, want: u32) -> u32 {
+        let Some(free) = &self.0 else { return want };
+        let mut taken = 0;
+        let grab = |free: u64| {
+            taken = free.min(u64::from(want)) as u32;
+            free.checked_sub(u64::from(taken)).filter(|_| taken > 0)
+        };
+        if free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, grab).is_ok() { taken } else { 0 }
+    }
+
+    /// Whether there is one to be had.
+    pub(crate) fn any(&self) -> bool {
+        self.0.as_ref().is_none_or(|free| free.load(Ordering::SeqCst) > 0)
+    }
+
+    /// Gives slots back and wakes the lanes that wait for one.
+    pub(crate) fn give_back(&self, count: u32, lanes: &[Lane]) {
+        let Some(free) = self.0.as_ref().filter(|_| count > 0) else { return };
+        free.fetch_add(u64::from(count), Ordering::SeqCst);
+        lanes.iter().for_each(Lane::slot_is_free);
+    }
+}
+
+/// How many are open at all workers together, and the most that ever were.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Gauge {
+    open: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Gauge {
+    /// Counts what one round of a worker has changed.
+    pub(crate) fn change(&self, opened: u32, ended: u32) {
+        if opened >= ended {
+            let more = u64::from(opened - ended);
+            let now = self.open.fetch_add(more, Ordering::Relaxed) + more;
+            if more > 0 {
+                self.peak.fetch_max(now, Ordering::Relaxed);
+            }
+        } else {
+            self.open.fetch_sub(u64::from(ended - opened), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane_with(rooms: &[(u32, u32)]) -> (Lane, Vec<Arc<Desk>>) {
+        let lane = Lane::new(Vec::new()).unwrap();
+        let desks = rooms.iter().map(|&(capacity, open)| {
+            let desk = lane.add_desk();
+            desk.set_capacity(capacity);
+            desk.set_open(open);
+            desk
+        });
+        let desks = desks.collect();
+        (lane, desks)
+    }
+
+    #[test]
+    fn the_turn_goes_to_an_older_table_that_has_emptied() {
+        let (lane, desks) = lane_with(&[(100, 100), (100, 20), (100, 60)]);
+        assert!(lane.take_waiting_turn(&desks[0]));
+        assert_eq!(lane.pass_turn(), Next::Present);
+        assert!(lane.is_turn_of(&desks[1]) && !lane.is_turn_of(&desks[0]));
+    }
+
+    #[test]
+    fn a_little_room_is_not_worth_a_turn_and_a_new_table_is_started() {
+        let (lane, desks) = lane_with(&[(100, 100), (100, 95)]);
+        assert!(lane.take_waiting_turn(&desks[0]));
+        assert_eq!(lane.pass_turn(), Next::New);
+        let fresh = lane.add_desk();
+        assert!(lane.take_waiting_turn(&fresh) && lane.is_turn_of(&fresh));
+    }
+
+    #[test]
+    fn when_no_table_can_be_started_a_little_room_will_do() {
+        let (lane, desks) = lane_with(&[(100, 100), (100, 95)]);
+        assert!(lane.take_waiting_turn(&desks[0]));
+        lane.pass_turn();
+        assert!(!lane.start_failed());
+        assert!(lane.is_turn_of(&desks[1]));
+    }
+
+    #[test]
+    fn a_lane_that_has_paused_goes_on_with_the_first_table_that_has_room() {
+        let (lane, desks) = lane_with(&[(100, 100), (100, 100)]);
+        assert!(lane.take_waiting_turn(&desks[0]));
+        lane.pass_turn();
+        assert!(lane.start_failed());
+        assert!(lane.take_free_turn(&desks[1]) && !lane.take_free_turn(&desks[0]));
+        assert!(!lane.reclaim_for_new());
+    }
+
+    #[test]
+    fn slots_are_never_given_out_twice() {
+        let slots = Slots::new(Some(1000));
+        let taken: u32 = std::thread::scope(|scope| {
+            let takers: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| (0..100).map(|_| slots.take(7)).sum::<u32>())).collect();
+            takers.into_iter().map(|taker| taker.join().unwrap()).sum()
+        });
+        assert_eq!(taken, 1000);
+        assert!(!slots.any() && slots.take(1) == 0);
+        slots.give_back(2, &[]);
+        assert_eq!(slots.take(64), 2);
+        assert_eq!(Slots::new(None).take(64), 64);
+    }
+
+    #[test]
+    fn the_peak_is_what_all_workers_had_together() {
+        let gauge = Gauge::default();
+        gauge.change(5, 0);
+        gauge.change(3, 1);
+        gauge.change(0, 6);
+        gauge.change(1, 0);
+        assert_eq!(gauge.peak(), 7);
+    }
+}

@@ -1,0 +1,111 @@
+//! Output that a peer has not read yet. A connection has an entry here only while there is some.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// The outputs that wait, by slot. Each is at most what one read brought, since nothing more is read from a
+/// connection until its output is gone.
+#[derive(Debug, Default)]
+pub(crate) struct PendingOutputs(HashMap<u32, Pending>);
+
+/// What one peer has still to take.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    bytes: Box<[u8]>,
+    sent: usize,
+    moved_at: Instant,
+}
+
+impl Pending {
+    /// The bytes still to be sent; never empty.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    /// Counts `sent` more bytes as gone and says whether that was all.
+    pub(crate) fn advance(&mut self, sent: usize, now: Instant) -> bool {
+        self.sent += sent;
+        if sent > 0 {
+            self.moved_at = now;
+        }
+        self.sent >= self.bytes.len()
+    }
+}
+
+impl PendingOutputs {
+    /// Keeps `bytes` for the connection in `slot`, which had none.
+    pub(crate) fn keep(&mut self, slot: u32, bytes: &[u8], now: Instant) {
+        let before = self.0.insert(slot, Pending { bytes: bytes.into(), sent: 0, moved_at: now });
+        debug_assert!(before.is_none(), "output of slot {slot} would be lost");
+    }
+
+    /// What waits for the connection in `slot`.
+    pub(crate) fn of(&mut self, slot: u32) -> Option<&mut Pending> {
+        self.0.get_mut(&slot)
+    }
+
+    /// Gives the memory back: all was sent, or the connection is gone.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        self.0.remove(&slot);
+        if self.0.is_empty() && self.0.capacity() > 64 {
+            self.0 = HashMap::new();
+        }
+    }
+
+    /// How many connections have output that waits.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no output waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The slots of those whose peers have taken nothing for `limit` or longer.
+    pub(crate) fn stalled(&self, now: Instant, limit: Duration) -> Vec<u32> {
+        let stuck = |pending: &Pending| now.saturating_duration_since(pending.moved_at) >= limit;
+        self.0.iter().filter(|(_, pending)| stuck(pending)).map(|(&slot, _)| slot).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_leaves_in_order_and_its_memory_is_given_back() {
+        let start = Instant::now();
+        let mut outputs = PendingOutputs::default();
+        outputs.keep(7, b"abcdef", start);
+        let pending = outputs.of(7).unwrap();
+        assert!(!pending.advance(2, start));
+        assert_eq!(pending.rest(), b"cdef");
+        assert!(pending.advance(4, start));
+        outputs.forget(7);
+        assert!(outputs.is_empty() && outputs.of(7).is_none());
+    }
+
+    #[test]
+    fn only_an_output_that_has_not_moved_at_all_is_stalled() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut outputs = PendingOutputs::default();
+        outputs.keep(1, b"abc", start);
+        outputs.keep(2, b"abc", start);
+        outputs.of(1).unwrap().advance(1, start + 50 * second);
+        outputs.of(2).unwrap().advance(0, start + 50 * second);
+        assert_eq!(outputs.stalled(start + 59 * second, 60 * second), [0_u32; 0]);
+        assert_eq!(outputs.stalled(start + 60 * second, 60 * second), [2]);
+    }
+
+    #[test]
+    fn after_a_crowd_of_slow_readers_the_index_is_small_again() {
+        let now = Instant::now();
+        let mut outputs = PendingOutputs::default();
+        (0..10_000).for_each(|slot| outputs.keep(slot, b"x", now));
+        assert_eq!(outputs.len(), 10_000);
+        (0..10_000).for_each(|slot| outputs.forget(slot));
+        assert_eq!(outputs.0.capacity(), 0);
+    }
+}

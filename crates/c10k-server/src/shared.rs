@@ -1,0 +1,84 @@
+//! What the keeper and all workers share, and what they tell the keeper.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use c10k_record::ServerMode;
+
+use crate::lane::{Gauge, Lane, Slots};
+
+/// Made by the keeper before the first worker starts.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) slots: Slots,
+    pub(crate) gauge: Gauge,
+    pub(crate) settings: WorkerSettings,
+    ending: AtomicBool,
+}
+
+/// What every worker does alike.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WorkerSettings {
+    pub(crate) mode: ServerMode,
+    /// Whether a worker has a descriptor table of its own.
+    pub(crate) own_tables: bool,
+    /// Descriptors a table may hold.
+    pub(crate) table_limit: u32,
+    /// `None` = a peer may stall for ever.
+    pub(crate) stall_timeout: Option<Duration>,
+    /// How long pending output may take to leave at the end.
+    pub(crate) drain: Duration,
+}
+
+/// What the keeper is told, by workers, signals and stdin.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// A worker has its table and serves.
+    Started {
+        /// Connections its table can hold.
+        capacity: u32,
+    },
+    /// A worker could not start.
+    StartFailed {
+        /// Its lane.
+        lane: usize,
+        /// Why.
+        error: io::Error,
+    },
+    /// All tables of a lane are full: start another.
+    TableWanted {
+        /// The lane.
+        lane: usize,
+    },
+    /// A worker has ended.
+    Ended {
+        /// Why it ended although nobody told it to.
+        error: Option<String>,
+    },
+    /// SIGINT or SIGTERM.
+    Signal,
+    /// A line on stdin.
+    Line(String),
+}
+
+impl Shared {
+    pub(crate) fn new(lanes: Vec<Lane>, slots: Slots, settings: WorkerSettings) -> Self {
+        Self { lanes, slots, gauge: Gauge::default(), settings, ending: AtomicBool::new(false) }
+    }
+
+    /// Whether the server ends.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+
+    /// Refuses new connections and tells every worker to drain.
+    pub(crate) fn end(&self) {
+        self.ending.store(true, Ordering::Release);
+        for lane in &self.lanes {
+            lane.listeners.iter().for_each(crate::listen::Listener::stop);
+            lane.bell.ring();
+        }
+    }
+}

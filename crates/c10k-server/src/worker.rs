@@ -1,0 +1,470 @@
+//! A worker: one thread, one descriptor table, one epoll.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use c10k_kernel::{descriptors, socket};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::counters::Counters;
+use crate::lane::{Desk, Lane, Next};
+use crate::shared::{Note, Shared};
+use crate::stream::Streams;
+use crate::table::Key;
+
+/// Connections accepted in one round before those that are there are served again.
+const ACCEPT_BATCH: u32 = 64;
+/// Events fetched in one round.
+const EVENT_BATCH: usize = 512;
+/// Descriptors of a table that stay free, so that accept(2) does not run into EMFILE.
+const RESERVE: u32 = 8;
+/// How long to wait after accept(2) found no descriptor or no memory, unless a connection closes before.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// The longest time between two looks at outputs that do not move.
+const STALL_CHECK: Duration = Duration::from_secs(1);
+
+/// Tokens from here on are not connections; descriptor numbers are below.
+const FIRST_OTHER: u32 = 1 << 31;
+const BELL: Token = Token(u32::MAX as usize);
+const SLOT_BELL: Token = Token(u32::MAX as usize - 1);
+
+/// A thread's work from its start to its end; `notes` hears of both.
+pub(crate) fn run(
+    lane: usize,
+    shared: &Arc<Shared>,
+    desk: Arc<Desk>,
+    counters: Arc<Counters>,
+    notes: &Sender<Note>,
+) {
+    let mut farewell = Farewell { notes: notes.clone(), error: None };
+    match Worker::new(lane, Arc::clone(shared), desk, counters, notes.clone()) {
+        Ok(worker) => {
+            // The keeper outlives its workers; were it gone there would be nobody to tell.
+            let _ = notes.send(Note::Started { capacity: worker.desk.capacity() });
+            farewell.error = worker.serve().err().map(|error| format!("epoll failed: {error}"));
+        }
+        Err(error) => {
+            let _ = notes.send(Note::StartFailed { lane, error });
+        }
+    }
+}
+
+/// Tells the keeper that a worker is gone, by a panic too.
+struct Farewell {
+    notes: Sender<Note>,
+    error: Option<String>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let error =
+            if std::thread::panicking() { Some("a worker panicked".to_owned()) } else { self.error.take() };
+        let _ = self.notes.send(Note::Ended { error });
+    }
+}
+
+/// Whether this table accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Another table of the lane does.
+    Idle,
+    /// It does.
+    Accepting,
+    /// It would, but `--max-connections` are open.
+    NoSlot,
+    /// It would, but accept(2) found no descriptor or no memory.
+    NoResource { retry_at: Instant },
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Serving,
+    /// What has arrived already is still served.
+    LastRound,
+    /// What is owed is delivered.
+    Draining {
+        until: Instant,
+    },
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    lane: usize,
+    desk: Arc<Desk>,
+    counters: Arc<Counters>,
+    notes: Sender<Note>,
+    poll: Poll,
+    streams: Streams,
+    turn: Turn,
+    phase: Phase,
+    /// Whether a listener may have more in its queue: an edge does not come twice.
+    ready: Box<[bool]>,
+    next_listener: usize,
+    /// Connections accepted in this round.
+    opened: u32,
+    /// The present pause has been counted.
+    pause_counted: bool,
+    stall_check_at: Option<Instant>,
+}
+
+impl Worker {
+    /// Makes the table first and opens afterwards: what is opened before would be copied.
+    fn new(
+        lane: usize,
+        shared: Arc<Shared>,
+        desk: Arc<Desk>,
+        counters: Arc<Counters>,
+        notes: Sender<Note>,
+    ) -> io::Result<Self> {
+        let settings = shared.settings;
+        if settings.own_tables {
+            descriptors::unshare_table()?;
+            descriptors::grow_table_to(settings.table_limit - 1)?;
+        }
+        let poll = Poll::new()?;
+        let bell = shared.lanes[lane].bell.number();
+        poll.registry().register(&mut SourceFd(&bell), BELL, Interest::READABLE)?;
+        let capacity = if settings.own_tables { room_of_this_table(settings.table_limit)? } else { u32::MAX };
+        desk.set_capacity(capacity);
+        let mut worker = Self {
+            streams: Streams::new(settings.mode, settings.table_limit, Arc::clone(&counters)),
+            ready: vec![false; shared.lanes[lane].listeners.len()].into_boxed_slice(),
+            shared,
+            lane,
+            desk,
+            counters,
+            notes,
+            poll,
+            turn: Turn::Idle,
+            phase: Phase::Serving,
+            next_listener: 0,
+            opened: 0,
+            pause_counted: false,
+            stall_check_at: None,
+        };
+        if worker.lane().take_waiting_turn(&worker.desk) {
+            worker.begin_to_accept();
+        }
+        Ok(worker)
+    }
+
+    /// The event loop. Events of connections come before accepting, so a storm of new ones starves nobody.
+    fn serve(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENT_BATCH);
+        loop {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            for event in &events {
+                let token = event.token();
+                if (token.0 as u32) < FIRST_OTHER {
+                    let key = Key::from_token(token);
+                    self.streams.serve(self.poll.registry(), key, event.is_read_closed());
+                } else {
+                    self.hear(token);
+                }
+            }
+            self.streams.serve_leftovers(self.poll.registry());
+            if self.turn == Turn::Accepting {
+                self.accept_round();
+            }
+            self.look_at_clock();
+            self.settle();
+            if self.has_ended() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn hear(&mut self, token: Token) {
+        match token {
+            BELL if self.shared.is_ending() => self.begin_to_end(),
+            BELL => {
+                if self.turn == Turn::Idle && self.lane().is_turn_of(&self.desk) {
+                    self.begin_to_accept();
+                }
+            }
+            SLOT_BELL => self.look_for_slot(),
+            Token(listener) => {
+                if let Some(ready) = self.ready.get_mut(listener - FIRST_OTHER as usize) {
+                    *ready = true;
+                }
+            }
+        }
+    }
+
+    /// Takes up to a batch of connections from the listeners in turn.
+    fn accept_round(&mut self) {
+        if !self.ready.contains(&true) {
+            return;
+        }
+        let room = self.desk.capacity().saturating_sub(self.streams.open());
+        if room == 0 {
+            return self.pass_turn();
+        }
+        let slots = self.shared.slots.take(room.min(ACCEPT_BATCH));
+        if slots == 0 {
+            return self.pause_for_slot();
+        }
+        let taken = self.accept_up_to(slots);
+        if taken > 0 {
+            self.pause_counted = false;
+        }
+        self.opened += taken;
+        self.shared.slots.give_back(slots - taken, &self.shared.lanes);
+    }
+
+    fn accept_up_to(&mut self, slots: u32) -> u32 {
+        let shared = Arc::clone(&self.shared);
+        let listeners = &shared.lanes[self.lane].listeners;
+        let mut taken = 0;
+        for step in 0..listeners.len() {
+            let at = (self.next_listener + step) % listeners.len();
+            // Connections that were given up in the queue must not keep a round going for ever.
+            let mut tries = slots + ACCEPT_BATCH;
+            while self.ready[at] && taken < slots && tries > 0 {
+                tries -= 1;
+                match socket::accept(listeners[at].as_fd()) {
+                    Ok(socket) => {
+                        taken += 1;
+                        if self.streams.admit(self.poll.registry(), socket).is_err() {
+                            self.pause_for_resource();
+                            return taken;
+                        }
+                    }
+                    Err(error) => match Refusal::of(&error) {
+                        Refusal::Empty => self.ready[at] = false,
+                        Refusal::Interrupted => {}
+                        Refusal::GivenUp => self.counters.accept_error(&error),
+                        Refusal::Exhausted => {
+                            self.counters.accept_error(&error);
+                            self.pause_for_resource();
+                            return taken;
+                        }
+                    },
+                }
+            }
+        }
+        self.next_listener = (self.next_listener + 1) % listeners.len();
+        taken
+    }
+
+    fn begin_to_accept(&mut self) {
+        self.turn = Turn::Accepting;
+        // Watching a listener anew brings an edge if its queue holds anything, so nothing is tried in vain.
+        self.ready.fill(false);
+        let shared = Arc::clone(&self.shared);
+        for (at, listener) in shared.lanes[self.lane].listeners.iter().enumerate() {
+            let token = Token(FIRST_OTHER as usize + at);
+            let number = listener.as_fd().as_raw_fd();
+            if let Err(error) =
+                self.poll.registry().register(&mut SourceFd(&number), token, Interest::READABLE)
+            {
+                self.counters.accept_error(&error);
+                return self.pause_for_resource();
+            }
+        }
+    }
+
+    fn leave_listeners(&mut self) {
+        for listener in &self.lane().listeners {
+            // ENOENT when it was not watched.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&listener.as_fd().as_raw_fd()));
+        }
+        self.ready.fill(false);
+    }
+
+    fn pass_turn(&mut self) {
+        self.leave_listeners();
+        self.turn = Turn::Idle;
+        self.desk.set_open(self.streams.open());
+        if self.lane().pass_turn() == Next::New {
+            let _ = self.notes.send(Note::TableWanted { lane: self.lane });
+        }
+    }
+
+    /// Every connection that `--max-connections` allows is open. What is queued stays there; nothing is
+    /// watched, so nothing spins.
+    fn pause_for_slot(&mut self) {
+        self.leave_listeners();
+        self.count_pause();
+        self.turn = Turn::NoSlot;
+        let number = self.lane().slot_bell.number();
+        if self.poll.registry().register(&mut SourceFd(&number), SLOT_BELL, Interest::READABLE).is_err() {
+            self.turn = Turn::NoResource { retry_at: Instant::now() + RETRY_AFTER };
+        }
+        self.look_for_slot();
+    }
+
+    fn look_for_slot(&mut self) {
+        if self.turn != Turn::NoSlot {
+            return;
+        }
+        self.lane().wait_for_slot();
+        if self.shared.slots.any() {
+            let number = self.lane().slot_bell.number();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&number));
+            self.begin_to_accept();
+        }
+    }
+
+    /// The kernel has no descriptor or no memory for another connection.
+    fn pause_for_resource(&mut self) {
+        self.leave_listeners();
+        self.count_pause();
+        self.turn = Turn::NoResource { retry_at: Instant::now() + RETRY_AFTER };
+    }
+
+    fn count_pause(&mut self) {
+        if !std::mem::replace(&mut self.pause_counted, true) {
+            self.counters.paused();
+        }
+    }
+
+    /// Publishes what this round has changed, and uses the room that closed connections have left.
+    fn settle(&mut self) {
+        let (opened, ended) = (std::mem::take(&mut self.opened), self.streams.take_ended());
+        if opened == 0 && ended == 0 {
+            return;
+        }
+        self.desk.set_open(self.streams.open());
+        self.shared.gauge.change(opened, ended);
+        self.shared.slots.give_back(ended, &self.shared.lanes);
+        if ended > 0 && matches!(self.phase, Phase::Serving) {
+            match self.turn {
+                Turn::NoResource { .. } => self.begin_to_accept(),
+                Turn::Idle if self.lane().take_free_turn(&self.desk) => self.begin_to_accept(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads the clock only when something waits for it.
+    fn look_at_clock(&mut self) {
+        self.look_at_outputs();
+        if let Turn::NoResource { retry_at } = self.turn
+            && Instant::now() >= retry_at
+        {
+            self.begin_to_accept();
+        }
+        match self.phase {
+            Phase::Serving => {}
+            Phase::LastRound => {
+                self.streams.drain();
+                self.phase = Phase::Draining { until: Instant::now() + self.shared.settings.drain };
+            }
+            Phase::Draining { until } if Instant::now() >= until => self.streams.abort_all(),
+            Phase::Draining { .. } => {}
+        }
+    }
+
+    /// Looks now and then for outputs that do not move, while there are outputs at all.
+    fn look_at_outputs(&mut self) {
+        let Some(limit) = self.shared.settings.stall_timeout else { return };
+        if !self.streams.has_pending() {
+            self.stall_check_at = None;
+            return;
+        }
+        let now = Instant::now();
+        let interval = STALL_CHECK.min(limit / 4).max(Duration::from_millis(1));
+        if *self.stall_check_at.get_or_insert(now + interval) <= now {
+            self.streams.close_stalled(now, limit);
+            self.stall_check_at = Some(now + interval);
+        }
+    }
+
+    fn begin_to_end(&mut self) {
+        if matches!(self.phase, Phase::Serving) {
+            self.leave_listeners();
+            self.turn = Turn::Idle;
+            self.phase = Phase::LastRound;
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. }) && self.streams.open() == 0
+    }
+
+    /// How long epoll may sleep; `None` = until something happens.
+    fn timeout(&self) -> Option<Duration> {
+        let more_to_accept = self.turn == Turn::Accepting && self.ready.contains(&true);
+        if more_to_accept || self.streams.has_leftovers() || matches!(self.phase, Phase::LastRound) {
+            return Some(Duration::ZERO);
+        }
+        let retry = if let Turn::NoResource { retry_at } = self.turn { Some(retry_at) } else { None };
+        let end = if let Phase::Draining { until } = self.phase { Some(until) } else { None };
+        let next = [retry, end, self.stall_check_at].into_iter().flatten().min()?;
+        // epoll_wait(2) counts in milliseconds and mio rounds up, so nobody wakes too early and spins.
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn lane(&self) -> &Lane {
+        &self.shared.lanes[self.lane]
+    }
+}
+
+/// What an error of accept(2) means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The queue is empty, or the listener has been shut down.
+    Empty,
+    /// Try again.
+    Interrupted,
+    /// This one connection is lost, the next may be had: accept(2) also passes on errors that were pending on
+    /// the new socket.
+    GivenUp,
+    /// No descriptor or no memory; the queue keeps what it has.
+    Exhausted,
+}
+
+impl Refusal {
+    fn of(error: &io::Error) -> Self {
+        use nix::errno::Errno;
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EAGAIN | Errno::EINVAL) => Self::Empty,
+            Some(Errno::EINTR) => Self::Interrupted,
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) | None => Self::Exhausted,
+            Some(_) => Self::GivenUp,
+        }
+    }
+}
+
+/// Connections that still fit into the calling thread's table.
+fn room_of_this_table(limit: u32) -> io::Result<u32> {
+    let thread = nix::unistd::gettid().as_raw().cast_unsigned();
+    let used = descriptors::open_count_of_thread(std::process::id(), thread)?;
+    let used = u32::try_from(used).unwrap_or(u32::MAX).saturating_add(RESERVE);
+    match limit.saturating_sub(used) {
+        0 => Err(io::Error::other(format!(
+            "a table of {limit} descriptors has no room: {used} are in use or in reserve"
+        ))),
+        room => Ok(room),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn errors_of_accept_are_told_apart_by_what_can_be_done() {
+        let refusal = |errno: Errno| Refusal::of(&errno.into());
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM] {
+            assert_eq!(refusal(errno), Refusal::Exhausted, "{errno}");
+        }
+        for errno in [Errno::ECONNABORTED, Errno::EPROTO, Errno::EHOSTUNREACH, Errno::EPERM] {
+            assert_eq!(refusal(errno), Refusal::GivenUp, "{errno}");
+        }
+        assert_eq!(refusal(Errno::EAGAIN), Refusal::Empty);
+        assert_eq!(refusal(Errno::EINVAL), Refusal::Empty);
+        assert_eq!(refusal(Errno::EINTR), Refusal::Interrupted);
+    }
+}
