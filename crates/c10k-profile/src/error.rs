@@ -115,9 +115,9 @@ pub enum ApplyError {
         /// The value.
         wanted: String,
         /// What the kernel said.
-        why: Why,
+        why: Box<Why>,
         /// What was put back.
-        rolled_back: RollBack,
+        rolled_back: Box<RollBack>,
     },
     /// Another live process has applied other values.
     #[error(
@@ -137,7 +137,7 @@ pub enum ApplyError {
     },
     /// What a dead process left behind could not be put back, so nothing new is set on top of it.
     #[error("settings left by a process that died could not be put back: {0}")]
-    NotRecovered(RollBack),
+    NotRecovered(Box<RollBack>),
     /// Without a journal nothing is set.
     #[error(transparent)]
     Journal(#[from] JournalError),

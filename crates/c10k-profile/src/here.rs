@@ -1,7 +1,7 @@
 //! Applying a profile to where this process runs, and undoing it however the process ends.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use c10k_kernel::sysctl::{Scopes, SysctlRoot};
 use c10k_kernel::{limits, namespace, process};
@@ -218,7 +218,7 @@ impl Here {
                 });
             }
         };
-        self.apply_under(lock, folder, profile, who, policy)
+        self.apply_under(lock, &folder, profile, who, policy)
     }
 
     /// Puts back what dead processes left in this network namespace, unless a live one holds it. Journals that
@@ -293,18 +293,18 @@ impl Here {
     fn apply_under(
         mut self,
         lock: Lock,
-        folder: PathBuf,
+        folder: &Path,
         profile: &Profile,
         who: &Applier,
         policy: Policy,
     ) -> Result<AppliedGuard, ApplyError> {
-        let recovered = self.recover_in(&folder, policy.drift)?;
+        let recovered = self.recover_in(folder, policy.drift)?;
         let incomplete = recovered.iter().find_map(|recovery| match recovery {
             Recovery::Restored { roll_back, .. } if !roll_back.is_complete() => Some(roll_back.clone()),
             _ => None,
         });
         if let Some(roll_back) = incomplete {
-            return Err(ApplyError::NotRecovered(roll_back));
+            return Err(ApplyError::NotRecovered(Box::new(roll_back)));
         }
         // What was put back may stand otherwise now than when it was looked at first.
         let plan = self.checked_plan(profile, policy)?;
@@ -325,7 +325,7 @@ impl Here {
             entries: entries.collect(),
             ..Journal::new((self.boot_id.clone(), self.net_namespace), who.pid, start_time)
         };
-        let path = journal_path(&folder, self.net_namespace);
+        let path = journal_path(folder, self.net_namespace);
         journal.store(&path)?;
         (self.progress)(Progress::JournalStored);
         // From here on the guard undoes what was done, on an early return too.
@@ -340,7 +340,7 @@ impl Here {
     }
 
     /// With the lock held: every journal in the folder is either acted upon, set aside or left for its own place.
-    fn recover_in(&mut self, folder: &std::path::Path, drift: Drift) -> Result<Vec<Recovery>, JournalError> {
+    fn recover_in(&mut self, folder: &Path, drift: Drift) -> Result<Vec<Recovery>, JournalError> {
         let mut recovered = Vec::new();
         for path in journals_in(folder) {
             match Journal::read(&path, &self.boot_id, self.net_namespace)? {
@@ -417,8 +417,13 @@ impl AppliedGuard {
                         Some(held) => held.roll_back()?,
                         None => RollBack::default(),
                     };
-                    let profile = profile.name.clone();
-                    return Err(ApplyError::Refused { profile, key, wanted, why: fault.why(), rolled_back });
+                    return Err(ApplyError::Refused {
+                        profile: profile.name.clone(),
+                        key,
+                        wanted,
+                        why: Box::new(fault.why()),
+                        rolled_back: Box::new(rolled_back),
+                    });
                 }
             }
         }

@@ -264,7 +264,7 @@ impl Journal {
                 }),
                 (Err(error), _) | (Ok(()), Err(error)) => done.failed.push(failed(error.to_string())),
                 (Ok(()), Ok(now)) => {
-                    done.failed.push(failed(format!("the kernel made {} of it", one_line(&now))))
+                    done.failed.push(failed(format!("the kernel made {} of it", one_line(&now))));
                 }
             }
             progress(Progress::Restored(at));

@@ -167,10 +167,8 @@ pub(crate) fn judge(key: &str, wanted: &Wanted, live: &Live, ground: Ground) -> 
     let scope = live.scopes.of(key);
     let value = wanted.value.to_string();
     let no = |present: Option<&str>, why: Why| {
-        let can_be_set = match why {
-            Why::NotInThisNamespace | Why::HostWide | Why::NotWritable | Why::FirstNamespace => true,
-            _ => false,
-        };
+        let can_be_set =
+            matches!(why, Why::NotInThisNamespace | Why::HostWide | Why::NotWritable | Why::FirstNamespace);
         Judgement::No(NotSet {
             key: key.to_owned(),
             wanted: value.clone(),

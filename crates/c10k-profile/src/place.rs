@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::JournalError;
 
+/// How often a folder that others take away is made again.
+const MOST_TRIES: u32 = 1000;
+
 /// The folders that may hold the journal, best first.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -77,16 +80,21 @@ impl Lock {
     /// a moment, so a held lock is asked for a few times.
     pub(crate) fn take(path: &Path, holder: &Holder) -> Result<Locking, JournalError> {
         let io = |doing| move |error| JournalError::Io { doing, path: path.to_owned(), error };
-        let mut tries = 0;
+        let (mut tries, mut made) = (0, 0);
         loop {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(path)
-                .map_err(io("open the lock"))?;
+            let opened =
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+            let mut file = match (opened, path.parent()) {
+                // The one before has just taken the empty folder away.
+                (Err(error), Some(folder))
+                    if error.kind() == io::ErrorKind::NotFound && made < MOST_TRIES =>
+                {
+                    made += 1;
+                    make(folder).map_err(io("make the folder of the lock"))?;
+                    continue;
+                }
+                (opened, _) => opened.map_err(io("open the lock"))?,
+            };
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) if tries < 20 => {
@@ -134,10 +142,18 @@ impl Drop for Lock {
     }
 }
 
+/// Another process that has just finished may take the empty folder away again between two of these calls.
 fn make(folder: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => check(folder),
+    let mut tries = 0;
+    loop {
+        let checked = match DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => check(folder),
+        };
+        match checked {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < MOST_TRIES => tries += 1,
+            checked => return checked,
+        }
     }
 }
 
@@ -181,9 +197,7 @@ mod tests {
     #[test]
     fn many_at_once_never_hold_it_together() {
         let folder = tempfile::tempdir().unwrap();
-        let keep = folder.path().join("keep");
-        std::fs::write(&keep, "").unwrap();
-        let path = folder.path().join("lock");
+        let path = folder.path().join("c10k-lab").join("lock");
         let inside = std::sync::atomic::AtomicU32::new(0);
         std::thread::scope(|scope| {
             for _ in 0..8 {

@@ -1,10 +1,15 @@
 //! Socket options of a profile, as data: who makes sockets sets them.
 
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
+use socket2::{SockRef, TcpKeepalive};
 
 /// Options for the sockets of a server or a swarm; None leaves the kernel's default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SocketOptions {
     /// Length of the accept queue asked of listen(2); the kernel takes the smaller of this and
@@ -84,6 +89,49 @@ impl SocketOptions {
             linger: self.linger.or(base.linger),
             user_timeout_ms: self.user_timeout_ms.or(base.user_timeout_ms),
         }
+    }
+
+    /// Sets on a socket what says something, `backlog` excepted, which is listen(2)'s. Before bind, connect and
+    /// listen: the receive buffer decides the window scale (tcp(7)). What a listener has its connections inherit.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_on(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let socket = SockRef::from(&socket);
+        if let Some(bytes) = self.rcvbuf_bytes {
+            socket.set_recv_buffer_size(bytes as usize)?;
+        }
+        if let Some(bytes) = self.sndbuf_bytes {
+            socket.set_send_buffer_size(bytes as usize)?;
+        }
+        if let Some(nodelay) = self.nodelay {
+            socket.set_tcp_nodelay(nodelay)?;
+        }
+        if let Some(keepalive) = self.keepalive {
+            let secs = |secs: u32| Duration::from_secs(u64::from(secs));
+            let times = TcpKeepalive::new()
+                .with_time(secs(keepalive.idle_secs))
+                .with_interval(secs(keepalive.interval_secs))
+                .with_retries(keepalive.probes);
+            socket.set_tcp_keepalive(&times)?;
+        }
+        if let Some(linger) = self.linger {
+            let secs = match linger {
+                Linger::Reset => 0,
+                Linger::Secs(secs) => u64::from(secs),
+            };
+            socket.set_linger(Some(Duration::from_secs(secs)))?;
+        }
+        if let Some(ms) = self.user_timeout_ms {
+            socket.set_tcp_user_timeout(Some(Duration::from_millis(u64::from(ms))))?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing but the backlog says anything, so that [`SocketOptions::set_on`] does nothing.
+    #[must_use]
+    pub fn sets_nothing(&self) -> bool {
+        Self { backlog: None, ..self.clone() } == Self::default()
     }
 
     /// The options that say something, as name and value.
