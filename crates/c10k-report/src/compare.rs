@@ -1,0 +1,144 @@
+//! Two records side by side.
+
+use std::fmt::Write as _;
+
+use c10k_record::{MemoryPerConnection, Record, human_count};
+
+use crate::text::{UNKNOWN, clean, latency, number, with_unit};
+
+/// Two records side by side with the ratio of the second to the first: held, rate, bytes of a connection at
+/// each end, latencies, processor time of a connection. A ratio of what is unknown, or to zero, is `–`.
+#[must_use]
+pub fn compare(a: &Record, b: &Record) -> String {
+    let mut rows = vec![[String::new(), "A".to_owned(), "B".to_owned(), "B ÷ A".to_owned()]];
+    rows.extend(FIGURES.iter().map(|figure| figure.row(a, b)));
+    let widths: Vec<usize> =
+        (0..4).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let mut out = String::new();
+    for (name, record) in [("A", a), ("B", b)] {
+        let (held, target) = (human_count(record.connections.held), human_count(record.connections.target));
+        let wall =
+            record.ceiling.as_ref().map_or(String::new(), |ceiling| format!(", wall: {}", ceiling.wall));
+        let _ = writeln!(out, "{name}: {} held {held} of {target}{}", clean(&record.run_id), clean(&wall));
+    }
+    for difference in differences(a, b) {
+        let _ = writeln!(out, "not the same: {}", clean(&difference));
+    }
+    out.push('\n');
+    for [name, first, second, ratio] in rows {
+        let _ = writeln!(
+            out,
+            "  {name:<0$}  {first:>1$}  {second:>2$}  {ratio:>3$}",
+            widths[0], widths[1], widths[2], widths[3]
+        );
+    }
+    out
+}
+
+struct Figure {
+    name: &'static str,
+    value: fn(&Record) -> Option<f64>,
+    shown: fn(Option<f64>) -> String,
+}
+
+impl Figure {
+    fn row(&self, a: &Record, b: &Record) -> [String; 4] {
+        let (first, second) = ((self.value)(a), (self.value)(b));
+        let ratio = match (first, second) {
+            (Some(a), Some(b)) if a.abs() > f64::EPSILON => format!("{:.2}", b / a),
+            _ => "–".to_owned(),
+        };
+        [self.name.to_owned(), (self.shown)(first), (self.shown)(second), ratio]
+    }
+}
+
+const FIGURES: &[Figure] = &[
+    Figure { name: "held", value: |r| Some(r.connections.held as f64), shown: number },
+    Figure { name: "lost", value: |r| Some(lost(r) as f64), shown: number },
+    Figure { name: "ghosts", value: |r| r.connections.ghosts.map(|n| n as f64), shown: number },
+    Figure { name: "connects, mean", value: |r| r.rate.connects_per_second.mean, shown: per_second },
+    Figure { name: "connects, peak", value: |r| r.rate.connects_per_second.peak, shown: per_second },
+    Figure { name: "echoes", value: |r| r.rate.messages_per_second, shown: per_second },
+    Figure { name: "server, user", value: |r| r.memory_per_connection.server_user_bytes, shown: bytes },
+    Figure { name: "server, kernel", value: |r| r.memory_per_connection.server_kernel_bytes, shown: bytes },
+    Figure { name: "client, user", value: |r| r.memory_per_connection.client_user_bytes, shown: bytes },
+    Figure { name: "client, kernel", value: |r| r.memory_per_connection.client_kernel_bytes, shown: bytes },
+    Figure { name: "all memory", value: |r| all_memory(&r.memory_per_connection), shown: bytes },
+    Figure { name: "connect, p95", value: |r| us(r.latency_us.connect.p95), shown: time },
+    Figure { name: "first echo, p95", value: |r| us(r.latency_us.first_echo.p95), shown: time },
+    Figure { name: "echo after the hold, p95", value: |r| us(r.latency_us.echo.p95), shown: time },
+    Figure { name: "server, processor", value: |r| r.cpu.server_us_per_connection, shown: microseconds },
+    Figure { name: "swarm, processor", value: |r| r.cpu.swarm_us_per_connection, shown: microseconds },
+    Figure { name: "TIME_WAIT, peak", value: |r| r.time_wait.peak.map(|n| n as f64), shown: number },
+];
+
+fn lost(record: &Record) -> u64 {
+    record.connections.failed.values().fold(0, |sum, count| sum.saturating_add(*count))
+}
+
+/// Both ends, user and kernel; unknown as soon as one of them is.
+fn all_memory(m: &MemoryPerConnection) -> Option<f64> {
+    Some(m.server_user_bytes? + m.server_kernel_bytes? + m.client_user_bytes? + m.client_kernel_bytes?)
+}
+
+fn us(value: Option<u64>) -> Option<f64> {
+    value.map(|us| us as f64)
+}
+
+fn per_second(value: Option<f64>) -> String {
+    with_unit(value, "/s")
+}
+
+fn bytes(value: Option<f64>) -> String {
+    with_unit(value, "B")
+}
+
+fn microseconds(value: Option<f64>) -> String {
+    with_unit(value, "µs")
+}
+
+fn time(value: Option<f64>) -> String {
+    latency(value.map(|us| us as u64))
+}
+
+/// In what the two runs differ, so that nobody compares them for something else.
+fn differences(a: &Record, b: &Record) -> Vec<String> {
+    let host = |record: &Record, part: fn(&c10k_record::Host) -> String| {
+        record.host.as_ref().map_or_else(|| UNKNOWN.to_owned(), part)
+    };
+    let kernel = |host: &c10k_record::Host| host.kernel.clone().unwrap_or_else(|| UNKNOWN.to_owned());
+    let pairs = [
+        ("profile", a.profile.name.clone(), b.profile.name.clone()),
+        ("topology", a.topology.to_string(), b.topology.to_string()),
+        ("protocol", a.protocol.to_string(), b.protocol.to_string()),
+        ("workload", a.workload.to_string(), b.workload.to_string()),
+        ("target", human_count(a.connections.target), human_count(b.connections.target)),
+        ("kernel", host(a, kernel), host(b, kernel)),
+        ("processors", host(a, |h| h.cpus.to_string()), host(b, |h| h.cpus.to_string())),
+        ("version", a.tool.version.clone(), b.tool.version.clone()),
+    ];
+    pairs
+        .into_iter()
+        .filter(|(_, a, b)| a != b)
+        .map(|(name, a, b)| format!("{name} (A {a}, B {b})"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn two_records_stand_side_by_side_with_their_ratios() {
+        insta::assert_snapshot!(compare(&fixtures::held(), &fixtures::short()), @"");
+    }
+
+    #[test]
+    fn a_ratio_to_nothing_is_not_a_number() {
+        let empty = fixtures::unfinished();
+        let text = compare(&empty, &empty);
+        assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+        assert!(text.contains("unknown"), "{text}");
+    }
+}

@@ -1,0 +1,163 @@
+//! `samples.csv` read back.
+
+use c10k_record::Sample;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+/// Why a text is not a table of samples.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CsvError {
+    /// There is not even a header.
+    #[error("the samples are empty: expected a header line that begins with 'elapsed_ms'")]
+    Empty,
+    /// A column that no version of this program writes.
+    #[error("line 1: unknown column '{0}'")]
+    UnknownColumn(String),
+    /// The column without which a sample has no place.
+    #[error("line 1: there is no column 'elapsed_ms'")]
+    NoTime,
+    /// A row with more or fewer cells than the header.
+    #[error("line {line}: {found} cells where the header has {expected}")]
+    Cells {
+        /// Its number, from 1.
+        line: usize,
+        /// Cells in it.
+        found: usize,
+        /// Columns of the header.
+        expected: usize,
+    },
+    /// A cell that is not what its column holds.
+    #[error("line {line}: {message}")]
+    Cell {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// Reads `samples.csv`. An empty cell is "could not be read". The last line is left out when its writer was
+/// killed in the middle of it: it has no line end and cannot be read.
+///
+/// # Errors
+/// [`CsvError`] with the line and what was expected.
+pub fn read_samples(text: &str) -> Result<Vec<Sample>, CsvError> {
+    let mut lines = text.lines().enumerate();
+    let header: Vec<&str> = match lines.next() {
+        Some((_, line)) if !line.trim().is_empty() => line.split(',').map(str::trim).collect(),
+        _ => return Err(CsvError::Empty),
+    };
+    if let Some(unknown) = header.iter().find(|name| !Sample::COLUMNS.contains(name)) {
+        return Err(CsvError::UnknownColumn((*unknown).to_owned()));
+    }
+    if !header.contains(&"elapsed_ms") {
+        return Err(CsvError::NoTime);
+    }
+    let rows: Vec<(usize, &str)> = lines.filter(|(_, line)| !line.is_empty()).collect();
+    let mut samples = Vec::with_capacity(rows.len());
+    let torn = !text.ends_with('\n');
+    for (position, (number, line)) in rows.iter().enumerate() {
+        match row(&header, line, number + 1) {
+            Ok(sample) => samples.push(sample),
+            Err(_) if torn && position + 1 == rows.len() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(samples)
+}
+
+fn row(header: &[&str], line: &str, number: usize) -> Result<Sample, CsvError> {
+    let cells: Vec<&str> = line.split(',').collect();
+    if cells.len() != header.len() {
+        return Err(CsvError::Cells { line: number, found: cells.len(), expected: header.len() });
+    }
+    let mut object = Map::new();
+    for (name, cell) in header.iter().zip(cells) {
+        if let Some(value) = value(name, cell).map_err(|message| CsvError::Cell { line: number, message })? {
+            object.insert((*name).to_owned(), value);
+        }
+    }
+    let error = |error: serde_json::Error| CsvError::Cell { line: number, message: error.to_string() };
+    serde_json::from_value(Value::Object(object)).map_err(error)
+}
+
+/// A cell as JSON; `None` for one that is empty.
+fn value(name: &str, cell: &str) -> Result<Option<Value>, String> {
+    if name == "phase" {
+        return Ok(Some(Value::String(cell.to_owned())));
+    }
+    if cell.is_empty() {
+        return match name {
+            "elapsed_ms" => Err("'elapsed_ms' is empty".to_owned()),
+            _ => Ok(None),
+        };
+    }
+    match serde_json::from_str::<Value>(cell) {
+        Ok(value @ (Value::Number(_) | Value::Bool(_))) => Ok(Some(value)),
+        _ => Err(format!("'{cell}' in column '{name}' is not a number")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rows: &[Sample]) -> String {
+        let mut text = format!("{}\n", Sample::COLUMNS.join(","));
+        for row in rows {
+            text.push_str(&row.csv_row());
+            text.push('\n');
+        }
+        text
+    }
+
+    fn rows() -> Vec<Sample> {
+        let first =
+            Sample { elapsed_ms: 200, phase: "ramp".to_owned(), attempted: Some(0), ..Sample::default() };
+        let second = Sample {
+            elapsed_ms: 400,
+            phase: "hold".to_owned(),
+            open: Some(u64::MAX),
+            server_cores: Some(0.25),
+            connects_per_second: Some(40_000.5),
+            partial: true,
+            ..Sample::default()
+        };
+        vec![Sample::default(), first, second]
+    }
+
+    #[test]
+    fn samples_read_back_as_they_were_written() {
+        assert_eq!(read_samples(&table(&rows())), Ok(rows()));
+        assert_eq!(read_samples(&table(&[])), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_last_line_that_was_torn_off_is_left_out() {
+        let whole = table(&rows());
+        for cut in 1..whole.lines().last().expect("rows").len() {
+            let torn = &whole[..whole.len() - cut];
+            let read = read_samples(torn).expect("the rest can be read");
+            assert!((2..=3).contains(&read.len()), "cut by {cut}: {}", read.len());
+            assert_eq!(read[..2], rows()[..2]);
+        }
+    }
+
+    #[test]
+    fn a_torn_line_in_the_middle_is_an_error_with_its_number() {
+        let text = table(&rows()).replace("200,ramp", "200");
+        let error = read_samples(&text).expect_err("a cell is missing");
+        assert!(error.to_string().starts_with("line 3: "), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_table_of_samples_is_refused() {
+        assert_eq!(read_samples(""), Err(CsvError::Empty));
+        assert_eq!(read_samples("\n1\n"), Err(CsvError::Empty));
+        assert_eq!(read_samples("elapsed_ms,colour\n"), Err(CsvError::UnknownColumn("colour".to_owned())));
+        assert_eq!(read_samples("open\n1\n"), Err(CsvError::NoTime));
+        for bad in ["x", "-1", "\"7\"", "1e400", "null", "", "true"] {
+            assert!(read_samples(&format!("elapsed_ms,phase\n{bad},\n")).is_err(), "{bad}");
+        }
+    }
+}

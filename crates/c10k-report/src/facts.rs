@@ -1,0 +1,242 @@
+//! What there is to tell of a record, in the order in which a reader wants it: the terminal and the page
+//! show the same facts.
+
+mod ceiling;
+mod cost;
+mod setting;
+
+use c10k_record::{LatencySummary, Record, RunState, Verdict, human_count};
+
+use crate::text::{UNKNOWN, count, latency, number, with_unit};
+
+/// How a line is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Plain,
+    Good,
+    Bad,
+}
+
+/// One cell of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) text: String,
+    /// Numbers stand to the right.
+    pub(crate) right: bool,
+}
+
+/// One line of a section.
+#[derive(Clone, Debug)]
+pub(crate) enum Row {
+    Cells(Tone, Vec<Cell>),
+    Text(Tone, String),
+    /// A line to paste.
+    Command(String),
+}
+
+/// Facts that belong together.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    pub(crate) title: String,
+    pub(crate) header: Vec<&'static str>,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Section {
+    fn new(title: &str, rows: Vec<Row>) -> Self {
+        Self { title: title.to_owned(), header: Vec::new(), rows }
+    }
+
+    fn table(title: &str, header: &[&'static str], rows: Vec<Row>) -> Self {
+        Self { title: title.to_owned(), header: header.to_vec(), rows }
+    }
+}
+
+fn left(text: impl Into<String>) -> Cell {
+    Cell { text: text.into(), right: false }
+}
+
+fn right(text: impl Into<String>) -> Cell {
+    Cell { text: text.into(), right: true }
+}
+
+fn cells(cells: Vec<Cell>) -> Row {
+    Row::Cells(Tone::Plain, cells)
+}
+
+fn line(text: impl Into<String>) -> Row {
+    Row::Text(Tone::Plain, text.into())
+}
+
+/// The first line: whether the target was held.
+pub(crate) fn headline(record: &Record) -> (Tone, String) {
+    let c = &record.connections;
+    let held = format!("{} of {}", human_count(c.held), human_count(c.target));
+    let because = record.ended_because.as_deref().map_or_else(String::new, |why| format!("; {why}"));
+    let wall = record.ceiling.as_ref().map_or_else(
+        || "; no wall was named".to_owned(),
+        |ceiling| match ceiling.walls.first() {
+            Some(first) => format!("; wall: {} — {}", ceiling.wall, first.title),
+            None => format!("; wall: {}", ceiling.wall),
+        },
+    );
+    match record.state {
+        RunState::Unfinished => {
+            let seen = human_count(c.established);
+            let of = human_count(c.target);
+            let text = "UNFINISHED: still going on, or its writer was killed; when last written";
+            (Tone::Bad, format!("{text}, {seen} of {of} were established{because}"))
+        }
+        RunState::Aborted => (Tone::Bad, format!("ABORTED: held {held}{because}")),
+        RunState::Broken => {
+            let wall = if record.ceiling.is_some() { wall } else { String::new() };
+            (Tone::Bad, format!("BROKEN: held {held}{because}{wall}"))
+        }
+        RunState::Complete if c.held < c.target => (Tone::Bad, format!("SHORT: held {held}{because}{wall}")),
+        RunState::Complete => {
+            let broken = record.verdicts.iter().filter(|verdict| !verdict.passed).count();
+            if broken == 0 {
+                return (Tone::Good, format!("HELD {held} connections"));
+            }
+            let all = record.verdicts.len();
+            (Tone::Bad, format!("HELD {held} connections, but {broken} of {all} verdicts do not hold"))
+        }
+    }
+}
+
+/// All sections.
+pub(crate) fn sections(record: &Record) -> Vec<Section> {
+    let mut sections = vec![verdicts(record), connections(record), losses(record)];
+    sections.extend(ceiling::section(record));
+    sections.extend([cost::section(record), speed(record), latencies(record), load(record)]);
+    sections.push(setting::profile(record));
+    sections.extend(setting::warnings(record));
+    sections.push(setting::run(record));
+    sections
+}
+
+fn verdicts(record: &Record) -> Section {
+    let mut rows: Vec<Row> = record
+        .verdicts
+        .iter()
+        .map(|verdict| {
+            let (tone, mark) = if verdict.passed { (Tone::Good, "✓") } else { (Tone::Bad, "✗") };
+            Row::Cells(tone, vec![left(mark), left(&verdict.expr), left(verdict_value(verdict))])
+        })
+        .collect();
+    if rows.is_empty() {
+        rows.push(line("none was evaluated"));
+    }
+    Section::new("Verdicts", rows)
+}
+
+/// The value in the unit of the expression.
+fn verdict_value(verdict: &Verdict) -> String {
+    let Some(value) = verdict.value else { return "nothing was measured".to_owned() };
+    let name = verdict.expr.trim_start();
+    if ["connect_p", "echo_p", "handshake_p"].iter().any(|latency| name.starts_with(latency)) {
+        with_unit(Some(value), "ms")
+    } else if name.contains('%') {
+        with_unit(Some(value), "%")
+    } else {
+        number(Some(value))
+    }
+}
+
+fn connections(record: &Record) -> Section {
+    let c = &record.connections;
+    let row = |name: &str, value: Option<u64>, words: &str| {
+        cells(vec![left(name), right(count(value)), left(words)])
+    };
+    let mut rows = vec![
+        row("target", Some(c.target), "asked for"),
+        row("attempted", Some(c.attempted), "begun"),
+        row("established", Some(c.established), "connect() completed at the client"),
+        row("accepted", c.accepted, "the server has it: its own word"),
+        row("verified", c.verified, "the server echoed its probe"),
+        row("held", Some(c.held), "still verified at the end of the hold"),
+        row("ghosts", c.ghosts, "established at the client, never accepted"),
+    ];
+    if c.released > 0 {
+        rows.push(row("released", Some(c.released), "closed because a command asked for it"));
+    }
+    let lost = c.failed.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
+    rows.push(row("lost", Some(lost), "under their errno or name, below"));
+    Section::new("Connections", rows)
+}
+
+fn losses(record: &Record) -> Section {
+    let mut rows: Vec<Row> = record
+        .failures
+        .iter()
+        .map(|failure| {
+            cells(vec![
+                left(failure.outcome.name()),
+                right(human_count(failure.count)),
+                left(failure.phase.to_string()),
+                right(with_unit(Some(failure.first_at_ms as f64 / 1000.0), "s")),
+                left(failure.outcome.meaning()),
+            ])
+        })
+        .collect();
+    if rows.is_empty() {
+        rows.extend(record.connections.failed.iter().map(|(outcome, count)| {
+            cells(vec![
+                left(outcome.name()),
+                right(human_count(*count)),
+                left(UNKNOWN),
+                right(UNKNOWN),
+                left(outcome.meaning()),
+            ])
+        }));
+    }
+    if rows.is_empty() {
+        return Section::new("Lost", vec![line("none")]);
+    }
+    Section::table("Lost", &["name", "count", "phase", "first at", "meaning"], rows)
+}
+
+fn speed(record: &Record) -> Section {
+    let rate = &record.rate;
+    let row =
+        |name: &str, value, words: &str| cells(vec![left(name), right(with_unit(value, "/s")), left(words)]);
+    let rows = vec![
+        row("connects, mean", rate.connects_per_second.mean, "from the first connect to the last proof"),
+        row("connects, peak", rate.connects_per_second.peak, "the best interval between two samples"),
+        row("echoes", rate.messages_per_second, "during the last proof of all connections"),
+    ];
+    Section::new("Rate", rows)
+}
+
+fn latencies(record: &Record) -> Section {
+    let l = &record.latency_us;
+    let row = |name: &str, summary: &LatencySummary| {
+        let figures = [summary.p50, summary.p95, summary.p99, summary.max].map(|us| right(latency(us)));
+        let mut row = vec![left(name)];
+        row.extend(figures);
+        row.push(right(human_count(summary.count)));
+        cells(row)
+    };
+    let mut rows = vec![row("connect", &l.connect)];
+    rows.extend(l.handshake.as_ref().map(|handshake| row("handshake", handshake)));
+    rows.extend([row("first echo", &l.first_echo), row("echo after the hold", &l.echo)]);
+    Section::table("Latency", &["", "p50", "p95", "p99", "max", "measured"], rows)
+}
+
+fn load(record: &Record) -> Section {
+    let (cpu, tw) = (&record.cpu, &record.time_wait);
+    let row = |name: &str, cores, each: Option<String>| {
+        let mut row = vec![left(name), right(with_unit(cores, "cores"))];
+        row.extend(each.map(left));
+        cells(row)
+    };
+    let each = |us| Some(format!("{} a connection", with_unit(us, "µs")));
+    let rows = vec![
+        row("server", cpu.server_cores, each(cpu.server_us_per_connection)),
+        row("swarm", cpu.swarm_cores, each(cpu.swarm_us_per_connection)),
+        row("softirq", cpu.softirq_cores, Some("whole host".to_owned())),
+        cells(vec![left("TIME_WAIT"), right(count(tw.peak)), left("at the peak")]),
+        cells(vec![left(""), right(count(tw.at_end)), left("after the close")]),
+    ];
+    Section::new("Processors in the ramp, and TIME_WAIT", rows)
+}

@@ -1,0 +1,66 @@
+//! The wall, its proof and what lifts it.
+
+use c10k_record::{Ceiling, Evidence, Record, Remedy, Side, human_count};
+
+use super::{Row, Section, Tone, cells, left, line, right};
+use crate::text::count;
+
+pub(super) fn section(record: &Record) -> Option<Section> {
+    let ceiling = record.ceiling.as_ref()?;
+    let mut rows = Vec::new();
+    if ceiling.walls.is_empty() {
+        let text = format!("{}: no wall is proven; what was seen:", ceiling.wall);
+        rows.push(Row::Text(Tone::Bad, text));
+        rows.extend(ceiling.evidence.iter().map(evidence));
+        rows.extend(ceiling.remedy.iter().flat_map(remedy));
+    }
+    for wall in &ceiling.walls {
+        let kind = if wall.hard { "hard" } else { "soft: a verdict broke" };
+        let text = format!("{} — {} ({}, {kind})", wall.name, wall.title, end(wall.side));
+        rows.push(Row::Text(Tone::Bad, text));
+        rows.extend(wall.evidence.iter().map(evidence));
+        rows.extend(wall.remedy.iter().flat_map(remedy));
+    }
+    rows.push(line(predicted(ceiling)));
+    Some(Section::new("Ceiling", rows))
+}
+
+fn end(side: Side) -> &'static str {
+    match side {
+        Side::Swarm => "at the swarm",
+        Side::Server => "at the server",
+        Side::Host => "of the host",
+    }
+}
+
+fn evidence(evidence: &Evidence) -> Row {
+    let value = match (evidence.before, evidence.after) {
+        (Some(before), Some(after)) => format!("{} → {}", human_count(before), human_count(after)),
+        (None, None) => String::new(),
+        (before, after) => count(after.or(before)),
+    };
+    cells(vec![left(&evidence.source), right(value), left(&evidence.text)])
+}
+
+fn remedy(remedy: &Remedy) -> Vec<Row> {
+    let mut rows = vec![line(format!("What lifts it: {}", remedy.summary))];
+    rows.extend(remedy.commands.iter().cloned().map(Row::Command));
+    rows
+}
+
+fn predicted(ceiling: &Ceiling) -> String {
+    match &ceiling.predicted {
+        None => "Nothing was predicted.".to_owned(),
+        Some(predicted) => {
+            let (foreseen, held) = (predicted.connections, ceiling.connections);
+            format!(
+                "Predicted: {} by {}; held: {}, {} {}.",
+                human_count(foreseen),
+                predicted.wall,
+                human_count(held),
+                human_count(foreseen.abs_diff(held)),
+                if held > foreseen { "more" } else { "fewer" }
+            )
+        }
+    }
+}

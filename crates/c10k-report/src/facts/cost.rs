@@ -1,0 +1,29 @@
+//! What a connection cost.
+
+use c10k_record::Record;
+
+use super::{Section, cells, left, line, right};
+use crate::text::{percent, with_unit};
+
+pub(super) fn section(record: &Record) -> Section {
+    let m = &record.memory_per_connection;
+    let bytes = |value| right(with_unit(value, "B"));
+    let row = |name: &str, server, client, words: &str| {
+        cells(vec![left(name), bytes(server), bytes(client), left(words)])
+    };
+    let mut rows = vec![
+        row("user memory", m.server_user_bytes, m.client_user_bytes, "growth of RSS"),
+        row("kernel memory", m.server_kernel_bytes, m.client_kernel_bytes, ""),
+    ];
+    for (name, part) in &m.parts {
+        let words = if part.estimated { "estimated from known object sizes" } else { "" };
+        rows.push(row(&format!("  {name}"), part.server_bytes, part.client_bytes, words));
+    }
+    let free = with_unit(m.free_memory_bytes, "B");
+    let rest = percent(m.unexplained_ratio);
+    rows.push(line(format!("Free memory fell by {free} a connection; unexplained of that: {rest}.")));
+    if m.estimated {
+        rows.push(line("The kernel's slabs could not be read: parts stand on known object sizes."));
+    }
+    Section::table("Cost of a connection", &["", "server", "client", ""], rows)
+}
