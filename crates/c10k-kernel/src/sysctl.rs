@@ -141,6 +141,9 @@ impl Scopes {
     /// [`Scopes::guessed`] says so.
     #[must_use]
     pub fn learn(keys: &[&str]) -> Self {
+        if !keys.iter().any(|key| key.starts_with("net.")) {
+            return Self::from_listing(keys, Some(&[]));
+        }
         Self::from_listing(keys, scratch_listing(keys).as_deref())
     }
 

@@ -168,4 +168,23 @@ mod tests {
         let now = limits::nofile().unwrap();
         assert_eq!(now.soft, now.hard);
     }
+
+    #[test]
+    fn a_wish_beyond_the_hard_limit_is_listed_with_its_command_where_nobody_may_raise_it() {
+        let before = limits::nofile().unwrap();
+        if limits::has_capability(Cap::SysResource).unwrap() || before.hard >= 1_000_000_000 {
+            #[allow(clippy::print_stderr, reason = "a skipped test says so")]
+            {
+                eprintln!("SKIPPED: this process may raise its hard limit");
+            }
+            return;
+        }
+        let text = "name = 'x'\nsummary = 'x'\n[limits]\nnofile = 1000000000";
+        let applied = apply_limits(&Profile::from_text(text).unwrap());
+        let [not_set] = &applied.not_set[..] else { panic!("{applied:?}") };
+        assert!(matches!(not_set.why, Why::AboveHardLimit { .. } | Why::AboveNrOpen { .. }), "{not_set}");
+        assert!(not_set.command.as_deref().unwrap().contains("--nofile=1000000000:1000000000"));
+        let after = limits::nofile().unwrap();
+        assert_eq!((after.soft, after.hard), (before.hard, before.hard), "as near as may be");
+    }
 }

@@ -1,4 +1,4 @@
-//! Socket options of a profile, as data: who makes sockets sets them.
+//! Socket options of a profile: data, and how they are set on a socket that somebody else has made.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -131,7 +131,7 @@ impl SocketOptions {
     /// Whether nothing but the backlog says anything, so that [`SocketOptions::set_on`] does nothing.
     #[must_use]
     pub fn sets_nothing(&self) -> bool {
-        Self { backlog: None, ..self.clone() } == Self::default()
+        Self { backlog: None, ..*self } == Self::default()
     }
 
     /// The options that say something, as name and value.
@@ -217,4 +217,38 @@ fn bounded<'de, const LOW: u32, const HIGH: u32, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<u32>, D::Error> {
     required::<LOW, HIGH, D>(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd as _;
+
+    #[test]
+    fn options_are_set_on_a_socket_and_what_says_nothing_is_left_alone() {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let options = SocketOptions {
+            rcvbuf_bytes: Some(8192),
+            nodelay: Some(true),
+            keepalive: Some(Keepalive { idle_secs: 1200, interval_secs: 30, probes: 5 }),
+            linger: Some(Linger::Reset),
+            user_timeout_ms: Some(900),
+            ..SocketOptions::default()
+        };
+        let sndbuf = socket.send_buffer_size().unwrap();
+        options.set_on(socket.as_fd()).unwrap();
+        assert_eq!(socket.recv_buffer_size().unwrap(), 2 * 8192, "the kernel doubles it");
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(1200));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 5);
+        assert_eq!(socket.linger().unwrap(), Some(Duration::ZERO));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(900)));
+        assert_eq!(socket.send_buffer_size().unwrap(), sndbuf);
+    }
+
+    #[test]
+    fn a_backlog_alone_sets_nothing_on_a_socket() {
+        assert!(SocketOptions { backlog: Some(5), ..SocketOptions::default() }.sets_nothing());
+        assert!(!SocketOptions { nodelay: Some(false), ..SocketOptions::default() }.sets_nothing());
+    }
 }
