@@ -19,7 +19,10 @@ const JOURNAL: &str = "C10K_TEST_JOURNAL";
 /// The exit code of a case that could not be run here.
 const SKIPPED: u8 = 77;
 
-const CASES: &[(&str, fn(&Path))] = &[
+/// What a case does, given where its journal may lie.
+type Case = fn(&Path);
+
+const CASES: &[(&str, Case)] = &[
     ("every_namespace_setting_of_the_shipped_profiles_is_set_and_reads_back", shipped_profiles_apply),
     ("host_wide_settings_are_listed_and_not_touched_from_inside", host_wide_is_left_alone),
     ("a_value_refused_after_a_partial_change_is_restored_with_all_before_it", partial_change_is_restored),
