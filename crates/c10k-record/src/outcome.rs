@@ -49,6 +49,7 @@ const NAMED: &[(&str, &str)] = &[
     ("corrupt", "the bytes that came back are not the bytes that were sent: this is not a faithful echo"),
     ("probe-timeout", "connected, but the probe was not echoed in time: a ghost, or not an echo server"),
     ("short-echo", "the server closed the connection in the middle of an echo"),
+    ("unproven", "open at the end, but the server no longer answered anybody, so it was not asked any more"),
     ("worker-lost", "a worker of the swarm ended before it could say what became of this connection"),
 ];
 
@@ -104,6 +105,12 @@ impl Outcome {
         Self("short-echo".to_owned())
     }
 
+    /// `unproven`.
+    #[must_use]
+    pub fn unproven() -> Self {
+        Self("unproven".to_owned())
+    }
+
     /// `worker-lost`.
     #[must_use]
     pub fn worker_lost() -> Self {
@@ -153,6 +160,7 @@ mod tests {
             Outcome::corrupt(),
             Outcome::closed_by_server(),
             Outcome::short_echo(),
+            Outcome::unproven(),
             Outcome::worker_lost(),
         ] {
             assert_ne!(outcome.meaning(), "see errno(3)", "{outcome}");

@@ -228,7 +228,7 @@ impl Default for LoadPlan {
             probe_bytes: 64,
             probe: true,
             workers: None,
-            close: CloseHow::Rst,
+            close: CloseHow::Fin,
         }
     }
 }

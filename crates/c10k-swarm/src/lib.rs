@@ -1,1 +1,36 @@
-//! To be written.
+//! A swarm of clients: as many connections as asked for, from as many sources as it takes, counted honestly.
+//!
+//! This room knows source addresses and ports, arrivals, connecting, probing and counting. It refuses to know
+//! what the server is made of: it drives any TCP server. What makes a connection (kernel sockets) stands
+//! behind one boundary ([`maker`]) from arrivals, probes and counting.
+//!
+//! # What is counted
+//! attempted ≥ established ≥ verified ≥ held, as in [`c10k_record::Connections`]; every connection that was
+//! attempted is at the end either held, released by a command, or lost under exactly one errno or name.
+
+pub mod args;
+mod arrivals;
+mod conductor;
+mod crew;
+mod document;
+pub mod ips;
+pub mod maker;
+mod output;
+mod run;
+pub mod setup;
+mod shared;
+pub mod sources;
+mod table;
+mod tally;
+mod worker;
+
+pub use args::{LoadArgs, SwarmArgs};
+pub use document::plan_view;
+pub use run::main_with;
+
+/// Processor time of this process so far, seconds.
+pub(crate) fn own_cpu_seconds() -> Option<f64> {
+    let root = c10k_kernel::counters::ProcRoot::default();
+    let cpu = c10k_kernel::cpu::ProcessCpuReader::open(&root, std::process::id()).read().ok()?;
+    Some(cpu.seconds())
+}

@@ -1,0 +1,190 @@
+//! What a server or a swarm does with its `--profile`: the whole way, from the name to the settings in force.
+
+use std::io;
+
+use c10k_kernel::limits::{self, Limit};
+use c10k_kernel::sysctl;
+use c10k_record::{AppliedSetting, NotApplied, ProfileInRun, Scope, Warning};
+use thiserror::Error;
+
+use crate::apply::Applied;
+use crate::change::{Change, NotSet};
+use crate::error::{ApplyError, ProfileError};
+use crate::here::{AppliedGuard, Applier, Policy, apply_here};
+use crate::judge::{Live, Settable, diff};
+use crate::limits::apply_limits;
+use crate::profile::Profile;
+use crate::schema::NofileLimit;
+
+/// A profile in force for this process, as far as it may be.
+#[derive(Debug)]
+pub struct InForce {
+    /// The profile.
+    pub profile: Profile,
+    /// Puts the host's settings back when it is dropped; None when nothing was to be applied.
+    pub guard: Option<AppliedGuard>,
+    /// RLIMIT_NOFILE as it stands now, descriptors.
+    pub nofile: Limit,
+    /// What was set and what was not, for the record.
+    pub in_run: ProfileInRun,
+    /// What people should know, in the order of its becoming known.
+    pub warnings: Vec<Warning>,
+}
+
+/// Why a profile is not in force.
+#[derive(Debug, Error)]
+pub enum InForceError {
+    /// It cannot be used as it is written.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// It cannot be applied here and now.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// This process's limits cannot be read.
+    #[error("cannot read this process's limits: {0}")]
+    Limits(#[from] io::Error),
+}
+
+impl InForceError {
+    /// What mends it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Profile(error) => Some(error.hint()),
+            Self::Apply(error) => Some(error.hint()),
+            Self::Limits(_) => None,
+        }
+    }
+
+    /// Whether the profile's text is at fault, and not this host.
+    #[must_use]
+    pub fn is_bad_text(&self) -> bool {
+        matches!(self, Self::Profile(_) | Self::Apply(ApplyError::BadValues { .. }))
+    }
+}
+
+/// Loads a profile and puts it in force for the process `program`: with `apply`, its sysctls where they may be
+/// set, journalled, rolled back when the result is dropped; without, they are only compared. The process's own
+/// descriptor limit is nobody else's affair and is raised in any case.
+///
+/// # Errors
+/// [`InForceError`] says whether the text or the host is at fault; nothing has been changed then.
+pub fn put_in_force(name_or_path: &str, program: &str, apply: bool) -> Result<InForce, InForceError> {
+    let profile = Profile::load(name_or_path)?;
+    let mut in_run = ProfileInRun { name: profile.name.clone(), ..ProfileInRun::default() };
+    let mut warnings = Vec::new();
+    let guard = if apply {
+        let pid = std::process::id();
+        let who = Applier { run_id: format!("{program}-{pid}"), pid, program: program.to_owned() };
+        let guard = apply_here(&profile, &who, Policy::default())?;
+        warnings.extend(guard.recovered.iter().map(|it| Warning::new("recovered", it.to_string())));
+        note(&mut in_run, &guard.changes, &guard.not_set);
+        Some(guard)
+    } else {
+        compare(&profile, &mut in_run)?;
+        None
+    };
+    let Applied { set, not_set } = apply_limits(&profile);
+    note(&mut in_run, &set, &not_set);
+    let nofile = match profile.limits.nofile {
+        Some(NofileLimit::AtLeast(_)) => limits::nofile()?,
+        Some(NofileLimit::Hard) | None => limits::raise_nofile_soft_to_hard()?,
+    };
+    warnings.extend(in_run.not_applied.iter().map(not_applied_warning));
+    Ok(InForce { profile, guard, nofile, in_run, warnings })
+}
+
+/// The warning that a setting of the profile is not in force.
+#[must_use]
+pub fn not_applied_warning(not: &NotApplied) -> Warning {
+    let present = not.present.as_deref().map_or_else(String::new, |now| format!(" (present value: {now})"));
+    let command = not.command.as_deref().map_or_else(String::new, |it| format!("; `{it}` would set it"));
+    Warning::new(
+        "profile-not-applied",
+        format!("{} = {}{present}: {}{command}", not.key, not.wanted, not.why),
+    )
+}
+
+/// What was set and what was not, as the record has it.
+pub fn note(in_run: &mut ProfileInRun, set: &[Change], not_set: &[NotSet]) {
+    in_run.applied.extend(set.iter().map(|change| AppliedSetting {
+        key: change.key.clone(),
+        before: change.before.clone(),
+        after: change.after.clone(),
+    }));
+    in_run.not_applied.extend(not_set.iter().filter(|not| !not.optional).map(|not| NotApplied {
+        key: not.key.clone(),
+        wanted: not.wanted.clone(),
+        present: not.present.clone(),
+        scope: scope_of(not.scope),
+        why: not.why.to_string(),
+        command: not.command.clone(),
+    }));
+}
+
+/// The reach of a setting in the record's words.
+#[must_use]
+pub fn scope_of(scope: sysctl::Scope) -> Scope {
+    match scope {
+        sysctl::Scope::Process => Scope::Process,
+        sysctl::Scope::Namespace => Scope::Namespace,
+        sysctl::Scope::Host => Scope::Host,
+    }
+}
+
+fn compare(profile: &Profile, in_run: &mut ProfileInRun) -> Result<(), InForceError> {
+    if profile.sysctl.is_empty() {
+        return Ok(());
+    }
+    let rows = diff(profile, &Live::here(profile)?);
+    for row in rows.into_iter().filter(|row| profile.sysctl.contains_key(&row.setting)) {
+        let (why, command) = match row.settable {
+            Settable::AlreadySo => continue,
+            Settable::No { .. } if row.optional => continue,
+            Settable::Yes => {
+                let command = format!("sudo sysctl -w '{}={}'", row.setting, row.wanted);
+                ("it was asked to apply nothing".to_owned(), Some(command))
+            }
+            Settable::No { why, command } => (why.to_string(), command),
+        };
+        in_run.not_applied.push(NotApplied {
+            key: row.setting,
+            wanted: row.wanted,
+            present: row.present,
+            scope: scope_of(row.scope),
+            why,
+            command,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_that_changes_nothing_is_in_force_without_a_warning() {
+        let in_force = put_in_force("stock", "test", false).expect("stock fits everywhere");
+        assert!(in_force.in_run.applied.is_empty() && in_force.warnings.is_empty(), "{in_force:?}");
+        assert!(in_force.guard.is_none() && in_force.nofile.soft > 0);
+    }
+
+    #[test]
+    fn a_profile_that_is_not_there_is_bad_text() {
+        let error = put_in_force("no-such-profile", "test", false).expect_err("not there");
+        assert!(error.is_bad_text() && error.hint().is_some(), "{error}");
+    }
+
+    #[test]
+    fn what_is_only_compared_is_listed_with_its_command() {
+        let in_force = put_in_force("tuned", "test", false).expect("tuned");
+        let backlog =
+            in_force.in_run.not_applied.iter().find(|not| not.key == "net.ipv4.ip_local_port_range");
+        // On a host that is tuned already there is nothing to list.
+        if let Some(row) = backlog {
+            assert!(row.command.is_some(), "{row:?}");
+            assert!(in_force.warnings.iter().any(|warning| warning.text.contains(&row.key)));
+        }
+    }
+}

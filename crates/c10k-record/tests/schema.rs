@@ -1,0 +1,393 @@
+//! Every record is what its published schema says, and the schema says nothing that no record has.
+
+use std::collections::BTreeMap;
+
+use c10k_record::{
+    AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Evidence, Failure, Host, HostSnapshot,
+    Latencies, LatencyHistogram, LoadPlan, MemoryPart, MemoryPerConnection, NotApplied, Outcome, PhaseName,
+    PhaseTimes, Plan, Predicted, ProfileInRun, Protocol, Rate, Record, Remedy, RunState, SCHEMA_VERSION,
+    Scope, ServerMode, ServerPlan, ServerReport, Setting, Side, Steps, TimeWait, Tool, Topology, Verdict,
+    WallFound, Warning, Workload,
+};
+use serde_json::{Map, Value, json};
+
+fn schema() -> Value {
+    serde_json::from_str(include_str!("../schema/record-v1.schema.json")).expect("the schema is JSON")
+}
+
+/// What of `value` the schema does not allow, with its place. It knows just the keywords the schema uses, and
+/// an unknown one is a fault of the schema.
+fn faults(root: &Value, schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
+    let rules = schema.as_object().expect("a schema is an object");
+    for (rule, operand) in rules {
+        match rule.as_str() {
+            "$schema" | "$defs" | "title" | "description" | "properties" => {}
+            "$ref" => {
+                let path =
+                    operand.as_str().and_then(|path| path.strip_prefix('#')).expect("a local reference");
+                let target = root.pointer(path).unwrap_or_else(|| panic!("{path} leads nowhere"));
+                faults(root, target, value, place, found);
+            }
+            "type" => {
+                let names: Vec<&Value> =
+                    operand.as_array().map_or(vec![operand], |names| names.iter().collect());
+                if !names.iter().any(|name| is(value, name.as_str().expect("a type is a name"))) {
+                    found.push(format!("{place} is {value} and not of type {operand}"));
+                }
+            }
+            "enum" => {
+                if !operand.as_array().expect("a list").contains(value) {
+                    found.push(format!("{place} is {value} and not one of {operand}"));
+                }
+            }
+            "anyOf" => {
+                let fits = |one: &Value| {
+                    let mut inner = Vec::new();
+                    faults(root, one, value, place, &mut inner);
+                    inner.is_empty()
+                };
+                if !operand.as_array().expect("a list").iter().any(fits) {
+                    found.push(format!("{place} is {value} and fits none of {operand}"));
+                }
+            }
+            "minimum" | "maximum" => {
+                let (bound, number) = (operand.as_f64().expect("a number"), value.as_f64());
+                let beyond = |number| if rule == "minimum" { number < bound } else { number > bound };
+                if number.is_some_and(beyond) {
+                    found.push(format!("{place} is {value}, {rule} {bound}"));
+                }
+            }
+            "minItems" | "maxItems" => {
+                let (bound, length) = (operand.as_u64().expect("a count"), value.as_array().map(Vec::len));
+                let beyond =
+                    |n: usize| if rule == "minItems" { (n as u64) < bound } else { n as u64 > bound };
+                if length.is_some_and(beyond) {
+                    found.push(format!("{place} has {length:?} items, {rule} {bound}"));
+                }
+            }
+            "items" => {
+                for (n, item) in value.as_array().into_iter().flatten().enumerate() {
+                    faults(root, operand, item, &format!("{place}[{n}]"), found);
+                }
+            }
+            "required" => {
+                let names = operand.as_array().expect("a list").iter().filter_map(Value::as_str);
+                let missing = names.filter(|name| value.is_object() && value.get(name).is_none());
+                found.extend(missing.map(|name| format!("{place} lacks {name}")));
+            }
+            "additionalProperties" => {
+                let known = schema.get("properties").and_then(Value::as_object);
+                for (name, member) in value.as_object().into_iter().flatten() {
+                    let place = format!("{place}.{name}");
+                    match known.and_then(|known| known.get(name)) {
+                        Some(rule) => faults(root, rule, member, &place, found),
+                        None if operand == &json!(false) => {
+                            found.push(format!("{place} is not in the schema"))
+                        }
+                        None => faults(root, operand, member, &place, found),
+                    }
+                }
+            }
+            other => panic!("the schema uses '{other}', which this test does not know"),
+        }
+    }
+}
+
+fn is(value: &Value, name: &str) -> bool {
+    match name {
+        "null" => value.is_null(),
+        "boolean" => value.is_boolean(),
+        "string" => value.is_string(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        "number" => value.is_number(),
+        "integer" => value.is_u64() || value.is_i64(),
+        other => panic!("'{other}' is no type"),
+    }
+}
+
+fn check(value: &Value) -> Vec<String> {
+    let schema = schema();
+    let mut found = Vec::new();
+    faults(&schema, &schema, value, "record", &mut found);
+    found
+}
+
+#[track_caller]
+fn json_of(record: &Record) -> Value {
+    serde_json::to_value(record).expect("a record is plain data")
+}
+
+/// Nothing is known but what a record cannot do without.
+fn bare() -> Record {
+    let tool = Tool { name: "c10k-swarm".to_owned(), version: "0.1.0".to_owned() };
+    Record::begun(tool, "bare".to_owned(), Topology::Remote, Protocol::Raw, Workload::Hold)
+}
+
+/// Every field has a value, every list and map a member.
+fn full() -> Record {
+    let some = Some(7);
+    let evidence = Evidence {
+        source: "EMFILE".to_owned(),
+        side: Side::Server,
+        before: some,
+        after: some,
+        text: "seen".to_owned(),
+    };
+    let remedy = Remedy {
+        summary: "Raise it.".to_owned(),
+        settings: vec![Setting { key: "limits.nofile".to_owned(), value: "7".to_owned() }],
+        commands: vec!["ulimit -n 7".to_owned()],
+        scope: Scope::Process,
+    };
+    let mut histogram = LatencyHistogram::default();
+    histogram.record_us(42);
+    let figures = histogram.summary();
+    let outcomes: BTreeMap<String, u64> = [("ECONNRESET".to_owned(), 1)].into();
+    let part = MemoryPart { server_bytes: Some(2520.5), client_bytes: Some(2520.0), estimated: true };
+    let limits = HostSnapshot {
+        server_nofile: some,
+        swarm_nofile: some,
+        nofile_hard: some,
+        server_tables: true,
+        swarm_tables: true,
+        nr_open: some,
+        file_max: some,
+        files_in_use: some,
+        file_max_bypassed: true,
+        port_range: Some((1024, 65535)),
+        reserved_ports: some,
+        somaxconn: some,
+        backlog: some,
+        max_syn_backlog: some,
+        max_tw_buckets: some,
+        tcp_mem_pages: Some([1, 2, u64::MAX]),
+        max_orphans: some,
+        epoll_watches: some,
+        conntrack_max: some,
+        memory_available_bytes: some,
+        cgroup_memory_bytes: some,
+        nproc: some,
+        other: [("net.ipv4.tcp_syncookies".to_owned(), "1".to_owned())].into(),
+    };
+    let mut record = bare();
+    record.end(RunState::Complete);
+    record.ended_because = Some("nothing broke".to_owned());
+    record.host = Some(Host {
+        os: Some("Linux".to_owned()),
+        kernel: Some("6.18".to_owned()),
+        cpu: Some("one".to_owned()),
+        cpus: 2,
+        memory_bytes: 1,
+        root: true,
+        virtualization: Some("kvm".to_owned()),
+        limits,
+    });
+    record.profile = ProfileInRun {
+        name: "tuned".to_owned(),
+        applied: vec![AppliedSetting { key: "k".to_owned(), before: "1".to_owned(), after: "2".to_owned() }],
+        not_applied: vec![NotApplied {
+            key: "k".to_owned(),
+            wanted: "2".to_owned(),
+            present: Some("1".to_owned()),
+            scope: Scope::Host,
+            why: "EPERM".to_owned(),
+            command: Some("sudo true".to_owned()),
+        }],
+    };
+    record.plan = Some(Plan {
+        schema_version: SCHEMA_VERSION,
+        profile: "tuned".to_owned(),
+        topology: Topology::Veth,
+        protocol: Protocol::Raw,
+        workload: Workload::Hold,
+        target: 10,
+        verdicts: vec!["held = target".to_owned()],
+        server: ServerPlan {
+            listen: vec!["127.0.0.1:9000".parse().expect("an address")],
+            mode: ServerMode::Hold,
+            workers: Some(2),
+            max_connections: Some(9),
+        },
+        load: LoadPlan {
+            ips: Some("127.0.0.1-127.0.0.2".to_owned()),
+            ports: Some("1024-65535".to_owned()),
+            rate_per_second: Some(10.5),
+            steps: Some(Steps { size: 5, count: 2 }),
+            workers: Some(2),
+            close: CloseHow::Fin,
+            ..LoadPlan::default()
+        },
+    });
+    record.command = vec!["c10k-lab".to_owned()];
+    record.connections = Connections {
+        target: 10,
+        attempted: 10,
+        established: 9,
+        accepted: some,
+        verified: some,
+        held: 7,
+        ghosts: some,
+        released: 1,
+        failed: [(Outcome::aborted(), 2)].into(),
+    };
+    record.failures =
+        vec![Failure { phase: PhaseName::Verify, outcome: Outcome::corrupt(), count: 1, first_at_ms: 5 }];
+    record.rate = Rate {
+        connects_per_second: ConnectRate { mean: Some(1.5), peak: Some(2.0) },
+        messages_per_second: Some(3.0),
+    };
+    record.latency_us =
+        Latencies { connect: figures, handshake: Some(figures), echo: figures, first_echo: figures };
+    record.memory_per_connection = MemoryPerConnection {
+        server_user_bytes: Some(-0.5),
+        server_kernel_bytes: Some(4000.0),
+        client_user_bytes: Some(1.0),
+        client_kernel_bytes: Some(4200.0),
+        parts: [("socket".to_owned(), part)].into(),
+        free_memory_bytes: Some(8300.0),
+        unexplained_ratio: Some(-0.01),
+        estimated: true,
+    };
+    record.time_wait = TimeWait { peak: some, at_end: some };
+    record.cpu = Cpu {
+        server_cores: Some(0.5),
+        swarm_cores: Some(0.5),
+        softirq_cores: Some(0.5),
+        server_us_per_connection: Some(9.0),
+        swarm_us_per_connection: Some(15.0),
+    };
+    record.phases = vec![PhaseTimes { phase: PhaseName::Ramp, from_ms: 0, to_ms: some }];
+    record.server =
+        Some(ServerReport { failed: outcomes.clone(), accept_errors: outcomes, ..ServerReport::default() });
+    record.ceiling = Some(Ceiling {
+        connections: 7,
+        wall: "nofile-server".to_owned(),
+        walls: vec![WallFound {
+            name: "nofile-server".to_owned(),
+            title: "a limit".to_owned(),
+            side: Side::Host,
+            hard: true,
+            evidence: vec![evidence.clone()],
+            remedy: Some(remedy.clone()),
+        }],
+        hard: true,
+        evidence: vec![evidence],
+        remedy: Some(remedy),
+        predicted: Some(Predicted { connections: 8, wall: "nofile-server".to_owned() }),
+    });
+    record.verdicts = vec![Verdict { expr: "held = target".to_owned(), passed: false, value: Some(7.0) }];
+    record.warnings = vec![Warning::new("not-isolated", "EPERM")];
+    record
+}
+
+#[test]
+fn a_full_record_and_one_of_nulls_are_what_the_schema_says() {
+    assert_eq!(check(&json_of(&full())), [] as [String; 0]);
+    assert_eq!(check(&json_of(&bare())), [] as [String; 0]);
+    let mut host = bare();
+    host.host = Some(Host::default());
+    assert_eq!(check(&json_of(&host)), [] as [String; 0]);
+}
+
+#[test]
+fn a_value_that_is_no_number_any_more_is_null() {
+    let mut record = full();
+    record.memory_per_connection.unexplained_ratio = Some(f64::NAN);
+    record.verdicts[0].value = Some(f64::INFINITY);
+    assert_eq!(check(&json_of(&record)), [] as [String; 0]);
+}
+
+#[test]
+fn a_missing_field_is_refused_wherever_it_is_missing() {
+    let whole = json_of(&full());
+    let members = |place: &str| -> Vec<String> {
+        let object = whole.pointer(place).and_then(Value::as_object).expect("an object");
+        object.keys().cloned().collect()
+    };
+    for place in ["", "/connections", "/latency_us/echo", "/host/limits", "/ceiling/walls/0", "/cpu"] {
+        for name in members(place) {
+            let mut record = whole.clone();
+            record.pointer_mut(place).and_then(Value::as_object_mut).expect("an object").remove(&name);
+            assert!(!check(&record).is_empty(), "{place}/{name} may be missing");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_value_is_refused() {
+    let wrong = [
+        ("/schema_version", json!(2)),
+        ("/state", json!("done")),
+        ("/connections/held", json!("7")),
+        ("/connections/held", json!(null)),
+        ("/connections/held", json!(-1)),
+        ("/connections/held", json!(1.5)),
+        ("/connections/failed/aborted", json!("2")),
+        ("/latency_us/echo/p95", json!(1.5)),
+        ("/verdicts/0/passed", json!(1)),
+        ("/ceiling/walls/0/side", json!("client")),
+        ("/ceiling", json!([])),
+        ("/host/limits/port_range", json!([1024])),
+        ("/host/limits/port_range", json!([1024, 70_000])),
+        ("/warnings", json!({})),
+        ("/memory_per_connection/parts/socket", json!(2520)),
+    ];
+    for (place, value) in wrong {
+        let mut record = json_of(&full());
+        *record.pointer_mut(place).unwrap_or_else(|| panic!("{place} leads nowhere")) = value.clone();
+        assert!(!check(&record).is_empty(), "{place} may be {value}");
+    }
+}
+
+#[test]
+fn a_field_the_schema_does_not_know_is_refused() {
+    let mut record = json_of(&full());
+    record["connections"]["lost"] = json!(1);
+    assert_eq!(check(&record), ["record.connections.lost is not in the schema"]);
+}
+
+#[test]
+fn every_field_is_described_and_every_definition_is_used_by_a_full_record() {
+    let schema = schema();
+    let definitions = schema["$defs"].as_object().expect("definitions");
+    let text = schema.to_string();
+    for (name, definition) in definitions {
+        assert!(text.contains(&format!("\"#/$defs/{name}\"")), "{name} is used by nobody");
+        described(definition, name);
+    }
+    described(&schema, "record");
+    let mut unseen = Vec::new();
+    covered(&schema, &schema, &json_of(&full()), "record", &mut unseen);
+    assert_eq!(unseen, [] as [String; 0], "the schema has what no record has");
+}
+
+fn described(schema: &Value, place: &str) {
+    let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+    assert!(!text.is_empty(), "{place} has no description");
+    let empty = Map::new();
+    for (name, property) in schema.get("properties").and_then(Value::as_object).unwrap_or(&empty) {
+        described(property, &format!("{place}.{name}"));
+    }
+}
+
+/// Properties of the schema that `value` does not have.
+fn covered(root: &Value, schema: &Value, value: &Value, place: &str, unseen: &mut Vec<String>) {
+    if let Some(path) = schema.get("$ref").and_then(Value::as_str) {
+        let target = root.pointer(path.trim_start_matches('#')).expect("a definition");
+        covered(root, target, value, place, unseen);
+    }
+    if let Some(first) = schema.pointer("/anyOf/0") {
+        covered(root, first, value, place, unseen);
+    }
+    if let (Some(items), Some(list)) = (schema.get("items"), value.as_array()) {
+        list.iter().for_each(|item| covered(root, items, item, place, unseen));
+    }
+    for (name, rule) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let place = format!("{place}.{name}");
+        match value.get(name) {
+            Some(member) if !member.is_null() => covered(root, rule, member, &place, unseen),
+            _ => unseen.push(place),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The command line of the swarm.
+
+use std::path::PathBuf;
+
+use c10k_record::{CloseHow, LoadPlan, Quantity, Span, Steps};
+use clap::Args;
+
+/// What the load looks like; `c10k-lab run` has the same flags.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LoadArgs {
+    /// Connections to hold: 5000, 100k, 1M.
+    #[arg(long, value_name = "N")]
+    pub target: Option<Quantity>,
+    /// Source addresses: 192.168.1.200-230, 127.0.0.1-127.0.0.8, 10.0.0.0/24, ::1, joined by commas
+    /// [default: as many of 127.0.0.0/8 as the target needs].
+    #[arg(long, value_name = "LIST")]
+    pub ips: Option<String>,
+    /// Source ports, such as 1024-65535 [default: net.ipv4.ip_local_port_range].
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub ports: Option<String>,
+    /// Begin N connections a second, timed from the intended start [default: as fast as --in-flight allows].
+    #[arg(long, value_name = "N/s", value_parser = rate)]
+    pub rate: Option<f64>,
+    /// Grow in steps, such as 5000x4: four steps of 5,000.
+    #[arg(long, value_name = "SIZExCOUNT")]
+    pub steps: Option<Steps>,
+    /// Pause after each step but the last [default: 1s].
+    #[arg(long, value_name = "DURATION")]
+    pub step_pause: Option<Span>,
+    /// How long to hold the connections [default: 10s].
+    #[arg(long, value_name = "DURATION")]
+    pub hold: Option<Span>,
+    /// Connections under way at one time [default: 512].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub in_flight: Option<u32>,
+    /// How long a connect may take [default: 15s].
+    #[arg(long, value_name = "DURATION")]
+    pub connect_timeout: Option<Span>,
+    /// How long an echo may take [default: 15s].
+    #[arg(long, value_name = "DURATION")]
+    pub probe_timeout: Option<Span>,
+    /// Size of a probe in bytes [default: 64].
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(8..=32768))]
+    pub probe_bytes: Option<u16>,
+    /// Send no probes: for servers that do not echo. Nothing is verified then, and held means still open.
+    #[arg(long)]
+    pub no_probe: bool,
+    /// Workers that connect at a time [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub workers: Option<u32>,
+    /// How connections are ended: fin (in good order, leaves TIME_WAIT) or rst [default: fin].
+    #[arg(long, value_name = "HOW")]
+    pub close: Option<CloseHow>,
+}
+
+/// `1000/s` or `1000`: connections a second, above 0.
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text);
+    let parsed = number.parse::<Quantity>().ok().map(|Quantity(count)| count as f64);
+    parsed
+        .filter(|rate| *rate > 0.0)
+        .ok_or_else(|| format!("'{text}' is not a rate: expected connections a second, such as 5000/s"))
+}
+
+impl LoadArgs {
+    /// These flags over `base`, and the target they ask for (`default_target` when they ask for none).
+    ///
+    /// # Errors
+    /// One line when the target is 0 or contradicts the steps.
+    pub fn resolve(&self, base: &LoadPlan, default_target: u64) -> Result<(u64, LoadPlan), String> {
+        let steps = self.steps.or(base.steps);
+        let target = match (self.target, self.steps) {
+            (Some(Quantity(target)), Some(steps)) if steps.total() != target => {
+                return Err(format!(
+                    "--target {target} and --steps {steps} contradict each other: the steps make {}",
+                    steps.total()
+                ));
+            }
+            (_, Some(steps)) => steps.total(),
+            (Some(Quantity(target)), None) => target,
+            (None, None) => default_target,
+        };
+        if target == 0 {
+            return Err("--target 0 holds nothing: expected at least 1".to_owned());
+        }
+        if target > u64::from(u32::MAX) {
+            return Err(format!(
+                "--target {target} is more than one box can number: expected at most 4294967295"
+            ));
+        }
+        let base = base.clone();
+        Ok((
+            target,
+            LoadPlan {
+                ips: self.ips.clone().or(base.ips),
+                ports: self.ports.clone().or(base.ports),
+                rate_per_second: self.rate.or(base.rate_per_second),
+                // A target on the command line replaces the steps of a plan.
+                steps: steps.filter(|steps| steps.total() == target),
+                step_pause: self.step_pause.unwrap_or(base.step_pause),
+                hold: self.hold.unwrap_or(base.hold),
+                in_flight: self.in_flight.unwrap_or(base.in_flight),
+                connect_timeout: self.connect_timeout.unwrap_or(base.connect_timeout),
+                probe_timeout: self.probe_timeout.unwrap_or(base.probe_timeout),
+                probe_bytes: self.probe_bytes.unwrap_or(base.probe_bytes),
+                probe: base.probe && !self.no_probe,
+                workers: self.workers.or(base.workers),
+                close: self.close.unwrap_or(base.close),
+            },
+        ))
+    }
+}
+
+/// `c10k-swarm`: connect from many sources, prove every connection, hold, prove again, count honestly.
+#[derive(Clone, Debug, Args)]
+pub struct SwarmArgs {
+    /// The load.
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// The servers: HOST:PORT or HOST:FIRST-LAST, joined by commas.
+    #[arg(long, value_name = "HOST:PORTS", default_value = "127.0.0.1:9000")]
+    pub server: String,
+    /// A shipped profile (stock, tuned, diary, c1m) or the path of one.
+    #[arg(long, value_name = "PROFILE", default_value = "stock")]
+    pub profile: String,
+    /// Apply nothing of the profile, only say what differs.
+    #[arg(long)]
+    pub no_apply: bool,
+    /// Write JSON lines on stdout (ready, phase, tick, verified, done) and take commands as lines on stdin
+    /// (grow N, shrink N, verify, stop).
+    #[arg(long)]
+    pub events: bool,
+    /// With --events: hold until `verify` or `stop` comes on stdin, whatever --hold says.
+    #[arg(long, requires = "events")]
+    pub commanded: bool,
+    /// Print exactly one JSON document on stdout at the end.
+    #[arg(long, conflicts_with = "events")]
+    pub json: bool,
+    /// Write an HdrHistogram interval log of the latencies to this file.
+    #[arg(long, value_name = "FILE")]
+    pub hlog: Option<PathBuf>,
+    /// End when the process with this id, which must be the parent, ends.
+    #[arg(long, value_name = "PID", hide = true)]
+    pub parent: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_make_the_target_and_must_not_contradict_it() {
+        let steps = Some(Steps { size: 5000, count: 4 });
+        let args = LoadArgs { steps, ..LoadArgs::default() };
+        assert_eq!(args.resolve(&LoadPlan::default(), 7).expect("steps alone").0, 20_000);
+        let args = LoadArgs { steps, target: Some(Quantity(9)), ..LoadArgs::default() };
+        assert!(args.resolve(&LoadPlan::default(), 7).expect_err("contradiction").contains("20000"));
+    }
+
+    #[test]
+    fn a_target_on_the_command_line_replaces_the_steps_of_a_plan() {
+        let base = LoadPlan { steps: Some(Steps { size: 5, count: 2 }), ..LoadPlan::default() };
+        let args = LoadArgs { target: Some(Quantity(9)), ..LoadArgs::default() };
+        let (target, plan) = args.resolve(&base, 10).expect("a target");
+        assert_eq!((target, plan.steps), (9, None));
+        let (target, plan) = LoadArgs::default().resolve(&base, 10).expect("the plan's own");
+        assert_eq!((target, plan.steps), (10, base.steps));
+    }
+
+    #[test]
+    fn a_target_of_nothing_is_refused() {
+        let args = LoadArgs { target: Some(Quantity(0)), ..LoadArgs::default() };
+        assert!(args.resolve(&LoadPlan::default(), 7).is_err());
+    }
+
+    #[test]
+    fn a_rate_reads_with_and_without_its_unit() {
+        assert_eq!(rate("5000/s"), Ok(5000.0));
+        assert_eq!(rate("5k"), Ok(5000.0));
+        assert!(rate("0").is_err() && rate("fast").is_err() && rate("-3/s").is_err());
+    }
+}

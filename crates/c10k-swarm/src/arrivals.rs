@@ -1,0 +1,206 @@
+//! When connections are begun: as fast as others finish, or at a rate, and how many in all.
+//!
+//! Pure arithmetic over a given time, shared by all workers without a lock on the way.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// How many connections a worker takes at once.
+const CLAIM: u64 = 32;
+
+/// What a worker may begin now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Connections `first..first + count`.
+    Some {
+        /// The number of the first one.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
+    /// Nothing before this time, µs since the run's epoch.
+    NotBefore(u64),
+    /// Nothing until the goal is raised.
+    Nothing,
+}
+
+/// The stream of arrivals of one run.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    goal: AtomicU64,
+    claimed: AtomicU64,
+    /// Claims that were not begun.
+    unused: AtomicU64,
+    stopped: AtomicBool,
+    /// Open loop: connections a second; `None` = closed loop.
+    rate: Option<f64>,
+    /// The first connection of the present stretch and when it was due.
+    stretch_first: AtomicU64,
+    stretch_at_us: AtomicU64,
+    /// Nothing is begun before this time: the pause after many failures in a row.
+    not_before_us: AtomicU64,
+}
+
+impl Arrivals {
+    /// No connections yet; `rate` is in connections a second.
+    pub(crate) fn new(rate: Option<f64>) -> Self {
+        Self {
+            goal: AtomicU64::new(0),
+            claimed: AtomicU64::new(0),
+            unused: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            rate,
+            stretch_first: AtomicU64::new(0),
+            stretch_at_us: AtomicU64::new(0),
+            not_before_us: AtomicU64::new(0),
+        }
+    }
+
+    /// Asks for `more` connections from `now_us` on.
+    pub(crate) fn grow(&self, more: u64, now_us: u64) {
+        self.stretch_first.store(self.claimed.load(Relaxed), Relaxed);
+        self.stretch_at_us.store(now_us, Relaxed);
+        self.goal.fetch_add(more, Relaxed);
+    }
+
+    /// Lets no more connections begin.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    /// Lets connections begin again after [`Arrivals::stop`]; what had not been claimed then is forgotten.
+    pub(crate) fn resume(&self) {
+        self.goal.store(self.claimed.load(Relaxed), Relaxed);
+        self.stopped.store(false, Relaxed);
+    }
+
+    /// Whether [`Arrivals::stop`] was called.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
+
+    /// Whether nothing is left to begin.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.is_stopped() || self.claimed.load(Relaxed) >= self.goal.load(Relaxed)
+    }
+
+    /// Begins nothing before `at_us`.
+    pub(crate) fn pause_until(&self, at_us: u64) {
+        self.not_before_us.fetch_max(at_us, Relaxed);
+    }
+
+    /// Takes up to `most` connections that are due.
+    pub(crate) fn claim(&self, most: u64, now_us: u64) -> Claim {
+        let not_before = self.not_before_us.load(Relaxed);
+        if not_before > now_us {
+            return if self.is_exhausted() { Claim::Nothing } else { Claim::NotBefore(not_before) };
+        }
+        let mut claimed = self.claimed.load(Relaxed);
+        loop {
+            let goal = self.goal.load(Relaxed);
+            if self.is_stopped() || claimed >= goal {
+                return Claim::Nothing;
+            }
+            let due = self.due(claimed, now_us);
+            if due == 0 {
+                return Claim::NotBefore(self.intended_us(claimed, now_us).max(now_us + 1));
+            }
+            let count = most.min(CLAIM).min(goal - claimed).min(due);
+            match self.claimed.compare_exchange_weak(claimed, claimed + count, Relaxed, Relaxed) {
+                Ok(_) => return Claim::Some { first: claimed, count },
+                Err(now) => claimed = now,
+            }
+        }
+    }
+
+    /// Gives back `count` claimed connections that were not begun: others take as many new ones.
+    pub(crate) fn give_back(&self, count: u64) {
+        self.unused.fetch_add(count, Relaxed);
+        self.goal.fetch_add(count, Relaxed);
+    }
+
+    /// Gives up `count` claimed connections after a stop: nobody begins them.
+    pub(crate) fn forget(&self, count: u64) {
+        self.unused.fetch_add(count, Relaxed);
+    }
+
+    /// How many connections have been or will be begun by those who claimed them.
+    pub(crate) fn taken(&self) -> u64 {
+        self.claimed.load(Relaxed) - self.unused.load(Relaxed)
+    }
+
+    /// When connection `number` was due, µs since the epoch: its intended start in an open loop, else `now_us`.
+    pub(crate) fn intended_us(&self, number: u64, now_us: u64) -> u64 {
+        let Some(rate) = self.rate else { return now_us };
+        let ahead = number.saturating_sub(self.stretch_first.load(Relaxed));
+        self.stretch_at_us.load(Relaxed) + (ahead as f64 / rate * 1e6) as u64
+    }
+
+    /// How many connections from `claimed` on are due at `now_us`.
+    fn due(&self, claimed: u64, now_us: u64) -> u64 {
+        let Some(rate) = self.rate else { return u64::MAX };
+        let elapsed_us = now_us.saturating_sub(self.stretch_at_us.load(Relaxed));
+        // The connection with number n is due at n ÷ rate, so at time 0 the first one is.
+        let due_by_now = (elapsed_us as f64 * rate / 1e6) as u64 + 1;
+        (self.stretch_first.load(Relaxed) + due_by_now).saturating_sub(claimed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_loop_gives_what_is_asked_up_to_the_goal() {
+        let arrivals = Arrivals::new(None);
+        assert_eq!(arrivals.claim(10, 0), Claim::Nothing);
+        arrivals.grow(15, 0);
+        assert_eq!(arrivals.claim(10, 0), Claim::Some { first: 0, count: 10 });
+        assert_eq!(arrivals.claim(10, 0), Claim::Some { first: 10, count: 5 });
+        assert!(arrivals.is_exhausted());
+    }
+
+    #[test]
+    fn what_is_given_back_is_taken_by_others_under_new_numbers() {
+        let arrivals = Arrivals::new(None);
+        arrivals.grow(4, 0);
+        assert_eq!(arrivals.claim(4, 0), Claim::Some { first: 0, count: 4 });
+        arrivals.give_back(3);
+        assert_eq!(arrivals.claim(9, 0), Claim::Some { first: 4, count: 3 });
+        assert_eq!(arrivals.taken(), 4);
+    }
+
+    #[test]
+    fn an_open_loop_gives_what_is_due_and_says_when_the_next_is() {
+        let arrivals = Arrivals::new(Some(1000.0));
+        arrivals.grow(100, 5_000_000);
+        assert_eq!(arrivals.claim(9, 5_000_000), Claim::Some { first: 0, count: 1 });
+        assert_eq!(arrivals.claim(9, 5_000_000), Claim::NotBefore(5_001_000));
+        assert_eq!(arrivals.claim(9, 5_003_500), Claim::Some { first: 1, count: 3 });
+        assert_eq!(arrivals.intended_us(3, 5_003_500), 5_003_000);
+    }
+
+    #[test]
+    fn a_second_stretch_is_timed_from_its_own_start() {
+        let arrivals = Arrivals::new(Some(1000.0));
+        arrivals.grow(1, 0);
+        assert_eq!(arrivals.claim(9, 0), Claim::Some { first: 0, count: 1 });
+        arrivals.grow(1, 9_000_000);
+        assert_eq!(arrivals.claim(9, 9_000_000), Claim::Some { first: 1, count: 1 });
+        assert_eq!(arrivals.intended_us(1, 0), 9_000_000);
+    }
+
+    #[test]
+    fn nothing_begins_in_a_pause_or_after_a_stop() {
+        let arrivals = Arrivals::new(None);
+        arrivals.grow(5, 0);
+        arrivals.pause_until(70);
+        assert_eq!(arrivals.claim(1, 69), Claim::NotBefore(70));
+        assert_eq!(arrivals.claim(1, 70), Claim::Some { first: 0, count: 1 });
+        arrivals.stop();
+        assert_eq!(arrivals.claim(1, 71), Claim::Nothing);
+        arrivals.resume();
+        assert_eq!(arrivals.claim(1, 71), Claim::Nothing);
+        arrivals.grow(1, 71);
+        assert_eq!(arrivals.claim(1, 71), Claim::Some { first: 1, count: 1 });
+    }
+}

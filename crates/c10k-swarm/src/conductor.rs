@@ -1,0 +1,479 @@
+//! The conductor: leads a swarm through ramp, hold, verification and close.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use c10k_record::{
+    Command, ConnectRate, Connections, LatencyHistogram, LiveCounts, PhaseName, PhaseTimes, RunState, Span,
+    Steps, SwarmEvent,
+};
+
+use crate::crew::Crew;
+use crate::output::Output;
+use crate::shared::{GrowthStop, Measured, Note, Shared, Stage};
+use crate::tally::Loss;
+
+/// Between two ticks.
+const TICK: Duration = Duration::from_millis(250);
+/// After a signal: so long for what is under way and for the last proof.
+const DRAIN: Duration = Duration::from_secs(5);
+/// The longest sleep between two looks at signals.
+const NAP: Duration = Duration::from_millis(50);
+
+/// The way a swarm is to go.
+pub(crate) struct Course {
+    pub(crate) target: u64,
+    pub(crate) steps: Option<Steps>,
+    pub(crate) step_pause: Span,
+    pub(crate) hold: Span,
+    /// Hold until told on stdin.
+    pub(crate) commanded: bool,
+    /// Workers that connect, verify or close at a time.
+    pub(crate) turns: usize,
+    pub(crate) probe: bool,
+}
+
+/// Signals that have come, as set by the handlers.
+#[derive(Clone, Default)]
+pub(crate) struct Signals {
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) number: Arc<AtomicUsize>,
+}
+
+/// All that a swarm found.
+pub(crate) struct Finding {
+    pub(crate) connections: Connections,
+    pub(crate) failures: Vec<c10k_record::Failure>,
+    pub(crate) measured: Measured,
+    pub(crate) rate: ConnectRate,
+    pub(crate) messages_per_second: Option<f64>,
+    pub(crate) phases: Vec<PhaseTimes>,
+    pub(crate) state: RunState,
+    /// The signal that stopped it.
+    pub(crate) signal: Option<usize>,
+    pub(crate) growth_stop: Option<GrowthStop>,
+    pub(crate) tuples_skipped: u64,
+    /// RSS of this process with all held, bytes.
+    pub(crate) rss_held_bytes: Option<u64>,
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    Done,
+    TimeIsUp,
+    Stop,
+    Command,
+}
+
+pub(crate) struct Conductor<'a> {
+    shared: Arc<Shared>,
+    crew: Crew,
+    course: Course,
+    notes: Receiver<Note>,
+    signals: Signals,
+    output: &'a mut Output,
+    commands: VecDeque<Command>,
+    told_to_stop: bool,
+    phases: Vec<PhaseTimes>,
+    measured: Measured,
+    target: u64,
+    peak_per_second: Option<f64>,
+    messages_per_second: Option<f64>,
+    last_tick: (Instant, LiveCounts),
+    /// Whether the last proof is younger than the last growth.
+    is_proven: bool,
+    rss_held_bytes: Option<u64>,
+}
+
+impl<'a> Conductor<'a> {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        crew: Crew,
+        course: Course,
+        notes: Receiver<Note>,
+        signals: Signals,
+        output: &'a mut Output,
+    ) -> Self {
+        let target = course.target;
+        Self {
+            shared,
+            crew,
+            course,
+            notes,
+            signals,
+            output,
+            commands: VecDeque::new(),
+            told_to_stop: false,
+            phases: Vec::new(),
+            measured: Measured::default(),
+            target,
+            peak_per_second: None,
+            messages_per_second: None,
+            last_tick: (Instant::now(), LiveCounts::default()),
+            is_proven: false,
+            rss_held_bytes: None,
+        }
+    }
+
+    /// Starts the workers that the target needs.
+    ///
+    /// # Errors
+    /// EAGAIN when no more threads may be started, or what a worker met when it made its table.
+    pub(crate) fn start_workers(&mut self) -> io::Result<()> {
+        let tables = self.crew.tables_for(self.course.target).max(self.course.turns as u64);
+        for started in 0..tables {
+            match self.crew.start_one() {
+                Ok(()) => {}
+                // The threads that could be started hold what they can.
+                Err(_) if started > 0 => {
+                    self.shared.stop_growing_at_tables();
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let mut deferred = Vec::new();
+        let started = self.crew.await_start(&self.notes, &mut deferred);
+        deferred.into_iter().for_each(|note| self.on_note(note));
+        started
+    }
+
+    /// The plan stands and nothing has been connected yet.
+    pub(crate) fn say_ready(&mut self, ready: SwarmEvent) {
+        self.output.event(&ready);
+    }
+
+    /// Goes the whole way.
+    pub(crate) fn run(mut self) -> Finding {
+        let steps = self.course.steps.unwrap_or(Steps { size: self.course.target, count: 1 });
+        for step in 0..steps.count {
+            if step > 0 && self.pause(self.course.step_pause.0) == Woken::Stop {
+                break;
+            }
+            self.ramp(steps.size);
+            if self.must_stop() || self.shared.growth_stop().is_some() {
+                break;
+            }
+        }
+        self.hold();
+        if !self.is_proven {
+            self.verify();
+        }
+        self.close()
+    }
+
+    fn must_stop(&self) -> bool {
+        self.told_to_stop || self.signals.stop.load(Relaxed)
+    }
+
+    // Phases -------------------------------------------------------------------------------------------
+
+    fn ramp(&mut self, more: u64) {
+        self.is_proven = false;
+        self.enter(Stage::Ramp, PhaseName::Ramp);
+        self.shared.arrivals.grow(more, self.shared.now_us());
+        for _ in 0..self.course.turns {
+            self.shared.pass_on();
+        }
+        let woken = self.wait(None, false, |c| {
+            let counts = c.shared.counts();
+            c.shared.arrivals.is_exhausted()
+                && counts.attempted >= c.shared.arrivals.taken()
+                && counts.in_flight == 0
+        });
+        if woken == Woken::Stop {
+            self.shared.arrivals.stop();
+            let until = Instant::now() + DRAIN / 2;
+            self.wait(Some(until), true, |c| c.shared.counts().in_flight == 0);
+        }
+    }
+
+    fn pause(&mut self, long: Duration) -> Woken {
+        let until = Instant::now() + long;
+        loop {
+            match self.wait(Some(until), false, |_| false) {
+                Woken::Command => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn hold(&mut self) {
+        if self.must_stop() {
+            return;
+        }
+        self.enter(Stage::Hold, PhaseName::Hold);
+        let mut until = (!self.course.commanded).then(|| Instant::now() + self.course.hold.0);
+        while !self.must_stop() {
+            // Nothing is left to hold: only a command could change that.
+            let commanded = self.course.commanded;
+            let woken = self.wait(until, false, move |c| !commanded && c.shared.counts().open == 0);
+            if woken != Woken::Command {
+                break;
+            }
+            while let Some(command) = self.commands.pop_front() {
+                match command {
+                    Command::Grow(more) => {
+                        let begun = Instant::now();
+                        self.target += more;
+                        self.shared.arrivals.resume();
+                        self.shared.forget_growth_stop();
+                        self.ramp(more);
+                        self.enter(Stage::Hold, PhaseName::Hold);
+                        until = until.map(|until| until + begun.elapsed());
+                    }
+                    Command::Shrink(fewer) => self.shrink(fewer),
+                    Command::Verify => {
+                        self.verify();
+                        let connections = self.connections();
+                        let elapsed_ms = self.elapsed_ms();
+                        self.output.event(&SwarmEvent::Verified { elapsed_ms, connections });
+                    }
+                    Command::Stop => self.told_to_stop = true,
+                }
+            }
+        }
+    }
+
+    fn shrink(&mut self, fewer: u64) {
+        let mut left = fewer;
+        for table in self.shared.tables() {
+            let share = left.min(table.open.load(Relaxed));
+            table.release.fetch_add(share, Relaxed);
+            table.wake();
+            left -= share;
+        }
+        let before = self.shared.sum(|table| &table.released);
+        let until = Instant::now() + DRAIN;
+        self.wait(Some(until), true, move |c| c.shared.sum(|table| &table.released) >= before + fewer - left);
+        self.target = self.target.saturating_sub(fewer - left);
+    }
+
+    /// Proves every connection once more.
+    fn verify(&mut self) {
+        self.rss_held_bytes = own_rss_bytes();
+        let begun = Instant::now();
+        let before = self.shared.counts().messages;
+        self.enter(Stage::Verify, PhaseName::Verify);
+        for _ in 0..self.course.turns {
+            self.shared.pass_on();
+        }
+        let stopping = self.must_stop();
+        let until = stopping.then(|| begun + DRAIN / 2);
+        let mut woken =
+            self.wait(until, stopping, |c| c.shared.everybody_done() || c.shared.nothing_succeeds());
+        if woken == Woken::Stop {
+            woken = self.wait(Some(Instant::now() + DRAIN), true, |c| c.shared.everybody_done());
+        }
+        if !self.shared.everybody_done() {
+            let loss = if woken == Woken::Done { Loss::Unproven } else { Loss::Aborted };
+            self.shared.cut(loss);
+            self.wait(Some(Instant::now() + DRAIN), true, |c| c.shared.everybody_done());
+        }
+        let answered = self.shared.counts().messages - before;
+        let seconds = begun.elapsed().as_secs_f64();
+        self.messages_per_second =
+            (self.course.probe && answered > 0 && seconds > 0.0).then(|| answered as f64 / seconds);
+        self.is_proven = true;
+    }
+
+    fn close(mut self) -> Finding {
+        let signal = self.signals.stop.load(Relaxed).then(|| self.signals.number.load(Relaxed));
+        self.count_lost_workers();
+        let connections = self.connections();
+        let failures = self.shared.tally().failures();
+        self.enter(Stage::Close, PhaseName::Close);
+        for _ in 0..self.course.turns {
+            self.shared.pass_on();
+        }
+        self.wait(Some(Instant::now() + 2 * DRAIN), true, |c| c.shared.everybody_done());
+        self.take_measured();
+        let at_ms = self.elapsed_ms();
+        self.end_phase(at_ms);
+        self.shared.enter(Stage::End);
+        self.crew.join();
+        let mean = self
+            .shared
+            .verified_over_us()
+            .map(|us| connections.verified.unwrap_or(connections.established) as f64 * 1e6 / us as f64);
+        self.output.end_interval_log();
+        Finding {
+            connections,
+            failures,
+            rate: ConnectRate { mean, peak: self.peak_per_second.or(mean) },
+            messages_per_second: self.messages_per_second,
+            phases: self.phases,
+            state: if signal.is_some() { RunState::Aborted } else { RunState::Complete },
+            signal,
+            growth_stop: self.shared.growth_stop(),
+            tuples_skipped: self.shared.sum(|table| &table.tuples_skipped),
+            measured: self.measured,
+            rss_held_bytes: self.rss_held_bytes,
+        }
+    }
+
+    /// Connections of workers that ended on their own are counted once, as lost with them.
+    fn count_lost_workers(&mut self) {
+        for control in self.crew.lost() {
+            let attempted = control.attempted.load(Relaxed);
+            let settled = control.failed.load(Relaxed) + control.released.load(Relaxed);
+            let lost = attempted.saturating_sub(settled);
+            control.failed.fetch_add(lost, Relaxed);
+            control.held.store(0, Relaxed);
+            control.open.store(0, Relaxed);
+            control.in_flight.store(0, Relaxed);
+            self.shared.add_to_tally(PhaseName::Verify, Loss::WorkerLost, lost);
+        }
+    }
+
+    // Waiting ------------------------------------------------------------------------------------------
+
+    /// Handles notes, commands, signals and ticks until `done`, the time, a signal, or a command that is due.
+    /// With `stopping`, signals and commands end nothing any more.
+    fn wait(&mut self, until: Option<Instant>, stopping: bool, done: impl Fn(&Self) -> bool) -> Woken {
+        loop {
+            if done(self) {
+                return Woken::Done;
+            }
+            if !stopping && self.must_stop() {
+                return Woken::Stop;
+            }
+            let holding = self.shared.stage().0 == Stage::Hold;
+            let due = |c: &Command| holding || *c == Command::Stop;
+            if !stopping && self.commands.front().is_some_and(due) {
+                if !holding {
+                    self.told_to_stop = true;
+                    return Woken::Stop;
+                }
+                return Woken::Command;
+            }
+            let now = Instant::now();
+            if until.is_some_and(|until| until <= now) {
+                return Woken::TimeIsUp;
+            }
+            self.tick_if_due(now);
+            let nap = until.map_or(NAP, |until| NAP.min(until - now));
+            match self.notes.recv_timeout(nap) {
+                Ok(note) => self.on_note(note),
+                Err(RecvTimeoutError::Timeout) => self.count_lost_workers(),
+                Err(RecvTimeoutError::Disconnected) => {}
+            }
+        }
+    }
+
+    fn on_note(&mut self, note: Note) {
+        match note {
+            Note::LookAgain | Note::Started => {}
+            Note::StartFailed(_) => self.shared.stop_growing(GrowthStop::NoTables),
+            Note::NeedTable => self.add_table(),
+            Note::Line(line) => match line.parse::<Command>() {
+                // A stop overtakes what waits.
+                Ok(Command::Stop) => self.commands.push_front(Command::Stop),
+                Ok(command) => self.commands.push_back(command),
+                Err(error) => self.output.warn(&error),
+            },
+        }
+    }
+
+    /// A turn is free and all tables are full: one more table takes it, when there is more to connect.
+    fn add_table(&mut self) {
+        if self.shared.arrivals.is_exhausted() || self.shared.stage().0 != Stage::Ramp {
+            return;
+        }
+        if !self.crew.may_grow() {
+            return self.shared.stop_growing(GrowthStop::NoDescriptors);
+        }
+        let mut deferred = Vec::new();
+        let started = self.crew.start_one().and_then(|()| self.crew.await_start(&self.notes, &mut deferred));
+        match started {
+            Ok(()) => {
+                self.shared.pass_on();
+            }
+            Err(_) => self.shared.stop_growing(GrowthStop::NoTables),
+        }
+        deferred.into_iter().for_each(|note| self.on_note(note));
+    }
+
+    // Telling ------------------------------------------------------------------------------------------
+
+    fn elapsed_ms(&self) -> u64 {
+        self.shared.since_first_connect_ms(self.shared.now_us())
+    }
+
+    fn enter(&mut self, stage: Stage, phase: PhaseName) {
+        let elapsed_ms = self.elapsed_ms();
+        if self.phases.last().is_none_or(|last| last.phase != phase || last.to_ms.is_some()) {
+            self.end_phase(elapsed_ms);
+            self.phases.push(PhaseTimes { phase, from_ms: elapsed_ms, to_ms: None });
+        }
+        self.shared.enter(stage);
+        let counts = self.shared.counts();
+        self.output.event(&SwarmEvent::Phase { phase, elapsed_ms, counts });
+    }
+
+    fn end_phase(&mut self, at_ms: u64) {
+        if let Some(last) = self.phases.last_mut() {
+            last.to_ms.get_or_insert(at_ms);
+        }
+    }
+
+    fn tick_if_due(&mut self, now: Instant) {
+        let (last, before) = self.last_tick;
+        if now.duration_since(last) < TICK {
+            return;
+        }
+        let counts = self.shared.counts();
+        let seconds = now.duration_since(last).as_secs_f64();
+        let settled = |c: &LiveCounts| if self.course.probe { c.verified } else { c.established };
+        let per_second = settled(&counts).saturating_sub(settled(&before)) as f64 / seconds;
+        if per_second > 0.0 {
+            self.peak_per_second = Some(self.peak_per_second.map_or(per_second, |peak| peak.max(per_second)));
+        }
+        self.last_tick = (now, counts);
+        self.take_measured();
+        let (phase, elapsed_ms) = (self.shared.stage().0.phase(), self.elapsed_ms());
+        self.output.progress(phase, elapsed_ms, &counts, self.target, per_second);
+        self.output.event(&SwarmEvent::Tick { phase, elapsed_ms, counts });
+    }
+
+    /// Moves the latencies of the interval into the run's, and into the interval log.
+    fn take_measured(&mut self) {
+        let interval = std::mem::take(&mut *self.shared.measured());
+        self.output.interval(&[
+            ("connect", &interval.connect),
+            ("first_echo", &interval.first_echo),
+            ("echo", &interval.echo),
+        ] as &[(&str, &LatencyHistogram)]);
+        self.measured.add(&interval);
+    }
+
+    fn connections(&self) -> Connections {
+        let counts = self.shared.counts();
+        let mut connections = Connections {
+            target: self.target,
+            attempted: counts.attempted,
+            established: counts.established,
+            accepted: None,
+            verified: self.course.probe.then_some(counts.verified),
+            held: self.shared.sum(|table| &table.held),
+            ghosts: None,
+            released: self.shared.sum(|table| &table.released),
+            failed: std::collections::BTreeMap::new(),
+        };
+        for failure in self.shared.tally().failures() {
+            connections.add_failed(failure.outcome, failure.count);
+        }
+        connections
+    }
+}
+
+/// RSS of this process, bytes.
+pub(crate) fn own_rss_bytes() -> Option<u64> {
+    let root = c10k_kernel::counters::ProcRoot::default();
+    c10k_kernel::memory::ProcessMemoryReader::open(&root, None).read().ok()?.rss_bytes
+}

@@ -1,0 +1,139 @@
+//! The swarm's document: a record with null where a swarm alone cannot know.
+
+use std::collections::BTreeMap;
+
+use c10k_ceiling::{Findings, PlanView};
+use c10k_record::{
+    HostSnapshot, Latencies, LoadPlan, Outcome, Protocol, Record, Tool, Topology, Verdict, Warning, Workload,
+    default_verdicts,
+};
+
+use crate::conductor::Finding;
+use crate::setup::Setup;
+use crate::shared::GrowthStop;
+use crate::sources::PortChoice;
+
+/// What the document says besides what was found.
+pub(crate) struct Background<'a> {
+    pub(crate) setup: &'a Setup,
+    pub(crate) load: &'a LoadPlan,
+    pub(crate) profile: c10k_record::ProfileInRun,
+    pub(crate) host: HostSnapshot,
+    /// RSS of this process before the first connect, bytes.
+    pub(crate) rss_ready_bytes: Option<u64>,
+    pub(crate) warnings: Vec<Warning>,
+    /// Processor time of this process before the first connect, seconds.
+    pub(crate) cpu_ready_seconds: Option<f64>,
+}
+
+/// The record of a swarm that has come to its end.
+pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record {
+    let topology = if background.setup.server_is_here { Topology::Loopback } else { Topology::Remote };
+    let tool = Tool { name: "c10k-swarm".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    let run_id = format!("swarm-{}", std::process::id());
+    let mut record = Record::begun(tool, run_id, topology, Protocol::Raw, Workload::Hold);
+    record.command = std::env::args().collect();
+    record.profile = background.profile.clone();
+    record.connections = finding.connections.clone();
+    record.failures = finding.failures.clone();
+    record.rate.connects_per_second = finding.rate;
+    record.rate.messages_per_second = finding.messages_per_second;
+    record.latency_us = Latencies {
+        connect: finding.measured.connect.summary(),
+        handshake: None,
+        echo: finding.measured.echo.summary(),
+        first_echo: finding.measured.first_echo.summary(),
+    };
+    record.phases.clone_from(&finding.phases);
+    record.warnings = warnings(finding, background);
+    let held = finding.connections.held;
+    if let (Some(ready), Some(full)) = (background.rss_ready_bytes, finding.rss_held_bytes)
+        && held > 0
+    {
+        record.memory_per_connection.client_user_bytes =
+            Some(full.saturating_sub(ready) as f64 / held as f64);
+    }
+    if let (Some(ready), Some(now)) = (background.cpu_ready_seconds, crate::own_cpu_seconds())
+        && finding.connections.attempted > 0
+    {
+        record.cpu.swarm_us_per_connection = Some((now - ready) * 1e6 / finding.connections.attempted as f64);
+    }
+    record.verdicts =
+        default_verdicts(background.load.probe).iter().map(|expr| Verdict::evaluate(expr, &record)).collect();
+    if let Some(number) = finding.signal {
+        record.ended_because = Some(match number as i32 {
+            libc::SIGINT => "stopped by SIGINT".to_owned(),
+            libc::SIGTERM => "stopped by SIGTERM".to_owned(),
+            other => format!("stopped by signal {other}"),
+        });
+    }
+    record.ceiling = c10k_ceiling::diagnose(&findings(&record, finding, background), None);
+    record.end(finding.state);
+    record
+}
+
+/// The plan as the walls see it: how many sources, ports and destinations there are.
+pub fn plan_view(setup: &Setup, load: &LoadPlan, target: u64) -> PlanView {
+    PlanView {
+        target,
+        sources: setup.plan.sources().len() as u64,
+        source_ports: Some((setup.window.first, setup.window.last)),
+        destinations: setup.servers.len() as u64,
+        both_ends_here: setup.server_is_here,
+        probe: load.probe,
+        explicit_ports: setup.plan.choice() == PortChoice::Explicit,
+        ips: load.ips.clone(),
+        server_max_connections: None,
+    }
+}
+
+fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> Findings {
+    Findings {
+        plan: plan_view(background.setup, background.load, record.connections.target),
+        host: background.host.clone(),
+        connections: record.connections.clone(),
+        failures: record.failures.clone(),
+        capacity: Some(background.setup.plan.capacity()),
+        counters: BTreeMap::new(),
+        server: None,
+        server_max_connections: None,
+        server_end: None,
+        accepted_stalled: false,
+        latency_us: record.latency_us,
+        verdicts: record.verdicts.clone(),
+        aborted: finding.signal.is_some(),
+        lowest_memory_available_bytes: None,
+    }
+}
+
+fn warnings(finding: &Finding, background: &Background<'_>) -> Vec<Warning> {
+    let mut warnings = background.warnings.clone();
+    warnings.extend(background.setup.notes.iter().map(|(id, text)| Warning::new(id, text.clone())));
+    if finding.tuples_skipped > 0 {
+        warnings.push(Warning::new(
+            "ports-taken",
+            format!(
+                "{} source ports were taken by somebody else and skipped (a listener, another program, or \
+                 TIME_WAIT)",
+                finding.tuples_skipped
+            ),
+        ));
+    }
+    let stopped = finding.growth_stop.map(|why| match why {
+        GrowthStop::NothingSucceeds => "so many connections failed in a row that no more were tried",
+        GrowthStop::NoTuples => "no source port was left",
+        GrowthStop::NoDescriptors => "this process's descriptor limit was reached",
+        GrowthStop::NoTables => "no more workers could be started",
+    });
+    if let Some(why) = stopped {
+        let at = finding.connections.attempted;
+        warnings.push(Warning::new(
+            "growth-stopped",
+            format!("the swarm stopped growing after {at} attempts: {why}"),
+        ));
+    }
+    if finding.connections.failed.contains_key(&Outcome::worker_lost()) {
+        warnings.push(Warning::new("worker-lost", "a worker of the swarm ended on its own; see worker-lost"));
+    }
+    warnings
+}

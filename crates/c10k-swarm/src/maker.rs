@@ -1,0 +1,211 @@
+//! What makes a connection, behind one boundary.
+//!
+//! Arrivals, probes and counting stand on this side of [`Maker`]; what a connection is made of stands on the
+//! other. [`KernelSockets`] makes it of a kernel socket watched by epoll; an endpoint in user space can stand
+//! here as well, since nothing on this side knows descriptors.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use c10k_kernel::socket;
+use c10k_profile::SocketOptions;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::sources::{PortChoice, Tuple};
+
+/// How much of a connection stands right after it was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// The connect is under way.
+    UnderWay,
+    /// The connect has completed.
+    Completed,
+}
+
+/// Why a connection could not be begun.
+#[derive(Debug)]
+pub enum BeginError {
+    /// This tuple is taken by somebody else; the connection may try another one.
+    TupleTaken(io::Error),
+    /// No descriptor is left: EMFILE, ENFILE.
+    NoDescriptor(io::Error),
+    /// Anything else.
+    Failed(io::Error),
+}
+
+/// What has become ready.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready {
+    /// The token the connection was begun with.
+    pub token: u64,
+    /// Something can be read, or the peer has closed.
+    pub readable: bool,
+    /// Something can be written.
+    pub writable: bool,
+    /// The connection has failed; the cause is in [`Maker::failure`].
+    pub failed: bool,
+}
+
+/// What the swarm needs of whatever makes its connections. One maker belongs to one worker.
+pub trait Maker {
+    /// One connection.
+    type Connection;
+
+    /// Begins a connection over `tuple`.
+    ///
+    /// # Errors
+    /// [`BeginError`] says whether another tuple, or another table, could do better.
+    fn begin(&mut self, tuple: &Tuple) -> Result<(Self::Connection, Begun), BeginError>;
+
+    /// Reports this connection's readiness under `token` from now on, once for each change: for reading, and
+    /// when `writable`, for writing too.
+    ///
+    /// # Errors
+    /// As epoll_ctl(2): ENOSPC when `fs.epoll.max_user_watches` is reached.
+    fn watch(&mut self, connection: &Self::Connection, token: u64, writable: bool) -> io::Result<()>;
+
+    /// Reports writability of a watched connection too.
+    ///
+    /// # Errors
+    /// As epoll_ctl(2).
+    fn watch_writable(&mut self, connection: &Self::Connection, token: u64) -> io::Result<()>;
+
+    /// Sends what fits.
+    ///
+    /// # Errors
+    /// As send(2).
+    fn send(&mut self, connection: &Self::Connection, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Receives what is there.
+    ///
+    /// # Errors
+    /// As recv(2).
+    fn receive(&mut self, connection: &Self::Connection, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// The error that a failed connection holds.
+    fn failure(&mut self, connection: &Self::Connection) -> Option<io::Error>;
+
+    /// Ends a connection: in good order, or by RST.
+    fn end(&mut self, connection: Self::Connection, reset: bool);
+
+    /// Waits until something is ready, at most `timeout`, and appends it to `ready`.
+    ///
+    /// # Errors
+    /// As epoll_wait(2); EINTR is no error.
+    fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
+}
+
+/// The token of the waker, which no connection has.
+const WAKER: Token = Token(usize::MAX);
+
+/// Connections made of kernel sockets, watched by one epoll instance.
+pub struct KernelSockets {
+    poll: Poll,
+    events: Events,
+    choice: PortChoice,
+    options: Option<SocketOptions>,
+}
+
+impl KernelSockets {
+    /// A maker with its own epoll instance in the calling thread's descriptor table, and the waker that ends
+    /// its wait from another thread.
+    ///
+    /// # Errors
+    /// As epoll_create1(2) and eventfd(2).
+    pub fn new(choice: PortChoice, options: SocketOptions) -> io::Result<(Self, Arc<Waker>)> {
+        let poll = Poll::new()?;
+        let options = (!options.sets_nothing()).then_some(options);
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        Ok((Self { poll, events: Events::with_capacity(256), choice, options }, waker))
+    }
+
+    /// Binds the socket to the tuple's local end.
+    fn fix_source(&self, socket: &OwnedFd, tuple: &Tuple) -> io::Result<()> {
+        let socket = socket.as_fd();
+        match self.choice {
+            PortChoice::OnePortRange => {
+                socket::set_bind_address_no_port(socket)?;
+                socket::set_local_port_range(socket, tuple.port, tuple.port)?;
+                socket::bind(socket, &tuple.local)
+            }
+            PortChoice::Explicit => {
+                socket::set_reuse_address(socket)?;
+                socket::bind(socket, &tuple.local.with_port(tuple.port))
+            }
+        }
+    }
+}
+
+impl Maker for KernelSockets {
+    type Connection = OwnedFd;
+
+    fn begin(&mut self, tuple: &Tuple) -> Result<(OwnedFd, Begun), BeginError> {
+        let socket = socket::stream_for(&tuple.remote).map_err(|error| match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => BeginError::NoDescriptor(error),
+            _ => BeginError::Failed(error),
+        })?;
+        if let Some(options) = &self.options {
+            options.set_on(socket.as_fd()).map_err(BeginError::Failed)?;
+        }
+        let taken = |error: io::Error, errno: i32| match error.raw_os_error() {
+            Some(number) if number == errno => BeginError::TupleTaken(error),
+            _ => BeginError::Failed(error),
+        };
+        // bind: EADDRINUSE is a port taken, EADDRNOTAVAIL an address that is not on this machine (bind(2)).
+        self.fix_source(&socket, tuple).map_err(|error| taken(error, libc::EADDRINUSE))?;
+        match socket::connect(socket.as_fd(), &tuple.remote) {
+            Ok(()) => Ok((socket, Begun::Completed)),
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok((socket, Begun::UnderWay)),
+            Err(error) => Err(taken(error, libc::EADDRNOTAVAIL)),
+        }
+    }
+
+    fn watch(&mut self, connection: &OwnedFd, token: u64, writable: bool) -> io::Result<()> {
+        let interest = if writable { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let token = Token(usize::try_from(token).map_err(io::Error::other)?);
+        self.poll.registry().register(&mut SourceFd(&connection.as_raw_fd()), token, interest)
+    }
+
+    fn watch_writable(&mut self, connection: &OwnedFd, token: u64) -> io::Result<()> {
+        let token = Token(usize::try_from(token).map_err(io::Error::other)?);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().reregister(&mut SourceFd(&connection.as_raw_fd()), token, interest)
+    }
+
+    fn send(&mut self, connection: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+        socket::send(connection.as_fd(), bytes)
+    }
+
+    fn receive(&mut self, connection: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+        socket::recv(connection.as_fd(), buffer)
+    }
+
+    fn failure(&mut self, connection: &OwnedFd) -> Option<io::Error> {
+        socket::take_error(connection.as_fd()).unwrap_or_else(Some)
+    }
+
+    fn end(&mut self, connection: OwnedFd, reset: bool) {
+        if reset {
+            // A failure here only means that the close is an ordinary one.
+            let _ = socket::set_reset_on_close(connection.as_fd());
+        }
+        drop(connection);
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        ready.extend(self.events.iter().filter(|event| event.token() != WAKER).map(|event| Ready {
+            token: event.token().0 as u64,
+            readable: event.is_readable() || event.is_read_closed(),
+            writable: event.is_writable(),
+            failed: event.is_error(),
+        }));
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! Everything a swarm says: JSON lines and documents on stdout, words for people on stderr, the interval log.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use c10k_record::{LatencyHistogram, LiveCounts, PhaseName, SwarmEvent, human_count};
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+
+/// Between two progress lines where stderr is no terminal.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The one printer of a swarm.
+pub(crate) struct Output {
+    events: bool,
+    terminal: bool,
+    last_plain: Option<Instant>,
+    line_open: bool,
+    log: Option<IntervalLog>,
+}
+
+struct IntervalLog {
+    file: BufWriter<File>,
+    begun: Instant,
+    last: Duration,
+    failed: bool,
+}
+
+impl Output {
+    pub(crate) fn new(events: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        Self { events, terminal, last_plain: None, line_open: false, log: None }
+    }
+
+    /// Writes latencies to an HdrHistogram interval log from now on.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub(crate) fn log_intervals_to(&mut self, path: &Path) -> io::Result<()> {
+        let mut file = BufWriter::new(File::create(path)?);
+        // The version line that the Java tools look for, which the crate's writer leaves out.
+        writeln!(file, "#[Histogram log format version 1.3]")?;
+        let epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        writeln!(file, "#[StartTime: {:.3} (seconds since epoch)]", epoch.as_secs_f64())?;
+        writeln!(file, "#[values in microseconds; tags: connect, first_echo, echo]")?;
+        file.flush()?;
+        self.log = Some(IntervalLog { file, begun: Instant::now(), last: Duration::ZERO, failed: false });
+        Ok(())
+    }
+
+    /// Writes the histograms of an interval that ends now.
+    pub(crate) fn interval(&mut self, histograms: &[(&str, &LatencyHistogram)]) {
+        let Some(log) = &mut self.log else { return };
+        let now = log.begun.elapsed();
+        let (start, long) = (log.last, now - log.last);
+        log.last = now;
+        for (name, histogram) in histograms.iter().filter(|(_, histogram)| histogram.count() > 0) {
+            log.failed |= write_interval(&mut log.file, name, histogram, start, long).is_err();
+        }
+        log.failed |= log.file.flush().is_err();
+    }
+
+    pub(crate) fn end_interval_log(&mut self) {
+        if let Some(log) = self.log.take()
+            && log.failed
+        {
+            self.warn("the interval log could not be written whole");
+        }
+    }
+
+    /// One JSON line on stdout, with --events.
+    pub(crate) fn event(&mut self, event: &SwarmEvent) {
+        if self.events {
+            self.document(event);
+        }
+    }
+
+    /// One JSON document on stdout. Whoever read it may be gone: nobody is left to be told then.
+    #[allow(clippy::unused_self, reason = "the one printer")]
+    pub(crate) fn document(&mut self, document: &impl serde::Serialize) {
+        let mut stdout = io::stdout().lock();
+        let text = serde_json::to_string(document).unwrap_or_default();
+        let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    }
+
+    /// Words for people.
+    pub(crate) fn say(&mut self, text: &str) {
+        let mut stderr = io::stderr().lock();
+        if std::mem::take(&mut self.line_open) {
+            let _ = writeln!(stderr);
+        }
+        let _ = writeln!(stderr, "{text}");
+    }
+
+    pub(crate) fn warn(&mut self, text: &str) {
+        self.say(&format!("warning: {text}"));
+    }
+
+    /// How it stands: one line that is written over on a terminal, else a plain line every few seconds.
+    pub(crate) fn progress(
+        &mut self,
+        phase: PhaseName,
+        elapsed_ms: u64,
+        counts: &LiveCounts,
+        target: u64,
+        per_second: f64,
+    ) {
+        if self.events {
+            return;
+        }
+        let due = self.last_plain.is_none_or(|last| last.elapsed() >= PLAIN_INTERVAL);
+        if !self.terminal && !due {
+            return;
+        }
+        let line = format!(
+            "{phase:<6} {:>6.1}s  attempted {}  established {}  verified {} of {}  failed {}  {}/s",
+            elapsed_ms as f64 / 1000.0,
+            human_count(counts.attempted),
+            human_count(counts.established),
+            human_count(counts.verified),
+            human_count(target),
+            human_count(counts.failed),
+            human_count(per_second as u64),
+        );
+        if self.terminal {
+            let mut stderr = io::stderr().lock();
+            let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
+            self.line_open = true;
+        } else {
+            self.last_plain = Some(Instant::now());
+            self.say(&line);
+        }
+    }
+}
+
+fn write_interval(
+    file: &mut BufWriter<File>,
+    name: &str,
+    histogram: &LatencyHistogram,
+    start: Duration,
+    long: Duration,
+) -> Result<(), String> {
+    let mut serializer = V2DeflateSerializer::new();
+    let mut writer = IntervalLogWriterBuilder::new()
+        .begin_log_with(file, &mut serializer)
+        .map_err(|error| error.to_string())?;
+    let tag = Tag::new(name);
+    writer.write_histogram(histogram.as_hdr(), start, long, tag).map_err(|error| format!("{error:?}"))
+}

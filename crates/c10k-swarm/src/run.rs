@@ -1,0 +1,288 @@
+//! The swarm's way: arguments → setup → ramp, hold, verify, close → document.
+
+use std::io::{self, BufRead};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use c10k_kernel::sysctl::SysctlRoot;
+use c10k_kernel::{limits, process};
+use c10k_profile::{InForce, put_in_force};
+use c10k_record::{
+    CloseHow, Exit, HostSnapshot, LoadPlan, Record, RunState, SwarmEvent, Warning, human_count,
+};
+use c10k_wire::raw::Probes;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::args::SwarmArgs;
+use crate::arrivals::Arrivals;
+use crate::conductor::{Conductor, Course, Finding, Signals, own_rss_bytes};
+use crate::crew::{Crew, own_tables_possible};
+use crate::document::{Background, document};
+use crate::output::Output;
+use crate::setup::{Setup, SetupError, resolve};
+use crate::shared::{Fixed, Note, Shared};
+
+/// The target of a swarm that is not told one: C10K.
+const DEFAULT_TARGET: u64 = 10_000;
+/// At least so many failures in a row before nothing is taken to succeed any more.
+const LEAST_GIVE_UP: u64 = 256;
+
+/// Runs a swarm to its end and says with which exit code the process should end.
+pub fn main_with(args: &SwarmArgs) -> Exit {
+    let mut output = Output::new(args.events);
+    match swarm(args, &mut output) {
+        Ok(exit) => exit,
+        Err(refusal) => {
+            output.say(&format!("error: {}", refusal.message));
+            if let Some(hint) = refusal.hint {
+                output.say(&format!("hint: {hint}"));
+            }
+            refusal.exit
+        }
+    }
+}
+
+/// Why a swarm did not start.
+struct Refusal {
+    message: String,
+    hint: Option<String>,
+    exit: Exit,
+}
+
+impl From<SetupError> for Refusal {
+    fn from(error: SetupError) -> Self {
+        Self { message: error.to_string(), hint: Some(error.hint()), exit: error.exit() }
+    }
+}
+
+fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
+    if let Some(parent) = args.parent {
+        process::die_with_parent(process::Signal::Terminate, parent)
+            .map_err(host("follow the parent process"))?;
+    }
+    let signals = watch_signals().map_err(host("watch signals"))?;
+    let (target, load) = args
+        .load
+        .resolve(&LoadPlan::default(), DEFAULT_TARGET)
+        .map_err(|usage| Refusal::from(SetupError::Usage(usage)))?;
+    let in_force = put_in_force(&args.profile, "c10k-swarm", !args.no_apply).map_err(|error| Refusal {
+        message: error.to_string(),
+        hint: error.hint(),
+        exit: if error.is_bad_text() { Exit::BadText } else { Exit::HostCannot },
+    })?;
+    let setup = resolve(&args.server, &load, target)?;
+    if let Some(path) = &args.hlog {
+        output.log_intervals_to(path).map_err(host(&format!("write '{}'", path.display())))?;
+    }
+    let record = carry_out(args, &load, target, &setup, &in_force, signals, output)?;
+    // Settings are put back before the last word, so that whoever waits for it finds the host as it was.
+    let mut record = record;
+    if let Some(guard) = in_force.guard {
+        let rolled = guard.roll_back();
+        if let Err(error) = rolled {
+            record.warnings.push(Warning::new("rollback", error.to_string()));
+            output.warn(&error.to_string());
+        }
+    }
+    Ok(last_word(args, record, output))
+}
+
+fn carry_out(
+    args: &SwarmArgs,
+    load: &LoadPlan,
+    target: u64,
+    setup: &Setup,
+    in_force: &InForce,
+    signals: Signals,
+    output: &mut Output,
+) -> Result<Record, Refusal> {
+    let (sender, notes) = channel();
+    let fixed = fixed(load, setup, in_force);
+    let arrivals = Arrivals::new(load.rate_per_second);
+    let shared = Arc::new(Shared::new(fixed, setup.plan.clone(), arrivals, sender.clone()));
+    let own_tables = own_tables_possible();
+    let mut warnings = in_force.warnings.clone();
+    if !own_tables {
+        warnings.push(Warning::new(
+            "one-table",
+            format!(
+                "unshare(CLONE_FILES) is refused here, so all workers share one descriptor table of {}",
+                human_count(in_force.nofile.soft)
+            ),
+        ));
+    }
+    for warning in &warnings {
+        output.warn(&warning.text);
+    }
+    for (_, text) in &setup.notes {
+        output.warn(text);
+    }
+    let crew = Crew::new(Arc::clone(&shared), own_tables).map_err(host("read RLIMIT_NOFILE"))?;
+    let course = Course {
+        target,
+        steps: load.steps,
+        step_pause: load.step_pause,
+        hold: load.hold,
+        commanded: args.commanded,
+        turns: setup.turns,
+        probe: load.probe,
+    };
+    if args.events {
+        read_commands(sender);
+    }
+    let mut conductor = Conductor::new(shared, crew, course, notes, signals, output);
+    conductor.start_workers().map_err(host("start the workers"))?;
+    conductor.say_ready(SwarmEvent::Ready {
+        pid: std::process::id(),
+        capacity: setup.plan.capacity(),
+        sources: setup.plan.sources().len() as u64,
+        target,
+    });
+    let background = Background {
+        setup,
+        load,
+        profile: in_force.in_run.clone(),
+        host: host_snapshot(in_force, setup, own_tables),
+        rss_ready_bytes: own_rss_bytes(),
+        cpu_ready_seconds: crate::own_cpu_seconds(),
+        warnings,
+    };
+    let finding: Finding = conductor.run();
+    Ok(document(&finding, &background))
+}
+
+fn last_word(args: &SwarmArgs, record: Record, output: &mut Output) -> Exit {
+    let exit = match (record.state, signal_of(&record)) {
+        (RunState::Aborted, Some(SIGTERM)) => Exit::Terminated,
+        (RunState::Aborted, _) => Exit::Interrupted,
+        _ if record.succeeded() => Exit::Done,
+        _ => Exit::Short,
+    };
+    if args.json {
+        output.document(&record);
+    }
+    if args.events {
+        output.event(&SwarmEvent::Done { record: Box::new(record) });
+    } else {
+        output.say(&words(&record));
+    }
+    exit
+}
+
+fn signal_of(record: &Record) -> Option<i32> {
+    record.ended_because.as_deref().map(|why| if why.contains("SIGTERM") { SIGTERM } else { SIGINT })
+}
+
+/// The end of a run in a few lines: the verdict first, then the counts, then what was lost.
+fn words(record: &Record) -> String {
+    let c = &record.connections;
+    let mut lines = Vec::new();
+    let whole = c.held >= c.target;
+    lines.push(format!(
+        "{}: held {} of {} connections",
+        if whole { "held" } else { "SHORT" },
+        human_count(c.held),
+        human_count(c.target)
+    ));
+    if let Some(why) = &record.ended_because {
+        lines.push(why.clone());
+    }
+    let verified = c.verified.map_or_else(|| "unknown (no probes)".to_owned(), human_count);
+    lines.push(format!(
+        "attempted {}, established {}, verified {verified}, held {}",
+        human_count(c.attempted),
+        human_count(c.established),
+        human_count(c.held)
+    ));
+    for failure in &record.failures {
+        lines.push(format!(
+            "lost in {}: {} × {} ({})",
+            failure.phase,
+            human_count(failure.count),
+            failure.outcome,
+            failure.outcome.meaning()
+        ));
+    }
+    if let Some(mean) = record.rate.connects_per_second.mean {
+        lines.push(format!("{} connections a second", human_count(mean as u64)));
+    }
+    if let Some(ceiling) = &record.ceiling {
+        lines.push(format!("wall: {}", ceiling.wall));
+        lines.extend(ceiling.evidence.iter().map(|evidence| format!("  {}", evidence.text)));
+        if let Some(remedy) = &ceiling.remedy {
+            lines.push(format!("hint: {}", remedy.summary));
+            lines.extend(remedy.commands.iter().map(|command| format!("  {command}")));
+        }
+    }
+    for verdict in &record.verdicts {
+        let value =
+            verdict.value.map_or_else(|| "nothing measured".to_owned(), |value| format!("{value:.3}"));
+        lines.push(format!(
+            "{} {} ({value})",
+            if verdict.passed { "passed" } else { "FAILED" },
+            verdict.expr
+        ));
+    }
+    lines.join("\n")
+}
+
+fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce) -> Fixed {
+    // The seed only has to differ from run to run, so that bytes left over from another run are never taken
+    // for an echo of this one.
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let seed = clock.as_nanos() as u64 ^ u64::from(std::process::id()) << 40;
+    let turns = u32::try_from(setup.turns).unwrap_or(u32::MAX);
+    Fixed {
+        in_flight_per_turn: load.in_flight.div_ceil(turns).max(1),
+        open_loop: load.rate_per_second.is_some(),
+        connect_timeout: load.connect_timeout.0,
+        probe_timeout: load.probe_timeout.0,
+        probes: if load.probe { Probes::new(seed, load.probe_bytes) } else { None },
+        reset_on_close: load.close == CloseHow::Rst,
+        socket_options: in_force.profile.socket.clone(),
+        give_up_after: u64::from(load.in_flight).max(LEAST_GIVE_UP),
+    }
+}
+
+fn host_snapshot(in_force: &InForce, setup: &Setup, own_tables: bool) -> HostSnapshot {
+    let sysctl = SysctlRoot::default();
+    let number = |key: &str| sysctl.read(key).ok()?.split_whitespace().next()?.parse::<u64>().ok();
+    HostSnapshot {
+        swarm_nofile: Some(in_force.nofile.soft),
+        nofile_hard: Some(in_force.nofile.hard),
+        swarm_tables: own_tables,
+        nr_open: number("fs.nr_open"),
+        file_max: number("fs.file-max"),
+        files_in_use: number("fs.file-nr"),
+        file_max_bypassed: limits::has_capability(limits::Cap::SysAdmin).unwrap_or(false),
+        port_range: Some((setup.window.first, setup.window.last)),
+        epoll_watches: number("fs.epoll.max_user_watches"),
+        ..HostSnapshot::default()
+    }
+}
+
+/// A first signal asks for an orderly end, a second one ends the process at once.
+fn watch_signals() -> io::Result<Signals> {
+    let signals = Signals::default();
+    for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
+        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&signals.stop))?;
+        signal_hook::flag::register_usize(signal, Arc::clone(&signals.number), signal as usize)?;
+        signal_hook::flag::register(signal, Arc::clone(&signals.stop))?;
+    }
+    Ok(signals)
+}
+
+fn read_commands(notes: Sender<Note>) {
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok).filter(|line| !line.trim().is_empty()) {
+            if notes.send(Note::Line(line)).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+fn host(what: &str) -> impl Fn(io::Error) -> Refusal {
+    let what = format!("cannot {what}");
+    move |error| SetupError::Host { what: what.clone(), error }.into()
+}

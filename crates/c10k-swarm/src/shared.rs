@@ -1,0 +1,411 @@
+//! What the conductor and the workers of one swarm share.
+
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use c10k_profile::SocketOptions;
+use c10k_record::{LatencyHistogram, LiveCounts, PhaseName};
+use c10k_wire::raw::Probes;
+use mio::Waker;
+
+use crate::arrivals::Arrivals;
+use crate::sources::{SourcePlan, Tuple};
+use crate::tally::{Loss, Tally};
+
+/// After so many failures in a row each further handful pauses the arrivals for a while.
+const BACKOFF_AFTER: u64 = 32;
+/// The longest such pause.
+const LONGEST_BACKOFF_US: u64 = 250_000;
+
+/// What every worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    Ramp,
+    Hold,
+    Verify,
+    /// Whatever is still under way is lost as `aborted`.
+    Cut,
+    Close,
+    End,
+}
+
+impl Stage {
+    fn from_u8(value: u8) -> Self {
+        [Self::Ramp, Self::Hold, Self::Verify, Self::Cut, Self::Close, Self::End]
+            .into_iter()
+            .find(|stage| *stage as u8 == value)
+            .unwrap_or(Self::End)
+    }
+
+    /// The phase under which a loss in this stage is counted.
+    pub(crate) fn phase(self) -> PhaseName {
+        match self {
+            Self::Ramp => PhaseName::Ramp,
+            Self::Hold => PhaseName::Hold,
+            Self::Verify | Self::Cut => PhaseName::Verify,
+            Self::Close | Self::End => PhaseName::Close,
+        }
+    }
+}
+
+/// What stays the same through a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Fixed {
+    /// Connections that one worker may have under way.
+    pub(crate) in_flight_per_turn: u32,
+    pub(crate) open_loop: bool,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) probe_timeout: Duration,
+    pub(crate) probes: Option<Probes>,
+    pub(crate) reset_on_close: bool,
+    pub(crate) socket_options: SocketOptions,
+    /// So many failures in a row and nothing else mean that nothing succeeds any more.
+    pub(crate) give_up_after: u64,
+}
+
+/// What a worker tells the conductor.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// A worker is up and waits for work.
+    Started,
+    /// A worker could not start.
+    StartFailed(std::io::Error),
+    /// Something may have come to its end.
+    LookAgain,
+    /// A turn is free and no table has room.
+    NeedTable,
+    /// A command line on stdin, as it was read.
+    Line(String),
+}
+
+/// Why the swarm stopped growing before its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GrowthStop {
+    NothingSucceeds,
+    NoTuples,
+    NoDescriptors,
+    NoTables,
+}
+
+/// The latencies of a run, or of the interval since they were last taken.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Measured {
+    pub(crate) connect: LatencyHistogram,
+    pub(crate) first_echo: LatencyHistogram,
+    pub(crate) echo: LatencyHistogram,
+}
+
+impl Measured {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.connect.add(&other.connect);
+        self.first_echo.add(&other.first_echo);
+        self.echo.add(&other.echo);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.connect.clear();
+        self.first_echo.clear();
+        self.echo.clear();
+    }
+}
+
+/// One worker as the others see it. A cache line of its own, so that counting disturbs nobody.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+pub(crate) struct TableControl {
+    pub(crate) waker: OnceLock<Arc<Waker>>,
+    /// It is this worker's turn to connect, verify or close.
+    pub(crate) turn: AtomicBool,
+    /// Slots still free.
+    pub(crate) room: AtomicU32,
+    /// The last stage (by its sequence number) whose connections this worker has all begun to treat.
+    pub(crate) walked: AtomicU32,
+    /// The last stage that this worker has finished.
+    pub(crate) done: AtomicU32,
+    /// Connections this worker shall release.
+    pub(crate) release: AtomicU64,
+    pub(crate) alive: AtomicBool,
+    pub(crate) attempted: AtomicU64,
+    pub(crate) established: AtomicU64,
+    pub(crate) verified: AtomicU64,
+    pub(crate) open: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) in_flight: AtomicU64,
+    pub(crate) messages: AtomicU64,
+    pub(crate) held: AtomicU64,
+    pub(crate) released: AtomicU64,
+    pub(crate) tuples_skipped: AtomicU64,
+}
+
+impl TableControl {
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            // Only fails when the worker is gone, and then there is nobody to wake.
+            let _ = waker.wake();
+        }
+    }
+
+    pub(crate) fn give_turn(&self) {
+        self.turn.store(true, Release);
+        self.wake();
+    }
+}
+
+/// What all share.
+pub(crate) struct Shared {
+    pub(crate) fixed: Fixed,
+    pub(crate) plan: SourcePlan,
+    pub(crate) arrivals: Arrivals,
+    next_tuple: AtomicU64,
+    stage: AtomicU8,
+    sequence: AtomicU32,
+    round: AtomicU16,
+    epoch: Instant,
+    first_connect_us: AtomicU64,
+    last_verified_us: AtomicU64,
+    failures_in_a_row: AtomicU64,
+    growth_stop: Mutex<Option<GrowthStop>>,
+    cut_as: Mutex<Loss>,
+    tables: Mutex<Vec<Arc<TableControl>>>,
+    tally: Mutex<Tally>,
+    measured: Mutex<Measured>,
+    notes: Sender<Note>,
+}
+
+impl Shared {
+    pub(crate) fn new(fixed: Fixed, plan: SourcePlan, arrivals: Arrivals, notes: Sender<Note>) -> Self {
+        Self {
+            fixed,
+            plan,
+            arrivals,
+            next_tuple: AtomicU64::new(0),
+            stage: AtomicU8::new(Stage::Ramp as u8),
+            sequence: AtomicU32::new(0),
+            round: AtomicU16::new(0),
+            epoch: Instant::now(),
+            first_connect_us: AtomicU64::new(u64::MAX),
+            last_verified_us: AtomicU64::new(0),
+            failures_in_a_row: AtomicU64::new(0),
+            growth_stop: Mutex::new(None),
+            cut_as: Mutex::new(Loss::Aborted),
+            tables: Mutex::new(Vec::new()),
+            tally: Mutex::default(),
+            measured: Mutex::default(),
+            notes,
+        }
+    }
+
+    /// µs since the swarm was made, from CLOCK_MONOTONIC.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.epoch.elapsed().as_micros() as u64
+    }
+
+    pub(crate) fn note(&self, note: Note) {
+        // The conductor outlives the workers; a lost note means that it is gone and nobody waits.
+        let _ = self.notes.send(note);
+    }
+
+    // Stages -------------------------------------------------------------------------------------------
+
+    pub(crate) fn stage(&self) -> (Stage, u32) {
+        let sequence = self.sequence.load(Acquire);
+        (Stage::from_u8(self.stage.load(Relaxed)), sequence)
+    }
+
+    /// Enters a stage: takes all turns back, wakes everybody. Turns are given by [`Shared::pass_on`].
+    pub(crate) fn enter(&self, stage: Stage) {
+        if stage == Stage::Verify {
+            self.round.fetch_add(1, Relaxed);
+        }
+        self.failures_in_a_row.store(0, Relaxed);
+        let tables = self.tables();
+        for table in &tables {
+            table.turn.store(false, Relaxed);
+        }
+        self.stage.store(stage as u8, Relaxed);
+        self.sequence.fetch_add(1, Release);
+        for table in &tables {
+            table.wake();
+        }
+    }
+
+    /// Whether every worker has finished the present stage.
+    pub(crate) fn everybody_done(&self) -> bool {
+        let sequence = self.sequence.load(Relaxed);
+        self.tables().iter().all(|t| t.done.load(Acquire) == sequence || !t.alive.load(Acquire))
+    }
+
+    pub(crate) fn round(&self) -> u16 {
+        self.round.load(Relaxed)
+    }
+
+    // Turns --------------------------------------------------------------------------------------------
+
+    pub(crate) fn tables(&self) -> Vec<Arc<TableControl>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn add_table(&self, table: Arc<TableControl>) {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).push(table);
+    }
+
+    /// Gives a turn to the next worker that can use one in this stage; false when there is none.
+    pub(crate) fn pass_on(&self) -> bool {
+        let (stage, sequence) = self.stage();
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = tables.iter().find(|table| {
+            let waits = table.alive.load(Acquire) && !table.turn.load(Relaxed);
+            waits
+                && match stage {
+                    Stage::Ramp => table.room.load(Relaxed) > 0,
+                    Stage::Verify | Stage::Close => table.walked.load(Relaxed) != sequence,
+                    Stage::Hold | Stage::Cut | Stage::End => false,
+                }
+        });
+        match next {
+            Some(table) => table.give_turn(),
+            None if stage == Stage::Ramp => self.note(Note::NeedTable),
+            None => {}
+        }
+        next.is_some()
+    }
+
+    // Tuples -------------------------------------------------------------------------------------------
+
+    /// The next tuple nobody has tried.
+    pub(crate) fn next_tuple(&self) -> Option<Tuple> {
+        let number = self.next_tuple.fetch_add(1, Relaxed);
+        let tuple = self.plan.tuple(number);
+        if tuple.is_none() {
+            // Keeps the counter from ever wrapping.
+            self.next_tuple.fetch_sub(1, Relaxed);
+        }
+        tuple
+    }
+
+    // Growth -------------------------------------------------------------------------------------------
+
+    pub(crate) fn stop_growing(&self, why: GrowthStop) {
+        self.arrivals.stop();
+        self.growth_stop.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        self.note(Note::LookAgain);
+    }
+
+    /// No worker can be started any more: what is there holds what it can.
+    pub(crate) fn stop_growing_at_tables(&self) {
+        self.growth_stop.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(GrowthStop::NoTables);
+    }
+
+    /// A command asks for more: what stopped the growth before is tried anew.
+    pub(crate) fn forget_growth_stop(&self) {
+        *self.growth_stop.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(crate) fn growth_stop(&self) -> Option<GrowthStop> {
+        *self.growth_stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn succeeded(&self, now_us: u64) {
+        self.answered();
+        self.last_verified_us.fetch_max(now_us, Relaxed);
+    }
+
+    /// A probe at the end of the hold came back.
+    pub(crate) fn answered(&self) {
+        if self.failures_in_a_row.load(Relaxed) != 0 {
+            self.failures_in_a_row.store(0, Relaxed);
+        }
+    }
+
+    /// Whether so many have failed in a row that nothing succeeds any more.
+    pub(crate) fn nothing_succeeds(&self) -> bool {
+        self.failures_in_a_row.load(Relaxed) >= self.fixed.give_up_after
+    }
+
+    /// What becomes of connections that are cut off.
+    pub(crate) fn cut_as(&self) -> Loss {
+        *self.cut_as.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters [`Stage::Cut`]: what is not proven is lost under `loss`.
+    pub(crate) fn cut(&self, loss: Loss) {
+        *self.cut_as.lock().unwrap_or_else(PoisonError::into_inner) = loss;
+        self.enter(Stage::Cut);
+    }
+
+    /// Counts a loss; in the ramp, many in a row first slow the arrivals down and then end them.
+    pub(crate) fn lost(&self, stage: Stage, loss: Loss, now_us: u64) {
+        let at_ms = self.since_first_connect_ms(now_us);
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(stage.phase(), loss, 1, at_ms);
+        let in_a_row = self.failures_in_a_row.fetch_add(1, Relaxed) + 1;
+        if stage != Stage::Ramp {
+            return;
+        }
+        if in_a_row >= self.fixed.give_up_after {
+            self.stop_growing(GrowthStop::NothingSucceeds);
+        } else if in_a_row.is_multiple_of(BACKOFF_AFTER) {
+            let doubled = 1000_u64 << (in_a_row / BACKOFF_AFTER).min(20);
+            // A little of the clock's own noise as jitter keeps workers from coming back in step.
+            let jitter = now_us % 997 * doubled / 2000;
+            self.arrivals
+                .pause_until(now_us + doubled.min(LONGEST_BACKOFF_US) / 2 + jitter.min(LONGEST_BACKOFF_US));
+        }
+    }
+
+    pub(crate) fn add_to_tally(&self, phase: PhaseName, loss: Loss, count: u64) {
+        let at_ms = self.since_first_connect_ms(self.now_us());
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(phase, loss, count, at_ms);
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    // Times --------------------------------------------------------------------------------------------
+
+    pub(crate) fn connecting_since(&self, now_us: u64) {
+        if self.first_connect_us.load(Relaxed) > now_us {
+            self.first_connect_us.fetch_min(now_us, Relaxed);
+        }
+    }
+
+    pub(crate) fn since_first_connect_ms(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.first_connect_us.load(Relaxed)) / 1000
+    }
+
+    /// µs from the first connect to the last verified one.
+    pub(crate) fn verified_over_us(&self) -> Option<u64> {
+        let first = self.first_connect_us.load(Relaxed);
+        self.last_verified_us.load(Relaxed).checked_sub(first).filter(|us| *us > 0)
+    }
+
+    // Figures ------------------------------------------------------------------------------------------
+
+    pub(crate) fn measured(&self) -> std::sync::MutexGuard<'_, Measured> {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn counts(&self) -> LiveCounts {
+        let mut counts = LiveCounts::default();
+        for table in self.tables() {
+            counts.attempted += table.attempted.load(Acquire);
+            counts.established += table.established.load(Relaxed);
+            counts.verified += table.verified.load(Relaxed);
+            counts.open += table.open.load(Relaxed);
+            counts.failed += table.failed.load(Relaxed);
+            counts.in_flight += table.in_flight.load(Relaxed);
+            counts.messages += table.messages.load(Relaxed);
+        }
+        counts
+    }
+
+    pub(crate) fn sum(&self, of: impl Fn(&TableControl) -> &AtomicU64) -> u64 {
+        self.tables().iter().map(|table| of(table).load(Relaxed)).sum()
+    }
+}

@@ -1,0 +1,146 @@
+//! The dense table of one worker's connections.
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// The slot is free.
+    Free,
+    /// connect() has not completed.
+    Connecting,
+    /// A probe is out, in part or whole, and its echo is not yet whole.
+    Probing,
+    /// Nothing is under way.
+    Idle,
+    /// Proven in the present round of verification.
+    Proven,
+}
+
+/// One connection at the client: small, since there are a million.
+pub(crate) struct Slot<C> {
+    pub(crate) connection: Option<C>,
+    /// The connection's number in the run, which also tells a stale event from a fresh one.
+    pub(crate) number: u32,
+    /// µs since the run's epoch, wrapping after 71 minutes: when the step under way began.
+    pub(crate) since_us: u32,
+    /// Bytes of the probe sent.
+    pub(crate) sent: u16,
+    /// Bytes of the echo received.
+    pub(crate) got: u16,
+    /// Round of the probe under way.
+    pub(crate) round: u16,
+    pub(crate) state: State,
+}
+
+const _: () =
+    assert!(size_of::<Slot<std::os::fd::OwnedFd>>() <= 24, "a connection at the client is 24 bytes");
+
+/// The slots of one worker.
+pub(crate) struct Table<C> {
+    slots: Vec<Slot<C>>,
+    free: Vec<u32>,
+}
+
+impl<C> Table<C> {
+    pub(crate) fn new() -> Self {
+        Self { slots: Vec::new(), free: Vec::new() }
+    }
+
+    /// Puts a connection into a free slot and gives its token.
+    pub(crate) fn insert(&mut self, connection: C, number: u32, since_us: u32) -> (u32, u64) {
+        let slot = Slot {
+            connection: Some(connection),
+            number,
+            since_us,
+            sent: 0,
+            got: 0,
+            round: 0,
+            state: State::Connecting,
+        };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize] = slot;
+                index
+            }
+            None => {
+                self.grow();
+                self.slots.push(slot);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        (index, token(index, number))
+    }
+
+    /// Grows by a quarter and not by doubling: what a doubled table would leave unused is paid for by every
+    /// connection.
+    fn grow(&mut self) {
+        if self.slots.len() == self.slots.capacity() {
+            self.slots.reserve_exact((self.slots.len() / 4).max(1024));
+        }
+    }
+
+    /// The slot of a token, unless it has been freed or given to another connection since.
+    pub(crate) fn find(&self, token: u64) -> Option<u32> {
+        let index = token as u32;
+        let slot = self.slots.get(index as usize)?;
+        (slot.state != State::Free && slot.number == (token >> 32) as u32).then_some(index)
+    }
+
+    pub(crate) fn get(&mut self, index: u32) -> &mut Slot<C> {
+        &mut self.slots[index as usize]
+    }
+
+    /// Frees a slot and gives back what it held.
+    pub(crate) fn remove(&mut self, index: u32) -> Option<C> {
+        let slot = &mut self.slots[index as usize];
+        if slot.state == State::Free {
+            return None;
+        }
+        slot.state = State::Free;
+        self.free.push(index);
+        slot.connection.take()
+    }
+
+    /// Connections held now.
+    pub(crate) fn used(&self) -> u32 {
+        (self.slots.len() - self.free.len()) as u32
+    }
+
+    /// Slots ever used, free ones included.
+    pub(crate) fn len(&self) -> u32 {
+        self.slots.len() as u32
+    }
+}
+
+/// The token of a slot: its index, and the connection's number as its generation.
+pub(crate) fn token(index: u32, number: u32) -> u64 {
+    u64::from(number) << 32 | u64::from(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_for_an_earlier_owner_of_a_slot_finds_nothing() {
+        let mut table = Table::new();
+        let (index, old) = table.insert('a', 1, 0);
+        assert_eq!(table.find(old), Some(index));
+        assert_eq!(table.remove(index), Some('a'));
+        assert_eq!(table.find(old), None);
+        let (again, fresh) = table.insert('b', 2, 0);
+        assert_eq!(again, index);
+        assert_eq!((table.find(old), table.find(fresh)), (None, Some(index)));
+    }
+
+    #[test]
+    fn a_slot_is_freed_once() {
+        let mut table = Table::new();
+        let (index, _) = table.insert('a', 1, 0);
+        assert_eq!(table.remove(index), Some('a'));
+        assert_eq!(table.remove(index), None);
+        table.insert('b', 2, 0);
+        let (other, _) = table.insert('c', 3, 0);
+        assert_ne!(other, index);
+    }
+}
