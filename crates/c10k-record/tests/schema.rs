@@ -82,7 +82,7 @@ fn faults(root: &Value, schema: &Value, value: &Value, place: &str, found: &mut 
                     match known.and_then(|known| known.get(name)) {
                         Some(rule) => faults(root, rule, member, &place, found),
                         None if operand == &json!(false) => {
-                            found.push(format!("{place} is not in the schema"))
+                            found.push(format!("{place} is not in the schema"));
                         }
                         None => faults(root, operand, member, &place, found),
                     }

@@ -131,7 +131,30 @@ mod tests {
 
     #[test]
     fn two_records_stand_side_by_side_with_their_ratios() {
-        insta::assert_snapshot!(compare(&fixtures::held(), &fixtures::short()), @"");
+        insta::assert_snapshot!(compare(&fixtures::held(), &fixtures::short()), @r#"
+        A: 20260102T030405Z-tuned-raw-hold held 100,000 of 100,000
+        B: 20260102T040405Z-stock-raw-hold held 59,980 of 100,000, wall: ports-exhausted
+        not the same: profile (A tuned, B stock)
+
+                                             A           B  B ÷ A
+          held                         100,000      59,980   0.60
+          lost                               0         532      –
+          ghosts                             0     unknown      –
+          connects, mean             38,412 /s   38,412 /s   1.00
+          connects, peak             44,100 /s   44,100 /s   1.00
+          echoes                    101,000 /s  101,000 /s   1.00
+          server, user                  16.4 B     unknown      –
+          server, kernel               4,012 B     unknown      –
+          client, user                  24.1 B        31 B   1.29
+          client, kernel               4,210 B     unknown      –
+          all memory                   8,263 B     unknown      –
+          connect, p95                  1.9 ms      1.9 ms   1.00
+          first echo, p95               2.4 ms      2.4 ms   1.00
+          echo after the hold, p95      1.9 ms      1.9 ms   1.00
+          server, processor             8.6 µs      8.6 µs   1.00
+          swarm, processor             15.2 µs     15.2 µs   1.00
+          TIME_WAIT, peak                    0           0      –
+        "#);
     }
 
     #[test]

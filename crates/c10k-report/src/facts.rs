@@ -76,7 +76,10 @@ pub(crate) fn headline(record: &Record) -> (Tone, String) {
     let wall = record.ceiling.as_ref().map_or_else(
         || "; no wall was named".to_owned(),
         |ceiling| match ceiling.walls.first() {
-            Some(first) => format!("; wall: {} — {}", ceiling.wall, first.title),
+            Some(first) => {
+                let others = ceiling.walls[1..].iter().map(|wall| format!(", then {}", wall.name));
+                format!("; wall: {} — {}{}", ceiling.wall, first.title, others.collect::<String>())
+            }
             None => format!("; wall: {}", ceiling.wall),
         },
     );
@@ -148,13 +151,19 @@ fn connections(record: &Record) -> Section {
     let row = |name: &str, value: Option<u64>, words: &str| {
         cells(vec![left(name), right(count(value)), left(words)])
     };
+    // Before its end a run has not held anything yet.
+    let held = (record.state != RunState::Unfinished || c.held > 0).then_some(c.held);
+    let kept = match c.verified {
+        Some(_) => "still verified at the end of the hold",
+        None => "still there at the end of the hold",
+    };
     let mut rows = vec![
         row("target", Some(c.target), "asked for"),
         row("attempted", Some(c.attempted), "begun"),
         row("established", Some(c.established), "connect() completed at the client"),
         row("accepted", c.accepted, "the server has it: its own word"),
         row("verified", c.verified, "the server echoed its probe"),
-        row("held", Some(c.held), "still verified at the end of the hold"),
+        row("held", held, kept),
         row("ghosts", c.ghosts, "established at the client, never accepted"),
     ];
     if c.released > 0 {

@@ -23,3 +23,13 @@ pub const RECORD_SCHEMA: &str = include_str!("../../c10k-record/schema/record-v1
 
 #[cfg(test)]
 mod fixtures;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_schema_that_is_shown_is_the_one_of_this_version() {
+        let schema: serde_json::Value = serde_json::from_str(super::RECORD_SCHEMA).expect("it is JSON");
+        let versions = &schema["properties"]["schema_version"]["enum"];
+        assert_eq!(versions, &serde_json::json!([c10k_record::SCHEMA_VERSION]));
+    }
+}

@@ -186,22 +186,261 @@ mod tests {
     #[test]
     fn a_run_that_held_its_target_says_so_first() {
         let path = Path::new("results/20260102T030405Z-tuned-raw-hold");
-        insta::assert_snapshot!(summary(&fixtures::held(), Some(path), Style::default()), @"");
+        insta::assert_snapshot!(summary(&fixtures::held(), Some(path), Style::default()), @r#"
+        HELD 100,000 of 100,000 connections
+
+        Verdicts
+          ✓  held = target      100,000
+          ✓  failed <= 1%       0 %
+          ✓  echo_p95 <= 100ms  1.9 ms
+
+        Connections
+          target       100,000  asked for
+          attempted    100,000  begun
+          established  100,000  connect() completed at the client
+          accepted     100,000  the server has it: its own word
+          verified     100,000  the server echoed its probe
+          held         100,000  still verified at the end of the hold
+          ghosts             0  established at the client, never accepted
+          lost               0  under their errno or name, below
+
+        Lost
+          none
+
+        Cost of a connection
+                          server   client
+          user memory     16.4 B   24.1 B  growth of RSS
+          kernel memory  4,012 B  4,210 B
+          together       4,028 B  4,234 B  8,263 B for both ends
+            epoll          192 B    192 B  estimated from known object sizes
+            socket       2,520 B  2,520 B
+          Free memory fell by 8,310 B a connection; unexplained of that: 0.6 %.
+
+        Rate
+          connects, mean   38,412 /s  from the first connect to the last proof
+          connects, peak   44,100 /s  the best interval between two samples
+          echoes          101,000 /s  during the last proof of all connections
+
+        Latency
+                                  p50     p95     p99     max  measured
+          connect              410 µs  1.9 ms  2.6 ms  8.8 ms   100,000
+          first echo           620 µs  2.4 ms  3.1 ms  9.9 ms   100,000
+          echo after the hold  510 µs  1.9 ms  2.5 ms    7 ms   100,000
+
+        Processors in the ramp, and TIME_WAIT
+          server     0.42 cores  8.6 µs a connection
+          swarm      0.97 cores  15.2 µs a connection
+          softirq    0.31 cores  whole host
+          TIME_WAIT           0  at the peak
+                              0  after the close
+
+        Profile tuned
+          applied      net.core.somaxconn  4096 → 65535
+          not applied  fs.file-max         wanted 4000000, is 2466177 (the whole host): it reaches the whole
+                                           host and this is not root
+            $ sudo sysctl -w fs.file-max=4000000
+
+        Run
+          run         20260102T030405Z-tuned-raw-hold
+          from, to    2026-01-02T03:04:05Z – 2026-01-02T03:04:32Z
+          what        raw hold over loopback
+          host        Debian 13, Linux 6.18.0, 2 × Some CPU, 24.0 GiB, as an ordinary user
+          command     c10k-lab run --target 100k
+          written by  c10k-lab 0.1.0
+
+        Record: results/20260102T030405Z-tuned-raw-hold
+        "#);
     }
 
     #[test]
     fn a_run_that_fell_short_names_its_wall_first() {
-        insta::assert_snapshot!(summary(&fixtures::short(), None, Style::default()), @"");
+        insta::assert_snapshot!(summary(&fixtures::short(), None, Style::default()), @r#"
+        SHORT: held 59,980 of 100,000; wall: ports-exhausted — no source port is left to this destination
+
+        Verdicts
+          ✗  held = target      59,980
+          ✓  failed <= 1%       0.88 %
+          ✗  echo_p95 <= 100ms  nothing was measured
+
+        Connections
+          target       100,000  asked for
+          attempted     60,512  begun
+          established   60,000  connect() completed at the client
+          accepted     unknown  the server has it: its own word
+          verified      60,000  the server echoed its probe
+          held          59,980  still verified at the end of the hold
+          ghosts       unknown  established at the client, never accepted
+          lost             532  under their errno or name, below
+
+        Lost
+          name           count  phase  first at  meaning
+          EADDRNOTAVAIL    512  ramp     1.61 s  cannot assign requested address: no free local port is left
+                                                 for this source and destination
+          ECONNRESET        20  hold      4.1 s  connection reset by peer: the other end closed it hard
+
+        Ceiling
+          ports-exhausted — no source port is left to this destination (at the swarm, hard)
+          EADDRNOTAVAIL     512  512 connections lost: cannot assign requested address
+          source ports   60,000  the sources allow 60,000 connections
+          What lifts it: Use 4 source addresses, or let the server listen on more ports or addresses.
+            $ c10k-swarm --ips 127.0.0.1-127.0.0.4 --target 100000
+          Predicted: 60,000 by ports-exhausted; held: 59,980, 20 fewer.
+
+        Cost of a connection
+                          server   client
+          user memory    unknown     31 B  growth of RSS
+          kernel memory  unknown  unknown
+          together       unknown  unknown  unknown for both ends
+          Free memory fell by unknown a connection; unexplained of that: unknown.
+          The kernel's slabs could not be read: parts stand on known object sizes.
+
+        Rate
+          connects, mean   38,412 /s  from the first connect to the last proof
+          connects, peak   44,100 /s  the best interval between two samples
+          echoes          101,000 /s  during the last proof of all connections
+
+        Latency
+                                  p50     p95     p99     max  measured
+          connect              410 µs  1.9 ms  2.6 ms  8.8 ms   100,000
+          first echo           620 µs  2.4 ms  3.1 ms  9.9 ms   100,000
+          echo after the hold  510 µs  1.9 ms  2.5 ms    7 ms   100,000
+
+        Processors in the ramp, and TIME_WAIT
+          server     0.42 cores  8.6 µs a connection
+          swarm      0.97 cores  15.2 µs a connection
+          softirq    0.31 cores  whole host
+          TIME_WAIT           0  at the peak
+                              0  after the close
+
+        Profile stock
+          nothing was changed
+
+        Warnings
+          not-isolated  no network namespace could be made: EPERM
+
+        Run
+          run         20260102T040405Z-stock-raw-hold
+          from, to    2026-01-02T03:04:05Z – 2026-01-02T03:04:32Z
+          what        raw hold over loopback
+          host        Debian 13, Linux 6.18.0, 2 × Some CPU, 24.0 GiB, as an ordinary user
+          command     c10k-lab run --target 100k
+          written by  c10k-lab 0.1.0
+        "#);
     }
 
     #[test]
     fn an_aborted_run_says_what_stopped_it() {
-        insta::assert_snapshot!(summary(&fixtures::aborted(), None, Style::default()), @"");
+        insta::assert_snapshot!(summary(&fixtures::aborted(), None, Style::default()), @r#"
+        ABORTED: held 40,500 of 100,000; stopped by SIGINT
+
+        Verdicts
+          ✗  held = target  40,500
+
+        Connections
+          target       100,000  asked for
+          attempted     41,000  begun
+          established   40,600  connect() completed at the client
+          accepted      40,590  the server has it: its own word
+          verified      40,500  the server echoed its probe
+          held          40,500  still verified at the end of the hold
+          ghosts            10  established at the client, never accepted
+          lost             500  under their errno or name, below
+
+        Lost
+          name     count  phase    first at  meaning
+          aborted    500  unknown   unknown  the run was stopped before this connection was finished
+
+        Cost of a connection
+                          server   client
+          user memory    unknown  unknown  growth of RSS
+          kernel memory  unknown  unknown
+          together       unknown  unknown  unknown for both ends
+          Free memory fell by unknown a connection; unexplained of that: unknown.
+
+        Rate
+          connects, mean  unknown  from the first connect to the last proof
+          connects, peak  unknown  the best interval between two samples
+          echoes          unknown  during the last proof of all connections
+
+        Latency
+                                   p50      p95      p99      max  measured
+          connect              unknown  unknown  unknown  unknown         0
+          first echo           unknown  unknown  unknown  unknown         0
+          echo after the hold  unknown  unknown  unknown  unknown         0
+
+        Processors in the ramp, and TIME_WAIT
+          server     unknown  unknown a connection
+          swarm      unknown  unknown a connection
+          softirq    unknown  whole host
+          TIME_WAIT  unknown  at the peak
+                     unknown  after the close
+
+        Profile tuned
+          nothing was changed
+
+        Run
+          run         20260102T050405Z-tuned-raw-hold
+          from, to    2026-01-02T03:04:05Z – 2026-01-02T05:04:07Z
+          what        raw hold over loopback
+          written by  c10k-lab 0.1.0
+        "#);
     }
 
     #[test]
     fn a_run_whose_writer_was_killed_is_unfinished() {
-        insta::assert_snapshot!(summary(&fixtures::unfinished(), None, Style::default()), @"");
+        insta::assert_snapshot!(summary(&fixtures::unfinished(), None, Style::default()), @r#"
+        UNFINISHED: still going on, or its writer was killed; when last written, 30,000 of 100,000 were established
+
+        Verdicts
+          none was evaluated
+
+        Connections
+          target       100,000  asked for
+          attempted     30,500  begun
+          established   30,000  connect() completed at the client
+          accepted     unknown  the server has it: its own word
+          verified     unknown  the server echoed its probe
+          held         unknown  still there at the end of the hold
+          ghosts       unknown  established at the client, never accepted
+          lost               0  under their errno or name, below
+
+        Lost
+          none
+
+        Cost of a connection
+                          server   client
+          user memory    unknown  unknown  growth of RSS
+          kernel memory  unknown  unknown
+          together       unknown  unknown  unknown for both ends
+          Free memory fell by unknown a connection; unexplained of that: unknown.
+
+        Rate
+          connects, mean  unknown  from the first connect to the last proof
+          connects, peak  unknown  the best interval between two samples
+          echoes          unknown  during the last proof of all connections
+
+        Latency
+                                   p50      p95      p99      max  measured
+          connect              unknown  unknown  unknown  unknown         0
+          first echo           unknown  unknown  unknown  unknown         0
+          echo after the hold  unknown  unknown  unknown  unknown         0
+
+        Processors in the ramp, and TIME_WAIT
+          server     unknown  unknown a connection
+          swarm      unknown  unknown a connection
+          softirq    unknown  whole host
+          TIME_WAIT  unknown  at the peak
+                     unknown  after the close
+
+        Profile tuned
+          nothing was changed
+
+        Run
+          run         20260102T060405Z-tuned-raw-hold
+          from, to    2026-01-02T03:04:05Z – unknown
+          what        raw hold over loopback
+          written by  c10k-lab 0.1.0
+        "#);
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(super) static WALLS: &[Wall] = &[
         lift: |_, _| {
             remedy(
                 Scope::Namespace,
-                "Wait 60 s, close by RST (the swarm's default), add source addresses, or let new connections \
+                "Wait 60 s, close by RST (--close rst), add source addresses, or let new connections \
                  reuse the ports. tcp_fin_timeout does not shorten TIME_WAIT.",
                 &[("sysctl.net.ipv4.tcp_tw_reuse", "1".to_owned())],
                 vec!["sudo sysctl -w net.ipv4.tcp_tw_reuse=1".to_owned()],

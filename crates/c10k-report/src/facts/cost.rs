@@ -15,6 +15,11 @@ pub(super) fn section(record: &Record) -> Section {
         row("user memory", m.server_user_bytes, m.client_user_bytes, "growth of RSS"),
         row("kernel memory", m.server_kernel_bytes, m.client_kernel_bytes, ""),
     ];
+    let sum = |user: Option<f64>, kernel: Option<f64>| Some(user? + kernel?);
+    let server = sum(m.server_user_bytes, m.server_kernel_bytes);
+    let client = sum(m.client_user_bytes, m.client_kernel_bytes);
+    let both = format!("{} for both ends", with_unit(sum(server, client), "B"));
+    rows.push(row("together", server, client, &both));
     for (name, part) in &m.parts {
         let words = if part.estimated { "estimated from known object sizes" } else { "" };
         rows.push(row(&format!("  {name}"), part.server_bytes, part.client_bytes, words));
