@@ -107,7 +107,7 @@ fn where_to_look(findings: &Findings) -> Remedy {
         look("the accept queue (Recv-Q above Send-Q is an overflow)", "ss -ltn");
         look("firewall rules on the way", "sudo nft list ruleset");
     }
-    if findings.lost(&["probe-timeout"]).is_some() {
+    if findings.lost(&["probe-timeout", "unproven"]).is_some() {
         look("whether the server sends back what it gets; if it does not, run the swarm with --no-probe", "");
     }
     if findings.lost(&TAKEN_DOWN).is_some() {

@@ -231,20 +231,34 @@ impl Findings {
     /// Whether the server held as many as it takes by its own setting.
     pub(crate) fn server_at_max(&self) -> bool {
         match (self.server_max(), &self.server) {
-            (Some(max), Some(server)) => server.peak >= max,
+            (Some(max), Some(server)) => server.peak >= max && !self.max_is_the_descriptor_limit(max),
             _ => false,
         }
+    }
+
+    /// Whether a server with one descriptor table took its limit on connections from the size of that table:
+    /// nobody asked for it, and it stands just below RLIMIT_NOFILE.
+    fn max_is_the_descriptor_limit(&self, max: u64) -> bool {
+        let near = |nofile: u64| max.saturating_add(spare(nofile)) >= nofile;
+        self.plan.server_max_connections.is_none()
+            && !self.host.server_tables
+            && self.host.server_nofile.is_some_and(near)
     }
 
     /// Whether the server paused with its descriptor tables full, without a setting of its own to blame.
     pub(crate) fn server_tables_full(&self) -> bool {
         let (Some(server), Some(nofile)) = (&self.server, self.host.server_nofile) else { return false };
-        let tables = server.tables.max(1);
-        // Listener, epoll, waker, reserve and the standard streams stand in each table too.
-        let spare = (nofile / 8).min(64);
+        let tables = if self.host.server_tables { server.tables.max(1) } else { 1 };
         server.paused > 0
             && !self.server_at_max()
-            && server.peak >= tables.saturating_mul(nofile.saturating_sub(spare))
+            && server.peak >= tables.saturating_mul(nofile.saturating_sub(spare(nofile)))
+    }
+
+    /// Whether the swarm stopped short of its target with its one descriptor table full.
+    pub(crate) fn swarm_table_full(&self) -> bool {
+        let c = &self.connections;
+        let full = |nofile: u64| c.established >= nofile.saturating_sub(spare(nofile));
+        !self.host.swarm_tables && c.attempted < c.target && self.host.swarm_nofile.is_some_and(full)
     }
 
     /// Whether the server said itself that it could take no more: what its accept queue then shows is a
@@ -307,6 +321,11 @@ impl Findings {
 
 fn sum(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
+}
+
+/// Descriptors of a table that hold no connection: listeners, epoll, wakers, a reserve, the standard streams.
+fn spare(nofile: u64) -> u64 {
+    (nofile / 8).min(64)
 }
 
 fn meaning(name: &str, findings: &Findings) -> &'static str {

@@ -436,6 +436,31 @@ fn memory_is_predicted_with_its_uncertainty() {
     assert_eq!((ram.connections, ram.uncertainty_percent), ((20 << 30) / 8_300, 10));
 }
 
+#[test]
+fn a_server_whose_only_limit_is_its_one_table_is_at_its_descriptor_limit() {
+    let mut findings = short(976, "probe-timeout", 3_000);
+    findings.connections.established = 3_976;
+    findings.connections.ghosts = Some(3_000);
+    (findings.host.server_tables, findings.host.server_nofile) = (false, Some(1_000));
+    findings.server_max_connections = Some(976);
+    let report = server(&mut findings);
+    (report.paused, report.tables) = (1, 2);
+    moved(&mut findings, counter::LISTEN_OVERFLOWS, 900);
+    assert_eq!(names(&named(&findings)), ["nofile-server"]);
+    // Asked for, the same number is the server's own setting.
+    findings.plan.server_max_connections = Some(976);
+    assert_eq!(names(&named(&findings)), ["server-max-connections"]);
+}
+
+#[test]
+fn a_swarm_that_stops_with_its_one_table_full_needs_no_errno() {
+    let mut findings = short(990, "aborted", 0);
+    (findings.host.swarm_tables, findings.host.swarm_nofile) = (false, Some(1_000));
+    assert_eq!(names(&named(&findings)), ["nofile-swarm"]);
+    findings.host.swarm_tables = true;
+    assert_eq!(named(&findings).wall, UNKNOWN);
+}
+
 const OUTCOMES: [&str; 20] = [
     "EMFILE",
     "ENFILE",

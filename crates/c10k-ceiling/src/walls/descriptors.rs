@@ -170,10 +170,17 @@ fn at_nr_open(host: &HostSnapshot, nofile: Option<u64>) -> bool {
 }
 
 fn swarm_emfile(findings: &Findings) -> Option<Bite> {
-    let lost = findings.lost(&["EMFILE"])?;
+    let lost = findings.lost(&["EMFILE"]);
     let mut evidence = findings.lost_evidence(&["EMFILE"]);
-    evidence.extend(limit_evidence(findings.host.swarm_nofile, Side::Swarm));
-    Bite::proven(evidence, lost.first_at_ms)
+    if findings.swarm_table_full() {
+        let open = findings.connections.established;
+        let text = format!("the swarm stopped at {} connections in its one table", human_count(open));
+        evidence.push(seen("descriptors", Side::Swarm, Some(open), text));
+    }
+    if !evidence.is_empty() {
+        evidence.extend(limit_evidence(findings.host.swarm_nofile, Side::Swarm));
+    }
+    Bite::proven(evidence, first(lost))
 }
 
 fn server_emfile(findings: &Findings) -> Option<Bite> {
