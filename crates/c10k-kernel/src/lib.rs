@@ -11,6 +11,7 @@ compile_error!(
 );
 
 pub mod address;
+pub mod bell;
 pub mod census;
 pub mod counters;
 pub mod cpu;

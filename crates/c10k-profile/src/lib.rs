@@ -10,6 +10,7 @@ mod apply;
 mod change;
 mod error;
 mod here;
+mod in_force;
 mod journal;
 mod judge;
 mod limits;
@@ -26,6 +27,7 @@ pub use error::{ApplyError, JournalError, ProfileError};
 pub use here::{
     AppliedGuard, Applier, Drift, Here, Policy, Progress, Unsettable, apply_here, pending_journal, recover,
 };
+pub use in_force::{InForce, InForceError, not_applied_warning, note, put_in_force, scope_of};
 pub use journal::{Drifted, Pending, Recovery, RollBack};
 pub use judge::{DiffRow, Live, Settable, diff};
 pub use limits::apply_limits;

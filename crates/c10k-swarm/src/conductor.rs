@@ -144,8 +144,8 @@ impl<'a> Conductor<'a> {
     }
 
     /// The plan stands and nothing has been connected yet.
-    pub(crate) fn say_ready(&mut self, ready: SwarmEvent) {
-        self.output.event(&ready);
+    pub(crate) fn say_ready(&mut self, ready: &SwarmEvent) {
+        self.output.event(ready);
     }
 
     /// Goes the whole way.
@@ -370,7 +370,11 @@ impl<'a> Conductor<'a> {
         match note {
             Note::LookAgain | Note::Started => {}
             Note::StartFailed(_) => self.shared.stop_growing(GrowthStop::NoTables),
-            Note::NeedTable => self.add_table(),
+            Note::TurnFree => {
+                if !self.shared.pass_on() {
+                    self.add_table();
+                }
+            }
             Note::Line(line) => match line.parse::<Command>() {
                 // A stop overtakes what waits.
                 Ok(Command::Stop) => self.commands.push_front(Command::Stop),

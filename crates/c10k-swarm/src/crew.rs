@@ -58,13 +58,13 @@ impl Crew {
 
     /// Starts one more worker, which makes itself known by a note.
     pub(crate) fn start_one(&mut self) -> io::Result<()> {
-        let control = Arc::new(TableControl::default());
+        let control = Arc::new(TableControl::new()?);
         let (shared, mine) = (Arc::clone(&self.shared), Arc::clone(&control));
         let (capacity, own_table) = (self.capacity, self.own_tables);
         let thread = std::thread::Builder::new()
             .name(format!("swarm-{}", self.threads.len()))
             .stack_size(STACK_BYTES)
-            .spawn(move || serve(shared, mine, capacity, own_table))?;
+            .spawn(move || serve(&shared, &mine, capacity, own_table))?;
         self.threads.push((Arc::clone(&control), Some(thread)));
         self.shared.add_table(control);
         Ok(())
@@ -73,7 +73,7 @@ impl Crew {
     /// Waits until all workers started so far have made themselves known; other notes that come meanwhile are
     /// put into `deferred`.
     pub(crate) fn await_start(&self, notes: &Receiver<Note>, deferred: &mut Vec<Note>) -> io::Result<()> {
-        let mut waiting = self.threads.iter().filter(|(control, _)| control.waker.get().is_none()).count();
+        let mut waiting = self.threads.iter().filter(|(control, _)| !control.alive.load(Acquire)).count();
         while waiting > 0 {
             match notes.recv_timeout(START_TIMEOUT) {
                 Ok(Note::Started) => waiting -= 1,
@@ -121,8 +121,8 @@ impl Drop for EndOfThread {
     }
 }
 
-fn serve(shared: Arc<Shared>, control: Arc<TableControl>, capacity: u32, own_table: bool) {
-    let _end = EndOfThread { shared: Arc::clone(&shared), control: Arc::clone(&control) };
+fn serve(shared: &Arc<Shared>, control: &Arc<TableControl>, capacity: u32, own_table: bool) {
+    let _end = EndOfThread { shared: Arc::clone(shared), control: Arc::clone(control) };
     let start = || {
         if own_table {
             descriptors::unshare_table()?;
@@ -130,13 +130,12 @@ fn serve(shared: Arc<Shared>, control: Arc<TableControl>, capacity: u32, own_tab
             // means that it will grow by doubling.
             let _ = descriptors::grow_table_to(capacity);
         }
-        KernelSockets::new(shared.plan.choice(), shared.fixed.socket_options.clone())
+        KernelSockets::new(shared.plan.choice(), shared.fixed.socket_options, control.bell_number())
     };
     match start() {
-        Ok((maker, waker)) => {
-            let mut worker = Worker::new(maker, Arc::clone(&shared), Arc::clone(&control), capacity);
+        Ok(maker) => {
+            let mut worker = Worker::new(maker, Arc::clone(shared), Arc::clone(control), capacity);
             control.alive.store(true, Release);
-            let _ = control.waker.set(waker);
             shared.note(Note::Started);
             // An error of epoll itself: what this worker held is counted as lost with it.
             let _ = worker.run();

@@ -5,14 +5,13 @@
 //! here as well, since nothing on this side knows descriptors.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use c10k_kernel::socket;
 use c10k_profile::SocketOptions;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token};
 
 use crate::sources::{PortChoice, Tuple};
 
@@ -98,8 +97,8 @@ pub trait Maker {
     fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
 }
 
-/// The token of the waker, which no connection has.
-const WAKER: Token = Token(usize::MAX);
+/// The token of the bell, which no connection has.
+const BELL: Token = Token(usize::MAX);
 
 /// Connections made of kernel sockets, watched by one epoll instance.
 pub struct KernelSockets {
@@ -110,16 +109,16 @@ pub struct KernelSockets {
 }
 
 impl KernelSockets {
-    /// A maker with its own epoll instance in the calling thread's descriptor table, and the waker that ends
-    /// its wait from another thread.
+    /// A maker with its own epoll instance in the calling thread's descriptor table. The bell of this number
+    /// (see [`c10k_kernel::bell`]) ends its wait.
     ///
     /// # Errors
-    /// As epoll_create1(2) and eventfd(2).
-    pub fn new(choice: PortChoice, options: SocketOptions) -> io::Result<(Self, Arc<Waker>)> {
+    /// As epoll_create1(2) and epoll_ctl(2).
+    pub fn new(choice: PortChoice, options: SocketOptions, bell: RawFd) -> io::Result<Self> {
         let poll = Poll::new()?;
+        poll.registry().register(&mut SourceFd(&bell), BELL, Interest::READABLE)?;
         let options = (!options.sets_nothing()).then_some(options);
-        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        Ok((Self { poll, events: Events::with_capacity(256), choice, options }, waker))
+        Ok(Self { poll, events: Events::with_capacity(256), choice, options })
     }
 
     /// Binds the socket to the tuple's local end.
@@ -200,7 +199,7 @@ impl Maker for KernelSockets {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
-        ready.extend(self.events.iter().filter(|event| event.token() != WAKER).map(|event| Ready {
+        ready.extend(self.events.iter().filter(|event| event.token() != BELL).map(|event| Ready {
             token: event.token().0 as u64,
             readable: event.is_readable() || event.is_read_closed(),
             writable: event.is_writable(),

@@ -132,7 +132,7 @@ fn carry_out(
     }
     let mut conductor = Conductor::new(shared, crew, course, notes, signals, output);
     conductor.start_workers().map_err(host("start the workers"))?;
-    conductor.say_ready(SwarmEvent::Ready {
+    conductor.say_ready(&SwarmEvent::Ready {
         pid: std::process::id(),
         capacity: setup.plan.capacity(),
         sources: setup.plan.sources().len() as u64,
@@ -239,7 +239,7 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce) -> Fixed {
         probe_timeout: load.probe_timeout.0,
         probes: if load.probe { Probes::new(seed, load.probe_bytes) } else { None },
         reset_on_close: load.close == CloseHow::Rst,
-        socket_options: in_force.profile.socket.clone(),
+        socket_options: in_force.profile.socket,
         give_up_after: u64::from(load.in_flight).max(LEAST_GIVE_UP),
     }
 }

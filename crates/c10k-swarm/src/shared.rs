@@ -5,13 +5,13 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use c10k_kernel::bell::Bell;
 use c10k_profile::SocketOptions;
 use c10k_record::{LatencyHistogram, LiveCounts, PhaseName};
 use c10k_wire::raw::Probes;
-use mio::Waker;
 
 use crate::arrivals::Arrivals;
 use crate::sources::{SourcePlan, Tuple};
@@ -78,8 +78,8 @@ pub(crate) enum Note {
     StartFailed(std::io::Error),
     /// Something may have come to its end.
     LookAgain,
-    /// A turn is free and no table has room.
-    NeedTable,
+    /// A worker has given its turn back: another one may have it.
+    TurnFree,
     /// A command line on stdin, as it was read.
     Line(String),
 }
@@ -117,9 +117,10 @@ impl Measured {
 
 /// One worker as the others see it. A cache line of its own, so that counting disturbs nobody.
 #[repr(align(128))]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TableControl {
-    pub(crate) waker: OnceLock<Arc<Waker>>,
+    /// Rung by the conductor alone: no other table is sure to have it.
+    bell: Bell,
     /// It is this worker's turn to connect, verify or close.
     pub(crate) turn: AtomicBool,
     /// Slots still free.
@@ -144,11 +145,38 @@ pub(crate) struct TableControl {
 }
 
 impl TableControl {
+    /// A worker that is not yet there.
+    ///
+    /// # Errors
+    /// As [`Bell::new`].
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            bell: Bell::new()?,
+            turn: AtomicBool::new(false),
+            room: AtomicU32::new(0),
+            walked: AtomicU32::new(0),
+            done: AtomicU32::new(0),
+            release: AtomicU64::new(0),
+            alive: AtomicBool::new(false),
+            attempted: AtomicU64::new(0),
+            established: AtomicU64::new(0),
+            verified: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            released: AtomicU64::new(0),
+            tuples_skipped: AtomicU64::new(0),
+        })
+    }
+
     pub(crate) fn wake(&self) {
-        if let Some(waker) = self.waker.get() {
-            // Only fails when the worker is gone, and then there is nobody to wake.
-            let _ = waker.wake();
-        }
+        self.bell.ring();
+    }
+
+    pub(crate) fn bell_number(&self) -> std::os::fd::RawFd {
+        self.bell.number()
     }
 
     pub(crate) fn give_turn(&self) {
@@ -255,10 +283,11 @@ impl Shared {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).push(table);
     }
 
-    /// Gives a turn to the next worker that can use one in this stage; false when there is none.
+    /// Gives a turn to the next worker that can use one in this stage; false when there is none. For the
+    /// conductor alone, since it wakes.
     pub(crate) fn pass_on(&self) -> bool {
         let (stage, sequence) = self.stage();
-        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let tables = self.tables();
         let next = tables.iter().find(|table| {
             let waits = table.alive.load(Acquire) && !table.turn.load(Relaxed);
             waits
@@ -268,10 +297,8 @@ impl Shared {
                     Stage::Hold | Stage::Cut | Stage::End => false,
                 }
         });
-        match next {
-            Some(table) => table.give_turn(),
-            None if stage == Stage::Ramp => self.note(Note::NeedTable),
-            None => {}
+        if let Some(table) = next {
+            table.give_turn();
         }
         next.is_some()
     }

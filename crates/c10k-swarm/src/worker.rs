@@ -196,7 +196,7 @@ impl<M: Maker> Worker<M> {
         self.claimed = (0, 0);
         if self.control.turn.swap(false, AcqRel) {
             self.publish();
-            self.shared.pass_on();
+            self.shared.note(Note::TurnFree);
         }
     }
 
@@ -429,7 +429,7 @@ impl<M: Maker> Worker<M> {
     fn walked(&mut self, sequence: u32) {
         if self.control.walked.swap(sequence, AcqRel) != sequence {
             self.control.turn.store(false, Release);
-            self.shared.pass_on();
+            self.shared.note(Note::TurnFree);
         }
     }
 
