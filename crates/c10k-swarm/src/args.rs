@@ -130,7 +130,8 @@ pub struct SwarmArgs {
     /// (grow N, shrink N, verify, stop).
     #[arg(long)]
     pub events: bool,
-    /// With --events: hold until `verify` or `stop` comes on stdin, whatever --hold says.
+    /// With --events: begin with no connection and do only what stdin says, until `stop`; --target is what
+    /// the swarm must be ready for.
     #[arg(long, requires = "events")]
     pub commanded: bool,
     /// Print exactly one JSON document on stdout at the end.

@@ -30,7 +30,7 @@ pub(crate) struct Course {
     pub(crate) steps: Option<Steps>,
     pub(crate) step_pause: Span,
     pub(crate) hold: Span,
-    /// Hold until told on stdin.
+    /// Connect, hold and prove only when told on stdin; `target` is what it must be ready for.
     pub(crate) commanded: bool,
     /// Workers that connect, verify or close at a time.
     pub(crate) turns: usize,
@@ -99,7 +99,7 @@ impl<'a> Conductor<'a> {
         signals: Signals,
         output: &'a mut Output,
     ) -> Self {
-        let target = course.target;
+        let target = if course.commanded { 0 } else { course.target };
         Self {
             shared,
             crew,
@@ -151,7 +151,9 @@ impl<'a> Conductor<'a> {
     /// Goes the whole way.
     pub(crate) fn run(mut self) -> Finding {
         let steps = self.course.steps.unwrap_or(Steps { size: self.course.target, count: 1 });
-        for step in 0..steps.count {
+        // A commanded swarm begins with nothing: `grow N` is its only way up.
+        let count = if self.course.commanded { 0 } else { steps.count };
+        for step in 0..count {
             if step > 0 && self.pause(self.course.step_pause.0) == Woken::Stop {
                 break;
             }
@@ -207,7 +209,11 @@ impl<'a> Conductor<'a> {
         if self.must_stop() {
             return;
         }
-        self.enter(Stage::Hold, PhaseName::Hold);
+        if self.shared.counts().attempted > 0 {
+            self.enter(Stage::Hold, PhaseName::Hold);
+        } else {
+            self.shared.enter(Stage::Hold);
+        }
         let mut until = (!self.course.commanded).then(|| Instant::now() + self.course.hold.0);
         while !self.must_stop() {
             // Nothing is left to hold: only a command could change that.
