@@ -5,8 +5,8 @@ use std::time::Duration;
 use c10k_kernel::limits::{self, Limit};
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_profile::{
-    AppliedGuard, Applier, ApplyError, Linger, Live, NofileLimit, Policy, Profile, Settable, SocketOptions,
-    apply_here, apply_limits, diff,
+    AppliedGuard, Applier, ApplyError, Change, Linger, Live, NofileLimit, NotSet, Policy, Profile, Settable,
+    SocketOptions, apply_here, apply_limits, diff,
 };
 use c10k_record::Warning;
 use socket2::TcpKeepalive;
@@ -50,17 +50,17 @@ pub(crate) fn prepare(args: &ServerArgs) -> Result<Prepared, StartError> {
             pid: std::process::id(),
             program: "c10k-server".to_owned(),
         };
-        let guard = apply_here(&profile, &who, Policy::default()).map_err(refused)?;
+        let guard = apply_here(&profile, &who, Policy::default()).map_err(|error| refused(&error))?;
         warnings
             .extend(guard.recovered.iter().map(|recovery| Warning::new("recovered", recovery.to_string())));
         changes.extend(guard.changes.iter().map(change_line));
-        warnings.extend(guard.not_set.iter().map(|not_set| not_applied(not_set, not_set.command.as_deref())));
+        warnings.extend(guard.not_set.iter().map(not_applied));
         Some(guard)
     };
     // The process's own limit is nobody else's affair: it is raised with --no-apply too.
     let applied = apply_limits(&profile);
     changes.extend(applied.set.iter().map(change_line));
-    warnings.extend(applied.not_set.iter().map(|not_set| not_applied(not_set, not_set.command.as_deref())));
+    warnings.extend(applied.not_set.iter().map(not_applied));
     let nofile = match profile.limits.nofile {
         Some(NofileLimit::AtLeast(_)) => limits::nofile(),
         Some(NofileLimit::Hard) | None => limits::raise_nofile_soft_to_hard(),
@@ -92,7 +92,7 @@ fn differences(profile: &Profile) -> Result<Vec<Warning>, StartError> {
     Ok(warnings.collect())
 }
 
-fn refused(error: ApplyError) -> StartError {
+fn refused(error: &ApplyError) -> StartError {
     let (message, hint) = (error.to_string(), Some(error.hint()));
     match error {
         ApplyError::BadValues { .. } => StartError::ProfileText { message, hint },
@@ -100,8 +100,8 @@ fn refused(error: ApplyError) -> StartError {
     }
 }
 
-fn not_applied(not_set: &impl std::fmt::Display, command: Option<&str>) -> Warning {
-    with_command(not_set.to_string(), command)
+fn not_applied(not_set: &NotSet) -> Warning {
+    with_command(not_set.to_string(), not_set.command.as_deref())
 }
 
 fn with_command(text: String, command: Option<&str>) -> Warning {
@@ -109,7 +109,7 @@ fn with_command(text: String, command: Option<&str>) -> Warning {
     Warning::new("profile-not-applied", text + &command)
 }
 
-fn change_line(change: &c10k_profile::Change) -> String {
+fn change_line(change: &Change) -> String {
     format!("{}: {} -> {}", change.key, change.before, change.after)
 }
 

@@ -1,6 +1,7 @@
 //! What happens on a connection: reading, sending back, back-pressure, the end.
 
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,12 +10,17 @@ use c10k_kernel::socket;
 use c10k_record::ServerMode;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
+use socket2::SockRef;
 
 use crate::counters::{Counters, End};
 use crate::pending::PendingOutputs;
 use crate::table::{Flag, Key, Table};
 
-/// Size of a worker's one read buffer, and so the most that is ever kept for one slow reader.
+/// Size of a worker's one read buffer when it starts: enough for probes, and hardly a cost where a process
+/// needs hundreds of tables.
+const FIRST_BUFFER_BYTES: usize = 4 << 10;
+
+/// Its size once a read has filled it, and so the most that is ever kept for one slow reader.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// What one connection may bring at a time before the others have their turn.
@@ -40,7 +46,7 @@ impl Streams {
         Self {
             table: Table::with_limit(limit),
             pending: PendingOutputs::default(),
-            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            buffer: vec![0; FIRST_BUFFER_BYTES].into_boxed_slice(),
             leftovers: Vec::new(),
             mode,
             counters,
@@ -111,13 +117,15 @@ impl Streams {
         }
     }
 
-    /// Closes all that are owed nothing; from now on the others are closed as soon as they have everything.
-    pub(crate) fn drain(&mut self) {
+    /// Serves what has arrived and closes all that are then idle. Those in the middle of something are closed
+    /// once they have their output and have seen the end of it (see [`Streams::say_last`]).
+    pub(crate) fn drain(&mut self, registry: &Registry) {
         self.draining = true;
-        self.leftovers = Vec::new();
         for key in self.keys() {
-            if !self.table.has(key, Flag::Pending) {
-                self.close(key, &End::Drained);
+            if self.table.has(key, Flag::Pending) || self.table.has(key, Flag::Leftover) {
+                self.table.set(key, Flag::Busy, true);
+            } else {
+                self.read(registry, key, true);
             }
         }
     }
@@ -125,7 +133,11 @@ impl Streams {
     /// Closes all that are left, whatever they are owed.
     pub(crate) fn abort_all(&mut self) {
         for key in self.keys() {
-            self.abort(key, &End::Undelivered);
+            if self.table.has(key, Flag::Shut) {
+                self.close(key, &End::Drained);
+            } else {
+                self.abort(key, &End::Undelivered);
+            }
         }
     }
 
@@ -139,16 +151,18 @@ impl Streams {
         loop {
             let Some(socket) = self.table.socket(key) else { return };
             let count = match socket::recv(socket, &mut self.buffer) {
+                Ok(0) if self.is_shut(key) => return self.close(key, &End::Drained),
                 Ok(0) => return self.close(key, &End::Closed),
                 Ok(count) => count,
                 Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock if self.draining => return self.say_last(key),
                     io::ErrorKind::WouldBlock => return,
                     io::ErrorKind::Interrupted => continue,
                     _ => return self.close(key, &End::Failed(error)),
                 },
             };
             self.counters.read(count);
-            if self.mode == ServerMode::Echo {
+            if self.mode == ServerMode::Echo && !self.is_shut(key) {
                 let sent = match send(socket, &self.buffer[..count]) {
                     Ok(sent) => sent,
                     Err(error) => return self.close(key, &End::Failed(error)),
@@ -158,15 +172,24 @@ impl Streams {
                     return self.hold_back(registry, key, sent..count);
                 }
             }
-            if count < self.buffer.len() && !until_empty {
+            if count == self.buffer.len() {
+                self.grow_buffer();
+            } else if !until_empty && !self.draining {
                 return;
             }
             turn = turn.saturating_sub(count);
             if turn == 0 {
                 self.table.set(key, Flag::Leftover, true);
+                self.note_busy(key);
                 self.leftovers.push(key);
                 return;
             }
+        }
+    }
+
+    fn grow_buffer(&mut self) {
+        if self.buffer.len() < BUFFER_BYTES {
+            self.buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
         }
     }
 
@@ -178,6 +201,7 @@ impl Streams {
         }
         self.pending.keep(key.slot(), &self.buffer[rest], Instant::now());
         self.table.set(key, Flag::Pending, true);
+        self.note_busy(key);
         self.counters.set_pressured(self.pending.len());
     }
 
@@ -197,13 +221,36 @@ impl Streams {
         self.pending.forget(key.slot());
         self.table.set(key, Flag::Pending, false);
         self.counters.set_pressured(self.pending.len());
-        if self.draining {
-            return self.close(key, &End::Drained);
-        }
         match self.watch(registry, key, Interest::READABLE) {
             Ok(()) => self.read(registry, key, true),
             Err(error) => self.close(key, &End::Failed(error)),
         }
+    }
+
+    /// At the server's end, with all input served: an idle connection is closed. On a busy one more may be on its
+    /// way, and closing then makes the kernel answer it with RST and throw away what the peer has not taken yet
+    /// (`tcp_rcv_state_process`, net/ipv4/tcp_input.c). So it gets a FIN, what still comes is discarded, and it
+    /// is closed when the peer has said its last too.
+    fn say_last(&mut self, key: Key) {
+        if !self.table.has(key, Flag::Busy) {
+            return self.close(key, &End::Drained);
+        }
+        let Some(socket) = self.table.socket(key) else { return };
+        if !self.table.has(key, Flag::Shut) {
+            // ENOTCONN: the peer has reset it, which the next event tells.
+            let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
+            self.table.set(key, Flag::Shut, true);
+        }
+    }
+
+    fn note_busy(&mut self, key: Key) {
+        if self.draining {
+            self.table.set(key, Flag::Busy, true);
+        }
+    }
+
+    fn is_shut(&self, key: Key) -> bool {
+        self.draining && self.table.has(key, Flag::Shut)
     }
 
     fn watch(&self, registry: &Registry, key: Key, interest: Interest) -> io::Result<()> {

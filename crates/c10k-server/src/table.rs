@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use mio::Token;
 
 /// Bits of [`Entry::mark`] that are flags; the generation stands above them.
-const FLAG_BITS: u32 = 2;
+const FLAG_BITS: u32 = 4;
 const GENERATION_MASK: u32 = u32::MAX >> FLAG_BITS;
 
 /// Names one connection, also after its descriptor has been used again: slot and generation.
@@ -39,6 +39,10 @@ pub(crate) enum Flag {
     Pending = 1,
     /// Its input was not read to the end and waits for its next turn.
     Leftover = 2,
+    /// It was in the middle of something when the server came to its end.
+    Busy = 4,
+    /// The server has said its last on it, and waits for the peer to do so.
+    Shut = 8,
 }
 
 /// One place. The kernel's own state of the connection is a thousand times as large.

@@ -80,18 +80,6 @@ enum Turn {
     NoResource { retry_at: Instant },
 }
 
-/// How far the end has come.
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    Serving,
-    /// What has arrived already is still served.
-    LastRound,
-    /// What is owed is delivered.
-    Draining {
-        until: Instant,
-    },
-}
-
 struct Worker {
     shared: Arc<Shared>,
     lane: usize,
@@ -101,7 +89,8 @@ struct Worker {
     poll: Poll,
     streams: Streams,
     turn: Turn,
-    phase: Phase,
+    /// When what is still owed at the end will be given up; `None` = the end has not come.
+    drain_until: Option<Instant>,
     /// Whether a listener may have more in its queue: an edge does not come twice.
     ready: Box<[bool]>,
     next_listener: usize,
@@ -141,7 +130,7 @@ impl Worker {
             notes,
             poll,
             turn: Turn::Idle,
-            phase: Phase::Serving,
+            drain_until: None,
             next_listener: 0,
             opened: 0,
             pause_counted: false,
@@ -336,7 +325,7 @@ impl Worker {
         self.desk.set_open(self.streams.open());
         self.shared.gauge.change(opened, ended);
         self.shared.slots.give_back(ended, &self.shared.lanes);
-        if ended > 0 && matches!(self.phase, Phase::Serving) {
+        if ended > 0 && self.drain_until.is_none() {
             match self.turn {
                 Turn::NoResource { .. } => self.begin_to_accept(),
                 Turn::Idle if self.lane().take_free_turn(&self.desk) => self.begin_to_accept(),
@@ -353,14 +342,8 @@ impl Worker {
         {
             self.begin_to_accept();
         }
-        match self.phase {
-            Phase::Serving => {}
-            Phase::LastRound => {
-                self.streams.drain();
-                self.phase = Phase::Draining { until: Instant::now() + self.shared.settings.drain };
-            }
-            Phase::Draining { until } if Instant::now() >= until => self.streams.abort_all(),
-            Phase::Draining { .. } => {}
+        if self.drain_until.is_some_and(|until| Instant::now() >= until) {
+            self.streams.abort_all();
         }
     }
 
@@ -380,26 +363,26 @@ impl Worker {
     }
 
     fn begin_to_end(&mut self) {
-        if matches!(self.phase, Phase::Serving) {
+        if self.drain_until.is_none() {
             self.leave_listeners();
             self.turn = Turn::Idle;
-            self.phase = Phase::LastRound;
+            self.drain_until = Some(Instant::now() + self.shared.settings.drain);
+            self.streams.drain(self.poll.registry());
         }
     }
 
     fn has_ended(&self) -> bool {
-        matches!(self.phase, Phase::Draining { .. }) && self.streams.open() == 0
+        self.drain_until.is_some() && self.streams.open() == 0
     }
 
     /// How long epoll may sleep; `None` = until something happens.
     fn timeout(&self) -> Option<Duration> {
         let more_to_accept = self.turn == Turn::Accepting && self.ready.contains(&true);
-        if more_to_accept || self.streams.has_leftovers() || matches!(self.phase, Phase::LastRound) {
+        if more_to_accept || self.streams.has_leftovers() {
             return Some(Duration::ZERO);
         }
         let retry = if let Turn::NoResource { retry_at } = self.turn { Some(retry_at) } else { None };
-        let end = if let Phase::Draining { until } = self.phase { Some(until) } else { None };
-        let next = [retry, end, self.stall_check_at].into_iter().flatten().min()?;
+        let next = [retry, self.drain_until, self.stall_check_at].into_iter().flatten().min()?;
         // epoll_wait(2) counts in milliseconds and mio rounds up, so nobody wakes too early and spins.
         Some(next.saturating_duration_since(Instant::now()))
     }

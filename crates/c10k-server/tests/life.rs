@@ -1,0 +1,297 @@
+//! How a server starts, what it says, and how it ends.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use c10k_record::{ServerEvent, ServerMode, ServerReport};
+use common::{PROGRAM, Server, connect, expect_echo, pattern, run, send_until_blocked};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+#[test]
+fn ready_says_where_and_how() {
+    let server = Server::start(&["--workers", "3", "--max-connections", "10k"]);
+    let ServerEvent::Ready { pid, listen, mode, backlog, max_connections, .. } = &server.ready else {
+        panic!("{:?}", server.ready)
+    };
+    assert_eq!((*pid, listen.len(), *mode), (server.pid(), 1, ServerMode::Echo));
+    assert!(listen[0].port() != 0 && *backlog > 0);
+    assert_eq!(*max_connections, Some(10_000));
+    let text = server.stop().stderr;
+    assert!(text.contains("echo, 3 lanes, ") && text.contains("at most 10,000"), "{text}");
+}
+
+#[test]
+fn every_address_of_a_list_is_served() {
+    let mut child = Command::new(PROGRAM)
+        .args(["--listen", "127.0.0.1:0,127.0.0.2:0,[::1]:0", "--events"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let ServerEvent::Ready { listen, .. } = ready else { panic!("{ready:?}") };
+    assert_eq!(listen.len(), 3);
+    for &address in &listen {
+        (0..10).for_each(|_| expect_echo(&connect(address), b"here too"));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_is_told_whoever_has_it() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Server::start(&[]);
+    for address in [other.local_addr().unwrap(), server.address] {
+        let (code, stdout, stderr) = run(&["--listen", &address.to_string(), "--json"]);
+        assert_eq!((code, stdout.as_str()), (Some(3), ""), "{stderr}");
+        assert!(
+            stderr.starts_with(&format!("error: cannot listen on {address}: the port is taken")),
+            "{stderr}"
+        );
+        assert!(stderr.lines().count() == 2 && stderr.contains("hint: "), "{stderr}");
+    }
+    expect_echo(&server.connect(), b"undisturbed");
+}
+
+#[test]
+fn an_address_of_another_machine_is_told_with_the_command_that_adds_it() {
+    let (code, _, stderr) = run(&["--listen", "192.0.2.1:0"]);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("hint: add it with `sudo ip addr add 192.0.2.1/32 dev lo`"), "{stderr}");
+}
+
+#[test]
+fn bad_text_ends_with_code_two_and_says_what_is_wrong() {
+    for (arguments, reason) in [
+        (&["--listen", "127.0.0.1:9009-9000"][..], "backwards"),
+        (&["--listen", ":0-0"], "port 0"),
+        (&["--listen", "nowhere:9000"], "not an IP address"),
+        (&["--protocol", "http"], "raw"),
+        (&["--profile", "nosuch"], "nosuch"),
+        (&["--profile", "./no/such.toml"], "no/such.toml"),
+        (&["--stats", "json", "--json"], "both write on stdout"),
+        (&["--max-connections", "0"], "at least 1"),
+    ] {
+        let (code, stdout, stderr) = run(arguments);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(reason), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn an_unknown_key_of_a_profile_is_shown_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    std::fs::write(&path, "name = 'mine'\nsummary = 'x'\n[socket]\nbakclog = 1\n").unwrap();
+    let (code, _, stderr) = run(&["--profile", path.to_str().unwrap()]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("bakclog") && stderr.contains("line 4") && stderr.contains('^'), "{stderr}");
+}
+
+#[test]
+fn no_apply_compares_and_the_socket_options_still_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    let text = "name = 'mine'\nsummary = 'x'\n[sysctl]\n'net.core.somaxconn' = 31\n[socket]\nbacklog = 77\n";
+    std::fs::write(&path, text).unwrap();
+    let before = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let server = Server::start(&["--no-apply", "--profile", path.to_str().unwrap()]);
+    assert!(matches!(server.ready, ServerEvent::Ready { backlog: 77, .. }), "{:?}", server.ready);
+    assert_eq!(std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap(), before);
+    let text = server.stop().stderr;
+    let expected = format!("warning: net.core.somaxconn is {}, the profile wants 31", before.trim());
+    assert!(text.contains(&expected) && text.contains("sysctl -w"), "{text}");
+}
+
+#[test]
+fn a_command_on_stdin_ends_it_and_others_are_answered() {
+    let mut server = Server::start(&[]);
+    let stream = server.connect();
+    expect_echo(&stream, b"x");
+    for line in ["grow 5", "verify", "dance", ""] {
+        server.command(line);
+    }
+    server.fresh_report();
+    server.command("stop");
+    let ended = server.wait_for_end();
+    assert_eq!((ended.status.code(), ended.report.drained), (Some(0), 1), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("a swarm's command").count(), 2, "{}", ended.stderr);
+    assert!(ended.stderr.contains("'dance' is not a command"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_end_of_stdin_is_no_command() {
+    let mut server = Server::start(&[]);
+    server.close_stdin();
+    server.fresh_report();
+    server.fresh_report();
+    expect_echo(&server.connect(), b"still there");
+    server.stop();
+}
+
+#[test]
+fn after_sigterm_peers_see_the_end_and_new_ones_are_refused() {
+    let server = Server::start(&[]);
+    let address = server.address;
+    let streams: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
+    streams.iter().for_each(|stream| expect_echo(stream, b"x"));
+    let report = server.stop().report;
+    assert_eq!((report.drained, report.open), (100, 0));
+    for mut stream in streams {
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "not an end in good order");
+    }
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn pending_output_is_delivered_before_the_end() {
+    let mut server = Server::start(&["--drain", "30s"]);
+    let mut stream = server.connect();
+    let bytes = pattern(64 << 20);
+    let sent = send_until_blocked(&stream, &bytes);
+    server.wait_for("back-pressure", |report| report.back_pressured == 1);
+    server.signal(Signal::SIGTERM);
+    let mut back = Vec::new();
+    stream.read_to_end(&mut back).unwrap();
+    drop(stream);
+    let report = server.wait_for_end().report;
+    assert!(back == bytes[..back.len()] && back.len() <= sent, "other bytes came back");
+    assert_eq!(back.len() as u64, report.bytes_out, "{report:?}");
+    assert_eq!((report.drained, report.failed.len()), (1, 0), "{report:?}");
+}
+
+#[test]
+fn what_nobody_takes_is_given_up_when_the_drain_is_over() {
+    let mut server = Server::start(&["--drain", "200ms"]);
+    let stream = server.connect();
+    send_until_blocked(&stream, &pattern(64 << 20));
+    server.wait_for("back-pressure", |report| report.back_pressured == 1);
+    let report = server.stop().report;
+    assert_eq!(report.failed.get("undelivered"), Some(&1), "{report:?}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut server = Server::start(&["--drain", "1h", "--stall-timeout", "0"]);
+    let stream = server.connect();
+    send_until_blocked(&stream, &pattern(64 << 20));
+    server.wait_for("back-pressure", |report| report.back_pressured == 1);
+    server.signal(Signal::SIGTERM);
+    server.fresh_report();
+    server.signal(Signal::SIGINT);
+    let ended = server.wait_for_end();
+    assert_eq!((ended.status.code(), ended.report.open), (Some(0), 1), "{}", ended.stderr);
+}
+
+#[test]
+fn json_is_one_document_at_the_end() {
+    let child = Command::new(PROGRAM)
+        .args(["--listen", "127.0.0.1:0", "--json", "--stats", "text"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(2500));
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let report: ServerReport = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((report.accepted, report.tables > 0), (0, true));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.contains("listening on 127.0.0.1:") && text.contains(" s: 0 open, 0 accepted (+0)"),
+        "{text}"
+    );
+}
+
+#[test]
+fn statistics_come_as_json_lines() {
+    let mut child = Command::new(PROGRAM)
+        .args(["--listen", "127.0.0.1:0", "--stats", "json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        serde_json::from_str::<ServerReport>(&lines.next().unwrap().unwrap()).unwrap();
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_reader_of_its_events_that_is_gone_does_not_end_it() {
+    let mut child = Command::new(PROGRAM)
+        .args(["--listen", "127.0.0.1:0", "--events"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let ServerEvent::Ready { listen, .. } = serde_json::from_str(&line).unwrap() else { panic!("{line}") };
+    drop(stdout);
+    std::thread::sleep(Duration::from_millis(2200));
+    expect_echo(&connect(listen[0]), b"nobody listens to my ticks");
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(!text.contains("panicked") && text.contains("accepted 1 connections"), "{text}");
+}
+
+#[test]
+fn it_ends_with_the_process_that_started_it() {
+    let script = "\"$0\" --listen 127.0.0.1:0 --events --parent $$ & wait";
+    let mut shell = Command::new("sh")
+        .args(["-c", script, PROGRAM])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(shell.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.contains("ready"), "{line}");
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    // The end of stdout comes when the server has ended too.
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("\"event\":\"done\""), "{rest}");
+}
+
+#[test]
+fn without_the_process_that_started_it_it_does_not_start() {
+    let (code, _, stderr) = run(&["--listen", "127.0.0.1:0", "--parent", "4194304"]);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("has ended"), "{stderr}");
+}
+
+#[test]
+fn a_server_whose_events_nobody_reads_still_hears_signals() {
+    let mut child = Command::new(PROGRAM)
+        .args(["--listen", "127.0.0.1:0", "--events"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    writeln!(child.stdin.as_mut().unwrap(), "stop").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
