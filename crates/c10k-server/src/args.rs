@@ -7,7 +7,7 @@ use crate::listen::ListenSpec;
 
 /// What a server can be told on its command line.
 ///
-/// SIGINT and SIGTERM end it in good order with exit code 0; a second one ends it at once, with the report
+/// SIGINT, SIGTERM and SIGHUP end it in good order with exit code 0; a second one ends it at once, with the report
 /// as it then stands and exit code 0 too.
 #[derive(Args, Clone, Debug)]
 pub struct ServerArgs {

@@ -1,38 +1,32 @@
 //! The keeper: starts the workers, listens to signals, stdin and the clock, and says the last word.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use c10k_kernel::{descriptors, process};
-use c10k_record::{Command, Exit, ServerEvent, ServerReport, Warning};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use c10k_kernel::process;
+use c10k_record::{Command, Exit, ServerEvent, ServerReport};
 
 use crate::args::{ServerArgs, StatsForm};
 use crate::counters::Counters;
 use crate::host::{self, Prepared};
 use crate::lane::{Lane, Slots};
 use crate::listen;
+use crate::plan::plan_tables;
 use crate::printer::Printer;
 use crate::report;
-use crate::shared::{Note, Shared, WorkerSettings};
+use crate::shared::{Note, Shared};
 use crate::start::StartError;
+use crate::watch::{watch_signals, watch_stdin};
 use crate::worker;
 
 /// Enough for a worker: its buffers are on the heap.
-const STACK_BYTES: usize = 128 << 10;
-/// Descriptors of a table when the limit is far away. A table costs 8 bytes of kernel memory a descriptor from
-/// its start, so larger ones would be paid for before they are used, and more of them cost next to nothing.
-const LARGE_TABLE: u64 = 1 << 17;
-/// The same where all connections share one table.
-const LARGE_ONE_TABLE: u64 = 1 << 20;
-/// Descriptors of the process that are no connections, beside those counted when it starts.
-const RESERVE: u64 = 16;
+pub(crate) const STACK_BYTES: usize = 128 << 10;
 const TICK: Duration = Duration::from_secs(1);
 
-/// Serves until SIGINT, SIGTERM or the command `stop`, and says how it ended.
+/// Serves until SIGINT, SIGTERM, SIGHUP or the command `stop`, and says how it ended.
 ///
 /// Data goes to stdout (`--events`, `--json`, `--stats json`), what people read to stderr. Settings that the
 /// profile changed on this host are put back before it returns. Workers may outlive the return when a second
@@ -352,93 +346,6 @@ impl Keeper {
             printer.line(json(value));
         }
     }
-}
-
-/// How large a table is and whether workers have their own; `None` = no limit on connections.
-fn plan_tables(
-    args: &ServerArgs,
-    lanes: usize,
-    prepared: &mut Prepared,
-) -> Result<(WorkerSettings, Option<u64>), StartError> {
-    let own_tables = !args.one_table && own_tables_are_allowed(&mut prepared.warnings);
-    let in_use = descriptors::open_count(std::process::id())
-        .map_err(StartError::system("count this process's descriptors"))?;
-    let of_lanes = lanes as u64 * (args.listen.addresses().len() as u64 + 2);
-    let others = in_use + of_lanes + RESERVE + if own_tables { 1 } else { lanes as u64 };
-    let asked = args.max_connections.map(|quantity| quantity.0);
-    let needed = asked.unwrap_or(1).saturating_add(others);
-    let soft = prepared.nofile.soft;
-    let least = if own_tables { others + 1 } else { needed };
-    if soft < least {
-        let one_table_by_choice = args.one_table;
-        return Err(StartError::Descriptors {
-            needed: least,
-            soft,
-            hard: prepared.nofile.hard,
-            one_table_by_choice,
-        });
-    }
-    let large = if own_tables { LARGE_TABLE } else { LARGE_ONE_TABLE };
-    let table_limit = match asked {
-        Some(_) if own_tables => soft.min(needed).min(large),
-        Some(_) => soft.min(needed),
-        None => soft.min(large),
-    };
-    let max_connections = if own_tables { asked } else { Some(asked.unwrap_or(table_limit - others)) };
-    let table_limit = u32::try_from(table_limit).unwrap_or(i32::MAX as u32);
-    if !own_tables {
-        descriptors::grow_table_to(table_limit - 1)
-            .map_err(StartError::system("grow the descriptor table"))?;
-    }
-    let settings = WorkerSettings {
-        mode: args.mode,
-        own_tables,
-        table_limit,
-        stall_timeout: Some(args.stall_timeout.0).filter(|timeout| !timeout.is_zero()),
-        drain: args.drain.0,
-    };
-    Ok((settings, max_connections))
-}
-
-/// A container's filter may refuse unshare(2): a thread that ends at once tries it.
-fn own_tables_are_allowed(warnings: &mut Vec<Warning>) -> bool {
-    let tried = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(descriptors::unshare_table);
-    let result = tried.and_then(|thread| thread.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())));
-    if let Err(error) = &result {
-        warnings.push(Warning::new(
-            "one-table",
-            format!(
-                "workers cannot have descriptor tables of their own (unshare: {error}): \
-                 all connections share one, and RLIMIT_NOFILE is their limit"
-            ),
-        ));
-    }
-    result.is_ok()
-}
-
-fn watch_signals(notes: Sender<Note>) -> io::Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
-    std::thread::Builder::new().name("signals".to_owned()).stack_size(STACK_BYTES).spawn(move || {
-        for _ in signals.forever() {
-            if notes.send(Note::Signal).is_err() {
-                return;
-            }
-        }
-    })?;
-    Ok(())
-}
-
-/// The end of stdin is no command: the server goes on.
-fn watch_stdin(notes: Sender<Note>) -> io::Result<()> {
-    std::thread::Builder::new().name("stdin".to_owned()).stack_size(STACK_BYTES).spawn(move || {
-        for line in io::stdin().lock().lines() {
-            let Ok(line) = line else { return };
-            if notes.send(Note::Line(line)).is_err() {
-                return;
-            }
-        }
-    })?;
-    Ok(())
 }
 
 fn json(value: &impl serde::Serialize) -> String {

@@ -17,12 +17,15 @@ mod keeper;
 mod lane;
 mod listen;
 mod pending;
+mod plan;
 mod printer;
+mod refusal;
 mod report;
 mod shared;
 mod start;
 mod stream;
 mod table;
+mod watch;
 mod worker;
 
 pub use args::{ServerArgs, StatsForm};

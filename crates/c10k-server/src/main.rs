@@ -6,7 +6,7 @@ use clap::Parser;
 
 /// An epoll server that accepts, holds and echoes: how many connections can this box hold?
 #[derive(Parser)]
-#[command(name = "c10k-server", version, about)]
+#[command(name = "c10k-server", version)]
 struct Cli {
     #[command(flatten)]
     args: c10k_server::ServerArgs,

@@ -57,7 +57,7 @@ pub(crate) enum Note {
         /// Why it ended although nobody told it to.
         error: Option<String>,
     },
-    /// SIGINT or SIGTERM.
+    /// SIGINT, SIGTERM or SIGHUP.
     Signal,
     /// A line on stdin.
     Line(String),

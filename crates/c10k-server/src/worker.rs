@@ -12,6 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::counters::Counters;
 use crate::lane::{Desk, Lane, Next};
+use crate::refusal::Refusal;
 use crate::shared::{Note, Shared};
 use crate::stream::Streams;
 use crate::table::Key;
@@ -392,32 +393,6 @@ impl Worker {
     }
 }
 
-/// What an error of accept(2) means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
-    /// The queue is empty, or the listener has been shut down.
-    Empty,
-    /// Try again.
-    Interrupted,
-    /// This one connection is lost, the next may be had: accept(2) also passes on errors that were pending on
-    /// the new socket.
-    GivenUp,
-    /// No descriptor or no memory; the queue keeps what it has.
-    Exhausted,
-}
-
-impl Refusal {
-    fn of(error: &io::Error) -> Self {
-        use nix::errno::Errno;
-        match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EAGAIN | Errno::EINVAL) => Self::Empty,
-            Some(Errno::EINTR) => Self::Interrupted,
-            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) | None => Self::Exhausted,
-            Some(_) => Self::GivenUp,
-        }
-    }
-}
-
 /// Connections that still fit into the calling thread's table.
 fn room_of_this_table(limit: u32) -> io::Result<u32> {
     let thread = nix::unistd::gettid().as_raw().cast_unsigned();
@@ -428,26 +403,5 @@ fn room_of_this_table(limit: u32) -> io::Result<u32> {
             "a table of {limit} descriptors has no room: {used} are in use or in reserve"
         ))),
         room => Ok(room),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use nix::errno::Errno;
-
-    use super::*;
-
-    #[test]
-    fn errors_of_accept_are_told_apart_by_what_can_be_done() {
-        let refusal = |errno: Errno| Refusal::of(&errno.into());
-        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM] {
-            assert_eq!(refusal(errno), Refusal::Exhausted, "{errno}");
-        }
-        for errno in [Errno::ECONNABORTED, Errno::EPROTO, Errno::EHOSTUNREACH, Errno::EPERM] {
-            assert_eq!(refusal(errno), Refusal::GivenUp, "{errno}");
-        }
-        assert_eq!(refusal(Errno::EAGAIN), Refusal::Empty);
-        assert_eq!(refusal(Errno::EINVAL), Refusal::Empty);
-        assert_eq!(refusal(Errno::EINTR), Refusal::Interrupted);
     }
 }

@@ -1,4 +1,5 @@
 //! How a server starts, what it says, and how it ends.
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod common;
 
@@ -109,6 +110,41 @@ fn no_apply_compares_and_the_socket_options_still_count() {
     let text = server.stop().stderr;
     let expected = format!("warning: net.core.somaxconn is {}, the profile wants 31", before.trim());
     assert!(text.contains(&expected) && text.contains("sysctl -w"), "{text}");
+}
+
+#[test]
+fn a_profile_is_applied_where_the_server_runs_and_put_back_at_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    let text = "name = 'mine'\nsummary = 'x'\n[sysctl]\n'net.core.somaxconn' = 31\n[socket]\nbacklog = 77\n";
+    std::fs::write(&path, text).unwrap();
+    // In a network namespace of its own, which dies with the script.
+    let script = "\"$0\" --profile \"$1\" --listen 127.0.0.1:0 & server=$!; key=/proc/sys/net/core/somaxconn
+        tries=0; while [ $(cat $key) != 31 ] && [ $tries -lt 300 ]; do sleep 0.1; tries=$((tries + 1)); done
+        sleep 0.5; echo during $(cat $key); kill -HUP $server; wait $server; echo code $?; echo after $(cat $key)";
+    let may_unshare = |arguments: &[&str]| {
+        Command::new("unshare")
+            .args(arguments)
+            .arg("true")
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    let Some(arguments) = [&["-n"][..], &["-Urn"]].into_iter().find(|arguments| may_unshare(arguments))
+    else {
+        eprintln!("SKIPPED: no network namespace may be made here");
+        return;
+    };
+    let output = Command::new("unshare")
+        .args(arguments)
+        .args(["sh", "-c", script, PROGRAM, path.to_str().unwrap()])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (said, heard) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(said, "during 31\ncode 0\nafter 4096\n", "{heard}");
+    assert!(heard.contains("set net.core.somaxconn: 4096 -> 31"), "{heard}");
+    assert!(heard.contains("a backlog of 77 is cut to 31"), "{heard}");
 }
 
 #[test]
