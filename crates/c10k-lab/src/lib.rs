@@ -1,1 +1,20 @@
-//! To be written.
+//! The lab: one command from plan to record.
+//!
+//! This room knows the plan's way through the house: topology → profile → server → swarm → record → ceiling →
+//! report. It starts server and swarm as processes of their own by running its own executable again, so that
+//! memory and processor time belong to one process each. It refuses to know the inside of any other room: it
+//! speaks with the processes by the lines that anybody could write and read.
+
+mod child;
+mod cli;
+mod findings;
+mod host;
+mod isolate;
+mod plan;
+mod printer;
+mod profile_command;
+mod record_command;
+mod run;
+mod watch;
+
+pub use cli::{Cli, main_with};

@@ -1,0 +1,133 @@
+//! A server or a swarm as a process of its own: started again from this executable, told by lines, heard by
+//! lines.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
+use c10k_record::{ServerEvent, SwarmEvent};
+
+/// What the lab hears.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Server(ServerEvent),
+    Swarm(Box<SwarmEvent>),
+    /// A process has closed its stdout: it has ended, or is about to.
+    Ended(Who),
+}
+
+/// Which process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    Server,
+    Swarm,
+}
+
+impl Who {
+    /// Its subcommand.
+    fn command(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Swarm => "swarm",
+        }
+    }
+}
+
+/// A process that ends with the lab.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) who: Who,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    status: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Starts it. Its stderr is the lab's; each JSON line of its stdout goes to `to`.
+    pub(crate) fn start(who: Who, arguments: &[String], to: Sender<Heard>) -> io::Result<Self> {
+        let mut command = Command::new(own_executable());
+        command
+            .arg0("c10k-lab")
+            .arg(who.command())
+            .args(arguments)
+            .arg("--events")
+            .args(["--parent", &std::process::id().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // A Ctrl-C on the terminal is the lab's to handle: it ends the others in their order.
+            .process_group(0);
+        bind_to_this_process(&mut command, Signal::Terminate);
+        let mut child = command.spawn()?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take();
+        std::thread::Builder::new().name(format!("hear-{}", who.command())).spawn(move || {
+            let lines =
+                stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines().map_while(Result::ok));
+            for line in lines {
+                let heard = match who {
+                    Who::Server => serde_json::from_str(&line).map(Heard::Server),
+                    Who::Swarm => serde_json::from_str(&line).map(|event| Heard::Swarm(Box::new(event))),
+                };
+                if heard.is_ok_and(|heard| to.send(heard).is_err()) {
+                    return;
+                }
+            }
+            let _ = to.send(Heard::Ended(who));
+        })?;
+        Ok(Self { who, child, stdin, status: None })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes a command line; false when nobody reads it any more.
+    pub(crate) fn tell(&mut self, line: &str) -> bool {
+        self.stdin
+            .as_mut()
+            .is_some_and(|stdin| writeln!(stdin, "{line}").and_then(|()| stdin.flush()).is_ok())
+    }
+
+    /// Its exit status, once it has ended.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().ok().flatten();
+        }
+        self.status
+    }
+
+    /// Waits for its end, at most `longest`; kills it after that.
+    pub(crate) fn wait_or_kill(&mut self, longest: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + longest;
+        while self.ended().is_none() {
+            if Instant::now() >= until {
+                let _ = self.child.kill();
+                self.status = self.child.wait().ok();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.status
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.ended().is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// How a process ended, in words.
+pub(crate) fn end_in_words(who: Who, status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("the {} was killed by signal {signal}", who.command()),
+        (None, Some(code)) => format!("the {} ended by itself with exit code {code}", who.command()),
+        (None, None) => format!("the {} ended", who.command()),
+    }
+}

@@ -1,0 +1,142 @@
+//! The command line of the lab.
+
+use std::path::PathBuf;
+
+use c10k_record::{Exit, Quantity, ServerMode, Topology};
+use c10k_server::ServerArgs;
+use c10k_swarm::{LoadArgs, SwarmArgs};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::printer::Printer;
+
+/// How many connections can this box hold, what stops it, and what does each one cost?
+#[derive(Debug, Parser)]
+#[command(name = "c10k-lab", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Carry out one run in a network namespace of its own and write its record.
+    Run(Box<RunArgs>),
+    /// List, show and compare profiles.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// Show a record again, or two side by side.
+    Report(ReportArgs),
+    /// Print the JSON Schema of record.json.
+    Schema,
+    /// Be a server, as c10k-server.
+    Server(Box<ServerArgs>),
+    /// Be a swarm, as c10k-swarm.
+    Swarm(Box<SwarmArgs>),
+}
+
+/// `c10k-lab run`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct RunArgs {
+    /// A plan to repeat: the plan.toml of an earlier run. Flags change what they name.
+    pub(crate) plan: Option<PathBuf>,
+    /// A shipped profile (stock, tuned, diary, c1m) or the path of one [default: tuned].
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+    /// Where the two ends stand [default: loopback].
+    #[arg(long, value_name = "TOPOLOGY")]
+    pub(crate) topology: Option<Topology>,
+    /// What the server does with bytes: echo, or hold (read and discard, with --no-probe) [default: echo].
+    #[arg(long, value_name = "echo|hold")]
+    pub(crate) mode: Option<ServerMode>,
+    /// Workers of the server that accept at a time [default: one a core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) server_workers: Option<u32>,
+    /// The most connections the server takes [default: as many as the host allows].
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections: Option<Quantity>,
+    /// A verdict of the run, such as 'failed <= 1%' or 'echo_p95 <= 100ms'; may be given several times
+    /// [default: held = target, failed <= 1%, echo_p95 <= 100ms].
+    #[arg(long = "verdict", value_name = "EXPR")]
+    pub(crate) verdicts: Vec<String>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+    /// Where the folders of runs are made.
+    #[arg(long, value_name = "FOLDER", default_value = "results")]
+    pub(crate) results: PathBuf,
+    /// Print the record as one JSON document on stdout at the end.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Colours on stderr.
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+}
+
+/// `c10k-lab profile`.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// The shipped profiles, a line each.
+    List {
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One profile with all it extends, as TOML.
+    Show {
+        /// A shipped profile or the path of one.
+        profile: String,
+    },
+    /// A profile beside this host: what stands, what it wants, how far it reaches, whether it can be set here.
+    Diff {
+        /// A shipped profile or the path of one.
+        profile: String,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `c10k-lab report`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// A run's folder, or a record.json.
+    pub(crate) record: PathBuf,
+    /// A second one, to compare.
+    pub(crate) other: Option<PathBuf>,
+    /// Print the record as JSON.
+    #[arg(long, conflicts_with = "other")]
+    pub(crate) json: bool,
+    /// Write the page with plots to this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "other")]
+    pub(crate) html: Option<PathBuf>,
+    /// Colours.
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+}
+
+/// When to use colours. NO_COLOR (no-color.org) counts as `never` where `auto` is in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Carries out one command line and says with which exit code the process should end.
+#[must_use]
+pub fn main_with(cli: Cli) -> Exit {
+    match cli.command {
+        Command::Run(args) => crate::run::run(&args, &mut Printer::new(args.color)),
+        Command::Profile(command) => crate::profile_command::run(&command, &mut Printer::new(Color::Auto)),
+        Command::Report(args) => crate::record_command::report(&args, &mut Printer::new(args.color)),
+        Command::Schema => {
+            Printer::new(Color::Never).data(c10k_report::RECORD_SCHEMA);
+            Exit::Done
+        }
+        Command::Server(args) => c10k_server::main_with(*args),
+        Command::Swarm(args) => c10k_swarm::main_with(&args),
+    }
+}

@@ -1,0 +1,91 @@
+//! What a run showed, as the walls want it.
+
+use std::collections::BTreeMap;
+
+use c10k_ceiling::{CounterChange, Findings, PlanView, ServerEnd, counter};
+use c10k_record::{HostSnapshot, Plan, Record};
+
+use crate::watch::Watch;
+
+/// Kernel counters that only grow, by the names the walls know.
+const COUNTERS: [&str; 7] = [
+    counter::LISTEN_OVERFLOWS,
+    counter::LISTEN_DROPS,
+    counter::SYN_RETRANSMITS,
+    counter::REQ_QUEUE_FULL_DROP,
+    counter::REQ_QUEUE_FULL_COOKIES,
+    counter::ABORT_ON_MEMORY,
+    counter::TIME_WAIT_OVERFLOW,
+];
+
+/// The plan as the walls see it, before the swarm has planned its sources.
+pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
+    let window = plan.load.ports.as_deref().and_then(|text| text.parse::<c10k_swarm::ips::PortWindow>().ok());
+    let ports = window.map(|window| (window.first, window.last)).or(host.port_range);
+    let destinations = plan.server.listen.len() as u64;
+    let named = plan.load.ips.as_deref().and_then(|text| text.parse::<c10k_swarm::ips::IpList>().ok());
+    // Without a list the swarm takes as many of 127.0.0.0/8 as it needs.
+    let per_source =
+        ports.map_or(1, |(first, last)| u64::from(last.saturating_sub(first)) + 1) * destinations;
+    let sources =
+        named.map_or(plan.target.div_ceil(per_source.max(1)) + 1, |list| list.addresses().len() as u64);
+    PlanView {
+        target: plan.target,
+        sources,
+        source_ports: ports,
+        destinations,
+        both_ends_here: true,
+        probe: plan.load.probe,
+        explicit_ports: false,
+        ips: plan.load.ips.clone(),
+        server_max_connections: plan.server.max_connections,
+    }
+}
+
+/// Everything that was found.
+pub(crate) fn findings(
+    record: &Record,
+    plan: &Plan,
+    host: &HostSnapshot,
+    watch: &Watch,
+    capacity: Option<u64>,
+    server_end: Option<ServerEnd>,
+    aborted: bool,
+) -> Findings {
+    let levels = &watch.levels;
+    let mut counters = BTreeMap::new();
+    if let (Some(first), Some(last)) = (&watch.first, &watch.last) {
+        for name in COUNTERS {
+            if let (Some(before), Some(after)) = (first.counter(name), last.counter(name)) {
+                counters.insert(name.to_owned(), CounterChange { before, after });
+            }
+        }
+        let level =
+            |before: Option<u64>, after: Option<u64>| Some(CounterChange { before: before?, after: after? });
+        let rows = [
+            (counter::SOFTNET_DROPPED, level(first.softnet_dropped, last.softnet_dropped)),
+            (counter::TCP_MEM_PAGES, level(first.sockets.mem_pages, levels.tcp_mem_pages)),
+            (counter::ORPHANS, level(first.sockets.orphans, levels.orphans)),
+            (counter::TIME_WAIT, level(first.sockets.time_wait, levels.time_wait)),
+            (counter::FILES_IN_USE, level(first.files_in_use, levels.files_in_use)),
+            (counter::CONNTRACK_COUNT, level(first.conntrack_entries, levels.conntrack)),
+        ];
+        counters.extend(rows.into_iter().filter_map(|(name, change)| Some((name.to_owned(), change?))));
+    }
+    Findings {
+        plan: plan_view(plan, host),
+        host: host.clone(),
+        connections: record.connections.clone(),
+        failures: record.failures.clone(),
+        capacity,
+        counters,
+        server: record.server.clone(),
+        server_max_connections: plan.server.max_connections,
+        server_end,
+        accepted_stalled: levels.accepted_stalled,
+        latency_us: record.latency_us,
+        verdicts: record.verdicts.clone(),
+        aborted,
+        lowest_memory_available_bytes: levels.lowest_memory_available,
+    }
+}

@@ -1,0 +1,92 @@
+//! The host of a run, for the record's header and for the walls.
+
+use c10k_kernel::sysctl::SysctlRoot;
+use c10k_kernel::{limits, process};
+use c10k_profile::{NofileLimit, Profile};
+use c10k_record::{Host, HostSnapshot};
+
+/// Describes the machine.
+pub(crate) fn describe(limits: HostSnapshot, root: bool) -> Host {
+    let mut system = sysinfo::System::new().ok();
+    if let Some(system) = &mut system {
+        system.refresh_memory();
+        system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
+    }
+    let brand = system.as_ref().and_then(|system| Some(system.cpus().first()?.brand().trim().to_owned()));
+    Host {
+        os: sysinfo::System::long_os_version().ok(),
+        kernel: sysinfo::System::kernel_version().ok(),
+        cpu: brand.filter(|brand| !brand.is_empty()),
+        cpus: process::cpus_allowed() as u64,
+        memory_bytes: system.map_or(0, |system| system.total_memory()),
+        root,
+        virtualization: virtualization(),
+        limits,
+    }
+}
+
+/// The hypervisor as DMI names it, or a container as its environment does; `None` when neither is seen.
+fn virtualization() -> Option<String> {
+    let read = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    if std::path::Path::new("/run/.containerenv").exists() || std::path::Path::new("/.dockerenv").exists() {
+        return Some("container".to_owned());
+    }
+    let flagged = read("/proc/cpuinfo").is_some_and(|text| {
+        text.lines()
+            .any(|line| line.starts_with("flags") && line.split_whitespace().any(|f| f == "hypervisor"))
+    });
+    let vendor = read("/sys/class/dmi/id/sys_vendor").filter(|vendor| !vendor.is_empty());
+    flagged.then(|| vendor.unwrap_or_else(|| "hypervisor".to_owned()))
+}
+
+/// The limits of this place under this profile, before the run.
+///
+/// `root` is whether the lab was started by root: inside a user namespace everybody looks like it.
+pub(crate) fn snapshot(profile: &Profile, root: bool) -> HostSnapshot {
+    let sysctl = SysctlRoot::default();
+    let numbers = |key: &str| -> Option<Vec<u64>> {
+        sysctl.read(key).ok()?.split_whitespace().map(|word| word.parse().ok()).collect()
+    };
+    let number = |key: &str| numbers(key)?.first().copied();
+    let nofile = limits::nofile().ok();
+    // What the children will have: the profile's word, else the hard limit.
+    let soft = nofile.map(|limit| match profile.limits.nofile {
+        Some(NofileLimit::AtLeast(wanted)) => wanted.max(limit.soft).min(limit.hard),
+        Some(NofileLimit::Hard) | None => limit.hard,
+    });
+    let own_tables =
+        std::thread::spawn(|| c10k_kernel::descriptors::unshare_table().is_ok()).join().unwrap_or(false);
+    let memory =
+        c10k_kernel::memory::MemInfoReader::open(&c10k_kernel::counters::ProcRoot::default()).read().ok();
+    HostSnapshot {
+        server_nofile: soft,
+        swarm_nofile: soft,
+        nofile_hard: nofile.map(|limit| limit.hard),
+        server_tables: own_tables,
+        swarm_tables: own_tables,
+        nr_open: number("fs.nr_open"),
+        file_max: number("fs.file-max"),
+        files_in_use: number("fs.file-nr"),
+        file_max_bypassed: root && limits::has_capability(limits::Cap::SysAdmin).unwrap_or(false),
+        port_range: port_range(&sysctl),
+        reserved_ports: None,
+        somaxconn: number("net.core.somaxconn"),
+        backlog: profile.socket.backlog.map(u64::from),
+        max_syn_backlog: number("net.ipv4.tcp_max_syn_backlog"),
+        max_tw_buckets: number("net.ipv4.tcp_max_tw_buckets"),
+        tcp_mem_pages: numbers("net.ipv4.tcp_mem").and_then(|list| list.try_into().ok()),
+        max_orphans: number("net.ipv4.tcp_max_orphans"),
+        epoll_watches: number("fs.epoll.max_user_watches"),
+        conntrack_max: number("net.netfilter.nf_conntrack_max"),
+        memory_available_bytes: memory.and_then(|memory| memory.available_bytes),
+        cgroup_memory_bytes: None,
+        nproc: limits::nproc().ok().map(|limit| limit.soft),
+        other: std::collections::BTreeMap::new(),
+    }
+}
+
+fn port_range(sysctl: &SysctlRoot) -> Option<(u16, u16)> {
+    let text = sysctl.read("net.ipv4.ip_local_port_range").ok()?;
+    let mut words = text.split_whitespace();
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}

@@ -1,0 +1,125 @@
+//! From the command line to a resolved plan.
+
+use c10k_record::{
+    Exit, LoadPlan, Plan, Protocol, Quantity, SCHEMA_VERSION, ServerMode, ServerPlan, Topology, Verdict,
+    Workload, default_verdicts,
+};
+
+use crate::cli::RunArgs;
+
+/// Why a run does not begin.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+    pub(crate) exit: Exit,
+}
+
+impl Refusal {
+    pub(crate) fn text(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()), exit: Exit::BadText }
+    }
+
+    pub(crate) fn host(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()), exit: Exit::HostCannot }
+    }
+}
+
+/// The plan of an ordinary run: 100,000 raw connections over loopback, tuned, held for 10 s.
+fn default_plan() -> Plan {
+    Plan {
+        schema_version: SCHEMA_VERSION,
+        profile: "tuned".to_owned(),
+        topology: Topology::Loopback,
+        protocol: Protocol::Raw,
+        workload: Workload::Hold,
+        target: 100_000,
+        verdicts: Vec::new(),
+        server: ServerPlan {
+            listen: vec![([127, 0, 0, 1], 9000).into()],
+            mode: ServerMode::Echo,
+            workers: None,
+            max_connections: None,
+        },
+        load: LoadPlan::default(),
+    }
+}
+
+/// The plan that these arguments ask for, every default filled in.
+pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
+    let mut plan = match &args.plan {
+        Some(path) => Plan::load(path).map_err(|error| {
+            Refusal::text(error.to_string(), "every run's folder holds a plan.toml that can be repeated")
+        })?,
+        None => default_plan(),
+    };
+    let (target, load) = args
+        .load
+        .resolve(&plan.load, plan.target)
+        .map_err(|usage| Refusal::text(usage, "c10k-lab run --help shows every flag with an example"))?;
+    plan.target = target;
+    plan.load = load;
+    if let Some(profile) = &args.profile {
+        plan.profile.clone_from(profile);
+    }
+    plan.topology = args.topology.unwrap_or(plan.topology);
+    if plan.topology != Topology::Loopback {
+        return Err(Refusal::text(
+            format!("the topology '{}' is not carried out by this version", plan.topology),
+            "use --topology loopback; for two machines run c10k-server and c10k-swarm by themselves",
+        ));
+    }
+    plan.server.mode = args.mode.unwrap_or(plan.server.mode);
+    plan.server.workers = args.server_workers.or(plan.server.workers);
+    plan.server.max_connections = match args.max_connections {
+        Some(Quantity(0)) => {
+            return Err(Refusal::text("--max-connections 0 takes nobody", "expected at least 1"));
+        }
+        Some(Quantity(most)) => Some(most),
+        None => plan.server.max_connections,
+    };
+    if plan.server.mode == ServerMode::Hold && plan.load.probe {
+        return Err(Refusal::text(
+            "--mode hold discards bytes, so no probe would ever come back",
+            "add --no-probe; nothing is verified then, and held means still open at the end",
+        ));
+    }
+    if !args.verdicts.is_empty() {
+        plan.verdicts.clone_from(&args.verdicts);
+    } else if plan.verdicts.is_empty() {
+        plan.verdicts = default_verdicts(plan.load.probe);
+    }
+    for expr in &plan.verdicts {
+        Verdict::check(expr)
+            .map_err(|error| Refusal::text(error.to_string(), "for example 'failed <= 1%'"))?;
+    }
+    Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use c10k_swarm::LoadArgs;
+
+    use super::*;
+
+    #[test]
+    fn without_a_word_it_is_the_run_of_the_readme() {
+        let plan = resolve(&RunArgs::default()).expect("the default");
+        assert_eq!((plan.target, plan.profile.as_str()), (100_000, "tuned"));
+        assert_eq!(plan.verdicts.len(), 3);
+    }
+
+    #[test]
+    fn a_server_that_discards_needs_a_swarm_without_probes() {
+        let mut args = RunArgs { mode: Some(ServerMode::Hold), ..RunArgs::default() };
+        assert_eq!(resolve(&args).expect_err("probes").exit, Exit::BadText);
+        args.load = LoadArgs { no_probe: true, ..LoadArgs::default() };
+        assert_eq!(resolve(&args).expect("no probes").verdicts.len(), 2);
+    }
+
+    #[test]
+    fn a_verdict_that_cannot_be_read_is_refused_before_anything_runs() {
+        let args = RunArgs { verdicts: vec!["speed > 3".to_owned()], ..RunArgs::default() };
+        assert!(resolve(&args).expect_err("no such name").message.contains("speed > 3"));
+    }
+}

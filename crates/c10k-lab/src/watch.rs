@@ -1,0 +1,154 @@
+//! Watching a run: ticks, samples, the marks between which costs are counted.
+
+use std::time::{Duration, Instant};
+
+use c10k_collector::{Collector, MemorySnapshot, Observation};
+use c10k_record::{Cpu, LiveCounts, Sample, ServerReport};
+
+/// Between two rows of samples.csv.
+pub(crate) const TICK: Duration = Duration::from_millis(250);
+
+/// A moment whose memory and processor time are kept.
+pub(crate) struct Mark {
+    pub(crate) memory: MemorySnapshot,
+    pub(crate) seen: Observation,
+}
+
+/// What has been seen of a run.
+pub(crate) struct Watch {
+    collector: Collector,
+    begun: Instant,
+    last_tick: Option<Instant>,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) first: Option<Observation>,
+    pub(crate) last: Option<Observation>,
+    pub(crate) levels: Levels,
+}
+
+/// The highest (or lowest) that was seen of what goes up and down.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Levels {
+    pub(crate) time_wait: Option<u64>,
+    pub(crate) orphans: Option<u64>,
+    pub(crate) tcp_mem_pages: Option<u64>,
+    pub(crate) files_in_use: Option<u64>,
+    pub(crate) conntrack: Option<u64>,
+    pub(crate) lowest_memory_available: Option<u64>,
+    /// Since when the server has accepted nobody while its queue was full, and how many it had then.
+    stalled: Option<(Instant, u64)>,
+    /// Accepted stood still for 2 s with the queue full.
+    pub(crate) accepted_stalled: bool,
+}
+
+/// So long must a full queue and a count that stands still last to be a server that has stopped accepting.
+const STALL: Duration = Duration::from_secs(2);
+
+impl Watch {
+    pub(crate) fn new(collector: Collector) -> Self {
+        Self {
+            collector,
+            begun: Instant::now(),
+            last_tick: None,
+            samples: Vec::new(),
+            first: None,
+            last: None,
+            levels: Levels::default(),
+        }
+    }
+
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.last_tick.is_none_or(|last| now.duration_since(last) >= TICK)
+    }
+
+    /// Takes a row.
+    pub(crate) fn tick(&mut self, phase: &str, counts: &LiveCounts, server: Option<&ServerReport>) -> Sample {
+        let seen = self.collector.tick();
+        let now = Instant::now();
+        let mut row = Sample {
+            elapsed_ms: self.begun.elapsed().as_millis() as u64,
+            phase: phase.to_owned(),
+            attempted: Some(counts.attempted),
+            established: Some(counts.established),
+            accepted: server.map(|server| server.accepted),
+            verified: Some(counts.verified),
+            open: Some(counts.open),
+            failed: Some(counts.failed),
+            ..Sample::default()
+        };
+        if let (Some(before), Some(last)) = (self.samples.last(), self.last_tick) {
+            let seconds = now.duration_since(last).as_secs_f64().max(1e-3);
+            let grown =
+                |now: u64, then: Option<u64>| then.map(|then| now.saturating_sub(then) as f64 / seconds);
+            row.connects_per_second = grown(counts.established, before.established);
+        }
+        seen.fill(&mut row);
+        self.levels.look(&seen, server, now);
+        self.last_tick = Some(now);
+        self.first.get_or_insert_with(|| seen.clone());
+        self.last = Some(seen);
+        self.samples.push(row.clone());
+        row
+    }
+
+    /// Keeps this moment: memory as exactly as this user may know it, and the processor time so far.
+    pub(crate) fn mark(&mut self) -> Mark {
+        Mark { memory: self.collector.snapshot(), seen: self.collector.tick() }
+    }
+
+    pub(crate) fn settle(&mut self, longest: Duration) {
+        self.collector.settle(longest);
+    }
+
+    /// Established sockets at the server's side and at the client's, by sock_diag.
+    pub(crate) fn census(&mut self) -> Option<c10k_collector::CensusSeen> {
+        let census = self.collector.census().ok()?;
+        Some(c10k_collector::CensusSeen::from(&census))
+    }
+
+    /// What cannot be read here, in words.
+    pub(crate) fn unreadable(&self) -> Vec<String> {
+        self.collector.unreadable().iter().map(ToString::to_string).collect()
+    }
+}
+
+impl Levels {
+    fn look(&mut self, seen: &Observation, server: Option<&ServerReport>, now: Instant) {
+        self.time_wait = self.time_wait.max(seen.sockets.time_wait);
+        self.orphans = self.orphans.max(seen.sockets.orphans);
+        self.tcp_mem_pages = self.tcp_mem_pages.max(seen.sockets.mem_pages);
+        self.files_in_use = self.files_in_use.max(seen.files_in_use);
+        self.conntrack = self.conntrack.max(seen.conntrack_entries);
+        self.lowest_memory_available = match (self.lowest_memory_available, seen.memory.available_bytes) {
+            (Some(low), Some(now)) => Some(low.min(now)),
+            (low, now) => low.or(now),
+        };
+        let full =
+            seen.listener.is_some_and(|l| l.backlog.is_some_and(|most| most > 0 && l.accept_queue >= most));
+        let accepted = server.map_or(0, |server| server.accepted);
+        self.stalled = match self.stalled {
+            Some((since, then)) if full && then == accepted => {
+                self.accepted_stalled |= now.duration_since(since) >= STALL;
+                Some((since, then))
+            }
+            _ => full.then_some((now, accepted)),
+        };
+    }
+}
+
+/// Processor time between two marks, in cores and per connection.
+pub(crate) fn cpu_between(before: &Mark, after: &Mark, accepted: Option<u64>, attempted: u64) -> Cpu {
+    let ms = after.seen.elapsed_ms.saturating_sub(before.seen.elapsed_ms);
+    let spent = |from: Option<f64>, to: Option<f64>| Some((to? - from?).max(0.0));
+    let cores = |seconds: Option<f64>| seconds.filter(|_| ms > 0).map(|s| s * 1000.0 / ms as f64);
+    let each = |seconds: Option<f64>, n: u64| seconds.filter(|_| n > 0).map(|s| s * 1e6 / n as f64);
+    let server = spent(before.seen.server.cpu_seconds, after.seen.server.cpu_seconds);
+    let swarm = spent(before.seen.swarm.cpu_seconds, after.seen.swarm.cpu_seconds);
+    let softirq = spent(before.seen.cpu.softirq_seconds, after.seen.cpu.softirq_seconds);
+    Cpu {
+        server_cores: cores(server),
+        swarm_cores: cores(swarm),
+        softirq_cores: cores(softirq),
+        server_us_per_connection: accepted.and_then(|n| each(server, n)),
+        swarm_us_per_connection: each(swarm, attempted),
+    }
+}
