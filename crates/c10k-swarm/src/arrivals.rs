@@ -1,8 +1,10 @@
 //! When connections are begun: as fast as others finish, or at a rate, and how many in all.
 //!
-//! Pure arithmetic over a given time, shared by all workers without a lock on the way.
+//! Pure arithmetic over a given time, shared by all workers without a lock on the way. Only what a worker
+//! gives back goes through one, and that happens once a full table.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How many connections a worker takes at once.
 const CLAIM: u64 = 32;
@@ -28,8 +30,12 @@ pub(crate) enum Claim {
 pub(crate) struct Arrivals {
     goal: AtomicU64,
     claimed: AtomicU64,
-    /// Claims that were not begun.
-    unused: AtomicU64,
+    /// Claims that nobody begins any more.
+    forgotten: AtomicU64,
+    /// Claims that were given back and wait for somebody else: first number and how many.
+    returned: Mutex<Vec<(u64, u64)>>,
+    /// How many connections stand in `returned`.
+    returned_count: AtomicU64,
     stopped: AtomicBool,
     /// Open loop: connections a second; `None` = closed loop.
     rate: Option<f64>,
@@ -46,7 +52,9 @@ impl Arrivals {
         Self {
             goal: AtomicU64::new(0),
             claimed: AtomicU64::new(0),
-            unused: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
+            returned: Mutex::default(),
+            returned_count: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             rate,
             stretch_first: AtomicU64::new(0),
@@ -59,7 +67,7 @@ impl Arrivals {
     pub(crate) fn grow(&self, more: u64, now_us: u64) {
         self.stretch_first.store(self.claimed.load(Relaxed), Relaxed);
         self.stretch_at_us.store(now_us, Relaxed);
-        self.goal.fetch_add(more, Relaxed);
+        self.goal.store(self.goal.load(Relaxed).saturating_add(more), Relaxed);
     }
 
     /// Lets no more connections begin.
@@ -69,6 +77,9 @@ impl Arrivals {
 
     /// Lets connections begin again after [`Arrivals::stop`]; what had not been claimed then is forgotten.
     pub(crate) fn resume(&self) {
+        let mut returned = self.returned();
+        returned.clear();
+        self.forgotten.fetch_add(self.returned_count.swap(0, Relaxed), Relaxed);
         self.goal.store(self.claimed.load(Relaxed), Relaxed);
         self.stopped.store(false, Relaxed);
     }
@@ -80,7 +91,9 @@ impl Arrivals {
 
     /// Whether nothing is left to begin.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.is_stopped() || self.claimed.load(Relaxed) >= self.goal.load(Relaxed)
+        self.is_stopped()
+            || (self.claimed.load(Relaxed) >= self.goal.load(Relaxed)
+                && self.returned_count.load(Relaxed) == 0)
     }
 
     /// Begins nothing before `at_us`.
@@ -93,6 +106,9 @@ impl Arrivals {
         let not_before = self.not_before_us.load(Relaxed);
         if not_before > now_us {
             return if self.is_exhausted() { Claim::Nothing } else { Claim::NotBefore(not_before) };
+        }
+        if let Some(claim) = self.claim_returned(most) {
+            return claim;
         }
         let mut claimed = self.claimed.load(Relaxed);
         loop {
@@ -112,20 +128,44 @@ impl Arrivals {
         }
     }
 
-    /// Gives back `count` claimed connections that were not begun: others take as many new ones.
-    pub(crate) fn give_back(&self, count: u64) {
-        self.unused.fetch_add(count, Relaxed);
-        self.goal.fetch_add(count, Relaxed);
+    /// Gives back the claimed connections `first..first + count` that were not begun: somebody else begins
+    /// them, and they stay due when they were.
+    pub(crate) fn give_back(&self, first: u64, count: u64) {
+        if count > 0 {
+            let mut returned = self.returned();
+            returned.push((first, count));
+            self.returned_count.fetch_add(count, Relaxed);
+        }
+    }
+
+    fn claim_returned(&self, most: u64) -> Option<Claim> {
+        if self.returned_count.load(Relaxed) == 0 || self.is_stopped() {
+            return None;
+        }
+        let mut returned = self.returned();
+        let (first, count) = returned.last_mut()?;
+        let (begin, taken) = (*first, most.min(*count));
+        (*first, *count) = (*first + taken, *count - taken);
+        if *count == 0 {
+            returned.pop();
+        }
+        self.returned_count.fetch_sub(taken, Relaxed);
+        Some(Claim::Some { first: begin, count: taken })
+    }
+
+    fn returned(&self) -> MutexGuard<'_, Vec<(u64, u64)>> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives up `count` claimed connections after a stop: nobody begins them.
     pub(crate) fn forget(&self, count: u64) {
-        self.unused.fetch_add(count, Relaxed);
+        self.forgotten.fetch_add(count, Relaxed);
     }
 
     /// How many connections have been or will be begun by those who claimed them.
     pub(crate) fn taken(&self) -> u64 {
-        self.claimed.load(Relaxed) - self.unused.load(Relaxed)
+        let waiting = if self.is_stopped() { self.returned_count.load(Relaxed) } else { 0 };
+        self.claimed.load(Relaxed).saturating_sub(self.forgotten.load(Relaxed) + waiting)
     }
 
     /// When connection `number` was due, µs since the epoch: its intended start in an open loop, else `now_us`.
@@ -160,13 +200,42 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_is_taken_by_others_under_new_numbers() {
+    fn what_is_given_back_is_begun_by_others_and_keeps_its_time() {
+        let arrivals = Arrivals::new(Some(1000.0));
+        arrivals.grow(8, 0);
+        assert_eq!(arrivals.claim(8, 9000), Claim::Some { first: 0, count: 8 });
+        arrivals.give_back(3, 5);
+        assert!(!arrivals.is_exhausted());
+        assert_eq!(arrivals.taken(), 8, "the run must wait for those that were given back");
+        assert_eq!(arrivals.claim(2, 9000), Claim::Some { first: 3, count: 2 });
+        assert_eq!(arrivals.claim(9, 9000), Claim::Some { first: 5, count: 3 });
+        assert_eq!(arrivals.intended_us(3, 9000), 3000);
+        assert!(arrivals.is_exhausted());
+        assert_eq!(arrivals.claim(9, 9000), Claim::Nothing);
+    }
+
+    #[test]
+    fn what_was_given_back_before_a_stop_is_never_begun() {
         let arrivals = Arrivals::new(None);
-        arrivals.grow(4, 0);
-        assert_eq!(arrivals.claim(4, 0), Claim::Some { first: 0, count: 4 });
-        arrivals.give_back(3);
-        assert_eq!(arrivals.claim(9, 0), Claim::Some { first: 4, count: 3 });
-        assert_eq!(arrivals.taken(), 4);
+        arrivals.grow(8, 0);
+        assert_eq!(arrivals.claim(8, 0), Claim::Some { first: 0, count: 8 });
+        arrivals.give_back(3, 5);
+        arrivals.stop();
+        assert_eq!((arrivals.taken(), arrivals.is_exhausted()), (3, true));
+        assert_eq!(arrivals.claim(9, 0), Claim::Nothing);
+        arrivals.resume();
+        assert_eq!((arrivals.taken(), arrivals.is_exhausted()), (3, true));
+        arrivals.grow(2, 0);
+        assert_eq!(arrivals.claim(9, 0), Claim::Some { first: 8, count: 2 });
+        assert_eq!(arrivals.taken(), 5);
+    }
+
+    #[test]
+    fn a_goal_beyond_all_numbers_does_not_wrap() {
+        let arrivals = Arrivals::new(None);
+        arrivals.grow(u64::MAX, 0);
+        arrivals.grow(u64::MAX, 0);
+        assert_eq!(arrivals.claim(1, 0), Claim::Some { first: 0, count: 1 });
     }
 
     #[test]

@@ -130,17 +130,14 @@ impl<'a> Conductor<'a> {
             match self.crew.start_one() {
                 Ok(()) => {}
                 // The threads that could be started hold what they can.
-                Err(_) if started > 0 => {
-                    self.shared.stop_growing_at_tables();
-                    break;
-                }
+                Err(_) if started > 0 => break,
                 Err(error) => return Err(error),
             }
         }
         let mut deferred = Vec::new();
         let started = self.crew.await_start(&self.notes, &mut deferred);
         deferred.into_iter().for_each(|note| self.on_note(note));
-        started
+        if self.crew.is_anybody_there() { Ok(()) } else { started }
     }
 
     /// The plan stands and nothing has been connected yet.
@@ -179,8 +176,10 @@ impl<'a> Conductor<'a> {
         self.is_proven = false;
         self.enter(Stage::Ramp, PhaseName::Ramp);
         self.shared.arrivals.grow(more, self.shared.now_us());
-        for _ in 0..self.course.turns {
-            self.shared.pass_on();
+        let given = (0..self.course.turns).filter(|_| self.shared.pass_on()).count();
+        if given == 0 {
+            // All tables are full, so nobody will say so.
+            self.add_table();
         }
         let woken = self.wait(None, false, |c| {
             let counts = c.shared.counts();
@@ -222,8 +221,13 @@ impl<'a> Conductor<'a> {
             if woken != Woken::Command {
                 break;
             }
-            while let Some(command) = self.commands.pop_front() {
+            while !self.must_stop()
+                && let Some(command) = self.commands.pop_front()
+            {
                 match command {
+                    Command::Grow(more) if self.target.saturating_add(more) > u64::from(u32::MAX) => {
+                        self.output.warn(&format!("'grow {more}' is more than one box can number"));
+                    }
                     Command::Grow(more) => {
                         let begun = Instant::now();
                         self.target += more;
@@ -239,6 +243,7 @@ impl<'a> Conductor<'a> {
                         let connections = self.connections();
                         let elapsed_ms = self.elapsed_ms();
                         self.output.event(&SwarmEvent::Verified { elapsed_ms, connections });
+                        self.enter(Stage::Hold, PhaseName::Hold);
                     }
                     Command::Stop => self.told_to_stop = true,
                 }
@@ -247,6 +252,7 @@ impl<'a> Conductor<'a> {
     }
 
     fn shrink(&mut self, fewer: u64) {
+        let before = self.shared.sum(|table| &table.released);
         let mut left = fewer;
         for table in self.shared.tables() {
             let share = left.min(table.open.load(Relaxed));
@@ -254,10 +260,12 @@ impl<'a> Conductor<'a> {
             table.wake();
             left -= share;
         }
-        let before = self.shared.sum(|table| &table.released);
         let until = Instant::now() + DRAIN;
-        self.wait(Some(until), true, move |c| c.shared.sum(|table| &table.released) >= before + fewer - left);
-        self.target = self.target.saturating_sub(fewer - left);
+        let all = before + fewer - left;
+        self.wait(Some(until), true, move |c| {
+            c.shared.sum(|table| &table.released) >= all || c.shared.counts().open == 0
+        });
+        self.target = self.target.saturating_sub(self.shared.sum(|table| &table.released) - before);
     }
 
     /// Proves every connection once more.
@@ -291,13 +299,14 @@ impl<'a> Conductor<'a> {
     fn close(mut self) -> Finding {
         let signal = self.signals.stop.load(Relaxed).then(|| self.signals.number.load(Relaxed));
         self.count_lost_workers();
-        let connections = self.connections();
-        let failures = self.shared.tally().failures();
         self.enter(Stage::Close, PhaseName::Close);
         for _ in 0..self.course.turns {
             self.shared.pass_on();
         }
         self.wait(Some(Instant::now() + 2 * DRAIN), true, |c| c.shared.everybody_done());
+        // From the close on nobody counts losses any more, so that the counts and the tally agree.
+        let connections = self.connections();
+        let failures = self.shared.tally().failures();
         self.take_measured();
         let at_ms = self.elapsed_ms();
         self.end_phase(at_ms);
@@ -325,6 +334,8 @@ impl<'a> Conductor<'a> {
 
     /// Connections of workers that ended on their own are counted once, as lost with them.
     fn count_lost_workers(&mut self) {
+        let phase = self.shared.stage().0.phase();
+        let mut turns = 0;
         for control in self.crew.lost() {
             let attempted = control.attempted.load(Relaxed);
             let settled = control.failed.load(Relaxed) + control.released.load(Relaxed);
@@ -333,7 +344,13 @@ impl<'a> Conductor<'a> {
             control.held.store(0, Relaxed);
             control.open.store(0, Relaxed);
             control.in_flight.store(0, Relaxed);
-            self.shared.add_to_tally(PhaseName::Verify, Loss::WorkerLost, lost);
+            self.shared.add_to_tally(phase, Loss::WorkerLost, lost);
+            turns += usize::from(control.turn.swap(false, Relaxed));
+        }
+        for _ in 0..turns {
+            if !self.shared.pass_on() && self.shared.stage().0 == Stage::Ramp && !self.shared.has_turns() {
+                self.shared.stop_growing(GrowthStop::WorkersLost);
+            }
         }
     }
 
@@ -401,10 +418,8 @@ impl<'a> Conductor<'a> {
         let mut deferred = Vec::new();
         let started = self.crew.start_one().and_then(|()| self.crew.await_start(&self.notes, &mut deferred));
         match started {
-            Ok(()) => {
-                self.shared.pass_on();
-            }
-            Err(_) => self.shared.stop_growing(GrowthStop::NoTables),
+            Ok(()) if self.shared.pass_on() || self.shared.has_turns() => {}
+            Ok(()) | Err(_) => self.shared.stop_growing(GrowthStop::NoTables),
         }
         deferred.into_iter().for_each(|note| self.on_note(note));
     }

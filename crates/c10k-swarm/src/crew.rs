@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use c10k_kernel::{descriptors, limits};
 
@@ -13,17 +13,29 @@ use crate::maker::KernelSockets;
 use crate::shared::{Note, Shared, TableControl};
 use crate::worker::Worker;
 
-/// Descriptors of a table that stay free for what is not a connection: epoll, waker, files read in passing.
+/// Descriptors of a shared table that stay free for what is not a connection: epoll, files read in passing.
 const RESERVE: u64 = 24;
+/// Descriptors of a worker's own table that stay free: only its epoll instance is opened in it.
+const OWN_RESERVE: u64 = 4;
 /// Stack of a worker; only pages that are used are ever touched.
 const STACK_BYTES: usize = 256 * 1024;
 /// How long a worker may take to come up.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two looks at whether it has.
+const START_NAP: Duration = Duration::from_millis(10);
 
-/// How many connections fit one worker's table with this soft limit.
-pub(crate) fn per_table(soft_nofile: u64) -> u32 {
-    let open = descriptors::highest_open().ok().flatten().map_or(16, |top| u64::from(top) + 1);
-    soft_nofile.saturating_sub(open + RESERVE).clamp(1, u64::from(u32::MAX >> 1)) as u32
+/// How many connections fit the calling thread's table with this soft limit and so many kept free.
+fn per_table(soft_nofile: u64, reserve: u64) -> u32 {
+    // Counted and not told from the highest: what was inherited may have any number, even one above the limit.
+    let open = open_here().unwrap_or(16);
+    soft_nofile.saturating_sub(open + reserve).clamp(1, u64::from(u32::MAX >> 1)) as u32
+}
+
+/// How many descriptors the calling thread's table has open.
+fn open_here() -> io::Result<u64> {
+    let me = std::fs::read_link("/proc/thread-self")?;
+    let thread = me.file_name().and_then(|id| id.to_str()?.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+    descriptors::open_count_of_thread(std::process::id(), thread)
 }
 
 /// Whether threads may have descriptor tables of their own here: tried on a thread that ends at once.
@@ -35,20 +47,20 @@ pub(crate) fn own_tables_possible() -> bool {
 pub(crate) struct Crew {
     shared: Arc<Shared>,
     threads: Vec<(Arc<TableControl>, Option<JoinHandle<()>>)>,
-    /// Connections a table holds; without tables of their own the limit is the kernel's to say.
-    capacity: u32,
+    soft_nofile: u64,
     own_tables: bool,
 }
 
 impl Crew {
     pub(crate) fn new(shared: Arc<Shared>, own_tables: bool) -> io::Result<Self> {
-        let soft = limits::nofile()?.soft;
-        Ok(Self { shared, threads: Vec::new(), capacity: per_table(soft), own_tables })
+        let soft_nofile = limits::nofile()?.soft;
+        Ok(Self { shared, threads: Vec::new(), soft_nofile, own_tables })
     }
 
-    /// How many workers hold `connections` when each fills its table.
+    /// About how many workers hold `connections` when each fills its table.
     pub(crate) fn tables_for(&self, connections: u64) -> u64 {
-        if self.own_tables { connections.div_ceil(u64::from(self.capacity)) } else { 1 }
+        let each = u64::from(per_table(self.soft_nofile, RESERVE));
+        if self.own_tables { connections.div_ceil(each) } else { 1 }
     }
 
     /// Whether one more worker could hold more connections.
@@ -60,11 +72,11 @@ impl Crew {
     pub(crate) fn start_one(&mut self) -> io::Result<()> {
         let control = Arc::new(TableControl::new()?);
         let (shared, mine) = (Arc::clone(&self.shared), Arc::clone(&control));
-        let (capacity, own_table) = (self.capacity, self.own_tables);
+        let (soft_nofile, own_table) = (self.soft_nofile, self.own_tables);
         let thread = std::thread::Builder::new()
             .name(format!("swarm-{}", self.threads.len()))
             .stack_size(STACK_BYTES)
-            .spawn(move || serve(&shared, &mine, capacity, own_table))?;
+            .spawn(move || serve(&shared, &mine, soft_nofile, own_table))?;
         self.threads.push((Arc::clone(&control), Some(thread)));
         self.shared.add_table(control);
         Ok(())
@@ -73,18 +85,30 @@ impl Crew {
     /// Waits until all workers started so far have made themselves known; other notes that come meanwhile are
     /// put into `deferred`.
     pub(crate) fn await_start(&self, notes: &Receiver<Note>, deferred: &mut Vec<Note>) -> io::Result<()> {
-        let mut waiting = self.threads.iter().filter(|(control, _)| !control.alive.load(Acquire)).count();
-        while waiting > 0 {
-            match notes.recv_timeout(START_TIMEOUT) {
-                Ok(Note::Started) => waiting -= 1,
-                Ok(Note::StartFailed(error)) => return Err(error),
-                Ok(other) => deferred.push(other),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, "a worker did not come up"));
-                }
+        let mut failed = None;
+        let give_up = Instant::now() + START_TIMEOUT;
+        let mut take = |note| match note {
+            Note::Started | Note::LookAgain => {}
+            Note::StartFailed(error) => failed = Some(error),
+            other => deferred.push(other),
+        };
+        // A note of an earlier start may still be under way: what counts is who is there.
+        while self.threads.iter().any(|(control, thread)| {
+            !control.alive.load(Acquire) && thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        }) {
+            if let Ok(note) = notes.recv_timeout(START_NAP) {
+                take(note);
+            } else if Instant::now() > give_up {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "a worker did not come up"));
             }
         }
-        Ok(())
+        notes.try_iter().for_each(take);
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Whether at least one worker is up.
+    pub(crate) fn is_anybody_there(&self) -> bool {
+        self.threads.iter().any(|(control, _)| control.alive.load(Acquire))
     }
 
     /// Workers that have ended although nobody told them to.
@@ -121,19 +145,24 @@ impl Drop for EndOfThread {
     }
 }
 
-fn serve(shared: &Arc<Shared>, control: &Arc<TableControl>, capacity: u32, own_table: bool) {
+fn serve(shared: &Arc<Shared>, control: &Arc<TableControl>, soft_nofile: u64, own_table: bool) {
     let _end = EndOfThread { shared: Arc::clone(shared), control: Arc::clone(control) };
     let start = || {
+        // Without a table of its own the limit is the kernel's to say.
+        let mut capacity = u32::MAX >> 1;
         if own_table {
             descriptors::unshare_table()?;
+            // The bells of all workers started so far stand in this table: it is measured as it is.
+            capacity = per_table(soft_nofile, OWN_RESERVE);
             // Grown once, before anything is open: a table that doubles copies all it holds. A refusal only
             // means that it will grow by doubling.
             let _ = descriptors::grow_table_to(capacity);
         }
-        KernelSockets::new(shared.plan.choice(), shared.fixed.socket_options, control.bell_number())
+        let (choice, options) = (shared.plan.choice(), shared.fixed.socket_options);
+        Ok((KernelSockets::new(choice, options, control.bell_number(), own_table)?, capacity))
     };
     match start() {
-        Ok(maker) => {
+        Ok((maker, capacity)) => {
             let mut worker = Worker::new(maker, Arc::clone(shared), Arc::clone(control), capacity);
             control.alive.store(true, Release);
             shared.note(Note::Started);

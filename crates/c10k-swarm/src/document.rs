@@ -124,6 +124,7 @@ fn warnings(finding: &Finding, background: &Background<'_>) -> Vec<Warning> {
         GrowthStop::NoTuples => "no source port was left",
         GrowthStop::NoDescriptors => "this process's descriptor limit was reached",
         GrowthStop::NoTables => "no more workers could be started",
+        GrowthStop::WorkersLost => "its workers ended on their own",
     });
     if let Some(why) = stopped {
         let at = finding.connections.attempted;

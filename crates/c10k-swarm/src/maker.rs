@@ -29,7 +29,9 @@ pub enum Begun {
 pub enum BeginError {
     /// This tuple is taken by somebody else; the connection may try another one.
     TupleTaken(io::Error),
-    /// No descriptor is left: EMFILE, ENFILE.
+    /// This worker can make no more, another one may: its own descriptor table is full (EMFILE).
+    TableFull(io::Error),
+    /// Nobody here can make more: no descriptor is left (ENFILE, or EMFILE where the table is shared).
     NoDescriptor(io::Error),
     /// Anything else.
     Failed(io::Error),
@@ -44,6 +46,8 @@ pub struct Ready {
     pub readable: bool,
     /// Something can be written.
     pub writable: bool,
+    /// The peer has closed its half: behind what can be read stands the end, and nothing reports it again.
+    pub closed: bool,
     /// The connection has failed; the cause is in [`Maker::failure`].
     pub failed: bool,
 }
@@ -106,19 +110,20 @@ pub struct KernelSockets {
     events: Events,
     choice: PortChoice,
     options: Option<SocketOptions>,
+    own_table: bool,
 }
 
 impl KernelSockets {
     /// A maker with its own epoll instance in the calling thread's descriptor table. The bell of this number
-    /// (see [`c10k_kernel::bell`]) ends its wait.
+    /// (see [`c10k_kernel::bell`]) ends its wait. `own_table` says that no other worker has this table.
     ///
     /// # Errors
     /// As epoll_create1(2) and epoll_ctl(2).
-    pub fn new(choice: PortChoice, options: SocketOptions, bell: RawFd) -> io::Result<Self> {
+    pub fn new(choice: PortChoice, options: SocketOptions, bell: RawFd, own_table: bool) -> io::Result<Self> {
         let poll = Poll::new()?;
         poll.registry().register(&mut SourceFd(&bell), BELL, Interest::READABLE)?;
         let options = (!options.sets_nothing()).then_some(options);
-        Ok(Self { poll, events: Events::with_capacity(256), choice, options })
+        Ok(Self { poll, events: Events::with_capacity(256), choice, options, own_table })
     }
 
     /// Binds the socket to the tuple's local end.
@@ -143,6 +148,7 @@ impl Maker for KernelSockets {
 
     fn begin(&mut self, tuple: &Tuple) -> Result<(OwnedFd, Begun), BeginError> {
         let socket = socket::stream_for(&tuple.remote).map_err(|error| match error.raw_os_error() {
+            Some(libc::EMFILE) if self.own_table => BeginError::TableFull(error),
             Some(libc::EMFILE | libc::ENFILE) => BeginError::NoDescriptor(error),
             _ => BeginError::Failed(error),
         })?;
@@ -203,6 +209,7 @@ impl Maker for KernelSockets {
             token: event.token().0 as u64,
             readable: event.is_readable() || event.is_read_closed(),
             writable: event.is_writable(),
+            closed: event.is_read_closed(),
             failed: event.is_error(),
         }));
         Ok(())

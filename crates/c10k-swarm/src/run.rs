@@ -274,8 +274,13 @@ fn watch_signals() -> io::Result<Signals> {
 
 fn read_commands(notes: Sender<Note>) {
     std::thread::spawn(move || {
-        for line in io::stdin().lock().lines().map_while(Result::ok).filter(|line| !line.trim().is_empty()) {
-            if notes.send(Note::Line(line)).is_err() {
+        let mut stdin = io::stdin().lock();
+        let mut line = Vec::new();
+        // A line that is no text is a wrong command like any other, and not the end of all commands.
+        while matches!(stdin.read_until(b'\n', &mut line), Ok(length) if length > 0) {
+            let text = String::from_utf8_lossy(&line).trim().to_owned();
+            line.clear();
+            if !text.is_empty() && notes.send(Note::Line(text)).is_err() {
                 return;
             }
         }

@@ -91,6 +91,7 @@ pub(crate) enum GrowthStop {
     NoTuples,
     NoDescriptors,
     NoTables,
+    WorkersLost,
 }
 
 /// The latencies of a run, or of the interval since they were last taken.
@@ -191,6 +192,8 @@ pub(crate) struct Shared {
     pub(crate) plan: SourcePlan,
     pub(crate) arrivals: Arrivals,
     next_tuple: AtomicU64,
+    /// Tuples that were taken and not tried.
+    spare_tuples: Mutex<Vec<Tuple>>,
     stage: AtomicU8,
     sequence: AtomicU32,
     round: AtomicU16,
@@ -213,6 +216,7 @@ impl Shared {
             plan,
             arrivals,
             next_tuple: AtomicU64::new(0),
+            spare_tuples: Mutex::default(),
             stage: AtomicU8::new(Stage::Ramp as u8),
             sequence: AtomicU32::new(0),
             round: AtomicU16::new(0),
@@ -303,17 +307,28 @@ impl Shared {
         next.is_some()
     }
 
+    /// Whether some worker has a turn.
+    pub(crate) fn has_turns(&self) -> bool {
+        self.tables().iter().any(|table| table.alive.load(Acquire) && table.turn.load(Relaxed))
+    }
+
     // Tuples -------------------------------------------------------------------------------------------
 
     /// The next tuple nobody has tried.
     pub(crate) fn next_tuple(&self) -> Option<Tuple> {
         let number = self.next_tuple.fetch_add(1, Relaxed);
         let tuple = self.plan.tuple(number);
-        if tuple.is_none() {
-            // Keeps the counter from ever wrapping.
-            self.next_tuple.fetch_sub(1, Relaxed);
+        if tuple.is_some() {
+            return tuple;
         }
-        tuple
+        // Keeps the counter from ever wrapping.
+        self.next_tuple.fetch_sub(1, Relaxed);
+        self.spare_tuples.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Gives back a tuple that was not tried.
+    pub(crate) fn give_back_tuple(&self, tuple: Tuple) {
+        self.spare_tuples.lock().unwrap_or_else(PoisonError::into_inner).push(tuple);
     }
 
     // Growth -------------------------------------------------------------------------------------------
@@ -322,11 +337,6 @@ impl Shared {
         self.arrivals.stop();
         self.growth_stop.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
         self.note(Note::LookAgain);
-    }
-
-    /// No worker can be started any more: what is there holds what it can.
-    pub(crate) fn stop_growing_at_tables(&self) {
-        self.growth_stop.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(GrowthStop::NoTables);
     }
 
     /// A command asks for more: what stopped the growth before is tried anew.

@@ -24,8 +24,9 @@ const OPTIMISM: u32 = 8;
 /// How many latencies a worker keeps to itself before it adds them to the run's.
 const UNSHARED_LATENCIES: u64 = 4096;
 
-/// Steps under way, in the order in which they were begun, so that only the front is ever looked at.
-type Deadlines = VecDeque<u64>;
+/// Steps under way (token, and when it began in µs as in the slot), in the order in which they were begun, so
+/// that only the front is ever looked at.
+type Deadlines = VecDeque<(u64, u32)>;
 
 /// Counts kept as plain numbers and published once a turn of the loop.
 #[derive(Default)]
@@ -37,6 +38,7 @@ struct Counts {
     failed: u64,
     in_flight: u64,
     messages: u64,
+    /// Connections that stand in [`State::Proven`].
     held: u64,
     released: u64,
     tuples_skipped: u64,
@@ -120,15 +122,15 @@ impl<M: Maker> Worker<M> {
     fn work(&mut self, stage: Stage, sequence: u32) -> bool {
         if self.walk.1 != sequence {
             self.walk = (0, sequence);
-            if stage == Stage::Verify {
-                self.counts.held = 0;
-            }
         }
+        if stage != Stage::Ramp {
+            self.shared.arrivals.forget(std::mem::take(&mut self.claimed.1));
+        }
+        self.wait_until_us = None;
         self.release_some();
         let turn = self.control.turn.load(Acquire);
         match stage {
             Stage::Ramp => {
-                self.wait_until_us = None;
                 let more = turn && self.connect_some();
                 self.settle_ramp(turn);
                 more
@@ -192,12 +194,16 @@ impl<M: Maker> Worker<M> {
 
     /// Gives the turn to another worker, and with it the claims not yet begun.
     fn hand_over(&mut self) {
-        self.shared.arrivals.give_back(self.claimed.1);
-        self.claimed = (0, 0);
+        self.give_back_claims();
         if self.control.turn.swap(false, AcqRel) {
             self.publish();
             self.shared.note(Note::TurnFree);
         }
+    }
+
+    fn give_back_claims(&mut self) {
+        let (first, count) = std::mem::take(&mut self.claimed);
+        self.shared.arrivals.give_back(first, count);
     }
 
     fn next_number(&mut self, now_us: u64) -> Option<u64> {
@@ -225,24 +231,30 @@ impl<M: Maker> Worker<M> {
     fn connect_one(&mut self, number: u64) {
         let begun_us = self.shared.now_us();
         self.shared.connecting_since(begun_us);
+        self.counts.attempted += 1;
         let begun = loop {
             let Some(tuple) = self.shared.next_tuple() else {
-                self.counts.attempted += 1;
                 self.shared.stop_growing(GrowthStop::NoTuples);
                 return self.failed_to_begin(Loss::Errno(libc::EADDRNOTAVAIL));
             };
             match self.maker.begin(&tuple) {
                 Err(BeginError::TupleTaken(_)) => self.counts.tuples_skipped += 1,
+                // Fuller than thought: what is left is for other tables.
+                Err(BeginError::TableFull(_)) if self.table.used() > 0 => {
+                    self.capacity = self.table.used();
+                    self.counts.attempted -= 1;
+                    self.shared.give_back_tuple(tuple);
+                    return self.shared.arrivals.give_back(number, 1);
+                }
                 other => break other,
             }
         };
-        self.counts.attempted += 1;
         let (connection, begun) = match begun {
             Ok(made) => made,
             Err(BeginError::Failed(error) | BeginError::TupleTaken(error)) => {
                 return self.failed_to_begin(Loss::from_error(&error));
             }
-            Err(BeginError::NoDescriptor(error)) => {
+            Err(BeginError::TableFull(error) | BeginError::NoDescriptor(error)) => {
                 self.failed_to_begin(Loss::from_error(&error));
                 return self.shared.stop_growing(GrowthStop::NoDescriptors);
             }
@@ -252,7 +264,7 @@ impl<M: Maker> Worker<M> {
         let (index, token) = self.table.insert(connection, number as u32, since_us as u32);
         let established = match begun {
             Begun::Completed => {
-                self.established(index, self.shared.now_us());
+                self.established(Stage::Ramp, index, self.shared.now_us());
                 true
             }
             Begun::UnderWay => self.send_early(index),
@@ -261,7 +273,7 @@ impl<M: Maker> Worker<M> {
             return;
         }
         if !established {
-            self.connecting.push_back(token);
+            self.connecting.push_back((token, begun_us as u32));
         }
         let writable = !self.probe_is_out(index);
         self.watch(index, token, writable);
@@ -332,13 +344,13 @@ impl<M: Maker> Worker<M> {
     }
 
     /// The connect has completed: the probe goes out, or the connection is done when there is none.
-    fn established(&mut self, index: u32, now_us: u64) {
+    fn established(&mut self, stage: Stage, index: u32, now_us: u64) {
         self.mark_established(index, now_us);
         if self.shared.fixed.probes.is_some() {
             self.start_probe(index, 0, now_us);
-            self.send_probe(Stage::Ramp, index);
+            self.send_probe(stage, index);
         } else {
-            self.table.get(index).state = State::Idle;
+            self.rest(stage, index);
             self.counts.in_flight -= 1;
             self.shared.succeeded(now_us);
         }
@@ -363,12 +375,13 @@ impl<M: Maker> Worker<M> {
 
     fn start_probe(&mut self, index: u32, round: u16, now_us: u64) {
         let slot = self.table.get(index);
+        self.counts.held -= u64::from(slot.state == State::Proven);
         slot.sent = 0;
         slot.got = 0;
         slot.round = round;
         slot.state = State::Probing;
         slot.since_us = now_us as u32;
-        self.probing.push_back(token(index, slot.number));
+        self.probing.push_back((token(index, slot.number), slot.since_us));
     }
 
     /// Sends what is left of a probe.
@@ -399,13 +412,17 @@ impl<M: Maker> Worker<M> {
             let index = self.walk.0;
             self.walk.0 += 1;
             let slot = self.table.get(index);
-            if !matches!(slot.state, State::Idle | State::Proven) {
+            let waits = match slot.state {
+                State::Idle => true,
+                State::Proven => slot.round != round,
+                State::Free | State::Connecting | State::Probing => false,
+            };
+            if !waits {
                 continue;
             }
             let number = slot.number;
             if self.shared.fixed.probes.is_none() {
-                slot.state = State::Proven;
-                self.counts.held += 1;
+                self.prove(index);
                 continue;
             }
             let now_us = self.shared.now_us();
@@ -448,12 +465,12 @@ impl<M: Maker> Worker<M> {
             if !event.writable {
                 return;
             }
-            self.established(index, now_us);
+            self.established(stage, index, now_us);
         } else if state == State::Probing && event.writable && !self.probe_is_out(index) {
             self.send_probe(stage, index);
         }
         if event.readable && self.table.find(event.token).is_some() {
-            self.receive(stage, event.token, index);
+            self.receive(stage, event, index);
         }
         if event.failed && self.table.find(event.token).is_some() {
             self.lose_by_failure(stage, index);
@@ -467,8 +484,8 @@ impl<M: Maker> Worker<M> {
         self.lose(stage, index, loss);
     }
 
-    fn receive(&mut self, stage: Stage, token: u64, index: u32) {
-        while self.table.find(token).is_some() {
+    fn receive(&mut self, stage: Stage, event: &Ready, index: u32) {
+        while self.table.find(event.token).is_some() {
             let slot = self.table.get(index);
             let Some(connection) = &slot.connection else { return };
             match self.maker.receive(connection, &mut self.buffer) {
@@ -479,7 +496,8 @@ impl<M: Maker> Worker<M> {
                 }
                 Ok(length) => {
                     self.received(stage, index, length);
-                    if length < self.buffer.len() {
+                    // Less than was asked for is all there was (epoll(7)), unless the end stands behind it.
+                    if length < self.buffer.len() && !event.closed {
                         return;
                     }
                 }
@@ -501,28 +519,44 @@ impl<M: Maker> Worker<M> {
             Echo::Partial(got) => slot.got = got,
             // A whole echo before the whole probe went out is none of ours.
             Echo::Whole if slot.sent < probes.size() => self.lose(stage, index, Loss::Corrupt),
-            Echo::Whole => self.proven(index),
+            Echo::Whole => self.proven(stage, index),
             Echo::Corrupt(_) => self.lose(stage, index, Loss::Corrupt),
         }
     }
 
-    fn proven(&mut self, index: u32) {
+    fn proven(&mut self, stage: Stage, index: u32) {
         let now_us = self.shared.now_us();
         let slot = self.table.get(index);
         let took_us = u64::from((now_us as u32).wrapping_sub(slot.since_us));
         self.counts.in_flight -= 1;
         self.counts.messages += 1;
         if slot.round == 0 {
-            slot.state = State::Idle;
+            self.rest(stage, index);
             self.counts.verified += 1;
             self.measured().first_echo.record_us(took_us);
             self.shared.succeeded(now_us);
         } else {
-            slot.state = State::Proven;
-            self.counts.held += 1;
+            self.prove(index);
             self.shared.answered();
             self.measured().echo.record_us(took_us);
         }
+    }
+
+    /// A connection is up and nothing is under way. A first proof that comes within the verification is as good
+    /// as a second one: the walk may have passed this connection already.
+    fn rest(&mut self, stage: Stage, index: u32) {
+        self.table.get(index).state = State::Idle;
+        if matches!(stage, Stage::Verify | Stage::Cut) {
+            self.prove(index);
+        }
+    }
+
+    /// A connection is proven in the present round.
+    fn prove(&mut self, index: u32) {
+        let slot = self.table.get(index);
+        self.counts.held += u64::from(slot.state != State::Proven);
+        slot.state = State::Proven;
+        slot.round = self.shared.round();
     }
 
     // Losing, expiring, closing ------------------------------------------------------------------------
@@ -540,8 +574,7 @@ impl<M: Maker> Worker<M> {
             State::Idle => self.counts.open -= 1,
             State::Proven => {
                 self.counts.open -= 1;
-                // The count of an earlier round stands until the next one begins anew.
-                self.counts.held -= u64::from(matches!(stage, Stage::Verify | Stage::Cut));
+                self.counts.held -= 1;
             }
             State::Free => return,
         }
@@ -564,8 +597,11 @@ impl<M: Maker> Worker<M> {
     }
 
     fn cut(&mut self, stage: Stage) {
+        let round = self.shared.round();
         for index in 0..self.table.len() {
-            if matches!(self.table.get(index).state, State::Connecting | State::Probing | State::Idle) {
+            let slot = self.table.get(index);
+            // What was proven in an earlier round only is not proven.
+            if slot.state != State::Free && (slot.state != State::Proven || slot.round != round) {
                 let loss = self.shared.cut_as();
                 self.lose(stage, index, loss);
             }
@@ -577,11 +613,13 @@ impl<M: Maker> Worker<M> {
         let mut index = self.table.len();
         while wanted > 0 && index > 0 {
             index -= 1;
-            if matches!(self.table.get(index).state, State::Idle | State::Proven)
+            let state = self.table.get(index).state;
+            if matches!(state, State::Idle | State::Proven)
                 && let Some(connection) = self.table.remove(index)
             {
                 self.maker.end(connection, self.shared.fixed.reset_on_close);
                 self.counts.open -= 1;
+                self.counts.held -= u64::from(state == State::Proven);
                 self.counts.released += 1;
                 wanted -= 1;
             }
@@ -597,8 +635,17 @@ impl<M: Maker> Worker<M> {
             }
             let index = self.walk.0;
             self.walk.0 += 1;
-            if let Some(connection) = self.table.remove(index) {
-                self.maker.end(connection, self.shared.fixed.reset_on_close);
+            match self.table.get(index).state {
+                State::Free => {}
+                State::Proven => {
+                    if let Some(connection) = self.table.remove(index) {
+                        self.maker.end(connection, self.shared.fixed.reset_on_close);
+                    }
+                }
+                // The end came before its proof did.
+                State::Connecting | State::Probing | State::Idle => {
+                    self.lose(Stage::Close, index, Loss::Aborted);
+                }
             }
         }
         true
@@ -655,6 +702,15 @@ impl<M: Maker> Worker<M> {
     }
 }
 
+/// However a worker ends, by a panic too, what it has counted stands, and what it had claimed is begun by others.
+impl<M: Maker> Drop for Worker<M> {
+    fn drop(&mut self) {
+        self.give_back_claims();
+        self.flush_measured();
+        self.publish();
+    }
+}
+
 /// The slot at the front of `queue` if it is still in `state` and has been for `limit`; entries whose step is
 /// over are dropped on the way.
 fn overdue<C>(
@@ -664,11 +720,14 @@ fn overdue<C>(
     limit: Duration,
     now_us: u64,
 ) -> Option<u32> {
-    while let Some(front) = queue.front() {
-        if let Some(index) = table.find(*front)
+    while let Some(&(token, since_us)) = queue.front() {
+        // A connection that is probed again has an entry for each probe: only the one of the present probe
+        // counts. A connect is due from its real start, even where its latency counts from the intended one.
+        if let Some(index) = table.find(token)
             && table.get(index).state == state
+            && (state == State::Connecting || table.get(index).since_us == since_us)
         {
-            let age_us = (now_us as u32).wrapping_sub(table.get(index).since_us);
+            let age_us = (now_us as u32).wrapping_sub(since_us);
             // A step that began after `now_us` was read has an age that wrapped.
             let is_overdue = age_us < u32::MAX / 2 && u128::from(age_us) >= limit.as_micros();
             return is_overdue.then_some(index);
