@@ -27,8 +27,8 @@ pub(crate) enum Who {
 }
 
 impl Who {
-    /// Its subcommand.
-    fn command(self) -> &'static str {
+    /// Its subcommand, which is also its name.
+    pub(crate) fn command(self) -> &'static str {
         match self {
             Self::Server => "server",
             Self::Swarm => "swarm",

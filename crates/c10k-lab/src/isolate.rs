@@ -1,9 +1,13 @@
 //! The place of a run: a network namespace of its own, with the profile's settings in it.
 
+use std::net::SocketAddr;
+
+use c10k_kernel::address;
 use c10k_kernel::namespace::{Isolation, enter_new};
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_profile::{Profile, apply_in_own_namespace, not_applied_warning, note, unknown_keys};
-use c10k_record::{NotApplied, ProfileInRun, Scope, Warning};
+use c10k_record::{NotApplied, Plan, ProfileInRun, Scope, Warning};
+use c10k_swarm::ips::IpList;
 
 use crate::plan::Refusal;
 
@@ -56,6 +60,26 @@ pub(crate) fn enter(profile: &Profile) -> Result<Place, Refusal> {
     };
     warnings.extend(in_run.not_applied.iter().map(not_applied_warning));
     Ok(Place { isolation, profile: in_run, warnings })
+}
+
+/// Adds the plan's sources and servers to `lo` of this namespace, where nothing but 127.0.0.0/8 and ::1 is there
+/// from the start.
+pub(crate) fn add_sources(plan: &Plan) -> Result<(), Refusal> {
+    let sources = plan.load.ips.as_deref().and_then(|text| text.parse::<IpList>().ok());
+    let servers = plan.server.listen.iter().map(SocketAddr::ip);
+    for ip in sources.iter().flat_map(IpList::addresses).copied().chain(servers) {
+        if address::is_local(ip).unwrap_or(false) {
+            continue;
+        }
+        let prefix = if ip.is_ipv4() { 32 } else { 128 };
+        address::add("lo", ip, prefix).map_err(|error| {
+            Refusal::host(
+                format!("the address {ip} cannot be added in the run's own namespace: {error}"),
+                "name unicast addresses, such as 192.168.1.200-230",
+            )
+        })?;
+    }
+    Ok(())
 }
 
 fn unset(root: &SysctlRoot, key: &str, wanted: &impl ToString) -> NotApplied {

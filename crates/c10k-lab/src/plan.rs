@@ -4,12 +4,14 @@ use c10k_record::{
     Exit, LoadPlan, Plan, Protocol, Quantity, SCHEMA_VERSION, ServerMode, ServerPlan, Topology, Verdict,
     Workload, default_verdicts,
 };
+use c10k_swarm::ips::{AddressError, IpList, PortWindow};
 
 use crate::cli::RunArgs;
 
 /// Why a run does not begin.
 #[derive(Debug)]
 pub(crate) struct Refusal {
+    /// Empty when a process of the lab has said it on stderr already.
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
     pub(crate) exit: Exit,
@@ -84,6 +86,7 @@ pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
             "add --no-probe; nothing is verified then, and held means still open at the end",
         ));
     }
+    check_sources(&plan)?;
     if !args.verdicts.is_empty() {
         plan.verdicts.clone_from(&args.verdicts);
     } else if plan.verdicts.is_empty() {
@@ -94,6 +97,36 @@ pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
             .map_err(|error| Refusal::text(error.to_string(), "for example 'failed <= 1%'"))?;
     }
     Ok(plan)
+}
+
+/// Texts that name no sources are told before anything is made or started.
+fn check_sources(plan: &Plan) -> Result<(), Refusal> {
+    let server = plan.server.listen.first().ok_or_else(|| {
+        Refusal::text("the plan's [server] listens nowhere", "for example listen = [\"127.0.0.1:9000\"]")
+    })?;
+    if let Some(text) = &plan.load.ips {
+        let list: IpList = text.parse().map_err(|error: AddressError| {
+            Refusal::text(error.to_string(), "for example --ips 127.0.0.1-127.0.0.8")
+        })?;
+        if let Some(other) = list.addresses().iter().find(|ip| ip.is_ipv4() != server.is_ipv4()) {
+            return Err(Refusal::text(
+                format!("the source {other} cannot reach {server}: one is IPv4, the other IPv6"),
+                "give sources of the server's family with --ips",
+            ));
+        }
+        if let Some(other) = list.addresses().iter().find(|ip| ip.is_unspecified() || ip.is_multicast()) {
+            return Err(Refusal::text(
+                format!("the source {other} is no address that one machine has"),
+                "name unicast addresses, such as 127.0.0.1-127.0.0.8 or 192.168.1.200-230",
+            ));
+        }
+    }
+    if let Some(text) = &plan.load.ports {
+        text.parse::<PortWindow>().map_err(|error| {
+            Refusal::text(error.to_string(), "for example --ports 1024-65535, first and last port")
+        })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

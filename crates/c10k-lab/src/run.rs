@@ -2,7 +2,8 @@
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -43,7 +44,10 @@ pub(crate) fn run(args: &RunArgs, printer: &mut Printer) -> Exit {
     match prepare_and_go(args, printer) {
         Ok(exit) => exit,
         Err(refusal) => {
-            printer.error(&refusal.message, refusal.hint.as_deref());
+            // Empty: the process that did not start has said it on stderr.
+            if !refusal.message.is_empty() {
+                printer.error(&refusal.message, refusal.hint.as_deref());
+            }
             refusal.exit
         }
     }
@@ -58,7 +62,9 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
         let absolute = path.canonicalize().unwrap_or_else(|_| path.clone());
         plan.profile = absolute.display().to_string();
     }
+    let missing = missing_folders(&args.results);
     let folder = RunFolder::create(&args.results, &plan).map_err(|error| {
+        remove_empty(&missing);
         Refusal::host(error.to_string(), "name a folder that can be written with --results")
     })?;
     let outcome = go(&plan, &profile, folder, printer);
@@ -67,6 +73,7 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
         Err((refusal, folder)) => {
             // Nothing was run: an empty folder would only look like a run.
             let _ = std::fs::remove_dir_all(folder);
+            remove_empty(&missing);
             return Err(refusal);
         }
     };
@@ -76,6 +83,19 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
         printer.data(&serde_json::to_string(&record).unwrap_or_default());
     }
     Ok(exit_of(&record))
+}
+
+/// `path` and those above it that are not there yet, the deepest first.
+fn missing_folders(path: &Path) -> Vec<PathBuf> {
+    let named = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    path.ancestors().take_while(named).map(Path::to_owned).collect()
+}
+
+/// Removes folders again that nobody has put anything into since.
+fn remove_empty(folders: &[PathBuf]) {
+    for folder in folders {
+        let _ = std::fs::remove_dir(folder);
+    }
 }
 
 fn exit_of(record: &Record) -> Exit {
@@ -90,7 +110,7 @@ fn exit_of(record: &Record) -> Exit {
     }
 }
 
-type Refused = (Refusal, std::path::PathBuf);
+type Refused = (Refusal, PathBuf);
 
 /// From the namespace to the finished folder.
 fn go(
@@ -98,12 +118,15 @@ fn go(
     profile: &Profile,
     folder: RunFolder,
     printer: &mut Printer,
-) -> Result<(Record, std::path::PathBuf), Refused> {
+) -> Result<(Record, PathBuf), Refused> {
     let path = folder.path().to_owned();
     let refused = |refusal: Refusal| (refusal, path.clone());
     let root = limits::euid() == 0;
     // Before any thread exists: later a user namespace is EINVAL (unshare(2)).
     let place = isolate::enter(profile).map_err(refused)?;
+    if place.isolation.is_some() {
+        isolate::add_sources(plan).map_err(refused)?;
+    }
     let signals = Signals::watch().map_err(|error| refused(Refusal::host(error.to_string(), "")))?;
     for warning in &place.warnings {
         printer.say(&format!("warning: {}", warning.text));
@@ -672,22 +695,28 @@ fn await_swarm(heard: &Receiver<Heard>, swarm: &mut Process) -> Result<u64, Refu
 
 fn await_ready(heard: &Receiver<Heard>, process: &mut Process) -> Result<Heard, Refusal> {
     match heard.recv_timeout(START) {
-        Ok(Heard::Ended(who)) => {
-            let status = process.wait_or_kill(Duration::from_secs(1));
-            Err(not_ready(who, status.and_then(|status| status.code())))
-        }
+        Ok(Heard::Ended(who)) if who != process.who => Err(Refusal {
+            message: format!("the {} ended before the {} was ready", who.command(), process.who.command()),
+            hint: None,
+            exit: Exit::Broke,
+        }),
+        Ok(Heard::Ended(who)) => Err(not_ready(who, process.wait_or_kill(Duration::from_secs(1)))),
         Ok(heard) => Ok(heard),
         Err(_) => Err(not_ready(process.who, None)),
     }
 }
 
-/// The process has said on stderr, which is the lab's too, why it does not start; its exit code is the lab's.
-fn not_ready(who: Who, code: Option<i32>) -> Refusal {
-    let exit = match code {
-        Some(2) => Exit::BadText,
-        Some(3) => Exit::HostCannot,
-        _ => Exit::Broke,
+/// A process that refuses to start says why on stderr, which is the lab's too, and its exit code is the lab's.
+fn not_ready(who: Who, status: Option<ExitStatus>) -> Refusal {
+    let exit = match status.and_then(|status| status.code()) {
+        Some(2) => Some(Exit::BadText),
+        Some(3) => Some(Exit::HostCannot),
+        _ => None,
     };
-    let name = if who == Who::Server { "server" } else { "swarm" };
-    Refusal { message: format!("the {name} did not start"), hint: None, exit }
+    let message = match (exit, status) {
+        (Some(_), _) => String::new(),
+        (None, Some(status)) => format!("{} before it was ready", end_in_words(who, status)),
+        (None, None) => format!("the {} was not ready in {} s", who.command(), START.as_secs()),
+    };
+    Refusal { message, hint: None, exit: exit.unwrap_or(Exit::Broke) }
 }
