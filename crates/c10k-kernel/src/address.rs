@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr as NetlinkAddress};
+
+use crate::rtnetlink::{ask, index_of};
 
 /// An address, its prefix length and the device that carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,10 +132,6 @@ fn address_of(message: &AddressMessage) -> Option<IpAddr> {
     })
 }
 
-fn index_of(device: &str) -> io::Result<u32> {
-    nix::net::if_::if_nametoindex(device).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))
-}
-
 fn address_message(device: &str, ip: IpAddr, prefix: u8) -> io::Result<AddressMessage> {
     if prefix > if ip.is_ipv4() { 32 } else { 128 } {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
@@ -150,43 +144,6 @@ fn address_message(device: &str, ip: IpAddr, prefix: u8) -> io::Result<AddressMe
     message.header.flags = if ip.is_ipv6() { AddressHeaderFlags::Nodad } else { AddressHeaderFlags::empty() };
     message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
     Ok(message)
-}
-
-/// Sends one request and gathers the answers until the dump is done or the request is acknowledged.
-fn ask(message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&NetlinkAddress::new(0, 0))?;
-
-    let mut request = NetlinkMessage::from(message);
-    request.header.flags = NLM_F_REQUEST | flags;
-    request.header.sequence_number = 1;
-    request.finalize();
-    let mut bytes = vec![0; request.buffer_len()];
-    request.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
-
-    let mut answers = Vec::new();
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        let mut rest = &datagram[..];
-        while !rest.is_empty() {
-            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-            // Messages in one datagram are aligned to four bytes (netlink(7)).
-            let length = (answer.header.length as usize).next_multiple_of(4);
-            match answer.payload {
-                NetlinkPayload::Done(_) => return Ok(answers),
-                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
-                NetlinkPayload::Error(error) => {
-                    return Err(io::Error::from_raw_os_error(error.raw_code().abs()));
-                }
-                NetlinkPayload::InnerMessage(message) => answers.push(message),
-                _ => {}
-            }
-            rest = rest.get(length.max(16)..).unwrap_or_default();
-        }
-    }
 }
 
 #[cfg(test)]

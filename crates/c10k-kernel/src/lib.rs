@@ -17,10 +17,12 @@ pub mod counters;
 pub mod cpu;
 pub mod descriptors;
 pub mod limits;
+pub mod link;
 pub mod memory;
 pub mod namespace;
 pub mod process;
 pub mod socket;
 pub mod sysctl;
 
+mod rtnetlink;
 mod sys;

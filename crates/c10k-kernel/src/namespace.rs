@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use nix::errno::Errno;
@@ -10,8 +11,12 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::address;
 use crate::process::threads;
-use crate::sys::raw_fork;
+use crate::sys::{raw_fork, raw_socket};
 use crate::sysctl::SysctlRoot;
+
+mod beside;
+
+pub use beside::Beside;
 
 /// How a process was isolated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,6 +201,17 @@ pub fn network_inode() -> io::Result<u64> {
     Ok(std::fs::metadata("/proc/thread-self/ns/net")?.ino())
 }
 
+/// The number of the calling thread's network namespace that no other one has until the next boot, unlike
+/// [`network_inode`], which a later namespace may get again (SO_NETNS_COOKIE, include/net/net_namespace.h,
+/// `net_cookie`).
+///
+/// # Errors
+/// ENOPROTOOPT before Linux 5.14.
+pub fn network_cookie() -> io::Result<u64> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::DGRAM, None)?;
+    raw_socket::getsockopt_u64(socket.as_fd(), libc::SOL_SOCKET, libc::SO_NETNS_COOKIE)
+}
+
 /// The random id that the kernel took at boot.
 ///
 /// # Errors
@@ -275,137 +291,4 @@ fn errno_of(error: &io::Error) -> Errno {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::address::{add, is_local, local_addresses, remove};
-    use crate::sysctl::Access;
-    use std::net::IpAddr;
-
-    /// Runs a test's body in a forked child, where it is the only thread.
-    #[track_caller]
-    fn in_a_process_of_its_own(body: impl FnOnce()) {
-        let mut passed = [0];
-        let ended = raw_fork::fork_and_report(&mut passed, |passed| {
-            body();
-            passed[0] = 1;
-        });
-        assert!(ended.is_ok() && passed == [1], "the body failed in its own process: {ended:?}");
-    }
-
-    /// Enters a new namespace, or says loudly that this machine forbids it.
-    fn entered() -> bool {
-        match enter_new() {
-            Ok(_) => true,
-            Err(NamespaceError::Refused(refusals)) => {
-                #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-                {
-                    eprintln!("SKIPPED: no namespace may be made here: {}", list(&refusals));
-                }
-                false
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    #[test]
-    fn a_process_in_its_own_namespace_adds_addresses_and_sets_what_is_the_namespaces() {
-        in_a_process_of_its_own(|| {
-            let outside = network_inode().unwrap();
-            if !entered() {
-                return;
-            }
-            assert_ne!(network_inode().unwrap(), outside);
-            assert!(address::is_up("lo").unwrap());
-
-            let diary: IpAddr = "192.168.1.200".parse().unwrap();
-            assert!(!is_local(diary).unwrap());
-            add("lo", diary, 24).unwrap();
-            assert!(is_local(diary).unwrap());
-            assert!(
-                local_addresses().unwrap().iter().any(|known| known.address == diary && known.device == "lo")
-            );
-            assert_eq!(add("lo", diary, 24).unwrap_err().raw_os_error(), Some(libc::EEXIST));
-            remove("lo", diary, 24).unwrap();
-            assert_eq!(remove("lo", diary, 24).unwrap_err().raw_os_error(), Some(libc::EADDRNOTAVAIL));
-            let six: IpAddr = "fd00:c10c::5".parse().unwrap();
-            if is_local("::1".parse().unwrap()).unwrap() {
-                add("lo", six, 128).unwrap();
-                assert!(is_local(six).unwrap(), "an address without duplicate detection is of use at once");
-            }
-
-            let root = SysctlRoot::default();
-            assert_eq!(root.access("net.core.somaxconn"), Access::ReadWrite);
-            root.write("net.core.somaxconn", "1234").unwrap();
-            assert_eq!(root.read("net.core.somaxconn").unwrap(), "1234");
-            assert_eq!(root.access("net.ipv4.tcp_mem"), Access::Absent);
-            assert_eq!(root.access("net.core.rmem_max"), Access::ReadOnly);
-        });
-    }
-
-    #[test]
-    fn an_ordinary_user_gets_a_namespace_too() {
-        in_a_process_of_its_own(|| {
-            if nix::unistd::geteuid().is_root() {
-                // Nothing of this process is needed by user 65534 but /proc and system calls.
-                nix::unistd::setgroups(&[]).unwrap();
-                nix::unistd::setgid(65534.into()).unwrap();
-                nix::unistd::setuid(65534.into()).unwrap();
-                // A change of user makes /proc/self root's (proc_pid(5)); an ordinary start would not.
-                nix::sys::prctl::set_dumpable(true).unwrap();
-            }
-            if entered() {
-                assert!(nix::unistd::geteuid().is_root(), "mapped to root inside");
-                assert!(address::is_up("lo").unwrap());
-                add("lo", "192.168.1.230".parse().unwrap(), 24).unwrap();
-                assert_ne!(SysctlRoot::default().access("fs.nr_open"), Access::ReadWrite);
-            }
-        });
-    }
-
-    #[test]
-    fn a_process_with_threads_is_refused_and_left_where_it_was() {
-        in_a_process_of_its_own(|| {
-            let before = network_inode().unwrap();
-            let (stop, wait) = std::sync::mpsc::channel::<()>();
-            let thread = std::thread::spawn(move || wait.recv());
-            let error = enter_new().unwrap_err();
-            drop(stop);
-            let _ = thread.join().unwrap();
-            assert!(matches!(error, NamespaceError::Threaded { threads: 2 }), "{error}");
-            assert_eq!(network_inode().unwrap(), before);
-        });
-    }
-
-    #[test]
-    fn a_look_into_a_fresh_namespace_changes_nothing_and_needs_no_lonely_process() {
-        let before = network_inode().unwrap();
-        let looks: Vec<_> = (0..4)
-            .map(|_| {
-                std::thread::spawn(|| scratch_listing(&["net.core.somaxconn", "net.core.nosuch", "no key"]))
-            })
-            .collect();
-        for look in looks {
-            if let Some(seen) = look.join().unwrap() {
-                assert_eq!(seen, [Seen::Writable, Seen::Absent, Seen::Absent]);
-            }
-        }
-        assert_eq!(network_inode().unwrap(), before);
-    }
-
-    #[test]
-    fn a_refusal_names_the_step_and_the_errno() {
-        let refusal = Refusal { isolation: Isolation::UserNet, step: Step::LoopbackUp, errno: Errno::EPERM };
-        let error = NamespaceError::Refused(vec![refusal]);
-        assert_eq!(
-            error.to_string(),
-            "no network namespace of our own: user and network namespace: bringing `lo` up in it was refused: \
-             EPERM: Operation not permitted"
-        );
-        assert!(error.hint().contains("apparmor"));
-    }
-
-    #[test]
-    fn the_boot_has_a_name() {
-        assert_eq!(boot_id().unwrap().len(), 36);
-    }
-}
+mod tests;

@@ -64,6 +64,16 @@ pub(crate) fn setsockopt_int(
     Ok(())
 }
 
+pub(crate) fn getsockopt_u64(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int) -> io::Result<u64> {
+    let mut value = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: both pointers are to live values, and the length is the size of the first.
+    checked(unsafe {
+        libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length)
+    })?;
+    if length as usize == size_of::<u64>() { Ok(value) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
 pub(crate) fn setsockopt_linger(fd: BorrowedFd<'_>, value: libc::linger) -> io::Result<()> {
     // SAFETY: the pointer is to a live `linger` and the length is its size.
     checked(unsafe {

@@ -1,0 +1,67 @@
+//! Devices that join two network namespaces, and the routes over them, over rtnetlink (rtnetlink(7), veth(4)).
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd as _;
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::namespace::Beside;
+use crate::rtnetlink::{ask, index_of};
+
+/// Makes a pair of devices: what is sent into one comes out of the other. `here` stands in the calling
+/// thread's network namespace, `there` in `other`. Both are down and without addresses; both go when either of
+/// the namespaces does.
+///
+/// # Errors
+/// EEXIST when a name is taken, EPERM without CAP_NET_ADMIN over both namespaces, EOPNOTSUPP in a kernel
+/// without veth.
+pub fn add_veth_pair(here: &str, there: &str, other: &Beside) -> io::Result<()> {
+    let mut peer = LinkMessage::default();
+    peer.attributes =
+        vec![LinkAttribute::IfName(there.to_owned()), LinkAttribute::NetNsFd(other.descriptor().as_raw_fd())];
+    let mut pair = LinkMessage::default();
+    pair.attributes = vec![
+        LinkAttribute::IfName(here.to_owned()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ]),
+    ];
+    ask(RouteNetlinkMessage::NewLink(pair), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(drop)
+}
+
+/// Takes a device away, and its peer with it.
+///
+/// # Errors
+/// ENODEV without such a device, EPERM without CAP_NET_ADMIN, EOPNOTSUPP for one of hardware.
+pub fn remove(device: &str) -> io::Result<()> {
+    let mut message = LinkMessage::default();
+    message.header.index = index_of(device)?;
+    ask(RouteNetlinkMessage::DelLink(message), NLM_F_ACK).map(drop)
+}
+
+/// Makes everything of `family_of`'s address family that no other route leads to be looked for on the link of
+/// `device` itself: what a pair of namespaces wants whose addresses lie in no common network.
+///
+/// # Errors
+/// ENODEV without such a device, ENETDOWN while it is down, EEXIST when there is such a route, EPERM without
+/// CAP_NET_ADMIN.
+pub fn add_default_route_on_link(device: &str, family_of: IpAddr) -> io::Result<()> {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: if family_of.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Boot,
+        scope: if family_of.is_ipv4() { RouteScope::Link } else { RouteScope::Universe },
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    message.attributes = vec![RouteAttribute::Oif(index_of(device)?)];
+    ask(RouteNetlinkMessage::NewRoute(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(drop)
+}

@@ -1,0 +1,240 @@
+use super::*;
+use crate::address::{add, is_local, local_addresses, remove};
+use crate::link;
+use crate::sysctl::Access;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::process::Command;
+
+/// Runs a test's body in a forked child, where it is the only thread.
+#[track_caller]
+fn in_a_process_of_its_own(body: impl FnOnce()) {
+    let mut passed = [0];
+    let ended = raw_fork::fork_and_report(&mut passed, |passed| {
+        body();
+        passed[0] = 1;
+    });
+    assert!(ended.is_ok() && passed == [1], "the body failed in its own process: {ended:?}");
+}
+
+/// Enters a new namespace, or says loudly that this machine forbids it.
+fn entered() -> bool {
+    match enter_new() {
+        Ok(_) => true,
+        Err(NamespaceError::Refused(refusals)) => {
+            #[allow(clippy::print_stderr, reason = "a skipped test says so")]
+            {
+                eprintln!("SKIPPED: no namespace may be made here: {}", list(&refusals));
+            }
+            false
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_process_in_its_own_namespace_adds_addresses_and_sets_what_is_the_namespaces() {
+    in_a_process_of_its_own(|| {
+        let outside = network_inode().unwrap();
+        if !entered() {
+            return;
+        }
+        assert_ne!(network_inode().unwrap(), outside);
+        assert!(address::is_up("lo").unwrap());
+
+        let diary: IpAddr = "192.168.1.200".parse().unwrap();
+        assert!(!is_local(diary).unwrap());
+        add("lo", diary, 24).unwrap();
+        assert!(is_local(diary).unwrap());
+        assert!(
+            local_addresses().unwrap().iter().any(|known| known.address == diary && known.device == "lo")
+        );
+        assert_eq!(add("lo", diary, 24).unwrap_err().raw_os_error(), Some(libc::EEXIST));
+        remove("lo", diary, 24).unwrap();
+        assert_eq!(remove("lo", diary, 24).unwrap_err().raw_os_error(), Some(libc::EADDRNOTAVAIL));
+        let six: IpAddr = "fd00:c10c::5".parse().unwrap();
+        if is_local("::1".parse().unwrap()).unwrap() {
+            add("lo", six, 128).unwrap();
+            assert!(is_local(six).unwrap(), "an address without duplicate detection is of use at once");
+        }
+
+        let root = SysctlRoot::default();
+        assert_eq!(root.access("net.core.somaxconn"), Access::ReadWrite);
+        root.write("net.core.somaxconn", "1234").unwrap();
+        assert_eq!(root.read("net.core.somaxconn").unwrap(), "1234");
+        assert_eq!(root.access("net.ipv4.tcp_mem"), Access::Absent);
+        assert_eq!(root.access("net.core.rmem_max"), Access::ReadOnly);
+    });
+}
+
+#[test]
+fn an_ordinary_user_gets_a_namespace_too() {
+    in_a_process_of_its_own(|| {
+        if nix::unistd::geteuid().is_root() {
+            // Nothing of this process is needed by user 65534 but /proc and system calls.
+            nix::unistd::setgroups(&[]).unwrap();
+            nix::unistd::setgid(65534.into()).unwrap();
+            nix::unistd::setuid(65534.into()).unwrap();
+            // A change of user makes /proc/self root's (proc_pid(5)); an ordinary start would not.
+            nix::sys::prctl::set_dumpable(true).unwrap();
+        }
+        if entered() {
+            assert!(nix::unistd::geteuid().is_root(), "mapped to root inside");
+            assert!(address::is_up("lo").unwrap());
+            add("lo", "192.168.1.230".parse().unwrap(), 24).unwrap();
+            assert_ne!(SysctlRoot::default().access("fs.nr_open"), Access::ReadWrite);
+        }
+    });
+}
+
+#[test]
+fn a_process_with_threads_is_refused_and_left_where_it_was() {
+    in_a_process_of_its_own(|| {
+        let before = network_inode().unwrap();
+        let (stop, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || wait.recv());
+        let error = enter_new().unwrap_err();
+        drop(stop);
+        let _ = thread.join().unwrap();
+        assert!(matches!(error, NamespaceError::Threaded { threads: 2 }), "{error}");
+        assert_eq!(network_inode().unwrap(), before);
+    });
+}
+
+#[test]
+fn a_look_into_a_fresh_namespace_changes_nothing_and_needs_no_lonely_process() {
+    let before = network_inode().unwrap();
+    let looks: Vec<_> = (0..4)
+        .map(|_| std::thread::spawn(|| scratch_listing(&["net.core.somaxconn", "net.core.nosuch", "no key"])))
+        .collect();
+    for look in looks {
+        if let Some(seen) = look.join().unwrap() {
+            assert_eq!(seen, [Seen::Writable, Seen::Absent, Seen::Absent]);
+        }
+    }
+    assert_eq!(network_inode().unwrap(), before);
+}
+
+#[test]
+fn a_refusal_names_the_step_and_the_errno() {
+    let refusal = Refusal { isolation: Isolation::UserNet, step: Step::LoopbackUp, errno: Errno::EPERM };
+    let error = NamespaceError::Refused(vec![refusal]);
+    assert_eq!(
+        error.to_string(),
+        "no network namespace of our own: user and network namespace: bringing `lo` up in it was refused: \
+         EPERM: Operation not permitted"
+    );
+    assert!(error.hint().contains("apparmor"));
+}
+
+#[test]
+fn the_boot_has_a_name() {
+    assert_eq!(boot_id().unwrap().len(), 36);
+}
+
+#[test]
+fn two_namespaces_are_joined_by_a_pair_of_devices_and_share_nothing_else() {
+    in_a_process_of_its_own(|| {
+        if !entered() {
+            return;
+        }
+        let beside = Beside::new().unwrap();
+        let here = network_inode().unwrap();
+        assert_ne!(beside.inode(), here);
+        assert_eq!(beside.inside(|| network_inode().unwrap()).unwrap(), beside.inode());
+        assert_eq!(network_inode().unwrap(), here, "the caller stays where it is");
+
+        link::add_veth_pair("end0", "end1", &beside).unwrap();
+        let error = link::add_veth_pair("end0", "end2", &beside).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EEXIST));
+        assert_eq!(address::is_up("end1").unwrap_err().raw_os_error(), Some(libc::ENODEV));
+        let (server, client): (IpAddr, IpAddr) =
+            ("192.168.1.10".parse().unwrap(), "192.168.1.200".parse().unwrap());
+        add("end0", server, 24).unwrap();
+        address::set_up("end0").unwrap();
+        beside
+            .inside(|| {
+                add("end1", client, 24).unwrap();
+                address::set_up("end1").unwrap();
+                assert!(is_local(client).unwrap() && !is_local(server).unwrap());
+                SysctlRoot::default().write("net.core.somaxconn", "77").unwrap();
+            })
+            .unwrap();
+        assert!(!is_local(client).unwrap());
+        assert_ne!(SysctlRoot::default().read("net.core.somaxconn").unwrap(), "77");
+
+        let listener = TcpListener::bind((server, 0)).unwrap();
+        let to = listener.local_addr().unwrap();
+        let echoed = beside.inside(|| say_and_hear(to)).unwrap();
+        let (mut stream, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), client);
+        stream.read_exact(&mut [0; 2]).unwrap();
+        drop(echoed);
+
+        link::remove("end0").unwrap();
+        let gone = beside.inside(|| address::is_up("end1").unwrap_err()).unwrap();
+        assert_eq!(gone.raw_os_error(), Some(libc::ENODEV), "a pair goes together");
+    });
+}
+
+fn say_and_hear(to: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.write_all(b"hi").unwrap();
+    stream
+}
+
+#[test]
+fn addresses_in_no_common_network_reach_each_other_over_a_route_on_the_link() {
+    in_a_process_of_its_own(|| {
+        if !entered() {
+            return;
+        }
+        let beside = Beside::new().unwrap();
+        link::add_veth_pair("end0", "end1", &beside).unwrap();
+        let (server, client): (IpAddr, IpAddr) =
+            ("192.168.1.10".parse().unwrap(), "10.9.8.7".parse().unwrap());
+        add("end0", server, 24).unwrap();
+        let down = link::add_default_route_on_link("end0", server).unwrap_err();
+        assert_eq!(down.raw_os_error(), Some(libc::ENETDOWN));
+        address::set_up("end0").unwrap();
+        link::add_default_route_on_link("end0", server).unwrap();
+        let listener = TcpListener::bind((server, 0)).unwrap();
+        let to = listener.local_addr().unwrap();
+        let stream = beside
+            .inside(|| {
+                add("end1", client, 32).unwrap();
+                address::set_up("end1").unwrap();
+                link::add_default_route_on_link("end1", client).unwrap();
+                say_and_hear(to)
+            })
+            .unwrap();
+        assert_eq!(listener.accept().unwrap().1, stream.local_addr().unwrap());
+        assert_eq!(stream.local_addr().unwrap().ip(), client);
+    });
+}
+
+#[test]
+fn a_child_is_started_in_the_other_namespace() {
+    in_a_process_of_its_own(|| {
+        if !entered() {
+            return;
+        }
+        let beside = Beside::new().unwrap();
+        let mut command = Command::new("readlink");
+        command.arg("/proc/self/ns/net");
+        beside.start_in(&mut command).unwrap();
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        assert_eq!(said.trim(), format!("net:[{}]", beside.inode()));
+    });
+}
+
+#[test]
+fn a_namespace_has_a_number_that_no_other_one_gets() {
+    in_a_process_of_its_own(|| {
+        let Ok(outside) = network_cookie() else { return };
+        assert_eq!(network_cookie().unwrap(), outside);
+        if entered() {
+            assert_ne!(network_cookie().unwrap(), outside);
+        }
+    });
+}
