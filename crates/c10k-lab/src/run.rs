@@ -392,7 +392,7 @@ impl<'a> Lab<'a> {
     fn on_heard(&mut self, heard: Heard) {
         match heard {
             Heard::Server(ServerEvent::Tick(report) | ServerEvent::Done(report)) => {
-                self.server_said = Some(report)
+                self.server_said = Some(report);
             }
             Heard::Server(ServerEvent::Ready { .. }) => {}
             Heard::Swarm(event) => match *event {

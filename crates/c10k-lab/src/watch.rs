@@ -77,9 +77,8 @@ impl Watch {
         };
         if let (Some(before), Some(last)) = (self.samples.last(), self.last_tick) {
             let seconds = now.duration_since(last).as_secs_f64().max(1e-3);
-            let grown =
-                |now: u64, then: Option<u64>| then.map(|then| now.saturating_sub(then) as f64 / seconds);
-            row.connects_per_second = grown(counts.established, before.established);
+            row.connects_per_second =
+                before.established.map(|then| counts.established.saturating_sub(then) as f64 / seconds);
         }
         seen.fill(&mut row);
         self.levels.look(&seen, server, now);
