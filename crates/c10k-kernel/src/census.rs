@@ -19,8 +19,10 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr as NetlinkAddress};
 
 mod answer;
+mod holder;
 
 pub use answer::{Progress, SocketLine, each_socket};
+pub use holder::{Holders, holders_of};
 
 /// The kernel fills at most 32 KiB an answer (net/netlink/af_netlink.c, `netlink_dump`) when the reader offers it.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -95,6 +97,8 @@ pub struct Census {
     /// ESTABLISHED sockets whose *remote* port is one of the ports asked for, and whose local port is not: the
     /// clients' ends.
     pub client_side: u64,
+    /// Those of `server_side` that no process has accepted yet: they have no inode.
+    pub not_accepted: u64,
     /// The table changed under the dump (NLM_F_DUMP_INTR): the numbers may be off.
     pub interrupted: bool,
     /// What the census took, in microseconds.
@@ -131,6 +135,7 @@ impl Census {
         if socket.state() == State::Established as u8 {
             self.server_side += u64::from(local);
             self.client_side += u64::from(remote && !local);
+            self.not_accepted += u64::from(local && socket.inode() == 0);
         }
     }
 }
@@ -144,6 +149,10 @@ pub struct Listener {
     pub accept_queue: u32,
     /// The most that may wait (`idiag_wqueue`; Send-Q of ss(8)): the backlog after `somaxconn`.
     pub backlog: u32,
+    /// The inode of its socket, by which the process that holds it can be found.
+    pub inode: u32,
+    /// The user who made it.
+    pub uid: u32,
 }
 
 /// A set of ports; the empty one stands for all sockets.
@@ -223,6 +232,8 @@ impl SockDiag {
                         address: socket.local_address(),
                         accept_queue: socket.receive_queue(),
                         backlog: socket.send_queue(),
+                        inode: socket.inode(),
+                        uid: socket.uid(),
                     });
                 }
             })?;

@@ -2,9 +2,8 @@
 //!
 //! # Whose figures these are
 //! `snmp`, `netstat`, and of sockstat `inuse` and `tw`, belong to one network namespace: that of the process whose
-//! `/proc/PID/net` is read. Of sockstat `sockets used` too is per namespace, but `orphan`, `alloc` and `mem` are of
-//! the whole host, and so are softnet_stat and file-nr. conntrack's count belongs to the namespace of the
-//! *reading* process.
+//! `/proc/PID/net` is read; so does conntrack's count. Of sockstat `sockets used` too is per namespace, but `orphan`,
+//! `alloc` and `mem` are of the whole host, and so are softnet_stat and file-nr.
 
 use std::io;
 
@@ -29,7 +28,8 @@ pub struct NetReading {
     pub softnet: Option<Softnet>,
     /// `/proc/sys/fs/file-nr`.
     pub files: Option<FileNumbers>,
-    /// `/proc/sys/net/netfilter/nf_conntrack_count` and `_max`.
+    /// `/proc/PID/net/stat/nf_conntrack` and `/proc/sys/net/netfilter/nf_conntrack_max`; `None` where nothing is
+    /// tracked.
     pub conntrack: Option<Conntrack>,
 }
 
@@ -70,13 +70,16 @@ pub struct FileNumbers {
     pub max: u64,
 }
 
-/// Tracked connections of the reading process's namespace.
+/// Tracked connections of one namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conntrack {
     /// Entries now.
     pub count: u64,
     /// `nf_conntrack_max`.
     pub max: Option<u64>,
+    /// Packets dropped for want of an entry since boot, with entries that were thrown out early to make room:
+    /// `drop` and `early_drop` of `/proc/PID/net/stat/nf_conntrack`; `None` in a kernel without that file.
+    pub dropped: Option<u64>,
 }
 
 /// A file that could not be read, and the errno.
@@ -105,7 +108,10 @@ pub struct NetCounters {
     netstat: ProcFile,
     softnet: ProcFile,
     file_nr: ProcFile,
+    conntrack_stat: ProcFile,
     conntrack_count: ProcFile,
+    /// Whether the calling process stands in the namespace that is read.
+    is_own: bool,
     conntrack_max: ProcFile,
     buffer: Vec<u8>,
     unread: Vec<Unread>,
@@ -126,6 +132,8 @@ impl NetCounters {
             netstat: net("netstat"),
             softnet: net("softnet_stat"),
             file_nr: ProcFile::open(root.path("proc/sys/fs/file-nr")),
+            conntrack_stat: ProcFile::appearing(root.process_path(pid, "net/stat/nf_conntrack")),
+            is_own: stands_in_namespace_of(root, pid),
             conntrack_count: ProcFile::appearing(root.path("proc/sys/net/netfilter/nf_conntrack_count")),
             conntrack_max: ProcFile::appearing(root.path("proc/sys/net/netfilter/nf_conntrack_max")),
             buffer: Vec::new(),
@@ -152,12 +160,21 @@ impl NetCounters {
         });
         let softnet = take.of(&mut self.softnet, parse_softnet);
         let files = take.of(&mut self.file_nr, parse_file_nr);
-        let count = self.conntrack_count.read(take.buffer).ok().and_then(number);
-        let conntrack = count.map(|count| Conntrack {
-            count,
-            max: self.conntrack_max.read(take.buffer).ok().and_then(number),
-        });
+        let conntrack = self.read_conntrack();
         NetReading { sockstat, tcp, tcp_ext, softnet, files, conntrack }
+    }
+
+    /// The file of the namespace first; below `/proc/sys/net` stands what the *reading* process's namespace has.
+    fn read_conntrack(&mut self) -> Option<Conntrack> {
+        let by_cpu = self.conntrack_stat.read(&mut self.buffer).ok().and_then(parse_conntrack);
+        let (count, dropped) = match by_cpu {
+            Some((count, dropped)) => (count, Some(dropped)),
+            None if self.is_own => (self.conntrack_count.read(&mut self.buffer).ok().and_then(number)?, None),
+            None => return None,
+        };
+        // One for the whole host, and shown in every namespace.
+        let max = self.conntrack_max.read(&mut self.buffer).ok().and_then(number);
+        Some(Conntrack { count, max, dropped })
     }
 
     /// Any counter of `/proc/net/netstat` or `/proc/net/snmp` by its group and kernel name, such as
@@ -252,6 +269,34 @@ fn parse_softnet(text: &[u8]) -> Option<Softnet> {
         cpus += 1;
     }
     (cpus > 0).then_some(sum)
+}
+
+/// Entries, and the sum of `drop` and `early_drop` over the CPUs. Each CPU's line says all entries
+/// (net/netfilter/nf_conntrack_standalone.c, `ct_cpu_seq_show`).
+fn parse_conntrack(text: &[u8]) -> Option<(u64, u64)> {
+    let mut all = lines(text);
+    let names: Vec<&[u8]> = words(all.next()?).collect();
+    let column = |name: &[u8]| names.iter().position(|known| *known == name);
+    let (entries, drop, early) = (column(b"entries")?, column(b"drop")?, column(b"early_drop")?);
+    let (mut count, mut dropped) = (None, 0_u64);
+    for line in all {
+        let values: Vec<Option<u64>> = words(line).map(hexadecimal).collect();
+        let value = |at: usize| values.get(at).copied().flatten();
+        count = count.max(Some(value(entries)?));
+        dropped = dropped.saturating_add(value(drop)?).saturating_add(value(early)?);
+    }
+    Some((count?, dropped))
+}
+
+/// Whether the calling process stands in the network namespace of process `pid`. Where that cannot be seen it is taken
+/// to: a process of another user on an ordinary machine.
+fn stands_in_namespace_of(root: &ProcRoot, pid: Option<u32>) -> bool {
+    let Some(pid) = pid.filter(|_| root.is_live()) else { return true };
+    let namespace = |pid| std::fs::read_link(root.process_path(pid, "ns/net")).ok();
+    match (namespace(None), namespace(Some(pid))) {
+        (Some(own), Some(other)) => own == other,
+        _ => true,
+    }
 }
 
 fn hexadecimal(word: &[u8]) -> Option<u64> {

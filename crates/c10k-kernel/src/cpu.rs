@@ -71,6 +71,17 @@ pub fn cores_used(earlier_seconds: f64, later_seconds: f64, elapsed_seconds: f64
     (elapsed_seconds > 0.0 && used >= 0.0).then(|| used / elapsed_seconds)
 }
 
+/// CPU time of the calling process so far, all its threads: getrusage(2), to the microsecond where the kernel accounts
+/// so exactly.
+///
+/// # Errors
+/// As getrusage(2).
+pub fn own() -> io::Result<ProcessCpu> {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)?;
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    Ok(ProcessCpu { user_seconds: seconds(usage.user_time()), system_seconds: seconds(usage.system_time()) })
+}
+
 /// Reads `/proc/stat`, opened once.
 #[derive(Debug)]
 pub struct HostCpuReader {
@@ -136,11 +147,20 @@ impl ProcessCpuReader {
     /// # Errors
     /// ESRCH or ENOENT when the process is gone; a zombie is gone too: ESRCH, since it does nothing any more.
     pub fn read(&mut self) -> io::Result<ProcessCpu> {
+        Ok(self.read_with_state()?.0)
+    }
+
+    /// Reads the times now, and the letter of the state its first thread is in: R running, S asleep, D waiting for a
+    /// device, T stopped by a signal, t by a debugger (proc_pid_stat(5)). A signal stops all threads at once.
+    ///
+    /// # Errors
+    /// As [`ProcessCpuReader::read`].
+    pub fn read_with_state(&mut self) -> io::Result<(ProcessCpu, char)> {
         let text = self.file.read(&mut self.buffer)?;
         let stat = parse_process_stat(text, self.seconds_per_tick).ok_or_else(bad_message)?;
         match stat.state {
             b'Z' | b'X' => Err(io::Error::from_raw_os_error(libc::ESRCH)),
-            _ => Ok(stat.cpu),
+            state => Ok((stat.cpu, char::from(state))),
         }
     }
 }

@@ -13,6 +13,7 @@ compile_error!(
 pub mod address;
 pub mod bell;
 pub mod census;
+pub mod cgroup;
 pub mod counters;
 pub mod cpu;
 pub mod descriptors;
@@ -23,6 +24,7 @@ pub mod namespace;
 pub mod process;
 pub mod socket;
 pub mod sysctl;
+pub mod tables;
 
 mod rtnetlink;
 mod sys;

@@ -11,3 +11,6 @@ pub(crate) mod raw_fork;
 
 #[allow(unsafe_code, reason = "a hook between fork and exec: its rules stand beside the call")]
 pub(crate) mod raw_command;
+
+#[allow(unsafe_code, reason = "kcmp has no wrapper")]
+pub(crate) mod raw_kcmp;

@@ -70,6 +70,18 @@ impl SocketLine<'_> {
         u32::from_ne_bytes(self.part(60))
     }
 
+    /// The user who made the socket.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        u32::from_ne_bytes(self.part(64))
+    }
+
+    /// The inode of the socket; 0 for one that no process has: not accepted yet, or closed.
+    #[must_use]
+    pub fn inode(&self) -> u32 {
+        u32::from_ne_bytes(self.part(68))
+    }
+
     fn part<const N: usize>(&self, at: usize) -> [u8; N] {
         std::array::from_fn(|byte| self.0[at + byte])
     }

@@ -88,10 +88,14 @@ fn both_ends_of_a_real_connection_are_counted_and_listeners_tell_their_queue() {
     assert_eq!(waiting[0].address, listener.local_addr().unwrap());
     assert_eq!(waiting[0].accept_queue, 5);
     assert!(waiting[0].backlog > 0);
+    let holders = holders_of(&crate::counters::ProcRoot::default(), &[waiting[0].inode]);
+    assert!(holders.pids.contains(&std::process::id()), "{holders:?}");
+    let census = diag.census(States::ALL, &PortSet::of(&[port])).unwrap();
+    assert_eq!((census.server_side, census.not_accepted), (5, 5));
 
     let accepted: Vec<_> = (0..5).map(|_| listener.accept().unwrap()).collect();
     let census = diag.census(States::ALL, &PortSet::of(&[port])).unwrap();
-    assert_eq!((census.server_side, census.client_side), (5, 5));
+    assert_eq!((census.server_side, census.client_side, census.not_accepted), (5, 5, 0));
     assert_eq!(census.count(State::Listen), 1);
     assert_eq!(diag.listeners(port).unwrap()[0].accept_queue, 0);
 

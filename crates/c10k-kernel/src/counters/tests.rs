@@ -93,7 +93,18 @@ fn conntrack_that_appears_later_is_read_then() {
     assert_eq!(counters.read().conntrack, None);
     record(host.path(), "proc/sys/net/netfilter/nf_conntrack_count", "17\n");
     record(host.path(), "proc/sys/net/netfilter/nf_conntrack_max", "262144\n");
-    assert_eq!(counters.read().conntrack, Some(Conntrack { count: 17, max: Some(262_144) }));
+    assert_eq!(counters.read().conntrack, Some(Conntrack { count: 17, max: Some(262_144), dropped: None }));
+    record(
+        host.path(),
+        "proc/self/net/stat/nf_conntrack",
+        "entries  clashres found insert_failed drop early_drop icmp_error\n\
+         00000020  00000000 00000001 00000000 0000000a 00000001 00000000\n\
+         00000020  00000000 00000001 00000000 00000002 00000000 00000000\n",
+    );
+    assert_eq!(
+        counters.read().conntrack,
+        Some(Conntrack { count: 32, max: Some(262_144), dropped: Some(13) })
+    );
 }
 
 #[test]
