@@ -1,7 +1,7 @@
 //! Waking a thread that waits in epoll_wait(2), across descriptor tables.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -31,5 +31,12 @@ impl Bell {
     #[must_use]
     pub fn number(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// The descriptor as the calling thread's table has it.
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

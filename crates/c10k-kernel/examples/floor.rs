@@ -1,0 +1,305 @@
+//! The floor: what the kernel alone costs. A server and a client that do nothing but connect, prove each
+//! connection by one echo, and hold it.
+//!
+//!     floor CONNECTIONS [CLIENT_THREADS [PROBE_BYTES]]
+//!
+//! There is no table of connections, no timeout, no histogram and no outcome here: whatever a real server and
+//! a real swarm cost more than this is theirs to answer for. Run it in a network namespace of its own, as
+//! scripts/bench-ramp.sh does. Each thread has a descriptor table of its own, so no limit needs raising.
+//! Prints one JSON line: connections a second from the first connect to the last echo, processor time a
+//! connection at each end in µs (with what the kernel did in their name), user memory a connection in bytes.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its result")]
+
+use std::error::Error;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use c10k_kernel::bell::Bell;
+use c10k_kernel::counters::ProcRoot;
+use c10k_kernel::cpu::ProcessCpuReader;
+use c10k_kernel::memory::ProcessMemoryReader;
+use c10k_kernel::socket::Address;
+use c10k_kernel::{descriptors, limits, socket};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use socket2::{Domain, Socket, Type};
+
+const PORT: u16 = 9000;
+const PORTS_PER_SOURCE: u32 = 60_000;
+const IN_FLIGHT: usize = 256;
+const ACCEPTORS: usize = 2;
+const LISTENER: u64 = u64::MAX;
+const BELL: u64 = u64::MAX - 1;
+
+type Done = Result<(), Box<dyn Error + Send + Sync>>;
+
+fn main() -> Done {
+    let mut words = std::env::args().skip(1);
+    let first = words.next().ok_or("usage: floor CONNECTIONS [CLIENT_THREADS [PROBE_BYTES]]")?;
+    if first == "serve" {
+        return serve(words.next().ok_or("how many?")?.parse()?);
+    }
+    let connections: usize = first.parse()?;
+    let threads: usize = words.next().map_or(Ok(2), |word| word.parse())?;
+    let probe: usize = words.next().map_or(Ok(64), |word| word.parse())?;
+    let mut server = Command::new(std::env::current_exe()?)
+        .args(["serve", &connections.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let outcome = measure(&mut server, connections, threads, probe.clamp(1, 4096));
+    server.kill()?;
+    server.wait()?;
+    outcome
+}
+
+fn measure(server: &mut std::process::Child, connections: usize, threads: usize, probe: usize) -> Done {
+    let mut ready = String::new();
+    BufReader::new(server.stdout.take().ok_or("no pipe")?).read_line(&mut ready)?;
+    let holders = Holders::start(connections, threads, probe)?;
+    let before = [usage(server.id())?, usage(std::process::id())?];
+    let begun = Instant::now();
+    let done = holders.run(threads)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let after = [usage(server.id())?, usage(std::process::id())?];
+    let each = |end: usize| (after[end].0 - before[end].0) * 1e6 / done as f64;
+    let bytes = |end: usize| after[end].1.saturating_sub(before[end].1) as f64 / done as f64;
+    println!(
+        "{{\"connections\":{done},\"seconds\":{seconds:.3},\"connects_per_second\":{:.0},\
+         \"server_us_per_connection\":{:.2},\"client_us_per_connection\":{:.2},\
+         \"server_user_bytes\":{:.1},\"client_user_bytes\":{:.1}}}",
+        done as f64 / seconds,
+        each(0),
+        each(1),
+        bytes(0),
+        bytes(1)
+    );
+    Ok(())
+}
+
+/// Processor time in seconds and RSS in bytes.
+fn usage(pid: u32) -> io::Result<(f64, u64)> {
+    let root = ProcRoot::default();
+    let cpu = ProcessCpuReader::open(&root, pid).read()?.seconds();
+    Ok((cpu, ProcessMemoryReader::open(&root, Some(pid)).read()?.rss_bytes.unwrap_or(0)))
+}
+
+/// Connections that one table holds.
+fn per_table() -> io::Result<usize> {
+    let soft = limits::raise_nofile_soft_to_hard()?.soft;
+    Ok(if soft > 520_000 { 500_000 } else { (soft as usize).saturating_sub(1000).max(1) })
+}
+
+fn own_table(top: usize) -> io::Result<()> {
+    descriptors::unshare_table()?;
+    // A refusal only means that the table will grow by doubling.
+    let _ = descriptors::grow_table_to(top as u32);
+    Ok(())
+}
+
+// Server -----------------------------------------------------------------------------------------------
+
+/// Shards take over from each other on one shared listener as they fill; a few accept at a time.
+fn serve(connections: usize) -> Done {
+    let per_table = per_table()?;
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    listener.set_reuse_address(true)?;
+    listener.set_nonblocking(true)?;
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)).into())?;
+    listener.listen(65_535)?;
+    let listener: Arc<OwnedFd> = Arc::new(listener.into());
+    let shards = connections / per_table + 3;
+    let bells: Arc<Vec<Bell>> = Arc::new((0..shards).map(|_| Bell::new()).collect::<io::Result<_>>()?);
+    let next = Arc::new(AtomicUsize::new(ACCEPTORS));
+    let up = Arc::new(Barrier::new(shards + 1));
+    for shard in 0..shards {
+        let (listener, bells) = (Arc::clone(&listener), Arc::clone(&bells));
+        let (next, up) = (Arc::clone(&next), Arc::clone(&up));
+        std::thread::Builder::new().stack_size(256 << 10).spawn(move || {
+            if let Err(error) = serve_shard(shard, per_table, &listener, &bells, &next, &up) {
+                eprintln!("shard {shard}: {error}");
+                std::process::abort();
+            }
+        })?;
+    }
+    up.wait();
+    bells.iter().take(ACCEPTORS).for_each(Bell::ring);
+    println!("ready");
+    io::stdout().flush()?;
+    loop {
+        std::thread::park();
+    }
+}
+
+fn serve_shard(
+    shard: usize,
+    per_table: usize,
+    listener: &OwnedFd,
+    bells: &[Bell],
+    next: &AtomicUsize,
+    up: &Barrier,
+) -> io::Result<()> {
+    own_table(per_table)?;
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let read = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+    epoll.add(&bells[shard], EpollEvent::new(read, BELL))?;
+    up.wait();
+    let mut events = vec![EpollEvent::empty(); 512];
+    let mut buffer = vec![0_u8; 65_536];
+    let mut held: Vec<Option<OwnedFd>> = Vec::new();
+    let mut accepting = false;
+    loop {
+        let ready = wait(&epoll, &mut events, None)?;
+        for event in &events[..ready] {
+            match event.data() {
+                BELL => {
+                    let level = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+                    epoll.add(listener, EpollEvent::new(level, LISTENER))?;
+                    accepting = true;
+                }
+                LISTENER => {
+                    for _ in 0..64 {
+                        if !accepting {
+                            break;
+                        }
+                        let Ok(connection) = socket::accept(listener.as_fd()) else { break };
+                        epoll.add(&connection, EpollEvent::new(read, held.len() as u64))?;
+                        held.push(Some(connection));
+                        if held.len() == per_table {
+                            accepting = false;
+                            epoll.delete(listener)?;
+                            if let Some(bell) = bells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                                bell.ring();
+                            }
+                        }
+                    }
+                }
+                index => echo(&mut held[index as usize], &mut buffer),
+            }
+        }
+    }
+}
+
+fn echo(connection: &mut Option<OwnedFd>, buffer: &mut [u8]) {
+    while let Some(open) = connection.as_ref() {
+        match socket::recv(open.as_fd(), buffer) {
+            Ok(length) if length > 0 => {
+                let _ = socket::send(open.as_fd(), &buffer[..length]);
+                if length < buffer.len() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            _ => *connection = None,
+        }
+    }
+}
+
+// Client -----------------------------------------------------------------------------------------------
+
+/// Threads that hold as many connections as a table allows; a few of them connect at a time.
+struct Holders {
+    go: Vec<Sender<()>>,
+    done: Receiver<io::Result<usize>>,
+}
+
+impl Holders {
+    fn start(connections: usize, threads: usize, probe: usize) -> io::Result<Self> {
+        let each = connections.div_ceil(threads.max(1)).min(per_table()?);
+        let (report, done) = channel();
+        let mut go = Vec::new();
+        let up = Arc::new(Barrier::new(connections.div_ceil(each) + 1));
+        for first in (0..connections).step_by(each) {
+            let want = each.min(connections - first);
+            let (sender, turn) = channel();
+            let (report, up) = (report.clone(), Arc::clone(&up));
+            std::thread::Builder::new().stack_size(256 << 10).spawn(move || {
+                let table = own_table(want + 64);
+                up.wait();
+                if turn.recv().is_ok() {
+                    let mut held = Vec::with_capacity(want);
+                    let result = table.and_then(|()| connect_all(first as u32, want, probe, &mut held));
+                    let _ = report.send(result.map(|()| held.len()));
+                    // Holds until the process ends.
+                    let _ = turn.recv();
+                }
+            })?;
+            go.push(sender);
+        }
+        up.wait();
+        Ok(Self { go, done })
+    }
+
+    /// Gives each holder its turn, `threads` of them at a time; how many connections they hold in the end.
+    fn run(&self, threads: usize) -> Result<usize, Box<dyn Error + Send + Sync>> {
+        let mut held = 0;
+        for turn in 0..self.go.len() + threads {
+            if turn >= threads {
+                if turn - threads >= self.go.len() {
+                    break;
+                }
+                held += self.done.recv()??;
+            }
+            if let Some(go) = self.go.get(turn) {
+                go.send(())?;
+            }
+        }
+        Ok(held)
+    }
+}
+
+fn connect_all(first: u32, want: usize, probe: usize, held: &mut Vec<OwnedFd>) -> io::Result<()> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let both = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+    let to = Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)));
+    let (bytes, mut buffer) = (vec![0_u8; probe], vec![0_u8; 4096]);
+    let mut probed = vec![false; want];
+    let mut events = vec![EpollEvent::empty(); 256];
+    let mut proven = 0;
+    while proven < want {
+        while held.len() - proven < IN_FLIGHT && held.len() < want {
+            let source = (first + held.len() as u32) / PORTS_PER_SOURCE;
+            let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + source);
+            let connection = socket::stream_for(&to)?;
+            socket::set_bind_address_no_port(connection.as_fd())?;
+            socket::set_local_port_range(connection.as_fd(), 1024, 1024 + PORTS_PER_SOURCE as u16 + 500)?;
+            socket::bind(connection.as_fd(), &Address::from(SocketAddr::from((from, 0))))?;
+            match socket::connect(connection.as_fd(), &to) {
+                Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+                _ => {}
+            }
+            epoll.add(&connection, EpollEvent::new(both, held.len() as u64))?;
+            held.push(connection);
+        }
+        let ready = wait(&epoll, &mut events, Some(Duration::from_secs(5)))?;
+        if ready == 0 {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{proven} of {want} proven")));
+        }
+        for event in &events[..ready] {
+            let index = event.data() as usize;
+            if !probed[index] {
+                probed[index] = true;
+                socket::send(held[index].as_fd(), &bytes)?;
+            } else if event.events().contains(EpollFlags::EPOLLIN)
+                && socket::recv(held[index].as_fd(), &mut buffer).is_ok_and(|length| length > 0)
+            {
+                proven += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn wait(epoll: &Epoll, events: &mut [EpollEvent], longest: Option<Duration>) -> io::Result<usize> {
+    let timeout =
+        longest.map_or(EpollTimeout::NONE, |t| EpollTimeout::try_from(t).unwrap_or(EpollTimeout::MAX));
+    match epoll.wait(events, timeout) {
+        Err(nix::errno::Errno::EINTR) => Ok(0),
+        other => Ok(other?),
+    }
+}
