@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use c10k_ceiling::ServerEnd;
 use c10k_collector::{Collector, CollectorConfig, account};
 use c10k_kernel::limits;
+use c10k_kernel::namespace::Beside;
 use c10k_profile::Profile;
 use c10k_record::{
     Connections, Exit, HostSnapshot, LiveCounts, Outcome, PhaseName, Plan, Record, RunFolder, RunState,
@@ -21,17 +22,21 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::child::{Heard, Process, Who, end_in_words};
 use crate::cli::RunArgs;
+use crate::far::FarEnd;
 use crate::findings::{findings, plan_view};
 use crate::host;
-use crate::isolate;
+use crate::isolate::{self, Place};
 use crate::plan::{Refusal, resolve};
 use crate::printer::Printer;
+use crate::veth;
 use crate::watch::{Mark, Watch, cpu_between};
 
 /// How long a process may take to come up.
 const START: Duration = Duration::from_secs(20);
 /// How long the swarm may take to close and say its last word after `stop`.
 const LAST_WORD: Duration = Duration::from_secs(60);
+/// And for each connection that it has to close.
+const LONGEST_CLOSE: Duration = Duration::from_micros(100);
 /// How long the server may take to drain.
 const DRAIN: Duration = Duration::from_secs(10);
 /// The longest sleep between two looks at signals and processes.
@@ -62,6 +67,7 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
         let absolute = path.canonicalize().unwrap_or_else(|_| path.clone());
         plan.profile = absolute.display().to_string();
     }
+    veth::settle(&mut plan, &profile)?;
     let missing = missing_folders(&args.results);
     let folder = RunFolder::create(&args.results, &plan).map_err(|error| {
         remove_empty(&missing);
@@ -123,10 +129,7 @@ fn go(
     let refused = |refusal: Refusal| (refusal, path.clone());
     let root = limits::euid() == 0;
     // Before any thread exists: later a user namespace is EINVAL (unshare(2)).
-    let place = isolate::enter(profile).map_err(refused)?;
-    if place.isolation.is_some() {
-        isolate::add_sources(plan).map_err(refused)?;
-    }
+    let place = isolate::enter(plan, profile).map_err(refused)?;
     let signals = Signals::watch().map_err(|error| refused(Refusal::host(error.to_string(), "")))?;
     for warning in &place.warnings {
         printer.say(&format!("warning: {}", warning.text));
@@ -147,8 +150,7 @@ fn go(
     folder.write_partial(&record).map_err(|error| {
         refused(Refusal::host(error.to_string(), "name a folder that can be written with --results"))
     })?;
-    let mut lab = Lab::start(plan, folder, record, limits, signals, place.isolation.is_some(), printer)
-        .map_err(refused)?;
+    let mut lab = Lab::start(plan, folder, record, limits, signals, place, printer).map_err(refused)?;
     lab.carry_out();
     Ok((lab.finish(), path))
 }
@@ -200,6 +202,8 @@ struct Lab<'a> {
     server: Process,
     swarm: Process,
     watch: Watch,
+    /// Keeps the swarm's namespace, and what is in TIME_WAIT there, to the end.
+    _place: Place,
     // What the processes said last.
     server_said: Option<ServerReport>,
     counts: LiveCounts,
@@ -225,16 +229,18 @@ impl<'a> Lab<'a> {
         record: Record,
         limits: HostSnapshot,
         signals: Signals,
-        isolated: bool,
+        place: Place,
         printer: &'a mut Printer,
     ) -> Result<Self, Refusal> {
         let (sender, heard) = channel();
-        let mut server = start_process(Who::Server, &server_arguments(plan, isolated), &sender)?;
+        let server_arguments = server_arguments(plan, place.isolation.is_some());
+        let mut server = start_process(Who::Server, &server_arguments, None, &sender)?;
         let listen = await_server(&heard, &mut server)?;
         let swarm_arguments = swarm_arguments(plan, &listen, &folder.path().join("latency.hlog"));
-        let mut swarm = start_process(Who::Swarm, &swarm_arguments, &sender)?;
+        let mut swarm = start_process(Who::Swarm, &swarm_arguments, place.far.as_ref(), &sender)?;
         let capacity = await_swarm(&heard, &mut swarm)?;
         let ports: Vec<u16> = listen.iter().map(std::net::SocketAddr::port).collect();
+        let far = place.far.as_ref().map(|far| FarEnd::open(far, swarm.pid(), &ports));
         let config = CollectorConfig {
             server_pid: Some(server.pid()),
             swarm_pid: Some(swarm.pid()),
@@ -256,7 +262,8 @@ impl<'a> Lab<'a> {
             heard,
             server,
             swarm,
-            watch: Watch::new(collector),
+            watch: Watch::new(collector, far),
+            _place: place,
             server_said: None,
             counts: LiveCounts::default(),
             phase: None,
@@ -284,7 +291,8 @@ impl<'a> Lab<'a> {
             self.wait(None, |lab| lab.verified.is_some());
         }
         self.swarm.tell("stop");
-        self.wait_to_the_end(LAST_WORD, |lab| lab.swarm_closed);
+        let open = u32::try_from(self.counts.open).unwrap_or(u32::MAX);
+        self.wait_to_the_end(LAST_WORD + LONGEST_CLOSE * open, |lab| lab.swarm_closed);
         self.row(true);
         if self.swarm_record.is_none() {
             self.swarm.wait_or_kill(Duration::from_secs(1));
@@ -332,17 +340,18 @@ impl<'a> Lab<'a> {
 
     /// Both sides' sockets as the kernel counts them, beside what the swarm says.
     fn compare_with_census(&mut self) {
-        let Some(census) = self.watch.census() else { return };
+        let (server_side, client_side) = self.watch.established();
         let open = self.counts.open;
-        if census.client_side != open || census.server_side != open {
+        let shown = |seen: Option<u64>| seen.map_or_else(|| "an unknown number".to_owned(), human_count);
+        if [server_side, client_side].into_iter().flatten().any(|seen| seen != open) {
             self.record.warnings.push(Warning::new(
                 "census",
                 format!(
                     "in the hold the swarm had {} connections open, sock_diag saw {} ESTABLISHED at the client and {} \
                      at the server",
                     human_count(open),
-                    human_count(census.client_side),
-                    human_count(census.server_side)
+                    shown(client_side),
+                    shown(server_side)
                 ),
             ));
         }
@@ -595,8 +604,13 @@ impl<'a> Lab<'a> {
 
 // Starting ---------------------------------------------------------------------------------------------
 
-fn start_process(who: Who, arguments: &[String], sender: &Sender<Heard>) -> Result<Process, Refusal> {
-    Process::start(who, arguments, sender.clone()).map_err(|error| {
+fn start_process(
+    who: Who,
+    arguments: &[String],
+    namespace: Option<&Beside>,
+    sender: &Sender<Heard>,
+) -> Result<Process, Refusal> {
+    Process::start(who, arguments, namespace, sender.clone()).map_err(|error| {
         Refusal::host(
             format!("cannot start the {who:?} process: {error}"),
             "ulimit -u shows how many this user may have",

@@ -21,6 +21,8 @@ use crate::tally::Loss;
 const TICK: Duration = Duration::from_millis(250);
 /// After a signal: so long for what is under way and for the last proof.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long closing one connection may take, all of them one after the other.
+const LONGEST_CLOSE: Duration = Duration::from_micros(60);
 /// The longest sleep between two looks at signals.
 const NAP: Duration = Duration::from_millis(50);
 
@@ -303,7 +305,9 @@ impl<'a> Conductor<'a> {
         for _ in 0..self.course.turns {
             self.shared.pass_on();
         }
-        self.wait(Some(Instant::now() + 2 * DRAIN), true, |c| c.shared.everybody_done());
+        let open = u32::try_from(self.shared.counts().open).unwrap_or(u32::MAX);
+        let longest = 2 * DRAIN + LONGEST_CLOSE * open;
+        self.wait(Some(Instant::now() + longest), true, |c| c.shared.everybody_done());
         // From the close on nobody counts losses any more, so that the counts and the tally agree.
         let connections = self.connections();
         let failures = self.shared.tally().failures();
