@@ -1,8 +1,9 @@
 //! Devices that join two network namespaces, and the routes over them, over rtnetlink (rtnetlink(7), veth(4)).
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
@@ -64,4 +65,37 @@ pub fn add_default_route_on_link(device: &str, family_of: IpAddr) -> io::Result<
     };
     message.attributes = vec![RouteAttribute::Oif(index_of(device)?)];
     ask(RouteNetlinkMessage::NewRoute(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(drop)
+}
+
+/// Connects from `client`, an address in `other`, to `server`, an address in the calling thread's network
+/// namespace, and sees it accepted: only then is a pair of devices known to carry traffic. Its two ends become
+/// of use some moments after they are set up, so it is tried again until `longest` has passed. The connection
+/// ends by RST and leaves no TIME_WAIT and no port taken.
+///
+/// # Errors
+/// As bind(2) and connect(2); TimedOut when nothing came through in time.
+pub fn carries(server: IpAddr, client: IpAddr, other: &Beside, longest: Duration) -> io::Result<()> {
+    const TRY: Duration = Duration::from_millis(200);
+    let listener = TcpListener::bind((server, 0))?;
+    let to = listener.local_addr()?.into();
+    let end = Instant::now() + longest;
+    let connected = other.inside(|| {
+        loop {
+            let socket = socket2::Socket::new(
+                socket2::Domain::for_address(SocketAddr::new(client, 0)),
+                socket2::Type::STREAM,
+                None,
+            )?;
+            socket.set_linger(Some(Duration::ZERO))?;
+            socket.bind(&SocketAddr::new(client, 0).into())?;
+            match socket.connect_timeout(&to, TRY) {
+                Ok(()) => return Ok(socket),
+                Err(_) if Instant::now() < end => {}
+                Err(error) => return Err(error),
+            }
+        }
+    })??;
+    let (accepted, from) = listener.accept()?;
+    drop((accepted, connected));
+    if from.ip() == client { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use c10k_kernel::namespace::Beside;
 use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
 use c10k_record::{ServerEvent, SwarmEvent};
 
@@ -46,8 +47,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it. Its stderr is the lab's; each JSON line of its stdout goes to `to`.
-    pub(crate) fn start(who: Who, arguments: &[String], to: Sender<Heard>) -> io::Result<Self> {
+    /// Starts it, in `namespace` or where the lab stands. Its stderr is the lab's; each JSON line of its stdout
+    /// goes to `to`.
+    pub(crate) fn start(
+        who: Who,
+        arguments: &[String],
+        namespace: Option<&Beside>,
+        to: Sender<Heard>,
+    ) -> io::Result<Self> {
         let mut command = Command::new(own_executable());
         command
             .arg0("c10k-lab")
@@ -60,6 +67,9 @@ impl Process {
             // A Ctrl-C on the terminal is the lab's to handle: it ends the others in their order.
             .process_group(0);
         bind_to_this_process(&mut command, Signal::Terminate);
+        if let Some(namespace) = namespace {
+            namespace.start_in(&mut command)?;
+        }
         let mut child = command.spawn()?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take();

@@ -3,13 +3,17 @@
 use std::net::SocketAddr;
 
 use c10k_kernel::address;
-use c10k_kernel::namespace::{Isolation, enter_new};
+use c10k_kernel::namespace::{Beside, Isolation, enter_new};
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_profile::{Profile, apply_in_own_namespace, not_applied_warning, note, unknown_keys};
-use c10k_record::{NotApplied, Plan, ProfileInRun, Scope, Warning};
+use c10k_record::{NotApplied, Plan, ProfileInRun, Scope, Topology, Warning};
 use c10k_swarm::ips::IpList;
 
 use crate::plan::Refusal;
+use crate::veth;
+
+/// How many neighbours the kernel keeps, over all namespaces; shown in the first one only.
+const NEIGHBOURS: &str = "net.ipv4.neigh.default.gc_thresh3";
 
 /// Where the run takes place and what was set there.
 #[derive(Debug)]
@@ -18,12 +22,16 @@ pub(crate) struct Place {
     pub(crate) isolation: Option<Isolation>,
     pub(crate) profile: ProfileInRun,
     pub(crate) warnings: Vec<Warning>,
+    /// The swarm's own namespace; `None` when it stands in the server's.
+    pub(crate) far: Option<Beside>,
 }
 
 /// Moves this process, which must not have threads yet, into a namespace of its own and applies the profile
-/// there. Where that is forbidden the run goes on in 127.0.0.0/8, nothing is set, and all of it is listed.
-pub(crate) fn enter(profile: &Profile) -> Result<Place, Refusal> {
+/// there. Where that is forbidden the run goes on in 127.0.0.0/8, nothing is set, and all of it is listed; a run
+/// that wants two namespaces is refused.
+pub(crate) fn enter(plan: &Plan, profile: &Profile) -> Result<Place, Refusal> {
     let root = SysctlRoot::default();
+    let most_neighbours = root.read(NEIGHBOURS).ok().and_then(|text| text.parse().ok());
     // Inside a namespace a host-wide key cannot be told from one that does not exist.
     let unknown = unknown_keys(profile, &root);
     if !unknown.is_empty() {
@@ -37,12 +45,27 @@ pub(crate) fn enter(profile: &Profile) -> Result<Place, Refusal> {
         ));
     }
     let mut in_run = ProfileInRun { name: profile.name.clone(), ..ProfileInRun::default() };
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<Warning> = veth::neighbour_warning(plan, most_neighbours).into_iter().collect();
+    let mut far = None;
     let isolation = match enter_new() {
         Ok(isolation) => {
+            if plan.topology == Topology::Veth {
+                far = Some(veth::join(plan)?);
+            } else {
+                add_sources(plan)?;
+            }
             let applied = apply_in_own_namespace(profile, &root);
             note(&mut in_run, &applied.set, &applied.not_set);
+            if let Some(far) = &far {
+                apply_at_the_far_end(profile, far, &mut in_run)?;
+            }
             Some(isolation)
+        }
+        Err(error) if plan.topology == Topology::Veth => {
+            return Err(Refusal::host(
+                format!("--topology veth needs two network namespaces: {error}"),
+                error.hint().replace("or go on in 127.0.0.0/8", "or use --topology loopback"),
+            ));
         }
         Err(error) => {
             warnings.push(Warning::new(
@@ -59,12 +82,33 @@ pub(crate) fn enter(profile: &Profile) -> Result<Place, Refusal> {
         }
     };
     warnings.extend(in_run.not_applied.iter().map(not_applied_warning));
-    Ok(Place { isolation, profile: in_run, warnings })
+    Ok(Place { isolation, profile: in_run, warnings, far })
+}
+
+/// Sets in the swarm's namespace what was set in the server's, and lists what could be set there only.
+fn apply_at_the_far_end(profile: &Profile, far: &Beside, in_run: &mut ProfileInRun) -> Result<(), Refusal> {
+    let applied = far
+        .inside(|| apply_in_own_namespace(profile, &SysctlRoot::default()))
+        .map_err(|error| Refusal::host(format!("cannot enter the swarm's namespace: {error}"), ""))?;
+    let mut there = ProfileInRun::default();
+    note(&mut there, &applied.set, &applied.not_set);
+    for mut not in there.not_applied {
+        if !in_run.not_applied.iter().any(|known| known.key == not.key) {
+            not.why = format!("in the swarm's namespace: {}", not.why);
+            in_run.not_applied.push(not);
+        }
+    }
+    for applied in there.applied {
+        if !in_run.applied.iter().any(|known| known.key == applied.key) {
+            in_run.applied.push(applied);
+        }
+    }
+    Ok(())
 }
 
 /// Adds the plan's sources and servers to `lo` of this namespace, where nothing but 127.0.0.0/8 and ::1 is there
 /// from the start.
-pub(crate) fn add_sources(plan: &Plan) -> Result<(), Refusal> {
+fn add_sources(plan: &Plan) -> Result<(), Refusal> {
     let sources = plan.load.ips.as_deref().and_then(|text| text.parse::<IpList>().ok());
     let servers = plan.server.listen.iter().map(SocketAddr::ip);
     for ip in sources.iter().flat_map(IpList::addresses).copied().chain(servers) {

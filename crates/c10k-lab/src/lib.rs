@@ -7,6 +7,7 @@
 
 mod child;
 mod cli;
+mod far;
 mod findings;
 mod host;
 mod isolate;
@@ -15,6 +16,7 @@ mod printer;
 mod profile_command;
 mod record_command;
 mod run;
+mod veth;
 mod watch;
 
 pub use cli::{Cli, main_with};

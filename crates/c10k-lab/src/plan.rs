@@ -1,5 +1,7 @@
 //! From the command line to a resolved plan.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use c10k_record::{
     Exit, LoadPlan, Plan, Protocol, Quantity, SCHEMA_VERSION, ServerMode, ServerPlan, Topology, Verdict,
     Workload, default_verdicts,
@@ -7,6 +9,7 @@ use c10k_record::{
 use c10k_swarm::ips::{AddressError, IpList, PortWindow};
 
 use crate::cli::RunArgs;
+use crate::veth;
 
 /// Why a run does not begin.
 #[derive(Debug)]
@@ -64,11 +67,13 @@ pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
     if let Some(profile) = &args.profile {
         plan.profile.clone_from(profile);
     }
-    plan.topology = args.topology.unwrap_or(plan.topology);
-    if plan.topology != Topology::Loopback {
+    if let Some(topology) = args.topology.filter(|topology| *topology != plan.topology) {
+        move_to(topology, &mut plan, args.load.ips.is_some());
+    }
+    if plan.topology == Topology::Remote {
         return Err(Refusal::text(
-            format!("the topology '{}' is not carried out by this version", plan.topology),
-            "use --topology loopback; for two machines run c10k-server and c10k-swarm by themselves",
+            "one machine cannot be both ends of the topology 'remote'",
+            "use --topology loopback or veth; for two machines run c10k-server and c10k-swarm by themselves",
         ));
     }
     plan.server.mode = args.mode.unwrap_or(plan.server.mode);
@@ -97,6 +102,24 @@ pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
             .map_err(|error| Refusal::text(error.to_string(), "for example 'failed <= 1%'"))?;
     }
     Ok(plan)
+}
+
+/// Puts a plan of another topology onto this one: the addresses of the one are not to be had in the other. Ports
+/// stay, and so do sources that were named for this run.
+fn move_to(topology: Topology, plan: &mut Plan, sources_are_named: bool) {
+    plan.topology = topology;
+    let server = match topology {
+        Topology::Veth => veth::SERVER,
+        Topology::Loopback | Topology::Remote => Ipv4Addr::LOCALHOST,
+    };
+    for address in &mut plan.server.listen {
+        *address = SocketAddr::new(server.into(), address.port());
+    }
+    plan.server.listen.sort_unstable();
+    plan.server.listen.dedup();
+    if !sources_are_named {
+        plan.load.ips = None;
+    }
 }
 
 /// Texts that name no sources are told before anything is made or started.
@@ -140,6 +163,24 @@ mod tests {
         let plan = resolve(&RunArgs::default()).expect("the default");
         assert_eq!((plan.target, plan.profile.as_str()), (100_000, "tuned"));
         assert_eq!(plan.verdicts.len(), 3);
+    }
+
+    #[test]
+    fn another_topology_takes_other_addresses_and_keeps_the_ports() {
+        let args = RunArgs { topology: Some(Topology::Veth), ..RunArgs::default() };
+        let plan = resolve(&args).expect("veth");
+        assert_eq!(plan.server.listen, [([192, 168, 1, 10], 9000).into()]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let named = LoadPlan { ips: Some("192.168.1.200".to_owned()), ..plan.load };
+        let written = c10k_record::RunFolder::create(folder.path(), &Plan { load: named, ..plan });
+        let path = written.expect("a plan is written").path().join("plan.toml");
+        let again = |topology| {
+            resolve(&RunArgs { plan: Some(path.clone()), topology, ..RunArgs::default() }).expect("a plan")
+        };
+        assert_eq!(again(None).load.ips.as_deref(), Some("192.168.1.200"));
+        assert_eq!(again(Some(Topology::Veth)).server.listen, [([192, 168, 1, 10], 9000).into()]);
+        let moved = again(Some(Topology::Loopback));
+        assert_eq!((moved.load.ips, moved.server.listen), (None, vec![([127, 0, 0, 1], 9000).into()]));
     }
 
     #[test]

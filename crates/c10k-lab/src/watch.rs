@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use c10k_collector::{Collector, MemorySnapshot, Observation};
 use c10k_record::{Cpu, LiveCounts, Sample, ServerReport};
 
+use crate::far::FarEnd;
+
 /// Between two rows of samples.csv.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
@@ -17,6 +19,8 @@ pub(crate) struct Mark {
 /// What has been seen of a run.
 pub(crate) struct Watch {
     collector: Collector,
+    /// The swarm's end, when the collector does not see it.
+    far: Option<FarEnd>,
     begun: Instant,
     last_tick: Option<Instant>,
     pub(crate) samples: Vec<Sample>,
@@ -44,9 +48,10 @@ pub(crate) struct Levels {
 const STALL: Duration = Duration::from_secs(2);
 
 impl Watch {
-    pub(crate) fn new(collector: Collector) -> Self {
+    pub(crate) fn new(collector: Collector, far: Option<FarEnd>) -> Self {
         Self {
             collector,
+            far,
             begun: Instant::now(),
             last_tick: None,
             samples: Vec::new(),
@@ -62,7 +67,7 @@ impl Watch {
 
     /// Takes a row.
     pub(crate) fn tick(&mut self, phase: &str, counts: &LiveCounts, server: Option<&ServerReport>) -> Sample {
-        let seen = self.collector.tick();
+        let seen = self.look();
         let now = Instant::now();
         let mut row = Sample {
             elapsed_ms: self.begun.elapsed().as_millis() as u64,
@@ -91,17 +96,30 @@ impl Watch {
 
     /// Keeps this moment: memory as exactly as this user may know it, and the processor time so far.
     pub(crate) fn mark(&mut self) -> Mark {
-        Mark { memory: self.collector.snapshot(), seen: self.collector.tick() }
+        Mark { memory: self.collector.snapshot(), seen: self.look() }
+    }
+
+    fn look(&mut self) -> Observation {
+        let mut seen = self.collector.tick();
+        if let Some(far) = &mut self.far {
+            far.add_to(&mut seen);
+        }
+        seen
     }
 
     pub(crate) fn settle(&mut self, longest: Duration) {
         self.collector.settle(longest);
     }
 
-    /// Established sockets at the server's side and at the client's, by sock_diag.
-    pub(crate) fn census(&mut self) -> Option<c10k_collector::CensusSeen> {
-        let census = self.collector.census().ok()?;
-        Some(c10k_collector::CensusSeen::from(&census))
+    /// Established sockets at the server's side and at the client's, by sock_diag; either is `None` where it
+    /// cannot be seen.
+    pub(crate) fn established(&mut self) -> (Option<u64>, Option<u64>) {
+        let near = self.collector.census().ok();
+        let client_side = match &mut self.far {
+            Some(far) => far.established(),
+            None => near.as_ref().map(|census| census.client_side),
+        };
+        (near.map(|census| census.server_side), client_side)
     }
 
     /// What cannot be read here, in words.

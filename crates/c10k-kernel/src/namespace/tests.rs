@@ -5,6 +5,7 @@ use crate::sysctl::Access;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
 /// Runs a test's body in a forked child, where it is the only thread.
 #[track_caller]
@@ -163,6 +164,9 @@ fn two_namespaces_are_joined_by_a_pair_of_devices_and_share_nothing_else() {
         assert!(!is_local(client).unwrap());
         assert_ne!(SysctlRoot::default().read("net.core.somaxconn").unwrap(), "77");
 
+        link::carries(server, client, &beside, Duration::from_secs(5)).unwrap();
+        let nobody = link::carries(server, "192.168.1.201".parse().unwrap(), &beside, Duration::ZERO);
+        assert_eq!(nobody.unwrap_err().raw_os_error(), Some(libc::EADDRNOTAVAIL));
         let listener = TcpListener::bind((server, 0)).unwrap();
         let to = listener.local_addr().unwrap();
         let echoed = beside.inside(|| say_and_hear(to)).unwrap();
