@@ -13,7 +13,8 @@ use signal_hook::iterator::Signals;
 
 use crate::account::account;
 use crate::collector::{Collector, CollectorConfig, Side};
-use crate::document::{CensusSeen, Document};
+use crate::document::{CensusSeen, Document, SelfCost};
+use crate::find::find_server;
 use crate::observation::Observation;
 use crate::snapshot::MemorySnapshot;
 
@@ -23,9 +24,9 @@ const DOCUMENT_VERSION: u32 = 1;
 /// Watches a process that holds connections, and the kernel below it, from outside.
 #[derive(Args, Clone, Debug)]
 pub struct CollectorArgs {
-    /// The process that holds the connections
-    #[arg(long, value_name = "PID")]
-    pub pid: u32,
+    /// The process that holds the connections [default: the one that listens on --port]
+    #[arg(long, value_name = "PID", required_unless_present = "ports")]
+    pub pid: Option<u32>,
     /// The process that made them, if it runs on this machine
     #[arg(long, value_name = "PID")]
     pub swarm_pid: Option<u32>,
@@ -44,6 +45,9 @@ pub struct CollectorArgs {
     /// Write one JSON document on stdout at the end
     #[arg(long)]
     pub json: bool,
+    /// Say at the end what watching cost, as a share of one core; the document has it always
+    #[arg(long)]
+    pub self_cost: bool,
 }
 
 /// Watches until the time is over, a signal or `stop` comes, or the process ends. Data goes to `out`, text for people
@@ -64,11 +68,16 @@ pub fn run(args: &CollectorArgs, out: &mut dyn Write, people: &mut dyn Write) ->
 
 fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
     let stop = stop_signals(args.events)?;
+    let own = OwnCost::begin();
+    let pid = match the_process(args, printer) {
+        Ok(pid) => pid,
+        Err(exit) => return Ok(exit),
+    };
     let config = CollectorConfig {
-        server_pid: Some(args.pid),
+        server_pid: pid,
         swarm_pid: args.swarm_pid,
         ports: args.ports.clone(),
-        namespace_of: Some(args.pid),
+        namespace_of: pid,
         ..CollectorConfig::default()
     };
     let mut collector = match Collector::new(config) {
@@ -80,8 +89,8 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
         }
     };
     let before = collector.snapshot();
-    let mut document = Document::begin(args, &mut collector);
-    printer.ready(args, &collector)?;
+    let mut document = Document::begin(args, pid, &mut collector);
+    printer.ready(args, pid, &collector)?;
 
     let start = Instant::now();
     let end = args.duration.map(|duration| start + duration.0);
@@ -101,7 +110,7 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
         printer.tick(&seen, &collector)?;
         if collector.is_gone(Side::Server) {
             document.target_ended = true;
-            printer.say(&format!("process {} has ended", args.pid));
+            printer.say(&format!("process {} has ended", pid.unwrap_or_default()));
             break;
         }
         if stopped {
@@ -112,8 +121,63 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
         next = next.max(Instant::now());
     }
     document.finish(&mut collector, &before, after.as_ref());
+    document.self_cost = own.so_far(document.ticks);
     printer.done(&document, &collector)?;
     Ok(if document.target_ended { Exit::Short } else { Exit::Done })
+}
+
+/// The process to watch: the one that was named, else the one that listens on the port. `None` when that may not be
+/// seen: what needs no process is watched all the same.
+fn the_process(args: &CollectorArgs, printer: &mut Printer<'_>) -> Result<Option<u32>, Exit> {
+    if let Some(pid) = args.pid {
+        return Ok(Some(pid));
+    }
+    match find_server(&args.ports) {
+        Ok(found) => {
+            if let Some(pid) = found.pid {
+                let name = c10k_kernel::process::name_of(pid).unwrap_or_default();
+                printer.say(&format!("watching process {pid} ({name})"));
+            }
+            if let Some(hidden) = found.what_is_hidden() {
+                printer.say(&format!("note: {hidden}"));
+            }
+            Ok(found.pid)
+        }
+        Err(error) => {
+            printer.say(&format!("error: {error}"));
+            printer.say(
+                "hint: `ss -ltn` shows who listens; a server in another namespace is watched with --pid",
+            );
+            Err(Exit::HostCannot)
+        }
+    }
+}
+
+/// What the collector itself takes of the processor.
+struct OwnCost {
+    begun: Instant,
+    cpu_seconds: f64,
+}
+
+impl OwnCost {
+    fn begin() -> Self {
+        Self { begun: Instant::now(), cpu_seconds: own_cpu_seconds() }
+    }
+
+    fn so_far(&self, ticks: u64) -> SelfCost {
+        let cpu_seconds = (own_cpu_seconds() - self.cpu_seconds).max(0.0);
+        let elapsed = self.begun.elapsed().as_secs_f64();
+        SelfCost {
+            cpu_seconds,
+            share_of_one_core: if elapsed > 0.0 { cpu_seconds / elapsed } else { 0.0 },
+            cpu_us_per_tick: if ticks > 0 { Some(cpu_seconds * 1e6 / ticks as f64) } else { None },
+        }
+    }
+}
+
+/// 0 where getrusage(2) fails, which it does not for the calling process.
+fn own_cpu_seconds() -> f64 {
+    c10k_kernel::cpu::own().map_or(0.0, |cpu| cpu.seconds())
 }
 
 /// A channel that says `()` at SIGINT, SIGTERM or, if `commands`, at the line `stop` on stdin.
@@ -159,11 +223,11 @@ fn interval(text: &str) -> Result<Span, String> {
 }
 
 impl Document {
-    fn begin(args: &CollectorArgs, collector: &mut Collector) -> Self {
+    fn begin(args: &CollectorArgs, pid: Option<u32>, collector: &mut Collector) -> Self {
         Self {
             schema_version: DOCUMENT_VERSION,
             tool_version: env!("CARGO_PKG_VERSION"),
-            pid: args.pid,
+            pid,
             swarm_pid: args.swarm_pid,
             ports: args.ports.clone(),
             elapsed_ms: 0,
@@ -174,10 +238,13 @@ impl Document {
             peak_sockets_in_use: None,
             peak_time_wait: None,
             peak_accept_queue: None,
+            peak_descriptors: None,
+            peak_conntrack: None,
             last: None,
             census_at_start: collector.census().ok().as_ref().map(CensusSeen::from),
             census_at_end: None,
             memory_per_connection: None,
+            self_cost: SelfCost::default(),
             unreadable: Vec::new(),
         }
     }
@@ -191,6 +258,8 @@ impl Document {
         self.peak_time_wait = self.peak_time_wait.max(seen.sockets.time_wait);
         self.peak_accept_queue =
             self.peak_accept_queue.max(seen.listener.map(|listener| listener.accept_queue));
+        self.peak_descriptors = self.peak_descriptors.max(seen.server.descriptors.map(|open| open.open));
+        self.peak_conntrack = self.peak_conntrack.max(seen.conntrack_entries);
         self.last = Some(seen.clone());
     }
 
@@ -213,7 +282,7 @@ impl Document {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Event<'a> {
-    Ready { pid: u32, ports: &'a [u16], unreadable: &'a [crate::Unreadable] },
+    Ready { pid: Option<u32>, ports: &'a [u16], unreadable: &'a [crate::Unreadable] },
     Tick(&'a Observation),
     Done(&'a Document),
 }
@@ -233,9 +302,9 @@ impl Printer<'_> {
         let _ = writeln!(self.people, "{line}");
     }
 
-    fn ready(&mut self, args: &CollectorArgs, collector: &Collector) -> io::Result<()> {
+    fn ready(&mut self, args: &CollectorArgs, pid: Option<u32>, collector: &Collector) -> io::Result<()> {
         self.tell_unreadable(collector);
-        self.event(&Event::Ready { pid: args.pid, ports: &args.ports, unreadable: collector.unreadable() })
+        self.event(&Event::Ready { pid, ports: &args.ports, unreadable: collector.unreadable() })
     }
 
     fn tick(&mut self, seen: &Observation, collector: &Collector) -> io::Result<()> {
@@ -249,6 +318,14 @@ impl Printer<'_> {
     fn done(&mut self, document: &Document, collector: &Collector) -> io::Result<()> {
         self.tell_unreadable(collector);
         self.event(&Event::Done(document))?;
+        if self.args.self_cost {
+            let cost = &document.self_cost;
+            self.say(&format!(
+                "watching took {:.2} % of one core ({:.0} us a tick)",
+                cost.share_of_one_core * 100.0,
+                cost.cpu_us_per_tick.unwrap_or_default()
+            ));
+        }
         if self.args.json {
             self.json(document)?;
         } else if let Some(memory) = &document.memory_per_connection
@@ -288,13 +365,13 @@ impl Printer<'_> {
     }
 }
 
-/// One tick for people.
+/// One tick for people. What is unknown is a question mark; what does not exist here is left out.
 fn line(seen: &Observation) -> String {
     let count = |value: Option<u64>| value.map_or("?".to_owned(), |value| value.to_string());
     let bytes = |value: Option<u64>| value.map_or("?".to_owned(), human_bytes);
     let cores = |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.2}"));
-    format!(
-        "{:>6.1}s  sockets {}  tw {}  queue {}  overflows {}  rss {}  slab {}  free {}  cores {} (softirq {}){}",
+    let mut line = format!(
+        "{:>6.1}s  sockets {}  tw {}  queue {}  overflows {}  rss {}  slab {}  free {}  cores {} (softirq {})",
         seen.elapsed_ms as f64 / 1000.0,
         count(seen.sockets.in_use),
         count(seen.sockets.time_wait),
@@ -305,13 +382,32 @@ fn line(seen: &Observation) -> String {
         bytes(seen.memory.free_bytes),
         cores(seen.server.cores),
         cores(seen.cpu.softirq_cores),
-        if seen.partial { "  (partial)" } else { "" },
-    )
+    );
+    if let Some(descriptors) = seen.server.descriptors {
+        let at_least = if descriptors.exact { "" } else { ">=" };
+        let tables =
+            if descriptors.tables == 1 { String::new() } else { format!(" x {}", descriptors.tables) };
+        line += &format!("  fds {at_least}{} of {}{tables}", descriptors.open, count(descriptors.limit));
+    }
+    if let Some(entries) = seen.conntrack_entries {
+        line += &format!("  conntrack {entries} of {}", count(seen.conntrack_max));
+    }
+    if let Some(group) = seen.cgroup {
+        line += &format!("  cgroup {} of {}", bytes(group.usage_bytes), bytes(group.limit_bytes));
+    }
+    if let Some('T' | 't') = seen.server.state {
+        line += "  STOPPED";
+    }
+    if seen.partial {
+        line += "  (partial)";
+    }
+    line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::{DescriptorsSeen, GroupSeen};
 
     #[test]
     fn an_interval_of_nothing_is_refused() {
@@ -326,5 +422,28 @@ mod tests {
         let text = line(&Observation { elapsed_ms: 1500, partial: true, ..Observation::default() });
         assert!(text.starts_with("   1.5s  sockets ?  tw ?"), "{text}");
         assert!(text.ends_with("(partial)"), "{text}");
+        assert!(!text.contains("conntrack") && !text.contains("cgroup"), "{text}");
+    }
+
+    #[test]
+    fn a_line_shows_tables_tracking_and_the_group_where_there_are_any() {
+        let mut seen = Observation {
+            conntrack_entries: Some(5),
+            conntrack_max: Some(9),
+            cgroup: Some(GroupSeen {
+                usage_bytes: Some(1 << 20),
+                limit_bytes: Some(1 << 30),
+                ..GroupSeen::default()
+            }),
+            ..Observation::default()
+        };
+        seen.server.state = Some('T');
+        let descriptors =
+            DescriptorsSeen { open: 600, tables: 2, fullest: 300, limit: Some(300), exact: true };
+        seen.server.descriptors = Some(descriptors);
+        let text = line(&seen);
+        for part in ["fds 600 of 300 x 2", "conntrack 5 of 9", "cgroup 1.0 MiB of 1.0 GiB", "STOPPED"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 }

@@ -7,13 +7,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use c10k_kernel::census::{Census, PortSet, SockDiag, States};
+use c10k_kernel::cgroup::{GroupMemory, MemoryGroup};
 use c10k_kernel::counters::{NetCounters, NetReading, ProcRoot, process_is_gone};
 use c10k_kernel::cpu::{CpuTimes, HostCpuReader, cores_used};
 use c10k_kernel::memory::{MemInfoReader, SlabNames, SlabReader, page_bytes};
 use thiserror::Error;
 
 use crate::observation::{
-    CpuSeen, HostMemorySeen, ListenerSeen, Observation, ProcessSeen, SlabSeen, SocketsSeen,
+    CpuSeen, GroupSeen, HostMemorySeen, ListenerSeen, Observation, ProcessSeen, SlabSeen, SocketsSeen,
 };
 use crate::process::Watched;
 use crate::snapshot::MemorySnapshot;
@@ -101,6 +102,7 @@ pub struct Collector {
     has_ports: bool,
     server: Option<Watched>,
     swarm: Option<Watched>,
+    group: Option<(MemoryGroup, GroupMemory)>,
     unreadable: UnreadableList,
 }
 
@@ -141,10 +143,14 @@ impl Collector {
             has_ports: !config.ports.is_empty(),
             server: None,
             swarm: None,
+            group: None,
             unreadable,
             root,
         };
         collector.open_diag(config.namespace_of);
+        if config.server_pid.is_none() {
+            collector.open_group(None);
+        }
         for (side, pid) in [(Side::Server, config.server_pid), (Side::Swarm, config.swarm_pid)] {
             if let Some(pid) = pid {
                 collector.watch(side, pid)?;
@@ -167,6 +173,9 @@ impl Collector {
             }
         })?;
         *self.side(side) = Some(watched);
+        if side == Side::Server {
+            self.open_group(Some(pid));
+        }
         Ok(())
     }
 
@@ -189,8 +198,9 @@ impl Collector {
         let mut partial = false;
         let mut seen = Observation {
             elapsed_ms: millis(elapsed),
-            server: see(&mut self.server, seconds, &mut partial),
-            swarm: see(&mut self.swarm, seconds, &mut partial),
+            server: see(&mut self.server, seconds, &mut partial, &mut self.unreadable),
+            swarm: see(&mut self.swarm, seconds, &mut partial, &mut self.unreadable),
+            cgroup: self.see_group(),
             memory: self.see_memory(&mut partial),
             slabs: self.see_slabs(),
             cpu: self.see_cpu(seconds, &mut partial),
@@ -325,6 +335,47 @@ impl Collector {
         }
     }
 
+    /// The memory group of the server, or of this process; what it had refused before is not the run's.
+    fn open_group(&mut self, pid: Option<u32>) {
+        self.group = match MemoryGroup::limiting(&self.root, pid) {
+            Ok(group) => group.map(|mut group| {
+                let before = group.read().unwrap_or_default();
+                (group, before)
+            }),
+            Err(error) if process_is_gone(&error) => None,
+            Err(error) => {
+                let source = self.root.process_path(pid, "cgroup").display().to_string();
+                let unknown = "the memory group of this process and its limit";
+                self.unreadable.note(source, error.raw_os_error(), unknown);
+                None
+            }
+        };
+    }
+
+    fn see_group(&mut self) -> Option<GroupSeen> {
+        let (group, before) = self.group.as_mut()?;
+        match group.read() {
+            Ok(now) => {
+                let grown = |before: Option<u64>, now: Option<u64>| now?.checked_sub(before.unwrap_or(0));
+                Some(GroupSeen {
+                    limit_bytes: now.limit_bytes,
+                    usage_bytes: now.usage_bytes,
+                    kernel_bytes: now.kernel_bytes,
+                    slab_bytes: now.slab_bytes,
+                    socket_bytes: now.socket_bytes,
+                    failures: grown(before.failures, now.failures),
+                    oom_kills: grown(before.oom_kills, now.oom_kills),
+                })
+            }
+            Err(error) => {
+                // A group goes with its last process.
+                let source = group.folder().display().to_string();
+                self.unreadable.note(source, error.raw_os_error(), "memory of this group from here on");
+                None
+            }
+        }
+    }
+
     fn see_memory(&mut self, partial: &mut bool) -> HostMemorySeen {
         match self.memory.read() {
             Ok(memory) => HostMemorySeen {
@@ -413,6 +464,7 @@ impl Collector {
         let mut seen = ListenerSeen::default();
         for listener in listeners.iter().filter(|listener| self.ports.holds(listener.address.port())) {
             seen.listeners += 1;
+            seen.waiting += u64::from(listener.accept_queue);
             seen.accept_queue = seen.accept_queue.max(listener.accept_queue.into());
             let backlog = u64::from(listener.backlog);
             seen.backlog = Some(seen.backlog.map_or(backlog, |smallest| smallest.min(backlog)));
@@ -456,11 +508,20 @@ impl Collector {
         seen.files_max = now.files.map(|files| files.max);
         seen.conntrack_entries = now.conntrack.map(|tracked| tracked.count);
         seen.conntrack_max = now.conntrack.and_then(|tracked| tracked.max);
+        let dropped = |reading: &NetReading| reading.conntrack.and_then(|tracked| tracked.dropped);
+        // A table that appeared in the middle of a run has dropped nothing before.
+        seen.conntrack_dropped =
+            dropped(&now).and_then(|now| now.checked_sub(dropped(&self.first).unwrap_or(0)));
     }
 }
 
-fn see(watched: &mut Option<Watched>, seconds: f64, partial: &mut bool) -> ProcessSeen {
-    watched.as_mut().map(|process| process.see(seconds, partial)).unwrap_or_default()
+fn see(
+    watched: &mut Option<Watched>,
+    seconds: f64,
+    partial: &mut bool,
+    unreadable: &mut UnreadableList,
+) -> ProcessSeen {
+    watched.as_mut().map(|process| process.see(seconds, partial, unreadable)).unwrap_or_default()
 }
 
 /// Whether a source that could be read at first cannot be read any more.

@@ -16,8 +16,8 @@ pub struct Document {
     pub schema_version: u32,
     /// The collector's version.
     pub tool_version: &'static str,
-    /// The watched server.
-    pub pid: u32,
+    /// The watched server; null when the process that listens on the port may not be seen.
+    pub pid: Option<u32>,
     /// The watched swarm.
     pub swarm_pid: Option<u32>,
     /// The watched ports.
@@ -38,6 +38,10 @@ pub struct Document {
     pub peak_time_wait: Option<u64>,
     /// The longest accept queue at one tick.
     pub peak_accept_queue: Option<u64>,
+    /// The most descriptors open in all tables of the process at one tick.
+    pub peak_descriptors: Option<u64>,
+    /// The most tracked connections at one tick.
+    pub peak_conntrack: Option<u64>,
     /// The last tick.
     pub last: Option<Observation>,
     /// The states of all sockets on the ports when it began.
@@ -46,8 +50,21 @@ pub struct Document {
     pub census_at_end: Option<CensusSeen>,
     /// What one connection cost, of those that were there at the end and not at the start; null when there were none.
     pub memory_per_connection: Option<MemoryPerConnection>,
+    /// What watching cost.
+    pub self_cost: SelfCost,
     /// What could not be read.
     pub unreadable: Vec<Unreadable>,
+}
+
+/// What the collector itself took of the processor, from its first line to its last: getrusage(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct SelfCost {
+    /// Processor time, seconds.
+    pub cpu_seconds: f64,
+    /// Processor time ÷ elapsed time: 0.01 is one percent of one core.
+    pub share_of_one_core: f64,
+    /// Processor time ÷ ticks, the censuses at both ends included, microseconds; null without a tick.
+    pub cpu_us_per_tick: Option<f64>,
 }
 
 /// A census with the kernel's names.
@@ -57,6 +74,8 @@ pub struct CensusSeen {
     pub states: BTreeMap<&'static str, u64>,
     /// ESTABLISHED with a watched port at this end.
     pub server_side: u64,
+    /// Those of `server_side` that no process has accepted yet.
+    pub not_accepted: u64,
     /// ESTABLISHED with a watched port at the other end.
     pub client_side: u64,
     /// The table changed meanwhile: the numbers may be off.
@@ -71,6 +90,7 @@ impl From<&Census> for CensusSeen {
             states: census.by_name().collect(),
             server_side: census.server_side,
             client_side: census.client_side,
+            not_accepted: census.not_accepted,
             interrupted: census.interrupted,
             duration_us: census.duration_us,
         }

@@ -12,17 +12,24 @@ mod account;
 mod cli;
 mod collector;
 mod document;
+mod find;
+mod host;
 mod observation;
 mod process;
+mod signs;
 mod snapshot;
 mod unreadable;
 
 pub use account::account;
 pub use cli::{CollectorArgs, run};
 pub use collector::{Collector, CollectorConfig, CollectorError, Side};
-pub use document::{CensusSeen, Document};
+pub use document::{CensusSeen, Document, SelfCost};
+pub use find::{FindError, ServerFound, find_listeners, find_server};
+pub use host::host_snapshot;
 pub use observation::{
-    CpuSeen, HostMemorySeen, ListenerSeen, Observation, ProcessSeen, SlabSeen, SocketsSeen,
+    CpuSeen, DescriptorsSeen, GroupSeen, HostMemorySeen, ListenerSeen, Observation, ProcessSeen, SlabSeen,
+    SocketsSeen,
 };
+pub use signs::ServerSigns;
 pub use snapshot::{MemorySnapshot, ProcessSnapshot};
 pub use unreadable::Unreadable;

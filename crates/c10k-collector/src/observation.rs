@@ -38,12 +38,61 @@ pub struct Observation {
     pub files_in_use: Option<u64>,
     /// `fs.file-max`.
     pub files_max: Option<u64>,
-    /// Connections tracked by the firewall, in the collector's own namespace.
+    /// Connections tracked by the firewall in the watched network namespace; `None` where none are tracked.
     pub conntrack_entries: Option<u64>,
     /// `nf_conntrack_max`.
     pub conntrack_max: Option<u64>,
+    /// Packets dropped, and entries thrown out early, for want of room in that table, since the collector began.
+    pub conntrack_dropped: Option<u64>,
+    /// The memory group that limits the server (without one, the collector); `None` where no limit can be seen.
+    pub cgroup: Option<GroupSeen>,
     /// Processor time of the whole host since the last tick.
     pub cpu: CpuSeen,
+}
+
+/// A limited memory group, version 1 or 2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GroupSeen {
+    /// Its limit, bytes.
+    pub limit_bytes: Option<u64>,
+    /// What is charged to it, bytes.
+    pub usage_bytes: Option<u64>,
+    /// Its part of kernel memory, bytes.
+    pub kernel_bytes: Option<u64>,
+    /// Its part in slabs, bytes; version 1 does not say.
+    pub slab_bytes: Option<u64>,
+    /// Its part in socket buffers, bytes.
+    pub socket_bytes: Option<u64>,
+    /// Times the limit was hit since the collector began.
+    pub failures: Option<u64>,
+    /// Processes that the OOM killer ended in it since the collector began.
+    pub oom_kills: Option<u64>,
+}
+
+/// The descriptor tables of one process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DescriptorsSeen {
+    /// Descriptors open in all its tables together.
+    pub open: u64,
+    /// How many tables it has: threads may share one or have their own.
+    pub tables: u64,
+    /// Descriptors open in the fullest one.
+    pub fullest: u64,
+    /// Its soft RLIMIT_NOFILE, which bounds each table on its own.
+    pub limit: Option<u64>,
+    /// Whether the kernel said which threads share a table; else tables were told apart by their sizes, and `open` and
+    /// `tables` are lower bounds.
+    pub exact: bool,
+}
+
+impl DescriptorsSeen {
+    /// Whether the process can open nothing more: its only table is full. With several tables it may have room in
+    /// another, or open one.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let single = self.tables <= 1 || !self.exact;
+        single && self.limit.is_some_and(|limit| self.fullest >= limit)
+    }
 }
 
 /// One process.
@@ -57,6 +106,10 @@ pub struct ProcessSeen {
     pub page_table_bytes: Option<u64>,
     /// Threads.
     pub threads: Option<u64>,
+    /// The state of its first thread by the kernel's letter: `T` is stopped by a signal.
+    pub state: Option<char>,
+    /// Its descriptors.
+    pub descriptors: Option<DescriptorsSeen>,
     /// Processor time since the last tick, cores.
     pub cores: Option<f64>,
     /// Processor time since the collector began to watch it, seconds.
@@ -117,6 +170,8 @@ pub struct ListenerSeen {
     pub listeners: u64,
     /// The longest accept queue among them.
     pub accept_queue: u64,
+    /// Connections that wait in all their accept queues together.
+    pub waiting: u64,
     /// The smallest bound of an accept queue among them; `None` without listeners.
     pub backlog: Option<u64>,
 }

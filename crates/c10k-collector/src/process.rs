@@ -4,9 +4,11 @@ use std::io;
 
 use c10k_kernel::counters::{ProcRoot, process_is_gone};
 use c10k_kernel::cpu::{ProcessCpuReader, cores_used};
+use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::memory::{ProcessMemoryReader, descriptor_slots_by_thread};
+use c10k_kernel::tables::TablesReader;
 
-use crate::observation::ProcessSeen;
+use crate::observation::{DescriptorsSeen, ProcessSeen};
 use crate::snapshot::ProcessSnapshot;
 use crate::unreadable::UnreadableList;
 
@@ -17,6 +19,7 @@ pub(crate) struct Watched {
     root: ProcRoot,
     cpu: ProcessCpuReader,
     memory: ProcessMemoryReader,
+    tables: TablesReader,
     first_seconds: f64,
     last_seconds: f64,
     last_elapsed_seconds: f64,
@@ -35,6 +38,7 @@ impl Watched {
             root: root.clone(),
             cpu,
             memory,
+            tables: TablesReader::new(root, pid),
             first_seconds: seconds,
             last_seconds: seconds,
             last_elapsed_seconds: elapsed_seconds,
@@ -51,14 +55,20 @@ impl Watched {
     }
 
     /// What can be seen now. Sets `partial` when the process vanished since the last look.
-    pub(crate) fn see(&mut self, elapsed_seconds: f64, partial: &mut bool) -> ProcessSeen {
+    pub(crate) fn see(
+        &mut self,
+        elapsed_seconds: f64,
+        partial: &mut bool,
+        unreadable: &mut UnreadableList,
+    ) -> ProcessSeen {
         if self.gone {
             return ProcessSeen::default();
         }
-        let (cpu, memory) = (self.cpu.read(), self.memory.read());
+        let (cpu, memory) = (self.cpu.read_with_state(), self.memory.read());
         let mut seen = ProcessSeen::default();
         match cpu {
-            Ok(cpu) => {
+            Ok((cpu, state)) => {
+                seen.state = Some(state);
                 let elapsed = elapsed_seconds - self.last_elapsed_seconds;
                 seen.cores = cores_used(self.last_seconds, cpu.seconds(), elapsed);
                 seen.cpu_seconds = Some((cpu.seconds() - self.first_seconds).max(0.0));
@@ -76,7 +86,29 @@ impl Watched {
             }
             Err(error) => self.lost(&error, partial),
         }
+        if !self.gone {
+            seen.descriptors = self.descriptors(unreadable);
+        }
         seen
+    }
+
+    fn descriptors(&mut self, unreadable: &mut UnreadableList) -> Option<DescriptorsSeen> {
+        let limit = || limits::of_process(self.pid, Resource::OpenFiles).ok().map(|limit| limit.soft);
+        match self.tables.read() {
+            Ok(seen) => Some(DescriptorsSeen {
+                open: seen.open,
+                tables: seen.tables,
+                fullest: seen.fullest,
+                limit: if self.root.is_live() { limit() } else { None },
+                exact: seen.exact,
+            }),
+            Err(error) if process_is_gone(&error) => None,
+            Err(error) => {
+                let folder = self.root.process_path(Some(self.pid), "task/*/fd").display().to_string();
+                unreadable.note(folder, error.raw_os_error(), "how many descriptors this process has open");
+                None
+            }
+        }
     }
 
     /// Its memory as exactly as this user may know it: at the ends of phases.
@@ -120,16 +152,22 @@ mod tests {
     fn a_process_that_ends_gives_one_partial_tick_and_is_then_known_to_be_gone() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let mut watched = Watched::new(&ProcRoot::default(), child.id(), 0.0).unwrap();
-        let mut partial = false;
-        let seen = watched.see(1.0, &mut partial);
+        let (mut partial, mut list) = (false, UnreadableList::default());
+        let seen = watched.see(1.0, &mut partial, &mut list);
         assert!(!partial && seen.rss_bytes.is_some() && seen.cores.is_some());
+        let descriptors = seen.descriptors.unwrap();
+        assert!(
+            descriptors.open >= 3 && descriptors.tables == 1 && descriptors.limit.is_some(),
+            "{descriptors:?}"
+        );
+        assert!(seen.state.is_some() && list.all().is_empty(), "{:?}", list.all());
         child.kill().unwrap();
         child.wait().unwrap();
-        let seen = watched.see(2.0, &mut partial);
+        let seen = watched.see(2.0, &mut partial, &mut list);
         assert!(partial && watched.is_gone());
         assert_eq!(seen, ProcessSeen::default());
         partial = false;
-        watched.see(3.0, &mut partial);
+        watched.see(3.0, &mut partial, &mut list);
         assert!(!partial, "said once");
     }
 

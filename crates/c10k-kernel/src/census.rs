@@ -22,7 +22,7 @@ mod answer;
 mod holder;
 
 pub use answer::{Progress, SocketLine, each_socket};
-pub use holder::{Holders, holders_of};
+pub use holder::{Holders, holders_of, holds};
 
 /// The kernel fills at most 32 KiB an answer (net/netlink/af_netlink.c, `netlink_dump`) when the reader offers it.
 const ANSWER_BYTES: usize = 64 * 1024;

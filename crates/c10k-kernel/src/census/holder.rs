@@ -1,13 +1,16 @@
 //! Which processes hold a socket: its inode from sock_diag, looked for among the descriptors of every process.
 
 use std::cmp::Ordering;
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use crate::counters::ProcRoot;
 use crate::sys::raw_kcmp::compare_tables;
+
+/// Descriptors that are looked through in one table: a listener is opened early and has a low number, and a table of a
+/// million connections would take a second to read.
+const LOOKED_THROUGH: usize = 4096;
 
 /// The processes that hold some sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,8 +21,8 @@ pub struct Holders {
     pub closed_to_us: u64,
 }
 
-/// The processes that hold a socket with one of these inodes. Reads the link of every descriptor of every process: for
-/// once, not for every tick.
+/// The processes that hold a socket with one of these inodes among the first descriptors of any of their tables. Reads
+/// links of every process: for once, not for every tick.
 #[must_use]
 pub fn holders_of(root: &ProcRoot, inodes: &[u32]) -> Holders {
     let mut holders = Holders::default();
@@ -29,7 +32,7 @@ pub fn holders_of(root: &ProcRoot, inodes: &[u32]) -> Holders {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        match holds(&entry.path(), &wanted, root.is_live()) {
+        match holds_one(root, pid, &wanted) {
             Ok(true) => holders.pids.push(pid),
             Ok(false) => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => holders.closed_to_us += 1,
@@ -41,20 +44,23 @@ pub fn holders_of(root: &ProcRoot, inodes: &[u32]) -> Holders {
     holders
 }
 
-/// Whether a process holds one of the sockets in the table of any of its threads.
-fn holds(process: &Path, wanted: &[String], is_live: bool) -> io::Result<bool> {
-    if any_link(&process.join("fd"), wanted)? {
+/// Whether process `pid` holds a socket with one of these inodes, as [`holders_of`] looks.
+///
+/// # Errors
+/// `PermissionDenied` for another user's process, `NotFound` when it is gone.
+pub fn holds(root: &ProcRoot, pid: u32, inodes: &[u32]) -> io::Result<bool> {
+    let wanted: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    holds_one(root, pid, &wanted)
+}
+
+fn holds_one(root: &ProcRoot, pid: u32, wanted: &[String]) -> io::Result<bool> {
+    if any_link(&root.process_path(Some(pid), "fd"), wanted)? {
         return Ok(true);
     }
     // A worker thread with a table of its own shows its descriptors only below its own folder.
-    let first = process.file_name();
-    let number =
-        |name: Option<&OsStr>| name.and_then(OsStr::to_str).and_then(|name| name.parse().ok()).unwrap_or(0);
-    for task in fs::read_dir(process.join("task"))?.flatten() {
-        let name = task.file_name();
-        let is_first = Some(name.as_os_str()) == first;
-        let shares = is_first
-            || is_live && matches!(compare_tables(number(first), number(Some(&name))), Ok(Ordering::Equal));
+    for task in fs::read_dir(root.process_path(Some(pid), "task"))?.flatten() {
+        let Some(tid) = task.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let shares = tid == pid || root.is_live() && matches!(compare_tables(pid, tid), Ok(Ordering::Equal));
         if !shares && any_link(&task.path().join("fd"), wanted)? {
             return Ok(true);
         }
@@ -63,7 +69,7 @@ fn holds(process: &Path, wanted: &[String], is_live: bool) -> io::Result<bool> {
 }
 
 fn any_link(folder: &Path, wanted: &[String]) -> io::Result<bool> {
-    for entry in fs::read_dir(folder)?.flatten() {
+    for entry in fs::read_dir(folder)?.take(LOOKED_THROUGH).flatten() {
         let Ok(target) = fs::read_link(entry.path()) else { continue };
         if target.to_str().is_some_and(|target| wanted.iter().any(|socket| socket == target)) {
             return Ok(true);

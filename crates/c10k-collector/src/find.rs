@@ -1,0 +1,233 @@
+//! Which process is the server: by the port it listens on.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use c10k_kernel::census::{Listener, SockDiag, holders_of, holds};
+use c10k_kernel::counters::ProcRoot;
+use thiserror::Error;
+
+/// A server that was found by its listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFound {
+    /// Where clients of this machine reach it: a listener on all addresses is reached on the loopback device.
+    pub addresses: Vec<SocketAddr>,
+    /// The process that holds the listener. Where several do, as a parent and its workers do, one that is no other's
+    /// parent; `None` when its descriptors may not be seen.
+    pub pid: Option<u32>,
+    /// The others that hold it too: what they hold of the connections is not in the figures of `pid`.
+    pub others: Vec<u32>,
+    /// The user who made the listener.
+    pub uid: u32,
+    /// Processes whose descriptors this user may not see.
+    pub closed_to_us: u64,
+}
+
+impl ServerFound {
+    /// What the caller should know of what could not be seen; `None` when all was.
+    #[must_use]
+    pub fn what_is_hidden(&self) -> Option<String> {
+        let address = self.addresses.first()?;
+        match self.pid {
+            None => Some(format!(
+                "the process that listens on {address} (made by user {}) cannot be told: the descriptors of {} processes \
+                 may not be read here (sudo may); its memory, descriptors and processor time stay unknown",
+                self.uid, self.closed_to_us
+            )),
+            Some(pid) if !self.others.is_empty() => Some(format!(
+                "{} processes listen on {address}; process {pid} is watched, and what {} hold is not in its figures",
+                self.others.len() + 1,
+                self.others.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            )),
+            Some(_) => None,
+        }
+    }
+}
+
+/// Why a server cannot be found.
+#[derive(Debug, Error)]
+pub enum FindError {
+    /// The plan's fault, or the server's: it is not there.
+    #[error("nobody listens on port {port} in this network namespace")]
+    NobodyListens {
+        /// The port.
+        port: u16,
+    },
+    /// The process is there and does not listen on TCP, or in another namespace.
+    #[error("process {pid} listens on no TCP port of this network namespace")]
+    NotListening {
+        /// The process.
+        pid: u32,
+    },
+    /// The process is not there.
+    #[error("there is no process {pid} here")]
+    NoSuchProcess {
+        /// The process.
+        pid: u32,
+    },
+    /// Its descriptors may not be seen, so its ports are not known.
+    #[error("the descriptors of process {pid} may not be read by this user, so its ports cannot be told")]
+    Closed {
+        /// The process.
+        pid: u32,
+    },
+    /// The host's fault: no sock_diag.
+    #[error("the kernel's table of listeners cannot be read: {0}")]
+    SockDiag(#[from] io::Error),
+}
+
+/// Finds the server that listens on these ports in the network namespace of the calling thread.
+///
+/// # Errors
+/// When nobody listens on one of them, or the listeners cannot be read. That its process may not be seen is no error.
+pub fn find_server(ports: &[u16]) -> Result<ServerFound, FindError> {
+    let mut diag = SockDiag::open()?;
+    let mut listeners = Vec::new();
+    for port in ports {
+        let on_port = diag.listeners(*port)?;
+        if on_port.is_empty() {
+            return Err(FindError::NobodyListens { port: *port });
+        }
+        listeners.extend(on_port);
+    }
+    let root = ProcRoot::default();
+    let inodes: Vec<u32> = listeners.iter().map(|listener| listener.inode).collect();
+    let holders = holders_of(&root, &inodes);
+    let pid = no_ones_parent(&root, &holders.pids);
+    Ok(ServerFound {
+        addresses: reachable(&listeners),
+        pid,
+        others: holders.pids.into_iter().filter(|other| Some(*other) != pid).collect(),
+        uid: listeners.first().map_or(0, |listener| listener.uid),
+        closed_to_us: holders.closed_to_us,
+    })
+}
+
+/// Finds where process `pid` listens, in the network namespace of the calling thread.
+///
+/// # Errors
+/// When it is not there, may not be seen, or does not listen here.
+pub fn find_listeners(pid: u32) -> Result<Vec<SocketAddr>, FindError> {
+    let root = ProcRoot::default();
+    if !root.process_path(Some(pid), "stat").exists() {
+        return Err(FindError::NoSuchProcess { pid });
+    }
+    let listeners = SockDiag::open()?.listeners(0)?;
+    match fs::read_dir(root.process_path(Some(pid), "fd")) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(FindError::Closed { pid });
+        }
+        Err(_) => return Err(FindError::NoSuchProcess { pid }),
+    }
+    let held: Vec<Listener> = listeners
+        .into_iter()
+        .filter(|listener| holds(&root, pid, &[listener.inode]).unwrap_or(false))
+        .collect();
+    if held.is_empty() { Err(FindError::NotListening { pid }) } else { Ok(reachable(&held)) }
+}
+
+/// The addresses of some listeners, each once, as a client of this machine would write them.
+fn reachable(listeners: &[Listener]) -> Vec<SocketAddr> {
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for listener in listeners {
+        let ip = match listener.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        let address = SocketAddr::new(ip, listener.address.port());
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    // IPv4 first: it has as many sources as it takes.
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses
+}
+
+/// The first that is not the parent of another: a parent that hands its listener to workers holds no connections.
+fn no_ones_parent(root: &ProcRoot, pids: &[u32]) -> Option<u32> {
+    let parents: Vec<u32> = pids.iter().filter_map(|pid| parent_of(root, *pid)).collect();
+    pids.iter().copied().find(|pid| !parents.contains(pid)).or_else(|| pids.first().copied())
+}
+
+fn parent_of(root: &ProcRoot, pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(root.process_path(Some(pid), "status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_listener_leads_to_its_process_and_the_process_to_its_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let found = find_server(&[address.port()]).unwrap();
+        let own = std::process::id();
+        assert_eq!(found.addresses, [address]);
+        assert!(found.pid == Some(own) || found.others.contains(&own), "{found:?}");
+        assert!(find_listeners(own).unwrap().contains(&address));
+        drop(listener);
+        assert!(matches!(find_server(&[address.port()]), Err(FindError::NobodyListens { .. })));
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_on_loopback() {
+        let listener = |text: &str| Listener {
+            address: text.parse().unwrap(),
+            accept_queue: 0,
+            backlog: 1,
+            inode: 1,
+            uid: 0,
+        };
+        let all =
+            [listener("[::]:80"), listener("0.0.0.0:80"), listener("0.0.0.0:80"), listener("192.0.2.1:81")];
+        let text: Vec<String> = reachable(&all).iter().map(ToString::to_string).collect();
+        assert_eq!(text, ["127.0.0.1:80", "192.0.2.1:81", "[::1]:80"]);
+    }
+
+    #[test]
+    fn of_a_parent_and_its_workers_a_worker_is_the_server() {
+        let host = tempfile::tempdir().unwrap();
+        for (pid, parent) in [(10, 1), (11, 10), (12, 10)] {
+            let folder = host.path().join(format!("proc/{pid}"));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("status"), format!("Name:\tx\nPPid:\t{parent}\n")).unwrap();
+        }
+        assert_eq!(no_ones_parent(&ProcRoot::recorded(host.path()), &[10, 11, 12]), Some(11));
+        assert_eq!(no_ones_parent(&ProcRoot::recorded(host.path()), &[]), None);
+    }
+
+    #[test]
+    fn what_may_not_be_seen_is_said() {
+        let hidden = ServerFound {
+            addresses: vec!["127.0.0.1:80".parse().unwrap()],
+            pid: None,
+            others: Vec::new(),
+            uid: 33,
+            closed_to_us: 70,
+        };
+        let text = hidden.what_is_hidden().unwrap();
+        assert!(text.contains("user 33") && text.contains("70 processes"), "{text}");
+        let seen = ServerFound { pid: Some(5), ..hidden.clone() };
+        assert_eq!(seen.what_is_hidden(), None);
+        let several = ServerFound { pid: Some(5), others: vec![4, 6], ..hidden };
+        assert!(several.what_is_hidden().unwrap().contains("3 processes listen"));
+    }
+
+    #[test]
+    fn a_process_that_does_not_listen_and_one_that_is_not_there_are_told_apart() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id();
+        assert!(matches!(find_listeners(pid), Err(FindError::NotListening { .. })));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(matches!(find_listeners(pid), Err(FindError::NoSuchProcess { .. })));
+    }
+}

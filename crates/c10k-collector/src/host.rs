@@ -1,0 +1,122 @@
+//! The limits of this place, read once before a run.
+
+use c10k_kernel::cgroup::MemoryGroup;
+use c10k_kernel::counters::ProcRoot;
+use c10k_kernel::limits::{self, Cap};
+use c10k_kernel::memory::MemInfoReader;
+use c10k_kernel::sysctl::SysctlRoot;
+use c10k_record::HostSnapshot;
+
+/// Reads every limit that the host, this network namespace and this process's memory group set. What belongs to the two
+/// ends (`server_nofile`, `swarm_nofile`, `server_tables`, `swarm_tables`, `backlog`) is left empty: who knows the ends
+/// fills it in.
+#[must_use]
+pub fn host_snapshot() -> HostSnapshot {
+    snapshot_at(&ProcRoot::default())
+}
+
+fn snapshot_at(root: &ProcRoot) -> HostSnapshot {
+    let sysctl = SysctlRoot::at(root.path("proc/sys"));
+    let numbers = |key: &str| -> Option<Vec<u64>> {
+        sysctl.read(key).ok()?.split_whitespace().map(|word| word.parse().ok()).collect()
+    };
+    let number = |key: &str| numbers(key)?.first().copied();
+    let port_range = numbers("net.ipv4.ip_local_port_range").and_then(|range| match range[..] {
+        [first, last] => Some((u16::try_from(first).ok()?, u16::try_from(last).ok()?)),
+        _ => None,
+    });
+    let reserved = sysctl.read("net.ipv4.ip_local_reserved_ports").ok();
+    HostSnapshot {
+        nofile_hard: limits::nofile().ok().map(|limit| limit.hard),
+        nr_open: number("fs.nr_open"),
+        file_max: number("fs.file-max"),
+        files_in_use: number("fs.file-nr"),
+        file_max_bypassed: passes_file_max(root),
+        port_range,
+        reserved_ports: port_range.zip(reserved).map(|(range, list)| reserved_in(&list, range)),
+        somaxconn: number("net.core.somaxconn"),
+        max_syn_backlog: number("net.ipv4.tcp_max_syn_backlog"),
+        max_tw_buckets: number("net.ipv4.tcp_max_tw_buckets"),
+        tcp_mem_pages: numbers("net.ipv4.tcp_mem").and_then(|list| list.try_into().ok()),
+        max_orphans: number("net.ipv4.tcp_max_orphans"),
+        epoll_watches: number("fs.epoll.max_user_watches"),
+        conntrack_max: number("net.netfilter.nf_conntrack_max"),
+        memory_available_bytes: MemInfoReader::open(root)
+            .read()
+            .ok()
+            .and_then(|memory| memory.available_bytes),
+        cgroup_memory_bytes: cgroup_memory_bytes(root),
+        nproc: limits::nproc().ok().map(|limit| limit.soft),
+        ..HostSnapshot::default()
+    }
+}
+
+fn cgroup_memory_bytes(root: &ProcRoot) -> Option<u64> {
+    MemoryGroup::limiting(root, None).ok()??.read().ok()?.limit_bytes
+}
+
+/// CAP_SYS_ADMIN passes `fs.file-max` only where it is of the first user namespace (fs/file_table.c,
+/// `alloc_empty_file`): inside one of its own everybody seems to have it.
+fn passes_file_max(root: &ProcRoot) -> bool {
+    let map = std::fs::read_to_string(root.process_path(None, "uid_map")).unwrap_or_default();
+    let is_first = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    is_first && limits::has_capability(Cap::SysAdmin).unwrap_or(false)
+}
+
+/// How many ports of `range` a list such as `8080,9000-9010` takes out.
+fn reserved_in(list: &str, (first, last): (u16, u16)) -> u64 {
+    list.split(',')
+        .filter_map(|part| {
+            let part = part.trim();
+            let (from, to) = part.split_once('-').unwrap_or((part, part));
+            let (from, to): (u16, u16) = (from.parse().ok()?, to.parse().ok()?);
+            let (from, to) = (from.max(first), to.min(last));
+            Some(u64::from(to).checked_sub(u64::from(from))? + 1)
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_reserved_ports_within_the_range_are_counted() {
+        assert_eq!(reserved_in("", (32_768, 60_999)), 0);
+        assert_eq!(reserved_in("8080,40000-40009,60990-61010", (32_768, 60_999)), 20);
+        assert_eq!(reserved_in("40000", (32_768, 60_999)), 1);
+    }
+
+    #[test]
+    fn a_recorded_host_gives_its_limits_and_what_it_does_not_say_is_unknown() {
+        let host = tempfile::tempdir().unwrap();
+        let record = |below: &str, text: &str| {
+            let path = host.path().join(below);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        record("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n");
+        record("proc/sys/net/ipv4/ip_local_reserved_ports", "33000-33001\n");
+        record("proc/sys/net/ipv4/tcp_mem", "1\t2\t3\n");
+        record("proc/sys/net/netfilter/nf_conntrack_max", "262144\n");
+        record("proc/sys/fs/file-nr", "500\t0\t2000\n");
+        record("proc/self/cgroup", "0::/box\n");
+        record("proc/self/mountinfo", "35 24 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+        record("sys/fs/cgroup/box/memory.max", "1073741824\n");
+        record("sys/fs/cgroup/box/memory.current", "4096\n");
+        let snapshot = snapshot_at(&ProcRoot::recorded(host.path()));
+        assert_eq!(snapshot.port_range, Some((32_768, 60_999)));
+        assert_eq!((snapshot.reserved_ports, snapshot.conntrack_max), (Some(2), Some(262_144)));
+        assert_eq!((snapshot.tcp_mem_pages, snapshot.files_in_use), (Some([1, 2, 3]), Some(500)));
+        assert_eq!(snapshot.cgroup_memory_bytes, Some(1 << 30));
+        assert_eq!((snapshot.somaxconn, snapshot.memory_available_bytes), (None, None));
+        assert!(!snapshot.file_max_bypassed, "no uid_map says that this is the first user namespace");
+    }
+
+    #[test]
+    fn the_running_host_has_the_limits_that_every_plan_needs() {
+        let snapshot = host_snapshot();
+        assert!(snapshot.nr_open.is_some() && snapshot.port_range.is_some() && snapshot.somaxconn.is_some());
+        assert_eq!(snapshot.server_nofile, None, "the ends are not this reader's to know");
+    }
+}

@@ -1,0 +1,135 @@
+//! What the ticks of a run say together about a server that says nothing itself.
+
+use std::time::Duration;
+
+use crate::observation::Observation;
+
+/// So long must connections wait while nobody is accepted to be a server that has stopped accepting.
+const STALL: Duration = Duration::from_secs(2);
+
+/// The signs of a server seen from outside, gathered tick by tick. A sign that was seen once stays.
+///
+/// # What is counted
+/// How many a foreign server has accepted is nobody's word. But every connection that enters an accept queue is one of
+/// `PassiveOpens`, and leaves the queue when it is accepted, so `PassiveOpens` less what waits moves with each accept.
+/// While it stands still and somebody waits, nobody is accepted. Other listeners of the namespace can only hide that,
+/// not feign it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServerSigns {
+    /// Connections waited in an accept queue and for 2 s nobody was accepted.
+    pub accepted_stalled: bool,
+    /// The process was stopped by a signal (state T) at two looks in a row.
+    pub stopped: bool,
+    /// Its only descriptor table was full.
+    pub table_was_full: bool,
+    /// The most descriptors it had open in one table.
+    pub most_descriptors: Option<u64>,
+    /// Its soft RLIMIT_NOFILE at the last look.
+    pub descriptor_limit: Option<u64>,
+    /// The bound of its accept queue (Send-Q of ss(8)).
+    pub backlog: Option<u64>,
+    /// The longest accept queue (Recv-Q of ss(8)).
+    pub longest_queue: Option<u64>,
+    /// Since when, in ms, nobody has been accepted while somebody waited, and how many had been.
+    waiting_since: Option<(u64, i128)>,
+    was_stopped: bool,
+}
+
+impl ServerSigns {
+    /// Looks at one tick.
+    pub fn look(&mut self, seen: &Observation) {
+        if let Some(listener) = seen.listener {
+            self.backlog = listener.backlog.or(self.backlog);
+            self.longest_queue = self.longest_queue.max(Some(listener.accept_queue));
+        }
+        if let Some(descriptors) = seen.server.descriptors {
+            self.table_was_full |= descriptors.is_full();
+            self.most_descriptors = self.most_descriptors.max(Some(descriptors.fullest));
+            self.descriptor_limit = descriptors.limit.or(self.descriptor_limit);
+        }
+        let stopped = seen.server.state.is_some_and(|state| matches!(state, 'T' | 't'));
+        self.stopped |= stopped && self.was_stopped;
+        self.was_stopped = stopped;
+        self.look_for_a_stall(seen);
+    }
+
+    fn look_for_a_stall(&mut self, seen: &Observation) {
+        let waiting = seen.listener.map_or(0, |listener| listener.waiting);
+        let Some(entered) = seen.counter("PassiveOpens").filter(|_| waiting > 0) else {
+            self.waiting_since = None;
+            return;
+        };
+        let accepted = i128::from(entered) - i128::from(waiting);
+        match self.waiting_since {
+            Some((since, then)) if then == accepted => {
+                self.accepted_stalled |=
+                    u128::from(seen.elapsed_ms.saturating_sub(since)) >= STALL.as_millis();
+            }
+            _ => self.waiting_since = Some((seen.elapsed_ms, accepted)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{DescriptorsSeen, ListenerSeen};
+
+    fn tick(second: u64, entered: u64, waiting: u64) -> Observation {
+        let mut seen = Observation { elapsed_ms: second * 1000, ..Observation::default() };
+        seen.counters.insert("PassiveOpens", entered);
+        seen.listener = Some(ListenerSeen { listeners: 1, accept_queue: waiting, waiting, backlog: Some(5) });
+        seen
+    }
+
+    fn signs(ticks: &[Observation]) -> ServerSigns {
+        let mut signs = ServerSigns::default();
+        ticks.iter().for_each(|seen| signs.look(seen));
+        signs
+    }
+
+    #[test]
+    fn a_full_queue_from_which_nobody_is_taken_for_two_seconds_is_a_stall() {
+        let seen = signs(&[tick(0, 100, 6), tick(1, 100, 6), tick(2, 100, 6)]);
+        assert!(seen.accepted_stalled);
+        assert_eq!((seen.backlog, seen.longest_queue), (Some(5), Some(6)));
+        assert!(!signs(&[tick(0, 100, 6), tick(1, 100, 6)]).accepted_stalled, "one second is not enough");
+    }
+
+    #[test]
+    fn a_queue_that_only_grows_is_a_stall_too() {
+        assert!(signs(&[tick(0, 100, 1), tick(1, 103, 4), tick(2, 105, 6)]).accepted_stalled);
+    }
+
+    #[test]
+    fn a_full_queue_that_moves_is_none() {
+        let seen = signs(&[tick(0, 100, 6), tick(1, 150, 6), tick(2, 200, 6), tick(3, 250, 6)]);
+        assert!(!seen.accepted_stalled);
+        assert!(!signs(&[tick(0, 100, 6), tick(1, 100, 0), tick(2, 106, 6)]).accepted_stalled);
+    }
+
+    #[test]
+    fn a_stopped_process_is_believed_at_the_second_look() {
+        let look = |state| {
+            let mut seen = Observation::default();
+            seen.server.state = Some(state);
+            seen
+        };
+        assert!(signs(&[look('T'), look('T')]).stopped);
+        assert!(!signs(&[look('T'), look('S'), look('T')]).stopped);
+    }
+
+    #[test]
+    fn one_full_table_of_several_is_no_full_process() {
+        let look = |tables, exact| {
+            let mut seen = Observation::default();
+            let (open, fullest, limit) = (300 * tables, 300, Some(300));
+            seen.server.descriptors = Some(DescriptorsSeen { open, tables, fullest, limit, exact });
+            seen
+        };
+        assert!(signs(&[look(1, true)]).table_was_full);
+        assert!(!signs(&[look(2, true)]).table_was_full);
+        assert!(signs(&[look(2, false)]).table_was_full, "sizes alone do not prove a second table");
+        assert_eq!(signs(&[look(1, true)]).descriptor_limit, Some(300));
+    }
+}
