@@ -324,7 +324,11 @@ impl<'a> Conductor<'a> {
         Finding {
             connections,
             failures,
-            rate: ConnectRate { mean, peak: self.peak_per_second.or(mean) },
+            // A ramp shorter than a tick has its peak within one: no interval is slower than the whole.
+            rate: ConnectRate {
+                mean,
+                peak: [self.peak_per_second, mean].into_iter().flatten().reduce(f64::max),
+            },
             messages_per_second: self.messages_per_second,
             phases: self.phases,
             state: if signal.is_some() { RunState::Aborted } else { RunState::Complete },
