@@ -109,6 +109,29 @@ pub enum ServerEnd {
     Exited(i32),
     /// This signal killed it.
     Killed(i32),
+    /// Its process is gone; it was not ours, so nobody was told how it ended.
+    Gone,
+}
+
+/// A server's process as it was seen from outside, for a server that says nothing itself. `None` means "could not be
+/// known".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerProcess {
+    /// Its pid.
+    pub pid: u32,
+    /// The most descriptors it had open in one table.
+    pub most_descriptors: Option<u64>,
+    /// Its soft RLIMIT_NOFILE.
+    pub descriptor_limit: Option<u64>,
+    /// Its only descriptor table was seen full.
+    pub table_was_full: bool,
+    /// It was seen stopped by a signal (state T).
+    pub stopped: bool,
+    /// ESTABLISHED sockets at the server's side, by sock_diag.
+    pub established: Option<u64>,
+    /// Those of them that it has not accepted: sockets without an inode.
+    pub not_accepted: Option<u64>,
 }
 
 /// All that a run showed. `None`, or a counter that is missing, means "could not be known", never 0.
@@ -133,7 +156,9 @@ pub struct Findings {
     pub server_max_connections: Option<u64>,
     /// How the server ended, when it ended before the swarm; `None` when it outlived it or is not ours.
     pub server_end: Option<ServerEnd>,
-    /// The server was alive, its accept queue full, and its accepted count stood still for 2 s.
+    /// The server's process as seen from outside; `None` where the server is elsewhere or speaks for itself.
+    pub server_process: Option<ServerProcess>,
+    /// The server was alive, connections waited in its accept queue, and its accepted count stood still for 2 s.
     pub accepted_stalled: bool,
     /// Latencies, µs.
     pub latency_us: Latencies,
@@ -254,6 +279,11 @@ impl Findings {
             && server.peak >= tables.saturating_mul(nofile.saturating_sub(spare(nofile)))
     }
 
+    /// The server's process when its only descriptor table was seen full from outside.
+    pub(crate) fn process_table_full(&self) -> Option<&ServerProcess> {
+        self.server_process.as_ref().filter(|process| process.table_was_full)
+    }
+
     /// Whether the swarm stopped short of its target with its one descriptor table full.
     pub(crate) fn swarm_table_full(&self) -> bool {
         let c = &self.connections;
@@ -268,6 +298,7 @@ impl Findings {
             || self.accept_errors("ENFILE").is_some()
             || self.server_tables_full()
             || self.server_at_max()
+            || self.process_table_full().is_some()
     }
 
     /// A counter or a level as evidence.

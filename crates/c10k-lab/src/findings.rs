@@ -82,6 +82,7 @@ pub(crate) fn findings(
         server: record.server.clone(),
         server_max_connections: plan.server.max_connections,
         server_end,
+        server_process: None,
         accepted_stalled: levels.accepted_stalled,
         latency_us: record.latency_us,
         verdicts: record.verdicts.clone(),

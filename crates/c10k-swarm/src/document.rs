@@ -98,6 +98,7 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
         server: None,
         server_max_connections: None,
         server_end: None,
+        server_process: None,
         accepted_stalled: false,
         latency_us: record.latency_us,
         verdicts: record.verdicts.clone(),

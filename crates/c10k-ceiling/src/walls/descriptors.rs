@@ -186,10 +186,18 @@ fn swarm_emfile(findings: &Findings) -> Option<Bite> {
 fn server_emfile(findings: &Findings) -> Option<Bite> {
     let errors = findings.accept_errors("EMFILE");
     let full = findings.server_tables_full();
-    if errors.is_none() && !full {
+    let seen_full = findings.process_table_full();
+    if errors.is_none() && !full && seen_full.is_none() {
         return None;
     }
     let mut evidence: Vec<Evidence> = errors.map(|count| accept_error("EMFILE", count)).into_iter().collect();
+    evidence.extend(seen_full.map(|process| {
+        let text = format!(
+            "descriptors open in process {}: its table is full, so accept4() can only say EMFILE",
+            process.pid
+        );
+        seen("descriptors", Side::Server, process.most_descriptors, text)
+    }));
     if let Some(server) = findings.server.as_ref().filter(|server| server.paused > 0) {
         let text = format!(
             "the server paused accepting with {} connections in {} descriptor tables",

@@ -102,22 +102,42 @@ pub(super) static WALLS: &[Wall] = &[
         hard: true,
         only_alone: false,
         what_you_see: "established grows by the length of the accept queue and stops; connect timeouts follow",
-        how_to_prove: "the accept queue is full (ss -ltn: Recv-Q above Send-Q) and the accepted count stands \
-                       still for 2 s while the process lives",
+        how_to_prove: "connections wait in the accept queue (ss -ltn: Recv-Q, full when above Send-Q) and the \
+                       accepted count stands still for 2 s while the process lives; or its state is T (stopped)",
         predict: no_forecast,
         diagnose: |findings| {
             if !stopped_accepting(findings) {
                 return None;
             }
-            let accepted = findings.connections.accepted;
-            let text = accepted.map_or_else(
-                || "with its accept queue full the server took no connection for 2 s".to_owned(),
-                |count| format!("accepted stood at {} for 2 s with the queue full", human_count(count)),
-            );
-            let mut evidence = vec![seen("accepted", Side::Server, accepted, text)];
+            let mut evidence = Vec::new();
+            if findings.accepted_stalled {
+                let accepted = findings.connections.accepted;
+                let text = accepted.map_or_else(
+                    || "for 2 s connections waited in its accept queue and it took none".to_owned(),
+                    |count| format!("accepted stood at {} for 2 s with the queue full", human_count(count)),
+                );
+                evidence.push(seen("accepted", Side::Server, accepted, text));
+            }
+            if let Some(process) = &findings.server_process {
+                if process.stopped {
+                    let text = format!("process {} is stopped by a signal (state T)", process.pid);
+                    evidence.push(seen("state", Side::Server, None, text));
+                }
+                let waiting = process.not_accepted.filter(|waiting| *waiting > 0);
+                evidence.extend(waiting.map(|waiting| {
+                    let of = process
+                        .established
+                        .map_or_else(String::new, |all| format!(" of {}", human_count(all)));
+                    let text =
+                        format!("{}{of} connections at its side were never accepted", human_count(waiting));
+                    seen("not-accepted", Side::Server, Some(waiting), text)
+                }));
+            }
             let text = "connections dropped at the full accept queue";
             let name = crate::counter::LISTEN_OVERFLOWS;
-            evidence.extend(findings.counter_evidence(name, Side::Server, text));
+            evidence.extend(
+                findings.counter_evidence(name, Side::Server, text).filter(|_| findings.grew(name).is_some()),
+            );
             Bite::proven(evidence, first(findings.unanswered()))
         },
         lift: |_, _| -> Remedy {
@@ -164,7 +184,12 @@ pub(super) static WALLS: &[Wall] = &[
 
 /// Whether the queue filled because nobody accepts, and not because the server could take no more.
 pub(super) fn stopped_accepting(findings: &Findings) -> bool {
-    findings.accepted_stalled && findings.server_end.is_none() && !findings.server_full()
+    let asleep = || {
+        let stopped = findings.server_process.as_ref().is_some_and(|process| process.stopped);
+        // A process may be stopped for a moment and go on: what counts is that connections got no answer.
+        stopped && (findings.unanswered().is_some() || findings.lost(&["unproven"]).is_some())
+    };
+    (findings.accepted_stalled || asleep()) && findings.server_end.is_none() && !findings.server_full()
 }
 
 /// Open connections were taken down and new ones refused: there is neither process nor listener any more.
@@ -181,8 +206,11 @@ fn never_echoed(findings: &Findings) -> bool {
 
 fn end_evidence(end: ServerEnd) -> c10k_record::Evidence {
     let (source, value, text) = match end {
-        ServerEnd::Exited(code) => ("exit code", code, format!("the server exited with code {code}")),
-        ServerEnd::Killed(signal) => ("signal", signal, format!("the server was killed by signal {signal}")),
+        ServerEnd::Exited(code) => ("exit code", Some(code), format!("the server exited with code {code}")),
+        ServerEnd::Killed(signal) => {
+            ("signal", Some(signal), format!("the server was killed by signal {signal}"))
+        }
+        ServerEnd::Gone => ("process", None, "the server's process is gone".to_owned()),
     };
-    seen(source, Side::Server, u64::try_from(value).ok(), text)
+    seen(source, Side::Server, value.and_then(|value| u64::try_from(value).ok()), text)
 }
