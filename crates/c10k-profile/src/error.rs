@@ -4,7 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::change::{NotSet, Why};
-use crate::journal::RollBack;
+use crate::journal::Holder;
+use crate::recovery::RollBack;
 
 /// A profile that cannot be used: the text is at fault, not this machine.
 #[derive(Debug, thiserror::Error)]
@@ -119,21 +120,15 @@ pub enum ApplyError {
         /// What was put back.
         rolled_back: Box<RollBack>,
     },
-    /// Another live process has applied other values.
-    #[error(
-        "profile {profile} wants other values than those that {name} (pid {pid}, run {run_id}) has set with profile {held}"
-    )]
+    /// Another live process, or `profile apply`, has applied other values.
+    #[error("profile {profile} wants other values than those in force ({key}): {holder}")]
     HeldBy {
         /// The profile asked for.
         profile: String,
-        /// The program that holds the settings.
-        name: String,
-        /// Its process.
-        pid: u32,
-        /// Its run.
-        run_id: String,
-        /// Its profile.
-        held: String,
+        /// The first setting that both name.
+        key: String,
+        /// Who wants what is in force.
+        holder: Box<Holder>,
     },
     /// What a dead process left behind could not be put back, so nothing new is set on top of it.
     #[error("settings left by a process that died could not be put back: {0}")]
@@ -164,8 +159,12 @@ impl ApplyError {
                 if commands.is_empty() { "choose another profile".to_owned() } else { commands.join(" && ") }
             }
             Self::Refused { key, .. } => format!("sysctl {key}"),
-            Self::HeldBy { pid, held, .. } => {
-                format!("use --profile {held}, or --no-apply, or end process {pid}")
+            Self::HeldBy { holder, .. } if holder.kept => {
+                let held = &holder.profile;
+                format!("`c10k-lab profile rollback` takes it off; or use --profile {held}, or --no-apply")
+            }
+            Self::HeldBy { holder, .. } => {
+                format!("use --profile {}, or --no-apply, or end process {}", holder.profile, holder.pid)
             }
             Self::NotRecovered(rolled_back) => rolled_back.commands().join(" && "),
             Self::Journal(error) => error.hint(),
@@ -182,6 +181,16 @@ pub enum JournalError {
     NoFolder {
         /// The folders tried and what was wrong with each.
         tried: Vec<String>,
+    },
+    /// Another process changes settings and does not come to an end.
+    #[error("another process, {program} (pid {pid}), is changing settings and does not end ({})", path.display())]
+    Busy {
+        /// The lock.
+        path: PathBuf,
+        /// The process.
+        pid: u32,
+        /// Its program.
+        program: String,
     },
     /// The journal or its lock cannot be read or written.
     #[error("cannot {doing} {}: {error}", path.display())]
@@ -203,6 +212,7 @@ impl JournalError {
             Self::NoFolder { .. } => {
                 "set XDG_RUNTIME_DIR to a folder of yours with mode 0700, or use --no-apply".to_owned()
             }
+            Self::Busy { pid, .. } => format!("end process {pid}, or wait for it"),
             Self::Io { path, .. } => format!("ls -ld {}", path.display()),
         }
     }

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use c10k_kernel::sysctl::{Scopes, SysctlRoot};
 use c10k_kernel::{limits, namespace, process};
 
-use crate::apply::{Plan, plan, set_and_verify};
-use crate::change::{Change, NotSet, Why, sysctl_command};
+use crate::apply::{Plan, plan};
+use crate::change::{Change, NotSet, Why};
 use crate::error::{ApplyError, JournalError};
+use crate::guard::{AppliedGuard, Claim, lock};
 use crate::journal::{
-    Entry, Journal, Pending, Reading, Recovery, RollBack, Written, journal_path, journals_in, lock_path,
-    namespace_exists, remove, set_aside,
+    Entry, Holder, Journal, Reading, Sweep, Written, door_to_namespace, journal_path, journals_in, set_aside,
 };
-use crate::judge::{Ground, Live, one_line};
-use crate::place::{Holder, Lock, Locking, Place};
+use crate::judge::{Ground, Live};
+use crate::place::{Locker, Place};
 use crate::profile::Profile;
+use crate::recovery::{Pending, Recovery, RollBack};
 
 /// Who applies a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,12 +84,12 @@ pub enum Progress {
 
 /// The place a process runs in, as far as settings go. All of it can be given for tests.
 pub struct Here {
-    root: SysctlRoot,
+    pub(crate) root: SysctlRoot,
     scopes: Option<Scopes>,
-    place: Place,
-    boot_id: String,
-    net_namespace: u64,
-    progress: Box<dyn FnMut(Progress) + Send>,
+    pub(crate) place: Place,
+    pub(crate) boot_id: String,
+    pub(crate) net_namespace: u64,
+    pub(crate) progress: Box<dyn FnMut(Progress) + Send>,
 }
 
 impl fmt::Debug for Here {
@@ -98,28 +99,6 @@ impl fmt::Debug for Here {
             .field("net_namespace", &self.net_namespace)
             .finish_non_exhaustive()
     }
-}
-
-/// A profile that is applied; it is undone by [`AppliedGuard::roll_back`], or on drop.
-#[derive(Debug)]
-#[must_use = "the settings are put back when this is dropped"]
-pub struct AppliedGuard {
-    /// What was changed, in the order of the writes; empty when what is wanted stood already.
-    pub changes: Vec<Change>,
-    /// What the profile wants and was not set.
-    pub not_set: Vec<NotSet>,
-    /// What was found of earlier processes, and done about it, before anything was set.
-    pub recovered: Vec<Recovery>,
-    held: Option<Held>,
-}
-
-#[derive(Debug)]
-struct Held {
-    here: Here,
-    journal: Journal,
-    path: PathBuf,
-    drift: Drift,
-    _lock: Lock,
 }
 
 /// Applies the sysctls of `profile` to where this process runs, with a journal; see [`Here::apply`].
@@ -184,61 +163,61 @@ impl Here {
 
     /// Applies the sysctls of `profile`, journalled, read back, and undone by the guard.
     ///
-    /// First, what a dead process left is put back. A profile whose wishes stand already is done at once,
-    /// whoever set them. The old values are on disk before the first write. When the kernel refuses a value in
-    /// the middle, the earlier ones are put back.
+    /// First, what a dead process left is put back. What somebody alive has set already and this profile wants
+    /// too is relied upon: it goes back with the last one who does. The old values are on disk before the first
+    /// write. When the kernel refuses a value in the middle, the earlier ones are put back.
     ///
     /// # Errors
     /// See [`ApplyError`]. Whatever had been written is put back.
     pub fn apply(self, profile: &Profile, who: &Applier, policy: Policy) -> Result<AppliedGuard, ApplyError> {
         let plan = self.checked_plan(profile, policy)?;
-        let is_left_over = !self.own_journals().is_empty();
-        if plan.writes.is_empty() && !is_left_over {
+        if plan.writes.is_empty() && self.own_journals().is_empty() {
             return Ok(AppliedGuard::without_changes(plan, Vec::new()));
         }
-        let folder = self.place.folder()?;
-        let holder = Holder {
-            pid: who.pid,
-            program: who.program.clone(),
-            run_id: who.run_id.clone(),
-            profile: profile.name.clone(),
-        };
-        let lock = match Lock::take(&lock_path(&folder, self.net_namespace), &holder)? {
-            Locking::Got(lock) => lock,
-            Locking::Held(_) if plan.writes.is_empty() => {
-                return Ok(AppliedGuard::without_changes(plan, Vec::new()));
-            }
-            Locking::Held(holder) => {
-                return Err(ApplyError::HeldBy {
-                    profile: profile.name.clone(),
-                    name: holder.program,
-                    pid: holder.pid,
-                    run_id: holder.run_id,
-                    held: holder.profile,
-                });
-            }
-        };
-        self.apply_under(lock, &folder, profile, who, policy)
+        self.apply_locked(profile, who, policy)
     }
 
-    /// Puts back what dead processes left in this network namespace, unless a live one holds it. Journals that
-    /// are damaged, from another boot or from a network namespace that is gone are set aside and told of.
+    /// As [`Here::apply`], but what is set stays when this process ends, until [`Here::roll_back`]. When this
+    /// process dies on the way, what it had set counts as left over.
+    ///
+    /// # Errors
+    /// As [`Here::apply`].
+    pub fn apply_until_roll_back(
+        self,
+        profile: &Profile,
+        who: &Applier,
+        policy: Policy,
+    ) -> Result<Kept, ApplyError> {
+        let already = self.standing()?.into_iter().flat_map(|standing| standing.holders);
+        let already = already.into_iter().find(|holder| holder.kept && holder.profile == profile.name);
+        let mut guard = self.apply(profile, who, policy)?;
+        guard.keep()?;
+        let changes = std::mem::take(&mut guard.changes);
+        Ok(Kept {
+            since: already.filter(|_| changes.is_empty()).map(|holder| holder.since),
+            changes,
+            not_set: std::mem::take(&mut guard.not_set),
+            recovered: std::mem::take(&mut guard.recovered),
+        })
+    }
+
+    /// Puts back what dead processes left in this network namespace; what a live one or `profile apply` holds
+    /// stays. Journals that are damaged, from another boot or from a network namespace that is gone are set aside
+    /// and told of.
     ///
     /// # Errors
     /// When the journal's folder cannot be read or written.
-    pub fn recover(mut self, drift: Drift) -> Result<Vec<Recovery>, JournalError> {
-        let mut recovered = Vec::new();
-        for folder in self.place.existing() {
-            if journals_in(&folder).is_empty() {
-                continue;
-            }
-            let holder =
-                Holder { pid: std::process::id(), program: "recovery".to_owned(), ..Holder::default() };
-            if let Locking::Got(_lock) = Lock::take(&lock_path(&folder, self.net_namespace), &holder)? {
-                recovered.extend(self.recover_in(&folder, drift)?);
-            }
-        }
-        Ok(recovered)
+    pub fn recover(self, drift: Drift) -> Result<Vec<Recovery>, JournalError> {
+        self.sweep(drift, Sweep::default())
+    }
+
+    /// As [`Here::recover`], and what `profile apply` has set is put back too. With [`Drift::Restore`], so is
+    /// what an earlier roll back left alone because somebody else had changed it.
+    ///
+    /// # Errors
+    /// When the journal's folder cannot be read or written.
+    pub fn roll_back(self, drift: Drift) -> Result<Vec<Recovery>, JournalError> {
+        self.sweep(drift, Sweep { kept: true, drifted: drift == Drift::Restore })
     }
 
     /// What a dead process left in this network namespace; a live one's settings are not meant.
@@ -248,15 +227,29 @@ impl Here {
     pub fn pending(&self) -> Result<Option<Pending>, JournalError> {
         for path in self.own_journals() {
             if let Reading::Ours(journal) = Journal::read(&path, &self.boot_id, self.net_namespace)?
-                && process::start_time(journal.pid).ok() != Some(journal.start_time)
+                && let Some(pending) = journal.left_over(&path, Sweep::default())
+                && !pending.keys.is_empty()
             {
-                return Ok(Some(journal.pending(&path)));
+                return Ok(Some(pending));
             }
         }
         Ok(None)
     }
 
-    fn own_journals(&self) -> Vec<PathBuf> {
+    fn sweep(mut self, drift: Drift, sweep: Sweep) -> Result<Vec<Recovery>, JournalError> {
+        let mut recovered = Vec::new();
+        for folder in self.place.existing() {
+            if journals_in(&folder).is_empty() {
+                continue;
+            }
+            let locker = Locker { pid: std::process::id(), program: "recovery".to_owned() };
+            let _lock = lock(&folder, self.net_namespace, &locker)?;
+            recovered.extend(self.sweep_folder(&folder, drift, sweep)?);
+        }
+        Ok(recovered)
+    }
+
+    pub(crate) fn own_journals(&self) -> Vec<PathBuf> {
         let paths = self.place.existing().into_iter().map(|folder| journal_path(&folder, self.net_namespace));
         paths.filter(|path| path.exists()).collect()
     }
@@ -281,7 +274,9 @@ impl Here {
             return Err(ApplyError::BadValues { profile: name(), not_set: bad });
         }
         if policy.unsettable == Unsettable::Refuse {
-            let in_the_way = |n: &&NotSet| !n.optional && n.why != Why::WouldLower;
+            let not_asked_for =
+                |why: &Why| !policy.host_wide && matches!(why, Why::HostWide | Why::NotInThisNamespace);
+            let in_the_way = |n: &&NotSet| !n.optional && n.why != Why::WouldLower && !not_asked_for(&n.why);
             let not_set: Vec<NotSet> = plan.not_set.iter().filter(in_the_way).cloned().collect();
             if !not_set.is_empty() {
                 return Err(ApplyError::Unsettable { profile: name(), not_set });
@@ -290,173 +285,158 @@ impl Here {
         Ok(plan)
     }
 
-    fn apply_under(
+    fn apply_locked(
         mut self,
-        lock: Lock,
-        folder: &Path,
         profile: &Profile,
         who: &Applier,
         policy: Policy,
     ) -> Result<AppliedGuard, ApplyError> {
-        let recovered = self.recover_in(folder, policy.drift)?;
-        let incomplete = recovered.iter().find_map(|recovery| match recovery {
-            Recovery::Restored { roll_back, .. } if !roll_back.is_complete() => Some(roll_back.clone()),
-            _ => None,
-        });
-        if let Some(roll_back) = incomplete {
-            return Err(ApplyError::NotRecovered(Box::new(roll_back)));
+        let folder = self.place.folder()?;
+        let locker = Locker { pid: who.pid, program: who.program.clone() };
+        let lock = lock(&folder, self.net_namespace, &locker)?;
+        let recovered = self.sweep_folder(&folder, policy.drift, Sweep::default())?;
+        if let Some(roll_back) = recovered.iter().find_map(incomplete) {
+            return Err(ApplyError::NotRecovered(Box::new(roll_back.clone())));
         }
         // What was put back may stand otherwise now than when it was looked at first.
         let plan = self.checked_plan(profile, policy)?;
-        if plan.writes.is_empty() {
+        let path = journal_path(&folder, self.net_namespace);
+        let mut journal = match Journal::read(&path, &self.boot_id, self.net_namespace)? {
+            Reading::Ours(journal) => journal,
+            _ => Journal::new(&self.boot_id, self.net_namespace),
+        };
+        refuse_other_values(profile, &plan, &journal)?;
+        let id = journal.fresh_id();
+        enter(&mut journal, &plan, profile, id);
+        if !journal.entries.iter().any(|entry| entry.holders.contains(&id)) {
             return Ok(AppliedGuard::without_changes(plan, recovered));
         }
-        let start_time = process::start_time(who.pid).unwrap_or(0);
-        let entries = plan.writes.iter().map(|write| Entry {
-            key: write.key.clone(),
-            before: write.before.clone(),
-            wanted: write.wanted.to_string(),
-            written: Written::No,
-        });
-        let journal = Journal {
+        journal.holders.push(Holder {
+            id,
+            pid: who.pid,
+            start_time: process::start_time(who.pid).unwrap_or(0),
             run_id: who.run_id.clone(),
             program: who.program.clone(),
             profile: profile.name.clone(),
-            entries: entries.collect(),
-            ..Journal::new((self.boot_id.clone(), self.net_namespace), who.pid, start_time)
-        };
-        let path = journal_path(folder, self.net_namespace);
-        journal.store(&path)?;
-        (self.progress)(Progress::JournalStored);
-        // From here on the guard undoes what was done, on an early return too.
-        let mut guard = AppliedGuard {
-            changes: Vec::new(),
-            not_set: plan.not_set.clone(),
-            recovered,
-            held: Some(Held { here: self, journal, path, drift: policy.drift, _lock: lock }),
-        };
+            since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            kept: false,
+        });
+        let claim = Claim { here: self, folder, id, journal, lock: Some(lock), drift: policy.drift };
+        claim.store()?;
+        let mut guard = AppliedGuard::claiming(&plan, recovered, claim);
+        guard.tell(Progress::JournalStored);
         guard.write_all(plan, profile, policy)?;
         Ok(guard)
     }
 
     /// With the lock held: every journal in the folder is either acted upon, set aside or left for its own place.
-    fn recover_in(&mut self, folder: &Path, drift: Drift) -> Result<Vec<Recovery>, JournalError> {
+    fn sweep_folder(
+        &mut self,
+        folder: &Path,
+        drift: Drift,
+        sweep: Sweep,
+    ) -> Result<Vec<Recovery>, JournalError> {
         let mut recovered = Vec::new();
         for path in journals_in(folder) {
             match Journal::read(&path, &self.boot_id, self.net_namespace)? {
                 Reading::Nothing => {}
                 Reading::Useless(why) => recovered.push(set_aside(&path, why)?),
-                Reading::Foreign(journal) => {
-                    let owner_lives = process::start_time(journal.pid).ok() == Some(journal.start_time);
-                    let pending = journal.pending(&path);
-                    let net_namespace = journal.net_namespace;
-                    if path == journal_path(folder, net_namespace) && owner_lives {
-                        continue;
-                    }
-                    if path == journal_path(folder, net_namespace) && namespace_exists(net_namespace) {
-                        recovered.push(Recovery::Elsewhere { pending, net_namespace });
-                    } else {
-                        let why = format!("it is of another network namespace (net:[{net_namespace}])");
-                        recovered.push(set_aside(&path, why)?);
-                    }
-                }
+                Reading::Foreign(journal) => recovered.extend(foreign(folder, &path, &journal, sweep)?),
                 Reading::Ours(journal) => {
-                    let roll_back = journal.roll_back(&self.root, drift, &mut self.progress);
-                    if roll_back.is_complete() {
-                        remove(&path)?;
-                        (self.progress)(Progress::JournalRemoved);
-                    }
-                    recovered.push(Recovery::Restored { pending: journal.pending(&path), roll_back });
+                    recovered.extend(self.sweep_journal(&path, journal, drift, sweep)?);
                 }
             }
         }
         Ok(recovered)
     }
-}
 
-impl AppliedGuard {
-    /// Puts everything back as it was, last write first, and tells what came of it.
-    ///
-    /// # Errors
-    /// When the journal cannot be removed; the settings are back all the same.
-    pub fn roll_back(mut self) -> Result<RollBack, JournalError> {
-        match self.held.take() {
-            Some(held) => held.roll_back(),
-            None => Ok(RollBack::default()),
+    fn sweep_journal(
+        &mut self,
+        path: &Path,
+        mut journal: Journal,
+        drift: Drift,
+        sweep: Sweep,
+    ) -> Result<Option<Recovery>, JournalError> {
+        let pending = journal.left_over(path, sweep);
+        let before = journal.clone();
+        if sweep.kept {
+            journal.holders.iter_mut().filter(|holder| holder.kept).for_each(Holder::let_go);
         }
-    }
-
-    fn without_changes(plan: Plan, recovered: Vec<Recovery>) -> Self {
-        Self { changes: Vec::new(), not_set: plan.not_set, recovered, held: None }
-    }
-
-    fn write_all(&mut self, plan: Plan, profile: &Profile, policy: Policy) -> Result<(), ApplyError> {
-        for (at, write) in plan.writes.into_iter().enumerate() {
-            let Some(held) = &mut self.held else { return Ok(()) };
-            held.mark(at, Written::Trying)?;
-            (held.here.progress)(Progress::Marked(at));
-            match set_and_verify(&held.here.root, &write) {
-                Ok(after) => {
-                    // Stored with the mark of the next one.
-                    held.journal.entries[at].written = Written::Yes;
-                    self.changes.push(Change {
-                        before: one_line(&write.before),
-                        after: one_line(&after),
-                        key: write.key,
-                    });
-                    (held.here.progress)(Progress::Wrote(at));
-                }
-                Err(fault) if fault.is_about_permission() && policy.unsettable == Unsettable::List => {
-                    held.journal.entries[at].written = Written::No;
-                    let command = sysctl_command(&write.key, &write.wanted.to_string());
-                    self.not_set.push(write.not_set(fault.why(), Some(command)));
-                }
-                Err(fault) => {
-                    let (key, wanted) = (write.key, write.wanted.to_string());
-                    let rolled_back = match self.held.take() {
-                        Some(held) => held.roll_back()?,
-                        None => RollBack::default(),
-                    };
-                    return Err(ApplyError::Refused {
-                        profile: profile.name.clone(),
-                        key,
-                        wanted,
-                        why: Box::new(fault.why()),
-                        rolled_back: Box::new(rolled_back),
-                    });
-                }
-            }
+        let roll_back = journal.settle(&self.root, drift, sweep.drifted, &mut self.progress);
+        if journal != before && journal.store_or_remove(path)? {
+            (self.progress)(Progress::JournalRemoved);
         }
-        if let Some(held) = &mut self.held {
-            held.journal.store(&held.path)?;
-            (held.here.progress)(Progress::AllWritten);
-        }
-        Ok(())
+        Ok(pending.map(|pending| Recovery::Restored { pending, roll_back }))
     }
 }
 
-impl Drop for AppliedGuard {
-    fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            // There is nobody to tell; a journal that stays tells the next command.
-            let _ = held.roll_back();
+/// What is kept until a roll back.
+#[derive(Debug)]
+pub struct Kept {
+    /// What was changed, in the order of the writes.
+    pub changes: Vec<Change>,
+    /// What the profile wants and was not set.
+    pub not_set: Vec<NotSet>,
+    /// What was found of earlier processes, and done about it, before anything was set.
+    pub recovered: Vec<Recovery>,
+    /// When the same profile had been applied already, so that nothing was to be changed; RFC 3339, UTC.
+    pub since: Option<String>,
+}
+
+/// One key has one value: whoever wants another one than somebody who relies on it has to wait.
+fn refuse_other_values(profile: &Profile, plan: &Plan, journal: &Journal) -> Result<(), ApplyError> {
+    for write in &plan.writes {
+        let entry = journal.entries.iter().find(|entry| entry.key == write.key);
+        let Some(holder) = entry.and_then(|entry| journal.standing_holder(entry)) else { continue };
+        return Err(ApplyError::HeldBy {
+            profile: profile.name.clone(),
+            key: write.key.clone(),
+            holder: Box::new(holder.clone()),
+        });
+    }
+    Ok(())
+}
+
+/// Enters `id` as one who wants what the profile names and others have set already, and what is to be written,
+/// in the order of the writes, as the last entries.
+fn enter(journal: &mut Journal, plan: &Plan, profile: &Profile, id: u32) {
+    // What drifted and is now wanted again begins anew.
+    journal.entries.retain(|entry| !plan.writes.iter().any(|write| write.key == entry.key));
+    for entry in &mut journal.entries {
+        if entry.written != Written::Drifted && profile.sysctl.contains_key(&entry.key) {
+            entry.holders.push(id);
         }
+    }
+    let Journal { holders, entries, .. } = journal;
+    holders.retain(|holder| entries.iter().any(|entry| entry.holders.contains(&holder.id)));
+    entries.extend(plan.writes.iter().map(|write| Entry {
+        key: write.key.clone(),
+        before: write.before.clone(),
+        wanted: write.wanted.to_string(),
+        written: Written::No,
+        holders: vec![id],
+    }));
+}
+
+fn incomplete(recovery: &Recovery) -> Option<&RollBack> {
+    match recovery {
+        Recovery::Restored { roll_back, .. } if !roll_back.is_complete() => Some(roll_back),
+        _ => None,
     }
 }
 
-impl Held {
-    fn mark(&mut self, at: usize, written: Written) -> Result<(), JournalError> {
-        self.journal.entries[at].written = written;
-        self.journal.store(&self.path)
-    }
-
-    /// A journal stays when something could not be put back, so that the next command tries again.
-    fn roll_back(mut self) -> Result<RollBack, JournalError> {
-        let rolled_back = self.journal.roll_back(&self.here.root, self.drift, &mut self.here.progress);
-        if rolled_back.is_complete() {
-            remove(&self.path)?;
-            (self.here.progress)(Progress::JournalRemoved);
-        }
-        Ok(rolled_back)
-    }
+/// A journal of another network namespace: one that is gone takes its settings along.
+fn foreign(
+    folder: &Path,
+    path: &Path,
+    journal: &Journal,
+    sweep: Sweep,
+) -> Result<Option<Recovery>, JournalError> {
+    let net_namespace = journal.net_namespace;
+    let door = door_to_namespace(net_namespace).filter(|_| path == journal_path(folder, net_namespace));
+    let Some(door) = door else {
+        let why = format!("it is of another network namespace (net:[{net_namespace}])");
+        return set_aside(path, why).map(Some);
+    };
+    Ok(journal.left_over(path, sweep).map(|pending| Recovery::Elsewhere { pending, net_namespace, door }))
 }

@@ -10,7 +10,8 @@ use thiserror::Error;
 use crate::apply::Applied;
 use crate::change::{Change, NotSet};
 use crate::error::{ApplyError, ProfileError};
-use crate::here::{AppliedGuard, Applier, Policy, apply_here};
+use crate::guard::AppliedGuard;
+use crate::here::{Applier, Policy, apply_here, pending_journal};
 use crate::judge::{Live, Settable, diff};
 use crate::limits::apply_limits;
 use crate::profile::Profile;
@@ -81,6 +82,7 @@ pub fn put_in_force(name_or_path: &str, program: &str, apply: bool) -> Result<In
         note(&mut in_run, &guard.changes, &guard.not_set);
         Some(guard)
     } else {
+        warnings.extend(left_over_notice().map(|notice| Warning::new("left-over", notice)));
         compare(&profile, &mut in_run)?;
         None
     };
@@ -97,12 +99,24 @@ pub fn put_in_force(name_or_path: &str, program: &str, apply: bool) -> Result<In
 /// The warning that a setting of the profile is not in force.
 #[must_use]
 pub fn not_applied_warning(not: &NotApplied) -> Warning {
-    let present = not.present.as_deref().map_or_else(String::new, |now| format!(" (present value: {now})"));
+    let present = not.present.as_deref().unwrap_or("absent");
     let command = not.command.as_deref().map_or_else(String::new, |it| format!("; `{it}` would set it"));
     Warning::new(
         "profile-not-applied",
-        format!("{} = {}{present}: {}{command}", not.key, not.wanted, not.why),
+        format!("{} is {present}, the profile wants {}: {}{command}", not.key, not.wanted, not.why),
     )
+}
+
+/// What to tell people once, at the start of any command, when a process that was killed left settings behind
+/// where this one runs; None when there are none, or when that cannot be told.
+#[must_use]
+pub fn left_over_notice() -> Option<String> {
+    let pending = pending_journal().ok()??;
+    Some(format!(
+        "a process that is gone left settings in force here ({pending}): {}; `c10k-lab profile rollback` puts back \
+         what stood before",
+        pending.keys.join(", ")
+    ))
 }
 
 /// What was set and what was not, as the record has it.

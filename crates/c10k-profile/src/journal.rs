@@ -1,4 +1,4 @@
-//! The journal: what stood before, on disk before the first write, and how it comes back.
+//! The journal: who set what and what stood before, on disk before the first write.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -6,30 +6,46 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use c10k_kernel::sysctl::SysctlRoot;
+use c10k_kernel::process;
 use serde::{Deserialize, Serialize};
 
-use crate::change::{Change, sysctl_command};
 use crate::error::JournalError;
-use crate::here::{Drift, Progress};
-use crate::judge::one_line;
-use crate::value::{Comparison, SysctlValue};
+use crate::recovery::{Pending, Recovery};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// What one process set, and what stood before.
+/// What processes set in one place, and what stood before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Journal {
     pub(crate) version: u32,
     pub(crate) boot_id: String,
     pub(crate) net_namespace: u64,
-    pub(crate) pid: u32,
-    pub(crate) start_time: u64,
-    pub(crate) run_id: String,
-    pub(crate) program: String,
-    pub(crate) profile: String,
+    pub(crate) holders: Vec<Holder>,
+    /// In the order of the writes.
     pub(crate) entries: Vec<Entry>,
+}
+
+/// Who wants settings to stay in force: a process as long as it lives, or `profile apply` until a roll back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Holder {
+    /// Names it within its journal.
+    pub id: u32,
+    /// The process.
+    pub pid: u32,
+    /// When that process started, in clock ticks since boot: pids are used again. 0 once it has let go.
+    pub start_time: u64,
+    /// The run it is done for.
+    pub run_id: String,
+    /// The program's name.
+    pub program: String,
+    /// The profile.
+    pub profile: String,
+    /// When it was applied, RFC 3339, UTC.
+    pub since: String,
+    /// True when the settings outlive the process and stay until they are rolled back.
+    pub kept: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +55,8 @@ pub(crate) struct Entry {
     pub(crate) before: String,
     pub(crate) wanted: String,
     pub(crate) written: Written,
+    /// Whose wish it is, by id: the value goes back with the last of them.
+    pub(crate) holders: Vec<u32>,
 }
 
 /// How far one write got.
@@ -49,75 +67,8 @@ pub(crate) enum Written {
     /// The write was about to be made: it may have been made, wholly, in part or not at all.
     Trying,
     Yes,
-}
-
-/// Settings that a process which is gone has left behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pending {
-    /// The journal.
-    pub path: PathBuf,
-    /// Who set them.
-    pub program: String,
-    /// Its process.
-    pub pid: u32,
-    /// Its run.
-    pub run_id: String,
-    /// Its profile.
-    pub profile: String,
-    /// The keys that may have been changed.
-    pub keys: Vec<String>,
-}
-
-/// What was found of earlier processes, and what was done about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recovery {
-    /// A process that died had left settings; this is what became of them.
-    Restored {
-        /// Whose they were.
-        pending: Pending,
-        /// What was put back.
-        roll_back: RollBack,
-    },
-    /// A journal that says nothing about this place was renamed and not acted upon.
-    SetAside {
-        /// Where it lies now.
-        path: PathBuf,
-        /// Why it was not acted upon.
-        why: String,
-    },
-    /// A journal of another network namespace that still exists was left for a command inside that one.
-    Elsewhere {
-        /// Whose it is.
-        pending: Pending,
-        /// The inode of that namespace.
-        net_namespace: u64,
-    },
-}
-
-/// What came of putting old values back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RollBack {
-    /// What was put back, in the order of the writes.
-    pub restored: Vec<Change>,
-    /// What somebody else had changed meanwhile.
-    pub drifted: Vec<Drifted>,
-    /// What could not be put back: key, value before, what went wrong.
-    pub failed: Vec<(String, String, String)>,
-}
-
-/// A setting that somebody else changed while it was ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drifted {
-    /// Its key.
-    pub key: String,
-    /// What we had set.
-    pub expected: String,
-    /// What stood there.
-    pub found: String,
-    /// What had stood before us.
-    pub before: String,
-    /// True when `before` was put back all the same, because that was asked for.
-    pub overwritten: bool,
+    /// It was to be put back, but somebody else had changed it meanwhile, and that was left alone.
+    Drifted,
 }
 
 /// What a journal file turns out to be.
@@ -148,17 +99,36 @@ pub(crate) fn journals_in(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
+impl Holder {
+    /// Whether it still wants its settings: its process lives, or they are kept until a roll back.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        self.kept || (process::start_time(self.pid).ok() == Some(self.start_time) && !is_zombie(self.pid))
+    }
+
+    pub(crate) fn let_go(&mut self) {
+        (self.kept, self.start_time) = (false, 0);
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, pid, run_id, profile, since, .. } = self;
+        if self.kept {
+            write!(f, "profile {profile}, applied by `profile apply` at {since}")
+        } else {
+            write!(f, "profile {profile}, set by {program} (pid {pid}, run {run_id})")
+        }
+    }
+}
+
 impl Journal {
-    pub(crate) fn new(version_of: (String, u64), pid: u32, start_time: u64) -> Self {
+    pub(crate) fn new(boot_id: &str, net_namespace: u64) -> Self {
         Self {
             version: VERSION,
-            boot_id: version_of.0,
-            net_namespace: version_of.1,
-            pid,
-            start_time,
-            run_id: String::new(),
-            program: String::new(),
-            profile: String::new(),
+            boot_id: boot_id.to_owned(),
+            net_namespace,
+            holders: Vec::new(),
             entries: Vec::new(),
         }
     }
@@ -179,6 +149,16 @@ impl Journal {
         write().map_err(|error| JournalError::Io { doing: "write the journal", path: path.to_owned(), error })
     }
 
+    /// Stores what is left to be done, or removes the file when nothing is; true when it is gone.
+    pub(crate) fn store_or_remove(&self, path: &Path) -> Result<bool, JournalError> {
+        if self.entries.is_empty() {
+            remove(path)?;
+            return Ok(true);
+        }
+        self.store(path)?;
+        Ok(false)
+    }
+
     /// Reads a journal and tells whether it speaks of this boot and this network namespace.
     pub(crate) fn read(path: &Path, boot_id: &str, net_namespace: u64) -> Result<Reading, JournalError> {
         let text = match std::fs::read_to_string(path) {
@@ -191,13 +171,19 @@ impl Journal {
                 return Err(JournalError::Io { doing: "read the journal", path: path.to_owned(), error });
             }
         };
+        // Asked for first: what another version writes would only look damaged.
+        let version = serde_json::from_str::<serde_json::Value>(&text)
+            .ok()
+            .and_then(|value| value.get("version")?.as_u64())
+            .filter(|&version| version != u64::from(VERSION));
+        if let Some(version) = version {
+            return Ok(Reading::Useless(format!("it is of version {version}, expected {VERSION}")));
+        }
         let journal: Self = match serde_json::from_str(&text) {
             Ok(journal) => journal,
             Err(error) => return Ok(Reading::Useless(format!("it is damaged or cut short: {error}"))),
         };
-        Ok(if journal.version != VERSION {
-            Reading::Useless(format!("it is of version {}, expected {VERSION}", journal.version))
-        } else if journal.boot_id != boot_id {
+        Ok(if journal.boot_id != boot_id {
             Reading::Useless("it is from before the last boot, which has put everything back".to_owned())
         } else if journal.net_namespace != net_namespace {
             Reading::Foreign(journal)
@@ -206,156 +192,42 @@ impl Journal {
         })
     }
 
-    pub(crate) fn pending(&self, path: &Path) -> Pending {
-        let touched = self.entries.iter().filter(|entry| entry.written != Written::No);
-        Pending {
-            path: path.to_owned(),
-            program: self.program.clone(),
-            pid: self.pid,
-            run_id: self.run_id.clone(),
-            profile: self.profile.clone(),
-            keys: touched.map(|entry| entry.key.clone()).collect(),
-        }
+    /// A number that no holder has yet.
+    pub(crate) fn fresh_id(&self) -> u32 {
+        self.holders.iter().map(|holder| holder.id + 1).max().unwrap_or(0)
     }
 
-    /// Puts back what was written, last write first. What somebody else changed meanwhile is reported and,
-    /// unless `drift` says otherwise, left alone. It can be done again after it was cut short.
-    pub(crate) fn roll_back(
-        &self,
-        root: &SysctlRoot,
-        drift: Drift,
-        progress: &mut dyn FnMut(Progress),
-    ) -> RollBack {
-        let mut done = RollBack::default();
-        for (at, entry) in self.entries.iter().enumerate().rev() {
-            if entry.written == Written::No {
-                continue;
-            }
-            let failed = |what: String| (entry.key.clone(), entry.before.clone(), what);
-            let present = match root.read(&entry.key) {
-                Ok(present) => present,
-                Err(error) => {
-                    done.failed.push(failed(error.to_string()));
-                    continue;
-                }
-            };
-            if present == entry.before {
-                continue;
-            }
-            if !entry.left(&present) {
-                let overwritten = drift == Drift::Restore;
-                done.drifted.push(Drifted {
-                    key: entry.key.clone(),
-                    expected: entry.wanted.clone(),
-                    found: one_line(&present),
-                    before: one_line(&entry.before),
-                    overwritten,
-                });
-                if !overwritten {
-                    continue;
-                }
-            }
-            let written = root.write(&entry.key, &entry.before);
-            match (written, root.read(&entry.key)) {
-                (_, Ok(now)) if now == entry.before => done.restored.push(Change {
-                    key: entry.key.clone(),
-                    before: one_line(&present),
-                    after: one_line(&now),
-                }),
-                (Err(error), _) | (Ok(()), Err(error)) => done.failed.push(failed(error.to_string())),
-                (Ok(()), Ok(now)) => {
-                    done.failed.push(failed(format!("the kernel made {} of it", one_line(&now))));
-                }
-            }
-            progress(Progress::Restored(at));
-        }
-        done
+    pub(crate) fn holder(&self, id: u32) -> Option<&Holder> {
+        self.holders.iter().find(|holder| holder.id == id)
+    }
+
+    /// The first one that still wants this entry.
+    pub(crate) fn standing_holder(&self, entry: &Entry) -> Option<&Holder> {
+        entry.holders.iter().filter_map(|&id| self.holder(id)).find(|holder| holder.stands())
+    }
+
+    /// What nobody wants any more and yet may stand; None when there is nothing to be done for this sweep.
+    pub(crate) fn left_over(&self, path: &Path, sweep: Sweep) -> Option<Pending> {
+        let is_wanted =
+            |&id: &u32| self.holder(id).is_some_and(|holder| holder.stands() && !(sweep.kept && holder.kept));
+        let is_left = |entry: &&Entry| {
+            (sweep.drifted || entry.written != Written::Drifted) && !entry.holders.iter().any(is_wanted)
+        };
+        let entries: Vec<&Entry> = self.entries.iter().filter(is_left).collect();
+        let holder = entries.last()?.holders.first().and_then(|&id| self.holder(id))?.clone();
+        let written = entries.iter().filter(|entry| entry.written != Written::No);
+        let keys = written.map(|entry| entry.key.clone()).collect();
+        Some(Pending { path: path.to_owned(), holder, keys })
     }
 }
 
-impl Entry {
-    /// Whether `present` is what our write left: the wanted value or, when it may have been cut short or refused
-    /// half-way, a mixture of the fields of both.
-    fn left(&self, present: &str) -> bool {
-        let wanted = SysctlValue::from_kernel(&self.key, &self.wanted);
-        if wanted.compare(present) == Comparison::Same {
-            return true;
-        }
-        let fields = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let (now, before, wanted) = (fields(present), fields(&self.before), fields(&self.wanted));
-        let is_mixture = now.len() == before.len()
-            && now.len() == wanted.len()
-            && now
-                .iter()
-                .zip(before.iter().zip(&wanted))
-                .all(|(now, (before, wanted))| now == before || now == wanted);
-        self.written == Written::Trying && is_mixture
-    }
-}
-
-impl RollBack {
-    /// True when everything is as it was before, or as somebody else wants it.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.failed.is_empty()
-    }
-
-    /// The commands that put back by hand what could not be put back.
-    #[must_use]
-    pub fn commands(&self) -> Vec<String> {
-        self.failed.iter().map(|(key, before, _)| sysctl_command(key, &one_line(before))).collect()
-    }
-}
-
-impl fmt::Display for RollBack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.restored.len() {
-            0 => f.write_str("nothing had to be put back")?,
-            count => write!(f, "{count} setting(s) put back")?,
-        }
-        for drifted in &self.drifted {
-            write!(f, "; {drifted}")?;
-        }
-        for (key, before, what) in &self.failed {
-            write!(f, "; {key} could not be put back to {}: {what}", one_line(before))?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Drifted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, expected, found, before, overwritten } = self;
-        write!(f, "{key} was changed by somebody else: expected {expected}, found {found}; ")?;
-        if *overwritten {
-            write!(f, "{before} was put back as asked")
-        } else {
-            write!(f, "left alone (before: {before})")
-        }
-    }
-}
-
-impl fmt::Display for Pending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { program, pid, run_id, profile, .. } = self;
-        write!(f, "profile {profile}, set by {program} (pid {pid}, run {run_id})")
-    }
-}
-
-impl fmt::Display for Recovery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Restored { pending, roll_back } => write!(f, "{pending}, which died: {roll_back}"),
-            Self::SetAside { path, why } => {
-                write!(f, "a journal of settings was not acted upon: {why}; it is kept as {}", path.display())
-            }
-            Self::Elsewhere { pending, net_namespace } => write!(
-                f,
-                "{pending}, was left in another network namespace (net:[{net_namespace}]) and can be undone only \
-                 from inside it"
-            ),
-        }
-    }
+/// What a sweep takes in beyond what dead processes left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sweep {
+    /// What is kept until a roll back.
+    pub(crate) kept: bool,
+    /// What somebody else had changed and what was left alone.
+    pub(crate) drifted: bool,
 }
 
 /// Takes a journal out of the way without losing it.
@@ -370,21 +242,32 @@ pub(crate) fn set_aside(path: &Path, why: String) -> Result<Recovery, JournalErr
     Ok(Recovery::SetAside { path: aside, why })
 }
 
-pub(crate) fn remove(path: &Path) -> Result<(), JournalError> {
-    let io = |error| JournalError::Io { doing: "remove the journal", path: path.to_owned(), error };
-    std::fs::remove_file(path).map_err(io)?;
-    sync_folder_of(path).map_err(io)
+/// Something that leads into a network namespace, as far as this user can see: a process in it, or the place
+/// where `ip netns` mounts it. None when it is gone.
+pub(crate) fn door_to_namespace(inode: u64) -> Option<PathBuf> {
+    let is_it = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|metadata| metadata.ino() == inode);
+    let inside = |folder: &str, rest: &'static str| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(move |entry| entry.path().join(rest)).find(is_it)
+    };
+    inside("/proc", "ns/net").or_else(|| inside("/run/netns", ""))
 }
 
-/// Whether a network namespace still exists, as far as this user can see: some process is in it, or it is
-/// mounted where `ip netns` mounts its own.
-pub(crate) fn namespace_exists(inode: u64) -> bool {
-    let is_it = |path: PathBuf| std::fs::metadata(path).is_ok_and(|metadata| metadata.ino() == inode);
-    let folder = |path: &str| std::fs::read_dir(path).into_iter().flatten().flatten();
-    folder("/proc").any(|entry| is_it(entry.path().join("ns/net")))
-        || folder("/run/netns").any(|entry| is_it(entry.path()))
+fn remove(path: &Path) -> Result<(), JournalError> {
+    let io = |error| JournalError::Io { doing: "remove the journal", path: path.to_owned(), error };
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        removed => removed.map_err(io)?,
+    }
+    sync_folder_of(path).map_err(io)
 }
 
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// A process that has ended and that nobody has waited for yet (proc_pid_stat(5), field 3).
+fn is_zombie(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
 }

@@ -9,6 +9,7 @@
 mod apply;
 mod change;
 mod error;
+mod guard;
 mod here;
 mod in_force;
 mod journal;
@@ -16,22 +17,29 @@ mod judge;
 mod limits;
 mod place;
 mod profile;
+mod recovery;
 mod schema;
 mod shipped;
 mod socket_options;
+mod standing;
 mod value;
 
 pub use apply::{Applied, apply_in_own_namespace, unknown_keys};
 pub use change::{Change, NotSet, Why};
 pub use error::{ApplyError, JournalError, ProfileError};
+pub use guard::AppliedGuard;
 pub use here::{
-    AppliedGuard, Applier, Drift, Here, Policy, Progress, Unsettable, apply_here, pending_journal, recover,
+    Applier, Drift, Here, Kept, Policy, Progress, Unsettable, apply_here, pending_journal, recover,
 };
-pub use in_force::{InForce, InForceError, not_applied_warning, note, put_in_force, scope_of};
-pub use journal::{Drifted, Pending, Recovery, RollBack};
+pub use in_force::{
+    InForce, InForceError, left_over_notice, not_applied_warning, note, put_in_force, scope_of,
+};
+pub use journal::Holder;
 pub use judge::{DiffRow, Live, Settable, diff};
 pub use limits::apply_limits;
 pub use profile::{Profile, Source};
+pub use recovery::{Drifted, Pending, Recovery, RollBack};
 pub use schema::{Limits, NofileLimit, Wanted};
 pub use socket_options::{Keepalive, Linger, SocketOptions};
+pub use standing::{Standing, StandingSetting, State};
 pub use value::{PortList, SysctlValue};

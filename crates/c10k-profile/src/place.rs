@@ -1,10 +1,10 @@
-//! Where the journal lies, and the lock that lets one process at a time apply a profile.
+//! Where the journal lies, and the lock that lets one process at a time change settings and the journal.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,11 +21,9 @@ pub(crate) struct Place {
 
 /// Who holds the lock, as that process itself wrote it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Holder {
+pub(crate) struct Locker {
     pub(crate) pid: u32,
     pub(crate) program: String,
-    pub(crate) run_id: String,
-    pub(crate) profile: String,
 }
 
 /// The held lock; it is given back on drop, and its file with it.
@@ -37,7 +35,7 @@ pub(crate) struct Lock {
 
 pub(crate) enum Locking {
     Got(Lock),
-    Held(Holder),
+    Held(Locker),
 }
 
 impl Place {
@@ -76,11 +74,11 @@ impl Place {
 }
 
 impl Lock {
-    /// Takes the lock file at `path`, or says who has it. A process that only puts old values back has it for
-    /// a moment, so a held lock is asked for a few times.
-    pub(crate) fn take(path: &Path, holder: &Holder) -> Result<Locking, JournalError> {
+    /// Takes the lock file at `path`, or says who has it. Everybody has it only while settings are written or
+    /// put back, so a held lock is asked for again for as long as `patience` lasts.
+    pub(crate) fn take(path: &Path, locker: &Locker, patience: Duration) -> Result<Locking, JournalError> {
         let io = |doing| move |error| JournalError::Io { doing, path: path.to_owned(), error };
-        let (mut tries, mut made) = (0, 0);
+        let (until, mut made) = (Instant::now() + patience, 0);
         loop {
             let opened =
                 OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
@@ -97,8 +95,7 @@ impl Lock {
             };
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) if tries < 20 => {
-                    tries += 1;
+                Err(TryLockError::WouldBlock) if Instant::now() < until => {
                     std::thread::sleep(Duration::from_millis(10));
                     continue;
                 }
@@ -116,7 +113,7 @@ impl Lock {
             if !is_still_there {
                 continue;
             }
-            let text = serde_json::to_string(holder).unwrap_or_default();
+            let text = serde_json::to_string(locker).unwrap_or_default();
             file.set_len(0)
                 .and_then(|()| file.rewind())
                 .and_then(|()| file.write_all(text.as_bytes()))
@@ -178,20 +175,27 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn holder() -> Holder {
-        Holder { pid: 7, program: "a".into(), run_id: "r".into(), profile: "tuned".into() }
+    fn locker() -> Locker {
+        Locker { pid: 7, program: "a".into() }
     }
 
+    const MOMENT: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(60);
+
     #[test]
-    fn a_second_one_learns_who_holds_the_lock_and_gets_it_when_it_is_given_back() {
+    fn a_second_one_learns_who_has_the_lock_and_gets_it_when_it_is_given_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let Locking::Got(lock) = Lock::take(&path, &holder()).unwrap() else { panic!("must be free") };
-        let Locking::Held(known) = Lock::take(&path, &holder()).unwrap() else { panic!("must be held") };
-        assert_eq!(known, holder());
+        let Locking::Got(lock) = Lock::take(&path, &locker(), MOMENT).unwrap() else {
+            panic!("must be free")
+        };
+        let Locking::Held(known) = Lock::take(&path, &locker(), MOMENT).unwrap() else {
+            panic!("must be held")
+        };
+        assert_eq!(known, locker());
         drop(lock);
         assert!(!path.exists(), "the file goes with the lock");
-        assert!(matches!(Lock::take(&path, &holder()).unwrap(), Locking::Got(_)));
+        assert!(matches!(Lock::take(&path, &locker(), MOMENT).unwrap(), Locking::Got(_)));
     }
 
     #[test]
@@ -203,11 +207,12 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..20 {
-                        if let Locking::Got(lock) = Lock::take(&path, &holder()).unwrap() {
-                            assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
-                            inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
-                            drop(lock);
-                        }
+                        let Locking::Got(lock) = Lock::take(&path, &locker(), LONG).unwrap() else {
+                            panic!("nobody keeps it for long");
+                        };
+                        assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                        inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                        drop(lock);
                     }
                 });
             }

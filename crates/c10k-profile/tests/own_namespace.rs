@@ -266,7 +266,7 @@ fn killed_at_any_step(journal: &Path) {
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "killed, not failed");
         kills += 1;
         let pending = here(journal).pending().unwrap();
-        assert!(pending.is_none_or(|pending| pending.profile == "tuned"));
+        assert!(pending.is_none_or(|pending| pending.holder.profile == "tuned"));
         here(journal).recover(Drift::Report).unwrap();
         assert_eq!(snapshot(&tuned), before, "killed after step {kills}");
         assert_eq!(here(journal).pending().unwrap(), None);

@@ -165,11 +165,12 @@ fn a_second_applier_with_the_same_wishes_goes_on_and_one_with_others_is_refused_
 
     let other = profile("'net.core.somaxconn' = 999");
     let error = machine.here().apply(&other, &applier("second"), Policy::default()).unwrap_err();
-    let ApplyError::HeldBy { name, pid, run_id, held, .. } = &error else { panic!("{error}") };
+    let ApplyError::HeldBy { holder, key, .. } = &error else { panic!("{error}") };
     assert_eq!(
-        (name.as_str(), *pid, run_id.as_str(), held.as_str()),
-        ("c10k-test", std::process::id(), "first", "test")
+        (holder.program.as_str(), holder.pid, holder.run_id.as_str(), holder.profile.as_str(), key.as_str()),
+        ("c10k-test", std::process::id(), "first", "test", "net.core.somaxconn")
     );
+    assert!(error.to_string().contains(&format!("c10k-test (pid {}, run first)", std::process::id())));
     assert!(error.hint().contains("--no-apply"));
     assert_eq!(machine.value("net.core.somaxconn"), "16384");
 
@@ -189,14 +190,17 @@ fn drift_is_reported_and_left_alone_unless_asked_otherwise() {
     assert!(told.contains("expected 16384, found 777; left alone (before: 4096)"), "{told}");
     assert_eq!(machine.value("net.core.somaxconn"), "777");
     assert_eq!(machine.value("net.ipv4.tcp_rmem"), "4096\t131072\t6291456");
-    assert_eq!(machine.journals(), [] as [&str; 0]);
+    assert_eq!(machine.journals().len(), 1, "kept for whoever wants it back after all");
+    assert_eq!(machine.here().pending().unwrap(), None, "but nobody is nagged");
+    assert_eq!(machine.here().recover(Drift::Report).unwrap(), [], "and it is told once");
 
     let policy = Policy { drift: Drift::Restore, ..Policy::default() };
     let guard = machine.here().apply(&profile(SOME), &applier("r"), policy).unwrap();
     machine.set("net.core.somaxconn", "888");
     let rolled_back = guard.roll_back().unwrap();
     assert!(rolled_back.drifted[0].overwritten);
-    assert_eq!(machine.value("net.core.somaxconn"), "777");
+    assert_eq!(machine.value("net.core.somaxconn"), "777", "what stood when it was set anew");
+    assert_eq!(machine.journals(), [] as [&str; 0]);
 }
 
 #[test]
@@ -243,7 +247,7 @@ fn a_journal_that_is_damaged_or_of_another_boot_or_namespace_is_kept_aside_and_n
             "another network namespace",
             Box::new(|text| text.replace(&format!("\"net_namespace\":{inode}"), "\"net_namespace\":1")),
         ),
-        ("version 9", Box::new(|text| text.replace("\"version\":1", "\"version\":9"))),
+        ("version 9", Box::new(|text| text.replace("\"version\":2", "\"version\":9"))),
     ];
     for (expected, change) in changes {
         let machine = Machine::new();
@@ -277,7 +281,7 @@ fn a_journal_left_behind_is_noticed_and_undone_before_anything_new_is_set() {
         machine.set(key, value);
     }
     let pending = machine.here().pending().unwrap().unwrap();
-    assert_eq!((pending.profile.as_str(), pending.keys.len()), ("test", 3));
+    assert_eq!((pending.holder.profile.as_str(), pending.keys.len()), ("test", 3));
 
     // What it wants stands already, left by the dead one: that must not hide the journal.
     let guard = machine.apply(&profile(SOME)).unwrap();
