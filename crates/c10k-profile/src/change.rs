@@ -84,6 +84,8 @@ pub enum Why {
     },
     /// This process stands in the machine's first network namespace, where nothing is set without a journal.
     FirstNamespace,
+    /// A namespace has it from its making on.
+    AtItsMaking,
     /// Above the hard limit, which this process may not raise.
     AboveHardLimit {
         /// The hard limit.
@@ -128,6 +130,9 @@ impl fmt::Display for Why {
             Self::Torn { fault, now: None } => write!(f, "{fault}, and the value before could not be put back"),
             Self::FirstNamespace => {
                 f.write_str("this is the machine's first network namespace: nothing is set here without a journal")
+            }
+            Self::AtItsMaking => {
+                f.write_str("a network namespace has it from its making on, and `c10k-lab run` makes one")
             }
             Self::AboveHardLimit { hard } => {
                 write!(f, "above the hard limit of {hard}, which takes CAP_SYS_RESOURCE to raise")

@@ -3,7 +3,7 @@
 use std::io;
 
 use c10k_kernel::limits::{self, Limit};
-use c10k_kernel::sysctl;
+use c10k_kernel::sysctl::{self, SysctlRoot};
 use c10k_record::{AppliedSetting, NotApplied, ProfileInRun, Scope, Warning};
 use thiserror::Error;
 
@@ -12,7 +12,7 @@ use crate::change::{Change, NotSet};
 use crate::error::{ApplyError, ProfileError};
 use crate::guard::AppliedGuard;
 use crate::here::{Applier, Policy, apply_here, pending_journal};
-use crate::judge::{Live, Settable, diff};
+use crate::judge::{Live, Settable, diff, ehash_not_set};
 use crate::limits::apply_limits;
 use crate::profile::Profile;
 use crate::schema::NofileLimit;
@@ -86,7 +86,8 @@ pub fn put_in_force(name_or_path: &str, program: &str, apply: bool) -> Result<In
         compare(&profile, &mut in_run)?;
         None
     };
-    let Applied { set, not_set } = apply_limits(&profile);
+    let Applied { set, mut not_set } = apply_limits(&profile);
+    not_set.extend(ehash_not_set(&profile, &SysctlRoot::default()));
     note(&mut in_run, &set, &not_set);
     let nofile = match profile.limits.nofile {
         Some(NofileLimit::AtLeast(_)) => limits::nofile()?,

@@ -113,6 +113,34 @@ pub(crate) fn is_first_namespace(root: &SysctlRoot) -> bool {
     root.exists(FIRST_NAMESPACE_ONLY)
 }
 
+const EHASH: &str = "namespace.ehash_entries";
+
+/// What the profile wants of its namespace's hash of established connections, unless this namespace has as large
+/// a one, its own or the host's.
+#[must_use]
+pub fn ehash_not_set(profile: &Profile, root: &SysctlRoot) -> Option<NotSet> {
+    let wanted = profile.namespace.ehash_entries?;
+    let present = ehash_entries(root);
+    if present.is_some_and(|present| present >= wanted) {
+        return None;
+    }
+    Some(NotSet {
+        key: EHASH.to_owned(),
+        wanted: wanted.to_string(),
+        present: present.map(|entries| entries.to_string()),
+        scope: Scope::Namespace,
+        why: Why::AtItsMaking,
+        command: None,
+        optional: false,
+    })
+}
+
+/// A negative number is that of a namespace which shares the host's hash (ip-sysctl.rst, Linux 6.1).
+fn ehash_entries(root: &SysctlRoot) -> Option<u32> {
+    let entries: i64 = root.read("net.ipv4.tcp_ehash_entries").ok()?.parse().ok()?;
+    u32::try_from(entries.unsigned_abs()).ok()
+}
+
 /// Compares a profile with the live system and changes nothing: limits first, then sysctls by key, then socket
 /// options, which the kernel cannot show before there is a socket.
 #[must_use]
@@ -133,6 +161,20 @@ pub fn diff(profile: &Profile, live: &Live) -> Vec<DiffRow> {
             wanted: shown,
             scope: Scope::Process,
             settable,
+            optional: false,
+        }
+    });
+    let hash = profile.namespace.ehash_entries.map(|wanted| {
+        let not_set = ehash_not_set(profile, &live.root);
+        DiffRow {
+            setting: EHASH.to_owned(),
+            present: ehash_entries(&live.root).map(|entries| entries.to_string()),
+            wanted: wanted.to_string(),
+            scope: Scope::Namespace,
+            settable: not_set.map_or(Settable::AlreadySo, |not_set| Settable::No {
+                why: not_set.why,
+                command: not_set.command,
+            }),
             optional: false,
         }
     });
@@ -159,7 +201,7 @@ pub fn diff(profile: &Profile, live: &Live) -> Vec<DiffRow> {
         settable: Settable::Yes,
         optional: false,
     });
-    nofile.into_iter().chain(sysctls).chain(sockets).collect()
+    nofile.into_iter().chain(hash).chain(sysctls).chain(sockets).collect()
 }
 
 /// What is to be done about one key on this ground.

@@ -35,11 +35,11 @@ pub use in_force::{
     InForce, InForceError, left_over_notice, not_applied_warning, note, put_in_force, scope_of,
 };
 pub use journal::Holder;
-pub use judge::{DiffRow, Live, Settable, diff};
+pub use judge::{DiffRow, Live, Settable, diff, ehash_not_set};
 pub use limits::apply_limits;
 pub use profile::{Profile, Source};
 pub use recovery::{Drifted, Pending, Recovery, RollBack};
-pub use schema::{Limits, NofileLimit, Wanted};
+pub use schema::{Limits, NamespaceOptions, NofileLimit, Wanted};
 pub use socket_options::{Keepalive, Linger, SocketOptions};
 pub use standing::{Standing, StandingSetting, State};
 pub use value::{PortList, SysctlValue};

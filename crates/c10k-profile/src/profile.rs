@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::ProfileError;
-use crate::schema::{Limits, RawProfile, Wanted};
+use crate::schema::{Limits, NamespaceOptions, RawProfile, Wanted};
 use crate::shipped::SHIPPED;
 use crate::socket_options::SocketOptions;
 
@@ -25,6 +25,8 @@ pub struct Profile {
     pub extends: Vec<String>,
     /// Resource limits.
     pub limits: Limits,
+    /// What a namespace gets at its making.
+    pub namespace: NamespaceOptions,
     /// Wanted values by key, `net.core.somaxconn`.
     pub sysctl: BTreeMap<String, Wanted>,
     /// Socket options.
@@ -87,6 +89,15 @@ impl Profile {
         toml::to_string(self).unwrap_or_default()
     }
 
+    /// The same profile with only those sysctls that `keep` wants, and nothing else.
+    #[must_use]
+    pub fn sysctls_only(&self, keep: impl Fn(&str, &Wanted) -> bool) -> Self {
+        let mut part = self.clone();
+        part.sysctl.retain(|key, wanted| keep(key, wanted));
+        (part.limits, part.namespace, part.socket) = Default::default();
+        part
+    }
+
     /// The keys of its sysctls.
     #[must_use]
     pub fn keys(&self) -> Vec<&str> {
@@ -125,6 +136,7 @@ fn complete(source: Source, raw: RawProfile, mut chain: Vec<Source>) -> Result<P
         source: source.clone(),
         extends: Vec::new(),
         limits: raw.limits,
+        namespace: raw.namespace,
         sysctl: raw.sysctl.0,
         socket: raw.socket,
     };
@@ -142,6 +154,7 @@ fn complete(source: Source, raw: RawProfile, mut chain: Vec<Source>) -> Result<P
     let base = resolve(base, chain)?;
     profile.extends = [vec![base.name], base.extends].concat();
     profile.limits.nofile = profile.limits.nofile.or(base.limits.nofile);
+    profile.namespace.ehash_entries = profile.namespace.ehash_entries.or(base.namespace.ehash_entries);
     for (key, wanted) in base.sysctl {
         profile.sysctl.entry(key).or_insert(wanted);
     }

@@ -19,6 +19,8 @@ pub(crate) struct RawProfile {
     #[serde(default)]
     pub(crate) limits: Limits,
     #[serde(default)]
+    pub(crate) namespace: NamespaceOptions,
+    #[serde(default)]
     pub(crate) sysctl: Settings,
     #[serde(default)]
     pub(crate) socket: SocketOptions,
@@ -51,6 +53,17 @@ pub struct Limits {
     /// How many descriptors a table may hold (RLIMIT_NOFILE); None leaves it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nofile: Option<NofileLimit>,
+}
+
+/// What a network namespace gets when it is made and cannot get afterwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceOptions {
+    /// Buckets of its own hash of established connections (`net.ipv4.tcp_child_ehash_entries` of the namespace it
+    /// is made from), a power of two up to 2^24; None shares the host's hash. The kernel derives
+    /// `tcp_max_tw_buckets` and `tcp_max_syn_backlog` from it (`tcp_set_hashinfo`, net/ipv4/tcp_ipv4.c).
+    #[serde(default, deserialize_with = "power_of_two", skip_serializing_if = "Option::is_none")]
+    pub ehash_entries: Option<u32>,
 }
 
 /// A wish for RLIMIT_NOFILE.
@@ -229,6 +242,14 @@ impl<'de> Visitor<'de> for WantedFor<'_> {
         }
         let value = value.ok_or_else(|| de::Error::missing_field("value"))?;
         Ok(Wanted { value, optional })
+    }
+}
+
+fn power_of_two<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    match u32::try_from(number) {
+        Ok(number) if number.is_power_of_two() && number <= 1 << 24 => Ok(Some(number)),
+        _ => Err(de::Error::custom(format!("{number} is no power of two from 1 to 16777216"))),
     }
 }
 

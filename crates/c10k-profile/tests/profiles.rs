@@ -77,8 +77,8 @@ fn a_resolved_profile_written_as_text_is_the_same_profile() {
         let profile = Profile::load(name).unwrap();
         let again = Profile::from_text(&profile.to_toml()).unwrap();
         assert_eq!(
-            (&again.name, &again.limits, &again.sysctl, &again.socket),
-            (&profile.name, &profile.limits, &profile.sysctl, &profile.socket)
+            (&again.name, &again.limits, &again.namespace, &again.sysctl, &again.socket),
+            (&profile.name, &profile.limits, &profile.namespace, &profile.sysctl, &profile.socket)
         );
     }
 }
