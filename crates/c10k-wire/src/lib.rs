@@ -1,7 +1,9 @@
 //! What is spoken over a connection, as state machines over bytes.
 //!
-//! This room knows the bytes of a probe and how an echo of it is checked, at the end that asks and at the end
-//! that answers. It refuses to know sockets, threads and clocks: bytes come in, bytes and decisions go out,
-//! so every rule in here can be tested without a network.
+//! This room knows the bytes of a probe and how an echo of it is checked, and WebSocket (RFC 6455): handshake,
+//! frames, messages, closing, at the end that asks and at the end that answers. It refuses to know sockets,
+//! threads and clocks: bytes come in, bytes and decisions go out, so every rule in here can be tested without a
+//! network. Deadlines, and what is done with bytes that a peer does not read, are its caller's.
 
 pub mod raw;
+pub mod ws;

@@ -1,0 +1,127 @@
+//! Frame headers (RFC 6455 section 5.2): read and checked, and written.
+
+use std::io::Cursor;
+
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use super::{Limits, Role, Violation};
+
+/// The longest header, bytes: two, eight for the length, four for the mask.
+pub(crate) const LONGEST_HEADER_BYTES: usize = 14;
+/// The longest payload of a control frame, bytes (section 5.5).
+pub(crate) const LONGEST_CONTROL_BYTES: usize = 125;
+
+/// A header that keeps all the rules.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    pub(crate) is_final: bool,
+    pub(crate) opcode: OpCode,
+    /// Bytes of payload.
+    pub(crate) length: usize,
+    /// Zero for a frame that is not masked: applying it changes nothing.
+    pub(crate) mask: [u8; 4],
+    /// Bytes of the header itself.
+    pub(crate) size: usize,
+}
+
+/// What of a connection decides whether a header is right.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected<'a> {
+    /// Which end reads.
+    pub(crate) role: Role,
+    pub(crate) limits: &'a Limits,
+    /// Bytes and frames of the message that has begun, if one has.
+    pub(crate) begun: Option<(usize, u32)>,
+}
+
+impl Expected<'_> {
+    /// Reads the header at the start of `bytes`; `None` when it is not whole yet.
+    ///
+    /// Rules are checked as soon as the byte that breaks them is there, and in the order of the bytes, so that
+    /// the verdict does not depend on how a stream was cut into reads.
+    #[inline]
+    pub(crate) fn parse(self, bytes: &[u8]) -> Result<Option<Header>, Violation> {
+        let Some(&first) = bytes.first() else { return Ok(None) };
+        let opcode = self.check_first(first)?;
+        let Some(&second) = bytes.get(1) else { return Ok(None) };
+        self.check_second(opcode, second)?;
+        let mut cursor = Cursor::new(bytes);
+        // Its one error is a reserved opcode.
+        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Violation::ReservedOpcode)?;
+        let Some((header, length)) = parsed else { return Ok(None) };
+        let length = self.check_length(opcode, second & 0x7f, length)?;
+        let size = cursor.position() as usize;
+        let mask = header.mask.unwrap_or_default();
+        Ok(Some(Header { is_final: header.is_final, opcode, length, mask, size }))
+    }
+
+    #[inline]
+    fn check_first(self, first: u8) -> Result<OpCode, Violation> {
+        if first & 0x70 != 0 {
+            return Err(Violation::ReservedBits);
+        }
+        let opcode = OpCode::from(first & 0x0f);
+        match opcode {
+            OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) => {
+                Err(Violation::ReservedOpcode)
+            }
+            OpCode::Control(_) if first & 0x80 == 0 => Err(Violation::FragmentedControl),
+            OpCode::Data(Data::Continue) if self.begun.is_none() => Err(Violation::StrayContinuation),
+            OpCode::Data(Data::Text | Data::Binary) if self.begun.is_some() => {
+                Err(Violation::InterruptedMessage)
+            }
+            _ => Ok(opcode),
+        }
+    }
+
+    #[inline]
+    fn check_second(self, opcode: OpCode, second: u8) -> Result<(), Violation> {
+        match (self.role, second & 0x80 != 0) {
+            (Role::Server, false) => return Err(Violation::Unmasked),
+            (Role::Client, true) => return Err(Violation::Masked),
+            _ => {}
+        }
+        if matches!(opcode, OpCode::Control(_)) && second & 0x7f > LONGEST_CONTROL_BYTES as u8 {
+            return Err(Violation::LongControl);
+        }
+        Ok(())
+    }
+
+    /// Everything that could be allocated for this frame is decided on here.
+    #[inline]
+    fn check_length(self, opcode: OpCode, marker: u8, length: u64) -> Result<usize, Violation> {
+        let least = match marker {
+            126 => 126,
+            127 => 1 << 16,
+            _ => 0,
+        };
+        if length < least {
+            return Err(Violation::NonMinimalLength);
+        }
+        if length > i64::MAX as u64 {
+            return Err(Violation::ImpossibleLength);
+        }
+        if matches!(opcode, OpCode::Control(_)) {
+            return Ok(length as usize);
+        }
+        if length > u64::from(self.limits.max_frame_bytes) {
+            return Err(Violation::FrameTooBig);
+        }
+        let (bytes, frames) = self.begun.unwrap_or((0, 0));
+        if bytes as u64 + length > u64::from(self.limits.max_message_bytes) {
+            return Err(Violation::MessageTooBig);
+        }
+        if frames >= self.limits.max_fragments {
+            return Err(Violation::TooManyFragments);
+        }
+        Ok(length as usize)
+    }
+}
+
+/// Appends the header of a final frame.
+#[inline]
+pub(crate) fn write_header(opcode: OpCode, length: usize, mask: Option<[u8; 4]>, out: &mut Vec<u8>) {
+    let header = FrameHeader { opcode, mask, ..FrameHeader::default() };
+    header.format(length as u64, out).expect("a Vec takes whatever is written to it");
+}

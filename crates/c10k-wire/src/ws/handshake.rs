@@ -1,0 +1,186 @@
+//! A handshake under way, and what a client makes of the server's response.
+
+use std::borrow::Cow;
+
+use tungstenite::handshake::client::Response;
+use tungstenite::handshake::machine::TryParse;
+use tungstenite::http::HeaderMap;
+
+use super::head::{Found, HeadFault, Scan};
+use super::{Limits, Role};
+
+/// Length of a `Sec-WebSocket-Accept` value: 20 bytes in base64.
+pub(crate) const ACCEPT_BYTES: usize = 28;
+
+/// What is kept until the peer's head is whole.
+#[derive(Debug, Default)]
+pub(crate) struct Handshake {
+    bytes: Vec<u8>,
+    scan: Scan,
+    /// Client: the `Sec-WebSocket-Accept` that answers its key.
+    accept: Option<[u8; ACCEPT_BYTES]>,
+}
+
+impl Handshake {
+    /// That of a client, which expects this `Sec-WebSocket-Accept`.
+    pub(crate) fn expecting(accept: [u8; ACCEPT_BYTES]) -> Self {
+        Self { accept: Some(accept), ..Self::default() }
+    }
+
+    /// What a client expects.
+    pub(crate) fn accept(&self) -> [u8; ACCEPT_BYTES] {
+        self.accept.unwrap_or_default()
+    }
+
+    /// Bytes on the heap, this value itself not counted.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Whether anything of the head has come.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// Takes in `input`. Once the head is whole, gives it and says how much of `input` belongs to it; a head that
+    /// came in one piece is not copied. `check_first` judges the first line as soon as that is there.
+    pub(crate) fn gather<'a, E: From<HeadFault>>(
+        &'a mut self,
+        role: Role,
+        limits: &Limits,
+        input: &'a [u8],
+        check_first: impl Fn(&[u8]) -> Result<(), E>,
+    ) -> Result<Option<(&'a [u8], usize)>, E> {
+        let before = self.bytes.len();
+        if before > 0 {
+            let room = (limits.max_handshake_bytes as usize + 1).saturating_sub(before);
+            self.bytes.extend_from_slice(&input[..room.min(input.len())]);
+        }
+        let bytes = if before > 0 { &self.bytes } else { input };
+        let length = loop {
+            match self.scan.run(role, limits, bytes)? {
+                Found::FirstLine(length) => check_first(&bytes[..length])?,
+                Found::End(length) => break Some(length),
+                Found::More => break None,
+            }
+        };
+        match length {
+            None if before == 0 => self.bytes = input.to_vec(),
+            None => {}
+            Some(length) => {
+                let bytes = if before > 0 { &self.bytes } else { input };
+                return Ok(Some((&bytes[..length], length - before)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Why a server's response does not open a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HandshakeFault {
+    /// It is HTTP neither in its first line nor elsewhere.
+    NotHttp,
+    /// Its head breaks the rules of HTTP, or the limits.
+    Malformed(HeadFault),
+    /// 101 in another version than HTTP/1.1.
+    HttpVersion,
+    /// Another status than 101.
+    Status(u16),
+    /// No `Upgrade: websocket`.
+    Upgrade,
+    /// No `Connection: Upgrade`.
+    Connection,
+    /// `Sec-WebSocket-Accept` is missing, doubled, or does not answer the key.
+    Accept,
+    /// An extension, though none was asked for.
+    Extension,
+    /// A subprotocol that was not asked for, or more than one.
+    Protocol,
+}
+
+impl HandshakeFault {
+    /// The name it is counted under.
+    #[must_use]
+    pub fn name(self) -> Cow<'static, str> {
+        match self {
+            Self::NotHttp => "handshake-not-http".into(),
+            Self::Malformed(HeadFault::TooLong) => "handshake-too-long".into(),
+            Self::Malformed(HeadFault::TooManyHeaders) => "handshake-too-many-headers".into(),
+            Self::Malformed(_) => "handshake-malformed".into(),
+            Self::HttpVersion => "handshake-http-version".into(),
+            Self::Status(status) => format!("handshake-status-{status}").into(),
+            Self::Upgrade => "handshake-bad-upgrade".into(),
+            Self::Connection => "handshake-bad-connection".into(),
+            Self::Accept => "handshake-bad-accept".into(),
+            Self::Extension => "handshake-bad-extension".into(),
+            Self::Protocol => "handshake-bad-protocol".into(),
+        }
+    }
+}
+
+impl From<HeadFault> for HandshakeFault {
+    fn from(fault: HeadFault) -> Self {
+        Self::Malformed(fault)
+    }
+}
+
+/// Judges a status line (RFC 9112 section 4): a refusal is known with it, whatever body follows.
+pub(crate) fn check_status_line(line: &[u8]) -> Result<(), HandshakeFault> {
+    let digits = line.strip_prefix(b"HTTP/1.").and_then(|rest| match rest {
+        [b'0'..=b'9', b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => Some([a, b, c]),
+        [b'0'..=b'9', b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ', ..] => Some([a, b, c]),
+        _ => None,
+    });
+    let digits = digits.ok_or(HandshakeFault::NotHttp)?;
+    let status = digits.iter().fold(0, |sum, &&digit| 10 * sum + u16::from(digit - b'0'));
+    if status != 101 {
+        return Err(HandshakeFault::Status(status));
+    }
+    if line.starts_with(b"HTTP/1.1 ") { Ok(()) } else { Err(HandshakeFault::HttpVersion) }
+}
+
+/// Judges a whole head with status 101 (RFC 6455 section 4.1, the client's list of six).
+pub(crate) fn check_response(head: &[u8], accept: &[u8], protocols: &[String]) -> Result<(), HandshakeFault> {
+    let Ok(Some((_, response))) = Response::try_parse(head) else {
+        return Err(HandshakeFault::Malformed(HeadFault::Byte));
+    };
+    let headers = response.headers();
+    if !only(headers, "Upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
+        return Err(HandshakeFault::Upgrade);
+    }
+    if !has_token(headers, "Connection", "upgrade") {
+        return Err(HandshakeFault::Connection);
+    }
+    if only(headers, "Sec-WebSocket-Accept") != Some(accept) {
+        return Err(HandshakeFault::Accept);
+    }
+    if headers.contains_key("Sec-WebSocket-Extensions") {
+        return Err(HandshakeFault::Extension);
+    }
+    let is_asked = |value: &[u8]| protocols.iter().any(|protocol| protocol.as_bytes() == value);
+    if headers.contains_key("Sec-WebSocket-Protocol")
+        && !only(headers, "Sec-WebSocket-Protocol").is_some_and(is_asked)
+    {
+        return Err(HandshakeFault::Protocol);
+    }
+    Ok(())
+}
+
+/// The value of a header that is there exactly once.
+pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then_some(value.as_bytes())
+}
+
+/// Whether a header that is a list, perhaps on several lines, has this token.
+pub(crate) fn has_token(headers: &HeaderMap, name: &str, token: &str) -> bool {
+    list(headers, name).any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// The items of a header that is a list.
+pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let values = headers.get_all(name).into_iter();
+    values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
+}
