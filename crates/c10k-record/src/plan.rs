@@ -73,14 +73,20 @@ impl Plan {
         let name = || path.display().to_string();
         let text =
             std::fs::read_to_string(path).map_err(|source| PlanError::Read { path: name(), source })?;
-        let plan: Self = toml::from_str(&text)
-            .map_err(|error| PlanError::Text { path: name(), message: error.to_string() })?;
-        if plan.schema_version != crate::SCHEMA_VERSION {
-            let (found, expected) = (plan.schema_version, crate::SCHEMA_VERSION);
-            return Err(PlanError::Version { path: name(), found, expected });
+        // First of all: a plan of another version has other keys.
+        if let Ok(Versioned { schema_version: found }) = toml::from_str(&text)
+            && found != crate::SCHEMA_VERSION
+        {
+            return Err(PlanError::Version { path: name(), found, expected: crate::SCHEMA_VERSION });
         }
-        Ok(plan)
+        toml::from_str(&text).map_err(|error| PlanError::Text { path: name(), message: error.to_string() })
     }
+}
+
+/// What plans of all versions have.
+#[derive(Deserialize)]
+struct Versioned {
+    schema_version: u32,
 }
 
 /// Where the two ends of the connections stand.
