@@ -328,9 +328,9 @@ impl Keeper {
         };
         say(&report::final_text(&report));
         if let Some(guard) = self.prepared.guard.take() {
-            let had_changes = !guard.changes.is_empty();
+            let holds_settings = guard.holds_settings();
             match guard.roll_back() {
-                Ok(rolled_back) if had_changes => say(&rolled_back.to_string()),
+                Ok(rolled_back) if holds_settings => say(&rolled_back.to_string()),
                 Ok(_) => {}
                 Err(error) => say(&format!("warning: {error}")),
             }

@@ -4,9 +4,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::str::FromStr;
-use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use c10k_profile::SocketOptions;
+use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
 use crate::start::StartError;
@@ -97,12 +97,7 @@ impl AsFd for Listener {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ListenerOptions {
     pub(crate) backlog: u32,
-    pub(crate) rcvbuf_bytes: Option<usize>,
-    pub(crate) sndbuf_bytes: Option<usize>,
-    pub(crate) nodelay: Option<bool>,
-    pub(crate) keepalive: Option<TcpKeepalive>,
-    pub(crate) linger: Option<Duration>,
-    pub(crate) user_timeout: Option<Duration>,
+    pub(crate) socket: SocketOptions,
 }
 
 /// The listeners of every lane, and the addresses they really have.
@@ -167,25 +162,8 @@ fn new_socket(address: SocketAddr, options: &ListenerOptions) -> io::Result<Sock
         // `[::]:9000` means what it says, so that `0.0.0.0:9000` may stand beside it.
         socket.set_only_v6(true)?;
     }
-    // The receive buffer decides the window scale and must be set before listen(2) (tcp(7)).
-    if let Some(bytes) = options.rcvbuf_bytes {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    if let Some(bytes) = options.sndbuf_bytes {
-        socket.set_send_buffer_size(bytes)?;
-    }
-    if let Some(nodelay) = options.nodelay {
-        socket.set_tcp_nodelay(nodelay)?;
-    }
-    if let Some(keepalive) = &options.keepalive {
-        socket.set_tcp_keepalive(keepalive)?;
-    }
-    if options.linger.is_some() {
-        socket.set_linger(options.linger)?;
-    }
-    if options.user_timeout.is_some() {
-        socket.set_tcp_user_timeout(options.user_timeout)?;
-    }
+    // Before listen(2): the receive buffer decides the window scale (tcp(7)).
+    options.socket.set_on(socket.as_fd())?;
     Ok(socket)
 }
 
@@ -270,6 +248,30 @@ mod tests {
         let taken: ListenSpec = listeners.addresses[0].to_string().parse().unwrap();
         let error = open(&taken, 1, &options).unwrap_err();
         assert!(matches!(error, StartError::PortTaken { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_a_profile_says_of_sockets_reaches_the_connections_through_their_listener() {
+        let text = "name = 'x'\nsummary = 'x'\n[socket]\nnodelay = true\nlinger_secs = 'reset'\n\
+                    keepalive = { idle_secs = 9, interval_secs = 2, probes = 3 }\nuser_timeout_ms = 1500";
+        let socket = c10k_profile::Profile::from_text(text).unwrap().socket;
+        let accepted_with = |socket: SocketOptions| {
+            let options = ListenerOptions { backlog: 7, socket };
+            let listeners = open(&"127.0.0.1:0".parse().unwrap(), 1, &options).unwrap();
+            let client = std::net::TcpStream::connect(listeners.addresses[0]).unwrap();
+            listeners.of_lane[0][0].0.set_nonblocking(false).unwrap();
+            let accepted = listeners.of_lane[0][0].0.accept().unwrap().0;
+            drop(client);
+            accepted
+        };
+        let accepted = accepted_with(socket);
+        assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap().as_secs(), 9);
+        assert_eq!(accepted.linger().unwrap(), Some(std::time::Duration::ZERO));
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(std::time::Duration::from_millis(1500)));
+        let plain = accepted_with(SocketOptions::default());
+        assert!(!plain.tcp_nodelay().unwrap() && !plain.keepalive().unwrap());
+        assert_eq!(plain.linger().unwrap(), None);
     }
 
     #[test]
