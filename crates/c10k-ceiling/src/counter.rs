@@ -30,5 +30,7 @@ pub const ORPHANS: &str = "orphans";
 pub const TIME_WAIT: &str = "time_wait";
 /// Level: /proc/sys/fs/file-nr column 1.
 pub const FILES_IN_USE: &str = "files_in_use";
+/// Level: connections in the longest accept queue of the server (Recv-Q of ss(8)); it is full above the backlog.
+pub const ACCEPT_QUEUE: &str = "accept_queue";
 /// Level: net.netfilter.nf_conntrack_count.
 pub const CONNTRACK_COUNT: &str = "conntrack_count";

@@ -130,7 +130,7 @@ pub struct ServerProcess {
     pub stopped: bool,
     /// ESTABLISHED sockets at the server's side, by sock_diag.
     pub established: Option<u64>,
-    /// Those of them that it has not accepted: sockets without an inode.
+    /// Sockets at its side that it has not accepted: they have no inode.
     pub not_accepted: Option<u64>,
 }
 

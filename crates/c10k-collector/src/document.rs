@@ -74,7 +74,7 @@ pub struct CensusSeen {
     pub states: BTreeMap<&'static str, u64>,
     /// ESTABLISHED with a watched port at this end.
     pub server_side: u64,
-    /// Those of `server_side` that no process has accepted yet.
+    /// Sockets at the server's ends, ESTABLISHED or CLOSE_WAIT, that no process has accepted.
     pub not_accepted: u64,
     /// ESTABLISHED with a watched port at the other end.
     pub client_side: u64,

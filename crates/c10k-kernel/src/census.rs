@@ -97,7 +97,8 @@ pub struct Census {
     /// ESTABLISHED sockets whose *remote* port is one of the ports asked for, and whose local port is not: the
     /// clients' ends.
     pub client_side: u64,
-    /// Those of `server_side` that no process has accepted yet: they have no inode.
+    /// Sockets at the server's ends, ESTABLISHED or closed by the client already (CLOSE_WAIT), that no process has
+    /// accepted: they have no inode.
     pub not_accepted: u64,
     /// The table changed under the dump (NLM_F_DUMP_INTR): the numbers may be off.
     pub interrupted: bool,
@@ -132,10 +133,11 @@ impl Census {
         if let Some(count) = self.states.get_mut(usize::from(socket.state())) {
             *count += 1;
         }
+        let open = [State::Established as u8, State::CloseWait as u8].contains(&socket.state());
+        self.not_accepted += u64::from(open && local && socket.inode() == 0);
         if socket.state() == State::Established as u8 {
             self.server_side += u64::from(local);
             self.client_side += u64::from(remote && !local);
-            self.not_accepted += u64::from(local && socket.inode() == 0);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The host of a run, for the record's header and for the walls.
 
-use c10k_kernel::sysctl::SysctlRoot;
 use c10k_kernel::{limits, process};
 use c10k_profile::{NofileLimit, Profile};
 use c10k_record::{Host, HostSnapshot};
@@ -43,11 +42,6 @@ fn virtualization() -> Option<String> {
 ///
 /// `root` is whether the lab was started by root: inside a user namespace everybody looks like it.
 pub(crate) fn snapshot(profile: &Profile, root: bool) -> HostSnapshot {
-    let sysctl = SysctlRoot::default();
-    let numbers = |key: &str| -> Option<Vec<u64>> {
-        sysctl.read(key).ok()?.split_whitespace().map(|word| word.parse().ok()).collect()
-    };
-    let number = |key: &str| numbers(key)?.first().copied();
     let nofile = limits::nofile().ok();
     // What the children will have: the profile's word, else the hard limit.
     let soft = nofile.map(|limit| match profile.limits.nofile {
@@ -56,37 +50,14 @@ pub(crate) fn snapshot(profile: &Profile, root: bool) -> HostSnapshot {
     });
     let own_tables =
         std::thread::spawn(|| c10k_kernel::descriptors::unshare_table().is_ok()).join().unwrap_or(false);
-    let memory =
-        c10k_kernel::memory::MemInfoReader::open(&c10k_kernel::counters::ProcRoot::default()).read().ok();
+    let here = c10k_collector::host_snapshot();
     HostSnapshot {
         server_nofile: soft,
         swarm_nofile: soft,
-        nofile_hard: nofile.map(|limit| limit.hard),
         server_tables: own_tables,
         swarm_tables: own_tables,
-        nr_open: number("fs.nr_open"),
-        file_max: number("fs.file-max"),
-        files_in_use: number("fs.file-nr"),
-        file_max_bypassed: root && limits::has_capability(limits::Cap::SysAdmin).unwrap_or(false),
-        port_range: port_range(&sysctl),
-        reserved_ports: None,
-        somaxconn: number("net.core.somaxconn"),
+        file_max_bypassed: root && here.file_max_bypassed,
         backlog: profile.socket.backlog.map(u64::from),
-        max_syn_backlog: number("net.ipv4.tcp_max_syn_backlog"),
-        max_tw_buckets: number("net.ipv4.tcp_max_tw_buckets"),
-        tcp_mem_pages: numbers("net.ipv4.tcp_mem").and_then(|list| list.try_into().ok()),
-        max_orphans: number("net.ipv4.tcp_max_orphans"),
-        epoll_watches: number("fs.epoll.max_user_watches"),
-        conntrack_max: number("net.netfilter.nf_conntrack_max"),
-        memory_available_bytes: memory.and_then(|memory| memory.available_bytes),
-        cgroup_memory_bytes: None,
-        nproc: limits::nproc().ok().map(|limit| limit.soft),
-        other: std::collections::BTreeMap::new(),
+        ..here
     }
-}
-
-fn port_range(sysctl: &SysctlRoot) -> Option<(u16, u16)> {
-    let text = sysctl.read("net.ipv4.ip_local_port_range").ok()?;
-    let mut words = text.split_whitespace();
-    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }

@@ -12,6 +12,7 @@ use c10k_record::{
     Steps, SwarmEvent,
 };
 
+use crate::beside::{Beside, SeenBeside};
 use crate::crew::Crew;
 use crate::output::Output;
 use crate::shared::{GrowthStop, Measured, Note, Shared, Stage};
@@ -61,6 +62,8 @@ pub(crate) struct Finding {
     pub(crate) tuples_skipped: u64,
     /// RSS of this process with all held, bytes.
     pub(crate) rss_held_bytes: Option<u64>,
+    /// What was seen of a server on this machine.
+    pub(crate) beside: Option<SeenBeside>,
 }
 
 /// Why a wait ended.
@@ -90,6 +93,7 @@ pub(crate) struct Conductor<'a> {
     /// Whether the last proof is younger than the last growth.
     is_proven: bool,
     rss_held_bytes: Option<u64>,
+    beside: Option<Beside>,
 }
 
 impl<'a> Conductor<'a> {
@@ -119,7 +123,13 @@ impl<'a> Conductor<'a> {
             last_tick: (Instant::now(), LiveCounts::default()),
             is_proven: false,
             rss_held_bytes: None,
+            beside: None,
         }
+    }
+
+    /// Looks at the server from beside it, once a second.
+    pub(crate) fn look_beside(&mut self, beside: Option<Beside>) {
+        self.beside = beside;
     }
 
     /// Starts the workers that the target needs.
@@ -301,6 +311,8 @@ impl<'a> Conductor<'a> {
     fn close(mut self) -> Finding {
         let signal = self.signals.stop.load(Relaxed).then(|| self.signals.number.load(Relaxed));
         self.count_lost_workers();
+        let short = self.shared.sum(|table| &table.held) < self.target;
+        let beside = self.beside.take().map(|beside| beside.end(short));
         self.enter(Stage::Close, PhaseName::Close);
         for _ in 0..self.course.turns {
             self.shared.pass_on();
@@ -337,6 +349,7 @@ impl<'a> Conductor<'a> {
             tuples_skipped: self.shared.sum(|table| &table.tuples_skipped),
             measured: self.measured,
             rss_held_bytes: self.rss_held_bytes,
+            beside,
         }
     }
 
@@ -459,6 +472,9 @@ impl<'a> Conductor<'a> {
         let (last, before) = self.last_tick;
         if now.duration_since(last) < TICK {
             return;
+        }
+        if let Some(beside) = &mut self.beside {
+            beside.look_if_due(now);
         }
         let counts = self.shared.counts();
         let seconds = now.duration_since(last).as_secs_f64();

@@ -46,6 +46,7 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     };
     record.phases.clone_from(&finding.phases);
     record.warnings = warnings(finding, background);
+    record.time_wait.peak = finding.beside.as_ref().and_then(|seen| seen.time_wait_peak);
     let held = finding.connections.held;
     if let (Some(ready), Some(full)) = (background.rss_ready_bytes, finding.rss_held_bytes)
         && held > 0
@@ -88,27 +89,32 @@ pub fn plan_view(setup: &Setup, load: &LoadPlan, target: u64) -> PlanView {
 }
 
 fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> Findings {
+    let beside = finding.beside.as_ref();
+    let mut host = background.host.clone();
+    host.server_nofile = beside.and_then(|seen| seen.descriptor_limit);
+    host.backlog = beside.and_then(|seen| seen.backlog);
     Findings {
         plan: plan_view(background.setup, background.load, record.connections.target),
-        host: background.host.clone(),
+        host,
         connections: record.connections.clone(),
         failures: record.failures.clone(),
         capacity: Some(background.setup.plan.capacity()),
-        counters: BTreeMap::new(),
+        counters: beside.map_or_else(BTreeMap::new, |seen| seen.counters.clone()),
         server: None,
         server_max_connections: None,
-        server_end: None,
-        server_process: None,
-        accepted_stalled: false,
+        server_end: beside.and_then(|seen| seen.end),
+        server_process: beside.and_then(|seen| seen.process.clone()),
+        accepted_stalled: beside.is_some_and(|seen| seen.accepted_stalled),
         latency_us: record.latency_us,
         verdicts: record.verdicts.clone(),
         aborted: finding.signal.is_some(),
-        lowest_memory_available_bytes: None,
+        lowest_memory_available_bytes: beside.and_then(|seen| seen.lowest_memory_available_bytes),
     }
 }
 
 fn warnings(finding: &Finding, background: &Background<'_>) -> Vec<Warning> {
     let mut warnings = background.warnings.clone();
+    warnings.extend(finding.beside.iter().flat_map(|seen| seen.warnings.iter().cloned()));
     warnings.extend(background.setup.notes.iter().map(|(id, text)| Warning::new(id, text.clone())));
     if finding.tuples_skipped > 0 {
         warnings.push(Warning::new(

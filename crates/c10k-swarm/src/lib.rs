@@ -10,6 +10,7 @@
 
 pub mod args;
 mod arrivals;
+mod beside;
 mod conductor;
 mod crew;
 mod document;

@@ -4,8 +4,7 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
-use c10k_kernel::sysctl::SysctlRoot;
-use c10k_kernel::{limits, process};
+use c10k_kernel::process;
 use c10k_profile::{InForce, put_in_force};
 use c10k_record::{
     CloseHow, Exit, HostSnapshot, LoadPlan, Record, RunState, SwarmEvent, Warning, human_count,
@@ -15,6 +14,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::SwarmArgs;
 use crate::arrivals::Arrivals;
+use crate::beside::Beside;
 use crate::conductor::{Conductor, Course, Finding, Signals, own_rss_bytes};
 use crate::crew::{Crew, own_tables_possible};
 use crate::document::{Background, document};
@@ -147,6 +147,10 @@ fn carry_out(
         cpu_ready_seconds: crate::own_cpu_seconds(),
         warnings,
     };
+    // A lab that leads this swarm looks for itself.
+    if setup.server_is_here && args.parent.is_none() {
+        conductor.look_beside(Beside::begin(&setup.servers));
+    }
     let finding: Finding = conductor.run();
     Ok(document(&finding, &background))
 }
@@ -245,19 +249,12 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce) -> Fixed {
 }
 
 fn host_snapshot(in_force: &InForce, setup: &Setup, own_tables: bool) -> HostSnapshot {
-    let sysctl = SysctlRoot::default();
-    let number = |key: &str| sysctl.read(key).ok()?.split_whitespace().next()?.parse::<u64>().ok();
     HostSnapshot {
         swarm_nofile: Some(in_force.nofile.soft),
         nofile_hard: Some(in_force.nofile.hard),
         swarm_tables: own_tables,
-        nr_open: number("fs.nr_open"),
-        file_max: number("fs.file-max"),
-        files_in_use: number("fs.file-nr"),
-        file_max_bypassed: limits::has_capability(limits::Cap::SysAdmin).unwrap_or(false),
         port_range: Some((setup.window.first, setup.window.last)),
-        epoll_watches: number("fs.epoll.max_user_watches"),
-        ..HostSnapshot::default()
+        ..c10k_collector::host_snapshot()
     }
 }
 

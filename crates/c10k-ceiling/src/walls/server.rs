@@ -125,14 +125,18 @@ pub(super) static WALLS: &[Wall] = &[
                 }
                 let waiting = process.not_accepted.filter(|waiting| *waiting > 0);
                 evidence.extend(waiting.map(|waiting| {
-                    let of = process
-                        .established
-                        .map_or_else(String::new, |all| format!(" of {}", human_count(all)));
                     let text =
-                        format!("{}{of} connections at its side were never accepted", human_count(waiting));
+                        format!("{} connections at its side were never accepted", human_count(waiting));
                     seen("not-accepted", Side::Server, Some(waiting), text)
                 }));
             }
+            let queue = findings.counter(crate::counter::ACCEPT_QUEUE).map(|change| change.after);
+            evidence.extend(queue.filter(|length| *length > 0).map(|length| {
+                let backlog =
+                    findings.host.backlog.map_or_else(String::new, |most| format!(" (backlog {most})"));
+                let text = format!("connections in its accept queue at the most{backlog}");
+                seen(crate::counter::ACCEPT_QUEUE, Side::Server, Some(length), text)
+            }));
             let text = "connections dropped at the full accept queue";
             let name = crate::counter::LISTEN_OVERFLOWS;
             evidence.extend(

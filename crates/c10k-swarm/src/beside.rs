@@ -1,0 +1,197 @@
+//! A look at a server that stands on the same machine, from beside it: its listener, its process and the kernel's
+//! counters, so that a swarm on its own can say why it falls short. One look a second by the conductor's thread; nothing
+//! here touches a connection.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use c10k_ceiling::{CounterChange, ServerEnd, ServerProcess, counter};
+use c10k_collector::{CensusSeen, Collector, CollectorConfig, Observation, ServerSigns, Side, find_server};
+use c10k_record::Warning;
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Kernel counters that only grow, by the names the walls know.
+const COUNTERS: [&str; 8] = [
+    counter::LISTEN_OVERFLOWS,
+    counter::LISTEN_DROPS,
+    counter::SYN_RETRANSMITS,
+    counter::REQ_QUEUE_FULL_DROP,
+    counter::REQ_QUEUE_FULL_COOKIES,
+    counter::ABORT_ON_MEMORY,
+    counter::MEMORY_PRESSURES,
+    counter::TIME_WAIT_OVERFLOW,
+];
+
+/// Looks at the server beside this swarm.
+pub(crate) struct Beside {
+    collector: Collector,
+    signs: ServerSigns,
+    pid: Option<u32>,
+    first: Observation,
+    last: Observation,
+    levels: Levels,
+    last_look: Instant,
+    hidden: Option<String>,
+}
+
+/// The highest (or lowest) that was seen of what goes up and down.
+#[derive(Clone, Copy, Default)]
+struct Levels {
+    time_wait: Option<u64>,
+    orphans: Option<u64>,
+    tcp_mem_pages: Option<u64>,
+    files_in_use: Option<u64>,
+    conntrack: Option<u64>,
+    lowest_memory_available: Option<u64>,
+}
+
+/// All that was seen from beside.
+pub(crate) struct SeenBeside {
+    pub(crate) counters: BTreeMap<String, CounterChange>,
+    pub(crate) process: Option<ServerProcess>,
+    pub(crate) end: Option<ServerEnd>,
+    pub(crate) accepted_stalled: bool,
+    pub(crate) descriptor_limit: Option<u64>,
+    pub(crate) backlog: Option<u64>,
+    pub(crate) lowest_memory_available_bytes: Option<u64>,
+    pub(crate) time_wait_peak: Option<u64>,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl Beside {
+    /// Begins to look at the server that listens on these addresses. `None` when nobody listens on them in this network
+    /// namespace: what its counters say would then be of somebody else.
+    pub(crate) fn begin(servers: &[SocketAddr]) -> Option<Self> {
+        let mut ports: Vec<u16> = servers.iter().map(SocketAddr::port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let found = find_server(&ports).ok()?;
+        let hidden = found.what_is_hidden();
+        let config =
+            |pid| CollectorConfig { server_pid: pid, ports: ports.clone(), ..CollectorConfig::default() };
+        // It may end between the two steps; the listener is looked at all the same.
+        let mut collector =
+            Collector::new(config(found.pid)).or_else(|_| Collector::new(config(None))).ok()?;
+        let mut signs = ServerSigns::default();
+        let first = collector.tick();
+        signs.look(&first);
+        let mut beside = Self {
+            pid: collector.pid(Side::Server),
+            collector,
+            signs,
+            last: first.clone(),
+            first,
+            levels: Levels::default(),
+            last_look: Instant::now(),
+            hidden,
+        };
+        beside.keep_levels();
+        Some(beside)
+    }
+
+    /// Looks when a second has passed.
+    pub(crate) fn look_if_due(&mut self, now: Instant) {
+        if now.duration_since(self.last_look) >= INTERVAL {
+            self.look(now);
+        }
+    }
+
+    /// Looks for the last time, before the connections are closed. With `short` the sockets of the server are counted
+    /// too, which takes the kernel less than 1 µs for each socket on this machine.
+    pub(crate) fn end(mut self, short: bool) -> SeenBeside {
+        self.look(Instant::now());
+        let census = short.then(|| self.collector.census().ok()).flatten();
+        let census = census.as_ref().map(CensusSeen::from);
+        let gone = self.collector.is_gone(Side::Server);
+        SeenBeside {
+            counters: self.counters(),
+            process: self.pid.map(|pid| ServerProcess {
+                pid,
+                most_descriptors: self.signs.most_descriptors,
+                descriptor_limit: self.signs.descriptor_limit,
+                table_was_full: self.signs.table_was_full,
+                stopped: self.signs.stopped,
+                established: census.as_ref().map(|census| census.server_side),
+                not_accepted: census.as_ref().map(|census| census.not_accepted),
+            }),
+            end: gone.then_some(ServerEnd::Gone),
+            accepted_stalled: self.signs.accepted_stalled,
+            descriptor_limit: self.signs.descriptor_limit,
+            backlog: self.signs.backlog,
+            lowest_memory_available_bytes: self.levels.lowest_memory_available,
+            time_wait_peak: self.levels.time_wait,
+            warnings: self.hidden.into_iter().map(|text| Warning::new("server-hidden", text)).collect(),
+        }
+    }
+
+    fn look(&mut self, now: Instant) {
+        self.last_look = now;
+        self.last = self.collector.tick();
+        self.signs.look(&self.last);
+        self.keep_levels();
+    }
+
+    fn keep_levels(&mut self) {
+        let (levels, seen) = (&mut self.levels, &self.last);
+        levels.time_wait = levels.time_wait.max(seen.sockets.time_wait);
+        levels.orphans = levels.orphans.max(seen.sockets.orphans);
+        levels.tcp_mem_pages = levels.tcp_mem_pages.max(seen.sockets.mem_pages);
+        levels.files_in_use = levels.files_in_use.max(seen.files_in_use);
+        levels.conntrack = levels.conntrack.max(seen.conntrack_entries);
+        let lowest = [levels.lowest_memory_available, seen.memory.available_bytes];
+        levels.lowest_memory_available = lowest.into_iter().flatten().min();
+    }
+
+    fn counters(&self) -> BTreeMap<String, CounterChange> {
+        let (first, last, levels) = (&self.first, &self.last, &self.levels);
+        let change =
+            |before: Option<u64>, after: Option<u64>| Some(CounterChange { before: before?, after: after? });
+        COUNTERS
+            .iter()
+            .map(|name| (*name, change(first.counter(name), last.counter(name))))
+            .chain([
+                (counter::SOFTNET_DROPPED, change(first.softnet_dropped, last.softnet_dropped)),
+                (counter::TCP_MEM_PAGES, change(first.sockets.mem_pages, levels.tcp_mem_pages)),
+                (counter::ORPHANS, change(first.sockets.orphans, levels.orphans)),
+                (counter::TIME_WAIT, change(first.sockets.time_wait, levels.time_wait)),
+                (counter::FILES_IN_USE, change(first.files_in_use, levels.files_in_use)),
+                (counter::ACCEPT_QUEUE, change(Some(0), self.signs.longest_queue)),
+                (counter::CONNTRACK_COUNT, change(first.conntrack_entries, levels.conntrack)),
+            ])
+            .filter_map(|(name, change)| Some((name.to_owned(), change?)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_listener_of_this_very_process_is_seen_with_what_waits_in_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let beside = Beside::begin(&[address]).expect("somebody listens");
+        let clients: Vec<TcpStream> =
+            (0..3).map(|_| TcpStream::connect(address).expect("room in the queue")).collect();
+        let seen = beside.end(true);
+        assert_eq!(seen.counters.get(counter::LISTEN_OVERFLOWS).map(|change| change.before), Some(0));
+        let process = seen.process.expect("its own process may be seen");
+        assert_eq!((process.established, process.not_accepted), (Some(3), Some(3)));
+        assert!(process.most_descriptors > Some(3) && seen.backlog.is_some());
+        assert!(seen.end.is_none() && !seen.accepted_stalled);
+        drop(clients);
+    }
+
+    #[test]
+    fn where_nobody_listens_nothing_is_said() {
+        let address =
+            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+        assert!(Beside::begin(&[address]).is_none());
+    }
+}
