@@ -39,6 +39,8 @@ const LAST_WORD: Duration = Duration::from_secs(60);
 const LONGEST_CLOSE: Duration = Duration::from_micros(100);
 /// How long the server may take to drain.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long the swarm goes on once its server has ended.
+const AFTERMATH: Duration = Duration::from_secs(1);
 /// The longest sleep between two looks at signals and processes.
 const NAP: Duration = Duration::from_millis(50);
 /// How long the hold goes on before its memory is taken: what the ramp left behind is given back by then.
@@ -217,6 +219,7 @@ struct Lab<'a> {
     // What broke.
     broken: Option<String>,
     server_end: Option<ServerEnd>,
+    server_ended_at: Option<Instant>,
     ready: Option<Mark>,
     full: Option<Mark>,
 }
@@ -275,6 +278,7 @@ impl<'a> Lab<'a> {
             capacity,
             broken: None,
             server_end: None,
+            server_ended_at: None,
             ready: None,
             full: None,
         })
@@ -299,9 +303,11 @@ impl<'a> Lab<'a> {
         }
         self.note_ended_processes();
         self.server.tell("stop");
-        self.wait_to_the_end(DRAIN, |lab| lab.server_closed);
-        self.swarm.wait_or_kill(Duration::from_secs(5));
-        self.server.wait_or_kill(Duration::from_secs(5));
+        // Whoever stopped the run waits for it; a server that stands still must not keep them.
+        let drain = if self.signals.came() { DRAIN / 4 } else { DRAIN };
+        self.wait_to_the_end(drain, |lab| lab.server_closed);
+        self.swarm.wait_or_kill(Duration::from_secs(1));
+        self.server.wait_or_kill(Duration::from_secs(1));
         self.row(true);
     }
 
@@ -358,7 +364,8 @@ impl<'a> Lab<'a> {
     }
 
     fn is_stopped(&self) -> bool {
-        self.signals.came() || self.broken.is_some() || self.swarm_closed
+        let alone = self.server_ended_at.is_some_and(|ended| ended.elapsed() >= AFTERMATH);
+        self.signals.came() || self.broken.is_some() || self.swarm_closed || alone
     }
 
     // Waiting ------------------------------------------------------------------------------------------
@@ -423,8 +430,8 @@ impl<'a> Lab<'a> {
         }
     }
 
-    /// A process that ends before it is told to breaks the run. The swarm goes on without a server: it counts
-    /// what becomes of its connections.
+    /// A process that ends before it is told to breaks the run. The swarm goes on for a moment without a server:
+    /// it counts what becomes of its connections.
     fn note_ended_processes(&mut self) {
         if self.server_end.is_none()
             && !self.swarm_closed
@@ -433,6 +440,7 @@ impl<'a> Lab<'a> {
             let end =
                 status.signal().map_or(ServerEnd::Exited(status.code().unwrap_or(-1)), ServerEnd::Killed);
             self.server_end = Some(end);
+            self.server_ended_at = Some(Instant::now());
             let phase = self.phase.map_or_else(|| "the start".to_owned(), |phase| format!("the {phase}"));
             self.record.ended_because = Some(format!("{} in {phase}", end_in_words(Who::Server, status)));
             self.printer.say(&format!("warning: {} in {phase}", end_in_words(Who::Server, status)));

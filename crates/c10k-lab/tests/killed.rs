@@ -1,0 +1,317 @@
+//! Interrupted and killed in every phase: whoever is left ends within seconds, and the record says what
+//! happened.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use c10k_record::{Record, RunState};
+use common::{Ended, Lab, Running, lab, send};
+use nix::sys::signal::Signal::{self, SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM};
+
+/// An orderly end takes half of this at most; the rest is for a busy machine.
+const ORDERLY: Duration = Duration::from_secs(20);
+
+/// A run whose ramp takes long.
+fn slow_ramp() -> Running {
+    let mut running = Lab::new().start(&["--target", "2000", "--rate", "100/s", "--hold", "10s", "--json"]);
+    running.wait_for("ramp", |row| row.verified > Some(20));
+    running
+}
+
+/// A run that stands in its hold.
+fn long_hold() -> Running {
+    let mut running = Lab::new().start(&["--target", "300", "--hold", "60s", "--json"]);
+    running.wait_for_hold(300);
+    running
+}
+
+/// A run whose last proof is not answered, since its server stands still.
+fn stuck_verify() -> (Running, u32) {
+    let mut running = Lab::new().start(&["--target", "300", "--hold", "1500ms", "--json"]);
+    running.wait_for_hold(300);
+    let server = running.server().pid;
+    send(server, SIGSTOP);
+    running.wait_for("verify", |_| true);
+    (running, server)
+}
+
+/// Asserts the end after one signal: its exit code, and a record of a run that was stopped.
+#[track_caller]
+fn expect_aborted(ended: &Ended, signal: Signal, begun: Instant) -> Record {
+    ended.expect_exit(if signal == SIGINT { 130 } else { 143 });
+    assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
+    let record = ended.record();
+    assert_eq!(record.state, RunState::Aborted);
+    let why = record.ended_because.as_deref().expect("why it ended");
+    assert!(why.contains(signal.as_str()), "{why}");
+    assert_eq!(record.connections.released, 0);
+    let on_stdout: Record = serde_json::from_value(ended.document()).expect("a record");
+    assert_eq!(on_stdout, record);
+    ended.line("ABORTED");
+    record
+}
+
+#[track_caller]
+fn signal_in_ramp(signal: Signal) {
+    let running = slow_ramp();
+    let begun = Instant::now();
+    running.signal(signal);
+    let record = expect_aborted(&running.wait(), signal, begun);
+    let c = &record.connections;
+    assert!(c.attempted >= 20 && c.attempted < 2000, "{c:?}");
+    // What was there is proven once more and counts as held; the target was not reached by the user's will.
+    assert_eq!(c.held + c.failed_total(), c.attempted, "{c:?}");
+}
+
+#[track_caller]
+fn signal_in_hold(signal: Signal) {
+    let running = long_hold();
+    let begun = Instant::now();
+    running.signal(signal);
+    let record = expect_aborted(&running.wait(), signal, begun);
+    assert_eq!((record.connections.attempted, record.connections.held), (300, 300));
+    assert_eq!(record.connections.accepted, Some(300));
+}
+
+#[test]
+fn sigint_in_the_ramp_ends_in_good_order() {
+    signal_in_ramp(SIGINT);
+}
+
+#[test]
+fn sigterm_in_the_ramp_ends_in_good_order() {
+    signal_in_ramp(SIGTERM);
+}
+
+#[test]
+fn sigint_in_the_hold_ends_in_good_order() {
+    signal_in_hold(SIGINT);
+}
+
+#[test]
+fn sigterm_in_the_hold_ends_in_good_order() {
+    signal_in_hold(SIGTERM);
+}
+
+#[test]
+fn sigint_in_the_last_proof_ends_in_good_order() {
+    let (running, server) = stuck_verify();
+    let begun = Instant::now();
+    running.signal(SIGINT);
+    std::thread::sleep(Duration::from_millis(200));
+    send(server, SIGCONT);
+    let record = expect_aborted(&running.wait(), SIGINT, begun);
+    assert_eq!(record.connections.attempted, 300);
+}
+
+#[test]
+fn a_server_that_stands_still_does_not_keep_a_stopped_lab() {
+    let (running, server) = stuck_verify();
+    let begun = Instant::now();
+    running.signal(SIGTERM);
+    let ended = running.wait();
+    let record = expect_aborted(&ended, SIGTERM, begun);
+    assert_eq!((record.connections.attempted, record.connections.held), (300, 0));
+    send(server, SIGKILL);
+}
+
+#[test]
+fn a_second_sigint_ends_it_at_once() {
+    let (running, server) = stuck_verify();
+    running.signal(SIGINT);
+    std::thread::sleep(Duration::from_millis(300));
+    let begun = Instant::now();
+    running.signal(SIGINT);
+    // A process that stands still hears nothing; the others end with the lab.
+    send(server, SIGCONT);
+    let ended = running.wait();
+    ended.expect_exit(130);
+    assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
+    expect_unfinished(&ended);
+}
+
+/// Asserts what a lab leaves that could not write its record to the end.
+#[track_caller]
+fn expect_unfinished(ended: &Ended) {
+    let folder = ended.folder();
+    assert!(!folder.join("record.json").exists());
+    let text = std::fs::read_to_string(folder.join("record.partial.json")).expect("the partial record");
+    common::expect_schema(&serde_json::from_str(&text).expect("JSON"));
+    let shown = lab(&["report", &folder.display().to_string()]);
+    shown.expect_exit(0);
+    assert!(shown.stdout.to_lowercase().contains("unfinished"), "{}", shown.stdout);
+    assert!(shown.stderr.contains("never finished"), "{}", shown.stderr);
+    let json = lab(&["report", &folder.display().to_string(), "--json"]).document();
+    assert_eq!(json["state"], "unfinished");
+    assert!(json["ended_because"].as_str().is_some_and(|why| why.contains("the lab was killed")), "{json}");
+}
+
+/// Asserts that the run broke because `who` was killed in `phase`.
+#[track_caller]
+fn expect_broken(ended: &Ended, who: &str, phase: &str) -> Record {
+    ended.expect_exit(4);
+    let record = ended.record();
+    assert_eq!(record.state, RunState::Broken);
+    let why = record.ended_because.as_deref().expect("why it ended");
+    assert_eq!(why, format!("the {who} was killed by signal 9 in the {phase}"));
+    assert!(ended.stderr.contains(why), "{}", ended.stderr);
+    assert_eq!(record.connections.held, 0);
+    let on_stdout: Record = serde_json::from_value(ended.document()).expect("a record");
+    assert_eq!(on_stdout, record);
+    record
+}
+
+#[track_caller]
+fn expect_server_died(ended: &Ended, phase: &str) -> Record {
+    let record = expect_broken(ended, "server", phase);
+    let ceiling = record.ceiling.clone().expect("a ceiling");
+    assert_eq!((ceiling.connections, ceiling.wall.as_str()), (0, "server-died"));
+    assert_eq!(record.connections.accepted, None, "it could not say any more");
+    record
+}
+
+#[test]
+fn a_server_killed_in_the_ramp_ends_the_run_and_is_named() {
+    let running = slow_ramp();
+    let begun = Instant::now();
+    send(running.server().pid, SIGKILL);
+    let ended = running.wait();
+    assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
+    expect_server_died(&ended, "ramp");
+}
+
+#[test]
+fn a_server_killed_in_a_very_slow_ramp_does_not_keep_the_run() {
+    let mut running = Lab::new().start(&["--target", "2000", "--rate", "5/s", "--hold", "1s", "--json"]);
+    running.wait_for("ramp", |row| row.verified > Some(5));
+    let begun = Instant::now();
+    send(running.server().pid, SIGKILL);
+    let ended = running.wait();
+    assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
+    expect_server_died(&ended, "ramp");
+}
+
+#[test]
+fn a_server_killed_in_the_hold_ends_the_run_and_is_named() {
+    let running = long_hold();
+    let begun = Instant::now();
+    send(running.server().pid, SIGKILL);
+    let ended = running.wait();
+    assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
+    let record = expect_server_died(&ended, "hold");
+    let c = &record.connections;
+    assert_eq!((c.attempted, c.verified, c.failed_total()), (300, Some(300), 300), "{c:?}");
+    assert!(
+        record.failures.iter().all(|failure| failure.phase.to_string() == "hold"),
+        "{:?}",
+        record.failures
+    );
+}
+
+#[track_caller]
+fn expect_swarm_died(running: Running, phase: &str) {
+    let begun = Instant::now();
+    send(running.swarm().pid, SIGKILL);
+    let ended = running.wait();
+    assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
+    let record = expect_broken(&ended, "swarm", phase);
+    let c = &record.connections;
+    assert_eq!(c.failed.len(), 1, "{c:?}");
+    assert!(c.attempted > 0 && record.ceiling.is_some_and(|ceiling| ceiling.connections == 0));
+}
+
+#[test]
+fn a_swarm_killed_in_the_ramp_ends_the_run_and_is_named() {
+    expect_swarm_died(slow_ramp(), "ramp");
+}
+
+#[test]
+fn a_swarm_killed_in_the_hold_ends_the_run_and_is_named() {
+    expect_swarm_died(long_hold(), "hold");
+}
+
+#[track_caller]
+fn expect_lab_died(running: Running) {
+    let (server, begun) = (running.server(), Instant::now());
+    running.signal(SIGKILL);
+    // The end asserts that the server and the swarm are gone too.
+    let ended = running.wait();
+    assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
+    assert_eq!(ended.status.code(), None, "{:?}", ended.status);
+    expect_unfinished(&ended);
+    assert!(!ended.samples().is_empty());
+    server.expect_its_namespace_gone();
+}
+
+#[test]
+fn a_lab_killed_in_the_ramp_leaves_a_record_that_says_so_and_no_process() {
+    expect_lab_died(slow_ramp());
+}
+
+#[test]
+fn a_lab_killed_in_the_hold_leaves_a_record_that_says_so_and_no_process() {
+    expect_lab_died(long_hold());
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_start_is_told_before_anything_runs() {
+    let ended = Lab::new().with_file_blocks(1).run(&["--target", "10", "--hold", "100ms"]);
+    ended.expect_refused(3, &["record.partial", "--results"]);
+}
+
+/// Asserts that a run broke for want of room, that its document was printed, and that no half record stands
+/// under the whole one's name.
+#[track_caller]
+fn expect_no_room(ended: &Ended) {
+    ended.expect_exit(4);
+    assert!(ended.line("error: ").contains("cannot write"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("hint: ").count(), 1, "{}", ended.stderr);
+    let document = ended.document();
+    common::expect_schema(&document);
+    assert_eq!((&document["state"], &document["connections"]["held"]), (&"broken".into(), &50.into()));
+    assert!(document["ended_because"].as_str().is_some_and(|why| why.contains("could not be written")));
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_end_breaks_the_run_and_the_document_is_still_printed() {
+    // The partial record and the rows fit, the page does not.
+    let ended = Lab::new().with_file_blocks(14).run(&["--target", "50", "--hold", "300ms", "--json"]);
+    expect_no_room(&ended);
+    assert!(!ended.folder().join("record.json").exists());
+}
+
+#[test]
+fn a_disk_that_fills_up_in_the_hold_ends_the_run() {
+    let lab = Lab::new().after("trap '' XFSZ");
+    let mut running = lab.start(&["--target", "50", "--hold", "60s", "--json"]);
+    running.wait_for_hold(50);
+    let begun = Instant::now();
+    let limit = ["--pid", &running.pid().to_string(), "--fsize=512:512"];
+    assert!(std::process::Command::new("prlimit").args(limit).status().expect("prlimit").success());
+    let ended = running.wait();
+    assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
+    expect_no_room(&ended);
+}
+
+#[test]
+fn a_file_system_without_room_breaks_the_run() {
+    if !common::namespaces_allowed("a_file_system_without_room_breaks_the_run") {
+        return;
+    }
+    let lab = Lab::new()
+        .as_ordinary_user()
+        .under(&["unshare", "--user", "--map-root-user", "--mount"])
+        .after("mkdir results && mount -t tmpfs -o size=32k none results");
+    let ended = lab.run(&["--target", "50", "--hold", "300ms", "--json"]);
+    expect_no_room(&ended);
+    assert!(ended.stderr.contains("No space left"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_ordinary_users_lab_killed_leaves_no_process() {
+    let mut running = Lab::new().as_ordinary_user().start(&["--target", "50", "--hold", "60s"]);
+    running.wait_for_hold(50);
+    running.signal(SIGKILL);
+    expect_unfinished(&running.wait());
+}

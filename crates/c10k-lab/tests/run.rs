@@ -1,0 +1,335 @@
+//! A run from plan to record, by the real program.
+
+mod common;
+
+use c10k_record::{Plan, ProfileInRun, Record, RunState, Sample};
+use common::{Ended, Lab, lab, run_lab};
+
+/// Settings of this host's own namespace that profiles want otherwise.
+fn settings_of_the_host() -> Vec<(String, String)> {
+    [
+        "net/ipv4/ip_local_port_range",
+        "net/core/somaxconn",
+        "net/ipv4/tcp_max_syn_backlog",
+        "net/ipv4/tcp_rmem",
+        "net/ipv4/tcp_mem",
+        "fs/nr_open",
+        "fs/file-max",
+    ]
+    .iter()
+    .map(|key| {
+        let value = std::fs::read_to_string(format!("/proc/sys/{key}")).expect("a setting of every host");
+        ((*key).to_owned(), value)
+    })
+    .collect()
+}
+
+#[track_caller]
+fn applied(profile: &ProfileInRun, key: &str) -> String {
+    let found = profile.applied.iter().find(|setting| setting.key == key);
+    found.unwrap_or_else(|| panic!("{key} is not among {:?}", profile.applied)).after.clone()
+}
+
+#[test]
+fn a_run_holds_its_target_and_writes_all_of_its_record() {
+    let ended = run_lab(&["--target", "1500", "--hold", "600ms", "--json"]);
+    let record = ended.expect_held(1500);
+    assert_eq!(record.connections.verified, Some(1500));
+
+    let on_stdout: Record = serde_json::from_value(ended.document()).expect("a record");
+    common::expect_schema(&ended.document());
+    assert_eq!(on_stdout, record, "the document on stdout is the record in the folder");
+
+    let latency = &record.latency_us;
+    for (tag, count) in [
+        ("connect", latency.connect.count),
+        ("first_echo", latency.first_echo.count),
+        ("echo", latency.echo.count),
+    ] {
+        assert_eq!((tag, count, ended.logged(tag)), (tag, 1500, 1500));
+    }
+
+    let rows = ended.samples();
+    assert!(rows.len() >= 4, "{rows:?}");
+    assert!(rows.windows(2).all(|pair| pair[0].elapsed_ms <= pair[1].elapsed_ms), "{rows:?}");
+    assert!(rows.iter().any(|row| row.phase == "hold" && row.open == Some(1500)), "{rows:?}");
+    let last = rows.last().expect("rows");
+    assert_eq!((last.attempted, last.accepted, last.verified), (Some(1500), Some(1500), Some(1500)));
+    let text = std::fs::read_to_string(ended.folder().join("samples.csv")).expect("samples");
+    assert_eq!(text.lines().next(), Some(Sample::COLUMNS.join(",").as_str()));
+
+    let page = std::fs::read_to_string(ended.folder().join("report.html")).expect("a page");
+    assert!(page.contains("<svg") && page.contains(&record.run_id), "the page has plots and the run's name");
+
+    // The phases follow each other without a hole.
+    let phases: Vec<String> = record.phases.iter().map(|phase| phase.phase.to_string()).collect();
+    assert!(phases.starts_with(&["ramp".to_owned(), "hold".to_owned(), "verify".to_owned()]), "{phases:?}");
+    assert!(
+        record.phases.windows(2).all(|pair| pair[0].to_ms == Some(pair[1].from_ms)),
+        "{:?}",
+        record.phases
+    );
+
+    ended.line("HELD 1,500 of 1,500 connections");
+    ended.line(&format!("Record: {}", ended.folder().display()));
+}
+
+#[test]
+fn a_record_tells_what_a_connection_costs() {
+    let record = run_lab(&["--target", "2000", "--hold", "600ms"]).expect_held(2000);
+    let memory = &record.memory_per_connection;
+    // Few connections: what the processes themselves take shows in each one's share.
+    let user = |bytes: Option<f64>| (-256.0..4096.0).contains(&bytes.expect("RSS can be read"));
+    assert!(user(memory.server_user_bytes) && user(memory.client_user_bytes), "{memory:?}");
+    // What the rest of the machine does meanwhile shows too, so only the order of magnitude is asked for.
+    let kernel = memory.server_kernel_bytes.expect("known") + memory.client_kernel_bytes.expect("known");
+    assert!(kernel.is_finite() && memory.parts.contains_key("socket"), "{memory:?}");
+    let rate = record.rate.connects_per_second;
+    let (mean, peak) = (rate.mean.expect("a mean"), rate.peak.expect("a peak"));
+    assert!(mean > 0.0 && peak >= mean, "no interval can be slower than all together: {rate:?}");
+    assert!(record.cpu.swarm_us_per_connection.is_some_and(|us| us >= 0.0), "{:?}", record.cpu);
+    assert!(record.time_wait.at_end.is_some(), "{:?}", record.time_wait);
+    let host = record.host.expect("a host");
+    assert!(host.cpus > 0 && host.memory_bytes > 1 << 20 && host.limits.nofile_hard.is_some(), "{host:?}");
+}
+
+#[test]
+fn a_run_leaves_the_host_and_its_process_list_as_they_were() {
+    let before = settings_of_the_host();
+    let mut running = Lab::new().start(&["--target", "200", "--hold", "1s"]);
+    running.wait_for_hold(200);
+    let server = running.server();
+    let here = std::fs::read_link("/proc/self/ns/net").expect("a namespace");
+    let there = server.network.clone().expect("its namespace may be seen");
+    // The end asserts that no process is left.
+    let record = running.wait().expect_held(200);
+    assert_eq!(settings_of_the_host(), before);
+    if record.warnings.iter().any(|warning| warning.id == "not-isolated") {
+        assert_eq!(here.to_string_lossy(), there);
+        return;
+    }
+    assert_ne!(here.to_string_lossy(), there, "the run has a namespace of its own");
+    server.expect_its_namespace_gone();
+    assert_eq!(applied(&record.profile, "net.ipv4.ip_local_port_range"), "1024 65535");
+    assert_ne!(before[0].1.split_whitespace().collect::<Vec<_>>(), ["1024", "65535"]);
+}
+
+#[test]
+fn a_plan_repeats_its_run_and_flags_change_what_they_name() {
+    let first = run_lab(&["--target", "120", "--hold", "200ms", "--in-flight", "7", "--ips", "127.0.0.3-5"]);
+    first.expect_held(120);
+    let plan = first.folder().join("plan.toml");
+    let path = plan.display().to_string();
+    let again = run_lab(&[&path]);
+    let record = again.expect_held(120);
+    let repeated = record.plan.expect("a plan");
+    assert_eq!(repeated, Plan::load(&plan).expect("the plan"));
+    assert_eq!((repeated.load.in_flight, repeated.load.ips.as_deref()), (7, Some("127.0.0.3-5")));
+    let other = run_lab(&[&path, "--target", "80"]).expect_held(80).plan.expect("a plan");
+    assert_eq!((other.target, other.load.in_flight), (80, 7));
+}
+
+#[test]
+fn a_plan_with_a_profile_of_ones_own_is_repeated_from_anywhere() {
+    let text = "name = \"mine\"\nsummary = \"small\"\n[sysctl]\n\"net.core.somaxconn\" = 777\n";
+    let first = Lab::new().with_file("mine.toml", text).run(&[
+        "--target",
+        "20",
+        "--hold",
+        "100ms",
+        "--profile",
+        "mine.toml",
+    ]);
+    let record = first.expect_held(20);
+    assert!(record.run_id.ends_with("-mine-raw-hold"), "{}", record.run_id);
+    let path = first.folder().join("plan.toml").display().to_string();
+    let again = run_lab(&[&path]).expect_held(20);
+    assert_eq!(again.profile.name, "mine");
+    assert_eq!(again.profile.applied, record.profile.applied);
+}
+
+#[test]
+fn sources_that_only_the_runs_own_namespace_has_are_added_there() {
+    let ended = run_lab(&["--target", "310", "--hold", "200ms", "--ips", "192.168.1.200-230"]);
+    let record = ended.expect_held(310);
+    assert_eq!(record.plan.expect("a plan").load.ips.as_deref(), Some("192.168.1.200-230"));
+    let local = c10k_kernel::address::is_local("192.168.1.200".parse().expect("an address"));
+    assert!(!local.expect("addresses can be read"), "the host has no such address");
+}
+
+#[test]
+fn a_server_on_ipv6_is_met_from_ipv6() {
+    let first = run_lab(&["--target", "30", "--hold", "100ms"]);
+    first.expect_held(30);
+    let plan = std::fs::read_to_string(first.folder().join("plan.toml")).expect("a plan");
+    let plan = plan.replace("127.0.0.1:9000", "[::1]:9000");
+    let ended = Lab::new().with_file("six.toml", &plan).run(&["six.toml"]);
+    let record = ended.expect_held(30);
+    assert!(record.plan.expect("a plan").server.listen[0].is_ipv6());
+}
+
+#[test]
+fn steps_grow_one_after_the_other() {
+    let ended = run_lab(&["--steps", "50x4", "--step-pause", "300ms", "--hold", "300ms"]);
+    let record = ended.expect_held(200);
+    let ramps = record.phases.iter().filter(|phase| phase.phase.to_string() == "ramp").count();
+    assert_eq!(ramps, 4, "{:?}", record.phases);
+    let seen: Vec<u64> = ended.samples().iter().filter_map(|row| row.open).collect();
+    for step in [50, 100, 150, 200] {
+        assert!(seen.contains(&step), "{step} is not among {seen:?}");
+    }
+    assert_eq!(record.plan.expect("a plan").load.steps.map(|steps| (steps.size, steps.count)), Some((50, 4)));
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let record = run_lab(&["--target", "300", "--rate", "300/s", "--hold", "100ms"]).expect_held(300);
+    let mean = record.rate.connects_per_second.mean.expect("a mean");
+    assert!(mean <= 330.0, "asked for 300 a second, went at {mean}");
+    assert_eq!(record.plan.expect("a plan").load.rate_per_second, Some(300.0));
+}
+
+#[test]
+fn a_server_that_only_reads_is_held_without_probes() {
+    let ended = run_lab(&["--target", "300", "--hold", "300ms", "--mode", "hold", "--no-probe", "--json"]);
+    let record = ended.expect_held(300);
+    assert_eq!(record.connections.verified, None, "without a probe nobody knows");
+    assert_eq!((record.latency_us.echo.count, record.latency_us.connect.count), (0, 300));
+    assert_eq!(ended.document()["connections"]["verified"], serde_json::Value::Null);
+    let exprs: Vec<&str> = record.verdicts.iter().map(|verdict| verdict.expr.as_str()).collect();
+    assert_eq!(exprs, ["held = target", "failed <= 1%"]);
+}
+
+#[test]
+fn a_verdict_that_fails_is_told_first_and_by_the_exit_code() {
+    let ended = run_lab(&["--target", "50", "--hold", "100ms", "--verdict", "connects_per_second > 10M"]);
+    ended.expect_exit(1);
+    let record = ended.record();
+    assert_eq!((record.state, record.connections.held), (RunState::Complete, 50));
+    assert_eq!(record.verdicts.len(), 1);
+    assert!(!record.verdicts[0].passed && record.verdicts[0].value.is_some(), "{:?}", record.verdicts);
+    ended.line("HELD 50 of 50 connections, but 1 of 1 verdicts do not hold");
+    assert!(ended.stderr.contains("✗  connects_per_second > 10M"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_verdict_without_a_sample_fails() {
+    let arguments = ["--target", "20", "--hold", "100ms", "--no-probe", "--verdict", "echo_p95 <= 10s"];
+    let ended = run_lab(&arguments);
+    ended.expect_exit(1);
+    let verdict = &ended.record().verdicts[0];
+    assert_eq!((verdict.passed, verdict.value), (false, None));
+}
+
+#[test]
+fn a_server_that_takes_fewer_makes_the_run_short_and_is_named_as_the_wall() {
+    let arguments =
+        ["--target", "100", "--hold", "200ms", "--max-connections", "40", "--probe-timeout", "1s", "--json"];
+    let ended = run_lab(&arguments);
+    ended.expect_exit(1);
+    let record = ended.record();
+    let c = &record.connections;
+    assert_eq!((c.attempted, c.held, c.failed_total()), (100, 40, 60), "{c:?}");
+    let ceiling = record.ceiling.expect("a ceiling");
+    assert_eq!((ceiling.connections, ceiling.wall.as_str()), (40, "server-max-connections"));
+    assert!(ceiling.remedy.is_some() && !ceiling.evidence.is_empty(), "{ceiling:?}");
+    let line = ended.line("SHORT: held 40 of 100");
+    assert!(line.contains("server-max-connections"), "{line}");
+    assert_eq!(ended.document()["ceiling"]["wall"], "server-max-connections");
+}
+
+#[test]
+fn colours_are_used_only_where_they_are_asked_for() {
+    let coloured = |ended: &Ended| {
+        ended.expect_held(10);
+        ended.stderr.contains('\x1b')
+    };
+    let arguments = ["--target", "10", "--hold", "50ms"];
+    let with = |color| [&arguments[..], &["--color", color]].concat();
+    assert!(!coloured(&run_lab(&arguments)), "a file is no terminal");
+    assert!(coloured(&run_lab(&with("always"))));
+    assert!(!coloured(&run_lab(&with("never"))));
+    assert!(!coloured(&Lab::new().with_env("NO_COLOR", "1").run(&arguments)));
+}
+
+#[test]
+fn records_are_shown_again_and_compared() {
+    let one = run_lab(&["--target", "60", "--hold", "100ms"]);
+    let two = run_lab(&["--target", "90", "--hold", "100ms"]);
+    let record = one.expect_held(60);
+    two.expect_held(90);
+    let (one, two) = (one.folder().display().to_string(), two.folder().display().to_string());
+
+    let shown = lab(&["report", &one]);
+    shown.expect_exit(0);
+    assert!(shown.stdout.starts_with("HELD 60 of 60 connections"), "{}", shown.stdout);
+    assert!(shown.stdout.contains(&record.run_id) && !shown.stdout.contains('\x1b'), "{}", shown.stdout);
+
+    let json = lab(&["report", &one, "--json"]);
+    json.expect_exit(0);
+    assert_eq!(serde_json::from_value::<Record>(json.document()).expect("a record"), record);
+    let file = lab(&["report", &format!("{one}/record.json")]);
+    file.expect_exit(0);
+    assert!(file.stdout.starts_with("HELD 60 of 60 connections"), "{}", file.stdout);
+
+    let compared = lab(&["report", &one, &two]);
+    compared.expect_exit(0);
+    let rows: Vec<Vec<&str>> = compared.stdout.lines().map(|row| row.split_whitespace().collect()).collect();
+    assert!(rows.contains(&vec!["held", "60", "90", "1.50"]), "{}", compared.stdout);
+
+    let page = lab(&["report", &one, "--html", "page.html"]);
+    page.expect_exit(0);
+    let page = std::fs::read_to_string(page.home().join("page.html")).expect("a page");
+    assert!(page.contains("<svg") && page.contains(&record.run_id));
+}
+
+#[test]
+fn the_schema_is_printed_as_published() {
+    let ended = lab(&["schema"]);
+    ended.expect_exit(0);
+    let printed: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let published: serde_json::Value = serde_json::from_str(c10k_report::RECORD_SCHEMA).expect("JSON");
+    assert_eq!(printed, published);
+}
+
+#[test]
+fn two_runs_at_one_time_do_not_meet() {
+    let one = Lab::new().start(&["--target", "100", "--hold", "500ms"]);
+    let two = Lab::new().start(&["--target", "100", "--hold", "500ms"]);
+    let ports: Vec<_> = [one.wait(), two.wait()]
+        .iter()
+        .map(|ended| ended.expect_held(100).plan.expect("a plan").server.listen)
+        .collect();
+    assert_eq!(ports[0], ports[1], "the same port, each in its own namespace");
+}
+
+/// Size by C10K_STRESS_TARGET.
+fn stress_target() -> u64 {
+    std::env::var("C10K_STRESS_TARGET").map_or(100_000, |text| text.parse().expect("a count"))
+}
+
+#[test]
+#[ignore = "heavy: 100,000 connections, or C10K_STRESS_TARGET"]
+fn stress_this_user_holds_many() {
+    let target = stress_target();
+    let text = target.to_string();
+    let record = run_lab(&["--target", &text, "--hold", "2s", "--json"]).expect_held(target);
+    let server = record.memory_per_connection.server_user_bytes.expect("known");
+    let client = record.memory_per_connection.client_user_bytes.expect("known");
+    if target >= 100_000 {
+        assert!(server <= 32.0 && client <= 64.0, "{server} B and {client} B a connection");
+    }
+}
+
+#[test]
+#[ignore = "heavy: 100,000 connections, or C10K_STRESS_TARGET"]
+fn stress_an_ordinary_user_with_few_descriptors_holds_many() {
+    if !common::namespaces_allowed("stress_an_ordinary_user_with_few_descriptors_holds_many") {
+        return;
+    }
+    let target = stress_target();
+    let text = target.to_string();
+    let user = Lab::new().as_ordinary_user().with_nofile(4096);
+    let record = user.run(&["--target", &text, "--hold", "2s", "--json"]).expect_held(target);
+    assert_eq!(record.host.expect("a host").limits.nofile_hard, Some(4096));
+}
