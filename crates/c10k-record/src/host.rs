@@ -74,6 +74,27 @@ pub struct HostSnapshot {
     pub cgroup_memory_bytes: Option<u64>,
     /// Soft RLIMIT_NPROC.
     pub nproc: Option<u64>,
+    /// Connections that one descriptor table of the server takes beside what else it holds, by the server's own word.
+    pub server_per_table: Option<u64>,
+    /// The same for the swarm.
+    pub swarm_per_table: Option<u64>,
+    /// Whether someone on this machine may raise hard descriptor limits (CAP_SYS_RESOURCE can be had here).
+    pub may_raise_nofile: Option<bool>,
+    /// Threads that may still be started here: what RLIMIT_NPROC, `pids.max` and `kernel.threads-max` leave.
+    pub threads_left: Option<u64>,
+    /// `net.ipv4.neigh.default.gc_thresh3`, the most neighbours that the kernel keeps.
+    pub neighbours_max: Option<u64>,
+    /// What the way between the ends carries, bits a second, where a device or a queue on it says so.
+    pub link_bits_per_second: Option<u64>,
+    /// RAM, bytes.
+    pub memory_total_bytes: Option<u64>,
+    /// What is charged to the limited memory cgroup, bytes.
+    pub cgroup_memory_used_bytes: Option<u64>,
+    /// Memory of one idle connection at the server's end, kernel and user space, bytes, as this kernel's object sizes
+    /// and a calibration say.
+    pub server_connection_bytes: Option<u64>,
+    /// The same at the client's end.
+    pub client_connection_bytes: Option<u64>,
     /// Any other setting, by its kernel name.
     pub other: BTreeMap<String, String>,
 }

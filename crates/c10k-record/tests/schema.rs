@@ -82,6 +82,16 @@ fn full() -> Record {
         memory_available_bytes: some,
         cgroup_memory_bytes: some,
         nproc: some,
+        server_per_table: some,
+        swarm_per_table: some,
+        may_raise_nofile: Some(true),
+        threads_left: some,
+        neighbours_max: some,
+        link_bits_per_second: some,
+        memory_total_bytes: some,
+        cgroup_memory_used_bytes: some,
+        server_connection_bytes: some,
+        client_connection_bytes: some,
         other: [("net.ipv4.tcp_syncookies".to_owned(), "1".to_owned())].into(),
     };
     let mut record = bare();
