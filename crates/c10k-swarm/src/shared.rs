@@ -198,6 +198,9 @@ pub(crate) struct Shared {
     sequence: AtomicU32,
     round: AtomicU16,
     epoch: Instant,
+    /// Time that tests have let pass, µs.
+    #[cfg(test)]
+    skipped_us: AtomicU64,
     first_connect_us: AtomicU64,
     last_verified_us: AtomicU64,
     failures_in_a_row: AtomicU64,
@@ -221,6 +224,8 @@ impl Shared {
             sequence: AtomicU32::new(0),
             round: AtomicU16::new(0),
             epoch: Instant::now(),
+            #[cfg(test)]
+            skipped_us: AtomicU64::new(0),
             first_connect_us: AtomicU64::new(u64::MAX),
             last_verified_us: AtomicU64::new(0),
             failures_in_a_row: AtomicU64::new(0),
@@ -235,7 +240,16 @@ impl Shared {
 
     /// µs since the swarm was made, from CLOCK_MONOTONIC.
     pub(crate) fn now_us(&self) -> u64 {
-        self.epoch.elapsed().as_micros() as u64
+        let now_us = self.epoch.elapsed().as_micros() as u64;
+        #[cfg(test)]
+        let now_us = now_us + self.skipped_us.load(Relaxed);
+        now_us
+    }
+
+    /// Lets time pass.
+    #[cfg(test)]
+    pub(crate) fn skip(&self, long: Duration) {
+        self.skipped_us.fetch_add(long.as_micros() as u64, Relaxed);
     }
 
     pub(crate) fn note(&self, note: Note) {

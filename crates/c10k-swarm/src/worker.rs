@@ -59,6 +59,8 @@ pub(crate) struct Worker<M: Maker> {
     claimed: (u64, u64),
     /// How far the walk of the present stage has come, and which stage that is.
     walk: (u32, u32),
+    /// What was under way when the present stage began: it takes no place from what the stage begins itself.
+    under_way_before: u64,
     /// Nothing can be begun before this time, µs.
     wait_until_us: Option<u64>,
     optimism: u32,
@@ -82,6 +84,7 @@ impl<M: Maker> Worker<M> {
             probing: Deadlines::new(),
             claimed: (0, 0),
             walk: (0, 0),
+            under_way_before: 0,
             wait_until_us: None,
             optimism: OPTIMISM,
             counts: Counts::default(),
@@ -122,6 +125,7 @@ impl<M: Maker> Worker<M> {
     fn work(&mut self, stage: Stage, sequence: u32) -> bool {
         if self.walk.1 != sequence {
             self.walk = (0, sequence);
+            self.under_way_before = self.counts.in_flight;
         }
         if stage != Stage::Ramp {
             self.shared.arrivals.forget(std::mem::take(&mut self.claimed.1));
@@ -406,7 +410,8 @@ impl<M: Maker> Worker<M> {
                 self.walked(sequence);
                 return false;
             }
-            if self.counts.in_flight >= u64::from(self.shared.fixed.in_flight_per_turn) {
+            let most = u64::from(self.shared.fixed.in_flight_per_turn) + self.under_way_before;
+            if self.counts.in_flight >= most {
                 return false;
             }
             let index = self.walk.0;
@@ -740,3 +745,6 @@ fn overdue<C>(
 fn would_block(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,782 @@
+//! A worker over connections that are made of nothing: every partial step, every error, no socket, no clock.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, channel};
+
+use c10k_profile::SocketOptions;
+use c10k_wire::raw::Probes;
+
+use super::*;
+use crate::arrivals::Arrivals;
+use crate::ips::PortWindow;
+use crate::shared::Fixed;
+use crate::sources::{PortChoice, SourcePlan, Tuple};
+
+const TIMEOUT: Duration = Duration::from_secs(40);
+/// More than a test takes on any machine.
+const MARGIN: Duration = Duration::from_secs(10);
+const PROBE_BYTES: u16 = 20;
+
+/// What the next call of [`Maker::begin`] comes to; with nothing planned a connection completes at once.
+enum Begin {
+    UnderWay,
+    Taken,
+    TableFull,
+    NoDescriptor,
+    Fails(i32),
+    Panics,
+}
+
+/// What the next call of [`Maker::send`] comes to; with nothing planned all is sent.
+enum Send {
+    Some(usize),
+    Blocks,
+    Fails(i32),
+}
+
+/// What the next call of [`Maker::receive`] comes to; with nothing planned it would block.
+enum Receive {
+    Bytes(Vec<u8>),
+    End,
+    Fails(i32),
+}
+
+#[derive(Default)]
+struct World {
+    begins: VecDeque<Begin>,
+    sends: VecDeque<Send>,
+    receives: VecDeque<Receive>,
+    watch_fails: Option<i32>,
+    watch_writable_fails: Option<i32>,
+    failure: Option<i32>,
+    tuples: Vec<u16>,
+    /// All that was sent, by connection.
+    sent: BTreeMap<u32, Vec<u8>>,
+    /// The tokens under which connections are watched, and whether for writing too.
+    watched: BTreeMap<u32, (u64, bool)>,
+    open: usize,
+    made: u32,
+}
+
+#[derive(Clone, Default)]
+struct Fake(Rc<RefCell<World>>);
+
+fn errno(number: i32) -> io::Error {
+    io::Error::from_raw_os_error(number)
+}
+
+impl Maker for Fake {
+    type Connection = u32;
+
+    fn begin(&mut self, tuple: &Tuple) -> Result<(u32, Begun), BeginError> {
+        let mut world = self.0.borrow_mut();
+        world.tuples.push(tuple.port);
+        let begun = match world.begins.pop_front() {
+            None => Begun::Completed,
+            Some(Begin::UnderWay) => Begun::UnderWay,
+            Some(Begin::Taken) => return Err(BeginError::TupleTaken(errno(libc::EADDRNOTAVAIL))),
+            Some(Begin::TableFull) => return Err(BeginError::TableFull(errno(libc::EMFILE))),
+            Some(Begin::NoDescriptor) => return Err(BeginError::NoDescriptor(errno(libc::ENFILE))),
+            Some(Begin::Fails(number)) => return Err(BeginError::Failed(errno(number))),
+            Some(Begin::Panics) => panic!("as the test wants it"),
+        };
+        world.made += 1;
+        world.open += 1;
+        Ok((world.made, begun))
+    }
+
+    fn watch(&mut self, connection: &u32, token: u64, writable: bool) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        world.watched.insert(*connection, (token, writable));
+        world.watch_fails.take().map_or(Ok(()), |number| Err(errno(number)))
+    }
+
+    fn watch_writable(&mut self, connection: &u32, token: u64) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        world.watched.insert(*connection, (token, true));
+        world.watch_writable_fails.take().map_or(Ok(()), |number| Err(errno(number)))
+    }
+
+    fn send(&mut self, connection: &u32, bytes: &[u8]) -> io::Result<usize> {
+        let mut world = self.0.borrow_mut();
+        let length = match world.sends.pop_front() {
+            None => bytes.len(),
+            Some(Send::Some(length)) => length.min(bytes.len()),
+            Some(Send::Blocks) => return Err(errno(libc::EAGAIN)),
+            Some(Send::Fails(number)) => return Err(errno(number)),
+        };
+        world.sent.entry(*connection).or_default().extend_from_slice(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn receive(&mut self, _: &u32, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.borrow_mut().receives.pop_front() {
+            None => Err(errno(libc::EAGAIN)),
+            Some(Receive::End) => Ok(0),
+            Some(Receive::Fails(number)) => Err(errno(number)),
+            Some(Receive::Bytes(bytes)) => {
+                buffer[..bytes.len()].copy_from_slice(&bytes);
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    fn failure(&mut self, _: &u32) -> Option<io::Error> {
+        self.0.borrow_mut().failure.take().map(errno)
+    }
+
+    fn end(&mut self, _: u32, _: bool) {
+        self.0.borrow_mut().open -= 1;
+    }
+
+    fn wait(&mut self, _: Option<Duration>, _: &mut Vec<Ready>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One worker with its turn, and what the test needs of its world.
+struct Bench {
+    worker: Worker<Fake>,
+    shared: Arc<Shared>,
+    world: Rc<RefCell<World>>,
+    notes: Receiver<Note>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(Probes::new(7, PROBE_BYTES), 100)
+    }
+
+    fn with(probes: Option<Probes>, capacity: u32) -> Self {
+        Self::build(probes, capacity, 50, None)
+    }
+
+    fn open_loop(rate: f64) -> Self {
+        Self::build(Probes::new(7, PROBE_BYTES), 100, 50, Some(rate))
+    }
+
+    fn limited_to(in_flight: u32) -> Self {
+        Self::build(Probes::new(7, PROBE_BYTES), 100, in_flight, None)
+    }
+
+    fn build(probes: Option<Probes>, capacity: u32, in_flight: u32, rate: Option<f64>) -> Self {
+        let fixed = Fixed {
+            in_flight_per_turn: in_flight,
+            open_loop: rate.is_some(),
+            connect_timeout: TIMEOUT,
+            probe_timeout: TIMEOUT,
+            probes,
+            reset_on_close: false,
+            socket_options: SocketOptions::default(),
+            give_up_after: 256,
+        };
+        let source = IpAddr::from([127, 0, 0, 1]);
+        let window = PortWindow { first: 1000, last: 1019 };
+        let server = "127.0.0.1:9".parse().expect("an address");
+        let plan = SourcePlan::new(vec![source], window, &[], &[server], PortChoice::OnePortRange);
+        let (sender, notes) = channel();
+        let shared = Arc::new(Shared::new(fixed, plan, Arrivals::new(rate), sender));
+        let control = Arc::new(TableControl::new().expect("a bell"));
+        control.alive.store(true, Relaxed);
+        shared.add_table(Arc::clone(&control));
+        let maker = Fake::default();
+        let world = Rc::clone(&maker.0);
+        Self { worker: Worker::new(maker, Arc::clone(&shared), control, capacity), shared, world, notes }
+    }
+
+    /// Enters a stage with the turn and does what it asks for.
+    fn stage(&mut self, stage: Stage) {
+        self.shared.enter(stage);
+        self.shared.pass_on();
+        self.go_on();
+    }
+
+    fn go_on(&mut self) {
+        let (stage, sequence) = self.shared.stage();
+        while self.worker.work(stage, sequence) {}
+        self.worker.publish();
+    }
+
+    fn ramp(&mut self, count: u64) {
+        self.shared.arrivals.grow(count, self.shared.now_us());
+        self.stage(Stage::Ramp);
+    }
+
+    /// Reports a connection as ready.
+    fn ready(&mut self, connection: u32, change: impl Fn(&mut Ready)) {
+        let token = self.world.borrow().watched[&connection].0;
+        self.ready_token(token, change);
+    }
+
+    fn ready_token(&mut self, token: u64, change: impl Fn(&mut Ready)) {
+        let mut event = Ready { token, readable: false, writable: false, closed: false, failed: false };
+        change(&mut event);
+        let (stage, _) = self.shared.stage();
+        self.worker.on_ready(stage, &event, self.shared.now_us());
+        self.worker.publish();
+    }
+
+    /// Lets bytes arrive.
+    fn arrive(&mut self, connection: u32, bytes: &[u8]) {
+        self.world.borrow_mut().receives.push_back(Receive::Bytes(bytes.to_vec()));
+        self.ready(connection, |event| event.readable = true);
+    }
+
+    /// Sends all that a connection has sent since `from` back to it.
+    fn echo(&mut self, connection: u32, from: usize) {
+        let bytes = self.world.borrow().sent[&connection][from..].to_vec();
+        self.arrive(connection, &bytes);
+    }
+
+    /// Connects and verifies so many.
+    fn verified(count: u32) -> Self {
+        let mut bench = Self::new();
+        bench.ramp(u64::from(count));
+        for connection in 1..=count {
+            bench.echo(connection, 0);
+        }
+        bench.expect(&[("open", u64::from(count)), ("verified", u64::from(count)), ("in_flight", 0)]);
+        bench
+    }
+
+    fn expire(&mut self) {
+        let (stage, _) = self.shared.stage();
+        self.worker.expire(stage, self.shared.now_us());
+        self.worker.publish();
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        let control = &self.worker.control;
+        let counter = match name {
+            "attempted" => &control.attempted,
+            "established" => &control.established,
+            "verified" => &control.verified,
+            "open" => &control.open,
+            "failed" => &control.failed,
+            "in_flight" => &control.in_flight,
+            "held" => &control.held,
+            "released" => &control.released,
+            "tuples_skipped" => &control.tuples_skipped,
+            other => panic!("no count {other}"),
+        };
+        counter.load(Relaxed)
+    }
+
+    #[track_caller]
+    fn expect(&self, counts: &[(&str, u64)]) {
+        for (name, expected) in counts {
+            assert_eq!(self.count(name), *expected, "{name}");
+        }
+        let (open, in_flight) = (self.count("open"), self.count("in_flight"));
+        assert!(open <= self.count("attempted") && in_flight <= self.count("attempted"), "an underflow");
+        assert_eq!(u64::from(self.worker.table.used()), self.world.borrow().open as u64, "a leak");
+    }
+
+    /// Asserts that one connection was begun and lost, once, under this name.
+    #[track_caller]
+    fn expect_one_loss(&self, name: &str) {
+        self.expect(&[("attempted", 1), ("failed", 1), ("open", 0), ("in_flight", 0), ("held", 0)]);
+        self.expect_losses(&[(name, 1)]);
+        assert_eq!(self.world.borrow().open, 0, "its socket stayed open");
+    }
+
+    #[track_caller]
+    fn expect_losses(&self, expected: &[(&str, u64)]) {
+        let failures = self.shared.tally().failures();
+        let found: Vec<(&str, u64)> = failures.iter().map(|row| (row.outcome.name(), row.count)).collect();
+        assert_eq!(found, expected);
+    }
+
+    fn plan(&self, plan: impl FnOnce(&mut World)) {
+        plan(&mut self.world.borrow_mut());
+    }
+
+    fn was_noted(&self, wanted: fn(&Note) -> bool) -> bool {
+        self.notes.try_iter().any(|note| wanted(&note))
+    }
+}
+
+#[test]
+fn a_probe_sent_in_two_parts_and_echoed_in_two_parts_is_whole_at_every_offset() {
+    let size = usize::from(PROBE_BYTES);
+    for sent in 0..size {
+        for got in 1..size {
+            let mut bench = Bench::new();
+            bench.plan(|world| world.sends.push_back(Send::Some(sent)));
+            bench.ramp(1);
+            assert!(bench.world.borrow().watched[&1].1, "the rest waits for room");
+            bench.ready(1, |event| event.writable = true);
+            let probe = bench.world.borrow().sent[&1].clone();
+            assert_eq!(probe.len(), size);
+            bench.arrive(1, &probe[..got]);
+            bench.expect(&[("verified", 0), ("in_flight", 1)]);
+            bench.arrive(1, &probe[got..]);
+            bench.expect(&[("verified", 1), ("in_flight", 0), ("open", 1), ("failed", 0)]);
+        }
+    }
+}
+
+#[test]
+fn a_probe_and_its_echo_byte_by_byte_are_whole() {
+    let mut bench = Bench::new();
+    bench.plan(|world| world.sends.extend((0..PROBE_BYTES).map(|_| Send::Some(1))));
+    bench.ramp(1);
+    for _ in 1..PROBE_BYTES {
+        bench.ready(1, |event| event.writable = true);
+    }
+    let probe = bench.world.borrow().sent[&1].clone();
+    for byte in probe {
+        bench.expect(&[("verified", 0)]);
+        bench.arrive(1, &[byte]);
+    }
+    bench.expect(&[("verified", 1), ("in_flight", 0)]);
+}
+
+#[test]
+fn an_echo_of_what_was_not_yet_sent_is_corrupt() {
+    let mut other = Bench::new();
+    other.ramp(1);
+    let probe = other.world.borrow().sent[&1].clone();
+    let mut bench = Bench::new();
+    bench.plan(|world| world.sends.push_back(Send::Some(5)));
+    bench.ramp(1);
+    bench.arrive(1, &probe);
+    bench.expect_one_loss("corrupt");
+}
+
+#[test]
+fn a_connect_under_way_is_established_when_it_can_write() {
+    let mut bench = Bench::new();
+    bench.plan(|world| {
+        world.begins.push_back(Begin::UnderWay);
+        world.sends.push_back(Send::Blocks);
+    });
+    bench.ramp(1);
+    bench.expect(&[("attempted", 1), ("established", 0), ("open", 0), ("in_flight", 1)]);
+    // A wake-up for reading alone says nothing of the connect.
+    bench.ready(1, |event| event.readable = true);
+    bench.expect(&[("established", 0)]);
+    bench.ready(1, |event| event.writable = true);
+    bench.expect(&[("established", 1), ("open", 1), ("in_flight", 1)]);
+    bench.echo(1, 0);
+    bench.expect(&[("verified", 1), ("in_flight", 0)]);
+}
+
+#[test]
+fn an_error_at_any_step_is_one_loss() {
+    type Plan = fn(&mut World);
+    type Change = fn(&mut Ready);
+    let steps: [(&str, Plan, Option<Change>); 9] = [
+        ("ENETUNREACH", |w| w.begins.push_back(Begin::Fails(libc::ENETUNREACH)), None),
+        (
+            "ECONNREFUSED",
+            |w| {
+                w.begins.push_back(Begin::UnderWay);
+                w.sends.push_back(Send::Fails(libc::ECONNREFUSED));
+            },
+            None,
+        ),
+        ("EPIPE", |w| w.sends.push_back(Send::Fails(libc::EPIPE)), None),
+        ("ENOSPC", |w| w.watch_fails = Some(libc::ENOSPC), None),
+        (
+            "ETIMEDOUT",
+            |w| {
+                w.begins.push_back(Begin::UnderWay);
+                w.sends.push_back(Send::Blocks);
+                w.failure = Some(libc::ETIMEDOUT);
+            },
+            Some(|event| (event.writable, event.failed) = (true, true)),
+        ),
+        (
+            "EPIPE",
+            |w| w.sends.extend([Send::Some(3), Send::Fails(libc::EPIPE)]),
+            Some(|event| event.writable = true),
+        ),
+        (
+            "ECONNRESET",
+            |w| w.receives.push_back(Receive::Fails(libc::ECONNRESET)),
+            Some(|event| (event.readable, event.failed) = (true, true)),
+        ),
+        // An error without a cause is a reset by somebody.
+        ("ECONNRESET", |_| {}, Some(|event| event.failed = true)),
+        ("closed-by-server", |w| w.receives.push_back(Receive::End), Some(|event| event.readable = true)),
+    ];
+    for (name, plan, event) in steps {
+        let mut bench = Bench::new();
+        bench.plan(plan);
+        bench.ramp(1);
+        if let Some(event) = event {
+            bench.ready(1, event);
+        }
+        bench.expect_one_loss(name);
+    }
+}
+
+#[test]
+fn an_error_in_the_last_proof_is_one_loss() {
+    for (name, plan) in [
+        ("EPIPE", (|w| w.sends.push_back(Send::Fails(libc::EPIPE))) as fn(&mut World)),
+        ("ENOSPC", |w| {
+            w.sends.push_back(Send::Blocks);
+            w.watch_writable_fails = Some(libc::ENOSPC);
+        }),
+    ] {
+        let mut bench = Bench::verified(1);
+        bench.plan(plan);
+        bench.stage(Stage::Verify);
+        bench.expect_one_loss(name);
+        bench.go_on();
+        assert!(bench.shared.everybody_done());
+    }
+}
+
+#[test]
+fn a_last_proof_that_finds_no_room_goes_out_later() {
+    let mut bench = Bench::verified(1);
+    bench.plan(|world| world.sends.extend([Send::Blocks, Send::Some(6)]));
+    bench.stage(Stage::Verify);
+    bench.ready(1, |event| event.writable = true);
+    bench.ready(1, |event| event.writable = true);
+    bench.echo(1, usize::from(PROBE_BYTES));
+    bench.expect(&[("held", 1), ("in_flight", 0), ("failed", 0)]);
+    bench.go_on();
+    assert!(bench.shared.everybody_done());
+}
+
+#[test]
+fn an_end_behind_bytes_is_seen_with_them() {
+    let mut bench = Bench::new();
+    bench.ramp(1);
+    let probe = bench.world.borrow().sent[&1].clone();
+    bench.plan(|world| {
+        world.receives.extend([Receive::Bytes(probe[..7].to_vec()), Receive::End]);
+    });
+    bench.ready(1, |event| (event.readable, event.closed) = (true, true));
+    bench.expect_one_loss("short-echo");
+}
+
+#[test]
+fn bytes_that_nobody_asked_for_are_corrupt() {
+    let mut bench = Bench::verified(1);
+    bench.shared.enter(Stage::Hold);
+    bench.arrive(1, b"?");
+    bench.expect_losses(&[("corrupt", 1)]);
+    bench.expect(&[("verified", 1), ("open", 0), ("in_flight", 0)]);
+}
+
+#[test]
+fn an_echo_of_the_first_probe_is_no_last_proof() {
+    let mut bench = Bench::verified(1);
+    let first = bench.world.borrow().sent[&1].clone();
+    bench.stage(Stage::Verify);
+    bench.arrive(1, &first);
+    bench.expect_losses(&[("corrupt", 1)]);
+    bench.expect(&[("held", 0), ("open", 0)]);
+}
+
+#[test]
+fn a_tuple_that_is_taken_is_skipped_for_the_next() {
+    let mut bench = Bench::new();
+    bench.plan(|world| world.begins.extend([Begin::Taken, Begin::Taken, Begin::Taken]));
+    bench.ramp(2);
+    bench.expect(&[("attempted", 2), ("tuples_skipped", 3), ("failed", 0), ("open", 2)]);
+    assert_eq!(bench.world.borrow().tuples, [1000, 1001, 1002, 1003, 1004]);
+}
+
+#[test]
+fn when_no_tuple_is_left_growth_ends_and_the_wall_is_an_errno() {
+    let mut bench = Bench::new();
+    bench.plan(|world| world.begins.extend((0..18).map(|_| Begin::Taken)));
+    bench.ramp(9);
+    bench.expect(&[("attempted", 3), ("open", 2), ("failed", 1), ("tuples_skipped", 18)]);
+    bench.expect_losses(&[("EADDRNOTAVAIL", 1)]);
+    assert_eq!(bench.shared.growth_stop(), Some(GrowthStop::NoTuples));
+    bench.go_on();
+    assert_eq!(bench.shared.arrivals.taken(), 3, "the ramp would wait for those for ever");
+}
+
+#[test]
+fn a_full_table_hands_over_its_turn_and_its_claims() {
+    let mut bench = Bench::with(Probes::new(7, PROBE_BYTES), 3);
+    bench.ramp(10);
+    bench.expect(&[("attempted", 3), ("open", 3), ("failed", 0)]);
+    assert!(!bench.worker.control.turn.load(Relaxed));
+    assert!(bench.was_noted(|note| matches!(note, Note::TurnFree)));
+    assert_eq!(bench.shared.arrivals.taken(), 3);
+    assert_eq!(bench.shared.arrivals.claim(32, 0), Claim::Some { first: 3, count: 7 });
+    assert!(!bench.shared.pass_on(), "a full table gets no turn");
+}
+
+#[test]
+fn a_table_fuller_than_thought_loses_nothing() {
+    let mut bench = Bench::new();
+    bench.plan(|world| world.begins.extend([Begin::UnderWay, Begin::TableFull]));
+    bench.ramp(2);
+    bench.expect(&[("attempted", 1), ("failed", 0)]);
+    assert!(bench.was_noted(|note| matches!(note, Note::TurnFree)));
+    assert_eq!(bench.shared.growth_stop(), None);
+    assert_eq!(bench.shared.arrivals.claim(32, 0), Claim::Some { first: 1, count: 1 });
+    // Its tuple, too, waits for another.
+    let left: Vec<u16> = std::iter::from_fn(|| bench.shared.next_tuple()).map(|tuple| tuple.port).collect();
+    assert_eq!((left.len(), left.contains(&1001)), (19, true), "{left:?}");
+}
+
+#[test]
+fn a_table_without_room_for_one_and_a_host_without_descriptors_end_the_growth() {
+    for (begin, name) in [(Begin::TableFull, "EMFILE"), (Begin::NoDescriptor, "ENFILE")] {
+        let mut bench = Bench::new();
+        bench.plan(|world| world.begins.push_back(begin));
+        bench.ramp(9);
+        bench.expect_one_loss(name);
+        assert_eq!(bench.shared.growth_stop(), Some(GrowthStop::NoDescriptors));
+    }
+}
+
+#[test]
+fn a_connect_and_a_probe_expire_at_their_time_and_not_before() {
+    for (under_way, name) in [(true, "connect-timeout"), (false, "probe-timeout")] {
+        let mut bench = Bench::new();
+        if under_way {
+            bench.plan(|world| {
+                world.begins.push_back(Begin::UnderWay);
+                world.sends.push_back(Send::Blocks);
+            });
+        }
+        bench.ramp(1);
+        bench.shared.skip(TIMEOUT - MARGIN);
+        bench.expire();
+        bench.expect(&[("failed", 0), ("in_flight", 1)]);
+        bench.shared.skip(MARGIN);
+        bench.expire();
+        bench.expect_one_loss(name);
+        bench.expire();
+        bench.expect_one_loss(name);
+    }
+}
+
+#[test]
+fn a_connect_begun_late_has_its_whole_time() {
+    let mut late = Bench::open_loop(1.0);
+    late.plan(|world| {
+        world.begins.push_back(Begin::UnderWay);
+        world.sends.push_back(Send::Blocks);
+    });
+    late.shared.arrivals.grow(1, late.shared.now_us());
+    // Nobody began it for ten times as long as a connect may take.
+    late.shared.skip(10 * TIMEOUT);
+    late.stage(Stage::Ramp);
+    late.expire();
+    late.expect(&[("attempted", 1), ("failed", 0), ("in_flight", 1)]);
+    late.ready(1, |event| event.writable = true);
+    let latency = late.worker.measured().connect.summary();
+    assert!(latency.max >= Some(59_000_000), "the latency counts from the intended start: {latency:?}");
+}
+
+#[test]
+fn times_survive_the_wrap_of_the_clock() {
+    let mut bench = Bench::new();
+    // The µs of a slot wrap after 71 minutes.
+    let wrap = Duration::from_micros(u64::from(u32::MAX));
+    bench.shared.skip(wrap - TIMEOUT / 2);
+    bench.ramp(2);
+    bench.shared.skip(TIMEOUT - MARGIN);
+    bench.expire();
+    bench.expect(&[("failed", 0), ("in_flight", 2)]);
+    bench.echo(1, 0);
+    let latency = bench.worker.measured().first_echo.summary();
+    let expected = 29_600_000..40_000_000;
+    assert!(latency.max.is_some_and(|max| expected.contains(&max)), "{latency:?}");
+    bench.shared.skip(MARGIN);
+    bench.expire();
+    bench.expect_losses(&[("probe-timeout", 1)]);
+}
+
+#[test]
+fn an_old_probe_at_the_front_keeps_no_new_one_from_expiring() {
+    let mut bench = Bench::new();
+    bench.ramp(2);
+    // The second is proven while the first still waits, so that its entry stays behind it.
+    bench.echo(2, 0);
+    bench.echo(1, 0);
+    bench.stage(Stage::Verify);
+    bench.shared.skip(TIMEOUT);
+    bench.expire();
+    bench.expect_losses(&[("probe-timeout", 2)]);
+    bench.expect(&[("open", 0), ("in_flight", 0), ("held", 0)]);
+}
+
+#[test]
+fn an_event_for_a_connection_that_is_gone_touches_nobody() {
+    let mut bench = Bench::verified(1);
+    let (stale, _) = bench.world.borrow().watched[&1];
+    bench.ready(1, |event| event.failed = true);
+    bench.expect(&[("failed", 1), ("open", 0)]);
+    // Its slot goes to another one.
+    bench.ramp(1);
+    bench.plan(|world| world.receives.push_back(Receive::End));
+    bench.ready_token(stale, |event| {
+        (event.readable, event.writable, event.closed, event.failed) = (true, true, true, true);
+    });
+    bench.expect(&[("failed", 1), ("open", 1), ("in_flight", 1)]);
+    bench.plan(|world| world.receives.clear());
+    bench.echo(2, 0);
+    bench.expect(&[("verified", 2), ("open", 1)]);
+}
+
+#[test]
+fn held_is_what_the_present_round_has_proven() {
+    let mut bench = Bench::verified(3);
+    bench.stage(Stage::Verify);
+    let size = usize::from(PROBE_BYTES);
+    (1..=3).for_each(|connection| bench.echo(connection, size));
+    bench.go_on();
+    bench.expect(&[("held", 3)]);
+    // Lost in the hold that follows: not held any more.
+    bench.shared.enter(Stage::Hold);
+    bench.ready(1, |event| event.failed = true);
+    bench.expect(&[("held", 2), ("open", 2), ("failed", 1)]);
+    // Lost in a second round before its turn came, and answered in it.
+    bench.shared.enter(Stage::Verify);
+    bench.ready(2, |event| event.failed = true);
+    bench.expect(&[("held", 1), ("failed", 2)]);
+    bench.shared.pass_on();
+    bench.go_on();
+    bench.expect(&[("held", 0), ("in_flight", 1)]);
+    bench.echo(3, 2 * size);
+    bench.go_on();
+    bench.expect(&[("held", 1), ("open", 1), ("failed", 2), ("in_flight", 0)]);
+    assert!(bench.shared.everybody_done());
+}
+
+#[test]
+fn a_cut_loses_all_that_the_present_round_has_not_proven() {
+    let mut bench = Bench::verified(3);
+    let size = usize::from(PROBE_BYTES);
+    bench.stage(Stage::Verify);
+    (1..=3).for_each(|connection| bench.echo(connection, size));
+    bench.stage(Stage::Verify);
+    bench.echo(2, 2 * size);
+    bench.shared.cut(Loss::Unproven);
+    bench.go_on();
+    bench.expect(&[("held", 1), ("open", 1), ("failed", 2), ("in_flight", 0)]);
+    bench.expect_losses(&[("unproven", 2)]);
+    assert!(bench.shared.everybody_done());
+}
+
+#[test]
+fn a_first_proof_behind_the_walk_of_the_verification_counts() {
+    let mut bench = Bench::new();
+    bench.ramp(1);
+    bench.stage(Stage::Verify);
+    assert!(!bench.shared.everybody_done(), "its echo is still under way");
+    bench.echo(1, 0);
+    bench.go_on();
+    bench.expect(&[("verified", 1), ("held", 1), ("in_flight", 0)]);
+    assert!(bench.shared.everybody_done());
+}
+
+#[test]
+fn without_probes_what_is_open_is_held_and_a_greeting_is_dropped() {
+    let mut bench = Bench::with(None, 100);
+    bench.plan(|world| world.begins.extend([Begin::UnderWay, Begin::UnderWay]));
+    bench.ramp(3);
+    bench.expect(&[("established", 1), ("in_flight", 2)]);
+    bench.ready(1, |event| event.writable = true);
+    bench.arrive(1, b"220 welcome");
+    // One completes only within the verification.
+    bench.stage(Stage::Verify);
+    bench.expect(&[("held", 2), ("in_flight", 1)]);
+    bench.ready(2, |event| event.writable = true);
+    bench.go_on();
+    bench.expect(&[("held", 3), ("in_flight", 0), ("failed", 0), ("verified", 0)]);
+    bench.stage(Stage::Verify);
+    bench.expect(&[("held", 3)]);
+    assert!(bench.world.borrow().sent.is_empty(), "nothing was sent");
+}
+
+#[test]
+fn what_is_released_is_neither_held_nor_open() {
+    let mut bench = Bench::verified(3);
+    let size = usize::from(PROBE_BYTES);
+    bench.stage(Stage::Verify);
+    (1..=3).for_each(|connection| bench.echo(connection, size));
+    bench.shared.enter(Stage::Hold);
+    bench.worker.control.release.store(2, Relaxed);
+    bench.go_on();
+    bench.expect(&[("released", 2), ("held", 1), ("open", 1), ("failed", 0)]);
+    bench.worker.control.release.store(9, Relaxed);
+    bench.go_on();
+    bench.expect(&[("released", 3), ("held", 0), ("open", 0)]);
+}
+
+#[test]
+fn what_is_unproven_at_the_close_is_counted() {
+    let mut bench = Bench::verified(2);
+    let size = usize::from(PROBE_BYTES);
+    bench.stage(Stage::Verify);
+    bench.echo(1, size);
+    bench.stage(Stage::Close);
+    bench.expect(&[("held", 1), ("failed", 1)]);
+    bench.expect_losses(&[("aborted", 1)]);
+    assert!(bench.shared.everybody_done() && bench.world.borrow().open == 0);
+}
+
+#[test]
+fn no_more_than_allowed_is_under_way() {
+    let mut bench = Bench::new();
+    bench.ramp(20);
+    bench.expect(&[("in_flight", 20)]);
+    let mut bench = Bench::limited_to(4);
+    bench.ramp(10);
+    bench.expect(&[("attempted", 4), ("in_flight", 4)]);
+    bench.echo(1, 0);
+    bench.go_on();
+    bench.expect(&[("attempted", 5), ("in_flight", 4)]);
+}
+
+#[test]
+fn a_ramp_that_is_stuck_keeps_nobody_from_the_last_proof() {
+    let mut bench = Bench::limited_to(3);
+    bench.ramp(3);
+    (1..=3).for_each(|connection| bench.echo(connection, 0));
+    bench.ramp(3);
+    bench.expect(&[("verified", 3), ("in_flight", 3)]);
+    bench.stage(Stage::Verify);
+    bench.expect(&[("in_flight", 6)]);
+    (1..=3).for_each(|connection| bench.echo(connection, usize::from(PROBE_BYTES)));
+    bench.shared.cut(Loss::Aborted);
+    bench.go_on();
+    bench.expect(&[("held", 3), ("failed", 3), ("in_flight", 0)]);
+}
+
+#[test]
+fn a_deadline_that_has_passed_does_not_spin_the_next_stage() {
+    let mut bench = Bench::verified(1);
+    bench.shared.arrivals.pause_until(bench.shared.now_us() + 1_000_000);
+    bench.ramp(1);
+    assert!(bench.worker.timeout().is_some(), "it waits for the end of the pause");
+    bench.stage(Stage::Hold);
+    assert_eq!(bench.worker.timeout(), None, "nothing is to be waited for but events");
+}
+
+#[test]
+fn a_worker_that_panics_leaves_exact_counts_and_its_claims_to_others() {
+    let bench = Bench::new();
+    bench.plan(|world| world.begins.extend([Begin::UnderWay, Begin::UnderWay, Begin::Panics]));
+    bench.shared.arrivals.grow(10, 0);
+    bench.shared.enter(Stage::Ramp);
+    bench.shared.pass_on();
+    let Bench { mut worker, shared, .. } = bench;
+    let control = Arc::clone(&worker.control);
+    let (stage, sequence) = shared.stage();
+    let panicked = catch_unwind(AssertUnwindSafe(move || worker.work(stage, sequence)));
+    assert!(panicked.is_err());
+    // The third was begun by nobody else and never will be: it counts as attempted.
+    assert_eq!(control.attempted.load(Relaxed), 3);
+    assert_eq!((control.failed.load(Relaxed), control.in_flight.load(Relaxed)), (0, 3 - 1));
+    assert_eq!(shared.arrivals.claim(32, 0), Claim::Some { first: 3, count: 7 });
+}

@@ -1,0 +1,229 @@
+//! Lines on stdin and JSON lines on stdout.
+
+mod common;
+
+use c10k_record::{PhaseName, RunState, SwarmEvent};
+use common::server::{Behaviour, Server};
+use common::{Swarm, limited};
+
+fn grown(server: &Server, arguments: &[&str], count: u64) -> Swarm {
+    let mut swarm = Swarm::commanded(&[&["--server", &server.at()], arguments].concat());
+    swarm.command(&format!("grow {count}"));
+    swarm.wait_for("all of them", |counts| counts.verified == count);
+    swarm
+}
+
+#[test]
+fn events_tell_the_whole_way() {
+    let server = Server::echo();
+    let swarm = Swarm::start(&["--server", &server.at(), "--target", "100", "--hold", "700ms"]);
+    let (mut phases, mut ticks) = (Vec::new(), 0);
+    let record = loop {
+        match swarm.next() {
+            SwarmEvent::Phase { phase, .. } => phases.push(phase),
+            SwarmEvent::Tick { counts, .. } => {
+                ticks += 1;
+                // Nobody is lost from sight at any moment.
+                assert!(counts.established >= counts.verified && counts.attempted >= counts.established);
+                assert!(counts.open <= counts.attempted, "{counts:?}");
+            }
+            SwarmEvent::Done { record } => break record,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(phases, [PhaseName::Ramp, PhaseName::Hold, PhaseName::Verify, PhaseName::Close]);
+    assert!(ticks >= 2, "{ticks}");
+    assert_eq!((record.connections.held, record.broken_identity()), (100, None));
+}
+
+#[test]
+fn a_commanded_swarm_does_what_it_is_told_and_nothing_else() {
+    let server = Server::echo();
+    let mut swarm = grown(&server, &["--target", "200"], 100);
+    let c = swarm.verify();
+    assert_eq!((c.target, c.verified, c.held, c.failed_total()), (100, Some(100), 100, 0));
+    swarm.command("shrink 30");
+    swarm.wait_for("fewer", |counts| counts.open == 70);
+    swarm.command("dance");
+    swarm.command_bytes(b"\xff\xfe grow\n");
+    swarm.command("");
+    swarm.command("grow 20");
+    swarm.wait_for("more", |counts| counts.open == 90 && counts.in_flight == 0);
+    let c = swarm.verify();
+    assert_eq!((c.target, c.attempted, c.held, c.released), (90, 120, 90, 30));
+    swarm.command("stop");
+    let ended = swarm.wait_for_end();
+    ended.expect_code(0).expect_counts(120, 90).expect_failed(&[]);
+    assert_eq!((ended.record.connections.released, ended.record.state), (30, RunState::Complete));
+    assert_eq!(ended.stderr.matches("warning: ").count(), 2, "{}", ended.stderr);
+    assert!(ended.stderr.contains("'dance' is not a command"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_lost_after_the_last_verification_is_not_held() {
+    let server = Server::echo();
+    let mut swarm = grown(&server, &["--target", "100"], 100);
+    assert_eq!(swarm.verify().held, 100);
+    server.die();
+    swarm.wait_for("the end of all", |counts| counts.open == 0);
+    swarm.command("stop");
+    swarm.wait_for_end().expect_code(1).expect_counts(100, 0).expect_failed(&[("ECONNRESET", 100)]);
+}
+
+#[test]
+fn what_is_lost_between_two_verifications_is_counted_once() {
+    let server = Server::echo();
+    let mut swarm = grown(&server, &["--target", "100"], 100);
+    assert_eq!(swarm.verify().held, 100);
+    server.die();
+    // Whether the resets or the command come first, the sums are the same.
+    let c = swarm.verify();
+    assert_eq!((c.held, c.failed_total(), c.attempted), (0, 100, 100), "{c:?}");
+    swarm.command("stop");
+    swarm.wait_for_end().expect_code(1).expect_counts(100, 0);
+}
+
+#[test]
+fn what_is_released_after_a_verification_is_not_held() {
+    let server = Server::echo();
+    for arguments in [&["--target", "100"][..], &["--target", "100", "--no-probe"]] {
+        let mut swarm = Swarm::commanded(&[&["--server", &server.at()], arguments].concat());
+        swarm.command("grow 100");
+        swarm.wait_for("all of them", |counts| counts.open == 100 && counts.in_flight == 0);
+        assert_eq!(swarm.verify().held, 100);
+        swarm.command("shrink 40");
+        swarm.wait_for("fewer", |counts| counts.open == 60);
+        assert_eq!(swarm.verify().held, 60);
+        swarm.command("shrink 10");
+        swarm.command("stop");
+        let ended = swarm.wait_for_end();
+        ended.expect_code(0);
+        let c = &ended.record.connections;
+        assert_eq!((c.target, c.held, c.released), (50, 50, 50), "{c:?}");
+    }
+}
+
+#[test]
+fn a_frozen_server_fails_those_that_an_earlier_verification_proved() {
+    let server = Server::echo();
+    let mut swarm = grown(&server, &["--target", "1000", "--probe-timeout", "1s"], 1000);
+    assert_eq!(swarm.verify().held, 1000);
+    server.freeze();
+    let c = swarm.verify();
+    assert_eq!((c.held, c.failed_total()), (0, 1000), "{c:?}");
+    swarm.command("stop");
+    swarm.wait_for_end().expect_code(1).expect_counts(1000, 0);
+}
+
+#[test]
+fn growth_goes_on_after_it_had_stopped() {
+    let server = Server::echo();
+    let mut swarm = grown(&server, &["--target", "2000"], 50);
+    let address = server.die().to_string();
+    swarm.command("grow 1000");
+    let stopped = swarm.verify();
+    assert!(stopped.attempted > 300 && stopped.attempted < 1050, "{stopped:?}");
+    let _server = Server::start_at(&address, Behaviour::Echo);
+    swarm.command("grow 70");
+    swarm.wait_for("growth again", |counts| counts.verified == 50 + 70);
+    let c = swarm.verify();
+    assert_eq!((c.held, c.target), (70, 50 + 1000 + 70), "{c:?}");
+    swarm.command("stop");
+    swarm.wait_for_end().expect_code(1).expect_counts(120, 70);
+}
+
+#[test]
+fn growth_one_by_one_goes_past_full_tables() {
+    let server = Server::echo();
+    let arguments = ["--commanded", "--server", &server.at(), "--target", "40", "--workers", "1"];
+    let mut swarm = Swarm::start_by(limited(64), &arguments);
+    // Every table is once exactly full when the next ramp begins.
+    for _ in 0..130 {
+        swarm.command("grow 1");
+    }
+    swarm.wait_for("all of them", |counts| counts.verified == 130);
+    assert_eq!(swarm.verify().held, 130);
+    swarm.command("stop");
+    swarm.wait_for_end().expect_code(0).expect_counts(130, 130);
+}
+
+#[test]
+fn a_shrink_beyond_all_leaves_none() {
+    let server = Server::echo();
+    let mut swarm = grown(&server, &["--target", "50"], 50);
+    swarm.command("shrink 1M");
+    swarm.wait_for("none", |counts| counts.open == 0);
+    swarm.command("grow 10");
+    swarm.wait_for("some again", |counts| counts.open == 10);
+    swarm.command("stop");
+    let ended = swarm.wait_for_end();
+    ended.expect_code(0).expect_counts(60, 10);
+    assert_eq!((ended.record.connections.target, ended.record.connections.released), (10, 50));
+}
+
+#[test]
+fn a_growth_that_no_box_can_number_is_refused_and_nothing_else() {
+    let server = Server::echo();
+    let mut swarm = grown(&server, &["--target", "50"], 50);
+    swarm.command("grow 18446744073709551615");
+    swarm.command("stop");
+    let ended = swarm.wait_for_end();
+    ended.expect_code(0).expect_counts(50, 50);
+    assert!(ended.stderr.contains("more than one box can number"), "{}", ended.stderr);
+}
+
+#[test]
+fn growth_beyond_the_sources_is_counted_and_named() {
+    let server = Server::echo();
+    let arguments = ["--target", "20", "--ips", "127.77.2.1", "--ports", "40000-40019"];
+    let mut swarm = Swarm::commanded(&[&["--server", &server.at()], &arguments[..]].concat());
+    swarm.command("grow 40");
+    swarm.wait_for("the last port", |counts| {
+        counts.attempted > 0 && counts.failed > 0 && counts.in_flight == 0
+    });
+    swarm.command("stop");
+    let ended = swarm.wait_for_end();
+    ended.expect_code(1);
+    assert!(ended.record.connections.held <= 20 && ended.failed("EADDRNOTAVAIL") > 0);
+    ended.expect_ports_wall();
+}
+
+#[test]
+fn a_stop_in_the_ramp_overtakes_what_waits() {
+    let server = Server::echo();
+    let mut swarm = Swarm::commanded(&["--server", &server.at(), "--target", "10k", "--rate", "100/s"]);
+    swarm.command("grow 5000");
+    swarm.wait_for("some connections", |counts| counts.verified >= 10);
+    swarm.command("grow 1000");
+    swarm.command("stop");
+    let ended = swarm.wait_for_end();
+    ended.expect_code(1);
+    let c = &ended.record.connections;
+    assert!(c.held == c.attempted && c.attempted < 1000, "{c:?}");
+    assert_eq!(c.target, 5000, "the growth behind the stop was not begun");
+}
+
+#[test]
+fn a_stop_before_anything_was_begun_ends_with_nothing() {
+    let server = Server::echo();
+    let mut swarm = Swarm::commanded(&["--server", &server.at(), "--target", "10"]);
+    swarm.command("stop");
+    let ended = swarm.wait_for_end();
+    assert_eq!(ended.record.broken_identity(), None);
+    assert_eq!(ended.record.connections.attempted, 0);
+    // Nothing was measured, so the verdict on the echo does not hold.
+    ended.expect_code(1);
+    assert_eq!(server.accepted(), 0);
+}
+
+#[test]
+fn commands_work_in_an_ordinary_hold_too() {
+    let server = Server::echo();
+    let mut swarm = Swarm::start(&["--server", &server.at(), "--target", "50", "--hold", "1h"]);
+    swarm.wait_for_phase(PhaseName::Hold);
+    assert_eq!(swarm.verify().held, 50);
+    swarm.command("grow 10");
+    swarm.wait_for("more", |counts| counts.verified == 60);
+    swarm.command("stop");
+    swarm.wait_for_end().expect_code(0).expect_counts(60, 60);
+}

@@ -1,0 +1,287 @@
+//! A real swarm, and servers of every kind to set it against.
+
+#![allow(dead_code, reason = "every test file uses its own part of this vocabulary")]
+
+pub(crate) mod server;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use c10k_record::{LiveCounts, PhaseName, Record, SwarmEvent};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Longer than anything here takes on a busy machine; only a failure waits for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_c10k-swarm");
+
+/// How a swarm ended that printed a document.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) record: Record,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
+}
+
+impl Ended {
+    /// How many were lost under `outcome`.
+    pub(crate) fn failed(&self, outcome: &str) -> u64 {
+        let failed = &self.record.connections.failed;
+        failed.iter().filter(|(name, _)| name.name() == outcome).map(|(_, count)| count).sum()
+    }
+
+    /// Asserts the code, and that nothing was counted twice or not at all.
+    #[track_caller]
+    pub(crate) fn expect_code(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "{:?}\n{}", self.record.connections, self.stderr);
+        assert_eq!(self.record.broken_identity(), None, "{:?}", self.record);
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        self
+    }
+
+    /// Asserts verified and held.
+    #[track_caller]
+    pub(crate) fn expect_counts(&self, verified: u64, held: u64) -> &Self {
+        let c = &self.record.connections;
+        assert_eq!((c.verified, c.held), (Some(verified), held), "{c:?}\n{}", self.stderr);
+        self
+    }
+
+    /// Asserts that exactly these were lost.
+    #[track_caller]
+    pub(crate) fn expect_failed(&self, expected: &[(&str, u64)]) -> &Self {
+        let failed = &self.record.connections.failed;
+        let found: Vec<(&str, u64)> = failed.iter().map(|(name, count)| (name.name(), *count)).collect();
+        assert_eq!(found, expected, "{}", self.stderr);
+        self
+    }
+
+    /// Whether there is a warning with this id.
+    pub(crate) fn warns(&self, id: &str) -> bool {
+        self.record.warnings.iter().any(|warning| warning.id == id)
+    }
+
+    /// The wall that the document names.
+    pub(crate) fn wall(&self) -> Option<&str> {
+        self.record.ceiling.as_ref().map(|ceiling| ceiling.wall.as_str())
+    }
+
+    /// Asserts that the wall is the ports. Where TIME_WAIT of others in this namespace is as large as these few
+    /// ports, it is named instead of them.
+    #[track_caller]
+    pub(crate) fn expect_ports_wall(&self) {
+        let wall = self.wall();
+        let others = self.record.time_wait.peak.is_some_and(|count| count > 0);
+        assert!(
+            wall == Some("ports-exhausted") || (others && wall == Some("time-wait-ports")),
+            "{:?}",
+            self.record.ceiling
+        );
+    }
+}
+
+/// Runs the swarm with `--json` to its end.
+#[track_caller]
+pub(crate) fn run(arguments: &[&str]) -> Ended {
+    run_by(Command::new(PROGRAM), arguments)
+}
+
+/// Runs the swarm with `--json` and a descriptor limit, soft and hard.
+#[track_caller]
+pub(crate) fn run_limited(nofile: u32, arguments: &[&str]) -> Ended {
+    run_by(limited(nofile), arguments)
+}
+
+/// Runs the swarm with `--json` and holds for a moment only.
+#[track_caller]
+fn run_by(mut command: Command, arguments: &[&str]) -> Ended {
+    let begun = Instant::now();
+    let output = command
+        .args(["--no-apply", "--json"])
+        .args(if arguments.contains(&"--hold") { &[][..] } else { &["--hold", "100ms"] })
+        .args(close_by_rst(arguments))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    let record = one_document(&stdout).unwrap_or_else(|why| panic!("{why}: '{stdout}'\n{stderr}"));
+    Ended { code: output.status.code(), record, stderr, took: begun.elapsed() }
+}
+
+/// Leaves no TIME_WAIT behind, which would take tuples from the next test that gets the same port.
+fn close_by_rst<'a>(arguments: &[&str]) -> &'a [&'a str] {
+    if arguments.contains(&"--close") { &[] } else { &["--close", "rst"] }
+}
+
+/// Runs the swarm to an end without a document: code, stdout, stderr.
+pub(crate) fn run_to_refusal(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output =
+        Command::new(PROGRAM).arg("--no-apply").args(arguments).stdin(Stdio::null()).output().unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// The program with a descriptor limit, soft and hard.
+pub(crate) fn limited(nofile: u32) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {nofile} && exec \"$0\" \"$@\""), PROGRAM]);
+    command
+}
+
+fn one_document(stdout: &str) -> Result<Record, String> {
+    if stdout.lines().count() != 1 {
+        return Err("not exactly one document".to_owned());
+    }
+    serde_json::from_str(stdout).map_err(|error| error.to_string())
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+/// A swarm that runs with `--events`; it is killed when the test is done with it.
+pub(crate) struct Swarm {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    events: Receiver<SwarmEvent>,
+    stderr: Option<JoinHandle<String>>,
+    begun: Instant,
+}
+
+impl Swarm {
+    #[track_caller]
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_by(Command::new(PROGRAM), arguments)
+    }
+
+    /// A swarm that does only what it is told.
+    #[track_caller]
+    pub(crate) fn commanded(arguments: &[&str]) -> Self {
+        Self::start_by(Command::new(PROGRAM), &[&["--commanded"], arguments].concat())
+    }
+
+    #[track_caller]
+    pub(crate) fn start_by(mut command: Command, arguments: &[&str]) -> Self {
+        command.args(["--no-apply", "--events"]).args(close_by_rst(arguments)).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let stderr = std::thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            text
+        });
+        let (sender, events) = channel();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                if sender.send(event).is_err() {
+                    return;
+                }
+            }
+        });
+        let stdin = child.stdin.take();
+        let swarm = Self { child, stdin, events, stderr: Some(stderr), begun: Instant::now() };
+        let ready = swarm.next();
+        assert!(matches!(ready, SwarmEvent::Ready { .. }), "{ready:?}");
+        swarm
+    }
+
+    /// The next line it says.
+    #[track_caller]
+    pub(crate) fn next(&self) -> SwarmEvent {
+        self.events.recv_timeout(PATIENCE).expect("the swarm says nothing more")
+    }
+
+    /// Waits until it enters a phase.
+    #[track_caller]
+    pub(crate) fn wait_for_phase(&self, wanted: PhaseName) {
+        loop {
+            match self.next() {
+                SwarmEvent::Phase { phase, .. } if phase == wanted => return,
+                SwarmEvent::Done { record } => panic!("no phase {wanted} before the end: {record:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for counts that fulfil `condition`.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, what: &str, condition: impl Fn(&LiveCounts) -> bool) -> LiveCounts {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let (SwarmEvent::Tick { counts, .. } | SwarmEvent::Phase { counts, .. }) = self.next() else {
+                continue;
+            };
+            if condition(&counts) {
+                return counts;
+            }
+            assert!(Instant::now() < give_up, "{what} never came: {counts:?}");
+        }
+    }
+
+    /// Has it prove all connections and gives the counts.
+    #[track_caller]
+    pub(crate) fn verify(&mut self) -> c10k_record::Connections {
+        self.command("verify");
+        loop {
+            match self.next() {
+                SwarmEvent::Verified { connections, .. } => return connections,
+                SwarmEvent::Done { record } => panic!("not verified before the end: {record:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends a line to its stdin.
+    #[track_caller]
+    pub(crate) fn command(&mut self, line: &str) {
+        self.command_bytes(format!("{line}\n").as_bytes());
+    }
+
+    #[track_caller]
+    pub(crate) fn command_bytes(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin.write_all(bytes).and_then(|()| stdin.flush()).unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    /// Waits for its last word and its end.
+    #[track_caller]
+    pub(crate) fn wait_for_end(mut self) -> Ended {
+        let record = loop {
+            match self.events.recv_timeout(PATIENCE) {
+                Ok(SwarmEvent::Done { record }) => break *record,
+                Ok(_) => {}
+                Err(error) => {
+                    let _ = self.child.kill();
+                    panic!("no last word ({error}): {}", self.stderr.take().unwrap().join().unwrap());
+                }
+            }
+        };
+        let code = self.child.wait().unwrap().code();
+        let stderr = self.stderr.take().unwrap().join().unwrap();
+        Ended { code, record, stderr, took: self.begun.elapsed() }
+    }
+
+    /// Waits for an end without a last word.
+    pub(crate) fn wait_for_death(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Swarm {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

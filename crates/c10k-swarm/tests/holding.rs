@@ -1,0 +1,360 @@
+//! Servers that do right, and limits that the swarm lives with.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use c10k_record::{Outcome, PhaseName, RunState, SCHEMA_VERSION};
+use common::server::{Behaviour, Server};
+use common::{PROGRAM, Swarm, run, run_limited};
+use nix::sys::signal::Signal;
+
+#[test]
+fn an_echo_server_holds_what_is_asked_for() {
+    let server = Server::echo();
+    let ended = run(&["--server", &server.at(), "--target", "300", "--close", "fin"]);
+    ended.expect_code(0).expect_counts(300, 300).expect_failed(&[]);
+    let record = &ended.record;
+    assert_eq!((record.schema_version, record.state), (SCHEMA_VERSION, RunState::Complete));
+    assert_eq!((record.connections.accepted, record.connections.ghosts), (None, None), "a swarm cannot know");
+    assert_eq!(record.memory_per_connection.server_user_bytes, None);
+    assert_eq!(record.ceiling, None);
+    assert_eq!(record.latency_us.connect.count, 300);
+    assert_eq!(record.latency_us.first_echo.count, 300);
+    assert_eq!(record.latency_us.echo.count, 300);
+    let phases: Vec<PhaseName> = record.phases.iter().map(|times| times.phase).collect();
+    assert_eq!(phases, [PhaseName::Ramp, PhaseName::Hold, PhaseName::Verify, PhaseName::Close]);
+    assert!(record.phases.iter().all(|times| times.to_ms.is_some_and(|to| to >= times.from_ms)));
+    assert!(record.rate.connects_per_second.mean.is_some_and(|mean| mean > 0.0));
+    assert_eq!(server.accepted(), 300, "the server's own word");
+}
+
+#[test]
+fn one_connection_is_enough() {
+    let server = Server::echo();
+    for arguments in [&["--workers", "1"][..], &["--workers", "7"], &["--in-flight", "1"]] {
+        let ended = run(&[&["--server", &server.at(), "--target", "1"], arguments].concat());
+        ended.expect_code(0).expect_counts(1, 1);
+    }
+}
+
+#[test]
+fn a_server_on_ipv6_is_reached_from_ipv6() {
+    let server = Server::start_at("[::1]:0", Behaviour::Echo);
+    run(&["--server", &server.at(), "--target", "100"]).expect_code(0).expect_counts(100, 100);
+    let ended = run(&["--server", &server.at(), "--ips", "::1", "--target", "100"]);
+    ended.expect_code(0).expect_counts(100, 100);
+}
+
+#[test]
+fn several_servers_share_the_connections() {
+    let servers = [Server::echo(), Server::echo(), Server::echo()];
+    let list = servers.iter().map(Server::at).collect::<Vec<_>>().join(",");
+    let ended = run(&["--server", &list, "--target", "300"]);
+    ended.expect_code(0).expect_counts(300, 300);
+    // Tuples alternate between the destinations.
+    assert_eq!(servers.each_ref().map(Server::accepted), [100, 100, 100], "{:?}", ended.record.warnings);
+}
+
+#[test]
+fn steps_grow_one_after_the_other() {
+    let server = Server::echo();
+    let swarm = Swarm::start(&[
+        "--server",
+        &server.at(),
+        "--steps",
+        "50x4",
+        "--step-pause",
+        "600ms",
+        "--hold",
+        "100ms",
+    ]);
+    for step in 1..=3 {
+        swarm.wait_for("a step", |counts| counts.verified == step * 50 && counts.in_flight == 0);
+    }
+    let ended = swarm.wait_for_end();
+    ended.expect_code(0).expect_counts(200, 200);
+    assert_eq!(ended.record.connections.target, 200);
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let server = Server::echo();
+    let ended = run(&["--server", &server.at(), "--target", "400", "--rate", "500/s"]);
+    ended.expect_code(0).expect_counts(400, 400);
+    let mean = ended.record.rate.connects_per_second.mean.unwrap();
+    // The last of 400 is due after 798 ms, so it cannot be faster than this.
+    assert!(mean <= 502.0, "{mean}");
+}
+
+#[test]
+fn a_stall_of_the_swarm_itself_shows_in_an_open_loop() {
+    let server = Server::echo();
+    let swarm =
+        Swarm::start(&["--server", &server.at(), "--target", "600", "--rate", "400/s", "--hold", "1ms"]);
+    swarm.wait_for("the first connections", |counts| counts.verified > 0);
+    swarm.signal(Signal::SIGSTOP);
+    std::thread::sleep(Duration::from_millis(800));
+    swarm.signal(Signal::SIGCONT);
+    let ended = swarm.wait_for_end();
+    ended.expect_code(0).expect_counts(600, 600);
+    let connect = ended.record.latency_us.connect;
+    assert!(connect.max > Some(700_000), "the stall was hidden: {connect:?}");
+    assert!(connect.p90 > Some(300_000), "only one connection paid for the stall: {connect:?}");
+}
+
+#[test]
+fn connections_far_behind_their_intended_start_are_not_taken_for_timed_out() {
+    let server = Server::echo();
+    // Nobody can begin so many in time; what counts for the timeout is how long a connect really took.
+    let rate = ["--rate", "50M/s", "--connect-timeout", "300ms"];
+    let ended = run(&[&["--server", &server.at(), "--target", "8000", "--workers", "1"], &rate[..]].concat());
+    ended.expect_code(0).expect_counts(8000, 8000).expect_failed(&[]);
+}
+
+#[test]
+fn probes_larger_than_the_windows_are_sent_in_parts() {
+    let server = Server::echo_with_tiny_window();
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("small.toml");
+    std::fs::write(
+        &profile,
+        "name = 'small'\nsummary = 'x'\n[socket]\nsndbuf_bytes = 4608\nrcvbuf_bytes = 4608\n",
+    )
+    .unwrap();
+    let profile = profile.to_str().unwrap();
+    let ended = run(&[
+        "--server",
+        &server.at(),
+        "--target",
+        "20",
+        "--probe-bytes",
+        "32768",
+        "--profile",
+        profile,
+        "--probe-timeout",
+        "30s",
+    ]);
+    assert_eq!(ended.record.broken_identity(), None);
+    // The echo may take longer than the verdict allows, but every byte of it comes.
+    ended.expect_counts(20, 20).expect_failed(&[]);
+}
+
+#[test]
+fn probes_of_every_allowed_size_come_back() {
+    let server = Server::echo();
+    for size in ["8", "9", "1024", "32767", "32768"] {
+        let ended = run(&["--server", &server.at(), "--target", "20", "--probe-bytes", size]);
+        ended.expect_code(0).expect_counts(20, 20);
+    }
+}
+
+#[test]
+fn without_probes_a_server_that_discards_is_held() {
+    for behaviour in [Behaviour::Discard, Behaviour::Silent, Behaviour::GreetAndDiscard] {
+        let server = Server::start(behaviour);
+        let ended = run(&["--server", &server.at(), "--target", "100", "--no-probe"]);
+        ended.expect_code(0).expect_failed(&[]);
+        let c = &ended.record.connections;
+        assert_eq!((c.verified, c.established, c.held), (None, 100, 100), "{behaviour:?}");
+        assert_eq!(ended.record.latency_us.echo.count, 0);
+    }
+}
+
+#[test]
+fn a_low_descriptor_limit_is_passed_by_many_tables() {
+    let server = Server::echo();
+    let ended = run_limited(64, &["--server", &server.at(), "--target", "500"]);
+    ended.expect_code(0).expect_counts(500, 500).expect_failed(&[]);
+    // One table at a time, each begun when the one before is full.
+    let ended = run_limited(64, &["--server", &server.at(), "--target", "200", "--workers", "1"]);
+    ended.expect_code(0).expect_counts(200, 200);
+}
+
+#[test]
+fn connections_closed_by_rst_leave_no_time_wait() {
+    let server = Server::echo();
+    let ports = free_ports(64);
+    // The same tuples twice: with TIME_WAIT in the way the second run would find them taken.
+    for _ in 0..2 {
+        let ended = run(&[
+            "--server",
+            &server.at(),
+            "--ips",
+            "127.77.1.1",
+            "--ports",
+            &ports.text,
+            "--target",
+            "40",
+            "--close",
+            "rst",
+        ]);
+        ended.expect_code(0).expect_counts(40, 40);
+        assert_eq!(server_ports_in_time_wait(&ports), 0);
+    }
+}
+
+#[test]
+fn taken_ports_are_skipped_and_said() {
+    let server = Server::echo();
+    let ports = free_ports(60);
+    let taken: Vec<TcpListener> =
+        (0..10).map(|n| TcpListener::bind(("127.0.0.1", ports.first + 3 * n)).unwrap()).collect();
+    let ended =
+        run(&["--server", &server.at(), "--ips", "127.0.0.1", "--ports", &ports.text, "--target", "30"]);
+    ended.expect_code(0).expect_counts(30, 30).expect_failed(&[]);
+    assert!(ended.warns("ports-taken"), "{:?}", ended.record.warnings);
+    drop(taken);
+}
+
+#[test]
+fn when_all_ports_are_taken_the_wall_is_named() {
+    let server = Server::echo();
+    let ports = free_ports(30);
+    let taken: Vec<TcpListener> =
+        (0..10).map(|n| TcpListener::bind(("127.0.0.1", ports.first + 3 * n)).unwrap()).collect();
+    let ended =
+        run(&["--server", &server.at(), "--ips", "127.0.0.1", "--ports", &ports.text, "--target", "30"]);
+    ended.expect_code(1);
+    let c = &ended.record.connections;
+    assert!(c.held <= 20 && c.held > 0, "{c:?}");
+    assert!(ended.failed("EADDRNOTAVAIL") > 0, "{c:?}");
+    assert_eq!(c.failed.keys().collect::<Vec<_>>(), [&Outcome::errno(nix::libc::EADDRNOTAVAIL)]);
+    ended.expect_ports_wall();
+    assert!(ended.warns("ports-taken") && ended.warns("growth-stopped"), "{:?}", ended.record.warnings);
+    drop(taken);
+}
+
+#[test]
+fn a_reader_of_its_events_that_is_gone_does_not_end_it() {
+    let server = Server::echo();
+    let mut child = Command::new(PROGRAM)
+        .args(["--no-apply", "--events", "--server", &server.at(), "--target", "50", "--hold", "600ms"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.contains("ready"), "{line}");
+    drop(stdout);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), stderr.contains("panicked")), (Some(0), false), "{stderr}");
+    assert_eq!(server.accepted(), 50);
+}
+
+#[test]
+fn people_read_stderr_and_stdout_stays_empty() {
+    let server = Server::echo();
+    let mut child = Command::new(PROGRAM)
+        .args(["--no-apply", "--server", &server.at(), "--target", "50", "--hold", "50ms"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    let stderr = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert_eq!(stdout, "");
+    assert!(stderr.contains("held: held 50 of 50 connections"), "{stderr}");
+    assert!(!stderr.contains("\x1b["), "no colours where nobody looks: {stderr}");
+}
+
+#[test]
+fn the_interval_log_holds_every_kind_of_latency() {
+    let server = Server::echo();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("latency.hlog");
+    let log = path.to_str().unwrap();
+    run(&["--server", &server.at(), "--target", "50", "--hlog", log]).expect_code(0);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with("#[Histogram log format version"), "{text}");
+    for tag in ["Tag=connect,", "Tag=first_echo,", "Tag=echo,"] {
+        assert!(text.contains(tag), "{tag}: {text}");
+    }
+    let nowhere = folder.path().join("no/such/folder");
+    let (code, _, stderr) =
+        common::run_to_refusal(&["--server", &server.at(), "--hlog", nowhere.to_str().unwrap()]);
+    assert!(code == Some(3) && stderr.starts_with("error: cannot write"), "{code:?} {stderr}");
+}
+
+#[test]
+fn it_ends_with_the_process_that_started_it() {
+    let server = Server::echo();
+    let script = "\"$0\" --no-apply --events --server \"$1\" --target 20 --hold 1h --parent $$ & wait";
+    let mut shell = Command::new("sh")
+        .args(["-c", script, PROGRAM, &server.at()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(shell.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("\"phase\":\"hold\"") {
+        line.clear();
+        assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended before the hold");
+    }
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    // The end of stdout comes when the swarm has ended too.
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("\"event\":\"done\"") && rest.contains("\"aborted\""), "{rest}");
+}
+
+struct Ports {
+    first: u16,
+    last: u16,
+    text: String,
+}
+
+/// So many ports in a row that nobody has at this moment, within what the kernel gives out itself.
+fn free_ports(count: u16) -> Ports {
+    let seed = std::process::id() as u16 % 97 * 100;
+    for round in 0..100 {
+        let first = 34_000 + (seed + round * 257) % 24_000;
+        let all: Result<Vec<TcpListener>, _> =
+            (first..first + count).map(|port| TcpListener::bind(("0.0.0.0", port))).collect();
+        if all.is_ok() {
+            let last = first + count - 1;
+            return Ports { first, last, text: format!("{first}-{last}") };
+        }
+    }
+    panic!("no {count} free ports in a row");
+}
+
+fn server_ports_in_time_wait(ports: &Ports) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let time_wait = |line: &&str| line.split_whitespace().nth(3) == Some("06");
+    let here = |line: &&str| {
+        let local = line.split_whitespace().nth(1).and_then(|local| local.split_once(':')).unwrap();
+        // 127.77.1.1 in the kernel's byte order.
+        local.0 == "01014D7F"
+            && (ports.first..=ports.last).contains(&u16::from_str_radix(local.1, 16).unwrap())
+    };
+    table.lines().skip(1).filter(time_wait).filter(here).count()
+}
+
+#[test]
+fn an_unread_stdin_is_left_alone() {
+    // Without --events commands are not read: whoever pipes something in sees no surprise.
+    let server = Server::echo();
+    let mut child = Command::new(PROGRAM)
+        .args(["--no-apply", "--server", &server.at(), "--target", "20", "--hold", "300ms"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"stop\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
