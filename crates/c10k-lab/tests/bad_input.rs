@@ -219,7 +219,7 @@ fn a_results_folder_that_cannot_be_made_is_told_before_anything_runs() {
 
 #[test]
 fn results_that_an_ordinary_user_may_not_write_are_told_before_anything_runs() {
-    let lab = Lab::new().as_ordinary_user().after("mkdir -m 555 closed");
+    let lab = Lab::new().by_ordinary_user().after("mkdir -m 555 closed");
     let path = lab.home().join("closed/results");
     lab.with_results(path).run(&["--target", "5"]).expect_refused(HOST_CANNOT, &["closed/results", "denied"]);
 }

@@ -300,7 +300,7 @@ fn a_file_system_without_room_breaks_the_run() {
         return;
     }
     let lab = Lab::new()
-        .as_ordinary_user()
+        .by_ordinary_user()
         .under(&["unshare", "--user", "--map-root-user", "--mount"])
         .after("mkdir results && mount -t tmpfs -o size=32k none results");
     let ended = lab.run(&["--target", "50", "--hold", "300ms", "--json"]);
@@ -310,7 +310,7 @@ fn a_file_system_without_room_breaks_the_run() {
 
 #[test]
 fn an_ordinary_users_lab_killed_leaves_no_process() {
-    let mut running = Lab::new().as_ordinary_user().start(&["--target", "50", "--hold", "60s"]);
+    let mut running = Lab::new().by_ordinary_user().start(&["--target", "50", "--hold", "60s"]);
     running.wait_for_hold(50);
     running.signal(SIGKILL);
     expect_unfinished(&running.wait());

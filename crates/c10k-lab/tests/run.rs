@@ -287,9 +287,8 @@ fn records_are_shown_again_and_compared() {
 fn the_schema_is_printed_as_published() {
     let ended = lab(&["schema"]);
     ended.expect_exit(0);
-    let printed: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
-    let published: serde_json::Value = serde_json::from_str(c10k_report::RECORD_SCHEMA).expect("JSON");
-    assert_eq!(printed, published);
+    assert!(ended.stdout.trim_end() == c10k_report::RECORD_SCHEMA.trim_end(), "{}", ended.stdout);
+    assert!(serde_json::from_str::<serde_json::Value>(&ended.stdout).is_ok());
 }
 
 #[test]
@@ -329,7 +328,7 @@ fn stress_an_ordinary_user_with_few_descriptors_holds_many() {
     }
     let target = stress_target();
     let text = target.to_string();
-    let user = Lab::new().as_ordinary_user().with_nofile(4096);
+    let user = Lab::new().by_ordinary_user().with_nofile(4096);
     let record = user.run(&["--target", &text, "--hold", "2s", "--json"]).expect_held(target);
     assert_eq!(record.host.expect("a host").limits.nofile_hard, Some(4096));
 }

@@ -10,7 +10,7 @@ fn a_user_with_256_descriptors_holds_2000_over_many_tables() {
     if !namespaces_allowed("a_user_with_256_descriptors_holds_2000_over_many_tables") {
         return;
     }
-    let user = Lab::new().as_ordinary_user().with_nofile(256);
+    let user = Lab::new().by_ordinary_user().with_nofile(256);
     let record = user.run(&["--target", "2000", "--hold", "500ms", "--json"]).expect_held(2000);
     let host = record.host.expect("a host");
     assert_eq!((host.root, host.limits.nofile_hard), (false, Some(256)));
@@ -24,7 +24,7 @@ fn a_user_with_64_descriptors_and_an_inherited_one_at_the_top_holds_300() {
     if !namespaces_allowed("a_user_with_64_descriptors_and_an_inherited_one_at_the_top_holds_300") {
         return;
     }
-    let user = Lab::new().as_ordinary_user().after("exec 9</dev/null").with_nofile(64);
+    let user = Lab::new().by_ordinary_user().after("exec 9</dev/null").with_nofile(64);
     user.run(&["--target", "300", "--hold", "200ms"]).expect_held(300);
 }
 
@@ -33,7 +33,7 @@ fn an_ordinary_users_memory_account_is_estimated_and_says_so() {
     if !namespaces_allowed("an_ordinary_users_memory_account_is_estimated_and_says_so") {
         return;
     }
-    let ended = Lab::new().as_ordinary_user().run(&["--target", "500", "--hold", "500ms"]);
+    let ended = Lab::new().by_ordinary_user().run(&["--target", "500", "--hold", "500ms"]);
     let record = ended.expect_held(500);
     let memory = record.memory_per_connection;
     assert!(memory.server_user_bytes.is_some() && memory.client_user_bytes.is_some(), "{memory:?}");
@@ -50,7 +50,7 @@ fn an_ordinary_user_may_do_what_the_diary_did() {
     }
     let arguments =
         ["--profile", "diary", "--ips", "192.168.1.200-230", "--target", "310", "--hold", "200ms"];
-    let record = Lab::new().as_ordinary_user().run(&arguments).expect_held(310);
+    let record = Lab::new().by_ordinary_user().run(&arguments).expect_held(310);
     let key = "net.ipv4.ip_local_port_range";
     let range = record.profile.applied.iter().find(|setting| setting.key == key);
     assert_eq!(range.expect("applied").after, "1024 61000");
@@ -59,7 +59,7 @@ fn an_ordinary_user_may_do_what_the_diary_did() {
 /// As an ordinary user who may make no network namespace: one of the user's own forbids it.
 fn without_namespaces() -> Lab {
     Lab::new()
-        .as_ordinary_user()
+        .by_ordinary_user()
         .under(&["unshare", "--user", "--map-root-user"])
         .after("echo 0 > /proc/sys/user/max_net_namespaces")
 }

@@ -79,7 +79,7 @@ impl Lab {
     }
 
     /// Runs it as a user who may do nothing that root may; as the present user when that is no root.
-    pub(crate) fn as_ordinary_user(mut self) -> Self {
+    pub(crate) fn by_ordinary_user(mut self) -> Self {
         self.ordinary = true;
         self
     }
@@ -277,7 +277,7 @@ impl Running {
         let left = processes::wait_until_gone(&self.token);
         assert!(left.is_empty(), "left behind: {left:?}\n{}", self.stderr());
         let home = std::mem::replace(&mut self.home, TempDir::new().expect("a folder"));
-        let (stdout, stderr) = (self.stdout.to_the_end(), self.stderr.to_the_end());
+        let (stdout, stderr) = (self.stdout.whole(), self.stderr.whole());
         Ended { status, stdout, stderr, results: self.results.clone(), home }
     }
 }
@@ -315,7 +315,7 @@ impl Heard {
         String::from_utf8_lossy(&self.text.lock().expect("nobody panics with it")).into_owned()
     }
 
-    fn to_the_end(&mut self) -> String {
+    fn whole(&mut self) -> String {
         if let Some(thread) = self.thread.take() {
             thread.join().expect("it only reads");
         }
