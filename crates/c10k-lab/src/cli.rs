@@ -54,6 +54,14 @@ pub(crate) struct RunArgs {
     /// The most connections the server takes [default: as many as the host allows].
     #[arg(long, value_name = "N")]
     pub(crate) max_connections: Option<Quantity>,
+    /// Watch the server with this process id instead of starting one: the run takes place where the lab is started,
+    /// and nothing is set.
+    #[arg(long, value_name = "PID", conflicts_with_all = ["topology", "mode", "server_workers", "max_connections"])]
+    pub(crate) server_pid: Option<u32>,
+    /// The same for the server that listens on this port.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..),
+        conflicts_with_all = ["topology", "mode", "server_workers", "max_connections"])]
+    pub(crate) server_port: Option<u16>,
     /// A verdict of the run, such as 'failed <= 1%' or 'echo_p95 <= 100ms'; may be given several times
     /// [default: held = target, failed <= 1%, echo_p95 <= 100ms].
     #[arg(long = "verdict", value_name = "EXPR")]

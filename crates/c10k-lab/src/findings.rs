@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use c10k_ceiling::{CounterChange, Findings, PlanView, ServerEnd, counter};
 use c10k_record::{HostSnapshot, Plan, Record};
 
+use crate::foreign::Outside;
 use crate::watch::Watch;
 
 /// Kernel counters that only grow, by the names the walls know.
@@ -72,9 +73,18 @@ pub(crate) fn findings(
         ];
         counters.extend(rows.into_iter().filter_map(|(name, change)| Some((name.to_owned(), change?))));
     }
+    let outside = watch.outside.as_ref();
+    let mut host = host.clone();
+    if let Some(outside) = outside {
+        host.backlog = outside.signs.backlog;
+        if let Some(longest) = outside.signs.longest_queue {
+            let change = CounterChange { before: 0, after: longest };
+            counters.insert(counter::ACCEPT_QUEUE.to_owned(), change);
+        }
+    }
     Findings {
-        plan: plan_view(plan, host),
-        host: host.clone(),
+        plan: plan_view(plan, &host),
+        host,
         connections: record.connections.clone(),
         failures: record.failures.clone(),
         capacity,
@@ -82,8 +92,8 @@ pub(crate) fn findings(
         server: record.server.clone(),
         server_max_connections: plan.server.max_connections,
         server_end,
-        server_process: None,
-        accepted_stalled: levels.accepted_stalled,
+        server_process: outside.and_then(Outside::process),
+        accepted_stalled: levels.accepted_stalled || outside.is_some_and(|seen| seen.signs.accepted_stalled),
         latency_us: record.latency_us,
         verdicts: record.verdicts.clone(),
         aborted,

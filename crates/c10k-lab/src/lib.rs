@@ -9,6 +9,7 @@ mod child;
 mod cli;
 mod far;
 mod findings;
+mod foreign;
 mod host;
 mod isolate;
 mod plan;

@@ -45,6 +45,7 @@ fn default_plan() -> Plan {
             mode: ServerMode::Echo,
             workers: None,
             max_connections: None,
+            foreign: false,
         },
         load: LoadPlan::default(),
     }

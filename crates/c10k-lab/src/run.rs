@@ -1,7 +1,6 @@
 //! `c10k-lab run`: topology → profile → server → swarm → record → ceiling → report.
 
 use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use crate::child::{Heard, Process, Who, end_in_words};
 use crate::cli::RunArgs;
 use crate::far::FarEnd;
 use crate::findings::{findings, plan_view};
+use crate::foreign::{Foreign, ServerSide};
 use crate::host;
 use crate::isolate::{self, Place};
 use crate::plan::{Refusal, resolve};
@@ -69,13 +69,14 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
         let absolute = path.canonicalize().unwrap_or_else(|_| path.clone());
         plan.profile = absolute.display().to_string();
     }
+    let foreign = Foreign::of_run(args, &mut plan)?;
     veth::settle(&mut plan, &profile)?;
     let missing = missing_folders(&args.results);
     let folder = RunFolder::create(&args.results, &plan).map_err(|error| {
         remove_empty(&missing);
         Refusal::host(error.to_string(), "name a folder that can be written with --results")
     })?;
-    let outcome = go(&plan, &profile, folder, printer);
+    let outcome = go(&plan, &profile, foreign, folder, printer);
     let (record, path) = match outcome {
         Ok(done) => done,
         Err((refusal, folder)) => {
@@ -124,6 +125,7 @@ type Refused = (Refusal, PathBuf);
 fn go(
     plan: &Plan,
     profile: &Profile,
+    foreign: Option<Foreign>,
     folder: RunFolder,
     printer: &mut Printer,
 ) -> Result<(Record, PathBuf), Refused> {
@@ -131,12 +133,19 @@ fn go(
     let refused = |refusal: Refusal| (refusal, path.clone());
     let root = limits::euid() == 0;
     // Before any thread exists: later a user namespace is EINVAL (unshare(2)).
-    let place = isolate::enter(plan, profile).map_err(refused)?;
+    let place = match &foreign {
+        Some(foreign) => foreign.place(plan),
+        None => isolate::enter(plan, profile),
+    };
+    let place = place.map_err(refused)?;
     let signals = Signals::watch().map_err(|error| refused(Refusal::host(error.to_string(), "")))?;
     for warning in &place.warnings {
         printer.say(&format!("warning: {}", warning.text));
     }
-    let limits = host::snapshot(profile, root);
+    let mut limits = host::snapshot(profile, root);
+    if let Some(foreign) = &foreign {
+        limits = foreign.limits(limits);
+    }
     let tool = Tool { name: "c10k-lab".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let mut record = Record::begun(tool, folder.run_id(), plan.topology, plan.protocol, plan.workload);
     record.command = std::env::args().collect();
@@ -152,7 +161,8 @@ fn go(
     folder.write_partial(&record).map_err(|error| {
         refused(Refusal::host(error.to_string(), "name a folder that can be written with --results"))
     })?;
-    let mut lab = Lab::start(plan, folder, record, limits, signals, place, printer).map_err(refused)?;
+    let mut lab =
+        Lab::start(plan, folder, record, limits, signals, (place, foreign), printer).map_err(refused)?;
     lab.carry_out();
     Ok((lab.finish(), path))
 }
@@ -201,7 +211,7 @@ struct Lab<'a> {
     signals: Signals,
     printer: &'a mut Printer,
     heard: Receiver<Heard>,
-    server: Process,
+    server: ServerSide,
     swarm: Process,
     watch: Watch,
     /// Keeps the swarm's namespace, and what is in TIME_WAIT there, to the end.
@@ -232,20 +242,26 @@ impl<'a> Lab<'a> {
         record: Record,
         limits: HostSnapshot,
         signals: Signals,
-        place: Place,
+        (place, foreign): (Place, Option<Foreign>),
         printer: &'a mut Printer,
     ) -> Result<Self, Refusal> {
         let (sender, heard) = channel();
-        let server_arguments = server_arguments(plan, place.isolation.is_some());
-        let mut server = start_process(Who::Server, &server_arguments, None, &sender)?;
-        let listen = await_server(&heard, &mut server)?;
+        let (server, listen) = if let Some(foreign) = foreign {
+            let listen = foreign.listen.clone();
+            (ServerSide::Foreign(foreign), listen)
+        } else {
+            let server_arguments = server_arguments(plan, place.isolation.is_some());
+            let mut server = start_process(Who::Server, &server_arguments, None, &sender)?;
+            let listen = await_server(&heard, &mut server)?;
+            (ServerSide::Ours(server), listen)
+        };
         let swarm_arguments = swarm_arguments(plan, &listen, &folder.path().join("latency.hlog"));
         let mut swarm = start_process(Who::Swarm, &swarm_arguments, place.far.as_ref(), &sender)?;
         let capacity = await_swarm(&heard, &mut swarm)?;
         let ports: Vec<u16> = listen.iter().map(std::net::SocketAddr::port).collect();
         let far = place.far.as_ref().map(|far| FarEnd::open(far, swarm.pid(), &ports));
         let config = CollectorConfig {
-            server_pid: Some(server.pid()),
+            server_pid: server.pid(),
             swarm_pid: Some(swarm.pid()),
             ports,
             ..CollectorConfig::default()
@@ -255,6 +271,7 @@ impl<'a> Lab<'a> {
             hint: None,
             exit: Exit::Broke,
         })?;
+        let is_ours = server.is_ours();
         Ok(Self {
             plan,
             folder,
@@ -265,7 +282,7 @@ impl<'a> Lab<'a> {
             heard,
             server,
             swarm,
-            watch: Watch::new(collector, far),
+            watch: Watch::new(collector, far, !is_ours),
             _place: place,
             server_said: None,
             counts: LiveCounts::default(),
@@ -274,7 +291,7 @@ impl<'a> Lab<'a> {
             verified: None,
             swarm_record: None,
             swarm_closed: false,
-            server_closed: false,
+            server_closed: !is_ours,
             capacity,
             broken: None,
             server_end: None,
@@ -435,15 +452,13 @@ impl<'a> Lab<'a> {
     fn note_ended_processes(&mut self) {
         if self.server_end.is_none()
             && !self.swarm_closed
-            && let Some(status) = self.server.ended()
+            && let Some((end, words)) = self.server.end(self.watch.server_is_gone())
         {
-            let end =
-                status.signal().map_or(ServerEnd::Exited(status.code().unwrap_or(-1)), ServerEnd::Killed);
             self.server_end = Some(end);
             self.server_ended_at = Some(Instant::now());
             let phase = self.phase.map_or_else(|| "the start".to_owned(), |phase| format!("the {phase}"));
-            self.record.ended_because = Some(format!("{} in {phase}", end_in_words(Who::Server, status)));
-            self.printer.say(&format!("warning: {} in {phase}", end_in_words(Who::Server, status)));
+            self.record.ended_because = Some(format!("{words} in {phase}"));
+            self.printer.say(&format!("warning: {words} in {phase}"));
         }
         if self.swarm_closed
             && self.swarm_record.is_none()

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use c10k_collector::{Collector, MemorySnapshot, Observation};
+use c10k_collector::{Collector, MemorySnapshot, Observation, Side};
 use c10k_record::{Cpu, LiveCounts, Sample, ServerReport};
 
 use crate::far::FarEnd;
+use crate::foreign::Outside;
 
 /// Between two rows of samples.csv.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
@@ -27,6 +28,8 @@ pub(crate) struct Watch {
     pub(crate) first: Option<Observation>,
     pub(crate) last: Option<Observation>,
     pub(crate) levels: Levels,
+    /// What a server that is not ours shows from outside.
+    pub(crate) outside: Option<Outside>,
 }
 
 /// The highest (or lowest) that was seen of what goes up and down.
@@ -48,7 +51,7 @@ pub(crate) struct Levels {
 const STALL: Duration = Duration::from_secs(2);
 
 impl Watch {
-    pub(crate) fn new(collector: Collector, far: Option<FarEnd>) -> Self {
+    pub(crate) fn new(collector: Collector, far: Option<FarEnd>, is_foreign: bool) -> Self {
         Self {
             collector,
             far,
@@ -58,6 +61,7 @@ impl Watch {
             first: None,
             last: None,
             levels: Levels::default(),
+            outside: is_foreign.then(Outside::default),
         }
     }
 
@@ -86,7 +90,12 @@ impl Watch {
                 before.established.map(|then| counts.established.saturating_sub(then) as f64 / seconds);
         }
         seen.fill(&mut row);
-        self.levels.look(&seen, server, now);
+        self.levels.look(&seen);
+        match &mut self.outside {
+            // What such a server has accepted is told by its signs.
+            Some(outside) => outside.look(&seen, self.collector.pid(Side::Server)),
+            None => self.levels.look_for_a_stall(&seen, server, now),
+        }
         self.last_tick = Some(now);
         self.first.get_or_insert_with(|| seen.clone());
         self.last = Some(seen);
@@ -119,7 +128,15 @@ impl Watch {
             Some(far) => far.established(),
             None => near.as_ref().map(|census| census.client_side),
         };
+        if let (Some(outside), Some(census)) = (&mut self.outside, &near) {
+            outside.census = Some((census.server_side, census.not_accepted));
+        }
         (near.map(|census| census.server_side), client_side)
+    }
+
+    /// Whether the server's process was found to have ended.
+    pub(crate) fn server_is_gone(&self) -> bool {
+        self.collector.is_gone(Side::Server)
     }
 
     /// What cannot be read here, in words.
@@ -129,7 +146,7 @@ impl Watch {
 }
 
 impl Levels {
-    fn look(&mut self, seen: &Observation, server: Option<&ServerReport>, now: Instant) {
+    fn look(&mut self, seen: &Observation) {
         self.time_wait = self.time_wait.max(seen.sockets.time_wait);
         self.orphans = self.orphans.max(seen.sockets.orphans);
         self.tcp_mem_pages = self.tcp_mem_pages.max(seen.sockets.mem_pages);
@@ -139,6 +156,9 @@ impl Levels {
             (Some(low), Some(now)) => Some(low.min(now)),
             (low, now) => low.or(now),
         };
+    }
+
+    fn look_for_a_stall(&mut self, seen: &Observation, server: Option<&ServerReport>, now: Instant) {
         let full =
             seen.listener.is_some_and(|l| l.backlog.is_some_and(|most| most > 0 && l.accept_queue >= most));
         let accepted = server.map_or(0, |server| server.accepted);

@@ -239,6 +239,7 @@ mod tests {
                 mode: ServerMode::Echo,
                 workers: None,
                 max_connections: None,
+                foreign: false,
             },
             load: LoadPlan::default(),
         }

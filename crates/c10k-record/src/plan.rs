@@ -180,6 +180,9 @@ pub struct ServerPlan {
     /// The most connections it takes; `None` = as many as the host allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u64>,
+    /// It runs already at the first address of `listen`: the lab does not start one, and sets nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
 }
 
 /// The swarm's part of a plan.
@@ -307,6 +310,7 @@ mod tests {
                 mode: ServerMode::Echo,
                 workers: None,
                 max_connections: None,
+                foreign: false,
             },
             load: LoadPlan { steps: Some(Steps { size: 5000, count: 4 }), ..LoadPlan::default() },
         }

@@ -132,6 +132,7 @@ fn full() -> Record {
             mode: ServerMode::Hold,
             workers: Some(2),
             max_connections: Some(9),
+            foreign: true,
         },
         load: LoadPlan {
             ips: Some("127.0.0.1-127.0.0.2".to_owned()),
