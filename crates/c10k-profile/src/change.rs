@@ -34,6 +34,24 @@ pub struct NotSet {
     pub optional: bool,
 }
 
+impl NotSet {
+    /// Whether what stands gives all that was asked for, and more: a limit that is higher already.
+    #[must_use]
+    pub fn is_met(&self) -> bool {
+        self.why == Why::WouldLower && covers(self.present.as_deref(), &self.wanted)
+    }
+}
+
+/// Whether no field of what stands is below what is wanted.
+pub(crate) fn covers(present: Option<&str>, wanted: &str) -> bool {
+    let fields = |text: &str| -> Option<Vec<i128>> {
+        text.split_whitespace().map(|field| field.parse().ok()).collect()
+    };
+    present.and_then(fields).zip(fields(wanted)).is_some_and(|(present, wanted)| {
+        present.iter().zip(&wanted).all(|(present, wanted)| present >= wanted)
+    })
+}
+
 impl fmt::Display for NotSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} = {} is not set: {}", self.key, self.wanted, self.why)?;

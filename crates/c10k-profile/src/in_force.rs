@@ -8,7 +8,7 @@ use c10k_record::{AppliedSetting, NotApplied, ProfileInRun, Scope, Warning};
 use thiserror::Error;
 
 use crate::apply::Applied;
-use crate::change::{Change, NotSet};
+use crate::change::{Change, NotSet, sysctl_command};
 use crate::error::{ApplyError, ProfileError};
 use crate::guard::AppliedGuard;
 use crate::here::{Applier, Policy, apply_here, pending_journal};
@@ -120,20 +120,22 @@ pub fn left_over_notice() -> Option<String> {
     ))
 }
 
-/// What was set and what was not, as the record has it.
+/// What was set and what was not, as the record has it. What is optional, or higher already, is no shortfall.
 pub fn note(in_run: &mut ProfileInRun, set: &[Change], not_set: &[NotSet]) {
     in_run.applied.extend(set.iter().map(|change| AppliedSetting {
         key: change.key.clone(),
         before: change.before.clone(),
         after: change.after.clone(),
     }));
-    in_run.not_applied.extend(not_set.iter().filter(|not| !not.optional).map(|not| NotApplied {
-        key: not.key.clone(),
-        wanted: not.wanted.clone(),
-        present: not.present.clone(),
-        scope: scope_of(not.scope),
-        why: not.why.to_string(),
-        command: not.command.clone(),
+    in_run.not_applied.extend(not_set.iter().filter(|not| !not.optional && !not.is_met()).map(|not| {
+        NotApplied {
+            key: not.key.clone(),
+            wanted: not.wanted.clone(),
+            present: not.present.clone(),
+            scope: scope_of(not.scope),
+            why: not.why.to_string(),
+            command: not.command.clone(),
+        }
     }));
 }
 
@@ -148,30 +150,35 @@ pub fn scope_of(scope: sysctl::Scope) -> Scope {
 }
 
 fn compare(profile: &Profile, in_run: &mut ProfileInRun) -> Result<(), InForceError> {
-    if profile.sysctl.is_empty() {
-        return Ok(());
+    if !profile.sysctl.is_empty() {
+        in_run.not_applied.extend(not_in_force(profile, &Live::here(profile)?));
     }
-    let rows = diff(profile, &Live::here(profile)?);
-    for row in rows.into_iter().filter(|row| profile.sysctl.contains_key(&row.setting)) {
+    Ok(())
+}
+
+/// The sysctls of the profile that do not stand, with the command that would set each; nothing is changed.
+#[must_use]
+pub fn not_in_force(profile: &Profile, live: &Live) -> Vec<NotApplied> {
+    let rows = diff(profile, live).into_iter().filter(|row| profile.sysctl.contains_key(&row.setting));
+    let missing = rows.filter(|row| !row.is_met()).filter_map(|row| {
         let (why, command) = match row.settable {
-            Settable::AlreadySo => continue,
-            Settable::No { .. } if row.optional => continue,
+            Settable::AlreadySo => return None,
             Settable::Yes => {
-                let command = format!("sudo sysctl -w '{}={}'", row.setting, row.wanted);
-                ("it was asked to apply nothing".to_owned(), Some(command))
+                ("it was asked to apply nothing".to_owned(), Some(sysctl_command(&row.setting, &row.wanted)))
             }
+            Settable::No { .. } if row.optional => return None,
             Settable::No { why, command } => (why.to_string(), command),
         };
-        in_run.not_applied.push(NotApplied {
+        Some(NotApplied {
             key: row.setting,
             wanted: row.wanted,
             present: row.present,
             scope: scope_of(row.scope),
             why,
             command,
-        });
-    }
-    Ok(())
+        })
+    });
+    missing.collect()
 }
 
 #[cfg(test)]

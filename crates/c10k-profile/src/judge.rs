@@ -5,7 +5,7 @@ use std::io;
 use c10k_kernel::limits::{self, Cap, Limit};
 use c10k_kernel::sysctl::{Access, Scope, Scopes, SysctlRoot};
 
-use crate::change::{NotSet, Why, sysctl_command};
+use crate::change::{NotSet, Why, covers, sysctl_command};
 use crate::limits::{Nofile, judge_nofile, nofile_command, show_limit};
 use crate::profile::Profile;
 use crate::schema::Wanted;
@@ -74,6 +74,18 @@ pub(crate) enum Judgement {
     AlreadySo,
     Change { present: String },
     No(NotSet),
+}
+
+impl DiffRow {
+    /// Whether what stands gives what is wanted: the same, or a host-wide limit that is higher already.
+    #[must_use]
+    pub fn is_met(&self) -> bool {
+        match &self.settable {
+            Settable::AlreadySo => true,
+            Settable::No { why: Why::WouldLower, .. } => covers(self.present.as_deref(), &self.wanted),
+            Settable::No { .. } | Settable::Yes => false,
+        }
+    }
 }
 
 impl Live {

@@ -4,6 +4,8 @@ mod common;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use c10k_profile::{Drift, Policy, Progress};
 use common::{Machine, applier, here_in, profile};
@@ -25,6 +27,21 @@ fn be_killed_at(step: usize, folder: &Path) {
     });
     let guard = here.apply(&profile(WISHES), &applier("killed"), Policy::default()).unwrap();
     guard.roll_back().unwrap();
+}
+
+/// Applies until a roll back, rolls back, and is killed after the given step of all steps on the way.
+fn be_killed_at_keeping(step: usize, folder: &Path) {
+    let steps = Arc::new(AtomicUsize::new(0));
+    let here = || {
+        let steps = Arc::clone(&steps);
+        here_in(folder).with_progress(move |_: Progress| {
+            if steps.fetch_add(1, Relaxed) + 1 == step {
+                kill_this_process();
+            }
+        })
+    };
+    here().apply_until_roll_back(&profile(WISHES), &applier("killed"), Policy::default()).unwrap();
+    here().roll_back(Drift::Report).unwrap();
 }
 
 /// SIGKILL, so that nothing of this process runs any more.
@@ -63,4 +80,36 @@ fn a_process_killed_at_any_step_leaves_nothing_that_recovery_does_not_put_back()
     // One journal, two steps for each of six writes, one last mark, six restored, one journal removed.
     assert_eq!(kills_before_the_end, 1 + 2 * 6 + 1 + 6 + 1);
     assert_eq!(kills_with_something_changed, (2 * 6 - 1) + 1 + 5);
+}
+
+#[test]
+fn keeping_and_rolling_back_killed_at_any_step_are_undone_by_another_roll_back() {
+    if let (Some(folder), Ok(step)) = (std::env::var_os(FOLDER), std::env::var(STEP)) {
+        return be_killed_at_keeping(step.parse().unwrap(), Path::new(&folder));
+    }
+    let mut kills = 0;
+    for step in 1.. {
+        let machine = Machine::new();
+        let before = machine.snapshot();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "keeping_and_rolling_back_killed_at_any_step_are_undone_by_another_roll_back"])
+            .env(FOLDER, machine.folder())
+            .env(STEP, step.to_string())
+            .output()
+            .unwrap();
+        if output.status.success() {
+            break;
+        }
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(9), "{output:?}");
+        kills += 1;
+        // Killed while it set them, it has left them behind; killed while it put them back, they were kept before.
+        let is_left_behind = machine.here().pending().unwrap().is_some();
+        let is_kept = machine.here().standing().unwrap().iter().any(|s| s.holders.iter().any(|h| h.kept));
+        assert_eq!(is_left_behind, (2..=14).contains(&step), "killed after step {step}");
+        assert_eq!(is_kept, (15..=20).contains(&step), "killed after step {step}");
+        machine.here().roll_back(Drift::Report).unwrap();
+        assert_eq!(machine.snapshot(), before, "killed after step {step}");
+        assert_eq!(machine.journals(), [] as [&str; 0], "killed after step {step}");
+    }
+    assert_eq!(kills, 1 + 2 * 6 + 1 + 6 + 1);
 }
