@@ -102,6 +102,14 @@ pub fn is_up(device: &str) -> io::Result<bool> {
     Ok(link.header.flags.contains(LinkFlags::Up))
 }
 
+/// The number of a device, which no other device of this network namespace has while it is there.
+///
+/// # Errors
+/// ENODEV without such a device.
+pub fn device_index(device: &str) -> io::Result<u32> {
+    index_of(device)
+}
+
 fn links() -> io::Result<Vec<LinkMessage>> {
     let answers = ask(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)?;
     let links = answers.into_iter().filter_map(|answer| match answer {

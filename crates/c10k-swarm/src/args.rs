@@ -117,6 +117,13 @@ pub struct SwarmArgs {
     /// The load.
     #[command(flatten)]
     pub load: LoadArgs,
+    /// Add those of --ips that are missing to this device for the time of the run (takes CAP_NET_ADMIN), and
+    /// remove exactly those however it ends.
+    #[arg(long, value_name = "DEV", requires = "ips")]
+    pub add_ips: Option<String>,
+    /// Remove the addresses that a killed swarm with --add-ips has left in this network namespace, and end.
+    #[arg(long, conflicts_with_all = ["add_ips", "events", "json", "hlog"])]
+    pub remove_ips: bool,
     /// The servers: HOST:PORT or HOST:FIRST-LAST, joined by commas.
     #[arg(long, value_name = "HOST:PORTS", default_value = "127.0.0.1:9000")]
     pub server: String,

@@ -12,6 +12,7 @@ use c10k_record::{
 use c10k_wire::raw::Probes;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::add_ips::{self, AddError, AddedIps};
 use crate::args::SwarmArgs;
 use crate::arrivals::Arrivals;
 use crate::beside::Beside;
@@ -19,7 +20,7 @@ use crate::conductor::{Conductor, Course, Finding, Signals, own_rss_bytes};
 use crate::crew::{Crew, own_tables_possible};
 use crate::document::{Background, document};
 use crate::output::Output;
-use crate::setup::{Setup, SetupError, resolve};
+use crate::setup::{Setup, SetupError, is_here, resolve, resolve_with_missing};
 use crate::shared::{Fixed, Note, Shared};
 
 /// The target of a swarm that is not told one: C10K.
@@ -55,28 +56,53 @@ impl From<SetupError> for Refusal {
     }
 }
 
+impl From<AddError> for Refusal {
+    fn from(error: AddError) -> Self {
+        Self { message: error.to_string(), hint: Some(error.hint()), exit: Exit::HostCannot }
+    }
+}
+
 fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
+    if args.remove_ips {
+        return remove_left_behind(output);
+    }
     if let Some(parent) = args.parent {
         process::die_with_parent(process::Signal::Terminate, parent)
             .map_err(host("follow the parent process"))?;
     }
-    let signals = watch_signals().map_err(host("watch signals"))?;
+    let signals = watch_signals(args.add_ips.is_none()).map_err(host("watch signals"))?;
     let (target, load) = args
         .load
         .resolve(&LoadPlan::default(), DEFAULT_TARGET)
         .map_err(|usage| Refusal::from(SetupError::Usage(usage)))?;
-    let in_force = put_in_force(&args.profile, "c10k-swarm", !args.no_apply).map_err(|error| Refusal {
-        message: error.to_string(),
-        hint: error.hint(),
-        exit: if error.is_bad_text() { Exit::BadText } else { Exit::HostCannot },
-    })?;
-    let setup = resolve(&args.server, &load, target)?;
+    let mut in_force =
+        put_in_force(&args.profile, "c10k-swarm", !args.no_apply).map_err(|error| Refusal {
+            message: error.to_string(),
+            hint: error.hint(),
+            exit: if error.is_bad_text() { Exit::BadText } else { Exit::HostCannot },
+        })?;
+    let left = add_ips::left_behind().unwrap_or_default();
+    in_force.warnings.extend(left.iter().map(|left| Warning::new("ips-left-behind", left.to_string())));
+    let setup = match args.add_ips {
+        Some(_) => resolve_with_missing(&args.server, &load, target)?,
+        None => resolve(&args.server, &load, target)?,
+    };
     if let Some(path) = &args.hlog {
         output.log_intervals_to(path).map_err(host(&format!("write '{}'", path.display())))?;
     }
+    let added = args.add_ips.as_deref().map(|device| add_missing(device, &setup, output)).transpose()?;
     let record = carry_out(args, &load, target, &setup, &in_force, signals, output)?;
     // Settings are put back before the last word, so that whoever waits for it finds the host as it was.
     let mut record = record;
+    if let Some(added) = added {
+        let removed = added.remove();
+        if removed.failed.is_empty() {
+            output.say(&removed.to_string());
+        } else {
+            record.warnings.push(Warning::new("add-ips", removed.to_string()));
+            output.warn(&removed.to_string());
+        }
+    }
     if let Some(guard) = in_force.guard {
         let rolled = guard.roll_back();
         if let Err(error) = rolled {
@@ -85,6 +111,39 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
         }
     }
     Ok(last_word(args, record, output))
+}
+
+/// Adds the sources that are missing, which are removed when the result is dropped, or by a second signal.
+fn add_missing(device: &str, setup: &Setup, output: &mut Output) -> Result<AddedIps, Refusal> {
+    let added = AddedIps::prepare(device)?;
+    added.remove_on_signals().map_err(host("watch signals"))?;
+    for ip in &setup.missing {
+        added.add(*ip)?;
+    }
+    let missing: Vec<_> = setup.missing.iter().copied().filter(|ip| !is_here(*ip)).collect();
+    let named = setup.plan.sources().len();
+    if !missing.is_empty() {
+        return Err(SetupError::NotHere { missing, named }.into());
+    }
+    let count = added.count();
+    output.say(&format!("added {count} of {named} source {} to {device}", add_ips::addresses(named)));
+    Ok(added)
+}
+
+fn remove_left_behind(output: &mut Output) -> Result<Exit, Refusal> {
+    let (removed, elsewhere) =
+        add_ips::remove_left_behind().map_err(host("look for addresses that were left behind"))?;
+    for report in &removed {
+        output.say(&report.to_string());
+    }
+    for left in &elsewhere {
+        output.say(&format!("left alone: {left}"));
+    }
+    if removed.is_empty() && elsewhere.is_empty() {
+        output.say("nothing was left behind");
+    }
+    let all = removed.iter().all(|report| report.failed.is_empty());
+    Ok(if all { Exit::Done } else { Exit::HostCannot })
 }
 
 fn carry_out(
@@ -258,11 +317,13 @@ fn host_snapshot(in_force: &InForce, setup: &Setup, own_tables: bool) -> HostSna
     }
 }
 
-/// A first signal asks for an orderly end, a second one ends the process at once.
-fn watch_signals() -> io::Result<Signals> {
+/// A first signal asks for an orderly end; with `end_at_once`, a second one ends the process there and then.
+fn watch_signals(end_at_once: bool) -> io::Result<Signals> {
     let signals = Signals::default();
     for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
-        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&signals.stop))?;
+        if end_at_once {
+            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&signals.stop))?;
+        }
         signal_hook::flag::register_usize(signal, Arc::clone(&signals.number), signal as usize)?;
         signal_hook::flag::register(signal, Arc::clone(&signals.stop))?;
     }

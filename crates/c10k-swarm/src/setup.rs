@@ -90,7 +90,10 @@ impl SetupError {
                 "c10k-swarm --help shows every form with an example".to_owned()
             }
             Self::Family { .. } => "give sources of the server's family with --ips".to_owned(),
-            Self::NotHere { missing, .. } => add_command(missing),
+            Self::NotHere { missing, .. } => format!(
+                "{}; or, as root, --add-ips lo (or another device) adds them for the time of the run",
+                add_command(missing)
+            ),
             Self::TooFew { capacity, target, sources, .. } => {
                 let per_source = (capacity / (*sources).max(1)).max(1);
                 let more = target.saturating_sub(*capacity).div_ceil(per_source);
@@ -146,6 +149,8 @@ pub struct Setup {
     pub server_is_here: bool,
     /// Workers that connect at a time.
     pub turns: usize,
+    /// Sources that are not on this machine yet; empty unless the caller will add them.
+    pub missing: Vec<IpAddr>,
     /// What the reader should know, each with its id.
     pub notes: Vec<(&'static str, String)>,
 }
@@ -155,6 +160,18 @@ pub struct Setup {
 /// # Errors
 /// [`SetupError`]; nothing has been changed or connected then.
 pub fn resolve(server: &str, load: &LoadPlan, target: u64) -> Result<Setup, SetupError> {
+    let setup = resolve_with_missing(server, load, target)?;
+    if setup.missing.is_empty() {
+        return Ok(setup);
+    }
+    Err(SetupError::NotHere { missing: setup.missing, named: setup.plan.sources().len() })
+}
+
+/// As [`resolve`], for a caller who will add the sources that are missing.
+///
+/// # Errors
+/// As [`resolve`], but for [`SetupError::NotHere`].
+pub fn resolve_with_missing(server: &str, load: &LoadPlan, target: u64) -> Result<Setup, SetupError> {
     let servers = servers_of(server)?;
     let first = servers[0];
     if let Some(other) = servers.iter().find(|other| other.is_ipv4() != first.is_ipv4()) {
@@ -176,6 +193,10 @@ pub fn resolve(server: &str, load: &LoadPlan, target: u64) -> Result<Setup, Setu
         Some(text) => named_sources(text, first)?,
         None => default_sources(first, target, per_source),
     };
+    let missing = match &load.ips {
+        Some(_) => sources.iter().copied().filter(|ip| !is_here(*ip)).collect(),
+        None => Vec::new(),
+    };
     let plan = SourcePlan::new(sources, window, &left_out, &servers, choice);
     if plan.capacity() < target {
         return Err(SetupError::TooFew {
@@ -187,7 +208,7 @@ pub fn resolve(server: &str, load: &LoadPlan, target: u64) -> Result<Setup, Setu
         });
     }
     let turns = load.workers.map_or_else(process::cpus_allowed, |workers| workers as usize).max(1);
-    Ok(Setup { servers, plan, window, server_is_here, turns, notes })
+    Ok(Setup { servers, plan, window, server_is_here, turns, missing, notes })
 }
 
 /// `net.ipv4.ip_local_port_range` of this namespace; the kernel's default where it cannot be read.
@@ -252,14 +273,10 @@ fn named_sources(text: &str, server: SocketAddr) -> Result<Vec<IpAddr>, SetupErr
     if let Some(other) = sources.iter().find(|ip| ip.is_ipv4() != server.is_ipv4()) {
         return Err(SetupError::Family { source_ip: *other, server });
     }
-    let missing: Vec<IpAddr> = sources.iter().copied().filter(|ip| !is_here(*ip)).collect();
-    if missing.is_empty() {
-        return Ok(sources);
-    }
-    Err(SetupError::NotHere { missing, named: sources.len() })
+    Ok(sources)
 }
 
-fn is_here(ip: IpAddr) -> bool {
+pub(crate) fn is_here(ip: IpAddr) -> bool {
     address::is_local(ip).unwrap_or(false)
 }
 

@@ -177,7 +177,11 @@ fn serve(mut listener: TcpListener, behaviour: Behaviour, control: &Control) {
             std::thread::sleep(TURN);
             continue;
         }
-        poll.poll(&mut events, Some(TURN)).unwrap();
+        match poll.poll(&mut events, Some(TURN)) {
+            // epoll_wait(2) is interrupted by any stop of the process, and never restarted.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            polled => polled.unwrap(),
+        }
         while control.accepted.load(SeqCst) < control.most.load(SeqCst)
             && let Ok((mut stream, _)) = listener.accept()
         {
