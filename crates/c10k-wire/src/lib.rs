@@ -7,3 +7,6 @@
 
 pub mod raw;
 pub mod ws;
+
+#[doc(hidden)]
+pub mod conformance;

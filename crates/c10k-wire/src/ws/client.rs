@@ -26,6 +26,11 @@ impl ClientEnd {
         Connection::handshaking(Handshake::expecting(self.request.write(out)))
     }
 
+    /// A connection whose request was written by somebody else.
+    pub(crate) fn expecting(&self, accept: &[u8]) -> Connection {
+        Connection::handshaking(Handshake::expecting(std::array::from_fn(|at| accept[at])))
+    }
+
     /// Serves what has arrived: the response, and frames, which may come in the same read. As
     /// [`ServerEnd::receive`](super::ServerEnd::receive), but that what is written is masked.
     #[inline]
