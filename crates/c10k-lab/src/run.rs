@@ -71,12 +71,15 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
     }
     let foreign = Foreign::of_run(args, &mut plan)?;
     veth::settle(&mut plan, &profile)?;
+    // From the first file on, so that a signal in the start leaves a record too.
+    let signals =
+        Signals::watch().map_err(|error| Refusal::host(format!("cannot watch signals: {error}"), ""))?;
     let missing = missing_folders(&args.results);
     let folder = RunFolder::create(&args.results, &plan).map_err(|error| {
         remove_empty(&missing);
         Refusal::host(error.to_string(), "name a folder that can be written with --results")
     })?;
-    let outcome = go(&plan, &profile, foreign, folder, printer);
+    let outcome = go(&plan, &profile, foreign, folder, signals, printer);
     let (record, path) = match outcome {
         Ok(done) => done,
         Err((refusal, folder)) => {
@@ -127,6 +130,7 @@ fn go(
     profile: &Profile,
     foreign: Option<Foreign>,
     folder: RunFolder,
+    signals: Signals,
     printer: &mut Printer,
 ) -> Result<(Record, PathBuf), Refused> {
     let path = folder.path().to_owned();
@@ -138,7 +142,6 @@ fn go(
         None => isolate::enter(plan, profile),
     };
     let place = place.map_err(refused)?;
-    let signals = Signals::watch().map_err(|error| refused(Refusal::host(error.to_string(), "")))?;
     for warning in &place.warnings {
         printer.say(&format!("warning: {}", warning.text));
     }

@@ -95,6 +95,26 @@ fn sigterm_in_the_hold_ends_in_good_order() {
 }
 
 #[test]
+fn sigint_in_the_start_leaves_a_record_or_nothing() {
+    for delay in (0..320).step_by(20) {
+        let running = Lab::new().start(&["--target", "100", "--hold", "30s", "--json"]);
+        std::thread::sleep(Duration::from_millis(delay));
+        running.signal(SIGINT);
+        let ended = running.wait();
+        if ended.folders().is_empty() {
+            // Before it had done anything, the kernel's own way to end it.
+            assert!(ended.status.code().is_none_or(|code| code == 130), "{delay} ms: {:?}", ended.status);
+            ended.expect_nothing_left();
+            continue;
+        }
+        ended.expect_exit(130);
+        let record = ended.record();
+        assert_eq!(record.state, RunState::Aborted, "{delay} ms");
+        assert_eq!(record.connections.held, record.connections.attempted, "{delay} ms");
+    }
+}
+
+#[test]
 fn sigint_in_the_last_proof_ends_in_good_order() {
     let (running, server) = stuck_verify();
     let begun = Instant::now();
