@@ -526,3 +526,6 @@ pub(crate) fn own_rss_bytes() -> Option<u64> {
     let root = c10k_kernel::counters::ProcRoot::default();
     c10k_kernel::memory::ProcessMemoryReader::open(&root, None).read().ok()?.rss_bytes
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,6 +132,20 @@ impl Crew {
     }
 }
 
+#[cfg(test)]
+impl Crew {
+    /// A crew whose only worker came up, counted what `control` says, and ended on its own. No other can be
+    /// started.
+    pub(crate) fn of_one_dead(shared: Arc<Shared>, control: Arc<TableControl>) -> Self {
+        let thread = std::thread::spawn(|| {});
+        while !thread.is_finished() {
+            std::thread::yield_now();
+        }
+        shared.add_table(Arc::clone(&control));
+        Self { shared, threads: vec![(control, Some(thread))], soft_nofile: 100, own_tables: false }
+    }
+}
+
 /// Tells the others when a worker's thread ends, however it ends.
 struct EndOfThread {
     shared: Arc<Shared>,

@@ -460,3 +460,41 @@ impl Shared {
         self.tables().iter().map(|table| of(table).load(Relaxed)).sum()
     }
 }
+
+/// What tests of workers and of the conductor share.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::net::IpAddr;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+    use crate::ips::PortWindow;
+    use crate::sources::PortChoice;
+
+    /// How long a connect or an echo may take.
+    pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
+
+    /// A run over twenty tuples.
+    pub(crate) fn shared_of(
+        probes: Option<Probes>,
+        in_flight_per_turn: u32,
+        rate: Option<f64>,
+    ) -> (Arc<Shared>, Receiver<Note>) {
+        let fixed = Fixed {
+            in_flight_per_turn,
+            open_loop: rate.is_some(),
+            connect_timeout: TIMEOUT,
+            probe_timeout: TIMEOUT,
+            probes,
+            reset_on_close: false,
+            socket_options: SocketOptions::default(),
+            give_up_after: 256,
+        };
+        let source = IpAddr::from([127, 0, 0, 1]);
+        let window = PortWindow { first: 1000, last: 1019 };
+        let server = "127.0.0.1:9".parse().expect("an address");
+        let plan = SourcePlan::new(vec![source], window, &[], &[server], PortChoice::OnePortRange);
+        let (sender, notes) = channel();
+        (Arc::new(Shared::new(fixed, plan, Arrivals::new(rate), sender)), notes)
+    }
+}

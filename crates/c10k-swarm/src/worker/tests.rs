@@ -2,21 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 
-use c10k_profile::SocketOptions;
 use c10k_wire::raw::Probes;
 
 use super::*;
-use crate::arrivals::Arrivals;
-use crate::ips::PortWindow;
-use crate::shared::Fixed;
-use crate::sources::{PortChoice, SourcePlan, Tuple};
+use crate::shared::testing::{TIMEOUT, shared_of};
+use crate::sources::Tuple;
 
-const TIMEOUT: Duration = Duration::from_secs(40);
 /// More than a test takes on any machine.
 const MARGIN: Duration = Duration::from_secs(10);
 const PROBE_BYTES: u16 = 20;
@@ -164,22 +159,7 @@ impl Bench {
     }
 
     fn build(probes: Option<Probes>, capacity: u32, in_flight: u32, rate: Option<f64>) -> Self {
-        let fixed = Fixed {
-            in_flight_per_turn: in_flight,
-            open_loop: rate.is_some(),
-            connect_timeout: TIMEOUT,
-            probe_timeout: TIMEOUT,
-            probes,
-            reset_on_close: false,
-            socket_options: SocketOptions::default(),
-            give_up_after: 256,
-        };
-        let source = IpAddr::from([127, 0, 0, 1]);
-        let window = PortWindow { first: 1000, last: 1019 };
-        let server = "127.0.0.1:9".parse().expect("an address");
-        let plan = SourcePlan::new(vec![source], window, &[], &[server], PortChoice::OnePortRange);
-        let (sender, notes) = channel();
-        let shared = Arc::new(Shared::new(fixed, plan, Arrivals::new(rate), sender));
+        let (shared, notes) = shared_of(probes, in_flight, rate);
         let control = Arc::new(TableControl::new().expect("a bell"));
         control.alive.store(true, Relaxed);
         shared.add_table(Arc::clone(&control));
