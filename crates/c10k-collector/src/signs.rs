@@ -13,7 +13,8 @@ const STALL: Duration = Duration::from_secs(2);
 /// How many a foreign server has accepted is nobody's word. But every connection that enters an accept queue is one of
 /// `PassiveOpens`, and leaves the queue when it is accepted, so `PassiveOpens` less what waits moves with each accept.
 /// While it stands still and somebody waits, nobody is accepted. Other listeners of the namespace can only hide that,
-/// not feign it.
+/// not feign it; where they do, a process of which nothing moves at all (what waits, its descriptors, its processor
+/// time) accepts nobody either.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServerSigns {
     /// Connections waited in an accept queue and for 2 s nobody was accepted.
@@ -32,8 +33,12 @@ pub struct ServerSigns {
     pub longest_queue: Option<u64>,
     /// Since when, in ms, nobody has been accepted while somebody waited, and how many had been.
     waiting_since: Option<(u64, i128)>,
+    /// Since when, in ms, nothing of the process has moved while somebody waited: what waits, descriptors, seconds.
+    still_since: Option<(u64, Still)>,
     was_stopped: bool,
 }
+
+type Still = (u64, u64, f64);
 
 impl ServerSigns {
     /// Looks at one tick.
@@ -55,19 +60,25 @@ impl ServerSigns {
 
     fn look_for_a_stall(&mut self, seen: &Observation) {
         let waiting = seen.listener.map_or(0, |listener| listener.waiting);
-        let Some(entered) = seen.counter("PassiveOpens").filter(|_| waiting > 0) else {
-            self.waiting_since = None;
-            return;
-        };
-        let accepted = i128::from(entered) - i128::from(waiting);
-        match self.waiting_since {
-            Some((since, then)) if then == accepted => {
-                self.accepted_stalled |=
-                    u128::from(seen.elapsed_ms.saturating_sub(since)) >= STALL.as_millis();
-            }
-            _ => self.waiting_since = Some((seen.elapsed_ms, accepted)),
-        }
+        let entered = seen.counter("PassiveOpens").filter(|_| waiting > 0);
+        let accepted = entered.map(|entered| i128::from(entered) - i128::from(waiting));
+        self.accepted_stalled |= stands_still(&mut self.waiting_since, accepted, seen.elapsed_ms);
+        let open = seen.server.descriptors.map(|descriptors| descriptors.open).filter(|_| waiting > 0);
+        let still = open.zip(seen.server.cpu_seconds).map(|(open, seconds)| (waiting, open, seconds));
+        self.accepted_stalled |= stands_still(&mut self.still_since, still, seen.elapsed_ms);
     }
+}
+
+/// Whether `now` has been the same for so long that it counts as a stall; `None` begins anew.
+fn stands_still<T: PartialEq>(since: &mut Option<(u64, T)>, now: Option<T>, at_ms: u64) -> bool {
+    match (&since, now) {
+        (_, None) => *since = None,
+        (Some((begun, then)), Some(now)) if *then == now => {
+            return u128::from(at_ms.saturating_sub(*begun)) >= STALL.as_millis();
+        }
+        (_, Some(now)) => *since = Some((at_ms, now)),
+    }
+    false
 }
 
 #[cfg(test)]
@@ -106,6 +117,19 @@ mod tests {
         let seen = signs(&[tick(0, 100, 6), tick(1, 150, 6), tick(2, 200, 6), tick(3, 250, 6)]);
         assert!(!seen.accepted_stalled);
         assert!(!signs(&[tick(0, 100, 6), tick(1, 100, 0), tick(2, 106, 6)]).accepted_stalled);
+    }
+
+    #[test]
+    fn where_other_listeners_hide_it_a_process_of_which_nothing_moves_is_a_stall() {
+        let look = |second, seconds| {
+            let mut seen = tick(second, 1000 * second, 6);
+            seen.server.cpu_seconds = Some(seconds);
+            seen.server.descriptors =
+                Some(DescriptorsSeen { open: 4, tables: 1, fullest: 4, ..Default::default() });
+            seen
+        };
+        assert!(signs(&[look(0, 0.5), look(1, 0.5), look(2, 0.5)]).accepted_stalled);
+        assert!(!signs(&[look(0, 0.5), look(1, 0.5), look(2, 0.6)]).accepted_stalled);
     }
 
     #[test]

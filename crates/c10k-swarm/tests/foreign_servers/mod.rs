@@ -1,0 +1,194 @@
+//! Servers that are not ours: of other languages, with limits of their own, deaf, stopped.
+
+#![allow(dead_code, reason = "every test file uses its own part of this vocabulary")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+const ECHO: &str = r#"
+import asyncio, os, sys
+
+async def serve(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except ConnectionError:
+        pass
+    writer.close()
+
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=int(sys.argv[1]))
+    print(os.getpid(), server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+asyncio.run(main())
+"#;
+
+const DEAF: &str = r#"
+import os, signal, socket, sys
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen(int(sys.argv[1]))
+print(os.getpid(), listener.getsockname()[1], flush=True)
+signal.pause()
+"#;
+
+/// How long a server may take to listen; only a failure waits for it.
+const START: Duration = Duration::from_secs(20);
+
+/// A server that ends with its value.
+pub(crate) struct Foreign {
+    child: Child,
+    /// The process that serves.
+    pub(crate) pid: u32,
+    pub(crate) port: u16,
+    folder: Option<TempDir>,
+}
+
+impl Foreign {
+    /// An asyncio echo server; `None`, said aloud, where there is no python3.
+    pub(crate) fn python_echo(backlog: u32) -> Option<Self> {
+        Self::python(ECHO, backlog, None)
+    }
+
+    /// The same with this many descriptors.
+    pub(crate) fn python_echo_with(descriptors: u32, backlog: u32) -> Option<Self> {
+        Self::python(ECHO, backlog, Some(descriptors))
+    }
+
+    /// Listens and never accepts.
+    pub(crate) fn deaf(backlog: u32) -> Option<Self> {
+        Self::python(DEAF, backlog, None)
+    }
+
+    fn python(program: &str, backlog: u32, descriptors: Option<u32>) -> Option<Self> {
+        if !runs("python3", &["-c", "pass"]) {
+            return skipped("python3");
+        }
+        let limit = descriptors
+            .map_or("ulimit -S -n $(ulimit -H -n); ".to_owned(), |most| format!("ulimit -n {most}; "));
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("{limit}exec python3 -c \"$0\" \"$1\""), program, &backlog.to_string()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = in_a_group(&mut command);
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+        let mut words = line.split_whitespace().map(|word| word.parse::<u32>().expect("a number"));
+        let (pid, port) = (words.next().expect("a pid"), words.next().expect("a port"));
+        Some(Self { child, pid, port: u16::try_from(port).expect("a port"), folder: None })
+    }
+
+    /// `socat`, which forks for every connection and echoes; `None`, said aloud, where it is not installed.
+    pub(crate) fn socat(backlog: u32) -> Option<Self> {
+        if !runs("socat", &["-V"]) {
+            return skipped("socat");
+        }
+        let mut command = Command::new("socat");
+        let listen = format!("TCP-LISTEN:0,bind=127.0.0.1,fork,backlog={backlog}");
+        command.args(["-d", "-d", &listen, "PIPE"]).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = in_a_group(&mut command);
+        let mut said = BufReader::new(child.stderr.take().expect("piped"));
+        let mut port = None;
+        while port.is_none() {
+            let mut line = String::new();
+            assert!(said.read_line(&mut line).expect("a line") > 0, "socat ended");
+            if line.contains("listening on") {
+                port = line.trim().rsplit(':').next().and_then(|text| text.parse().ok());
+            }
+        }
+        // It goes on talking; somebody must listen, or it stands still.
+        std::thread::spawn(move || said.read_to_end(&mut Vec::new()));
+        Some(Self { pid: child.id(), child, port: port.expect("looked for"), folder: None })
+    }
+
+    /// `nginx` with one worker; `None`, said aloud, where it is not installed.
+    pub(crate) fn nginx() -> Option<Self> {
+        if !runs("nginx", &["-v"]) {
+            return skipped("nginx");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = free_port();
+        std::fs::write(folder.path().join("nginx.conf"), nginx_conf(folder.path(), port)).expect("written");
+        let mut command = Command::new("nginx");
+        command
+            .args(["-p", &folder.path().display().to_string(), "-c", "nginx.conf", "-e", "error.log"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = in_a_group(&mut command);
+        let until = Instant::now() + START;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let log = || std::fs::read_to_string(folder.path().join("error.log")).unwrap_or_default();
+            assert!(child.try_wait().expect("our child").is_none(), "nginx ended: {}", log());
+            assert!(Instant::now() < until, "nginx does not listen: {}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(Self { pid: child.id(), child, port, folder: Some(folder) })
+    }
+
+    pub(crate) fn at(&self) -> String {
+        SocketAddr::from(([127, 0, 0, 1], self.port)).to_string()
+    }
+
+    /// Stops it by SIGSTOP.
+    pub(crate) fn stop(&self) {
+        kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGSTOP).expect("our process");
+    }
+
+    /// Kills it and waits for its end.
+    pub(crate) fn kill(&mut self) {
+        // It is the first of a group of its own, so that what it forked ends with it.
+        let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn in_a_group(command: &mut Command) -> Child {
+    command.stdin(Stdio::null()).process_group(0).spawn().expect("it ran a moment ago")
+}
+
+fn runs(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+#[allow(clippy::print_stderr, reason = "what was skipped is said aloud")]
+fn skipped(program: &str) -> Option<Foreign> {
+    eprintln!("SKIPPED: {program} does not run here");
+    None
+}
+
+/// A port that was free a moment ago: nginx takes no port 0.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+fn nginx_conf(folder: &Path, port: u16) -> String {
+    let folder = folder.display();
+    // The worker keeps the user of the test: the folder is that user's.
+    let user = if nix::unistd::geteuid().is_root() { "user root;\n" } else { "" };
+    format!(
+        "{user}daemon off;\nworker_processes 1;\npid {folder}/pid;\nevents {{ worker_connections 4096; }}\n\
+         http {{\n access_log off;\n client_body_temp_path {folder}/body;\n proxy_temp_path {folder}/proxy;\n \
+         fastcgi_temp_path {folder}/fastcgi;\n uwsgi_temp_path {folder}/uwsgi;\n scgi_temp_path {folder}/scgi;\n \
+         server {{ listen 127.0.0.1:{port} backlog=1024; return 204; }}\n}}\n"
+    )
+}
