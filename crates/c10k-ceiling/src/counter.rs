@@ -34,3 +34,30 @@ pub const FILES_IN_USE: &str = "files_in_use";
 pub const ACCEPT_QUEUE: &str = "accept_queue";
 /// Level: net.netfilter.nf_conntrack_count.
 pub const CONNTRACK_COUNT: &str = "conntrack_count";
+/// Counter: packets of new connections dropped because the table of tracked connections was full,
+/// /proc/net/stat/nf_conntrack `drop` and `early_drop`.
+pub const CONNTRACK_DROPPED: &str = "conntrack_dropped";
+/// Level: what is charged to the limited memory cgroup, bytes.
+pub const GROUP_BYTES: &str = "group_bytes";
+/// Counter: times the limit of the memory cgroup was hit: `memory.failcnt`, `memory.events` max.
+pub const GROUP_FAILURES: &str = "group_failures";
+/// Counter: processes that the OOM killer ended in that group: `memory.oom_control`, `memory.events` oom_kill.
+pub const GROUP_OOM_KILLS: &str = "group_oom_kills";
+/// Counter: processes that the OOM killer ended on the whole host, those of groups included: /proc/vmstat oom_kill.
+pub const OOM_KILLS: &str = "oom_kill";
+/// Level: neighbours that the kernel keeps, /proc/net/stat/arp_cache entries.
+pub const NEIGHBOURS: &str = "neighbours";
+/// Counter: neighbours that found no room, /proc/net/stat/arp_cache table_fulls.
+pub const NEIGHBOUR_TABLE_FULLS: &str = "table_fulls";
+/// Level: bits a second over the link between the ends, at the most.
+pub const LINK_BITS_PER_SECOND: &str = "link_bits_per_second";
+/// Counter: packets dropped by the queue before that link.
+pub const LINK_DROPPED: &str = "link_dropped";
+/// Counter: periods in which the server's cpu cgroup was held back: cpu.stat nr_throttled.
+pub const SERVER_THROTTLED: &str = "server_nr_throttled";
+/// Counter: the same for the swarm's.
+pub const SWARM_THROTTLED: &str = "swarm_nr_throttled";
+/// Counter: workers of the server that could not be started (EAGAIN).
+pub const SERVER_THREADS_REFUSED: &str = "server_threads_refused";
+/// Counter: workers of the swarm that could not be started (EAGAIN).
+pub const SWARM_THREADS_REFUSED: &str = "swarm_threads_refused";

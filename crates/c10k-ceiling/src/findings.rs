@@ -32,6 +32,11 @@ pub struct PlanView {
     pub ips: Option<String>,
     /// The most connections the server takes by its own setting, where that is known.
     pub server_max_connections: Option<u64>,
+    /// Ports of the window that no connection can have: those the server listens on, and those reserved where
+    /// the kernel chooses. `None` = [`HostSnapshot::reserved_ports`], where the kernel chooses.
+    pub ports_left_out: Option<u64>,
+    /// Whether the sources are neighbours on one link (veth, Ethernet), which loopback's are not.
+    pub on_one_link: bool,
 }
 
 impl PlanView {
@@ -39,12 +44,14 @@ impl PlanView {
     #[must_use]
     pub fn ports_per_pair(&self, host: &HostSnapshot) -> Option<u64> {
         let count = |(first, last): (u16, u16)| (u64::from(last) + 1).saturating_sub(u64::from(first));
-        match self.source_ports {
-            Some(window) => Some(count(window)),
-            None => {
-                host.port_range.map(|range| count(range).saturating_sub(host.reserved_ports.unwrap_or(0)))
-            }
-        }
+        self.source_ports
+            .or(host.port_range)
+            .map(|window| count(window).saturating_sub(self.ports_left_out.unwrap_or(self.reserved(host))))
+    }
+
+    /// Ports that `net.ipv4.ip_local_reserved_ports` takes from this plan: none where ports are bound explicitly.
+    pub(crate) fn reserved(&self, host: &HostSnapshot) -> u64 {
+        if self.explicit_ports { 0 } else { host.reserved_ports.unwrap_or(0) }
     }
 
     /// How many times one connection costs this machine: 2 with both ends here, else 1.
@@ -168,6 +175,27 @@ pub struct Findings {
     pub aborted: bool,
     /// `MemAvailable` at its lowest, bytes.
     pub lowest_memory_available_bytes: Option<u64>,
+    /// The server's processor time.
+    pub server_cpu: Option<CpuLoad>,
+    /// The swarm's processor time.
+    pub swarm_cpu: Option<CpuLoad>,
+}
+
+/// Processor time of a process while it was busiest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CpuLoad {
+    /// What it used, cores.
+    pub used_cores: f64,
+    /// The most it could use, cores: its workers, or the processors it may run on, whichever are fewer.
+    pub most_cores: f64,
+}
+
+impl CpuLoad {
+    /// Whether it used all it could.
+    #[must_use]
+    pub fn is_at_its_most(self) -> bool {
+        self.most_cores > 0.0 && self.used_cores >= 0.95 * self.most_cores
+    }
 }
 
 /// Connections lost under some names.
@@ -335,14 +363,23 @@ impl Findings {
     /// Whether a SYN lost on this machine would have left a trace here, and none did.
     pub(crate) fn no_counter_moved(&self) -> bool {
         [counter::LISTEN_OVERFLOWS, counter::LISTEN_DROPS].iter().all(|name| self.stood_still(name))
-            && [counter::REQ_QUEUE_FULL_DROP, counter::SOFTNET_DROPPED, counter::ABORT_ON_MEMORY]
-                .iter()
-                .all(|name| self.grew(name).is_none())
+            && [
+                counter::REQ_QUEUE_FULL_DROP,
+                counter::SOFTNET_DROPPED,
+                counter::ABORT_ON_MEMORY,
+                counter::LINK_DROPPED,
+                counter::NEIGHBOUR_TABLE_FULLS,
+            ]
+            .iter()
+            .all(|name| self.grew(name).is_none())
             && !self.conntrack_full()
     }
 
     /// Whether the table of tracked connections was full.
     pub(crate) fn conntrack_full(&self) -> bool {
+        if self.grew(counter::CONNTRACK_DROPPED).is_some() {
+            return true;
+        }
         match (self.host.conntrack_max, self.counter(counter::CONNTRACK_COUNT)) {
             (Some(max), Some(count)) => max > 0 && count.after >= max,
             _ => false,
@@ -374,6 +411,8 @@ mod tests {
         assert_eq!(PlanView::default().ports_per_pair(&host), Some(28_232));
         let plan = PlanView { source_ports: Some((1024, 65535)), ..PlanView::default() };
         assert_eq!(plan.ports_per_pair(&host), Some(64_512));
+        let plan = PlanView { ports_left_out: Some(1), ..plan };
+        assert_eq!(plan.ports_per_pair(&host), Some(64_511), "the server's own port is in the window");
         let plan = PlanView { source_ports: Some((9, 8)), ..PlanView::default() };
         assert_eq!(plan.ports_per_pair(&host), Some(0));
     }

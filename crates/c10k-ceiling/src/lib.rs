@@ -13,7 +13,7 @@ mod wall;
 mod walls;
 
 pub use diagnose::{UNKNOWN, diagnose};
-pub use findings::{CounterChange, Findings, PlanView, ServerEnd, ServerProcess};
+pub use findings::{CounterChange, CpuLoad, Findings, PlanView, ServerEnd, ServerProcess};
 pub use predict::{Prediction, predict, predicted_ceiling};
-pub use wall::{Bite, Forecast, Wall};
-pub use walls::{wall, walls};
+pub use wall::{Bite, Forecast, Guide, Need, Plant, Wall};
+pub use walls::{memory_reserve_bytes, wall, walls};

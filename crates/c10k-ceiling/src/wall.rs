@@ -13,20 +13,115 @@ pub struct Wall {
     pub title: &'static str,
     /// At which end it stands.
     pub side: Side,
+    /// Which process meets it.
+    pub process: &'static str,
     /// Whether an errno, a kernel counter or a process's own word names it; false for a broken verdict.
     pub hard: bool,
     /// Whether it is named only where no other wall is proven: it can be seen without having stopped anything.
     pub only_alone: bool,
-    /// What somebody who runs into it sees.
-    pub what_you_see: &'static str,
-    /// Where to look to be sure.
-    pub how_to_prove: &'static str,
+    /// The outcomes under which connections are lost to it: errno names (errno(3)) and names of ours.
+    pub outcomes: &'static [&'static str],
+    /// Where its limit is read.
+    pub read_at: &'static str,
+    /// How many connections it allows, in words; [`Wall::predict`] is the same as a function.
+    pub formula: &'static str,
+    /// What must not be there for it to be the one that bit.
+    pub not_there: &'static str,
+    /// What its remedy reaches at least.
+    pub scope: Scope,
+    /// What a person should know of it.
+    pub guide: Guide,
+    /// How it is reproduced at small scale.
+    pub plant: Plant,
     /// How many connections it allows under a plan; `None` where that depends on more than limits.
     pub predict: fn(&HostSnapshot, &PlanView) -> Option<Forecast>,
     /// Whether the findings prove that it bit.
     pub diagnose: fn(&Findings) -> Option<Bite>,
     /// What lifts it for this plan.
     pub lift: fn(&HostSnapshot, &PlanView) -> Remedy,
+}
+
+/// A wall's page in the field guide.
+#[derive(Clone, Copy, Debug)]
+pub struct Guide {
+    /// What it is.
+    pub what_it_is: &'static str,
+    /// What somebody who runs into it sees.
+    pub what_you_see: &'static str,
+    /// Where to look to be sure.
+    pub how_to_prove: &'static str,
+    /// How it is lifted.
+    pub how_to_lift: &'static str,
+    /// What does not help, or harms.
+    pub what_not_to_do: &'static str,
+    /// The kernel's own file and function, or the manual page.
+    pub kernel_source: &'static str,
+}
+
+/// How a wall is reproduced at small scale, without a change to the host.
+#[derive(Clone, Copy, Debug)]
+pub struct Plant {
+    /// Whether it can be.
+    pub plantable: bool,
+    /// What that takes; for a wall that cannot be planted, what it would take.
+    pub needs: &'static [Need],
+    /// How, in one sentence; for a wall that cannot be planted, how it is proven instead.
+    pub how: &'static str,
+}
+
+impl Plant {
+    /// A wall that any user plants in a user and network namespace of their own.
+    pub(crate) const fn in_a_namespace(how: &'static str) -> Self {
+        Self { plantable: true, needs: &[Need::Namespace], how }
+    }
+
+    /// A wall that needs more than a namespace.
+    pub(crate) const fn with(needs: &'static [Need], how: &'static str) -> Self {
+        Self { plantable: true, needs, how }
+    }
+
+    /// A wall that stands for the whole host: its proof is evidence that was recorded, replayed.
+    pub(crate) const fn host_wide(how: &'static str) -> Self {
+        Self { plantable: false, needs: &[Need::OwnHost], how }
+    }
+}
+
+/// What a plant takes beside this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// A network namespace of its own: root, or unprivileged user namespaces.
+    Namespace,
+    /// Root.
+    Root,
+    /// A memory cgroup in which a limit can be set.
+    MemoryCgroup,
+    /// A cpu cgroup in which a quota can be set.
+    CpuCgroup,
+    /// Connection tracking in the kernel (nf_conntrack).
+    Conntrack,
+    /// A queueing discipline that limits a rate (sch_tbf).
+    TrafficShaper,
+    /// A user who is not root: root passes this limit.
+    OrdinaryUser,
+    /// A machine of one's own: the limit is the whole host's.
+    OwnHost,
+}
+
+impl Need {
+    /// Its name in data.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Root => "root",
+            Self::MemoryCgroup => "memory-cgroup",
+            Self::CpuCgroup => "cpu-cgroup",
+            Self::Conntrack => "conntrack",
+            Self::TrafficShaper => "traffic-shaper",
+            Self::OrdinaryUser => "ordinary-user",
+            Self::OwnHost => "own-host",
+        }
+    }
 }
 
 /// How many connections a wall allows.
@@ -43,6 +138,10 @@ pub struct Forecast {
 impl Forecast {
     pub(crate) fn exact(connections: u64, now: String) -> Self {
         Self { connections, now, uncertainty_percent: 0 }
+    }
+
+    pub(crate) fn about(connections: u64, now: String, uncertainty_percent: u8) -> Self {
+        Self { connections, now, uncertainty_percent }
     }
 }
 

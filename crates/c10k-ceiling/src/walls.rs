@@ -10,6 +10,8 @@ mod server;
 
 use crate::wall::Wall;
 
+pub use memory::memory_reserve_bytes;
+
 /// The groups, in the order in which walls that bit at the same time are told.
 static GROUPS: [&[Wall]; 7] = [
     descriptors::WALLS,

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use c10k_ceiling::{
-    CounterChange, Findings, PlanView, ServerEnd, UNKNOWN, counter, diagnose, predict, predicted_ceiling,
-    wall, walls,
+    CounterChange, CpuLoad, Findings, PlanView, ServerEnd, UNKNOWN, counter, diagnose, memory_reserve_bytes,
+    predict, predicted_ceiling, wall, walls,
 };
 use c10k_record::{
     Ceiling, Connections, Failure, HostSnapshot, Outcome, PhaseName, Predicted, ServerReport, Verdict,
@@ -48,7 +48,7 @@ fn plan() -> PlanView {
         probe: true,
         explicit_ports: true,
         ips: None,
-        server_max_connections: None,
+        ..PlanView::default()
     }
 }
 
@@ -168,6 +168,14 @@ fn planted(name: &str) -> Option<Findings> {
             f.counters.insert(counter::TIME_WAIT.to_owned(), change(18_232, 18_232));
             f
         }
+        "ports-reserved" => {
+            let mut f = short(20_000, "EADDRNOTAVAIL", 64);
+            (f.plan.sources, f.plan.target, f.connections.target) = (1, 25_000, 25_000);
+            f.plan.explicit_ports = false;
+            f.host.reserved_ports = Some(8_232);
+            f.capacity = Some(20_000);
+            f
+        }
         "server-max-connections" => {
             let mut f = short(500, "probe-timeout", 4096);
             f.connections.established = 4596;
@@ -236,6 +244,51 @@ fn planted(name: &str) -> Option<Findings> {
             moved(&mut f, counter::SYN_RETRANSMITS, 1_000);
             f
         }
+        "neighbour-table" => {
+            let mut f = short(60_000, "EHOSTUNREACH", 512);
+            f.plan.on_one_link = true;
+            f.host.neighbours_max = Some(1024);
+            f.counters.insert(counter::NEIGHBOURS.to_owned(), change(3, 1_024));
+            moved(&mut f, counter::NEIGHBOUR_TABLE_FULLS, 40);
+            f
+        }
+        "bandwidth" => {
+            let mut f = short(60_000, "connect-timeout", 512);
+            f.host.link_bits_per_second = Some(300_000_000);
+            f.counters.insert(counter::LINK_BITS_PER_SECOND.to_owned(), change(0, 299_000_000));
+            moved(&mut f, counter::LINK_DROPPED, 700);
+            moved(&mut f, counter::SYN_RETRANSMITS, 1_000);
+            f.verdicts.push(verdict("echo_p95 <= 100ms", false));
+            f
+        }
+        "cpu-server" | "cpu-swarm" => {
+            let mut f = short(60_000, "connect-timeout", 0);
+            f.verdicts.push(verdict("echo_p95 <= 100ms", false));
+            let (busy, idle) =
+                (CpuLoad { used_cores: 0.99, most_cores: 1.0 }, CpuLoad { used_cores: 0.3, most_cores: 2.0 });
+            let server = name == "cpu-server";
+            (f.server_cpu, f.swarm_cpu) =
+                (Some(if server { busy } else { idle }), Some(if server { idle } else { busy }));
+            f
+        }
+        "ram" => {
+            let mut f = short(0, "ECONNRESET", 2_000_000);
+            f.server_end = Some(ServerEnd::Killed(9));
+            f.lowest_memory_available_bytes = Some(40 << 20);
+            moved(&mut f, counter::OOM_KILLS, 1);
+            f
+        }
+        "cgroup-memory" => {
+            let mut f = short(0, "ECONNRESET", 130_000);
+            f.host.cgroup_memory_bytes = Some(1 << 30);
+            f.server_end = Some(ServerEnd::Killed(9));
+            f.counters.insert(counter::GROUP_BYTES.to_owned(), change(5 << 20, 1 << 30));
+            moved(&mut f, counter::GROUP_FAILURES, 3_000);
+            // The host's count has those of its groups too.
+            moved(&mut f, counter::GROUP_OOM_KILLS, 1);
+            moved(&mut f, counter::OOM_KILLS, 1);
+            f
+        }
         "tcp-mem" => {
             let mut f = short(30_000, "ECONNRESET", 4_000);
             moved(&mut f, counter::ABORT_ON_MEMORY, 4_000);
@@ -284,10 +337,7 @@ fn names(ceiling: &Ceiling) -> Vec<&str> {
 #[test]
 fn every_wall_is_named_by_its_own_evidence_and_by_nothing_else() {
     for wall in walls() {
-        let Some(findings) = planted(wall.name) else {
-            assert_eq!(wall.name, "ram", "a wall without a planted run: {}", wall.name);
-            continue;
-        };
+        let findings = planted(wall.name).unwrap_or_else(|| panic!("no run shows {}", wall.name));
         let ceiling = named(&findings);
         assert_eq!(names(&ceiling), [wall.name], "{ceiling:#?}");
         assert_eq!((ceiling.wall.as_str(), ceiling.hard), (wall.name, wall.hard));
@@ -433,7 +483,15 @@ fn a_limit_that_could_not_be_read_predicts_nothing() {
 fn memory_is_predicted_with_its_uncertainty() {
     let predictions = predict(&host(), &plan());
     let ram = predictions.iter().find(|p| p.wall == "ram").expect("memory was read");
-    assert_eq!((ram.connections, ram.uncertainty_percent), ((20 << 30) / 8_300, 10));
+    assert_eq!((ram.connections, ram.uncertainty_percent), ((20 << 30) / 8_330, 5));
+    let mut host = host();
+    host.memory_total_bytes = Some(24 << 30);
+    (host.server_connection_bytes, host.client_connection_bytes) = (Some(4_000), Some(4_000));
+    (host.cgroup_memory_bytes, host.cgroup_memory_used_bytes) = (Some(1 << 30), Some(1 << 20));
+    let predictions = predict(&host, &plan());
+    let of = |name: &str| predictions.iter().find(|p| p.wall == name).map(|p| p.connections);
+    assert_eq!(of("ram"), Some(((20 << 30) - memory_reserve_bytes(24 << 30)) / 8_000));
+    assert_eq!(of("cgroup-memory"), Some(((1 << 30) - (1 << 20)) / 8_000));
 }
 
 #[test]
@@ -461,7 +519,7 @@ fn a_swarm_that_stops_with_its_one_table_full_needs_no_errno() {
     assert_eq!(named(&findings).wall, UNKNOWN);
 }
 
-const OUTCOMES: [&str; 20] = [
+const OUTCOMES: [&str; 23] = [
     "EMFILE",
     "ENFILE",
     "ENOSPC",
@@ -482,9 +540,12 @@ const OUTCOMES: [&str; 20] = [
     "short-echo",
     "aborted",
     "errno-4095",
+    "EBUSY",
+    "ENOMEM",
+    "worker-lost",
 ];
 
-const COUNTERS: [&str; 14] = [
+const COUNTERS: [&str; 26] = [
     counter::LISTEN_OVERFLOWS,
     counter::LISTEN_DROPS,
     counter::SYN_RETRANSMITS,
@@ -499,6 +560,18 @@ const COUNTERS: [&str; 14] = [
     counter::TIME_WAIT,
     counter::FILES_IN_USE,
     counter::CONNTRACK_COUNT,
+    counter::CONNTRACK_DROPPED,
+    counter::GROUP_BYTES,
+    counter::GROUP_FAILURES,
+    counter::GROUP_OOM_KILLS,
+    counter::OOM_KILLS,
+    counter::NEIGHBOURS,
+    counter::NEIGHBOUR_TABLE_FULLS,
+    counter::LINK_BITS_PER_SECOND,
+    counter::LINK_DROPPED,
+    counter::SERVER_THROTTLED,
+    counter::SWARM_THROTTLED,
+    counter::SWARM_THREADS_REFUSED,
 ];
 
 /// Small, middle and absurd numbers.
@@ -512,7 +585,7 @@ fn maybe() -> impl Strategy<Value = Option<u64>> {
 
 prop_compose! {
     fn any_host()(
-        a in proptest::collection::vec(maybe(), 12), range in proptest::option::of(any::<(u16, u16)>()),
+        a in proptest::collection::vec(maybe(), 22), range in proptest::option::of(any::<(u16, u16)>()),
         mem in proptest::option::of([number(), number(), number()]), tables in any::<(bool, bool)>(),
     ) -> HostSnapshot {
         HostSnapshot {
@@ -520,7 +593,11 @@ prop_compose! {
             server_tables: tables.0, swarm_tables: tables.1,
             port_range: range, reserved_ports: a[5], somaxconn: a[6], backlog: a[6], max_orphans: a[7],
             tcp_mem_pages: mem, epoll_watches: a[8], conntrack_max: a[9], memory_available_bytes: a[10],
-            max_tw_buckets: a[11], ..HostSnapshot::default()
+            max_tw_buckets: a[11], server_per_table: a[12], swarm_per_table: a[13], threads_left: a[14],
+            neighbours_max: a[15], link_bits_per_second: a[16], memory_total_bytes: a[17],
+            cgroup_memory_bytes: a[18], cgroup_memory_used_bytes: a[19], server_connection_bytes: a[20],
+            client_connection_bytes: a[21], may_raise_nofile: Some(tables.0), nofile_hard: a[0],
+            ..HostSnapshot::default()
         }
     }
 }
@@ -528,12 +605,13 @@ prop_compose! {
 prop_compose! {
     fn any_plan()(
         n in proptest::collection::vec(number(), 3), window in proptest::option::of(any::<(u16, u16)>()),
-        flags in any::<(bool, bool, bool)>(), max in maybe(),
+        flags in any::<(bool, bool, bool)>(), max in maybe(), left_out in maybe(),
         ips in proptest::option::of("[0-9.,/:-]{0,20}"),
     ) -> PlanView {
         PlanView {
             target: n[0], sources: n[1], destinations: n[2], source_ports: window, both_ends_here: flags.0,
-            probe: flags.1, explicit_ports: flags.2, ips, server_max_connections: max,
+            probe: flags.1, explicit_ports: flags.2, ips, server_max_connections: max, ports_left_out: left_out,
+            on_one_link: flags.0,
         }
     }
 }
@@ -558,6 +636,7 @@ prop_compose! {
         detail in any::<bool>(), capacity in maybe(), stalled in any::<bool>(),
         counters in proptest::collection::vec((0..COUNTERS.len(), number(), number()), 0..6),
         end in proptest::option::of(any::<(bool, i32)>()),
+        cores in proptest::option::of(any::<(f64, f64)>()), lowest in maybe(),
         verdicts in proptest::collection::vec((".{0,20}", any::<bool>(), proptest::option::of(any::<f64>())), 0..3),
     ) -> Findings {
         let mut connections = Connections {
@@ -580,6 +659,9 @@ prop_compose! {
             counters: counters.into_iter().map(|(n, a, b)| (COUNTERS[n].to_owned(), change(a, b))).collect(),
             server_end: end.map(|(killed, n)| if killed { ServerEnd::Killed(n) } else { ServerEnd::Exited(n) }),
             accepted_stalled: stalled,
+            server_cpu: cores.map(|(used_cores, most_cores)| CpuLoad { used_cores, most_cores }),
+            swarm_cpu: cores.map(|(most_cores, used_cores)| CpuLoad { used_cores, most_cores }),
+            lowest_memory_available_bytes: lowest,
             verdicts: verdicts.into_iter().map(|(expr, passed, value)| Verdict { expr, passed, value }).collect(),
             ..Findings::default()
         }
@@ -607,6 +689,8 @@ proptest! {
     #[test]
     fn findings_read_back_as_they_were_written(findings in any_findings()) {
         prop_assume!(findings.verdicts.iter().all(|v| v.value.is_none_or(f64::is_finite)));
+        let mut findings = findings;
+        (findings.server_cpu, findings.swarm_cpu) = (None, None);
         let text = serde_json::to_string(&findings).expect("plain data");
         let again: Findings = serde_json::from_str(&text).expect("what we wrote");
         prop_assert_eq!(again.connections, findings.connections);

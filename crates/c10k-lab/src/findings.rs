@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use c10k_ceiling::{CounterChange, Findings, PlanView, ServerEnd, counter};
-use c10k_record::{HostSnapshot, Plan, Record};
+use c10k_record::{HostSnapshot, Plan, Record, Topology};
 
 use crate::foreign::Outside;
 use crate::watch::Watch;
@@ -40,6 +40,8 @@ pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
         explicit_ports: false,
         ips: plan.load.ips.clone(),
         server_max_connections: plan.server.max_connections,
+        ports_left_out: None,
+        on_one_link: plan.topology == Topology::Veth,
     }
 }
 
@@ -98,5 +100,6 @@ pub(crate) fn findings(
         verdicts: record.verdicts.clone(),
         aborted,
         lowest_memory_available_bytes: levels.lowest_memory_available,
+        ..Findings::default()
     }
 }

@@ -84,8 +84,15 @@ pub fn plan_view(setup: &Setup, load: &LoadPlan, target: u64) -> PlanView {
         probe: load.probe,
         explicit_ports: setup.plan.choice() == PortChoice::Explicit,
         ips: load.ips.clone(),
-        server_max_connections: None,
+        ports_left_out: Some(ports_left_out(setup)),
+        ..PlanView::default()
     }
+}
+
+/// Ports of the window that the plan does without.
+fn ports_left_out(setup: &Setup) -> u64 {
+    let destinations = (setup.servers.len() as u64).max(1);
+    setup.window.len().saturating_sub(setup.plan.capacity_of_one_source() / destinations)
 }
 
 fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> Findings {
@@ -109,6 +116,7 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
         verdicts: record.verdicts.clone(),
         aborted: finding.signal.is_some(),
         lowest_memory_available_bytes: beside.and_then(|seen| seen.lowest_memory_available_bytes),
+        ..Findings::default()
     }
 }
 

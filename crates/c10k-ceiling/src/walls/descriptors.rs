@@ -4,17 +4,40 @@ use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
 
 use crate::counter;
 use crate::findings::{Findings, PlanView};
-use crate::wall::{Bite, Forecast, Wall, first, remedy, seen, sysctl};
+use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, remedy, seen, sysctl};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
         name: "nr-open",
         title: "the kernel's ceiling on descriptors in one table",
         side: Side::Host,
+        process: "whichever has one table for all",
         hard: true,
         only_alone: false,
-        what_you_see: "EMFILE although RLIMIT_NOFILE was raised as far as it goes; a higher one is EPERM",
-        how_to_prove: "RLIMIT_NOFILE equals /proc/sys/fs/nr_open, and socket() or accept() says EMFILE",
+        outcomes: &["EMFILE"],
+        read_at: "/proc/sys/fs/nr_open",
+        formula: "fs.nr_open − descriptors of the process's own",
+        not_there: "RLIMIT_NOFILE below fs.nr_open: then that is the wall",
+        scope: Scope::Host,
+        guide: Guide {
+            what_it_is: "The highest number that a descriptor of any process may have, and so the highest \
+                         RLIMIT_NOFILE that anybody may set. It is 1,048,576 unless somebody raised it, \
+                         which is why so many servers stop just short of 1,048,576.",
+            what_you_see: "EMFILE (too many open files) at about a million connections although \
+                           RLIMIT_NOFILE is as high as it goes; setting a higher one is EPERM, for root too.",
+            how_to_prove: "RLIMIT_NOFILE of /proc/PID/limits equals /proc/sys/fs/nr_open, and socket() or \
+                           accept() says EMFILE.",
+            how_to_lift: "Raise fs.nr_open first and RLIMIT_NOFILE after it, or spread the connections over \
+                          several descriptor tables: more processes, or a table for each worker as \
+                          c10k-server and c10k-swarm have.",
+            what_not_to_do: "Do not set it to a billion 'to be safe': programs that close every possible \
+                             descriptor, or keep an array with one entry for each, hang or run out of \
+                             memory.",
+            kernel_source: "fs/file.c: alloc_fd, sysctl_nr_open; kernel/sys.c: do_prlimit",
+        },
+        plant: Plant::host_wide(
+            "it needs as many open descriptors as the host allows in one table, so its evidence is replayed.",
+        ),
         predict: |host, plan| {
             let nr_open = host.nr_open?;
             // A swarm whose server stands elsewhere cannot know how that one uses its tables.
@@ -47,13 +70,41 @@ pub(super) static WALLS: &[Wall] = &[
         name: "nofile-server",
         title: "the server's limit on open files",
         side: Side::Server,
+        process: "the server",
         hard: true,
         only_alone: false,
-        what_you_see: "connects go through but are never served: ghosts, probe timeouts, then connect timeouts",
-        how_to_prove: "accept4() says EMFILE; descriptors in /proc/PID/fd stand at 'Max open files' of \
-                       /proc/PID/limits",
+        outcomes: &["EMFILE", "EBUSY", "probe-timeout", "connect-timeout"],
+        read_at: "/proc/PID/limits of the server, line 'Max open files'; ulimit -n",
+        formula: "RLIMIT_NOFILE − descriptors that are no connections, a table; with a table for each worker \
+                  it bounds no process",
+        not_there: "EMFILE at the swarm; a limit of the server's own below it (server-max-connections)",
+        scope: Scope::Process,
+        guide: Guide {
+            what_it_is: "The number of descriptors that one table of the server may have, and each \
+                         connection is one. It is checked against the descriptor's number, for each table by \
+                         itself: threads normally share one table.",
+            what_you_see: "The client sees connections that it believes in and that nobody serves: connect() \
+                           succeeds until the accept queue is full, then times out (i/o timeout). The \
+                           server's log says 'too many open files'. In programs that look names up, the same \
+                           shows as EBUSY (device or resource busy) out of getaddrinfo, which finds no \
+                           descriptor for its files.",
+            how_to_prove: "accept4() says EMFILE, or ls /proc/PID/fd | wc -l stands at 'Max open files' of \
+                           /proc/PID/limits. The connections that nobody takes stay in the accept queue (ss \
+                           -ltn: Recv-Q).",
+            how_to_lift: "ulimit -n in the shell that starts it, LimitNOFILE= in its systemd unit, or \
+                          setrlimit() in the program, up to the hard limit. Beyond the hard limit: \
+                          CAP_SYS_RESOURCE, several processes, or a descriptor table for each worker \
+                          (unshare(CLONE_FILES)).",
+            what_not_to_do: "Do not edit /etc/security/limits.conf for a service: it is read by logins \
+                             (pam_limits), not by systemd. Raising fs.file-max does nothing for EMFILE.",
+            kernel_source: "fs/file.c: alloc_fd; net/socket.c: __sys_accept4; getrlimit(2)",
+        },
+        plant: Plant::in_a_namespace(
+            "a server with one descriptor table of a few hundred, and a swarm that wants more.",
+        ),
         predict: |host, _| {
-            nofile_forecast(host.server_nofile, host.server_tables, "the server's RLIMIT_NOFILE")
+            let whose = "the server's RLIMIT_NOFILE";
+            nofile_forecast(host.server_nofile, host.server_per_table, host.server_tables, whose)
         },
         diagnose: |findings| {
             let host = &findings.host;
@@ -65,11 +116,37 @@ pub(super) static WALLS: &[Wall] = &[
         name: "nofile-swarm",
         title: "the swarm's limit on open files",
         side: Side::Swarm,
+        process: "the swarm",
         hard: true,
         only_alone: false,
-        what_you_see: "socket() says EMFILE (too many open files) at the end that connects",
-        how_to_prove: "descriptors in /proc/PID/fd stand at 'Max open files' of /proc/PID/limits",
-        predict: |host, _| nofile_forecast(host.swarm_nofile, host.swarm_tables, "the swarm's RLIMIT_NOFILE"),
+        outcomes: &["EMFILE", "EBUSY"],
+        read_at: "/proc/PID/limits of the swarm, line 'Max open files'; ulimit -n",
+        formula: "RLIMIT_NOFILE − descriptors that are no connections, a table; with a table for each worker \
+                  it bounds no process",
+        not_there: "accept4() failing with EMFILE at the server; ghosts",
+        scope: Scope::Process,
+        guide: Guide {
+            what_it_is: "The same limit at the end that connects. A load generator meets it as surely as a \
+                         server does, and often first: 1,024 is the usual soft limit, so it stops at about \
+                         1,016.",
+            what_you_see: "socket() says EMFILE (too many open files). Programs that look names up show it \
+                           as EBUSY (device or resource busy), out of getaddrinfo, which finds no descriptor \
+                           for its files; connect(2) itself never says EBUSY for TCP.",
+            how_to_prove: "The error comes from socket() and not from connect(), and ls /proc/PID/fd | wc -l \
+                           stands at 'Max open files' of /proc/PID/limits. The server has accepted all there \
+                           is.",
+            how_to_lift: "ulimit -n in the shell that starts it, up to the hard limit; more processes; or a \
+                          descriptor table for each worker, as c10k-swarm has.",
+            what_not_to_do: "Do not blame the server: it never saw these connections.",
+            kernel_source: "fs/file.c: alloc_fd; net/socket.c: __sys_socket; getrlimit(2)",
+        },
+        plant: Plant::in_a_namespace(
+            "a swarm with one descriptor table of a few hundred that is told to make more.",
+        ),
+        predict: |host, _| {
+            let whose = "the swarm's RLIMIT_NOFILE";
+            nofile_forecast(host.swarm_nofile, host.swarm_per_table, host.swarm_tables, whose)
+        },
         diagnose: |findings| {
             let host = &findings.host;
             if at_nr_open(host, host.swarm_nofile) { None } else { swarm_emfile(findings) }
@@ -80,10 +157,27 @@ pub(super) static WALLS: &[Wall] = &[
         name: "file-max",
         title: "the whole host's limit on open files",
         side: Side::Host,
+        process: "any process without CAP_SYS_ADMIN",
         hard: true,
         only_alone: false,
-        what_you_see: "ENFILE (too many open files in system) from socket() or accept()",
-        how_to_prove: "/proc/sys/fs/file-nr column 1 at column 3; the kernel's log says 'file-max limit reached'",
+        outcomes: &["ENFILE"],
+        read_at: "/proc/sys/fs/file-max, and /proc/sys/fs/file-nr column 1 for what is in use",
+        formula: "(fs.file-max − files open) ÷ ends on this machine",
+        not_there: "EMFILE: that is the limit of one table",
+        scope: Scope::Host,
+        guide: Guide {
+            what_it_is: "The number of open files on the whole host, all users together. The kernel sets it \
+                         to about a tenth of the memory at boot, so on a large machine it is far away and on \
+                         a small one near.",
+            what_you_see: "ENFILE (too many open files in system) from socket() or accept(), in unrelated \
+                           programs too.",
+            how_to_prove: "/proc/sys/fs/file-nr column 1 at column 3; the kernel's log says 'VFS: file-max \
+                           limit N reached'.",
+            how_to_lift: "sysctl fs.file-max, for the whole host. Root with CAP_SYS_ADMIN passes it.",
+            what_not_to_do: "Do not raise it against EMFILE: the two have nothing to do with each other.",
+            kernel_source: "fs/file_table.c: alloc_empty_file",
+        },
+        plant: Plant::host_wide("it would starve the whole host of files, so its evidence is replayed."),
         predict: |host, plan| {
             let (max, used) = (host.file_max?, host.files_in_use.unwrap_or(0));
             (!host.file_max_bypassed).then(|| {
@@ -116,10 +210,26 @@ pub(super) static WALLS: &[Wall] = &[
         name: "epoll-watches",
         title: "this user's limit on epoll registrations",
         side: Side::Host,
+        process: "any process of the user",
         hard: true,
         only_alone: false,
-        what_you_see: "epoll_ctl(EPOLL_CTL_ADD) says ENOSPC",
-        how_to_prove: "no counter tells it: the program's registrations stand at fs.epoll.max_user_watches",
+        outcomes: &["ENOSPC"],
+        read_at: "/proc/sys/fs/epoll/max_user_watches",
+        formula: "fs.epoll.max_user_watches ÷ ends of this user on this machine",
+        not_there: "a full disk, which says ENOSPC too, but not to epoll_ctl()",
+        scope: Scope::Host,
+        guide: Guide {
+            what_it_is: "How many descriptors all epoll instances of one user may watch together. The kernel \
+                         sets it to about 4 % of the low memory at boot, at some 160 bytes a watch.",
+            what_you_see: "epoll_ctl(EPOLL_CTL_ADD) says ENOSPC (no space left on device); the connection \
+                           exists and is deaf.",
+            how_to_prove: "No counter tells it: the registrations of all programs of this user stand at the \
+                           sysctl.",
+            how_to_lift: "sysctl fs.epoll.max_user_watches, or run the two ends as two users.",
+            what_not_to_do: "Do not look for a full disk.",
+            kernel_source: "fs/eventpoll.c: ep_insert, ep_eventpoll_init; epoll(7)",
+        },
+        plant: Plant::host_wide("it is one number for each user of the host, so its evidence is replayed."),
         predict: |host, plan| {
             let watches = host.epoll_watches?;
             let now = format!("fs.epoll.max_user_watches = {}", human_count(watches));
@@ -156,11 +266,17 @@ pub(super) static WALLS: &[Wall] = &[
 /// reserve and an event pipe.
 const OWN_DESCRIPTORS: u64 = 8;
 
-fn nofile_forecast(nofile: Option<u64>, own_tables: bool, whose: &str) -> Option<Forecast> {
+fn nofile_forecast(
+    nofile: Option<u64>,
+    per_table: Option<u64>,
+    own_tables: bool,
+    whose: &str,
+) -> Option<Forecast> {
     let nofile = nofile?;
     // With a table for each worker another table is opened when one is full: the limit bounds no process.
     (!own_tables).then(|| {
-        Forecast::exact(nofile.saturating_sub(OWN_DESCRIPTORS), format!("{whose} = {}", human_count(nofile)))
+        let now = format!("{whose} = {}", human_count(nofile));
+        Forecast::exact(per_table.unwrap_or(nofile.saturating_sub(OWN_DESCRIPTORS)), now)
     })
 }
 
@@ -221,22 +337,42 @@ fn limit_evidence(nofile: Option<u64>, side: Side) -> Option<Evidence> {
 
 /// Descriptors one table needs for all connections of the plan.
 fn wanted(plan: &PlanView) -> u64 {
-    plan.target.saturating_add(plan.target / 100).saturating_add(OWN_DESCRIPTORS)
+    plan.target.saturating_add(plan.target / 100).saturating_add(64)
 }
 
 fn nofile_remedy(host: &HostSnapshot, plan: &PlanView, who: &str) -> Remedy {
     let wanted = wanted(plan);
     let settings = [("limits.nofile", wanted.to_string())];
+    if host.nofile_hard.is_some_and(|hard| hard >= wanted) {
+        let text =
+            format!("Raise the soft limit of the shell that starts the {who}; the hard one allows it.");
+        return remedy(Scope::Process, text, &settings, vec![format!("ulimit -Sn {wanted}")]);
+    }
     let mut commands = Vec::new();
+    if host.may_raise_nofile == Some(false) {
+        let hard = host.nofile_hard.unwrap_or(0);
+        if host.server_nofile.max(host.swarm_nofile).is_some_and(|soft| soft < hard) {
+            commands.push(format!("ulimit -Sn {hard}"));
+        }
+        commands.push(match who {
+            "server" => "c10k-server".to_owned(),
+            _ => format!("c10k-swarm --target {}", plan.target),
+        });
+        let text = format!(
+            "The hard limit is {} and nobody may raise it here (no CAP_SYS_RESOURCE). c10k-server and c10k-swarm \
+             pass it with a descriptor table for each worker; another program needs {} processes.",
+            human_count(hard),
+            human_count(wanted.div_ceil(hard.max(1)))
+        );
+        return remedy(Scope::Process, text, &settings, commands);
+    }
     if host.nr_open.is_some_and(|nr_open| wanted > nr_open) {
         commands.push(format!("sudo sysctl -w fs.nr_open={wanted}"));
     }
-    let summary = if host.nofile_hard.is_some_and(|hard| hard >= wanted) {
-        commands.push(format!("ulimit -n {wanted}"));
-        format!("Raise the soft limit of the shell that starts the {who}; the hard one allows it.")
-    } else {
-        commands.push(format!("sudo prlimit --pid $$ --nofile={wanted}:{wanted}"));
-        format!("Raise the hard limit of the shell that starts the {who} (needs root), then start it again.")
-    };
-    remedy(Scope::Process, summary, &settings, commands)
+    commands.push(format!("sudo prlimit --pid $$ --nofile={wanted}:{wanted}"));
+    let text = format!(
+        "Raise the hard limit of the shell that starts the {who} (needs root), then start it again; or give each \
+         worker a descriptor table of its own, as c10k-server and c10k-swarm do."
+    );
+    remedy(Scope::Process, text, &settings, commands)
 }

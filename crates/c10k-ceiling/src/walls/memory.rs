@@ -1,51 +1,232 @@
 //! Memory: the machine's, TCP's own, and the limits that guard it.
 
-use c10k_record::{Scope, Side, human_bytes, human_count};
+use c10k_record::{HostSnapshot, Scope, Side, human_bytes, human_count};
 
 use crate::counter;
-use crate::findings::Findings;
-use crate::wall::{Bite, Forecast, Wall, first, no_forecast, remedy, seen, sysctl};
+use crate::findings::{Findings, PlanView};
+use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, first, no_forecast, remedy, seen, sysctl};
 
-/// Kernel memory of one idle connection with both ends on one machine, bytes: measured on Linux 6.18 with a
-/// million pairs.
-const PAIR_BYTES: u64 = 8_300;
-/// The same for one end of it.
-const END_BYTES: u64 = 4_100;
+/// Memory of one idle connection at the server's end, kernel and user space, bytes: measured on Linux 6.18.
+const SERVER_BYTES: u64 = 4_060;
+/// The same at the client's end, with the bucket of its port.
+const CLIENT_BYTES: u64 = 4_270;
+/// How far memory may be off, percent: other programs take and give back theirs.
+const RAM_UNCERTAINTY: u8 = 5;
+/// Names under which connections are lost when memory runs out.
+const LOST_TO_MEMORY: [&str; 6] =
+    ["ENOMEM", "ENOBUFS", "ECONNRESET", "closed-by-server", "ECONNREFUSED", "worker-lost"];
+
+/// What a machine with so many bytes of RAM keeps free, bytes: below that the kernel reclaims in a hurry, and the
+/// OOM killer is near (mm/page_alloc.c, the watermarks).
+#[must_use]
+pub fn memory_reserve_bytes(total_bytes: u64) -> u64 {
+    (total_bytes / 20).clamp(64 << 20, 4 << 30)
+}
+
+/// Memory that one connection takes of this machine, bytes.
+fn bytes_each(host: &HostSnapshot, plan: &PlanView) -> u64 {
+    let server = host.server_connection_bytes.unwrap_or(SERVER_BYTES);
+    let client = host.client_connection_bytes.unwrap_or(CLIENT_BYTES);
+    let each = if plan.both_ends_here { server.saturating_add(client) } else { client };
+    each.max(1)
+}
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
         name: "ram",
         title: "this machine's memory",
         side: Side::Host,
+        process: "every process",
         hard: true,
         only_alone: false,
-        what_you_see: "everything slows down, then the OOM killer ends a process",
-        how_to_prove: "MemFree and page cache near zero, Slab large; 'Out of memory' in the kernel's log",
-        predict: |host, plan| {
-            let each = if plan.both_ends_here { PAIR_BYTES } else { END_BYTES };
-            let free = [host.memory_available_bytes, host.cgroup_memory_bytes].into_iter().flatten().min()?;
-            let now = format!("{} available ÷ {} B a connection", human_bytes(free), human_count(each));
-            Some(Forecast { connections: free / each, now, uncertainty_percent: 10 })
+        outcomes: &["ENOMEM", "ENOBUFS", "worker-lost"],
+        read_at: "/proc/meminfo; /proc/slabinfo for the sizes of the objects",
+        formula: "(memory that can be had − a reserve) ÷ (bytes at the server's end + bytes at the client's \
+                  end, of those that stand here)",
+        not_there: "an OOM kill of a memory group (cgroup-memory)",
+        scope: Scope::Host,
+        guide: Guide {
+            what_it_is: "An idle connection takes about 4 KB of kernel memory at each end, in slabs: the \
+                         socket, its inode, its file, its epoll item. It cannot be swapped out or reclaimed.",
+            what_you_see: "Everything slows down, then the OOM killer ends a process, most often the one \
+                           with the connections.",
+            how_to_prove: "Slab of /proc/meminfo takes most of the memory, MemFree and the page cache are \
+                           near zero; the kernel's log says 'Out of memory'.",
+            how_to_lift: "More memory, or the two ends on two machines. Buffers that hold no data cost \
+                          nothing, so smaller ones gain nothing for connections that sleep.",
+            what_not_to_do: "Do not trust MemAvailable to the end: it counts socket inodes and dentries as \
+                             reclaimable, which they are not while the connection lives. Do not let the OOM \
+                             killer be the end of a measurement.",
+            kernel_source: "net/core/sock.c: sk_prot_alloc; mm/oom_kill.c",
         },
-        // What an exhausted memory does is seen as a server that died; no counter names the memory itself.
-        diagnose: |_| None,
-        lift: |_, plan| {
-            let each = if plan.both_ends_here { PAIR_BYTES } else { END_BYTES };
-            let needed = plan.target.saturating_mul(each);
-            let text =
-                format!("{} of free memory are needed for the connections alone.", human_bytes(needed));
+        plant: Plant {
+            plantable: false,
+            needs: &[Need::OwnHost],
+            how: "it would take the whole machine; the same arithmetic is proven by cgroup-memory.",
+        },
+        predict: |host, plan| {
+            let available = host.memory_available_bytes?;
+            let reserve = host.memory_total_bytes.map_or(0, memory_reserve_bytes);
+            let each = bytes_each(host, plan);
+            let now = format!(
+                "{} available − {} kept free ÷ {} B a connection",
+                human_bytes(available),
+                human_bytes(reserve),
+                human_count(each)
+            );
+            Some(Forecast::about(available.saturating_sub(reserve) / each, now, RAM_UNCERTAINTY))
+        },
+        diagnose: |findings| {
+            if findings.grew(counter::GROUP_OOM_KILLS).is_some() {
+                return None;
+            }
+            let killed = findings.grew(counter::OOM_KILLS);
+            let lost = findings.lost(&LOST_TO_MEMORY);
+            // Of a machine that is nearly empty of memory an ENOMEM is believed.
+            let empty = match (findings.host.memory_total_bytes, findings.lowest_memory_available_bytes) {
+                (Some(total), Some(lowest)) => total > 0 && lowest < total / 50,
+                _ => false,
+            };
+            let refused =
+                findings.lost(&["ENOMEM", "ENOBUFS"]).is_some() && empty && !tcp_mem_reached(findings);
+            let ended = findings.server_end.is_some() || findings.lost(&["worker-lost"]).is_some();
+            if !(refused || killed.is_some() && ended) {
+                return None;
+            }
+            let mut evidence = Vec::new();
+            let text = "processes of this machine that the OOM killer ended";
+            evidence.extend(
+                findings.counter_evidence(counter::OOM_KILLS, Side::Host, text).filter(|_| killed.is_some()),
+            );
+            evidence.extend(findings.server_end.map(super::server::end_evidence));
+            if let Some(lowest) = findings.lowest_memory_available_bytes {
+                let text = format!("MemAvailable at its lowest: {}", human_bytes(lowest));
+                evidence.push(seen("MemAvailable", Side::Host, Some(lowest), text));
+            }
+            evidence.extend(findings.lost_evidence(&["ENOMEM", "ENOBUFS"]));
+            Bite::proven(evidence, first(lost))
+        },
+        lift: |host, plan| {
+            let needed = plan.target.saturating_mul(bytes_each(host, plan));
+            let reserve = host.memory_total_bytes.map_or(0, memory_reserve_bytes);
+            let text = format!(
+                "{} of free memory are needed for the connections and {} to keep; nothing but memory, or a second \
+                 machine for the swarm, lifts this.",
+                human_bytes(needed),
+                human_bytes(reserve)
+            );
             remedy(Scope::Host, text, &[], vec!["free -h".to_owned()])
+        },
+    },
+    Wall {
+        name: "cgroup-memory",
+        title: "the memory limit of the group that the processes run in",
+        side: Side::Host,
+        process: "every process of the group",
+        hard: true,
+        only_alone: false,
+        outcomes: &["ENOMEM", "ENOBUFS", "worker-lost"],
+        read_at: "memory.max (version 2) or memory.limit_in_bytes (version 1) of the group and of those \
+                  above it",
+        formula: "(limit − what is charged) ÷ (bytes of the ends that stand in the group)",
+        not_there: "an OOM kill outside of the group (ram); a failure count that stands still",
+        scope: Scope::Process,
+        guide: Guide {
+            what_it_is: "A limit on the memory of a group of processes, as containers and systemd units \
+                         have. Kernel memory of sockets is charged to the group that makes or accepts them.",
+            what_you_see: "The OOM killer ends a process of the group while the machine has memory left: all \
+                           its connections are reset at once (connection reset by peer). docker inspect says \
+                           OOMKilled.",
+            how_to_prove: "memory.events (version 2: max, oom_kill) or memory.failcnt and memory.oom_control \
+                           (version 1) moved; look from outside the group.",
+            how_to_lift: "Raise memory.max or memory.limit_in_bytes, docker run --memory, MemoryMax= of the \
+                          unit.",
+            what_not_to_do: "Do not look at free -h in a container: it shows the machine's memory.",
+            kernel_source: "mm/memcontrol.c: try_charge_memcg; Documentation/admin-guide/cgroup-v2.rst",
+        },
+        plant: Plant::with(
+            &[Need::Namespace, Need::Root, Need::MemoryCgroup],
+            "a server in a group with a few tens of MiB; the lab watches from outside.",
+        ),
+        predict: |host, plan| {
+            let limit = host.cgroup_memory_bytes?;
+            let used = host.cgroup_memory_used_bytes.unwrap_or(0);
+            let each = bytes_each(host, plan);
+            let now = format!(
+                "{} of {} left in the group ÷ {} B a connection",
+                human_bytes(limit.saturating_sub(used)),
+                human_bytes(limit),
+                human_count(each)
+            );
+            Some(Forecast::about(limit.saturating_sub(used) / each, now, RAM_UNCERTAINTY))
+        },
+        diagnose: |findings| {
+            let killed = findings.grew(counter::GROUP_OOM_KILLS);
+            let refused = findings.grew(counter::GROUP_FAILURES).is_some()
+                && findings.lost(&["ENOMEM", "ENOBUFS"]).is_some();
+            if killed.is_none() && !refused {
+                return None;
+            }
+            let mut evidence = Vec::new();
+            let text = "processes of the group that the OOM killer ended";
+            evidence.extend(
+                findings
+                    .counter_evidence(counter::GROUP_OOM_KILLS, Side::Host, text)
+                    .filter(|_| killed.is_some()),
+            );
+            let text = "times the limit of the group was hit";
+            evidence.extend(findings.counter_evidence(counter::GROUP_FAILURES, Side::Host, text));
+            let text = "bytes charged to the group, at the most";
+            evidence.extend(findings.counter_evidence(counter::GROUP_BYTES, Side::Host, text));
+            let limit = findings.host.cgroup_memory_bytes;
+            evidence.extend(limit.map(|n| seen("memory.max", Side::Host, Some(n), "the limit of the group")));
+            evidence.extend(findings.server_end.map(super::server::end_evidence));
+            evidence.extend(findings.lost_evidence(&["ENOMEM", "ENOBUFS"]));
+            Bite::proven(evidence, first(findings.lost(&LOST_TO_MEMORY)))
+        },
+        lift: |host, plan| {
+            let needed = plan.target.saturating_mul(bytes_each(host, plan));
+            let wanted = needed.saturating_add(needed / 5).saturating_add(64 << 20);
+            let text = format!(
+                "Give the group {}: memory.max (cgroup version 2), memory.limit_in_bytes (version 1), --memory of a \
+                 container, MemoryMax= of a unit.",
+                human_bytes(wanted)
+            );
+            let command = format!(
+                "g=$(sed -n 's/^0:://p' /proc/self/cgroup); f=/sys/fs/cgroup$g/memory.max; [ -e \"$f\" ] || \
+                 f=/sys/fs/cgroup/memory$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)/memory.limit_in_bytes; \
+                 echo {wanted} | sudo tee \"$f\""
+            );
+            remedy(Scope::Process, text, &[("memory.max", wanted.to_string())], vec![command])
         },
     },
     Wall {
         name: "tcp-mem",
         title: "the limit on the memory of TCP's buffers",
         side: Side::Host,
+        process: "the kernel",
         hard: true,
         only_alone: false,
-        what_you_see: "stalls, tiny windows, resets while data flows; idle connections do not feel it",
-        how_to_prove: "sockstat `TCP: mem` at a value of net.ipv4.tcp_mem (pages), TCPAbortOnMemory or \
-                       TCPMemoryPressures grows",
+        outcomes: &["ENOBUFS", "ENOMEM", "ECONNRESET"],
+        read_at: "/proc/sys/net/ipv4/tcp_mem (pages), /proc/net/sockstat `TCP: mem`",
+        formula: "none for connections that sleep: it bounds buffered bytes",
+        not_there: "sockstat `mem` below the second value (orphans)",
+        scope: Scope::Host,
+        guide: Guide {
+            what_it_is: "The memory of all TCP buffers of the host, in pages: below the first value TCP does \
+                         as it likes, above the second it saves, above the third it refuses. Idle \
+                         connections use none of it.",
+            what_you_see: "Stalls, tiny windows, ECONNRESET (connection reset by peer) while data flows.",
+            how_to_prove: "sockstat `TCP: mem` at a value of tcp_mem; TcpExt TCPMemoryPressures or \
+                           TCPAbortOnMemory grows; the kernel's log says 'out of memory -- consider tuning \
+                           tcp_mem'.",
+            how_to_lift: "Raise tcp_mem (whole host), or lower the maxima of tcp_rmem and tcp_wmem.",
+            what_not_to_do: "Do not give it bytes: 16777216 pages are 64 GiB, and the protection is gone. Do \
+                             not copy values of a smaller machine either: they throttle this one.",
+            kernel_source: "net/ipv4/tcp.c: tcp_out_of_resources via tcp_timer.c; net/core/sock.c: \
+                            __sk_mem_raise_allocated; tcp(7)",
+        },
+        plant: Plant::host_wide("the three values are the host's, so its evidence is replayed."),
         predict: no_forecast,
         diagnose: |findings| {
             let names = ["ENOBUFS", "ENOMEM"];
@@ -81,11 +262,29 @@ pub(super) static WALLS: &[Wall] = &[
         name: "orphans",
         title: "too many closed connections that no process owns any more",
         side: Side::Host,
+        process: "the kernel",
         hard: true,
         only_alone: false,
-        what_you_see: "connections end with RST instead of FIN when many are closed at once",
-        how_to_prove: "sockstat `TCP: orphan` near net.ipv4.tcp_max_orphans, TCPAbortOnMemory grows, tcp_mem is \
-                       not reached",
+        outcomes: &["ECONNRESET"],
+        read_at: "/proc/sys/net/ipv4/tcp_max_orphans, /proc/net/sockstat `orphan`",
+        formula: "none: it bounds connections that nobody owns any more",
+        not_there: "sockstat `mem` at tcp_mem (tcp-mem)",
+        scope: Scope::Host,
+        guide: Guide {
+            what_it_is: "Connections that a process has closed and that TCP still has to end. A process that \
+                         dies with a million open connections leaves as many.",
+            what_you_see: "Connections end with RST instead of FIN: the peer sees ECONNRESET (connection \
+                           reset by peer).",
+            how_to_prove: "sockstat `orphan` near tcp_max_orphans, TcpExt TCPAbortOnMemory grows; the \
+                           kernel's log says 'too many orphaned sockets'.",
+            how_to_lift: "Raise tcp_max_orphans (whole host) to the number of connections, or close more \
+                          slowly.",
+            what_not_to_do: "Never lower it: the documentation says so, and it only turns an orderly end \
+                             into a reset.",
+            kernel_source: "net/ipv4/tcp.c: tcp_check_oom, tcp_close; include/net/tcp.h: \
+                            tcp_too_many_orphans",
+        },
+        plant: Plant::host_wide("the count is the host's, so its evidence is replayed."),
         predict: no_forecast,
         diagnose: |findings| {
             findings.grew(counter::ABORT_ON_MEMORY)?;
@@ -112,11 +311,27 @@ pub(super) static WALLS: &[Wall] = &[
         name: "time-wait-buckets",
         title: "the limit on sockets in TIME_WAIT",
         side: Side::Host,
+        process: "the kernel",
         hard: true,
         // It makes the kernel skip TIME_WAIT and stops no connection by itself.
         only_alone: true,
-        what_you_see: "nothing: further connections are closed without TIME_WAIT",
-        how_to_prove: "TcpExt TCPTimeWaitOverflow grows, sockstat `TCP: tw` stands at tcp_max_tw_buckets",
+        outcomes: &[],
+        read_at: "/proc/sys/net/ipv4/tcp_max_tw_buckets, /proc/net/sockstat `tw`",
+        formula: "none: beyond it connections close without TIME_WAIT",
+        not_there: "any other wall: it stops no connection by itself",
+        scope: Scope::Namespace,
+        guide: Guide {
+            what_it_is: "How many sockets may be in TIME_WAIT in one network namespace, at 256 bytes each. \
+                         Beyond it the kernel skips TIME_WAIT.",
+            what_you_see: "Nothing, as a rule. sockstat `tw` stands at one number during a mass close.",
+            how_to_prove: "TcpExt TCPTimeWaitOverflow grows; the kernel's log says 'time wait bucket table \
+                           overflow'.",
+            how_to_lift: "Raise tcp_max_tw_buckets; 256 MB are a million of them.",
+            what_not_to_do: "Never lower it 'against TIME_WAIT': late segments of old connections then reach \
+                             new ones.",
+            kernel_source: "net/ipv4/inet_timewait_sock.c: inet_twsk_alloc; ip-sysctl.rst",
+        },
+        plant: Plant::in_a_namespace("tcp_max_tw_buckets of a few, and a mass close from one side."),
         predict: no_forecast,
         diagnose: |findings| {
             findings.grew(counter::TIME_WAIT_OVERFLOW)?;
@@ -135,6 +350,11 @@ pub(super) static WALLS: &[Wall] = &[
         },
     },
 ];
+
+/// Whether the OOM killer, of the group or of the machine, ended a process of the run.
+pub(super) fn ended_by_memory(findings: &Findings) -> bool {
+    findings.grew(counter::GROUP_OOM_KILLS).is_some() || findings.grew(counter::OOM_KILLS).is_some()
+}
 
 /// Whether TCP's memory reached the value at which pressure begins.
 fn tcp_mem_reached(findings: &Findings) -> bool {

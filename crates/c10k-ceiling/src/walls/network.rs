@@ -2,23 +2,47 @@
 
 use c10k_record::{Scope, Side, human_count};
 
+use super::processor::too_late;
+use super::server::stopped_accepting;
 use crate::counter;
-use crate::findings::NO_ANSWER;
-use crate::wall::{Bite, Forecast, Wall, no_forecast, remedy, seen, sysctl};
+use crate::findings::{Findings, NO_ANSWER};
+use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, no_forecast, remedy, seen, sysctl};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
         name: "no-route",
         title: "there is no way from this source to the server",
         side: Side::Host,
+        process: "the swarm",
         hard: true,
         only_alone: false,
-        what_you_see: "connect() says ENETUNREACH (network is unreachable) or EHOSTUNREACH (no route to host)",
-        how_to_prove: "`ip route get SERVER from SOURCE` says unreachable",
+        outcomes: &["ENETUNREACH", "EHOSTUNREACH"],
+        read_at: "ip route get SERVER from SOURCE",
+        formula: "0",
+        not_there: "a neighbour table that was full (neighbour-table)",
+        scope: Scope::Namespace,
+        guide: Guide {
+            what_it_is: "The kernel finds no way from this source address to that destination, or the next \
+                         machine does not answer.",
+            what_you_see: "ENETUNREACH (network is unreachable) at once, or EHOSTUNREACH (no route to host) \
+                           after some seconds. In a fresh network namespace even 127.0.0.1 is unreachable \
+                           until lo is up.",
+            how_to_prove: "ip route get SERVER from SOURCE says unreachable; ip link shows the device down.",
+            how_to_lift: "ip link set lo up, add the address or the route, or use sources that reach the \
+                          server.",
+            what_not_to_do: "Do not turn on net.ipv4.ip_nonlocal_bind: it lets the program bind what then \
+                             goes nowhere.",
+            kernel_source: "net/ipv4/route.c: ip_route_output_key_hash_rcu; connect(2)",
+        },
+        plant: Plant::in_a_namespace("a server address to which the namespace has no route."),
         predict: no_forecast,
         diagnose: |findings| {
             let names = ["ENETUNREACH", "EHOSTUNREACH"];
             let lost = findings.lost(&names)?;
+            // With the table of neighbours full the way is there, and only the neighbour is not known.
+            if neighbours_full(findings) && findings.lost(&["ENETUNREACH"]).is_none() {
+                return None;
+            }
             Bite::proven(findings.lost_evidence(&names), lost.first_at_ms)
         },
         lift: |_, _| {
@@ -34,10 +58,35 @@ pub(super) static WALLS: &[Wall] = &[
         name: "conntrack",
         title: "the table of tracked connections is full",
         side: Side::Host,
+        process: "the kernel",
         hard: true,
         only_alone: false,
-        what_you_see: "SYNs vanish, connects time out; the kernel's log says 'table full, dropping packet'",
-        how_to_prove: "net.netfilter.nf_conntrack_count equals nf_conntrack_max",
+        outcomes: &["connect-timeout", "ETIMEDOUT", "EPERM"],
+        read_at: "/proc/sys/net/netfilter/nf_conntrack_max and nf_conntrack_count",
+        formula: "nf_conntrack_max − entries there are; one entry a connection, and for minutes after its \
+                  end",
+        not_there: "a count below the maximum with no drop counted",
+        scope: Scope::Host,
+        guide: Guide {
+            what_it_is: "The firewall's table of connections. It is filled as soon as one rule asks for the \
+                         state of a connection, as NAT, Docker and Kubernetes do. When it is full, packets \
+                         of new connections are dropped.",
+            what_you_see: "SYNs vanish and connects time out (i/o timeout) at one number for the whole \
+                           machine, often 262,144 or 65,536. Where the packet is dropped on its way out, \
+                           EPERM (operation not permitted).",
+            how_to_prove: "nf_conntrack_count equals nf_conntrack_max; the kernel's log says 'nf_conntrack: \
+                           table full, dropping packet'.",
+            how_to_lift: "nf_conntrack_max and nf_conntrack_buckets for the whole host, or better a rule \
+                          that does not track these connections (NOTRACK in the raw table).",
+            what_not_to_do: "Do not load the module just to raise its maximum: without rules nothing is \
+                             tracked.",
+            kernel_source: "net/netfilter/nf_conntrack_core.c: __nf_conntrack_alloc",
+        },
+        plant: Plant::with(
+            &[Need::Namespace, Need::Conntrack],
+            "a rule in the namespace that tracks connections, and as many short connections as the table has \
+             entries.",
+        ),
         predict: |host, _| {
             let max = host.conntrack_max?;
             Some(Forecast::exact(max, format!("net.netfilter.nf_conntrack_max = {}", human_count(max))))
@@ -51,6 +100,10 @@ pub(super) static WALLS: &[Wall] = &[
                 .counter_evidence(counter::CONNTRACK_COUNT, Side::Host, "connections tracked")
                 .into_iter()
                 .collect();
+            if findings.grew(counter::CONNTRACK_DROPPED).is_some() {
+                let text = "packets of new connections dropped because the table was full";
+                evidence.extend(findings.counter_evidence(counter::CONNTRACK_DROPPED, Side::Host, text));
+            }
             let max = findings.host.conntrack_max;
             evidence.push(seen("net.netfilter.nf_conntrack_max", Side::Host, max, "the limit"));
             evidence.extend(findings.lost_evidence(&NO_ANSWER));
@@ -67,11 +120,28 @@ pub(super) static WALLS: &[Wall] = &[
         name: "firewall-drop",
         title: "SYNs are lost on the way: a firewall, a filter or a broken link",
         side: Side::Host,
+        process: "the way between the ends",
         hard: true,
         only_alone: false,
-        what_you_see: "connects slow down in steps of 1, 2, 3 s, then time out; the server sees nothing",
-        how_to_prove: "SYNs are sent again (TCPSynRetrans) while no counter of this machine that counts drops \
-                       moves; both ends must stand here, else the drop may be counted over there",
+        outcomes: &["connect-timeout", "ETIMEDOUT"],
+        read_at: "nft list ruleset, iptables-save -c, tc -s qdisc",
+        formula: "0, or whatever a rate limit lets through",
+        not_there: "any counter of this machine that counts drops: ListenOverflows, ListenDrops, \
+                    TCPReqQFullDrop, softnet, conntrack",
+        scope: Scope::Host,
+        guide: Guide {
+            what_it_is: "SYNs are lost and nobody says so: a firewall rule that drops, a filter on the \
+                         socket, a broken link, a cloud's security group.",
+            what_you_see: "Connects take 1, 2, 3 … s more, then time out (i/o timeout). The server sees \
+                           nothing.",
+            how_to_prove: "TcpExt TCPSynRetrans grows and no counter that counts drops moves. Both ends must \
+                           stand here, else the drop may be counted over there. tcpdump on the server's side \
+                           shows whether the SYN arrives.",
+            how_to_lift: "Find the rule and allow the server's port.",
+            what_not_to_do: "Do not tune queues: none was full.",
+            kernel_source: "net/netfilter/core.c: nf_hook_slow; net/core/filter.c: sk_filter_trim_cap",
+        },
+        plant: Plant::in_a_namespace("a socket filter on the listener that lets no SYN through."),
         predict: no_forecast,
         diagnose: |findings| {
             let lost = findings.lost_connecting(&NO_ANSWER)?;
@@ -79,7 +149,8 @@ pub(super) static WALLS: &[Wall] = &[
                 && findings.no_counter_moved()
                 && findings.server_end.is_none()
                 && !findings.accepted_stalled
-                && !findings.server_full();
+                && !findings.server_full()
+                && !stopped_accepting(findings);
             let resent = findings.grew(counter::SYN_RETRANSMITS);
             if !innocent || resent.is_none() {
                 return None;
@@ -102,4 +173,138 @@ pub(super) static WALLS: &[Wall] = &[
             )
         },
     },
+    Wall {
+        name: "neighbour-table",
+        title: "more neighbours on one link than the kernel keeps",
+        side: Side::Host,
+        process: "the kernel",
+        hard: true,
+        only_alone: false,
+        outcomes: &["EHOSTUNREACH", "ENOBUFS", "EINVAL"],
+        read_at: "/proc/sys/net/ipv4/neigh/default/gc_thresh3 (first namespace only); \
+                  /proc/net/stat/arp_cache",
+        formula: "(gc_thresh3 − servers) × ports × destinations, with every source a neighbour on one link",
+        not_there: "a missing route (no-route)",
+        scope: Scope::Host,
+        guide: Guide {
+            what_it_is: "The link-layer addresses that the kernel knows: 1,024 by default for IPv4, for the \
+                         whole host. Each source address on one link is a neighbour of the server.",
+            what_you_see: "From about the thousandth source address on: EHOSTUNREACH (no route to host) or \
+                           ENOBUFS (no buffer space available).",
+            how_to_prove: "/proc/net/stat/arp_cache column table_fulls grows; the kernel's log says \
+                           'neighbour: arp_cache: neighbor table overflow!'.",
+            how_to_lift: "Raise gc_thresh1, gc_thresh2 and gc_thresh3 (whole host), or put the sources \
+                          behind a router, for which one entry is enough. Loopback has no neighbours.",
+            what_not_to_do: "Do not raise gc_thresh3 alone: it must stay above the other two.",
+            kernel_source: "net/core/neighbour.c: neigh_alloc",
+        },
+        plant: Plant::host_wide("the table is the host's, so its evidence is replayed."),
+        predict: |host, plan| {
+            let most = host.neighbours_max.filter(|_| plan.on_one_link)?;
+            let each = plan.ports_per_pair(host)?.saturating_mul(plan.destinations);
+            let now = format!("net.ipv4.neigh.default.gc_thresh3 = {}", human_count(most));
+            // One entry is the server's own.
+            Some(Forecast::exact(most.saturating_sub(1).saturating_mul(each), now))
+        },
+        diagnose: |findings| {
+            let names = ["EHOSTUNREACH", "ENOBUFS", "EINVAL"];
+            let lost = findings.lost(&names)?;
+            if !neighbours_full(findings) {
+                return None;
+            }
+            let mut evidence = Vec::new();
+            let text = "neighbours that found no room";
+            evidence.extend(findings.counter_evidence(counter::NEIGHBOUR_TABLE_FULLS, Side::Host, text));
+            let text = "neighbours kept, at the most";
+            evidence.extend(findings.counter_evidence(counter::NEIGHBOURS, Side::Host, text));
+            let max = findings.host.neighbours_max;
+            let name = "net.ipv4.neigh.default.gc_thresh3";
+            evidence.extend(max.map(|n| seen(name, Side::Host, Some(n), "the limit")));
+            evidence.extend(findings.lost_evidence(&names));
+            Bite::proven(evidence, lost.first_at_ms)
+        },
+        lift: |host, plan| {
+            let most = host.neighbours_max.unwrap_or(1024).max(plan.sources);
+            let most =
+                most.saturating_add(1).checked_next_power_of_two().unwrap_or(u64::MAX).saturating_mul(2);
+            let key = |n: u8| format!("net.ipv4.neigh.default.gc_thresh{n}");
+            let values = [(1, most / 8), (2, most / 2), (3, most)];
+            let settings = values.map(|(n, value)| (format!("sysctl.{}", key(n)), value.to_string()));
+            let settings: Vec<(&str, String)> =
+                settings.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
+            // The highest first: each must stay above those below it.
+            let commands =
+                values.iter().rev().map(|(n, value)| format!("sudo sysctl -w {}={value}", key(*n)));
+            let text = "Keep more neighbours (whole host), or put the sources behind a router.";
+            remedy(Scope::Host, text, &settings, commands.collect())
+        },
+    },
+    Wall {
+        name: "bandwidth",
+        title: "the link carries no more",
+        side: Side::Host,
+        process: "the link",
+        hard: false,
+        only_alone: false,
+        outcomes: &["connect-timeout", "probe-timeout"],
+        read_at: "/sys/class/net/DEVICE/speed and statistics; tc -s qdisc; the switch, the cloud's table of \
+                  machine types",
+        formula: "none for connections that sleep: it bounds bytes, not connections",
+        not_there: "a rate well below what the link carries",
+        scope: Scope::Host,
+        guide: Guide {
+            what_it_is: "What the link between the two ends carries, or what a queue on it lets through. \
+                         Idle connections need nothing; a ramp, probes and messages do.",
+            what_you_see: "Messages a second stand still whatever is done, latency grows with the queue, and \
+                           no processor is busy. The diary's wall was here: 300 Mbit/s.",
+            how_to_prove: "Bits a second over the device (ip -s link) stand at its speed or at the queue's \
+                           rate; tc -s qdisc counts drops or a backlog.",
+            how_to_lift: "A faster link, fewer or smaller messages, both ends nearer to each other.",
+            what_not_to_do: "Do not look at packets of connections that sleep: there are none but \
+                             keepalives.",
+            kernel_source: "net/sched/sch_tbf.c; net/core/dev.c: __dev_queue_xmit",
+        },
+        plant: Plant::with(
+            &[Need::Namespace, Need::TrafficShaper],
+            "a token bucket on the device between the ends, and echoes that need more.",
+        ),
+        predict: no_forecast,
+        diagnose: |findings| {
+            let carries = findings.host.link_bits_per_second.filter(|bits| *bits > 0)?;
+            let seen_bits = findings.counter(counter::LINK_BITS_PER_SECOND)?;
+            let nearly = carries - carries / 10;
+            let lost = findings.lost(&NO_ANSWER).or_else(|| findings.lost(&["probe-timeout"]));
+            let late = too_late(findings);
+            if seen_bits.after < nearly || (lost.is_none() && late.is_empty()) {
+                return None;
+            }
+            let mut evidence = Vec::new();
+            let text = "bits a second over the link, at the most";
+            evidence.extend(findings.counter_evidence(counter::LINK_BITS_PER_SECOND, Side::Host, text));
+            evidence.push(seen("link", Side::Host, Some(carries), "bits a second that it carries"));
+            if findings.grew(counter::LINK_DROPPED).is_some() {
+                let text = "packets dropped by the queue before it";
+                evidence.extend(findings.counter_evidence(counter::LINK_DROPPED, Side::Host, text));
+            }
+            evidence.extend(late);
+            evidence.extend(findings.lost_evidence(&NO_ANSWER));
+            Bite::proven(evidence, lost.and_then(|lost| lost.first_at_ms))
+        },
+        lift: |_, _| {
+            remedy(
+                Scope::Host,
+                "Use a faster link, send fewer or smaller messages, or connect more slowly.",
+                &[("--rate", "5000/s".to_owned())],
+                vec!["tc -s qdisc show".to_owned(), "ip -s link".to_owned()],
+            )
+        },
+    },
 ];
+
+/// Whether the table of neighbours was full.
+fn neighbours_full(findings: &Findings) -> bool {
+    let most = findings.host.neighbours_max.filter(|most| *most > 0);
+    let kept = findings.counter(counter::NEIGHBOURS);
+    findings.grew(counter::NEIGHBOUR_TABLE_FULLS).is_some()
+        || matches!((most, kept), (Some(most), Some(kept)) if kept.after >= most)
+}

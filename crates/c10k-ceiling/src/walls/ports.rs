@@ -1,41 +1,64 @@
 //! Source ports: how many a source has to a destination, and who else holds them.
 
-use c10k_record::{HostSnapshot, Remedy, Scope, Side, human_count};
+use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
 
 use crate::counter;
-use crate::findings::{Findings, PlanView};
-use crate::wall::{Bite, Forecast, Wall, first, no_forecast, remedy, seen};
+use crate::findings::{Findings, Lost, PlanView};
+use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, no_forecast, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
         name: "ports-exhausted",
         title: "no source port is left to this destination",
         side: Side::Swarm,
+        process: "the swarm",
         hard: true,
         only_alone: false,
-        what_you_see: "EADDRNOTAVAIL (cannot assign requested address) at a round number, often 28,232; \
-                       EADDRINUSE where ports are bound",
-        how_to_prove: "connections per (source IP, destination IP, destination port) equal the size of \
-                       net.ipv4.ip_local_port_range",
-        predict: |host, plan| Some(Forecast::exact(capacity(host, plan)?, port_space(host, plan)?)),
+        outcomes: &["EADDRNOTAVAIL", "EADDRINUSE"],
+        read_at: "/proc/sys/net/ipv4/ip_local_port_range",
+        formula: "source addresses × ports of the window × destinations (server address and port)",
+        not_there: "sockets in TIME_WAIT that hold the missing ports (time-wait-ports), reserved ports that \
+                    would have sufficed (ports-reserved), a source that is not on this machine",
+        scope: Scope::Namespace,
+        guide: Guide {
+            what_it_is: "A connection is (source address, source port, destination address, destination \
+                         port), and must be the only one of its kind. With one source and one destination \
+                         there are as many as there are ports: 28,232 by default, 64,512 at most without \
+                         privilege.",
+            what_you_see: "EADDRNOTAVAIL (cannot assign requested address) from connect() at a round number, \
+                           most often 28,232; EADDRINUSE (address already in use) where the program binds \
+                           its ports. Long before that, connects become slow: the kernel searches for a free \
+                           port.",
+            how_to_prove: "ss -tan state established | awk '{print $4, $5}': the connections of one source \
+                           address to one destination equal the size of ip_local_port_range.",
+            how_to_lift: "More source addresses (any of 127.0.0.0/8 towards loopback, no privilege needed), \
+                          a wider range, more server ports or addresses. c10k-swarm takes more of \
+                          127.0.0.0/8 by itself.",
+            what_not_to_do: "Do not believe in 65,535 connections a server: the limit is for one source to \
+                             one destination. Do not mix programs that bind ports explicitly with those that \
+                             let the kernel choose: an explicit port is closed to the kernel's choice for \
+                             every other source.",
+            kernel_source: "net/ipv4/inet_hashtables.c: __inet_hash_connect; ip-sysctl.rst; ip(7): \
+                            IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE",
+        },
+        plant: Plant::in_a_namespace(
+            "a window of a few hundred ports, one source, one destination, and a swarm that is told to make \
+             more.",
+        ),
+        predict: |host, plan| {
+            let reserved = plan.reserved(host) > 0 && target_fits_unreserved(host, plan);
+            if reserved {
+                None
+            } else {
+                Some(Forecast::exact(capacity(host, plan)?, port_space(host, plan)?))
+            }
+        },
         diagnose: |findings| {
-            if waits(findings) {
+            if waits(findings) || reserved_took_them(findings) {
                 return None;
             }
-            let lost = findings.lost(&NO_PORT).filter(|_| findings.connections.established > 0);
-            let used_up = used_up(findings);
-            if lost.is_none() && !used_up {
-                return None;
-            }
-            let mut evidence = findings.lost_evidence(&NO_PORT);
+            let (lost, mut evidence) = no_ports(findings)?;
             let (host, plan) = (&findings.host, &findings.plan);
-            if let Some(capacity) = findings.capacity.or_else(|| capacity(host, plan)) {
-                let mut text = format!("the sources allow {} connections", human_count(capacity));
-                if let Some(space) = port_space(host, plan) {
-                    text = format!("{text}: {space}");
-                }
-                evidence.push(seen("source ports", Side::Swarm, Some(capacity), text));
-            }
             if let Some(needed) = addresses_needed(plan, plan.ports_per_pair(host)) {
                 let text = format!(
                     "source addresses needed for {}: {}; used: {}",
@@ -50,13 +73,100 @@ pub(super) static WALLS: &[Wall] = &[
         lift: lift_ports,
     },
     Wall {
+        name: "ports-reserved",
+        title: "the ports that are left are reserved for others",
+        side: Side::Swarm,
+        process: "the swarm",
+        hard: true,
+        only_alone: false,
+        outcomes: &["EADDRNOTAVAIL"],
+        read_at: "/proc/sys/net/ipv4/ip_local_reserved_ports",
+        formula: "source addresses × (ports of the window − reserved ones) × destinations",
+        not_there: "a window that is too small even without the reservation (ports-exhausted)",
+        scope: Scope::Namespace,
+        guide: Guide {
+            what_it_is: "Ports that the kernel never chooses by itself, so that a service which starts later \
+                         finds its port free. Some distributions and container platforms reserve thousands, \
+                         and nobody remembers.",
+            what_you_see: "EADDRNOTAVAIL (cannot assign requested address) before the size of \
+                           ip_local_port_range is reached.",
+            how_to_prove: "sysctl net.ipv4.ip_local_reserved_ports names ports within ip_local_port_range, \
+                           and without them there would have been enough.",
+            how_to_lift: "Shorten the list, widen the range, use more source addresses, or bind the ports \
+                          explicitly: an explicit bind is allowed.",
+            what_not_to_do: "Do not empty the list on a machine that is not yours: somebody may rely on it.",
+            kernel_source: "net/ipv4/inet_hashtables.c: inet_is_local_reserved_port in __inet_hash_connect; \
+                            ip-sysctl.rst",
+        },
+        plant: Plant::in_a_namespace(
+            "a window of a few hundred ports of which half are reserved, one source, and a swarm that needs \
+             more than the rest.",
+        ),
+        predict: |host, plan| {
+            let reserved = plan.reserved(host);
+            (reserved > 0 && target_fits_unreserved(host, plan)).then(|| {
+                let now = format!(
+                    "net.ipv4.ip_local_reserved_ports takes {} of them: {}",
+                    human_count(reserved),
+                    port_space(host, plan).unwrap_or_default()
+                );
+                Some(Forecast::exact(capacity(host, plan)?, now))
+            })?
+        },
+        diagnose: |findings| {
+            if waits(findings) || !reserved_took_them(findings) {
+                return None;
+            }
+            let (lost, mut evidence) = no_ports(findings)?;
+            let text = "ports within the window that net.ipv4.ip_local_reserved_ports keeps; without it there \
+                        would have been enough";
+            let reserved = findings.plan.reserved(&findings.host);
+            evidence.push(seen("net.ipv4.ip_local_reserved_ports", Side::Swarm, Some(reserved), text));
+            Bite::proven(evidence, first(lost))
+        },
+        lift: |_, plan| {
+            let mut settings = vec![("sysctl.net.ipv4.ip_local_reserved_ports", String::new())];
+            let mut commands = vec!["sudo sysctl -w net.ipv4.ip_local_reserved_ports=".to_owned()];
+            if let Some(ips) = plan.ips_for(plan.sources.saturating_add(1)) {
+                commands.push(format!("c10k-swarm --ips {ips} --target {}", plan.target));
+                settings.push(("--ips", ips));
+            }
+            let text = "Shorten the list of reserved ports (sysctl net.ipv4.ip_local_reserved_ports shows it), or \
+                        use more source addresses.";
+            remedy(Scope::Namespace, text, &settings, commands)
+        },
+    },
+    Wall {
         name: "time-wait-ports",
         title: "TIME_WAIT holds the source ports of connections that are gone",
         side: Side::Swarm,
+        process: "the swarm",
         hard: true,
         only_alone: false,
-        what_you_see: "EADDRNOTAVAIL on a wave of reconnects, gone after 60 s",
-        how_to_prove: "sockstat `TCP: tw` plus the open connections equal the ports there are",
+        outcomes: &["EADDRNOTAVAIL", "EADDRINUSE"],
+        read_at: "/proc/net/sockstat, `tw`; ss -tan state time-wait",
+        formula: "ports there are − sockets in TIME_WAIT, for 60 s",
+        not_there: "open connections that take all ports by themselves (ports-exhausted)",
+        scope: Scope::Namespace,
+        guide: Guide {
+            what_it_is: "The end that closes first keeps the connection's four numbers for 60 s (TIME_WAIT), \
+                         so that late segments do no harm. When that is the client, each closed connection \
+                         holds its port.",
+            what_you_see: "EADDRNOTAVAIL (cannot assign requested address) in a wave of reconnects, gone \
+                           after a minute.",
+            how_to_prove: "sockstat `tw` plus the open connections equal the ports there are.",
+            how_to_lift: "Wait 60 s, let the server close first, close by RST (--close rst), use more source \
+                          addresses, or tcp_tw_reuse = 1, which gives a port out again after a second. Its \
+                          default, 2, does so on loopback alone.",
+            what_not_to_do: "tcp_fin_timeout does not shorten TIME_WAIT (it is FIN_WAIT_2's); tcp_tw_recycle \
+                             is gone since Linux 4.12; lowering tcp_max_tw_buckets only hides it, at the \
+                             price of connections that take old segments for their own.",
+            kernel_source: "include/net/tcp.h: TCP_TIMEWAIT_LEN; net/ipv4/tcp_ipv4.c: tcp_twsk_unique",
+        },
+        plant: Plant::in_a_namespace(
+            "a small window of ports, closed from the client's side a moment before the swarm begins, with \
+             tcp_tw_reuse = 0.",
+        ),
         predict: no_forecast,
         diagnose: |findings| {
             let lost = findings.lost(&NO_PORT)?;
@@ -100,6 +210,37 @@ fn port_space(host: &HostSnapshot, plan: &PlanView) -> Option<String> {
         human_count(plan.ports_per_pair(host)?),
         human_count(plan.destinations)
     ))
+}
+
+/// The connections that found no port, with the ports there are; `None` where ports are not what was short.
+fn no_ports(findings: &Findings) -> Option<(Option<Lost>, Vec<Evidence>)> {
+    let lost = findings.lost(&NO_PORT).filter(|_| findings.connections.established > 0);
+    if lost.is_none() && !used_up(findings) {
+        return None;
+    }
+    let mut evidence = findings.lost_evidence(&NO_PORT);
+    let (host, plan) = (&findings.host, &findings.plan);
+    if let Some(capacity) = findings.capacity.or_else(|| capacity(host, plan)) {
+        let mut text = format!("the sources allow {} connections", human_count(capacity));
+        if let Some(space) = port_space(host, plan) {
+            text = format!("{text}: {space}");
+        }
+        evidence.push(seen("source ports", Side::Swarm, Some(capacity), text));
+    }
+    Some((lost, evidence))
+}
+
+/// Whether the target would fit if no port were reserved.
+fn target_fits_unreserved(host: &HostSnapshot, plan: &PlanView) -> bool {
+    let (Some(ports), Some(now)) = (plan.ports_per_pair(host), capacity(host, plan)) else { return false };
+    let all = ports.saturating_add(plan.reserved(host));
+    let without = all.saturating_mul(plan.sources).saturating_mul(plan.destinations);
+    now < plan.target && without >= plan.target
+}
+
+/// Whether it was the reservation that made the ports too few.
+fn reserved_took_them(findings: &Findings) -> bool {
+    findings.plan.reserved(&findings.host) > 0 && target_fits_unreserved(&findings.host, &findings.plan)
 }
 
 /// Whether the swarm tried as many as its sources allow, and that is less than the target.

@@ -5,21 +5,45 @@ use c10k_record::{HostSnapshot, Remedy, Scope, Side, human_count};
 use super::server::stopped_accepting;
 use crate::counter;
 use crate::findings::{Findings, NO_ANSWER};
-use crate::wall::{Bite, Wall, no_forecast, remedy, seen, sysctl};
+use crate::wall::{Bite, Guide, Plant, Wall, no_forecast, remedy, seen, sysctl};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
         name: "accept-queue",
         title: "the accept queue overflows: connections come faster than the server takes them",
         side: Side::Server,
+        process: "the server",
         hard: true,
         only_alone: false,
-        what_you_see: "connects slow down in steps of 1, 2, 3 s, then time out; some are ghosts",
-        how_to_prove: "TcpExt ListenOverflows grows while the server goes on accepting",
+        outcomes: &["connect-timeout", "ETIMEDOUT", "probe-timeout", "ECONNRESET"],
+        read_at: "ss -ltn (Send-Q); /proc/sys/net/core/somaxconn",
+        formula: "none: it bounds arrivals in the time that the server is away, not connections",
+        not_there: "an accepted count that stands still (server-stopped-accepting), a full server, a \
+                    throttled one (cpu-server)",
+        scope: Scope::Namespace,
+        guide: Guide {
+            what_it_is: "Connections that are complete and wait for accept(). Its length is the smaller of \
+                         listen()'s backlog and net.core.somaxconn; when it is full, SYNs are dropped, and \
+                         so is the last ACK of handshakes under way.",
+            what_you_see: "Connects take 1, 2, 3 … s more, one second for each lost SYN, then time out (i/o \
+                           timeout). Where the last ACK was dropped the client has a connection that the \
+                           server never knew: a ghost. With tcp_abort_on_overflow = 1, ECONNRESET \
+                           (connection reset by peer).",
+            how_to_prove: "nstat -az TcpExtListenOverflows grows while the server goes on accepting; ss -ltn \
+                           shows Recv-Q above Send-Q.",
+            how_to_lift: "A larger backlog in the program and somaxconn with it (read at listen(): restart \
+                          the server), faster accepting, more listeners (SO_REUSEPORT), a slower ramp.",
+            what_not_to_do: "somaxconn alone does nothing when the program asks for 128; \
+                             tcp_abort_on_overflow turns a delay into a loss.",
+            kernel_source: "net/ipv4/tcp_ipv4.c: tcp_v4_syn_recv_sock; include/net/sock.h: \
+                            sk_acceptq_is_full; listen(2)",
+        },
+        plant: Plant::in_a_namespace("a listener with a backlog of a few and a server that accepts slowly."),
         predict: no_forecast,
         diagnose: |findings| {
             // A server that is full, stalled or at its own limit fills the queue too: that is the cause then.
-            if findings.server_full() || stopped_accepting(findings) || !overflowed(findings) {
+            let throttled = findings.grew(counter::SERVER_THROTTLED).is_some();
+            if findings.server_full() || stopped_accepting(findings) || throttled || !overflowed(findings) {
                 return None;
             }
             let lost = findings.unanswered()?;
@@ -41,10 +65,31 @@ pub(super) static WALLS: &[Wall] = &[
         name: "syn-queue",
         title: "the SYN queue is full: half-open connections are dropped",
         side: Side::Server,
+        process: "the server",
         hard: true,
         only_alone: false,
-        what_you_see: "slow connects, then connect timeouts; nothing at the server",
-        how_to_prove: "TcpExt TCPReqQFullDrop grows (TCPReqQFullDoCookies alone loses nothing)",
+        outcomes: &["connect-timeout", "ETIMEDOUT"],
+        read_at: "/proc/sys/net/ipv4/tcp_max_syn_backlog, the listener's backlog",
+        formula: "none: it bounds handshakes under way, not connections",
+        not_there: "TCPReqQFullDoCookies alone: then a cookie was sent and nothing lost",
+        scope: Scope::Namespace,
+        guide: Guide {
+            what_it_is: "Handshakes under way: SYNs that were answered and whose ACK has not come. When \
+                         there are too many and SYN cookies are off, further SYNs are dropped.",
+            what_you_see: "Connects take 1, 2, 3 … s more, then time out (i/o timeout); the server sees \
+                           nothing.",
+            how_to_prove: "nstat -az TcpExtTCPReqQFullDrop grows. ss -tan state syn-recv | wc -l stands at \
+                           the limit.",
+            how_to_lift: "Leave tcp_syncookies at 1, raise tcp_max_syn_backlog, backlog and somaxconn \
+                          together.",
+            what_not_to_do: "tcp_syncookies = 0 'for speed' takes the protection away and gains nothing; \
+                             relying on cookies for legal load costs options (window scaling, SACK) where \
+                             timestamps are off.",
+            kernel_source: "net/ipv4/tcp_input.c: tcp_conn_request, tcp_syn_flood_action",
+        },
+        plant: Plant::in_a_namespace(
+            "tcp_syncookies = 0, a short tcp_max_syn_backlog, and SYN-ACKs that are lost on the way back.",
+        ),
         predict: no_forecast,
         diagnose: |findings| {
             findings.grew(counter::REQ_QUEUE_FULL_DROP)?;
@@ -77,10 +122,28 @@ pub(super) static WALLS: &[Wall] = &[
         name: "netdev-backlog",
         title: "a processor's input queue overflows, loopback's too",
         side: Side::Host,
+        process: "the kernel",
         hard: true,
         only_alone: false,
-        what_you_see: "SYNs sent again, a slow ramp, connect timeouts",
-        how_to_prove: "/proc/net/softnet_stat column 2 grows",
+        outcomes: &["connect-timeout", "ETIMEDOUT"],
+        read_at: "/proc/sys/net/core/netdev_max_backlog; /proc/net/softnet_stat column 2",
+        formula: "none: it bounds packets in a burst, not connections",
+        not_there: "ListenOverflows, TCPReqQFullDrop: then a queue of the listener dropped them",
+        scope: Scope::Host,
+        guide: Guide {
+            what_it_is: "Packets that wait for a processor before TCP sees them. Loopback and veth go \
+                         through it too: 1,000 packets for each processor by default.",
+            what_you_see: "A slow ramp, SYNs sent again, now and then an i/o timeout; no queue of the \
+                           listener is full.",
+            how_to_prove: "/proc/net/softnet_stat column 2 (hexadecimal, a line a processor) grows, TcpExt \
+                           TCPSynRetrans with it.",
+            how_to_lift: "net.core.netdev_max_backlog for the whole host, or fewer connects under way at a \
+                          time (--in-flight).",
+            what_not_to_do: "Do not take column 3 (squeezed) for a drop: it only counts turns that were cut \
+                             short.",
+            kernel_source: "net/core/dev.c: enqueue_to_backlog",
+        },
+        plant: Plant::host_wide("the queue is the host's, so its evidence is replayed."),
         predict: no_forecast,
         diagnose: |findings| {
             findings.grew(counter::SOFTNET_DROPPED)?;

@@ -3,17 +3,34 @@
 use c10k_record::{Remedy, Scope, Side, human_bytes, human_count};
 
 use crate::findings::{Findings, Lost, ServerEnd, TAKEN_DOWN};
-use crate::wall::{Bite, Forecast, Wall, first, no_forecast, remedy, seen};
+use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, no_forecast, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
         name: "server-max-connections",
         title: "the server's own setting for the most connections",
         side: Side::Server,
+        process: "the server",
         hard: true,
         only_alone: false,
-        what_you_see: "the server stays at one count; further connects become ghosts or time out",
-        how_to_prove: "the server's own word: its peak equals --max-connections",
+        outcomes: &["probe-timeout", "connect-timeout"],
+        read_at: "the server's own configuration (--max-connections, worker_connections, MaxClients, \
+                  maxconn)",
+        formula: "the setting",
+        not_there: "EMFILE at the server; a setting nobody made, taken from the size of its descriptor table \
+                    (nofile-server)",
+        scope: Scope::Process,
+        guide: Guide {
+            what_it_is: "A limit that the server sets itself. It goes on living at that number, and what \
+                         comes on top waits in the accept queue or is turned away.",
+            what_you_see: "The server stays at one count, often a round one; further connects become ghosts, \
+                           then time out (i/o timeout), or are closed at once.",
+            how_to_prove: "The server's own word: its peak equals its setting.",
+            how_to_lift: "Raise the setting, and what it was chosen for: memory, descriptors, threads.",
+            what_not_to_do: "Do not lengthen the backlog instead: those in the queue are not served.",
+            kernel_source: "the server's manual; accept(2)",
+        },
+        plant: Plant::in_a_namespace("a server with --max-connections of a few hundred."),
         predict: |_, plan| {
             let max = plan.server_max_connections?;
             Some(Forecast::exact(max, format!("--max-connections {max}")))
@@ -40,12 +57,32 @@ pub(super) static WALLS: &[Wall] = &[
         name: "server-died",
         title: "the server ended in the middle of the run",
         side: Side::Server,
+        process: "the server",
         hard: true,
         only_alone: false,
-        what_you_see: "ECONNRESET on all open connections at once, then ECONNREFUSED",
-        how_to_prove: "the process is gone: its exit code or signal; the kernel's log where the OOM killer was it",
+        outcomes: &["ECONNRESET", "closed-by-server", "ECONNREFUSED", "EPIPE"],
+        read_at: "its exit code or signal; the kernel's log",
+        formula: "none: it can happen at any number",
+        not_there: "an OOM kill of its memory group (cgroup-memory) or of the host (ram), which are named \
+                    instead",
+        scope: Scope::Process,
+        guide: Guide {
+            what_it_is: "The server's process ended while connections were open.",
+            what_you_see: "ECONNRESET (connection reset by peer) or an orderly close on all connections at \
+                           once, then ECONNREFUSED for new ones.",
+            how_to_prove: "The process is gone: its exit code, its signal, its core file, its log.",
+            how_to_lift: "Find out why it ended and mend that; start it again.",
+            what_not_to_do: "Do not have it restarted automatically while you measure: the run then counts \
+                             two servers as one.",
+            kernel_source: "kernel/exit.c; net/ipv4/tcp.c: tcp_close",
+        },
+        plant: Plant::in_a_namespace("a server that is killed in the middle of the ramp."),
         predict: no_forecast,
         diagnose: |findings| {
+            // The OOM killer's doing is the memory's.
+            if super::memory::ended_by_memory(findings) {
+                return None;
+            }
             let mut evidence = findings.server_end.map(end_evidence).into_iter().collect::<Vec<_>>();
             if evidence.is_empty() {
                 // Not our process: connections it had taken were taken down, and nobody listens any more.
@@ -74,10 +111,26 @@ pub(super) static WALLS: &[Wall] = &[
         name: "refused",
         title: "nobody listens there",
         side: Side::Server,
+        process: "the server",
         hard: true,
         only_alone: false,
-        what_you_see: "connect() says ECONNREFUSED at once",
-        how_to_prove: "`ss -ltn` on the server's machine shows no listener on that address and port",
+        outcomes: &["ECONNREFUSED"],
+        read_at: "ss -ltn on the server's machine",
+        formula: "0",
+        not_there: "connections that were open before (server-died)",
+        scope: Scope::Process,
+        guide: Guide {
+            what_it_is: "The other machine answered a SYN with RST: it is there, and nobody listens on that \
+                         address and port. A firewall that rejects says the same.",
+            what_you_see: "ECONNREFUSED (connection refused) at once, for every connect.",
+            how_to_prove: "ss -ltn on the server's machine shows no listener there; TcpExt and snmp OutRsts \
+                           grow there.",
+            how_to_lift: "Start the server, or use the address and port that it really listens on: 127.0.0.1 \
+                          is not reachable from outside.",
+            what_not_to_do: "Do not retry in a loop without a pause: each try costs both machines.",
+            kernel_source: "net/ipv4/tcp_ipv4.c: tcp_v4_rcv → tcp_v4_send_reset",
+        },
+        plant: Plant::in_a_namespace("a swarm towards a port on which nobody listens."),
         predict: no_forecast,
         diagnose: |findings| {
             let lost = findings.lost(&["ECONNREFUSED"])?;
@@ -99,11 +152,31 @@ pub(super) static WALLS: &[Wall] = &[
         name: "server-stopped-accepting",
         title: "the server is alive but has stopped accepting",
         side: Side::Server,
+        process: "the server",
         hard: true,
         only_alone: false,
-        what_you_see: "established grows by the length of the accept queue and stops; connect timeouts follow",
-        how_to_prove: "connections wait in the accept queue (ss -ltn: Recv-Q, full when above Send-Q) and the \
-                       accepted count stands still for 2 s while the process lives; or its state is T (stopped)",
+        outcomes: &["connect-timeout", "ETIMEDOUT", "probe-timeout"],
+        read_at: "ss -ltn (Recv-Q against Send-Q), /proc/PID/stat (state), the server's accepted count",
+        formula: "what it had accepted + the length of the accept queue + 1",
+        not_there: "an accepted count that moves (accept-queue); a server that is full (nofile-server, \
+                    server-max-connections)",
+        scope: Scope::Process,
+        guide: Guide {
+            what_it_is: "The server lives and does not call accept(): it is stopped by a signal, blocked in \
+                         something else, or its accepting thread is gone. The kernel goes on completing \
+                         handshakes until the queue is full.",
+            what_you_see: "Established connections grow by the length of the accept queue, plus one, and \
+                           stop; connects then time out (i/o timeout). What is connected gets no answer.",
+            how_to_prove: "Connections wait in the accept queue (Recv-Q) and the accepted count stands still \
+                           for 2 s while the process lives; or its state is T.",
+            how_to_lift: "kill -CONT for a stopped one; a stack (gdb -p, /proc/PID/stack) for a blocked one.",
+            what_not_to_do: "Do not lengthen the backlog: it only hides it for a while.",
+            kernel_source: "net/ipv4/tcp_minisocks.c: tcp_check_req; net/ipv4/inet_connection_sock.c: \
+                            inet_csk_accept",
+        },
+        plant: Plant::in_a_namespace(
+            "a listener with a backlog of a few that never accepts, or a server that is stopped by SIGSTOP.",
+        ),
         predict: no_forecast,
         diagnose: |findings| {
             if !stopped_accepting(findings) {
@@ -158,10 +231,25 @@ pub(super) static WALLS: &[Wall] = &[
         name: "not-an-echo-server",
         title: "the server does not send back what it gets",
         side: Side::Server,
+        process: "the server",
         hard: true,
         only_alone: false,
-        what_you_see: "connections are accepted, but probes come back wrong or never",
-        how_to_prove: "corrupt echoes, or every probe unanswered although the server accepted all connections",
+        outcomes: &["corrupt", "probe-timeout", "short-echo"],
+        read_at: "the server's manual",
+        formula: "none",
+        not_there: "ghosts: connections that it never accepted",
+        scope: Scope::Process,
+        guide: Guide {
+            what_it_is: "The swarm proves a connection by an echo. A server that speaks first, answers \
+                         something else or says nothing cannot be proven that way.",
+            what_you_see: "All connections are accepted, and probes come back wrong or never.",
+            how_to_prove: "printf 'hello\n' | nc SERVER PORT does not print hello.",
+            how_to_lift: "Run the swarm with --no-probe: held then means open at the end, and in the census \
+                          of the kernel. c10k-server echoes with --mode echo, its default.",
+            what_not_to_do: "Do not take established connections for served ones.",
+            kernel_source: "RFC 862",
+        },
+        plant: Plant::in_a_namespace("a server in the mode hold, and a swarm that probes."),
         predict: no_forecast,
         diagnose: |findings| {
             let corrupt = findings.lost(&["corrupt"]);
@@ -208,7 +296,7 @@ fn never_echoed(findings: &Findings) -> bool {
     c.verified == Some(0) && c.established > 0 && c.accepted.is_some_and(|accepted| accepted >= c.established)
 }
 
-fn end_evidence(end: ServerEnd) -> c10k_record::Evidence {
+pub(super) fn end_evidence(end: ServerEnd) -> c10k_record::Evidence {
     let (source, value, text) = match end {
         ServerEnd::Exited(code) => ("exit code", Some(code), format!("the server exited with code {code}")),
         ServerEnd::Killed(signal) => {
