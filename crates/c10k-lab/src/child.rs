@@ -62,6 +62,7 @@ impl Process {
             .args(arguments)
             .arg("--events")
             .args(["--parent", &std::process::id().to_string()])
+            .env(c10k_profile::LISTED_BY, std::process::id().to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // A Ctrl-C on the terminal is the lab's to handle: it ends the others in their order.

@@ -21,7 +21,7 @@ pub struct Cli {
 enum Command {
     /// Carry out one run in a network namespace of its own and write its record.
     Run(Box<RunArgs>),
-    /// List, show and compare profiles.
+    /// List, show, compare, apply and roll back profiles.
     #[command(subcommand)]
     Profile(ProfileCommand),
     /// Show a record again, or two side by side.
@@ -101,6 +101,33 @@ pub(crate) enum ProfileCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Set the sysctls of a profile where this command runs, until `profile rollback`: all of them or none. What
+    /// stood before is written to a journal first. Limits and socket options are set by server and swarm.
+    Apply {
+        /// A shipped profile or the path of one.
+        profile: String,
+        /// Raise the settings of the whole host too; they are never lowered.
+        #[arg(long)]
+        host_wide: bool,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put back what `profile apply` has set, and what processes that died have left.
+    Rollback {
+        /// Put back also what somebody else has changed since.
+        #[arg(long)]
+        force: bool,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What is set by whose wish, and what stood before.
+    Status {
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `c10k-lab report`.
@@ -136,6 +163,10 @@ pub(crate) enum Color {
 /// Carries out one command line and says with which exit code the process should end.
 #[must_use]
 pub fn main_with(cli: Cli) -> Exit {
+    if let Command::Report(_) | Command::Schema = cli.command {
+        // The others look after what a killed process has left, or tell of it themselves.
+        crate::settings::tell_left_over(&mut Printer::new(Color::Auto));
+    }
     match cli.command {
         Command::Run(args) => crate::run::run(&args, &mut Printer::new(args.color)),
         Command::Profile(command) => crate::profile_command::run(&command, &mut Printer::new(Color::Auto)),

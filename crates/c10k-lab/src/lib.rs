@@ -12,11 +12,14 @@ mod findings;
 mod foreign;
 mod host;
 mod isolate;
+mod own_hash;
 mod plan;
 mod printer;
 mod profile_command;
 mod record_command;
 mod run;
+mod settings;
+mod steward;
 mod veth;
 mod watch;
 

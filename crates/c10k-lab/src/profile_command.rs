@@ -1,4 +1,4 @@
-//! `c10k-lab profile list|show|diff`.
+//! `c10k-lab profile list|show|diff`; the others, which change settings, are in `settings`.
 
 use c10k_profile::{Live, Profile, Settable, diff};
 use c10k_record::Exit;
@@ -6,9 +6,13 @@ use serde_json::json;
 
 use crate::cli::ProfileCommand;
 use crate::printer::Printer;
+use crate::settings;
 
 /// Carries out one of them.
 pub(crate) fn run(command: &ProfileCommand, printer: &mut Printer) -> Exit {
+    if let ProfileCommand::List { .. } | ProfileCommand::Show { .. } | ProfileCommand::Diff { .. } = command {
+        settings::tell_left_over(printer);
+    }
     match command {
         ProfileCommand::List { json } => list(*json, printer),
         ProfileCommand::Show { profile } => with(profile, printer, |profile, printer| {
@@ -18,6 +22,11 @@ pub(crate) fn run(command: &ProfileCommand, printer: &mut Printer) -> Exit {
         ProfileCommand::Diff { profile, json } => {
             with(profile, printer, |profile, printer| compare(profile, *json, printer))
         }
+        ProfileCommand::Apply { profile, host_wide, json } => {
+            with(profile, printer, |profile, printer| settings::apply(profile, *host_wide, *json, printer))
+        }
+        ProfileCommand::Rollback { force, json } => settings::roll_back(*force, *json, printer),
+        ProfileCommand::Status { json } => settings::status(*json, printer),
     }
 }
 

@@ -17,6 +17,10 @@ use crate::limits::apply_limits;
 use crate::profile::Profile;
 use crate::schema::NofileLimit;
 
+/// The environment variable in which a process that looks after a profile for its children leaves its id: they need
+/// not list again what is not in force, of which they may see less than it does.
+pub const LISTED_BY: &str = "C10K_PROFILE_LISTED_BY";
+
 /// A profile in force for this process, as far as it may be.
 #[derive(Debug)]
 pub struct InForce {
@@ -74,6 +78,8 @@ pub fn put_in_force(name_or_path: &str, program: &str, apply: bool) -> Result<In
     let profile = Profile::load(name_or_path)?;
     let mut in_run = ProfileInRun { name: profile.name.clone(), ..ProfileInRun::default() };
     let mut warnings = Vec::new();
+    let parent = std::env::var(LISTED_BY).ok().and_then(|pid| pid.parse().ok());
+    let is_listed = !apply && parent == Some(std::os::unix::process::parent_id());
     let guard = if apply {
         let pid = std::process::id();
         let who = Applier { run_id: format!("{program}-{pid}"), pid, program: program.to_owned() };
@@ -82,12 +88,16 @@ pub fn put_in_force(name_or_path: &str, program: &str, apply: bool) -> Result<In
         note(&mut in_run, &guard.changes, &guard.not_set);
         Some(guard)
     } else {
-        warnings.extend(left_over_notice().map(|notice| Warning::new("left-over", notice)));
-        compare(&profile, &mut in_run)?;
+        if !is_listed {
+            warnings.extend(left_over_notice().map(|notice| Warning::new("left-over", notice)));
+            compare(&profile, &mut in_run)?;
+        }
         None
     };
     let Applied { set, mut not_set } = apply_limits(&profile);
-    not_set.extend(ehash_not_set(&profile, &SysctlRoot::default()));
+    if !is_listed {
+        not_set.extend(ehash_not_set(&profile, &SysctlRoot::default()));
+    }
     note(&mut in_run, &set, &not_set);
     let nofile = match profile.limits.nofile {
         Some(NofileLimit::AtLeast(_)) => limits::nofile()?,

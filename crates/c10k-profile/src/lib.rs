@@ -32,7 +32,8 @@ pub use here::{
     Applier, Drift, Here, Kept, Policy, Progress, Unsettable, apply_here, pending_journal, recover,
 };
 pub use in_force::{
-    InForce, InForceError, left_over_notice, not_applied_warning, not_in_force, note, put_in_force, scope_of,
+    InForce, InForceError, LISTED_BY, left_over_notice, not_applied_warning, not_in_force, note,
+    put_in_force, scope_of,
 };
 pub use journal::Holder;
 pub use judge::{DiffRow, Live, Settable, diff, ehash_not_set};

@@ -1,0 +1,268 @@
+//! `c10k-lab profile apply|rollback|status`: settings that outlive the command.
+
+use std::io;
+use std::sync::Arc;
+
+use c10k_profile::{
+    Applier, ApplyError, Drift, Here, InForceError, Policy, Profile, Recovery, RollBack, Standing, State,
+    Unsettable, left_over_notice, not_applied_warning, note,
+};
+use c10k_record::{Exit, ProfileInRun};
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::printer::Printer;
+
+/// Says once that a process which was killed left settings behind, and what puts them back.
+pub(crate) fn tell_left_over(printer: &mut Printer) {
+    if let Some(notice) = left_over_notice() {
+        printer.say(&format!("warning: {notice}"));
+    }
+}
+
+/// Sets all that the profile wants of this place, or nothing, until a roll back.
+pub(crate) fn apply(profile: &Profile, host_wide: bool, as_json: bool, printer: &mut Printer) -> Exit {
+    let pid = std::process::id();
+    let program = "c10k-lab profile apply";
+    let who = Applier { run_id: format!("apply-{pid}"), pid, program: program.to_owned() };
+    let policy = Policy { unsettable: Unsettable::Refuse, host_wide, drift: Drift::Report };
+    let applied = Here::now().map_err(ApplyError::from).and_then(|here| {
+        finish_in_spite_of_signals()?;
+        here.apply_until_roll_back(profile, &who, policy)
+    });
+    let kept = match applied {
+        Ok(kept) => kept,
+        Err(error) => return refused(error, printer),
+    };
+    for recovery in &kept.recovered {
+        printer.say(&format!("warning: {recovery}"));
+    }
+    let mut in_run = ProfileInRun::default();
+    note(&mut in_run, &kept.changes, &kept.not_set);
+    for set in &in_run.applied {
+        printer.say(&format!("set {}: {} -> {}", set.key, set.before, set.after));
+    }
+    for not in &in_run.not_applied {
+        printer.say(&format!("warning: {}", not_applied_warning(not).text));
+    }
+    if !host_wide && !in_run.not_applied.is_empty() {
+        printer.say("hint: --host-wide raises settings of the whole host too");
+    }
+    printer.say(&match (&kept.since, in_run.applied.len()) {
+        (Some(since), _) => {
+            format!("profile {} stands since {since}: nothing was to be changed", profile.name)
+        }
+        (None, 0) => format!("all that profile {} may set here stands already", profile.name),
+        (None, _) => {
+            format!("profile {} stays in force until `c10k-lab profile rollback`", profile.name)
+        }
+    });
+    if as_json {
+        let recovered: Vec<String> = kept.recovered.iter().map(ToString::to_string).collect();
+        let document = json!({
+            "profile": profile.name, "applied": in_run.applied, "not_applied": in_run.not_applied,
+            "already_since": kept.since, "recovered": recovered,
+        });
+        printer.data(&document.to_string());
+    }
+    Exit::Done
+}
+
+/// Puts back what is kept and what was left behind, and tells what stays.
+pub(crate) fn roll_back(force: bool, as_json: bool, printer: &mut Printer) -> Exit {
+    let drift = if force { Drift::Restore } else { Drift::Report };
+    let done = Here::now().map_err(ApplyError::from).and_then(|here| {
+        finish_in_spite_of_signals()?;
+        let recovered = here.roll_back(drift)?;
+        Ok((recovered, Here::now()?.standing()?))
+    });
+    let (recovered, standing) = match done {
+        Ok(done) => done,
+        Err(error) => return refused(error, printer),
+    };
+    let is_idle = recovered.iter().all(|recovery| match recovery {
+        Recovery::Restored { roll_back, .. } => *roll_back == RollBack::default(),
+        Recovery::SetAside { .. } | Recovery::Elsewhere { .. } => true,
+    });
+    for recovery in &recovered {
+        tell(recovery, printer);
+    }
+    if is_idle {
+        printer.say("nothing to roll back");
+    }
+    for journal in standing.iter().filter(|journal| journal.here) {
+        tell_what_stays(journal, printer);
+    }
+    if as_json {
+        printer.data(&rolled_back_as_json(&recovered, &standing).to_string());
+    }
+    let failed: Vec<String> = restored(&recovered).flat_map(RollBack::commands).collect();
+    if failed.is_empty() {
+        return Exit::Done;
+    }
+    printer.error("not everything could be put back", Some(&failed.join(" && ")));
+    Exit::HostCannot
+}
+
+/// Every journal of this user.
+pub(crate) fn status(as_json: bool, printer: &mut Printer) -> Exit {
+    let standing = Here::now().map_err(ApplyError::from).and_then(|here| Ok(here.standing()?));
+    let standing = match standing {
+        Ok(standing) => standing,
+        Err(error) => return refused(error, printer),
+    };
+    if as_json {
+        printer.data(&json!({ "journals": standing.iter().map(as_value).collect::<Vec<_>>() }).to_string());
+        return Exit::Done;
+    }
+    if standing.is_empty() {
+        printer.say("nothing is set by any profile");
+    }
+    for journal in &standing {
+        let place = match (&journal.useless, journal.here) {
+            (Some(why), _) => format!("not usable: {why}"),
+            (None, true) => "here".to_owned(),
+            (None, false) => format!("in net:[{}]", journal.net_namespace),
+        };
+        printer.data(&format!("{} ({place})", journal.path.display()));
+        for holder in &journal.holders {
+            let life = if holder.stands() { "" } else { ", which is gone" };
+            printer.data(&format!("  {holder}{life}"));
+        }
+        for setting in &journal.settings {
+            let present = setting.present.as_deref().unwrap_or("?");
+            printer.data(&format!(
+                "  {:<11} {}: {} (before: {}, set: {})",
+                word(setting.state),
+                setting.key,
+                present,
+                setting.before,
+                setting.wanted
+            ));
+        }
+    }
+    Exit::Done
+}
+
+/// A signal between two writes would leave half of it. All of it takes a moment, so it is finished.
+fn finish_in_spite_of_signals() -> io::Result<()> {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::default())?;
+    }
+    Ok(())
+}
+
+fn refused(error: ApplyError, printer: &mut Printer) -> Exit {
+    let hint = match &error {
+        ApplyError::HeldBy { holder, .. } if holder.kept => {
+            "`c10k-lab profile rollback` takes it off first".to_owned()
+        }
+        ApplyError::HeldBy { holder, .. } => format!("end process {}, or apply the same profile", holder.pid),
+        error => error.hint(),
+    };
+    printer.error(&error.to_string(), Some(&hint));
+    if InForceError::from(error).is_bad_text() { Exit::BadText } else { Exit::HostCannot }
+}
+
+fn tell(recovery: &Recovery, printer: &mut Printer) {
+    let Recovery::Restored { roll_back, pending } = recovery else {
+        return printer.say(&format!("warning: {recovery}"));
+    };
+    if *roll_back == RollBack::default() {
+        return;
+    }
+    printer.say(&format!("rolling back {pending}"));
+    for change in &roll_back.restored {
+        printer.say(&format!("put back {}: {} -> {}", change.key, change.before, change.after));
+    }
+    for drifted in &roll_back.drifted {
+        printer.say(&format!("warning: {drifted}"));
+    }
+    for (key, before, what) in &roll_back.failed {
+        printer.say(&format!("warning: {key} could not be put back to {before}: {what}"));
+    }
+}
+
+fn tell_what_stays(journal: &Standing, printer: &mut Printer) {
+    let keys = |state: State| -> Vec<&str> {
+        let settings = journal.settings.iter().filter(|setting| setting.state == state);
+        settings.map(|setting| setting.key.as_str()).collect()
+    };
+    let (in_force, drifted) = (keys(State::InForce), keys(State::Drifted));
+    if let Some(holder) = journal.holders.iter().find(|holder| holder.stands())
+        && !in_force.is_empty()
+    {
+        printer.say(&format!(
+            "in force as long as somebody lives who wants it: {} ({holder})",
+            in_force.join(", ")
+        ));
+    }
+    if !drifted.is_empty() {
+        printer.say(&format!(
+            "left as somebody else has changed it: {}; `c10k-lab profile rollback --force` puts back what stood before",
+            drifted.join(", ")
+        ));
+    }
+}
+
+fn restored(recovered: &[Recovery]) -> impl Iterator<Item = &RollBack> {
+    recovered.iter().filter_map(|recovery| match recovery {
+        Recovery::Restored { roll_back, .. } => Some(roll_back),
+        Recovery::SetAside { .. } | Recovery::Elsewhere { .. } => None,
+    })
+}
+
+fn rolled_back_as_json(recovered: &[Recovery], standing: &[Standing]) -> Value {
+    let all = || restored(recovered);
+    let changes = all()
+        .flat_map(|done| &done.restored)
+        .map(|change| json!({ "key": change.key, "before": change.before, "after": change.after }));
+    let drifted = all().flat_map(|done| &done.drifted).map(|drifted| {
+        json!({
+            "key": drifted.key, "expected": drifted.expected, "found": drifted.found, "before": drifted.before,
+            "overwritten": drifted.overwritten,
+        })
+    });
+    let failed = all().flat_map(|done| {
+        done.failed.iter().zip(done.commands()).map(|((key, before, why), command)| {
+            json!({ "key": key, "before": before, "why": why, "command": command })
+        })
+    });
+    let others = recovered.iter().filter(|recovery| !matches!(recovery, Recovery::Restored { .. }));
+    let here = standing.iter().filter(|journal| journal.here);
+    json!({
+        "restored": changes.collect::<Vec<_>>(),
+        "drifted": drifted.collect::<Vec<_>>(),
+        "failed": failed.collect::<Vec<_>>(),
+        "warnings": others.map(ToString::to_string).collect::<Vec<_>>(),
+        "stays": here.map(as_value).collect::<Vec<_>>(),
+    })
+}
+
+fn as_value(journal: &Standing) -> Value {
+    let holders = journal.holders.iter().map(|holder| {
+        json!({
+            "program": holder.program, "pid": holder.pid, "run_id": holder.run_id, "profile": holder.profile,
+            "since": holder.since, "until_rollback": holder.kept, "stands": holder.stands(),
+        })
+    });
+    let settings = journal.settings.iter().map(|setting| {
+        json!({
+            "key": setting.key, "before": setting.before, "wanted": setting.wanted, "present": setting.present,
+            "state": word(setting.state),
+        })
+    });
+    json!({
+        "path": journal.path, "net_namespace": journal.net_namespace, "here": journal.here,
+        "useless": journal.useless,
+        "holders": holders.collect::<Vec<_>>(), "settings": settings.collect::<Vec<_>>(),
+    })
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::InForce => "in force",
+        State::LeftOver => "left over",
+        State::Drifted => "drifted",
+    }
+}

@@ -1,0 +1,249 @@
+//! Settings that reach beyond a run's own namespace. A parent that stays in the machine's first network namespace
+//! raises them, runs the lab as its child, and puts them back however that ends.
+
+use std::io;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _, parent_id};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
+use c10k_kernel::sysctl::{Scope, Scopes, SysctlRoot};
+use c10k_profile::{
+    AppliedGuard, Applier, Here, InForceError, Live, Policy, Profile, Settable, State, SysctlValue,
+    apply_here, diff, not_applied_warning, not_in_force, note,
+};
+use c10k_record::{Exit, ProfileInRun, Warning};
+use nix::errno::Errno;
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::kill;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::isolate::Place;
+use crate::plan::Refusal;
+use crate::printer::Printer;
+use crate::settings::tell_left_over;
+
+/// How the child hears from its steward what stands outside its namespace: as JSON.
+const WORD: &str = "C10K_LAB_HOST_WIDE";
+/// How long server and swarm may take to end once the lab's process was killed.
+const ORPHANS: Duration = Duration::from_secs(15);
+
+/// Who carries out the run.
+pub(crate) enum Stewarded {
+    /// This process.
+    Here(HostWide),
+    /// A child did, and it is done.
+    Done(Exit),
+}
+
+/// What is known of the profile's host-wide settings, from where they can be seen.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct HostWide {
+    /// The keys that were looked at.
+    keys: Vec<String>,
+    profile: ProfileInRun,
+    warnings: Vec<Warning>,
+}
+
+/// Looks after the profile's host-wide settings, before this process enters a namespace or starts a thread. When
+/// there is something to raise, and this user may, the run is carried out by a child meanwhile.
+pub(crate) fn host_wide(profile: Option<&Profile>, printer: &mut Printer) -> Result<Stewarded, Refusal> {
+    if let Some(word) = HostWide::from_the_steward() {
+        return Ok(Stewarded::Here(word));
+    }
+    let Some(profile) = profile else {
+        return Ok(Stewarded::Here(HostWide::default()));
+    };
+    let scopes = Scopes::learn(&profile.keys());
+    // Numbers only: of nothing else can be said which way is up.
+    let part = profile.sysctls_only(|key, wanted| {
+        scopes.of(key) == Scope::Host && matches!(wanted.value, SysctlValue::Integers(_))
+    });
+    let live = Live::at(SysctlRoot::default(), scopes)
+        .map_err(|error| Refusal::host(format!("cannot read what this process may do: {error}"), ""))?;
+    let is_ours_to_raise = live.is_first_namespace() && !part.sysctl.is_empty();
+    let rows = if is_ours_to_raise { diff(&part, &live) } else { Vec::new() };
+    if rows.iter().any(|row| row.settable == Settable::Yes) || is_held(&part) {
+        return raise(&part, printer);
+    }
+    tell_left_over(printer);
+    if !is_ours_to_raise {
+        return Ok(Stewarded::Here(HostWide::default()));
+    }
+    let in_run = ProfileInRun { not_applied: not_in_force(&part, &live), ..ProfileInRun::default() };
+    Ok(Stewarded::Here(HostWide::of(&part, in_run)))
+}
+
+impl HostWide {
+    /// Puts what is known from outside in the place of what can be seen from inside.
+    pub(crate) fn settle(&self, mut place: Place) -> Place {
+        let is_known = |key: &String| self.keys.contains(key);
+        let (known, other) =
+            std::mem::take(&mut place.profile.not_applied).into_iter().partition(|not| is_known(&not.key));
+        place.profile.not_applied = other;
+        let known: Vec<Warning> = Vec::from_iter(known).iter().map(not_applied_warning).collect();
+        place.warnings.retain(|warning| !known.contains(warning));
+        place.profile.applied.splice(0..0, self.profile.applied.iter().cloned());
+        place.profile.not_applied.extend(self.profile.not_applied.iter().cloned());
+        place.warnings.extend(self.warnings.iter().cloned());
+        place.warnings.extend(self.profile.not_applied.iter().map(not_applied_warning));
+        place
+    }
+
+    fn of(part: &Profile, profile: ProfileInRun) -> Self {
+        Self { keys: part.sysctl.keys().cloned().collect(), profile, warnings: Vec::new() }
+    }
+
+    /// The word of the parent; one that another process left in the environment is none.
+    fn from_the_steward() -> Option<Self> {
+        Self::from_word(&std::env::var(WORD).ok()?, parent_id())
+    }
+
+    fn from_word(word: &str, parent: u32) -> Option<Self> {
+        let (steward, keys, profile, warnings) = serde_json::from_str(word).ok()?;
+        let steward: u32 = steward;
+        (steward == parent).then_some(Self { keys, profile, warnings })
+    }
+
+    fn to_word(&self, steward: u32) -> String {
+        serde_json::to_string(&(steward, &self.keys, &self.profile, &self.warnings)).unwrap_or_default()
+    }
+}
+
+/// Whether somebody has set some of this already, so that it would go when they do: then it is relied upon, which
+/// takes a steward too.
+fn is_held(part: &Profile) -> bool {
+    let standing = Here::now().ok().and_then(|here| here.standing().ok()).unwrap_or_default();
+    standing.iter().filter(|journal| journal.here).any(|journal| {
+        let mut settings = journal.settings.iter().filter(|setting| setting.state != State::Drifted);
+        settings.any(|setting| part.sysctl.contains_key(&setting.key))
+    })
+}
+
+fn raise(part: &Profile, printer: &mut Printer) -> Result<Stewarded, Refusal> {
+    // Before anything is changed, so that a signal finds somebody who puts it back. A child that ends is one too.
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD])
+        .map_err(|error| Refusal::host(format!("cannot watch for signals: {error}"), ""))?;
+    let pid = std::process::id();
+    let who = Applier { run_id: format!("c10k-lab-{pid}"), pid, program: "c10k-lab run".to_owned() };
+    let guard = apply_here(part, &who, Policy::default()).map_err(|error| {
+        let error = InForceError::from(error);
+        let exit = if error.is_bad_text() { Exit::BadText } else { Exit::HostCannot };
+        Refusal { message: error.to_string(), hint: error.hint(), exit }
+    })?;
+    let mut in_run = ProfileInRun::default();
+    note(&mut in_run, &guard.changes, &guard.not_set);
+    let mut word = HostWide::of(part, in_run);
+    word.warnings.extend(guard.recovered.iter().map(|it| Warning::new("recovered", it.to_string())));
+    if !guard.holds_settings() {
+        return Ok(Stewarded::Here(word));
+    }
+    for change in &guard.changes {
+        printer.say(&format!(
+            "for the whole host, while the run lasts: {} {} -> {}",
+            change.key, change.before, change.after
+        ));
+    }
+    let ended = attend(&word, signals);
+    put_back(guard, printer);
+    match ended {
+        Ok(status) => Ok(Stewarded::Done(exit_of(status, printer))),
+        Err(error) => Err(Refusal::host(
+            format!("cannot start the run's own process: {error}"),
+            "ulimit -u shows how many processes this user may have",
+        )),
+    }
+}
+
+/// Runs this command again as a child that is told `word`, hands signals on, and waits for its end.
+fn attend(word: &HostWide, mut signals: Signals) -> io::Result<ExitStatus> {
+    let mut arguments = std::env::args_os();
+    let mut command = Command::new(own_executable());
+    command
+        .arg0(arguments.next().unwrap_or_else(|| "c10k-lab".into()))
+        .args(arguments)
+        .env(WORD, word.to_word(std::process::id()))
+        // A Ctrl-C on the terminal comes to this process alone, which hands it on once.
+        .process_group(0);
+    bind_to_this_process(&mut command, Signal::Terminate);
+    // Should the child be killed, its own children are waited for here.
+    let reaps = set_child_subreaper(true).is_ok();
+    let mut child = command.spawn()?;
+    let status = loop {
+        for signal in signals.wait() {
+            hand_on(signal, &child);
+        }
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+    };
+    if reaps && status.code().is_none() {
+        wait_for_orphans();
+    }
+    Ok(status)
+}
+
+fn hand_on(signal: i32, child: &Child) {
+    let handed = match signal {
+        SIGCHLD => return,
+        SIGINT => nix::sys::signal::Signal::SIGINT,
+        // Of a terminal that is gone or of a SIGQUIT the lab makes what SIGTERM asks for: an orderly end.
+        _ => nix::sys::signal::Signal::SIGTERM,
+    };
+    if let Ok(pid) = i32::try_from(child.id()) {
+        // It may have ended just now; it is not reaped yet, so its pid is still its own.
+        let _ = kill(Pid::from_raw(pid), handed);
+    }
+}
+
+/// Server and swarm end with the lab; they are given the time.
+fn wait_for_orphans() {
+    let until = Instant::now() + ORPHANS;
+    while Instant::now() < until {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(20)),
+            Err(Errno::ECHILD) => return,
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+fn put_back(guard: AppliedGuard, printer: &mut Printer) {
+    match guard.roll_back() {
+        Ok(rolled_back) if rolled_back.is_complete() => {
+            printer.say(&format!("host-wide settings: {rolled_back}"));
+        }
+        Ok(rolled_back) => {
+            printer.error(&rolled_back.to_string(), Some(&rolled_back.commands().join(" && ")));
+        }
+        Err(error) => printer.error(&error.to_string(), Some(&error.hint())),
+    }
+}
+
+fn exit_of(status: ExitStatus, printer: &mut Printer) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => [
+            Exit::Done,
+            Exit::Short,
+            Exit::BadText,
+            Exit::HostCannot,
+            Exit::Broke,
+            Exit::Interrupted,
+            Exit::Terminated,
+        ]
+        .into_iter()
+        .find(|exit| i32::from(exit.code()) == code)
+        .unwrap_or(Exit::Broke),
+        // A signal that was handed on before the child could watch for it.
+        (None, Some(SIGINT)) => Exit::Interrupted,
+        (None, Some(SIGTERM)) => Exit::Terminated,
+        (None, signal) => {
+            let signal = signal.map_or_else(|| "a signal".to_owned(), |signal| format!("signal {signal}"));
+            printer.error(&format!("the run's own process was killed by {signal}"), None);
+            Exit::Broke
+        }
+    }
+}
