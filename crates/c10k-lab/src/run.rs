@@ -28,7 +28,6 @@ use crate::host;
 use crate::isolate::{self, Place};
 use crate::plan::{Refusal, resolve};
 use crate::printer::Printer;
-use crate::steward::{self, HostWide, Stewarded};
 use crate::veth;
 use crate::watch::{Mark, Watch, cpu_between};
 
@@ -72,12 +71,6 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
     }
     let foreign = Foreign::of_run(args, &mut plan)?;
     veth::settle(&mut plan, &profile)?;
-    // Where the run has a namespace of its own; beside a server that is not the lab's nothing is set.
-    let own = foreign.is_none().then_some(&profile);
-    let host_wide = match steward::host_wide(own, printer)? {
-        Stewarded::Here(host_wide) => host_wide,
-        Stewarded::Done(exit) => return Ok(exit),
-    };
     // From the first file on, so that a signal in the start leaves a record too.
     let signals =
         Signals::watch().map_err(|error| Refusal::host(format!("cannot watch signals: {error}"), ""))?;
@@ -86,7 +79,7 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
         remove_empty(&missing);
         Refusal::host(error.to_string(), "name a folder that can be written with --results")
     })?;
-    let outcome = go(&plan, &profile, &host_wide, foreign, folder, signals, printer);
+    let outcome = go(&plan, &profile, foreign, folder, signals, printer);
     let (record, path) = match outcome {
         Ok(done) => done,
         Err((refusal, folder)) => {
@@ -135,7 +128,6 @@ type Refused = (Refusal, PathBuf);
 fn go(
     plan: &Plan,
     profile: &Profile,
-    host_wide: &HostWide,
     foreign: Option<Foreign>,
     folder: RunFolder,
     signals: Signals,
@@ -147,7 +139,7 @@ fn go(
     // Before any thread exists: later a user namespace is EINVAL (unshare(2)).
     let place = match &foreign {
         Some(foreign) => foreign.place(plan),
-        None => isolate::enter(plan, profile).map(|place| host_wide.settle(place)),
+        None => isolate::enter(plan, profile),
     };
     let place = place.map_err(refused)?;
     for warning in &place.warnings {
@@ -574,8 +566,10 @@ impl<'a> Lab<'a> {
             self.record.rate = said.rate;
             self.record.latency_us = said.latency_us;
             self.record.phases = said.phases;
+            // What of the profile is not in force was listed when the place was made.
             let known = &self.record.warnings;
-            let new: Vec<Warning> = said.warnings.into_iter().filter(|w| !known.contains(w)).collect();
+            let is_new = |w: &Warning| w.id != "profile-not-applied" && !known.contains(w);
+            let new: Vec<Warning> = said.warnings.into_iter().filter(is_new).collect();
             self.record.warnings.extend(new);
             return;
         }

@@ -78,7 +78,14 @@ fn where_namespaces_are_forbidden_the_run_goes_on_and_lists_what_it_could_not_se
     );
     assert!(ended.line("warning: no network namespace").contains("sets nothing"), "{}", ended.stderr);
     assert_eq!(record.profile.applied, []);
-    let range = record.profile.not_applied.iter().find(|one| one.key == "net.ipv4.ip_local_port_range");
+    let listed = &record.profile.not_applied;
+    for one in listed {
+        let start = format!("{} is ", one.key);
+        let told = ended.stderr.lines().filter(|line| line.starts_with(&format!("warning: {start}"))).count();
+        let kept = record.warnings.iter().filter(|warning| warning.text.starts_with(&start)).count();
+        assert_eq!((told, kept), (1, 1), "{} is told once: {}", one.key, ended.stderr);
+    }
+    let range = listed.iter().find(|one| one.key == "net.ipv4.ip_local_port_range");
     let range = range.expect("listed");
     assert_eq!((range.wanted.as_str(), range.scope), ("1024 65535", Scope::Namespace));
     let present = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("the host's");

@@ -171,18 +171,22 @@ impl Keeper {
         for change in &self.prepared.changes {
             say(&format!("set {change}"));
         }
-        for warning in &self.prepared.warnings {
+        // A parent has listed what it could not set, and shows people how it stands.
+        let alone = self.args.parent.is_none();
+        for warning in self.prepared.warnings.iter().filter(|w| alone || w.id != "profile-not-applied") {
             say(&format!("warning: {}", warning.text));
         }
         let settings = self.shared.settings;
         let per_table = settings.own_tables.then_some(self.per_table);
-        say(&report::ready_line(
-            &self.addresses,
-            settings.mode,
-            self.shared.lanes.len(),
-            per_table,
-            self.max_connections,
-        ));
+        if alone {
+            say(&report::ready_line(
+                &self.addresses,
+                settings.mode,
+                self.shared.lanes.len(),
+                per_table,
+                self.max_connections,
+            ));
+        }
         if self.args.events {
             self.print(&ServerEvent::Ready {
                 pid: std::process::id(),
@@ -326,7 +330,9 @@ impl Keeper {
         } else {
             (self.args.json || self.args.stats == Some(StatsForm::Json)).then(|| json(&report))
         };
-        say(&report::final_text(&report));
+        if self.args.parent.is_none() {
+            say(&report::final_text(&report));
+        }
         if let Some(guard) = self.prepared.guard.take() {
             let holds_settings = guard.holds_settings();
             match guard.roll_back() {

@@ -170,7 +170,8 @@ fn carry_out(
             ),
         ));
     }
-    for warning in &warnings {
+    // A parent has listed what it could not set.
+    for warning in warnings.iter().filter(|w| args.parent.is_none() || w.id != "profile-not-applied") {
         output.warn(&warning.text);
     }
     for (_, text) in &setup.notes {
