@@ -68,6 +68,9 @@ pub struct ServerReport {
     pub elapsed_ms: u64,
     /// Connections accepted, ever.
     pub accepted: u64,
+    /// Handshakes completed, ever; `None` where the protocol has none.
+    #[serde(default)]
+    pub opened: Option<u64>,
     /// Open now.
     pub open: u64,
     /// Most that were open at one time.

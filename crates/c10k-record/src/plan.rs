@@ -107,6 +107,8 @@ pub enum Topology {
 pub enum Protocol {
     /// Bytes as they are.
     Raw,
+    /// WebSocket, RFC 6455.
+    Ws,
 }
 
 /// What the connections do.
@@ -160,7 +162,7 @@ macro_rules! lowercase_names {
 
 lowercase_names! {
     Topology { Loopback = "loopback", Veth = "veth", Remote = "remote" }
-    Protocol { Raw = "raw" }
+    Protocol { Raw = "raw", Ws = "ws" }
     Workload { Hold = "hold" }
     ServerMode { Echo = "echo", Hold = "hold" }
     CloseHow { Fin = "fin", Rst = "rst" }

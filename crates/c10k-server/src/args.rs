@@ -1,9 +1,16 @@
 //! The command line: raw arguments that only parse.
 
+use std::sync::Arc;
+
 use c10k_record::{Protocol, Quantity, ServerMode, Span};
+use c10k_wire::raw::Answer;
+use c10k_wire::ws::{Limits, ServerEnd, ServerPolicy};
 use clap::{Args, ValueEnum};
 
 use crate::listen::ListenSpec;
+use crate::shared::Language;
+use crate::speech::WsSettings;
+use crate::start::StartError;
 
 /// What a server can be told on its command line.
 ///
@@ -33,9 +40,13 @@ pub struct ServerArgs {
     #[arg(long)]
     pub one_table: bool,
 
-    /// What is spoken over TCP: raw
-    #[arg(long, default_value = "raw")]
+    /// What is spoken over TCP: raw, or ws (WebSocket, RFC 6455)
+    #[arg(long, default_value = "raw", value_name = "raw|ws")]
     pub protocol: Protocol,
+
+    /// What WebSocket clients may do
+    #[command(flatten)]
+    pub ws: WsArgs,
 
     /// What to do with bytes: echo sends them back, hold reads and discards them
     #[arg(long, default_value = "echo", value_name = "echo|hold")]
@@ -70,6 +81,43 @@ pub struct ServerArgs {
     pub parent: Option<u32>,
 }
 
+/// What WebSocket clients may do; nothing of it is used with --protocol raw.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "WebSocket")]
+pub struct WsArgs {
+    /// Serve this path only; may be given several times [default: any]
+    #[arg(long = "path", value_name = "PATH")]
+    pub paths: Vec<String>,
+
+    /// Take this Sec-WebSocket-Protocol when a client offers it; may be given several times
+    #[arg(long = "subprotocol", value_name = "NAME")]
+    pub subprotocols: Vec<String>,
+
+    /// Refuse requests whose Origin is not this one; may be given several times [default: any]
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    pub origins: Vec<String>,
+
+    /// The largest frame, bytes; over it Close 1009
+    #[arg(long, value_name = "BYTES", default_value = "1048576", value_parser = clap::value_parser!(u32).range(125..))]
+    pub max_frame: u32,
+
+    /// The largest message, bytes; over it Close 1009
+    #[arg(long, value_name = "BYTES", default_value = "1048576", value_parser = clap::value_parser!(u32).range(125..))]
+    pub max_message: u32,
+
+    /// The largest head of a request, bytes; over it 431
+    #[arg(long, value_name = "BYTES", default_value = "8192", value_parser = clap::value_parser!(u32).range(256..=65536))]
+    pub max_handshake: u32,
+
+    /// How long a handshake may take; 0 = for ever
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub handshake_timeout: Span,
+
+    /// Ping every client so often, and close those that have said nothing until the next ping; 0 = never
+    #[arg(long, value_name = "DURATION", default_value = "0")]
+    pub ping_every: Span,
+}
+
 /// The form of the periodic lines of `--stats`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StatsForm {
@@ -90,6 +138,35 @@ impl ServerArgs {
             return Err(format!("--stats json and {other} both write on stdout: choose one of them"));
         }
         Ok(())
+    }
+
+    /// What is spoken, as the workers want it.
+    ///
+    /// # Errors
+    /// A path, subprotocol or origin that makes no sense.
+    pub(crate) fn language(&self) -> Result<Language, StartError> {
+        let answer = match self.mode {
+            ServerMode::Echo => Answer::Echo,
+            ServerMode::Hold => Answer::Discard,
+        };
+        if self.protocol == Protocol::Raw {
+            return Ok(Language::Raw(answer));
+        }
+        let ws = &self.ws;
+        let policy = ServerPolicy::new(ws.paths.clone(), &ws.subprotocols, ws.origins.clone())
+            .map_err(|error| StartError::Usage(error.to_string()))?;
+        let limits = Limits {
+            max_frame_bytes: ws.max_frame,
+            max_message_bytes: ws.max_message,
+            max_handshake_bytes: ws.max_handshake,
+            ..Limits::default()
+        };
+        let settings = WsSettings {
+            end: ServerEnd::new(limits, policy),
+            handshake_timeout: Some(ws.handshake_timeout.0).filter(|timeout| !timeout.is_zero()),
+            ping_every: Some(ws.ping_every.0).filter(|every| !every.is_zero()),
+        };
+        Ok(Language::Ws(Arc::new(settings), answer))
     }
 }
 

@@ -1,8 +1,10 @@
 //! What one worker has counted: written by it alone, read by the keeper at any time.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use c10k_record::{Outcome, ServerReport};
 use nix::errno::Errno;
@@ -47,7 +49,10 @@ pub(crate) struct Counters {
     bytes_out: AtomicU64,
     paused: AtomicU64,
     pressured: AtomicU64,
+    opened: AtomicU64,
     failed: ByErrno,
+    /// Ends that the protocol names. Only a peer that breaks a rule or dies comes here.
+    named: Mutex<BTreeMap<String, u64>>,
     accept_errors: ByErrno,
 }
 
@@ -64,6 +69,8 @@ pub(crate) enum End {
     Stalled,
     /// An error of the kernel.
     Failed(io::Error),
+    /// The protocol says how, such as `close-1009` or `handshake-timeout`.
+    Named(Cow<'static, str>),
 }
 
 impl Counters {
@@ -78,7 +85,19 @@ impl Counters {
             End::Undelivered => add(&self.undelivered, 1),
             End::Stalled => add(&self.stalled, 1),
             End::Failed(error) => self.failed.count(error),
+            End::Named(name) => {
+                let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+                match named.get_mut(name.as_ref()) {
+                    Some(count) => *count += 1,
+                    None => drop(named.insert(name.clone().into_owned(), 1)),
+                }
+            }
         }
+    }
+
+    /// A handshake is complete.
+    pub(crate) fn opened(&self) {
+        add(&self.opened, 1);
     }
 
     pub(crate) fn accept_error(&self, error: &io::Error) {
@@ -109,6 +128,12 @@ impl Counters {
             ended += add_named(&mut report.failed, name, counter.load(Relaxed));
         }
         ended += self.failed.add_to(&mut report.failed);
+        for (name, &count) in &*self.named.lock().unwrap_or_else(PoisonError::into_inner) {
+            ended += add_named(&mut report.failed, name, count);
+        }
+        if let Some(opened) = &mut report.opened {
+            *opened += self.opened.load(Relaxed);
+        }
         for (total, counter) in [(&mut report.closed, &self.closed), (&mut report.drained, &self.drained)] {
             let count = counter.load(Relaxed);
             *total += count;

@@ -81,6 +81,7 @@ impl Keeper {
         watch_signals(note_sender.clone()).map_err(StartError::system("watch for signals"))?;
         let mut prepared = host::prepare(&args)?;
         let lanes = args.workers.map_or_else(process::cpus_allowed, |workers| workers as usize);
+        let language = args.language()?;
         let (settings, max_connections) = plan_tables(&args, lanes, &mut prepared)?;
         let listeners = listen::open(&args.listen, lanes, &prepared.listener)?;
         let made: io::Result<Vec<Lane>> = listeners.of_lane.into_iter().map(Lane::new).collect();
@@ -88,7 +89,7 @@ impl Keeper {
         let stdout_is_used = args.events || args.json || args.stats == Some(StatsForm::Json);
         let printer = stdout_is_used.then(|| Printer::new(io::stdout()));
         let mut keeper = Self {
-            shared: Arc::new(Shared::new(made, Slots::new(max_connections), settings)),
+            shared: Arc::new(Shared::new(made, Slots::new(max_connections), settings, language)),
             addresses: listeners.addresses,
             prepared,
             notes,
@@ -312,7 +313,9 @@ impl Keeper {
     }
 
     fn report(&self) -> ServerReport {
+        let has_handshakes = self.args.protocol == c10k_record::Protocol::Ws;
         let mut report = ServerReport {
+            opened: has_handshakes.then_some(0),
             elapsed_ms: self.ready_at.elapsed().as_millis() as u64,
             tables: self.started,
             ..ServerReport::default()

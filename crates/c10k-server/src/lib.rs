@@ -22,9 +22,11 @@ mod printer;
 mod refusal;
 mod report;
 mod shared;
+mod speech;
 mod start;
 mod stream;
 mod table;
+mod timers;
 mod watch;
 mod worker;
 

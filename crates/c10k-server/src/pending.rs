@@ -34,8 +34,8 @@ impl Pending {
 
 impl PendingOutputs {
     /// Keeps `bytes` for the connection in `slot`, which had none.
-    pub(crate) fn keep(&mut self, slot: u32, bytes: &[u8], now: Instant) {
-        let before = self.0.insert(slot, Pending { bytes: bytes.into(), sent: 0, moved_at: now });
+    pub(crate) fn keep(&mut self, slot: u32, bytes: Box<[u8]>, now: Instant) {
+        let before = self.0.insert(slot, Pending { bytes, sent: 0, moved_at: now });
         debug_assert!(before.is_none(), "output of slot {slot} would be lost");
     }
 
@@ -77,7 +77,7 @@ mod tests {
     fn output_leaves_in_order_and_its_memory_is_given_back() {
         let start = Instant::now();
         let mut outputs = PendingOutputs::default();
-        outputs.keep(7, b"abcdef", start);
+        outputs.keep(7, (*b"abcdef").into(), start);
         let pending = outputs.of(7).unwrap();
         assert!(!pending.advance(2, start));
         assert_eq!(pending.rest(), b"cdef");
@@ -91,8 +91,8 @@ mod tests {
         let start = Instant::now();
         let second = Duration::from_secs(1);
         let mut outputs = PendingOutputs::default();
-        outputs.keep(1, b"abc", start);
-        outputs.keep(2, b"abc", start);
+        outputs.keep(1, (*b"abc").into(), start);
+        outputs.keep(2, (*b"abc").into(), start);
         outputs.of(1).unwrap().advance(1, start + 50 * second);
         outputs.of(2).unwrap().advance(0, start + 50 * second);
         assert_eq!(outputs.stalled(start + 59 * second, 60 * second), [0_u32; 0]);
@@ -103,7 +103,7 @@ mod tests {
     fn after_a_crowd_of_slow_readers_the_index_is_small_again() {
         let now = Instant::now();
         let mut outputs = PendingOutputs::default();
-        (0..10_000).for_each(|slot| outputs.keep(slot, b"x", now));
+        (0..10_000).for_each(|slot| outputs.keep(slot, (*b"x").into(), now));
         assert_eq!(outputs.len(), 10_000);
         (0..10_000).for_each(|slot| outputs.forget(slot));
         assert_eq!(outputs.0.capacity(), 0);

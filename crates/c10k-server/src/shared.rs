@@ -1,12 +1,15 @@
 //! What the keeper and all workers share, and what they tell the keeper.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use c10k_record::ServerMode;
+use c10k_wire::raw::Answer;
 
 use crate::lane::{Gauge, Lane, Slots};
+use crate::speech::WsSettings;
 
 /// Made by the keeper before the first worker starts.
 #[derive(Debug)]
@@ -15,6 +18,7 @@ pub(crate) struct Shared {
     pub(crate) slots: Slots,
     pub(crate) gauge: Gauge,
     pub(crate) settings: WorkerSettings,
+    pub(crate) language: Language,
     ending: AtomicBool,
 }
 
@@ -30,6 +34,15 @@ pub(crate) struct WorkerSettings {
     pub(crate) stall_timeout: Option<Duration>,
     /// How long pending output may take to leave at the end.
     pub(crate) drain: Duration,
+}
+
+/// What all workers speak.
+#[derive(Debug)]
+pub(crate) enum Language {
+    /// Bytes as they are.
+    Raw(Answer),
+    /// WebSocket.
+    Ws(Arc<WsSettings>, Answer),
 }
 
 /// What the keeper is told, by workers, signals and stdin.
@@ -64,8 +77,8 @@ pub(crate) enum Note {
 }
 
 impl Shared {
-    pub(crate) fn new(lanes: Vec<Lane>, slots: Slots, settings: WorkerSettings) -> Self {
-        Self { lanes, slots, gauge: Gauge::default(), settings, ending: AtomicBool::new(false) }
+    pub(crate) fn new(lanes: Vec<Lane>, slots: Slots, settings: WorkerSettings, language: Language) -> Self {
+        Self { lanes, slots, gauge: Gauge::default(), settings, language, ending: AtomicBool::new(false) }
     }
 
     /// Whether the server ends.

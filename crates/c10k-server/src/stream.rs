@@ -1,5 +1,6 @@
 //! What happens on a connection: reading, sending back, back-pressure, the end.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -7,14 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use c10k_kernel::socket;
-use c10k_record::ServerMode;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use socket2::SockRef;
 
 use crate::counters::{Counters, End};
 use crate::pending::PendingOutputs;
+use crate::speech::{Heard, Over, Reply, Speech};
 use crate::table::{Flag, Key, Table};
+use crate::timers::{Deadlines, Rounds};
 
 /// Size of a worker's one read buffer when it starts: enough for probes, and hardly a cost where a process
 /// needs hundreds of tables.
@@ -26,29 +28,47 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// What one connection may bring at a time before the others have their turn.
 const TURN_BYTES: usize = 256 << 10;
 
+/// How long a peer that broke a rule may take to read the last word and close.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Connections pinged between two looks at events.
+const PING_BATCH: u32 = 256;
+
 /// The connections of one worker.
 #[derive(Debug)]
-pub(crate) struct Streams {
+pub(crate) struct Streams<S: Speech> {
     table: Table,
+    speech: S,
+    /// What the speech keeps of each connection, by slot.
+    states: Vec<S::State>,
     pending: PendingOutputs,
     buffer: Box<[u8]>,
     /// Connections whose input was not read to its end: an edge does not come twice.
     leftovers: Vec<Key>,
-    mode: ServerMode,
+    /// How those will be counted that are over but for their last output or the peer's end.
+    ends: HashMap<u32, Over>,
+    handshakes: Deadlines,
+    lingering: Deadlines,
+    pings: Option<Rounds>,
     counters: Arc<Counters>,
     /// Connections that ended since the last [`Streams::take_ended`].
     ended: u32,
     draining: bool,
 }
 
-impl Streams {
-    pub(crate) fn new(mode: ServerMode, limit: u32, counters: Arc<Counters>) -> Self {
+impl<S: Speech> Streams<S> {
+    pub(crate) fn new(speech: S, limit: u32, counters: Arc<Counters>) -> Self {
         Self {
             table: Table::with_limit(limit),
+            states: Vec::with_capacity(if size_of::<S::State>() == 0 { 0 } else { limit as usize }),
             pending: PendingOutputs::default(),
             buffer: vec![0; FIRST_BUFFER_BYTES].into_boxed_slice(),
             leftovers: Vec::new(),
-            mode,
+            ends: HashMap::new(),
+            handshakes: Deadlines::default(),
+            lingering: Deadlines::default(),
+            pings: speech.ping_every().map(|every| Rounds::new(every, Instant::now())),
+            speech,
             counters,
             ended: 0,
             draining: false,
@@ -83,6 +103,14 @@ impl Streams {
     pub(crate) fn admit(&mut self, registry: &Registry, socket: OwnedFd) -> io::Result<()> {
         self.counters.accepted();
         let key = self.table.insert(socket);
+        let slot = key.slot() as usize;
+        if slot >= self.states.len() {
+            self.states.resize_with(slot + 1, S::State::default);
+        }
+        self.states[slot] = self.speech.begin();
+        if let Some(timeout) = self.speech.handshake_timeout() {
+            self.handshakes.push(key, Instant::now() + timeout);
+        }
         let Some(socket) = self.table.socket(key) else { return Ok(()) };
         let watched = registry.register(&mut SourceFd(&socket.as_raw_fd()), key.token(), Interest::READABLE);
         watched.inspect_err(|error| self.close(key, &End::Failed(copy_of(error))))
@@ -117,6 +145,58 @@ impl Streams {
         }
     }
 
+    /// When the clock is next to be looked at for the sake of a connection; `None` = nothing waits for it.
+    pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
+        let table = &self.table;
+        let states = &self.states;
+        let speech = &self.speech;
+        let handshaking = self
+            .handshakes
+            .next(|key| table.socket(key).is_some() && speech.is_handshaking(&states[key.slot() as usize]));
+        let lingering = self.lingering.next(|key| table.has(key, Flag::Shut));
+        let ping = self.pings.as_ref().map(Rounds::due_at).filter(|_| self.table.open() > 0);
+        [handshaking, lingering, ping].into_iter().flatten().min()
+    }
+
+    /// Does what is due: gives up slow handshakes and peers that do not close, pings.
+    pub(crate) fn look_at_deadlines(&mut self, registry: &Registry, now: Instant) {
+        while let Some(key) = self.handshakes.due(now) {
+            if self.table.socket(key).is_none() || self.table.has(key, Flag::Shut) {
+                continue;
+            }
+            if let Some(heard) = self.speech.give_up(&mut self.states[key.slot() as usize]) {
+                self.answer(registry, key, heard, 0);
+            }
+        }
+        while let Some(key) = self.lingering.due(now) {
+            if self.table.has(key, Flag::Shut) {
+                let end = self.end_of(key, End::Drained);
+                self.abort(key, &end);
+            }
+        }
+        if let Some(slots) =
+            self.pings.as_mut().and_then(|pings| pings.next(now, PING_BATCH, self.table.slots()))
+        {
+            for slot in slots {
+                self.ping(registry, slot);
+            }
+        }
+    }
+
+    /// A peer that has said nothing since the last ping is taken for dead; others are pinged.
+    fn ping(&mut self, registry: &Registry, slot: u32) {
+        let Some(key) = self.table.key_in(slot) else { return };
+        if self.table.has(key, Flag::Pinged) {
+            return self.abort(key, &End::Named("ping-timeout".into()));
+        }
+        // A peer that takes nothing is the stall's affair.
+        if self.table.has(key, Flag::Pending) || !self.speech.ping(&self.states[slot as usize]) {
+            return;
+        }
+        self.table.set(key, Flag::Pinged, true);
+        self.answer(registry, key, Heard { reply: Reply::Output, ..Heard::default() }, 0);
+    }
+
     /// Serves what has arrived and closes all that are then idle. Those in the middle of something are closed
     /// once they have their output and have seen the end of it (see [`Streams::say_last`]).
     pub(crate) fn drain(&mut self, registry: &Registry) {
@@ -134,7 +214,10 @@ impl Streams {
     pub(crate) fn abort_all(&mut self) {
         for key in self.keys() {
             if self.table.has(key, Flag::Shut) {
-                self.close(key, &End::Drained);
+                let end = self.end_of(key, End::Drained);
+                self.close(key, &end);
+            } else if self.speech.awaits_goodbye(&self.states[key.slot() as usize]) {
+                self.abort(key, &End::Drained);
             } else {
                 self.abort(key, &End::Undelivered);
             }
@@ -150,27 +233,30 @@ impl Streams {
         let mut turn = TURN_BYTES;
         loop {
             let Some(socket) = self.table.socket(key) else { return };
+            let shut = self.table.has(key, Flag::Shut);
             let count = match socket::recv(socket, &mut self.buffer) {
-                Ok(0) if self.is_shut(key) => return self.close(key, &End::Drained),
-                Ok(0) => return self.close(key, &End::Closed),
+                Ok(0) if shut => {
+                    let end = self.end_of(key, End::Drained);
+                    return self.close(key, &end);
+                }
+                Ok(0) => {
+                    let end = self.speech.end_of_input(&self.states[key.slot() as usize]);
+                    return self.close(key, &end);
+                }
                 Ok(count) => count,
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock if self.draining => return self.say_last(key),
+                    io::ErrorKind::WouldBlock if self.draining => return self.say_last(registry, key),
                     io::ErrorKind::WouldBlock => return,
                     io::ErrorKind::Interrupted => continue,
-                    _ => return self.close(key, &End::Failed(error)),
+                    _ => {
+                        let end = self.end_of(key, End::Failed(error));
+                        return self.close(key, &end);
+                    }
                 },
             };
             self.counters.read(count);
-            if self.mode == ServerMode::Echo && !self.is_shut(key) {
-                let sent = match send(socket, &self.buffer[..count]) {
-                    Ok(sent) => sent,
-                    Err(error) => return self.close(key, &End::Failed(error)),
-                };
-                self.counters.wrote(sent);
-                if sent < count {
-                    return self.hold_back(registry, key, sent..count);
-                }
+            if !shut && !self.hear(registry, key, count) {
+                return;
             }
             if count == self.buffer.len() {
                 self.grow_buffer();
@@ -187,6 +273,61 @@ impl Streams {
         }
     }
 
+    /// Gives what was read to the speech; true when there may be more to read.
+    fn hear(&mut self, registry: &Registry, key: Key, count: usize) -> bool {
+        let state = &mut self.states[key.slot() as usize];
+        let heard = self.speech.hear(state, &mut self.buffer[..count]);
+        if self.pings.is_some() {
+            self.table.set(key, Flag::Pinged, false);
+        }
+        self.answer(registry, key, heard, count)
+    }
+
+    /// Sends an answer and ends what is over; true when there may be more to read.
+    fn answer(&mut self, registry: &Registry, key: Key, heard: Heard, count: usize) -> bool {
+        if heard.opened {
+            self.counters.opened();
+        }
+        let rest = match self.send_reply(key, heard.reply, count) {
+            Ok(rest) => rest,
+            Err(error) => {
+                self.speech.forget_output();
+                let end = heard.over.map_or(End::Failed(error), |over| over.end);
+                self.close(key, &end);
+                return false;
+            }
+        };
+        self.speech.forget_output();
+        match (rest, heard.over) {
+            (None, None) => true,
+            (None, Some(over)) => {
+                self.conclude(key, over);
+                self.table.has(key, Flag::Shut)
+            }
+            (Some(rest), over) => {
+                if let Some(over) = over {
+                    self.table.set(key, Flag::Last, true);
+                    self.ends.insert(key.slot(), over);
+                }
+                self.hold_back(registry, key, rest);
+                false
+            }
+        }
+    }
+
+    /// Sends what the peer takes and gives back a copy of the rest.
+    fn send_reply(&self, key: Key, reply: Reply, count: usize) -> io::Result<Option<Box<[u8]>>> {
+        let bytes = match reply {
+            Reply::Nothing => return Ok(None),
+            Reply::Input => &self.buffer[..count],
+            Reply::Output => self.speech.output(),
+        };
+        let Some(socket) = self.table.socket(key) else { return Ok(None) };
+        let sent = send(socket, bytes)?;
+        self.counters.wrote(sent);
+        Ok((sent < bytes.len()).then(|| bytes[sent..].into()))
+    }
+
     fn grow_buffer(&mut self) {
         if self.buffer.len() < BUFFER_BYTES {
             self.buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
@@ -194,12 +335,12 @@ impl Streams {
     }
 
     /// Keeps what the peer has no room for, and stops reading from it until it has.
-    fn hold_back(&mut self, registry: &Registry, key: Key, rest: std::ops::Range<usize>) {
+    fn hold_back(&mut self, registry: &Registry, key: Key, rest: Box<[u8]>) {
         let watched = self.watch(registry, key, Interest::WRITABLE);
         if let Err(error) = watched {
             return self.close(key, &End::Failed(error));
         }
-        self.pending.keep(key.slot(), &self.buffer[rest], Instant::now());
+        self.pending.keep(key.slot(), rest, Instant::now());
         self.table.set(key, Flag::Pending, true);
         self.note_busy(key);
         self.counters.set_pressured(self.pending.len());
@@ -212,7 +353,10 @@ impl Streams {
         };
         let sent = match send(socket, pending.rest()) {
             Ok(sent) => sent,
-            Err(error) => return self.close(key, &End::Failed(error)),
+            Err(error) => {
+                let end = self.end_of(key, End::Failed(error));
+                return self.close(key, &end);
+            }
         };
         self.counters.wrote(sent);
         if !pending.advance(sent, Instant::now()) {
@@ -221,36 +365,69 @@ impl Streams {
         self.pending.forget(key.slot());
         self.table.set(key, Flag::Pending, false);
         self.counters.set_pressured(self.pending.len());
-        match self.watch(registry, key, Interest::READABLE) {
-            Ok(()) => self.read(registry, key, true),
-            Err(error) => self.close(key, &End::Failed(error)),
+        if let Err(error) = self.watch(registry, key, Interest::READABLE) {
+            return self.close(key, &End::Failed(error));
         }
+        if self.table.has(key, Flag::Last)
+            && let Some(over) = self.ends.remove(&key.slot())
+        {
+            self.table.set(key, Flag::Last, false);
+            self.conclude(key, over);
+            if !self.table.has(key, Flag::Shut) {
+                return;
+            }
+        }
+        self.read(registry, key, true);
+    }
+
+    /// The connection is over and has its last output: it is closed, now or when the peer has closed too.
+    fn conclude(&mut self, key: Key, over: Over) {
+        if !over.linger {
+            let end = if self.draining { End::Drained } else { over.end };
+            return self.close(key, &end);
+        }
+        let Some(socket) = self.table.socket(key) else { return };
+        // ENOTCONN: the peer has reset it, which the next read tells.
+        let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
+        self.table.set(key, Flag::Shut, true);
+        self.ends.insert(key.slot(), over);
+        self.lingering.push(key, Instant::now() + LINGER);
+    }
+
+    /// How the connection is to be counted: as was decided before, else as `otherwise`.
+    fn end_of(&mut self, key: Key, otherwise: End) -> End {
+        if self.ends.is_empty() || self.table.socket(key).is_none() {
+            return otherwise;
+        }
+        self.ends.remove(&key.slot()).map_or(otherwise, |over| over.end)
     }
 
     /// At the server's end, with all input served: an idle connection is closed. On a busy one more may be on its
     /// way, and closing then makes the kernel answer it with RST and throw away what the peer has not taken yet
     /// (`tcp_rcv_state_process`, net/ipv4/tcp_input.c). So it gets a FIN, what still comes is discarded, and it
-    /// is closed when the peer has said its last too.
-    fn say_last(&mut self, key: Key) {
+    /// is closed when the peer has said its last too. Where the protocol has a goodbye, that is said first.
+    fn say_last(&mut self, registry: &Registry, key: Key) {
+        let state = &mut self.states[key.slot() as usize];
+        if self.table.has(key, Flag::Shut) || self.speech.awaits_goodbye(state) {
+            return;
+        }
+        if self.speech.say_goodbye(state) {
+            self.answer(registry, key, Heard { reply: Reply::Output, ..Heard::default() }, 0);
+            return;
+        }
         if !self.table.has(key, Flag::Busy) {
             return self.close(key, &End::Drained);
         }
         let Some(socket) = self.table.socket(key) else { return };
-        if !self.table.has(key, Flag::Shut) {
-            // ENOTCONN: the peer has reset it, which the next event tells.
-            let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
-            self.table.set(key, Flag::Shut, true);
-        }
+        // ENOTCONN: the peer has reset it, which the next event tells.
+        let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
+        self.table.set(key, Flag::Shut, true);
     }
 
     fn note_busy(&mut self, key: Key) {
         if self.draining {
             self.table.set(key, Flag::Busy, true);
         }
-    }
-
-    fn is_shut(&self, key: Key) -> bool {
-        self.draining && self.table.has(key, Flag::Shut)
     }
 
     fn watch(&self, registry: &Registry, key: Key, interest: Interest) -> io::Result<()> {
@@ -272,8 +449,13 @@ impl Streams {
         let pending = self.table.has(key, Flag::Pending);
         let Some(socket) = self.table.remove(key) else { return };
         drop(socket);
+        let slot = key.slot();
+        self.states[slot as usize] = S::State::default();
+        if !self.ends.is_empty() {
+            self.ends.remove(&slot);
+        }
         if pending {
-            self.pending.forget(key.slot());
+            self.pending.forget(slot);
             self.counters.set_pressured(self.pending.len());
         }
         self.counters.ended(end);

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use mio::Token;
 
 /// Bits of [`Entry::mark`] that are flags; the generation stands above them.
-const FLAG_BITS: u32 = 4;
+const FLAG_BITS: u32 = 6;
 const GENERATION_MASK: u32 = u32::MAX >> FLAG_BITS;
 
 /// Names one connection, also after its descriptor has been used again: slot and generation.
@@ -43,6 +43,10 @@ pub(crate) enum Flag {
     Busy = 4,
     /// The server has said its last on it, and waits for the peer to do so.
     Shut = 8,
+    /// It is over once its output is gone.
+    Last = 16,
+    /// It was pinged and nothing has come from it since.
+    Pinged = 32,
 }
 
 /// One place. The kernel's own state of the connection is a thousand times as large.

@@ -13,7 +13,8 @@ use mio::{Events, Interest, Poll, Token};
 use crate::counters::Counters;
 use crate::lane::{Desk, Lane, Next};
 use crate::refusal::Refusal;
-use crate::shared::{Note, Shared};
+use crate::shared::{Language, Note, Shared};
+use crate::speech::{Raw, Speech, WebSocket};
 use crate::stream::Streams;
 use crate::table::Key;
 
@@ -41,8 +42,24 @@ pub(crate) fn run(
     counters: Arc<Counters>,
     notes: &Sender<Note>,
 ) {
+    match &shared.language {
+        Language::Raw(answer) => run_with(Raw(*answer), lane, shared, desk, counters, notes),
+        Language::Ws(settings, answer) => {
+            run_with(WebSocket::new(Arc::clone(settings), *answer), lane, shared, desk, counters, notes);
+        }
+    }
+}
+
+fn run_with<S: Speech>(
+    speech: S,
+    lane: usize,
+    shared: &Arc<Shared>,
+    desk: Arc<Desk>,
+    counters: Arc<Counters>,
+    notes: &Sender<Note>,
+) {
     let mut farewell = Farewell { notes: notes.clone(), error: None };
-    match Worker::new(lane, Arc::clone(shared), desk, counters, notes.clone()) {
+    match Worker::new(speech, lane, Arc::clone(shared), desk, counters, notes.clone()) {
         Ok(worker) => {
             // The keeper outlives its workers; were it gone there would be nobody to tell.
             let _ = notes.send(Note::Started { capacity: worker.desk.capacity() });
@@ -81,14 +98,14 @@ enum Turn {
     NoResource { retry_at: Instant },
 }
 
-struct Worker {
+struct Worker<S: Speech> {
     shared: Arc<Shared>,
     lane: usize,
     desk: Arc<Desk>,
     counters: Arc<Counters>,
     notes: Sender<Note>,
     poll: Poll,
-    streams: Streams,
+    streams: Streams<S>,
     turn: Turn,
     /// When what is still owed at the end will be given up; `None` = the end has not come.
     drain_until: Option<Instant>,
@@ -102,9 +119,10 @@ struct Worker {
     stall_check_at: Option<Instant>,
 }
 
-impl Worker {
+impl<S: Speech> Worker<S> {
     /// Makes the table first and opens afterwards: what is opened before would be copied.
     fn new(
+        speech: S,
         lane: usize,
         shared: Arc<Shared>,
         desk: Arc<Desk>,
@@ -122,7 +140,7 @@ impl Worker {
         let capacity = if settings.own_tables { room_of_this_table(settings.table_limit)? } else { u32::MAX };
         desk.set_capacity(capacity);
         let mut worker = Self {
-            streams: Streams::new(settings.mode, settings.table_limit, Arc::clone(&counters)),
+            streams: Streams::new(speech, settings.table_limit, Arc::clone(&counters)),
             ready: vec![false; shared.lanes[lane].listeners.len()].into_boxed_slice(),
             shared,
             lane,
@@ -147,7 +165,8 @@ impl Worker {
     fn serve(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENT_BATCH);
         loop {
-            match self.poll.poll(&mut events, self.timeout()) {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             }
@@ -338,6 +357,9 @@ impl Worker {
     /// Reads the clock only when something waits for it.
     fn look_at_clock(&mut self) {
         self.look_at_outputs();
+        if self.streams.next_deadline().is_some_and(|at| at <= Instant::now()) {
+            self.streams.look_at_deadlines(self.poll.registry(), Instant::now());
+        }
         if let Turn::NoResource { retry_at } = self.turn
             && Instant::now() >= retry_at
         {
@@ -377,13 +399,14 @@ impl Worker {
     }
 
     /// How long epoll may sleep; `None` = until something happens.
-    fn timeout(&self) -> Option<Duration> {
+    fn timeout(&mut self) -> Option<Duration> {
         let more_to_accept = self.turn == Turn::Accepting && self.ready.contains(&true);
         if more_to_accept || self.streams.has_leftovers() {
             return Some(Duration::ZERO);
         }
         let retry = if let Turn::NoResource { retry_at } = self.turn { Some(retry_at) } else { None };
-        let next = [retry, self.drain_until, self.stall_check_at].into_iter().flatten().min()?;
+        let deadline = self.streams.next_deadline();
+        let next = [retry, self.drain_until, self.stall_check_at, deadline].into_iter().flatten().min()?;
         // epoll_wait(2) counts in milliseconds and mio rounds up, so nobody wakes too early and spins.
         Some(next.saturating_duration_since(Instant::now()))
     }

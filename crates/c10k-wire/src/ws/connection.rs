@@ -8,7 +8,7 @@ use super::{CloseCode, Output};
 ///
 /// Which end it is and what it may bring is not in here but in the [`ServerEnd`](super::ServerEnd) or
 /// [`ClientEnd`](super::ClientEnd) that made it and that all its input goes to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Connection {
     /// `None`: open, between two messages.
     pub(crate) held: Option<Box<Held>>,

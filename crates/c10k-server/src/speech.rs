@@ -1,0 +1,231 @@
+//! What is spoken on a worker's connections: the wire's state machines behind one boundary.
+//!
+//! [`Streams`](crate::stream::Streams) knows sockets and does not know what is spoken; a [`Speech`] knows what
+//! is spoken and no sockets. It has one output for all connections of its worker.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use c10k_wire::raw::Answer;
+use c10k_wire::ws::{self, CloseCode, ServerEnd};
+
+use crate::counters::End;
+
+/// An output that has grown beyond this is given back after use.
+const KEPT_OUTPUT_BYTES: usize = 64 << 10;
+
+/// What some input has come to.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) reply: Reply,
+    /// It completed the handshake.
+    pub(crate) opened: bool,
+    /// The connection is over once the reply is sent.
+    pub(crate) over: Option<Over>,
+}
+
+/// What is to be sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reply {
+    #[default]
+    Nothing,
+    /// The input as it came.
+    Input,
+    /// What [`Speech::output`] has.
+    Output,
+}
+
+/// How a connection ends by the protocol's word.
+#[derive(Debug)]
+pub(crate) struct Over {
+    pub(crate) end: End,
+    /// The peer may still be sending: closing at once would answer that with RST and lose the reply.
+    pub(crate) linger: bool,
+}
+
+/// One protocol, at the end that accepts.
+pub(crate) trait Speech {
+    /// What is kept of each connection.
+    type State: Default;
+
+    /// A connection was accepted.
+    fn begin(&mut self) -> Self::State;
+
+    /// Bytes have arrived.
+    fn hear(&mut self, state: &mut Self::State, input: &mut [u8]) -> Heard;
+
+    /// What is to be sent of [`Reply::Output`].
+    fn output(&self) -> &[u8] {
+        &[]
+    }
+
+    /// The output has been sent or kept elsewhere.
+    fn forget_output(&mut self) {}
+
+    /// The peer has closed its direction.
+    fn end_of_input(&self, state: &Self::State) -> End;
+
+    /// How long a handshake may take; `None` = there is none.
+    fn handshake_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether the handshake is not over.
+    fn is_handshaking(&self, _state: &Self::State) -> bool {
+        false
+    }
+
+    /// The handshake took too long; `None` when it was over before.
+    fn give_up(&mut self, _state: &mut Self::State) -> Option<Heard> {
+        None
+    }
+
+    /// Between two pings; `None` = nobody is pinged.
+    fn ping_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Writes a ping; false when none may be sent now.
+    fn ping(&mut self, _state: &Self::State) -> bool {
+        false
+    }
+
+    /// The server ends: writes what the protocol says then; false when it says nothing, or has said it.
+    fn say_goodbye(&mut self, _state: &mut Self::State) -> bool {
+        false
+    }
+
+    /// Whether the goodbye was said and the peer's is awaited.
+    fn awaits_goodbye(&self, _state: &Self::State) -> bool {
+        false
+    }
+}
+
+/// Bytes as they are.
+#[derive(Debug)]
+pub(crate) struct Raw(pub(crate) Answer);
+
+impl Speech for Raw {
+    type State = ();
+
+    fn begin(&mut self) {}
+
+    fn hear(&mut self, (): &mut (), _input: &mut [u8]) -> Heard {
+        let reply = match self.0 {
+            Answer::Echo => Reply::Input,
+            Answer::Discard => Reply::Nothing,
+        };
+        Heard { reply, ..Heard::default() }
+    }
+
+    fn end_of_input(&self, (): &()) -> End {
+        End::Closed
+    }
+}
+
+/// What all workers of a WebSocket server share.
+#[derive(Debug)]
+pub(crate) struct WsSettings {
+    pub(crate) end: ServerEnd,
+    pub(crate) handshake_timeout: Option<Duration>,
+    pub(crate) ping_every: Option<Duration>,
+}
+
+/// WebSocket.
+#[derive(Debug)]
+pub(crate) struct WebSocket {
+    settings: Arc<WsSettings>,
+    answer: Answer,
+    output: Vec<u8>,
+}
+
+impl WebSocket {
+    pub(crate) fn new(settings: Arc<WsSettings>, answer: Answer) -> Self {
+        Self { settings, answer, output: Vec::new() }
+    }
+
+    fn reply(&self) -> Reply {
+        if self.output.is_empty() { Reply::Nothing } else { Reply::Output }
+    }
+}
+
+impl Speech for WebSocket {
+    type State = ws::Connection;
+
+    fn begin(&mut self) -> ws::Connection {
+        self.settings.end.accept()
+    }
+
+    fn hear(&mut self, state: &mut ws::Connection, input: &mut [u8]) -> Heard {
+        let end = &self.settings.end;
+        let received = match self.answer {
+            Answer::Echo => end.receive(state, input, &mut self.output, ws::echo),
+            Answer::Discard => end.receive(state, input, &mut self.output, ws::discard),
+        };
+        Heard { reply: self.reply(), opened: received.opened, over: received.end.map(over) }
+    }
+
+    fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    fn forget_output(&mut self) {
+        self.output.clear();
+        if self.output.capacity() > KEPT_OUTPUT_BYTES {
+            self.output.shrink_to(KEPT_OUTPUT_BYTES);
+        }
+    }
+
+    /// The end of TCP without a Close frame is an abnormal closure (RFC 6455 section 7.1.5).
+    fn end_of_input(&self, state: &ws::Connection) -> End {
+        let name = if state.is_handshaking() { "closed-in-handshake" } else { "close-1006" };
+        End::Named(Cow::Borrowed(name))
+    }
+
+    fn handshake_timeout(&self) -> Option<Duration> {
+        self.settings.handshake_timeout
+    }
+
+    fn is_handshaking(&self, state: &ws::Connection) -> bool {
+        state.is_handshaking()
+    }
+
+    fn give_up(&mut self, state: &mut ws::Connection) -> Option<Heard> {
+        let settings = Arc::clone(&self.settings);
+        let end = settings.end.give_up(state, &mut self.output)?;
+        Some(Heard { reply: self.reply(), opened: false, over: Some(over(end)) })
+    }
+
+    fn ping_every(&self) -> Option<Duration> {
+        self.settings.ping_every
+    }
+
+    fn ping(&mut self, state: &ws::Connection) -> bool {
+        if state.is_open() {
+            self.settings.end.output(&mut self.output).ping(b"");
+        }
+        state.is_open()
+    }
+
+    fn say_goodbye(&mut self, state: &mut ws::Connection) -> bool {
+        let Some(going_away) = CloseCode::new(1001) else { return false };
+        state.close(going_away, "the server ends", &mut self.settings.end.output(&mut self.output))
+    }
+
+    fn awaits_goodbye(&self, state: &ws::Connection) -> bool {
+        state.is_closing()
+    }
+}
+
+/// A closing handshake, and a question that was answered, are ends in good order. After anything else the peer
+/// may be in the middle of saying more.
+fn over(end: ws::End) -> Over {
+    let good = match end {
+        ws::End::Closed(code) => !code.is_some_and(|code| (1002..3000).contains(&code.get())),
+        ws::End::Healthy => true,
+        ws::End::Violated(_) | ws::End::Refused(_) | ws::End::Failed(_) => false,
+    };
+    let linger = !matches!(end, ws::End::Closed(_));
+    Over { end: if good { End::Closed } else { End::Named(end.name()) }, linger }
+}
