@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use c10k_kernel::address;
-use c10k_kernel::namespace::{Beside, Isolation, enter_new};
+use c10k_kernel::namespace::{Beside, Isolation};
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_profile::{Profile, apply_in_own_namespace, not_applied_warning, note, unknown_keys};
 use c10k_record::{NotApplied, Plan, ProfileInRun, Scope, Topology, Warning};
 use c10k_swarm::ips::IpList;
 
+use crate::own_hash;
 use crate::plan::Refusal;
 use crate::veth;
 
@@ -46,8 +47,11 @@ pub(crate) fn enter(plan: &Plan, profile: &Profile) -> Result<Place, Refusal> {
     }
     let mut in_run = ProfileInRun { name: profile.name.clone(), ..ProfileInRun::default() };
     let mut warnings: Vec<Warning> = veth::neighbour_warning(plan, most_neighbours).into_iter().collect();
+    // Looked for before the namespace is left in which they would be.
+    let left = c10k_swarm::add_ips::left_behind().unwrap_or_default();
+    warnings.extend(left.iter().map(|left| Warning::new("ips-left-behind", left.to_string())));
     let mut far = None;
-    let isolation = match enter_new() {
+    let isolation = match own_hash::enter(profile, &mut in_run) {
         Ok(isolation) => {
             if plan.topology == Topology::Veth {
                 far = Some(veth::join(plan)?);

@@ -28,6 +28,7 @@ use crate::host;
 use crate::isolate::{self, Place};
 use crate::plan::{Refusal, resolve};
 use crate::printer::Printer;
+use crate::steward::{self, HostWide, Stewarded};
 use crate::veth;
 use crate::watch::{Mark, Watch, cpu_between};
 
@@ -71,6 +72,12 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
     }
     let foreign = Foreign::of_run(args, &mut plan)?;
     veth::settle(&mut plan, &profile)?;
+    // Where the run has a namespace of its own; beside a server that is not the lab's nothing is set.
+    let own = foreign.is_none().then_some(&profile);
+    let host_wide = match steward::host_wide(own, printer)? {
+        Stewarded::Here(host_wide) => host_wide,
+        Stewarded::Done(exit) => return Ok(exit),
+    };
     // From the first file on, so that a signal in the start leaves a record too.
     let signals =
         Signals::watch().map_err(|error| Refusal::host(format!("cannot watch signals: {error}"), ""))?;
@@ -79,7 +86,7 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
         remove_empty(&missing);
         Refusal::host(error.to_string(), "name a folder that can be written with --results")
     })?;
-    let outcome = go(&plan, &profile, foreign, folder, signals, printer);
+    let outcome = go(&plan, &profile, &host_wide, foreign, folder, signals, printer);
     let (record, path) = match outcome {
         Ok(done) => done,
         Err((refusal, folder)) => {
@@ -128,6 +135,7 @@ type Refused = (Refusal, PathBuf);
 fn go(
     plan: &Plan,
     profile: &Profile,
+    host_wide: &HostWide,
     foreign: Option<Foreign>,
     folder: RunFolder,
     signals: Signals,
@@ -139,7 +147,7 @@ fn go(
     // Before any thread exists: later a user namespace is EINVAL (unshare(2)).
     let place = match &foreign {
         Some(foreign) => foreign.place(plan),
-        None => isolate::enter(plan, profile),
+        None => isolate::enter(plan, profile).map(|place| host_wide.settle(place)),
     };
     let place = place.map_err(refused)?;
     for warning in &place.warnings {
