@@ -44,6 +44,7 @@ fn bad_usage_is_code_2_and_says_what_was_wrong() {
     let own = std::process::id().to_string();
     for (args, told) in [
         (vec![], "--pid"),
+        (vec!["--swarm-pid", &own], "--pid"),
         (vec!["--pid", "abc"], "abc"),
         (vec!["--pid", "-1"], "-1"),
         (vec!["--pid", &own, "--port", "0"], "0"),
@@ -158,4 +159,122 @@ fn a_closed_stdout_ends_it_with_code_4_and_no_panic() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stderr).contains("cannot be written"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_port_alone_leads_to_the_process_and_the_document_says_what_watching_cost() {
+    let mut holder = Holder::start("holder");
+    let (pid, port) = (holder.pid(), holder.port.to_string());
+    let opened = holder.open(200);
+    let args = ["--port", &port, "--interval", "20ms", "--duration", "300ms", "--json", "--self-cost"];
+    let output = output(&args);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let people = text(&output.stderr);
+    assert!(people.contains(&format!("watching process {pid}")), "{people}");
+    assert!(people.contains(" % of one core"), "{people}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["pid"], pid);
+    let descriptors = &document["last"]["server"]["descriptors"];
+    assert!(descriptors["open"].as_u64().unwrap() >= 2 * opened, "{descriptors}");
+    assert_eq!((&descriptors["tables"], &descriptors["exact"]), (&1.into(), &true.into()));
+    assert!(descriptors["limit"].as_u64().unwrap() > 0);
+    assert_eq!(document["census_at_end"]["not_accepted"], 0);
+    let cost = &document["self_cost"];
+    assert!(cost["cpu_seconds"].as_f64().unwrap() > 0.0 && cost["share_of_one_core"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_port_on_which_nobody_listens_is_a_clear_error_with_code_3() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let output = output(&["--port", &port]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        text(&output.stderr).contains(&format!("nobody listens on port {port}")),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+/// Only root can be watched by somebody else without further ado.
+#[test]
+fn another_users_process_is_watched_as_far_as_it_may_be_seen_and_the_rest_is_named_and_null() {
+    if !nix::unistd::geteuid().is_root() {
+        return skipped("only root can give up its rights");
+    }
+    let holder = Holder::start("holder");
+    // The program is copied to where another user may run it.
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("collector");
+    std::fs::copy(env!("CARGO_BIN_EXE_c10k-collector"), &program).unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let run = |arguments: &[&str]| {
+        Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&program)
+            .args(["--interval", "20ms", "--duration", "60ms", "--json"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+    };
+    let (pid, port) = (holder.pid().to_string(), holder.port.to_string());
+    let Ok(by_pid) = run(&["--pid", &pid, "--port", &port]) else { return skipped("no setpriv here") };
+    assert_eq!(by_pid.status.code(), Some(0), "{}", text(&by_pid.stderr));
+    let document: Value = serde_json::from_slice(&by_pid.stdout).unwrap();
+    let server = &document["last"]["server"];
+    assert!(
+        server["rss_bytes"].as_u64().unwrap() > 0 && server["descriptors"]["limit"].is_number(),
+        "{server}"
+    );
+    assert_eq!(server["descriptors"]["exact"], false, "which threads share a table may not be asked");
+    let people = text(&by_pid.stderr);
+    assert_eq!(people.matches("smaps_rollup").count(), 1, "named once: {people}");
+    assert_eq!(people.matches("proc/slabinfo").count(), 1, "named once: {people}");
+    assert!(document["last"]["slabs"].is_null());
+
+    let by_port = run(&["--port", &port]).unwrap();
+    assert_eq!(by_port.status.code(), Some(0), "{}", text(&by_port.stderr));
+    let document: Value = serde_json::from_slice(&by_port.stdout).unwrap();
+    assert!(document["pid"].is_null() && document["last"]["server"]["rss_bytes"].is_null());
+    assert!(document["last"]["listener"]["backlog"].is_number(), "the listener may be seen");
+    assert!(text(&by_port.stderr).contains("cannot be told"), "{}", text(&by_port.stderr));
+}
+
+/// A memory group of this test's own, version 1 or 2, as root may make one.
+#[test]
+fn a_process_in_a_limited_memory_group_shows_limit_and_use() {
+    let roots = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"];
+    let limit_name =
+        |root: &str| if root.ends_with("memory") { "memory.limit_in_bytes" } else { "memory.max" };
+    let own = format!("c10k-collector-test-{}", std::process::id());
+    let group = roots.iter().find_map(|root| {
+        let group = std::path::Path::new(root).join(&own);
+        std::fs::create_dir(&group).ok()?;
+        if std::fs::write(group.join(limit_name(root)), "268435456").is_ok() {
+            return Some(group);
+        }
+        std::fs::remove_dir(&group).ok();
+        None
+    });
+    let Some(group) = group else { return skipped("no memory group may be made here") };
+    let holder = Holder::start("holder");
+    std::fs::write(group.join("cgroup.procs"), holder.pid().to_string()).unwrap();
+    let output =
+        output(&["--pid", &holder.pid().to_string(), "--interval", "20ms", "--duration", "50ms", "--json"]);
+    drop(holder);
+    // It can be removed once its last process is gone for good.
+    let removed = (0..200).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::fs::remove_dir(&group).is_ok()
+    });
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let seen = &document["last"]["cgroup"];
+    assert_eq!(seen["limit_bytes"], 268_435_456_u64, "{seen}");
+    assert!(seen["usage_bytes"].is_number() && seen["failures"] == 0 && seen["oom_kills"] == 0, "{seen}");
+    assert!(text(&output.stderr).contains("of 256.0 MiB"), "{}", text(&output.stderr));
+    assert!(removed, "{} is left", group.display());
+}
+
+#[allow(clippy::print_stderr, reason = "what was skipped is said aloud")]
+fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
 }
