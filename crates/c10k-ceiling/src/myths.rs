@@ -79,8 +79,8 @@ pub static MYTHS: &[Myth] = &[
         truth: "They bound what a program asks for with SO_RCVBUF and SO_SNDBUF. TCP's own tuning goes by tcp_rmem \
                 and tcp_wmem and never looks at them. They are the whole host's.",
         run: "unshare -Urn sh -c 'ip link set lo up; cat /proc/sys/net/core/rmem_max; echo \"4096 54321 999999\" > \
-              /proc/sys/net/ipv4/tcp_rmem; c10k-lab server & sleep 1; c10k-lab swarm --target 1 --hold 2s & sleep \
-              2; ss -tmn; kill %1' 2>/dev/null",
+              /proc/sys/net/ipv4/tcp_rmem; c10k-lab server & s=$!; sleep 1; c10k-lab swarm --target 1 --hold 2s & sleep \
+              2; ss -tmn; kill $s' 2>/dev/null",
         shows: "skmem's rb, the receive buffer, is 54321, the default of tcp_rmem, whatever rmem_max says.",
         source: "socket(7): rmem_max; net/core/sock.c: sk_setsockopt, SO_RCVBUF",
     },

@@ -8,6 +8,7 @@ use c10k_swarm::{LoadArgs, SwarmArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::printer::Printer;
+use crate::walls_command::WallsArgs;
 
 /// How many connections can this box hold, what stops it, and what does each one cost?
 #[derive(Debug, Parser)]
@@ -26,6 +27,8 @@ enum Command {
     Profile(ProfileCommand),
     /// Show a record again, or two side by side.
     Report(ReportArgs),
+    /// The field guide to everything that stops a box from holding one more connection.
+    Walls(WallsArgs),
     /// Print the JSON Schema of record.json.
     Schema,
     /// Be a server, as c10k-server.
@@ -171,6 +174,7 @@ pub fn main_with(cli: Cli) -> Exit {
         Command::Run(args) => crate::run::run(&args, &mut Printer::new(args.color)),
         Command::Profile(command) => crate::profile_command::run(&command, &mut Printer::new(Color::Auto)),
         Command::Report(args) => crate::record_command::report(&args, &mut Printer::new(args.color)),
+        Command::Walls(args) => crate::walls_command::run(&args, &mut Printer::new(Color::Auto)),
         Command::Schema => {
             Printer::new(Color::Never).data(c10k_report::RECORD_SCHEMA);
             Exit::Done

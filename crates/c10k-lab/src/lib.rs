@@ -21,6 +21,7 @@ mod run;
 mod settings;
 mod steward;
 mod veth;
+mod walls_command;
 mod watch;
 
 pub use cli::{Cli, main_with};
