@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use tungstenite::handshake::client::Response;
 use tungstenite::handshake::machine::TryParse;
-use tungstenite::http::HeaderMap;
+use tungstenite::http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use tungstenite::http::{HeaderMap, HeaderName};
 
 use super::head::{Found, HeadFault, Scan};
 use super::{Limits, Role};
@@ -146,21 +149,21 @@ pub(crate) fn check_response(head: &[u8], accept: &[u8], protocols: &[String]) -
         return Err(HandshakeFault::Malformed(HeadFault::Byte));
     };
     let headers = response.headers();
-    if !only(headers, "Upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
+    if !only(headers, &UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
         return Err(HandshakeFault::Upgrade);
     }
-    if !has_token(headers, "Connection", "upgrade") {
+    if !has_token(headers, &CONNECTION, "upgrade") {
         return Err(HandshakeFault::Connection);
     }
-    if only(headers, "Sec-WebSocket-Accept") != Some(accept) {
+    if only(headers, &SEC_WEBSOCKET_ACCEPT) != Some(accept) {
         return Err(HandshakeFault::Accept);
     }
-    if headers.contains_key("Sec-WebSocket-Extensions") {
+    if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
         return Err(HandshakeFault::Extension);
     }
     let is_asked = |value: &[u8]| protocols.iter().any(|protocol| protocol.as_bytes() == value);
-    if headers.contains_key("Sec-WebSocket-Protocol")
-        && !only(headers, "Sec-WebSocket-Protocol").is_some_and(is_asked)
+    if headers.contains_key(SEC_WEBSOCKET_PROTOCOL)
+        && !only(headers, &SEC_WEBSOCKET_PROTOCOL).is_some_and(is_asked)
     {
         return Err(HandshakeFault::Protocol);
     }
@@ -168,19 +171,19 @@ pub(crate) fn check_response(head: &[u8], accept: &[u8], protocols: &[String]) -
 }
 
 /// The value of a header that is there exactly once.
-pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     values.next().is_none().then_some(value.as_bytes())
 }
 
 /// Whether a header that is a list, perhaps on several lines, has this token.
-pub(crate) fn has_token(headers: &HeaderMap, name: &str, token: &str) -> bool {
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     list(headers, name).any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// The items of a header that is a list.
-pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     let values = headers.get_all(name).into_iter();
     values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }

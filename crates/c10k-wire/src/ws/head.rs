@@ -80,8 +80,10 @@ impl Scan {
     /// Looks at what of `bytes`, which begin with the head, was not looked at before.
     pub(crate) fn run(&mut self, role: Role, limits: &Limits, bytes: &[u8]) -> Result<Found, HeadFault> {
         let most = limits.max_handshake_bytes as usize;
-        while let Some(&byte) = bytes.get(self.at as usize) {
+        loop {
+            self.skip(role, &bytes[..most.min(bytes.len())]);
             let at = self.at as usize;
+            let Some(&byte) = bytes.get(at) else { return Ok(Found::More) };
             if at >= most {
                 return Err(HeadFault::TooLong);
             }
@@ -89,7 +91,6 @@ impl Scan {
             self.place = match (self.place, byte) {
                 (Place::FirstLine, b'\r') if at == 0 => return Err(HeadFault::EmptyFirstLine),
                 (Place::FirstLine, b'\r') => Place::FirstLineEnd,
-                (Place::FirstLine, byte) if is_in_first_line(role, byte) => Place::FirstLine,
                 (Place::FirstLineEnd, b'\n') => {
                     self.place = Place::LineStart;
                     return Ok(Found::FirstLine(at - 1));
@@ -105,9 +106,7 @@ impl Scan {
                     }
                     Place::Name
                 }
-                (Place::Name, byte) if is_token_byte(byte) => Place::Name,
                 (Place::Value, b'\r') => Place::ValueEnd,
-                (Place::Value, b'\t' | b' '..=b'~' | 0x80..) => Place::Value,
                 (Place::ValueEnd, b'\n') => Place::LineStart,
                 (Place::HeadEnd, b'\n') => return Ok(Found::End(at + 1)),
                 (Place::FirstLineEnd | Place::ValueEnd | Place::HeadEnd, _) | (_, b'\n') => {
@@ -116,23 +115,59 @@ impl Scan {
                 _ => return Err(HeadFault::Byte),
             };
         }
-        Ok(Found::More)
+    }
+
+    /// Goes past the bytes that change nothing: almost all there are.
+    fn skip(&mut self, role: Role, bytes: &[u8]) {
+        let class = match (self.place, role) {
+            (Place::FirstLine, Role::Server) => REQUEST_LINE,
+            // The words of a status line may be anything that a value may be.
+            (Place::FirstLine, Role::Client) | (Place::Value, _) => VALUE,
+            (Place::Name, _) => TOKEN,
+            _ => return,
+        };
+        let rest = bytes.get(self.at as usize..).unwrap_or_default();
+        let count = rest.iter().position(|&byte| CLASSES[usize::from(byte)] & class == 0);
+        self.at += count.unwrap_or(rest.len()) as u32;
     }
 }
 
-/// Whether a byte may be part of a token (RFC 9110 section 5.6.2).
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
+/// A byte of a token (RFC 9110 section 5.6.2).
+const TOKEN: u8 = 1;
+/// A byte of a header's value (section 5.5), obsolete text included.
+const VALUE: u8 = 2;
+/// A byte of a request line: visible, or a space.
+const REQUEST_LINE: u8 = 4;
+
+/// To which of them each byte belongs.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let value = byte as u8;
+        if matches!(value, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
+            || matches!(value, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+        {
+            classes[byte] |= TOKEN;
+        }
+        if matches!(value, b'\t' | b' '..=b'~' | 0x80..) {
+            classes[byte] |= VALUE;
+        }
+        if matches!(value, b' '..=b'~') {
+            classes[byte] |= REQUEST_LINE;
+        }
+        byte += 1;
+    }
+    classes
+};
 
 /// Whether this is a token, such as a subprotocol's name.
-pub(crate) fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(is_token_byte)
+pub(crate) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&byte| is_token_byte(byte))
 }
 
-/// A server reads a request line, all of it visible ASCII; a client a status line, whose words may be anything.
-fn is_in_first_line(role: Role, byte: u8) -> bool {
-    matches!((role, byte), (_, b' '..=b'~') | (Role::Client, b'\t' | 0x80..))
+fn is_token_byte(byte: u8) -> bool {
+    CLASSES[usize::from(byte)] & TOKEN != 0
 }
 
 #[cfg(test)]
@@ -190,6 +225,15 @@ mod tests {
         ] {
             assert_eq!(verdict(head), Err(fault), "{}", String::from_utf8_lossy(head));
         }
+    }
+
+    #[test]
+    fn a_token_is_made_of_what_the_standard_says() {
+        let tokens = (0..=255).filter(|&byte| is_token_byte(byte));
+        assert_eq!(
+            tokens.map(char::from).collect::<String>(),
+            "!#$%&'*+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ^_`abcdefghijklmnopqrstuvwxyz|~"
+        );
     }
 
     #[test]

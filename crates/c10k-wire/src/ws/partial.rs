@@ -67,6 +67,7 @@ impl Partial {
         Ok((count, self.finish()?))
     }
 
+    #[inline(never)]
     fn take_header(
         &mut self,
         role: Role,

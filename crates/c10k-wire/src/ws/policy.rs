@@ -1,8 +1,12 @@
 //! Which requests a server lets in, and what it answers.
 
+use tungstenite::handshake::derive_accept_key;
 use tungstenite::handshake::machine::TryParse;
-use tungstenite::handshake::server::{Request, create_response, write_response};
-use tungstenite::http::header::HeaderValue;
+use tungstenite::handshake::server::Request;
+use tungstenite::http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
 use tungstenite::http::uri::Authority;
 use tungstenite::http::{HeaderMap, Uri};
 
@@ -17,7 +21,7 @@ const HEALTH_PATH: &str = "/healthz";
 #[derive(Clone, Debug, Default)]
 pub struct ServerPolicy {
     paths: Vec<String>,
-    protocols: Vec<HeaderValue>,
+    protocols: Vec<String>,
     origins: Vec<String>,
 }
 
@@ -45,7 +49,7 @@ impl ServerPolicy {
     /// The first entry that makes no sense.
     pub fn new(
         paths: Vec<String>,
-        protocols: &[String],
+        protocols: Vec<String>,
         mut origins: Vec<String>,
     ) -> Result<Self, BadPolicy> {
         let is_path = |path: &String| {
@@ -57,17 +61,15 @@ impl ServerPolicy {
         for origin in &mut origins {
             origin.make_ascii_lowercase();
             let has_host = origin.split_once("://").is_some_and(|(scheme, host)| {
-                is_token(scheme) && !host.contains('/') && host.parse::<Authority>().is_ok()
+                is_token(scheme.as_bytes()) && !host.contains('/') && host.parse::<Authority>().is_ok()
             });
             if origin != "null" && !has_host {
                 return Err(BadPolicy::Origin(origin.clone()));
             }
         }
-        let value = |protocol: &String| {
-            let value = HeaderValue::from_str(protocol).ok().filter(|_| is_token(protocol));
-            value.ok_or_else(|| BadPolicy::Protocol(protocol.clone()))
-        };
-        let protocols = protocols.iter().map(value).collect::<Result<_, _>>()?;
+        if let Some(bad) = protocols.iter().find(|protocol| !is_token(protocol.as_bytes())) {
+            return Err(BadPolicy::Protocol(bad.clone()));
+        }
         Ok(Self { paths, protocols, origins })
     }
 
@@ -94,69 +96,65 @@ impl ServerPolicy {
             }
             return Err(Refusal::HttpVersion);
         }
-        let Ok(Some((_, mut request))) = Request::try_parse(head) else { return Err(Refusal::RequestLine) };
+        let Ok(Some((_, request))) = Request::try_parse(head) else { return Err(Refusal::RequestLine) };
         let path = path_of(request.uri())?;
         let headers = request.headers();
-        if headers.contains_key("Transfer-Encoding")
-            || headers.get_all("Content-Length").iter().any(|length| length != "0")
+        if headers.contains_key(TRANSFER_ENCODING)
+            || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
         {
             return Err(Refusal::Body);
         }
-        if !only(headers, "Host").is_some_and(is_host) {
+        if !only(headers, &HOST).is_some_and(is_host) {
             return Err(Refusal::Host);
         }
-        if !has_token(headers, "Upgrade", "websocket") {
+        if !has_token(headers, &UPGRADE, "websocket") {
             if path == HEALTH_PATH {
                 refusal::write_healthy(out);
                 return Ok(Answer::Healthy);
             }
             return Err(Refusal::NoUpgrade);
         }
-        if !has_token(headers, "Connection", "upgrade") {
+        if !has_token(headers, &CONNECTION, "upgrade") {
             return Err(Refusal::Connection);
         }
-        if only(headers, "Sec-WebSocket-Version").ok_or(Refusal::NoVersion)? != b"13" {
+        if only(headers, &SEC_WEBSOCKET_VERSION).ok_or(Refusal::NoVersion)? != b"13" {
             return Err(Refusal::Version);
         }
-        if only(headers, "Sec-WebSocket-Key").is_none() {
-            return Err(Refusal::Key);
-        }
+        let key = only(headers, &SEC_WEBSOCKET_KEY).filter(|key| is_key(key)).ok_or(Refusal::Key)?;
         if !self.paths.is_empty() && !self.paths.iter().any(|served| served == path) {
             return Err(Refusal::Path);
         }
         if !self.takes_origin(headers) {
             return Err(Refusal::Origin);
         }
-        let protocol = self.choose_protocol(headers);
-        // Both are lists of tokens, of which the right one was found above; what makes the response knows the
-        // plainest form of them only.
-        let headers = request.headers_mut();
-        headers.insert("Upgrade", HeaderValue::from_static("websocket"));
-        headers.insert("Connection", HeaderValue::from_static("Upgrade"));
-        // All else it looks at has been looked at: what is left to be wrong is the key.
-        let mut response = create_response(&request).map_err(|_| Refusal::Key)?;
-        if let Some(protocol) = protocol {
-            response.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
+        // What tungstenite's `create_response` and `write_response` say, without the map of headers that they
+        // build and print: that would be a third of all instructions of a handshake.
+        out.extend_from_slice(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+        );
+        out.extend_from_slice(derive_accept_key(key).as_bytes());
+        if let Some(protocol) = self.choose_protocol(headers) {
+            out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+            out.extend_from_slice(protocol.as_bytes());
         }
-        write_response(out, &response).expect("a Vec takes whatever is written to it");
+        out.extend_from_slice(b"\r\n\r\n");
         Ok(Answer::Accepted)
     }
 
     fn takes_origin(&self, headers: &HeaderMap) -> bool {
-        if self.origins.is_empty() || !headers.contains_key("Origin") {
+        if self.origins.is_empty() || !headers.contains_key(ORIGIN) {
             return true;
         }
         let is_listed =
             |origin: &[u8]| self.origins.iter().any(|o| o.as_bytes().eq_ignore_ascii_case(origin));
-        only(headers, "Origin").is_some_and(is_listed)
+        only(headers, &ORIGIN).is_some_and(is_listed)
     }
 
-    fn choose_protocol(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        if self.protocols.is_empty() {
-            return None;
-        }
-        let mut offered = list(headers, "Sec-WebSocket-Protocol");
-        offered.find_map(|offer| self.protocols.iter().find(|protocol| protocol.as_bytes() == offer)).cloned()
+    fn choose_protocol(&self, headers: &HeaderMap) -> Option<&str> {
+        let mut offered = list(headers, &SEC_WEBSOCKET_PROTOCOL);
+        offered
+            .find_map(|offer| self.protocols.iter().find(|protocol| protocol.as_bytes() == offer))
+            .map(String::as_str)
     }
 }
 
@@ -186,7 +184,7 @@ impl<'a> RequestLine<'a> {
         else {
             return Err(Refusal::RequestLine);
         };
-        if !std::str::from_utf8(method).is_ok_and(is_token) || target.is_empty() || target.contains(&b'#') {
+        if !is_token(method) || target.is_empty() || target.contains(&b'#') {
             return Err(Refusal::RequestLine);
         }
         match version {
@@ -209,4 +207,72 @@ fn path_of(uri: &Uri) -> Result<&str, Refusal> {
 
 fn is_host(value: &[u8]) -> bool {
     !value.contains(&b'@') && Authority::try_from(value).is_ok()
+}
+
+/// Whether this is 16 bytes in base64 (RFC 4648 section 4), in the one way to write them.
+fn is_key(value: &[u8]) -> bool {
+    let Some((digits, b"==")) = value.split_last_chunk() else { return false };
+    // The last of 22 digits stands for two bits, and has four more that must be zero.
+    digits.len() == 22
+        && digits.iter().all(|&digit| digit.is_ascii_alphanumeric() || digit == b'+' || digit == b'/')
+        && matches!(digits.last(), Some(b'A' | b'Q' | b'g' | b'w'))
+}
+
+#[cfg(test)]
+mod tests {
+    use tungstenite::handshake::client::generate_key;
+    use tungstenite::handshake::server::create_response;
+
+    use super::*;
+
+    #[test]
+    fn a_response_and_a_key_are_what_tungstenite_makes_of_them() {
+        let ask = |key: &str| {
+            let head = format!(
+                "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+            );
+            let (_, request) = Request::try_parse(head.as_bytes()).unwrap().unwrap();
+            let mut ours = Vec::new();
+            let answer = ServerPolicy::default().answer(head.as_bytes(), &mut ours);
+            (create_response(&request).ok(), answer, String::from_utf8(ours).unwrap())
+        };
+        for _ in 0..100 {
+            let (theirs, answer, ours) = ask(&generate_key());
+            assert_eq!(answer, Answer::Accepted);
+            let theirs = theirs.unwrap();
+            assert_eq!(ours.lines().count(), theirs.headers().len() + 2);
+            for (name, value) in theirs.headers() {
+                let line = format!("{name}: {}", value.to_str().unwrap());
+                assert!(ours.lines().any(|ours| ours.eq_ignore_ascii_case(&line)), "{line} in {ours}");
+            }
+        }
+        let sample = b"dGhlIHNhbXBsZSBub25jZQ==";
+        for at in 0..sample.len() {
+            for byte in 0x21..0x7f {
+                let mut key = *sample;
+                key[at] = byte;
+                let (theirs, answer, _) = ask(std::str::from_utf8(&key).unwrap());
+                assert_eq!(theirs.is_some(), answer == Answer::Accepted, "{key:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_policy_that_makes_no_sense_is_refused() {
+        let list = |item: &str| vec![item.to_owned()];
+        for path in ["", "chat", "/a b", "/a?b", "/a#b", "/\u{e9}"] {
+            let policy = ServerPolicy::new(list(path), Vec::new(), Vec::new());
+            assert!(matches!(policy, Err(BadPolicy::Path(_))), "{path}");
+        }
+        for protocol in ["", "a b", "a,b", "a\r\n"] {
+            let policy = ServerPolicy::new(Vec::new(), list(protocol), Vec::new());
+            assert!(matches!(policy, Err(BadPolicy::Protocol(_))), "{protocol}");
+        }
+        for origin in ["", "example.org", "https://", "https://example.org/", "https://a b"] {
+            let policy = ServerPolicy::new(Vec::new(), Vec::new(), list(origin));
+            assert!(matches!(policy, Err(BadPolicy::Origin(_))), "{origin}");
+        }
+        assert!(ServerPolicy::new(list("/a"), list("a.v1"), list("null")).is_ok());
+    }
 }

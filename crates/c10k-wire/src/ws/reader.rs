@@ -101,6 +101,7 @@ impl<F: FnMut(&mut Message<'_>, &mut Output<'_>)> Reader<'_, F> {
     }
 
     /// Adds the start of `input` to what is kept. Says how many bytes that were.
+    #[inline(never)]
     fn part(
         &mut self,
         partial: &mut Partial,
@@ -126,6 +127,7 @@ impl<F: FnMut(&mut Message<'_>, &mut Output<'_>)> Reader<'_, F> {
         (self.on_message)(&mut Message { kind, payload }, &mut self.out);
     }
 
+    #[inline(never)]
     fn control(
         &mut self,
         control: Control,
@@ -160,6 +162,7 @@ impl<F: FnMut(&mut Message<'_>, &mut Output<'_>)> Reader<'_, F> {
         self.out.close(code, "");
     }
 
+    #[cold]
     fn stop(&mut self, connection: &mut Connection, stop: &Stop) {
         let end = match *stop {
             Stop::Close(code) => End::Closed(code),

@@ -149,7 +149,11 @@ impl ClientRequest {
 
 fn bad_protocol(protocols: &[String]) -> Option<&String> {
     let is_double = |at: usize| protocols[..at].contains(&protocols[at]);
-    protocols.iter().enumerate().find(|(at, name)| !is_token(name) || is_double(*at)).map(|(_, name)| name)
+    protocols
+        .iter()
+        .enumerate()
+        .find(|(at, name)| !is_token(name.as_bytes()) || is_double(*at))
+        .map(|(_, name)| name)
 }
 
 /// Headers that would make the request another one than is sent and checked here.
