@@ -232,7 +232,17 @@ fn when_all_ports_are_taken_the_wall_is_named() {
 fn a_reader_of_its_events_that_is_gone_does_not_end_it() {
     let server = Server::echo();
     let mut child = Command::new(PROGRAM)
-        .args(["--no-apply", "--events", "--server", &server.at(), "--target", "50", "--hold", "600ms"])
+        .args([
+            "--no-apply",
+            "--events",
+            "--server",
+            &server.at(),
+            "--target",
+            "50",
+            "--no-probe",
+            "--hold",
+            "600ms",
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -348,7 +358,7 @@ fn an_unread_stdin_is_left_alone() {
     // Without --events commands are not read: whoever pipes something in sees no surprise.
     let server = Server::echo();
     let mut child = Command::new(PROGRAM)
-        .args(["--no-apply", "--server", &server.at(), "--target", "20", "--hold", "300ms"])
+        .args(["--no-apply", "--server", &server.at(), "--target", "20", "--no-probe", "--hold", "300ms"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
