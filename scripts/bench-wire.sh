@@ -14,12 +14,12 @@ declare -A most=([echo-ours]=330 [handshake-ours]=16500)
 
 check=
 if [[ ${1-} == --check ]]; then
-    check=yes
-    shift
-    set -- "${!most[@]}"
+  check=yes
+  shift
+  set -- "${!most[@]}"
 elif (($# == 0)); then
-    set -- echo-ours echo-ours-16-at-once echo-stock echo-stock-4k handshake-ours handshake-both-ours \
-        mask-1k-words mask-1k-bytes
+  set -- echo-ours echo-ours-16-at-once echo-stock echo-stock-4k handshake-ours handshake-both-ours \
+    mask-1k-words mask-1k-bytes
 fi
 
 command -v valgrind >/dev/null || { echo "bench-wire: valgrind is needed (apt install valgrind)" >&2; exit 3; }
@@ -30,19 +30,21 @@ trap 'rm -rf "$scratch"' EXIT
 
 # Instructions of a run of case $1 with $2 rounds.
 instructions() {
-    valgrind --tool=callgrind --callgrind-out-file="$scratch/out" "$program" "$1" "$2" >"$scratch/log" 2>&1
-    awk '/^summary:/ { print $2 }' "$scratch/out"
+  valgrind --tool=callgrind --callgrind-out-file="$scratch/out" "$program" "$1" "$2" >"$scratch/log" 2>&1
+  awk '/^summary:/ { print $2 }' "$scratch/out"
 }
 
-few=1600 many=9600 status=0
+few=1600
+many=9600
+status=0
 for name; do
-    before=$(instructions "$name" "$few")
-    after=$(instructions "$name" "$many")
-    each=$(((after - before) / (many - few)))
-    printf '%-22s %8d\n' "$name" "$each"
-    if [[ -n $check ]] && ((each > most[$name])); then
-        echo "bench-wire: $name costs $each instructions, more than ${most[$name]}" >&2
-        status=1
-    fi
+  before=$(instructions "$name" "$few")
+  after=$(instructions "$name" "$many")
+  each=$(((after - before) / (many - few)))
+  printf '%-22s %8d\n' "$name" "$each"
+  if [[ -n $check ]] && ((each > most[$name])); then
+    echo "bench-wire: $name costs $each instructions, more than ${most[$name]}" >&2
+    status=1
+  fi
 done
 exit "$status"

@@ -162,3 +162,52 @@ fn write_long_header(opcode: OpCode, length: usize, mask: Option<[u8; 4]>, out: 
     let header = FrameHeader { opcode, mask, ..FrameHeader::default() };
     header.format(length as u64, out).expect("a Vec takes whatever is written to it");
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_header_that_is_taken_is_what_tungstenite_reads(
+            first: u8, second: u8, rest in prop::collection::vec(any::<u8>(), 0..16), is_server: bool, is_begun: bool,
+        ) {
+            let bytes = [&[first, second][..], &rest].concat();
+            let limits = Limits { max_frame_bytes: u32::MAX, max_message_bytes: u32::MAX, ..Limits::default() };
+            let role = if is_server { Role::Server } else { Role::Client };
+            let expected = Expected { role, limits: &limits, begun: is_begun.then_some((0, 1)) };
+            let mut cursor = Cursor::new(&bytes);
+            let theirs = FrameHeader::parse(&mut cursor);
+            match expected.parse(&bytes) {
+                Err(_) => {}
+                Ok(None) => prop_assert!(matches!(theirs, Ok(None))),
+                Ok(Some(ours)) => {
+                    let (theirs, length) = theirs.unwrap().unwrap();
+                    prop_assert_eq!(ours.length as u64, length);
+                    prop_assert_eq!(ours.size as u64, cursor.position());
+                    prop_assert_eq!(ours.opcode, theirs.opcode);
+                    prop_assert_eq!(ours.is_final, theirs.is_final);
+                    prop_assert_eq!(ours.mask, theirs.mask.unwrap_or_default());
+                    prop_assert_eq!(theirs.mask.is_some(), is_server);
+                    prop_assert!(!theirs.rsv1 && !theirs.rsv2 && !theirs.rsv3);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_written_is_what_tungstenite_writes() {
+        for length in [0, 1, 125, 126, 127, 65535, 65536, 1 << 20] {
+            for mask in [None, Some([1, 2, 3, 4])] {
+                let opcode = OpCode::Data(Data::Text);
+                let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+                write_header(opcode, length, mask, &mut ours);
+                let header = FrameHeader { opcode, mask, ..FrameHeader::default() };
+                header.format(length as u64, &mut theirs).unwrap();
+                assert_eq!(ours, theirs);
+            }
+        }
+    }
+}

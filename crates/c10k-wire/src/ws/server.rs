@@ -29,9 +29,9 @@ impl ServerEnd {
     /// Serves what has arrived: the request, and frames, which may come in the same read. `input` is unmasked
     /// where it lies; what is to be sent is appended to `out`, all of it whole frames or whole responses.
     ///
-    /// What is written for one input is no longer than the input and one message, a handshake's response aside,
-    /// as long as `on_message` writes no more than an echo: to bound what is kept for a peer that does not read,
-    /// it is enough not to read from it.
+    /// What is written for one input is no longer than the input, one message and one Close frame (or the
+    /// response to a handshake), as long as `on_message` writes no more than an echo: to bound what is kept for
+    /// a peer that does not read, it is enough not to read from it.
     #[inline]
     pub fn receive(
         &self,
