@@ -8,12 +8,11 @@ use c10k_record::{AppliedSetting, ProfileInRun};
 /// Read from the namespace that a new one is made from (ip-sysctl.rst, Linux 6.1).
 const CHILD_ENTRIES: &str = "net.ipv4.tcp_child_ehash_entries";
 const ENTRIES: &str = "net.ipv4.tcp_ehash_entries";
-/// What the kernel derives from the size of the hash (`tcp_set_hashinfo`, net/ipv4/tcp_ipv4.c).
-const DERIVED: [&str; 2] = ["net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_max_syn_backlog"];
 
 /// Enters a new namespace. When the profile wants a hash of its own for it, that takes a namespace in between,
 /// from which the second one is made: the host's own settings are not touched for it. What does not come of that
-/// is listed; the namespace in between will do then.
+/// is listed; the namespace in between will do then. One that is no larger than the host's is not made, so what the
+/// kernel derives from its size (`tcp_set_hashinfo`, net/ipv4/tcp_ipv4.c) is never lowered by it.
 pub(crate) fn enter(profile: &Profile, in_run: &mut ProfileInRun) -> Result<Isolation, NamespaceError> {
     let isolation = enter_new()?;
     let root = SysctlRoot::default();
@@ -22,10 +21,8 @@ pub(crate) fn enter(profile: &Profile, in_run: &mut ProfileInRun) -> Result<Isol
         return Ok(isolation);
     }
     let shared = root.read(ENTRIES).unwrap_or_default();
-    let derived = DERIVED.map(|key| (key, number(&root, key)));
     let made = root.write(CHILD_ENTRIES, &wanted.to_string()).is_ok() && enter_again()?;
     if made {
-        keep_derived(profile, &root, &derived);
         // So that a second namespace made from this one, for the other end, has its own too.
         let _ = root.write(CHILD_ENTRIES, &wanted.to_string());
     }
@@ -47,21 +44,4 @@ fn enter_again() -> Result<bool, NamespaceError> {
         Err(NamespaceError::Refused(_)) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// A small hash must not lower what a profile says nothing of.
-fn keep_derived(profile: &Profile, root: &SysctlRoot, before: &[(&'static str, Option<u64>)]) {
-    for &(key, before) in before {
-        if let Some(before) = before
-            && !profile.sysctl.contains_key(key)
-            && number(root, key).is_some_and(|now| now < before)
-        {
-            // A namespace of our own: what is refused here is as the kernel has it.
-            let _ = root.write(key, &before.to_string());
-        }
-    }
-}
-
-fn number(root: &SysctlRoot, key: &str) -> Option<u64> {
-    root.read(key).ok()?.parse().ok()
 }

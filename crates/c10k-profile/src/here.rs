@@ -11,7 +11,8 @@ use crate::change::{Change, NotSet, Why};
 use crate::error::{ApplyError, JournalError};
 use crate::guard::{AppliedGuard, Claim, lock};
 use crate::journal::{
-    Entry, Holder, Journal, Reading, Sweep, Written, door_to_namespace, journal_path, journals_in, set_aside,
+    Entry, Existence, Holder, Journal, Reading, Sweep, Written, journal_path, journals_in,
+    look_for_namespace, set_aside,
 };
 use crate::judge::{Ground, Live};
 use crate::place::{Locker, Place};
@@ -433,10 +434,21 @@ fn foreign(
     sweep: Sweep,
 ) -> Result<Option<Recovery>, JournalError> {
     let net_namespace = journal.net_namespace;
-    let door = door_to_namespace(net_namespace).filter(|_| path == journal_path(folder, net_namespace));
-    let Some(door) = door else {
-        let why = format!("it is of another network namespace (net:[{net_namespace}])");
-        return set_aside(path, why).map(Some);
+    let existence = if path == journal_path(folder, net_namespace) {
+        look_for_namespace(net_namespace, journal.user_namespace)
+    } else {
+        Existence::Gone
     };
-    Ok(journal.left_over(path, sweep).map(|pending| Recovery::Elsewhere { pending, net_namespace, door }))
+    match existence {
+        Existence::Door(door) => Ok(journal.left_over(path, sweep).map(|pending| Recovery::Elsewhere {
+            pending,
+            net_namespace,
+            door,
+        })),
+        Existence::Unknown => Ok(None),
+        Existence::Gone => {
+            let why = format!("it is of another network namespace (net:[{net_namespace}])");
+            set_aside(path, why).map(Some)
+        }
+    }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Journal {
     pub(crate) version: u32,
     pub(crate) boot_id: String,
     pub(crate) net_namespace: u64,
+    /// That of whoever wrote it first: from another one its processes may be hidden.
+    pub(crate) user_namespace: u64,
     pub(crate) holders: Vec<Holder>,
     /// In the order of the writes.
     pub(crate) entries: Vec<Entry>,
@@ -128,6 +130,7 @@ impl Journal {
             version: VERSION,
             boot_id: boot_id.to_owned(),
             net_namespace,
+            user_namespace: own_user_namespace(),
             holders: Vec::new(),
             entries: Vec::new(),
         }
@@ -242,15 +245,53 @@ pub(crate) fn set_aside(path: &Path, why: String) -> Result<Recovery, JournalErr
     Ok(Recovery::SetAside { path: aside, why })
 }
 
-/// Something that leads into a network namespace, as far as this user can see: a process in it, or the place
-/// where `ip netns` mounts it. None when it is gone.
-pub(crate) fn door_to_namespace(inode: u64) -> Option<PathBuf> {
-    let is_it = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|metadata| metadata.ino() == inode);
-    let inside = |folder: &str, rest: &'static str| {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(move |entry| entry.path().join(rest)).find(is_it)
-    };
-    inside("/proc", "ns/net").or_else(|| inside("/run/netns", ""))
+/// Whether a network namespace is still there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Existence {
+    /// It is, and this leads into it: a process in it, or a mount of it, as `ip netns` makes them.
+    Door(PathBuf),
+    /// There are processes of this user's that cannot be looked at, and one of them may stand there.
+    Unknown,
+    /// Nothing that this user can see is in it.
+    Gone,
+}
+
+/// The inode of the machine's first user namespace (`PROC_USER_INIT_INO`, include/linux/proc_ns.h).
+const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+/// Looks for the network namespace `inode` of a journal that was written in `user_namespace`: from that one and from
+/// the first one, all processes in it that matter can be looked at (ptrace(2), "access mode checking").
+pub(crate) fn look_for_namespace(inode: u64, user_namespace: u64) -> Existence {
+    let sees_all = [user_namespace, FIRST_USER_NAMESPACE].contains(&own_user_namespace());
+    let mut hidden = false;
+    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let door = process.path().join("ns/net");
+        match std::fs::metadata(&door) {
+            Ok(metadata) if metadata.ino() == inode => return Existence::Door(door),
+            Err(error) if !sees_all && error.kind() == io::ErrorKind::PermissionDenied => {
+                let owner = process.metadata().map(|metadata| metadata.uid());
+                hidden |= owner.is_ok_and(|owner| owner == c10k_kernel::limits::euid());
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    // The fourth field is the root of the mount, the fifth where it is (proc_pid_mountinfo(5)).
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let name = format!("net:[{inode}]");
+    let mount = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        (fields.next()? == name).then_some(PathBuf::from(fields.next()?))
+    });
+    match mount {
+        Some(mount) => Existence::Door(mount),
+        None if hidden => Existence::Unknown,
+        None => Existence::Gone,
+    }
+}
+
+/// 0 where it cannot be read.
+fn own_user_namespace() -> u64 {
+    std::fs::metadata("/proc/thread-self/ns/user").map_or(0, |metadata| metadata.ino())
 }
 
 fn remove(path: &Path) -> Result<(), JournalError> {

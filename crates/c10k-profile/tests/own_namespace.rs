@@ -18,6 +18,8 @@ use c10k_profile::{
 const CASE: &str = "C10K_TEST_CASE";
 const STEP: &str = "C10K_TEST_STEP";
 const JOURNAL: &str = "C10K_TEST_JOURNAL";
+/// Set for a process that only looks at the journals.
+const LOOKING: &str = "C10K_TEST_LOOKING";
 const NOBODY: u32 = 65534;
 /// The exit code of a case that could not be run here.
 const SKIPPED: u8 = 77;
@@ -35,10 +37,16 @@ const CASES: &[(&str, Case)] = &[
     ("a_range_below_the_first_unprivileged_port_is_set_and_undone_in_order", ports_in_order),
     ("a_profile_comes_off_byte_for_byte", comes_off),
     ("a_process_killed_at_any_step_is_undone_from_its_journal", killed_at_any_step),
+    ("a_journal_of_a_namespace_that_cannot_be_looked_into_is_left_alone", hidden_namespace),
 ];
 
 fn main() -> ExitCode {
     let root = SysctlRoot::default();
+    if std::env::var_os(LOOKING).is_some() {
+        let journal = std::env::var_os(JOURNAL).unwrap();
+        assert_eq!(here(Path::new(&journal)).roll_back(Drift::Report).unwrap(), []);
+        return ExitCode::SUCCESS;
+    }
     if let Ok(case) = std::env::var(CASE) {
         return run_case(&case);
     }
@@ -273,4 +281,27 @@ fn killed_at_any_step(journal: &Path) {
     }
     assert!(kills > 3 * 9, "killed {kills} times");
     assert_eq!(snapshot(&tuned), before);
+}
+
+/// A process in a sibling user namespace stands in a network namespace that this one cannot see.
+fn hidden_namespace(journal: &Path) {
+    let guard = here(journal).apply(&profile("'net.core.somaxconn' = 999"), &applier(), Policy::default());
+    let guard = guard.unwrap();
+    let file = || {
+        let files = std::fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.to_string_lossy().ends_with(".journal")).collect::<Vec<_>>()
+    };
+    let [ours] = &file()[..] else { panic!("one journal") };
+    // Another command, in a user namespace of its own.
+    let outcome = Command::new("unshare")
+        .arg("-Urn")
+        .arg(std::env::current_exe().unwrap())
+        .env(LOOKING, "1")
+        .env(JOURNAL, journal)
+        .env_remove(CASE)
+        .output()
+        .unwrap();
+    assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
+    assert!(ours.exists(), "it is not for a command in another namespace to set it aside");
+    guard.roll_back().unwrap();
 }
