@@ -109,6 +109,13 @@ pub enum SwarmEvent {
         sources: u64,
         /// How many connections it will try.
         target: u64,
+        /// Whether workers have descriptor tables of their own.
+        #[serde(default)]
+        own_tables: bool,
+        /// Connections that one descriptor table takes beside what is open in it already; exact where all workers share
+        /// one table.
+        #[serde(default)]
+        connections_per_table: u64,
     },
     /// A phase begins.
     Phase {

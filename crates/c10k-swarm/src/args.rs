@@ -133,6 +133,10 @@ pub struct SwarmArgs {
     /// Apply nothing of the profile, only say what differs.
     #[arg(long)]
     pub no_apply: bool,
+    /// Keep all connections in the process's one descriptor table, as most programs do, so that RLIMIT_NOFILE is
+    /// their limit.
+    #[arg(long)]
+    pub one_table: bool,
     /// Write JSON lines on stdout (ready, phase, tick, verified, done) and take commands as lines on stdin
     /// (grow N, shrink N, verify, stop).
     #[arg(long)]

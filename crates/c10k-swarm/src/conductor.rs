@@ -152,6 +152,11 @@ impl<'a> Conductor<'a> {
         if self.crew.is_anybody_there() { Ok(()) } else { started }
     }
 
+    /// Connections that one descriptor table takes.
+    pub(crate) fn connections_per_table(&self) -> u64 {
+        self.crew.connections_per_table()
+    }
+
     /// The plan stands and nothing has been connected yet.
     pub(crate) fn say_ready(&mut self, ready: &SwarmEvent) {
         self.output.event(ready);

@@ -63,6 +63,13 @@ impl Crew {
         if self.own_tables { connections.div_ceil(each) } else { 1 }
     }
 
+    /// Connections that one table takes beside what is open in it now: exact for the one table that all workers
+    /// share, where the kernel says when it is full.
+    pub(crate) fn connections_per_table(&self) -> u64 {
+        let reserve = if self.own_tables { OWN_RESERVE } else { 0 };
+        u64::from(per_table(self.soft_nofile, reserve))
+    }
+
     /// Whether one more worker could hold more connections.
     pub(crate) fn may_grow(&self) -> bool {
         self.own_tables

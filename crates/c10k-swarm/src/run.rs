@@ -159,9 +159,9 @@ fn carry_out(
     let fixed = fixed(load, setup, in_force);
     let arrivals = Arrivals::new(load.rate_per_second);
     let shared = Arc::new(Shared::new(fixed, setup.plan.clone(), arrivals, sender.clone()));
-    let own_tables = own_tables_possible();
+    let own_tables = !args.one_table && own_tables_possible();
     let mut warnings = in_force.warnings.clone();
-    if !own_tables {
+    if !own_tables && !args.one_table {
         warnings.push(Warning::new(
             "one-table",
             format!(
@@ -192,11 +192,14 @@ fn carry_out(
     }
     let mut conductor = Conductor::new(shared, crew, course, notes, signals, output);
     conductor.start_workers().map_err(host("start the workers"))?;
+    let connections_per_table = conductor.connections_per_table();
     conductor.say_ready(&SwarmEvent::Ready {
         pid: std::process::id(),
         capacity: setup.plan.capacity(),
         sources: setup.plan.sources().len() as u64,
         target,
+        own_tables,
+        connections_per_table,
     });
     let background = Background {
         setup,
