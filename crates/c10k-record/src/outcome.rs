@@ -45,12 +45,24 @@ const ERRNOS: &[(i32, &str, &str)] = &[
 const NAMED: &[(&str, &str)] = &[
     ("aborted", "the run was stopped before this connection was finished"),
     ("closed-by-server", "the server closed the connection in good order although it should have held it"),
+    ("close-1006", "TCP ended without a Close frame: the peer died, or was cut off"),
+    ("closed-in-handshake", "the server closed the connection before the handshake was complete"),
     ("connect-timeout", "no answer to the connect within --connect-timeout"),
     ("corrupt", "the bytes that came back are not the bytes that were sent: this is not a faithful echo"),
+    ("handshake-timeout", "connected, but the handshake of the protocol was not answered in time"),
+    ("ping-timeout", "the peer did not answer a ping: it is dead or cut off"),
     ("probe-timeout", "connected, but the probe was not echoed in time: a ghost, or not an echo server"),
     ("short-echo", "the server closed the connection in the middle of an echo"),
     ("unproven", "open at the end, but the server no longer answered anybody, so it was not asked any more"),
     ("worker-lost", "a worker of the swarm ended before it could say what became of this connection"),
+];
+
+/// Families of names that a protocol gives, by their beginning, and what they mean.
+const FAMILIES: &[(&str, &str)] = &[
+    ("handshake-status-", "the server answered the upgrade with this HTTP status and not with 101"),
+    ("handshake-", "the handshake of the protocol was not completed"),
+    ("close-", "a Close frame with this code ended it (RFC 6455 section 7.4.1)"),
+    ("ws-", "the peer broke a rule of RFC 6455"),
 ];
 
 impl Outcome {
@@ -117,6 +129,18 @@ impl Outcome {
         Self("worker-lost".to_owned())
     }
 
+    /// `handshake-timeout`.
+    #[must_use]
+    pub fn handshake_timeout() -> Self {
+        Self("handshake-timeout".to_owned())
+    }
+
+    /// An outcome that a protocol names, such as `close-1009` or `handshake-status-429`.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
     /// The name under which it is counted.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -131,6 +155,7 @@ impl Outcome {
             .map(|(_, name, meaning)| (*name, *meaning))
             .chain(NAMED.iter().copied())
             .find(|(name, _)| *name == self.0)
+            .or_else(|| FAMILIES.iter().copied().find(|(prefix, _)| self.0.starts_with(prefix)))
             .map_or("see errno(3)", |(_, meaning)| meaning)
     }
 }
@@ -162,6 +187,9 @@ mod tests {
             Outcome::short_echo(),
             Outcome::unproven(),
             Outcome::worker_lost(),
+            Outcome::handshake_timeout(),
+            Outcome::named("close-1009"),
+            Outcome::named("handshake-status-429"),
         ] {
             assert_ne!(outcome.meaning(), "see errno(3)", "{outcome}");
         }

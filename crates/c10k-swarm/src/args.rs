@@ -1,9 +1,13 @@
 //! The command line of the swarm.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use c10k_record::{CloseHow, LoadPlan, Quantity, Span, Steps};
+use c10k_record::{CloseHow, LoadPlan, Protocol, Quantity, Span, Steps};
+use c10k_wire::ws::{ClientRequest, Url};
 use clap::Args;
+
+use crate::setup::SetupError;
 
 /// What the load looks like; `c10k-lab run` has the same flags.
 #[derive(Clone, Debug, Default, Args)]
@@ -111,6 +115,53 @@ impl LoadArgs {
     }
 }
 
+/// What a WebSocket swarm asks its server for.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "WebSocket")]
+pub struct WsArgs {
+    /// Where to connect: ws://HOST[:PORT][/PATH].
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// A header of the request, 'Name: value'; may be given several times.
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
+    /// Offer this Sec-WebSocket-Protocol; may be given several times.
+    #[arg(long = "subprotocol", value_name = "NAME")]
+    pub subprotocols: Vec<String>,
+}
+
+impl WsArgs {
+    /// The request that opens every connection; `None` for raw bytes.
+    pub(crate) fn request(
+        &self,
+        protocol: Protocol,
+        servers: &[SocketAddr],
+    ) -> Result<Option<ClientRequest>, SetupError> {
+        if protocol == Protocol::Raw {
+            let unused = self.headers.len() + self.subprotocols.len();
+            return if unused == 0 { Ok(None) } else { Err(SetupError::Usage(ONLY_WS.to_owned())) };
+        }
+        let text = match &self.url {
+            Some(url) => url.clone(),
+            None => format!("ws://{}/", servers[0]),
+        };
+        let headers: Vec<(String, String)> = self
+            .headers
+            .iter()
+            .map(|header| {
+                let split = header.split_once(':').ok_or_else(|| {
+                    SetupError::Usage(format!("'{header}' is not a header: expected 'Name: value'"))
+                })?;
+                Ok((split.0.trim().to_owned(), split.1.trim().to_owned()))
+            })
+            .collect::<Result<_, SetupError>>()?;
+        let made = Url::parse(&text).and_then(|url| ClientRequest::new(&url, &self.subprotocols, &headers));
+        made.map(Some).map_err(|error| SetupError::Usage(error.to_string()))
+    }
+}
+
+const ONLY_WS: &str = "--header and --subprotocol are WebSocket's: expected --protocol ws or --url with them";
+
 /// `c10k-swarm`: connect from many sources, prove every connection, hold, prove again, count honestly.
 #[derive(Clone, Debug, Args)]
 pub struct SwarmArgs {
@@ -124,9 +175,15 @@ pub struct SwarmArgs {
     /// Remove the addresses that a killed swarm with --add-ips has left in this network namespace, and end.
     #[arg(long, conflicts_with_all = ["add_ips", "events", "json", "hlog"])]
     pub remove_ips: bool,
-    /// The servers: HOST:PORT or HOST:FIRST-LAST, joined by commas.
-    #[arg(long, value_name = "HOST:PORTS", default_value = "127.0.0.1:9000")]
-    pub server: String,
+    /// The servers: HOST:PORT or HOST:FIRST-LAST, joined by commas [default: 127.0.0.1:9000, or the URL's].
+    #[arg(long, value_name = "HOST:PORTS")]
+    pub server: Option<String>,
+    /// What is spoken over TCP: raw, or ws (WebSocket) [default: raw, or ws with --url].
+    #[arg(long, value_name = "raw|ws")]
+    pub protocol: Option<Protocol>,
+    /// WebSocket.
+    #[command(flatten)]
+    pub ws: WsArgs,
     /// A shipped profile (stock, tuned, diary, c1m) or the path of one.
     #[arg(long, value_name = "PROFILE", default_value = "stock")]
     pub profile: String,
@@ -155,6 +212,29 @@ pub struct SwarmArgs {
     #[arg(long, value_name = "PID", hide = true)]
     pub parent: Option<u32>,
 }
+
+impl SwarmArgs {
+    /// What is spoken.
+    pub(crate) fn protocol(&self) -> Protocol {
+        let implied = if self.ws.url.is_some() { Protocol::Ws } else { Protocol::Raw };
+        self.protocol.unwrap_or(implied)
+    }
+
+    /// The servers as a text: `--server`, else the URL's host and port.
+    pub(crate) fn server_text(&self) -> Result<String, SetupError> {
+        if let Some(server) = &self.server {
+            return Ok(server.clone());
+        }
+        let Some(url) = &self.ws.url else { return Ok(DEFAULT_SERVER.to_owned()) };
+        let url = Url::parse(url).map_err(|error| SetupError::Usage(error.to_string()))?;
+        let host = url.host();
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        Ok(format!("{host}:{}", url.port()))
+    }
+}
+
+/// Where a swarm connects that is not told where.
+const DEFAULT_SERVER: &str = "127.0.0.1:9000";
 
 #[cfg(test)]
 mod tests {

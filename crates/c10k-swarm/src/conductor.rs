@@ -500,6 +500,7 @@ impl<'a> Conductor<'a> {
         let interval = std::mem::take(&mut *self.shared.measured());
         self.output.interval(&[
             ("connect", &interval.connect),
+            ("handshake", &interval.handshake),
             ("first_echo", &interval.first_echo),
             ("echo", &interval.echo),
         ] as &[(&str, &LatencyHistogram)]);

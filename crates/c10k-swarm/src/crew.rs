@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use c10k_kernel::{descriptors, limits};
 
+use c10k_wire::ws::{ClientEnd, Limits};
+
 use crate::maker::KernelSockets;
 use crate::shared::{Note, Shared, TableControl};
+use crate::speech::{Raw, Speech, WebSocket};
 use crate::worker::Worker;
 
 /// Descriptors of a shared table that stay free for what is not a connection: epoll, files read in passing.
@@ -184,12 +187,29 @@ fn serve(shared: &Arc<Shared>, control: &Arc<TableControl>, soft_nofile: u64, ow
     };
     match start() {
         Ok((maker, capacity)) => {
-            let mut worker = Worker::new(maker, Arc::clone(shared), Arc::clone(control), capacity);
-            control.alive.store(true, Release);
-            shared.note(Note::Started);
-            // An error of epoll itself: what this worker held is counted as lost with it.
-            let _ = worker.run();
+            let probes = shared.fixed.probes;
+            match shared.fixed.upgrade.clone() {
+                None => work(maker, Raw::new(probes), shared, control, capacity),
+                Some(request) => {
+                    let end = ClientEnd::new(Limits::default(), request);
+                    work(maker, WebSocket::new(end, probes), shared, control, capacity);
+                }
+            }
         }
         Err(error) => shared.note(Note::StartFailed(error)),
     }
+}
+
+fn work<S: Speech>(
+    maker: KernelSockets,
+    speech: S,
+    shared: &Arc<Shared>,
+    control: &Arc<TableControl>,
+    capacity: u32,
+) {
+    let mut worker = Worker::new(maker, speech, Arc::clone(shared), Arc::clone(control), capacity);
+    control.alive.store(true, Release);
+    shared.note(Note::Started);
+    // An error of epoll itself: what this worker held is counted as lost with it.
+    let _ = worker.run();
 }

@@ -15,6 +15,7 @@ use crate::sources::PortChoice;
 
 /// What the document says besides what was found.
 pub(crate) struct Background<'a> {
+    pub(crate) protocol: Protocol,
     pub(crate) setup: &'a Setup,
     pub(crate) load: &'a LoadPlan,
     pub(crate) profile: c10k_record::ProfileInRun,
@@ -31,7 +32,7 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     let topology = if background.setup.server_is_here { Topology::Loopback } else { Topology::Remote };
     let tool = Tool { name: "c10k-swarm".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let run_id = format!("swarm-{}", std::process::id());
-    let mut record = Record::begun(tool, run_id, topology, Protocol::Raw, Workload::Hold);
+    let mut record = Record::begun(tool, run_id, topology, background.protocol, Workload::Hold);
     record.command = std::env::args().collect();
     record.profile = background.profile.clone();
     record.connections = finding.connections.clone();
@@ -40,7 +41,7 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     record.rate.messages_per_second = finding.messages_per_second;
     record.latency_us = Latencies {
         connect: finding.measured.connect.summary(),
-        handshake: None,
+        handshake: (background.protocol == Protocol::Ws).then(|| finding.measured.handshake.summary()),
         echo: finding.measured.echo.summary(),
         first_echo: finding.measured.first_echo.summary(),
     };

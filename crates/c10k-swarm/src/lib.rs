@@ -22,6 +22,7 @@ mod run;
 pub mod setup;
 mod shared;
 pub mod sources;
+mod speech;
 mod table;
 mod tally;
 mod worker;

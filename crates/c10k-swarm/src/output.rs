@@ -44,7 +44,7 @@ impl Output {
         writeln!(file, "#[Histogram log format version 1.3]")?;
         let epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         writeln!(file, "#[StartTime: {:.3} (seconds since epoch)]", epoch.as_secs_f64())?;
-        writeln!(file, "#[values in microseconds; tags: connect, first_echo, echo]")?;
+        writeln!(file, "#[values in microseconds; tags: connect, handshake, first_echo, echo]")?;
         file.flush()?;
         self.log = Some(IntervalLog { file, begun: Instant::now(), last: Duration::ZERO, failed: false });
         Ok(())

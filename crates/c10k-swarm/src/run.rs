@@ -10,6 +10,7 @@ use c10k_record::{
     CloseHow, Exit, HostSnapshot, LoadPlan, Record, RunState, SwarmEvent, Warning, human_count,
 };
 use c10k_wire::raw::Probes;
+use c10k_wire::ws::ClientRequest;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::add_ips::{self, AddError, AddedIps};
@@ -84,8 +85,8 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
     let left = add_ips::left_behind().unwrap_or_default();
     in_force.warnings.extend(left.iter().map(|left| Warning::new("ips-left-behind", left.to_string())));
     let setup = match args.add_ips {
-        Some(_) => resolve_with_missing(&args.server, &load, target)?,
-        None => resolve(&args.server, &load, target)?,
+        Some(_) => resolve_with_missing(&args.server_text()?, &load, target)?,
+        None => resolve(&args.server_text()?, &load, target)?,
     };
     if let Some(path) = &args.hlog {
         output.log_intervals_to(path).map_err(host(&format!("write '{}'", path.display())))?;
@@ -156,7 +157,8 @@ fn carry_out(
     output: &mut Output,
 ) -> Result<Record, Refusal> {
     let (sender, notes) = channel();
-    let fixed = fixed(load, setup, in_force);
+    let upgrade = args.ws.request(args.protocol(), &setup.servers)?;
+    let fixed = fixed(load, setup, in_force, upgrade);
     let arrivals = Arrivals::new(load.rate_per_second);
     let shared = Arc::new(Shared::new(fixed, setup.plan.clone(), arrivals, sender.clone()));
     let own_tables = !args.one_table && own_tables_possible();
@@ -202,6 +204,7 @@ fn carry_out(
         connections_per_table,
     });
     let background = Background {
+        protocol: args.protocol(),
         setup,
         load,
         profile: in_force.in_run.clone(),
@@ -293,7 +296,7 @@ fn words(record: &Record) -> String {
     lines.join("\n")
 }
 
-fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce) -> Fixed {
+fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<ClientRequest>) -> Fixed {
     // The seed only has to differ from run to run, so that bytes left over from another run are never taken
     // for an echo of this one.
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -305,6 +308,7 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce) -> Fixed {
         connect_timeout: load.connect_timeout.0,
         probe_timeout: load.probe_timeout.0,
         probes: if load.probe { Probes::new(seed, load.probe_bytes) } else { None },
+        upgrade,
         reset_on_close: load.close == CloseHow::Rst,
         socket_options: in_force.profile.socket,
         give_up_after: u64::from(load.in_flight).max(LEAST_GIVE_UP),

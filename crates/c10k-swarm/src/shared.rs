@@ -12,6 +12,7 @@ use c10k_kernel::bell::Bell;
 use c10k_profile::SocketOptions;
 use c10k_record::{LatencyHistogram, LiveCounts, PhaseName};
 use c10k_wire::raw::Probes;
+use c10k_wire::ws::ClientRequest;
 
 use crate::arrivals::Arrivals;
 use crate::sources::{SourcePlan, Tuple};
@@ -63,6 +64,8 @@ pub(crate) struct Fixed {
     pub(crate) connect_timeout: Duration,
     pub(crate) probe_timeout: Duration,
     pub(crate) probes: Option<Probes>,
+    /// WebSocket is spoken, with this request; `None` = bytes as they are.
+    pub(crate) upgrade: Option<ClientRequest>,
     pub(crate) reset_on_close: bool,
     pub(crate) socket_options: SocketOptions,
     /// So many failures in a row and nothing else mean that nothing succeeds any more.
@@ -98,6 +101,7 @@ pub(crate) enum GrowthStop {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Measured {
     pub(crate) connect: LatencyHistogram,
+    pub(crate) handshake: LatencyHistogram,
     pub(crate) first_echo: LatencyHistogram,
     pub(crate) echo: LatencyHistogram,
 }
@@ -105,12 +109,14 @@ pub(crate) struct Measured {
 impl Measured {
     pub(crate) fn add(&mut self, other: &Self) {
         self.connect.add(&other.connect);
+        self.handshake.add(&other.handshake);
         self.first_echo.add(&other.first_echo);
         self.echo.add(&other.echo);
     }
 
     pub(crate) fn clear(&mut self) {
         self.connect.clear();
+        self.handshake.clear();
         self.first_echo.clear();
         self.echo.clear();
     }
@@ -381,7 +387,7 @@ impl Shared {
 
     /// What becomes of connections that are cut off.
     pub(crate) fn cut_as(&self) -> Loss {
-        *self.cut_as.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cut_as.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Enters [`Stage::Cut`]: what is not proven is lost under `loss`.
@@ -481,6 +487,7 @@ pub(crate) mod testing {
         rate: Option<f64>,
     ) -> (Arc<Shared>, Receiver<Note>) {
         let fixed = Fixed {
+            upgrade: None,
             in_flight_per_turn,
             open_loop: rate.is_some(),
             connect_timeout: TIMEOUT,

@@ -8,12 +8,16 @@ pub(crate) enum State {
     Free,
     /// connect() has not completed.
     Connecting,
+    /// The handshake of the protocol is under way.
+    Opening,
     /// A probe is out, in part or whole, and its echo is not yet whole.
     Probing,
     /// Nothing is under way.
     Idle,
     /// Proven in the present round of verification.
     Proven,
+    /// The goodbye of the protocol is out, and the server's is awaited.
+    Closing,
 }
 
 /// One connection at the client: small, since there are a million.
@@ -23,8 +27,6 @@ pub(crate) struct Slot<C> {
     pub(crate) number: u32,
     /// µs since the run's epoch, wrapping after 71 minutes: when the step under way began.
     pub(crate) since_us: u32,
-    /// Bytes of the probe sent.
-    pub(crate) sent: u16,
     /// Bytes of the echo received.
     pub(crate) got: u16,
     /// Round of the probe under way.
@@ -52,7 +54,6 @@ impl<C> Table<C> {
             connection: Some(connection),
             number,
             since_us,
-            sent: 0,
             got: 0,
             round: 0,
             state: State::Connecting,

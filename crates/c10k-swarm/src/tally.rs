@@ -1,11 +1,12 @@
 //! How lost connections are counted: by phase and cause, each once.
 
+use std::borrow::Cow;
 use std::io;
 
 use c10k_record::{Failure, Outcome, PhaseName};
 
 /// Why a connection was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
     /// A system call said so.
     Errno(i32),
@@ -13,6 +14,10 @@ pub(crate) enum Loss {
     Aborted,
     /// The connect took longer than allowed.
     ConnectTimeout,
+    /// The handshake of the protocol took longer than allowed.
+    HandshakeTimeout,
+    /// The protocol says how.
+    Named(Cow<'static, str>),
     /// The echo took longer than allowed.
     ProbeTimeout,
     /// The echo was not what had been sent.
@@ -34,9 +39,11 @@ impl Loss {
     }
 
     /// The name it is counted under.
-    pub(crate) fn outcome(self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         match self {
-            Self::Errno(number) => Outcome::errno(number),
+            Self::Errno(number) => Outcome::errno(*number),
+            Self::HandshakeTimeout => Outcome::handshake_timeout(),
+            Self::Named(name) => Outcome::named(name),
             Self::Aborted => Outcome::aborted(),
             Self::ConnectTimeout => Outcome::connect_timeout(),
             Self::ProbeTimeout => Outcome::probe_timeout(),
@@ -53,7 +60,7 @@ impl Loss {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally(Vec<Row>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Row {
     phase: PhaseName,
     loss: Loss,

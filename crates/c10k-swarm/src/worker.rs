@@ -1,19 +1,22 @@
 //! One worker: a thread with a descriptor table, an event loop and the connections it holds.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use c10k_wire::raw::{Echo, ProbeId};
+use c10k_wire::raw::ProbeId;
 
 use crate::arrivals::Claim;
 use crate::maker::{BeginError, Begun, Maker, Ready};
 use crate::shared::{GrowthStop, Measured, Note, Shared, Stage, TableControl};
+use crate::speech::{Awaited, Progress, Speech};
 use crate::table::{State, Table, token};
 use crate::tally::Loss;
 
+/// How long a server may take to answer the goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// Connects, probes or closes between two looks at what has become ready.
 const BATCH: u32 = 32;
 /// The shared buffer of a worker, bytes; only pages that are used are ever touched.
@@ -44,8 +47,15 @@ struct Counts {
     tuples_skipped: u64,
 }
 
-pub(crate) struct Worker<M: Maker> {
+pub(crate) struct Worker<M: Maker, S: Speech> {
     maker: M,
+    speech: S,
+    /// What the speech keeps of each connection, by slot.
+    states: Vec<S::State>,
+    /// What the speech wants to be sent.
+    out: Vec<u8>,
+    /// What the kernel had no room for yet, by slot.
+    unsent: HashMap<u32, Vec<u8>>,
     shared: Arc<Shared>,
     control: Arc<TableControl>,
     table: Table<M::Connection>,
@@ -53,6 +63,10 @@ pub(crate) struct Worker<M: Maker> {
     capacity: u32,
     /// Tokens of connections whose connect is under way.
     connecting: Deadlines,
+    /// Tokens of connections whose handshake is under way.
+    opening: Deadlines,
+    /// Tokens of connections whose goodbye is awaited.
+    closing: Deadlines,
     /// Tokens of connections whose echo is awaited.
     probing: Deadlines,
     /// Claimed connections not yet begun: first number and how many.
@@ -67,20 +81,30 @@ pub(crate) struct Worker<M: Maker> {
     counts: Counts,
     measured: Option<Box<Measured>>,
     buffer: Box<[u8]>,
-    scratch: Box<[u8]>,
 }
 
-impl<M: Maker> Worker<M> {
-    pub(crate) fn new(maker: M, shared: Arc<Shared>, control: Arc<TableControl>, capacity: u32) -> Self {
-        let probe_bytes = shared.fixed.probes.map_or(0, |probes| usize::from(probes.size()));
+impl<M: Maker, S: Speech> Worker<M, S> {
+    pub(crate) fn new(
+        maker: M,
+        speech: S,
+        shared: Arc<Shared>,
+        control: Arc<TableControl>,
+        capacity: u32,
+    ) -> Self {
         control.room.store(capacity, Relaxed);
         Self {
             maker,
+            speech,
+            states: Vec::new(),
+            out: Vec::new(),
+            unsent: HashMap::new(),
             shared,
             control,
             table: Table::new(),
             capacity,
             connecting: Deadlines::new(),
+            opening: Deadlines::new(),
+            closing: Deadlines::new(),
             probing: Deadlines::new(),
             claimed: (0, 0),
             walk: (0, 0),
@@ -90,7 +114,6 @@ impl<M: Maker> Worker<M> {
             counts: Counts::default(),
             measured: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
-            scratch: vec![0; probe_bytes].into_boxed_slice(),
         }
     }
 
@@ -155,7 +178,13 @@ impl<M: Maker> Worker<M> {
                 self.finish(sequence);
                 false
             }
-            Stage::Close => turn && self.close_some(sequence),
+            Stage::Close => {
+                let more = turn && self.close_some(sequence);
+                if self.control.walked.load(Relaxed) == sequence && self.counts.in_flight == 0 {
+                    self.finish(sequence);
+                }
+                more
+            }
         }
     }
 
@@ -266,6 +295,9 @@ impl<M: Maker> Worker<M> {
         self.counts.in_flight += 1;
         let since_us = self.shared.arrivals.intended_us(number, begun_us).min(begun_us);
         let (index, token) = self.table.insert(connection, number as u32, since_us as u32);
+        if self.states.len() <= index as usize {
+            self.states.resize_with(index as usize + 1, S::State::default);
+        }
         let established = match begun {
             Begun::Completed => {
                 self.established(Stage::Ramp, index, self.shared.now_us());
@@ -279,29 +311,28 @@ impl<M: Maker> Worker<M> {
         if !established {
             self.connecting.push_back((token, begun_us as u32));
         }
-        let writable = !self.probe_is_out(index);
-        self.watch(index, token, writable);
+        let waits = !established || self.unsent.contains_key(&index);
+        self.watch(index, token, waits);
     }
 
-    /// Tries to send the probe right behind the connect; true when the connect has completed.
+    /// Tries to send the first words right behind the connect; true when the connect has completed.
     ///
     /// On loopback the handshake is over before connect(2) returns, so a wake-up is saved. Over a real way the
     /// first sends find EAGAIN, and then nobody tries any more.
     fn send_early(&mut self, index: u32) -> bool {
-        let Some(probes) = self.shared.fixed.probes else { return false };
         if self.optimism == 0 {
             return false;
         }
+        let Some(state) = self.compose_first(index) else { return false };
         let slot = self.table.get(index);
         let Some(connection) = &slot.connection else { return false };
-        let id = ProbeId { connection: u64::from(slot.number), round: 0 };
-        match self.maker.send(connection, probes.fill(id, &mut self.buffer)) {
+        match self.maker.send(connection, &self.out) {
             Ok(sent) => {
                 self.optimism = OPTIMISM;
                 let now_us = self.shared.now_us();
                 self.mark_established(index, now_us);
-                self.start_probe(index, 0, now_us);
-                self.table.get(index).sent = sent as u16;
+                self.begin_step(index, state, 0, now_us);
+                self.keep_unsent(index, sent);
                 true
             }
             Err(error) if would_block(&error) => {
@@ -315,14 +346,70 @@ impl<M: Maker> Worker<M> {
         }
     }
 
-    /// Whether nothing is left to be written: the probe is out, or there is none to come.
-    fn probe_is_out(&mut self, index: u32) -> bool {
-        let size = self.shared.fixed.probes.map_or(0, |probes| probes.size());
+    /// Writes what is said first, and says what is awaited then; `None` when nothing is said.
+    fn compose_first(&mut self, index: u32) -> Option<State> {
+        self.out.clear();
+        if let Some(state) = self.speech.open(&mut self.out) {
+            self.states[index as usize] = state;
+            return Some(State::Opening);
+        }
+        self.shared.fixed.probes?;
+        self.compose_probe(index, 0);
+        Some(State::Probing)
+    }
+
+    fn compose_probe(&mut self, index: u32, round: u16) {
+        let connection = u64::from(self.table.get(index).number);
+        self.out.clear();
+        self.speech.probe(ProbeId { connection, round: u32::from(round) }, &mut self.out);
+    }
+
+    /// Sends what the speech wrote, behind what has not gone out yet.
+    fn send_out(&mut self, stage: Stage, index: u32) {
+        if let Some(waiting) = self.unsent.get_mut(&index) {
+            waiting.append(&mut self.out);
+            return;
+        }
         let slot = self.table.get(index);
-        match slot.state {
-            State::Probing => slot.sent >= size,
-            State::Idle | State::Proven => true,
-            State::Connecting | State::Free => false,
+        let Some(connection) = &slot.connection else { return };
+        match self.maker.send(connection, &self.out) {
+            Ok(sent) => self.keep_unsent(index, sent),
+            Err(error) if would_block(&error) => self.keep_unsent(index, 0),
+            Err(error) => self.lose(stage, index, Loss::from_error(&error)),
+        }
+    }
+
+    fn keep_unsent(&mut self, index: u32, sent: usize) {
+        if sent < self.out.len() {
+            self.unsent.insert(index, self.out.split_off(sent));
+        }
+        self.out.clear();
+    }
+
+    /// Sends more of what had no room.
+    fn flush(&mut self, stage: Stage, index: u32) {
+        let slot = self.table.get(index);
+        let (Some(connection), Some(waiting)) = (&slot.connection, self.unsent.get_mut(&index)) else {
+            return;
+        };
+        match self.maker.send(connection, waiting) {
+            Ok(sent) if sent >= waiting.len() => drop(self.unsent.remove(&index)),
+            Ok(sent) => drop(waiting.drain(..sent)),
+            Err(error) if would_block(&error) => {}
+            Err(error) => self.lose(stage, index, Loss::from_error(&error)),
+        }
+    }
+
+    /// What could not be sent at once waits for epoll's word.
+    fn watch_if_unsent(&mut self, stage: Stage, index: u32) {
+        if !self.unsent.contains_key(&index) {
+            return;
+        }
+        let slot = self.table.get(index);
+        let token = token(index, slot.number);
+        let Some(connection) = &slot.connection else { return };
+        if let Err(error) = self.maker.watch_writable(connection, token) {
+            self.lose(stage, index, Loss::from_error(&error));
         }
     }
 
@@ -347,17 +434,37 @@ impl<M: Maker> Worker<M> {
         self.measured().connect.record_us(u64::from(took_us));
     }
 
-    /// The connect has completed: the probe goes out, or the connection is done when there is none.
+    /// The connect has completed: the first words go out, or the connection is done when there are none.
     fn established(&mut self, stage: Stage, index: u32, now_us: u64) {
         self.mark_established(index, now_us);
-        if self.shared.fixed.probes.is_some() {
-            self.start_probe(index, 0, now_us);
-            self.send_probe(stage, index);
-        } else {
-            self.rest(stage, index);
-            self.counts.in_flight -= 1;
-            self.shared.succeeded(now_us);
+        match self.compose_first(index) {
+            Some(state) => {
+                self.begin_step(index, state, 0, now_us);
+                self.send_out(stage, index);
+            }
+            None => self.settle(stage, index, now_us),
         }
+    }
+
+    /// A connection is up, and no probe is to prove it.
+    fn settle(&mut self, stage: Stage, index: u32, now_us: u64) {
+        self.rest(stage, index);
+        self.counts.in_flight -= 1;
+        self.shared.succeeded(now_us);
+    }
+
+    /// The handshake of the protocol is complete: the probe goes out, or the connection is done.
+    fn opened(&mut self, stage: Stage, index: u32) {
+        let now_us = self.shared.now_us();
+        let took_us = (now_us as u32).wrapping_sub(self.table.get(index).since_us);
+        self.measured().handshake.record_us(u64::from(took_us));
+        if self.shared.fixed.probes.is_none() {
+            return self.settle(stage, index, now_us);
+        }
+        self.compose_probe(index, 0);
+        self.begin_step(index, State::Probing, 0, now_us);
+        self.send_out(stage, index);
+        self.watch_if_unsent(stage, index);
     }
 
     /// Tells the conductor when this worker has nothing under way and nothing to begin.
@@ -377,28 +484,19 @@ impl<M: Maker> Worker<M> {
 
     // Probing ------------------------------------------------------------------------------------------
 
-    fn start_probe(&mut self, index: u32, round: u16, now_us: u64) {
+    /// A handshake, a probe or a goodbye begins: its answer is awaited from now on.
+    fn begin_step(&mut self, index: u32, state: State, round: u16, now_us: u64) {
         let slot = self.table.get(index);
         self.counts.held -= u64::from(slot.state == State::Proven);
-        slot.sent = 0;
         slot.got = 0;
         slot.round = round;
-        slot.state = State::Probing;
+        slot.state = state;
         slot.since_us = now_us as u32;
-        self.probing.push_back((token(index, slot.number), slot.since_us));
-    }
-
-    /// Sends what is left of a probe.
-    fn send_probe(&mut self, stage: Stage, index: u32) {
-        let Some(probes) = self.shared.fixed.probes else { return };
-        let slot = self.table.get(index);
-        let id = ProbeId { connection: u64::from(slot.number), round: u32::from(slot.round) };
-        let Some(connection) = &slot.connection else { return };
-        let rest = &probes.fill(id, &mut self.buffer)[usize::from(slot.sent)..];
-        match self.maker.send(connection, rest) {
-            Ok(sent) => slot.sent += sent as u16,
-            Err(error) if would_block(&error) => {}
-            Err(error) => self.lose(stage, index, Loss::from_error(&error)),
+        let entry = (token(index, slot.number), slot.since_us);
+        match state {
+            State::Opening => self.opening.push_back(entry),
+            State::Closing => self.closing.push_back(entry),
+            _ => self.probing.push_back(entry),
         }
     }
 
@@ -420,30 +518,21 @@ impl<M: Maker> Worker<M> {
             let waits = match slot.state {
                 State::Idle => true,
                 State::Proven => slot.round != round,
-                State::Free | State::Connecting | State::Probing => false,
+                State::Free | State::Connecting | State::Opening | State::Probing | State::Closing => false,
             };
             if !waits {
                 continue;
             }
-            let number = slot.number;
             if self.shared.fixed.probes.is_none() {
                 self.prove(index);
                 continue;
             }
             let now_us = self.shared.now_us();
-            self.start_probe(index, round, now_us);
+            self.compose_probe(index, round);
+            self.begin_step(index, State::Probing, round, now_us);
             self.counts.in_flight += 1;
-            self.send_probe(stage, index);
-            if self.table.find(token(index, number)).is_some() && !self.probe_is_out(index) {
-                let slot = self.table.get(index);
-                let watched = slot
-                    .connection
-                    .as_ref()
-                    .map(|connection| self.maker.watch_writable(connection, token(index, number)));
-                if let Some(Err(error)) = watched {
-                    self.lose(stage, index, Loss::from_error(&error));
-                }
-            }
+            self.send_out(stage, index);
+            self.watch_if_unsent(stage, index);
         }
         true
     }
@@ -459,10 +548,10 @@ impl<M: Maker> Worker<M> {
 
     fn on_ready(&mut self, stage: Stage, event: &Ready, now_us: u64) {
         let Some(index) = self.table.find(event.token) else { return };
-        if matches!(stage, Stage::Close | Stage::End) {
+        let state = self.table.get(index).state;
+        if stage == Stage::End || (stage == Stage::Close && state != State::Closing) {
             return;
         }
-        let state = self.table.get(index).state;
         if state == State::Connecting {
             if event.failed {
                 return self.lose_by_failure(stage, index);
@@ -471,8 +560,8 @@ impl<M: Maker> Worker<M> {
                 return;
             }
             self.established(stage, index, now_us);
-        } else if state == State::Probing && event.writable && !self.probe_is_out(index) {
-            self.send_probe(stage, index);
+        } else if event.writable {
+            self.flush(stage, index);
         }
         if event.readable && self.table.find(event.token).is_some() {
             self.receive(stage, event, index);
@@ -496,7 +585,7 @@ impl<M: Maker> Worker<M> {
             match self.maker.receive(connection, &mut self.buffer) {
                 Ok(0) => {
                     let within = slot.state == State::Probing && slot.got > 0;
-                    let loss = if within { Loss::ShortEcho } else { Loss::ClosedByServer };
+                    let loss = self.speech.end_of_input(&self.states[index as usize], within);
                     return self.lose(stage, index, loss);
                 }
                 Ok(length) => {
@@ -513,19 +602,34 @@ impl<M: Maker> Worker<M> {
     }
 
     fn received(&mut self, stage: Stage, index: u32, length: usize) {
-        // Without probes a server may say what it likes: it is read and dropped.
-        let Some(probes) = self.shared.fixed.probes else { return };
+        let is_out = !self.unsent.contains_key(&index);
         let slot = self.table.get(index);
-        if slot.state != State::Probing {
-            return self.lose(stage, index, Loss::Corrupt);
+        let awaited = (slot.state == State::Probing).then(|| Awaited {
+            id: ProbeId { connection: u64::from(slot.number), round: u32::from(slot.round) },
+            got: slot.got,
+            is_out,
+        });
+        let token = token(index, slot.number);
+        let (state, input) = (&mut self.states[index as usize], &mut self.buffer[..length]);
+        self.out.clear();
+        let heard = self.speech.hear(state, awaited, input, &mut self.out);
+        if !self.out.is_empty() {
+            self.send_out(stage, index);
+            self.watch_if_unsent(stage, index);
         }
-        let id = ProbeId { connection: u64::from(slot.number), round: u32::from(slot.round) };
-        match probes.check(id, slot.got, &self.buffer[..length], &mut self.scratch) {
-            Echo::Partial(got) => slot.got = got,
-            // A whole echo before the whole probe went out is none of ours.
-            Echo::Whole if slot.sent < probes.size() => self.lose(stage, index, Loss::Corrupt),
-            Echo::Whole => self.proven(stage, index),
-            Echo::Corrupt(_) => self.lose(stage, index, Loss::Corrupt),
+        if self.table.find(token).is_none() {
+            return;
+        }
+        if let Some(loss) = heard.lost {
+            return self.lose(stage, index, loss);
+        }
+        match heard.echo {
+            Progress::Same => {}
+            Progress::Partial(got) => self.table.get(index).got = got,
+            Progress::Whole => self.proven(stage, index),
+        }
+        if heard.opened {
+            self.opened(stage, index);
         }
     }
 
@@ -568,11 +672,13 @@ impl<M: Maker> Worker<M> {
 
     fn lose(&mut self, stage: Stage, index: u32, loss: Loss) {
         let state = self.table.get(index).state;
-        let Some(connection) = self.table.remove(index) else { return };
+        let Some(connection) = self.remove(index) else { return };
         self.maker.end(connection, false);
         match state {
             State::Connecting => self.counts.in_flight -= 1,
-            State::Probing => {
+            // It was proven before, and the goodbye was the last that was wanted of it.
+            State::Closing => return self.counts.in_flight -= 1,
+            State::Opening | State::Probing => {
                 self.counts.in_flight -= 1;
                 self.counts.open -= 1;
             }
@@ -587,6 +693,15 @@ impl<M: Maker> Worker<M> {
         self.shared.lost(stage, loss, self.shared.now_us());
     }
 
+    /// Takes a connection out of the table, with all that is kept of it.
+    fn remove(&mut self, index: u32) -> Option<M::Connection> {
+        if !self.unsent.is_empty() {
+            self.unsent.remove(&index);
+        }
+        self.states[index as usize] = S::State::default();
+        self.table.remove(index)
+    }
+
     /// Loses what has been under way for too long.
     fn expire(&mut self, stage: Stage, now_us: u64) {
         let limits = (self.shared.fixed.connect_timeout, self.shared.fixed.probe_timeout);
@@ -594,6 +709,13 @@ impl<M: Maker> Worker<M> {
             overdue(&mut self.connecting, &mut self.table, State::Connecting, limits.0, now_us)
         {
             self.lose(stage, index, Loss::ConnectTimeout);
+        }
+        while let Some(index) = overdue(&mut self.opening, &mut self.table, State::Opening, limits.0, now_us)
+        {
+            self.lose(stage, index, Loss::HandshakeTimeout);
+        }
+        while let Some(index) = overdue(&mut self.closing, &mut self.table, State::Closing, GOODBYE, now_us) {
+            self.lose(stage, index, Loss::ProbeTimeout);
         }
         while let Some(index) = overdue(&mut self.probing, &mut self.table, State::Probing, limits.1, now_us)
         {
@@ -620,7 +742,7 @@ impl<M: Maker> Worker<M> {
             index -= 1;
             let state = self.table.get(index).state;
             if matches!(state, State::Idle | State::Proven)
-                && let Some(connection) = self.table.remove(index)
+                && let Some(connection) = self.remove(index)
             {
                 self.maker.end(connection, self.shared.fixed.reset_on_close);
                 self.counts.open -= 1;
@@ -635,25 +757,39 @@ impl<M: Maker> Worker<M> {
         for _ in 0..BATCH {
             if self.walk.0 >= self.table.len() {
                 self.walked(sequence);
-                self.finish(sequence);
+                return false;
+            }
+            if self.counts.in_flight >= u64::from(self.shared.fixed.in_flight_per_turn) {
                 return false;
             }
             let index = self.walk.0;
             self.walk.0 += 1;
             match self.table.get(index).state {
-                State::Free => {}
-                State::Proven => {
-                    if let Some(connection) = self.table.remove(index) {
-                        self.maker.end(connection, self.shared.fixed.reset_on_close);
-                    }
-                }
+                State::Free | State::Closing => {}
+                State::Proven => self.close_one(index),
                 // The end came before its proof did.
-                State::Connecting | State::Probing | State::Idle => {
+                State::Connecting | State::Opening | State::Probing | State::Idle => {
                     self.lose(Stage::Close, index, Loss::Aborted);
                 }
             }
         }
         true
+    }
+
+    /// Closes a connection, after the goodbye of the protocol where it has one and good order is wanted.
+    fn close_one(&mut self, index: u32) {
+        let reset = self.shared.fixed.reset_on_close;
+        self.out.clear();
+        if !reset && self.speech.goodbye(&mut self.states[index as usize], &mut self.out) {
+            // What is held was counted before: the goodbye takes nothing from it.
+            self.counts.held += 1;
+            self.begin_step(index, State::Closing, 0, self.shared.now_us());
+            self.counts.in_flight += 1;
+            self.send_out(Stage::Close, index);
+            self.watch_if_unsent(Stage::Close, index);
+        } else if let Some(connection) = self.remove(index) {
+            self.maker.end(connection, reset);
+        }
     }
 
     // Housekeeping -------------------------------------------------------------------------------------
@@ -708,7 +844,7 @@ impl<M: Maker> Worker<M> {
 }
 
 /// However a worker ends, by a panic too, what it has counted stands, and what it had claimed is begun by others.
-impl<M: Maker> Drop for Worker<M> {
+impl<M: Maker, S: Speech> Drop for Worker<M, S> {
     fn drop(&mut self) {
         self.give_back_claims();
         self.flush_measured();

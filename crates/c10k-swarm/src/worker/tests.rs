@@ -11,6 +11,7 @@ use c10k_wire::raw::Probes;
 use super::*;
 use crate::shared::testing::{TIMEOUT, shared_of};
 use crate::sources::Tuple;
+use crate::speech::Raw;
 
 /// More than a test takes on any machine.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -135,7 +136,7 @@ impl Maker for Fake {
 
 /// One worker with its turn, and what the test needs of its world.
 struct Bench {
-    worker: Worker<Fake>,
+    worker: Worker<Fake, Raw>,
     shared: Arc<Shared>,
     world: Rc<RefCell<World>>,
     notes: Receiver<Note>,
@@ -165,7 +166,12 @@ impl Bench {
         shared.add_table(Arc::clone(&control));
         let maker = Fake::default();
         let world = Rc::clone(&maker.0);
-        Self { worker: Worker::new(maker, Arc::clone(&shared), control, capacity), shared, world, notes }
+        Self {
+            worker: Worker::new(maker, Raw::new(shared.fixed.probes), Arc::clone(&shared), control, capacity),
+            shared,
+            world,
+            notes,
+        }
     }
 
     /// Enters a stage with the turn and does what it asks for.

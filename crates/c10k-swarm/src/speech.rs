@@ -1,0 +1,184 @@
+//! What is spoken on a worker's connections, behind one boundary.
+//!
+//! The worker knows when something is to be said and how long an answer may take; a [`Speech`] knows the bytes.
+//! It keeps nothing of a connection but its [`Speech::State`].
+
+use std::borrow::Cow;
+
+use c10k_wire::raw::{Echo, ProbeId, Probes};
+use c10k_wire::ws::{self, ClientEnd, CloseCode, check_probe};
+
+use crate::tally::Loss;
+
+/// The echo that a connection waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Awaited {
+    pub(crate) id: ProbeId,
+    /// Bytes of it that have come and were right.
+    pub(crate) got: u16,
+    /// Whether the whole probe has gone out: an echo before that is none of ours.
+    pub(crate) is_out: bool,
+}
+
+/// What some input has come to.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// The handshake is complete.
+    pub(crate) opened: bool,
+    pub(crate) echo: Progress,
+    /// The connection is over.
+    pub(crate) lost: Option<Loss>,
+}
+
+/// How far an echo has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Progress {
+    #[default]
+    Same,
+    /// So many bytes of it are there.
+    Partial(u16),
+    Whole,
+}
+
+/// One protocol, at the end that asks.
+pub(crate) trait Speech {
+    /// What is kept of each connection.
+    type State: Default;
+
+    /// The connect has completed: writes what opens the protocol; `None` when nothing does.
+    fn open(&mut self, out: &mut Vec<u8>) -> Option<Self::State>;
+
+    /// Writes a probe.
+    fn probe(&mut self, id: ProbeId, out: &mut Vec<u8>);
+
+    /// Bytes have arrived; what is to be said at once is appended to `out`.
+    fn hear(
+        &mut self,
+        state: &mut Self::State,
+        awaited: Option<Awaited>,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Heard;
+
+    /// Writes what ends the protocol in good order; false when there is nothing to say.
+    fn goodbye(&mut self, state: &mut Self::State, out: &mut Vec<u8>) -> bool;
+
+    /// What the end of the server's bytes means; `within` is whether an echo has begun to come.
+    fn end_of_input(&self, state: &Self::State, within: bool) -> Loss;
+}
+
+/// Bytes as they are. Without probes nothing is said, and what a server says is dropped.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    probes: Option<Probes>,
+    scratch: Box<[u8]>,
+}
+
+impl Raw {
+    pub(crate) fn new(probes: Option<Probes>) -> Self {
+        Self { probes, scratch: scratch(probes) }
+    }
+}
+
+fn scratch(probes: Option<Probes>) -> Box<[u8]> {
+    vec![0; probes.map_or(0, |probes| usize::from(probes.size()))].into_boxed_slice()
+}
+
+impl Speech for Raw {
+    type State = ();
+
+    fn open(&mut self, _out: &mut Vec<u8>) -> Option<()> {
+        None
+    }
+
+    fn probe(&mut self, id: ProbeId, out: &mut Vec<u8>) {
+        let Some(probes) = self.probes else { return };
+        let before = out.len();
+        out.resize(before + usize::from(probes.size()), 0);
+        probes.fill(id, &mut out[before..]);
+    }
+
+    fn hear(&mut self, (): &mut (), awaited: Option<Awaited>, input: &mut [u8], _: &mut Vec<u8>) -> Heard {
+        let Some(probes) = self.probes else { return Heard::default() };
+        let corrupt = || Heard { lost: Some(Loss::Corrupt), ..Heard::default() };
+        let Some(awaited) = awaited else { return corrupt() };
+        match probes.check(awaited.id, awaited.got, input, &mut self.scratch) {
+            Echo::Partial(got) => Heard { echo: Progress::Partial(got), ..Heard::default() },
+            Echo::Whole if awaited.is_out => Heard { echo: Progress::Whole, ..Heard::default() },
+            Echo::Whole | Echo::Corrupt(_) => corrupt(),
+        }
+    }
+
+    fn goodbye(&mut self, (): &mut (), _out: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn end_of_input(&self, (): &(), within: bool) -> Loss {
+        if within { Loss::ShortEcho } else { Loss::ClosedByServer }
+    }
+}
+
+/// WebSocket: a probe is one binary message, and its echo another.
+#[derive(Debug)]
+pub(crate) struct WebSocket {
+    end: ClientEnd,
+    probes: Option<Probes>,
+    scratch: Box<[u8]>,
+}
+
+impl WebSocket {
+    pub(crate) fn new(end: ClientEnd, probes: Option<Probes>) -> Self {
+        Self { end, probes, scratch: scratch(probes) }
+    }
+}
+
+impl Speech for WebSocket {
+    type State = ws::Connection;
+
+    fn open(&mut self, out: &mut Vec<u8>) -> Option<ws::Connection> {
+        Some(self.end.connect(out))
+    }
+
+    fn probe(&mut self, id: ProbeId, out: &mut Vec<u8>) {
+        if let Some(probes) = &self.probes {
+            self.end.output(out).probe(probes, id);
+        }
+    }
+
+    fn hear(
+        &mut self,
+        state: &mut ws::Connection,
+        awaited: Option<Awaited>,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+    ) -> Heard {
+        let Self { end, probes, scratch } = self;
+        let (mut echoed, mut corrupt) = (false, false);
+        let received = end.receive(state, input, out, |message, _| {
+            let Some(probes) = probes else { return };
+            let right = awaited.is_some_and(|awaited| {
+                awaited.is_out && !echoed && check_probe(probes, awaited.id, message, scratch)
+            });
+            echoed |= right;
+            corrupt |= !right;
+        });
+        let lost = if corrupt { Some(Loss::Corrupt) } else { received.end.map(loss_of) };
+        let echo = if echoed { Progress::Whole } else { Progress::Same };
+        Heard { opened: received.opened, echo, lost }
+    }
+
+    fn goodbye(&mut self, state: &mut ws::Connection, out: &mut Vec<u8>) -> bool {
+        let Some(normal) = CloseCode::new(1000) else { return false };
+        state.close(normal, "", &mut self.end.output(out))
+    }
+
+    /// The end of TCP without a Close frame is an abnormal closure (RFC 6455 section 7.1.5).
+    fn end_of_input(&self, state: &ws::Connection, _within: bool) -> Loss {
+        let name = if state.is_handshaking() { "closed-in-handshake" } else { "close-1006" };
+        Loss::Named(Cow::Borrowed(name))
+    }
+}
+
+fn loss_of(end: ws::End) -> Loss {
+    Loss::Named(end.name())
+}
