@@ -68,7 +68,7 @@ pub fn run(args: &CollectorArgs, out: &mut dyn Write, people: &mut dyn Write) ->
 
 fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
     let stop = stop_signals(args.events)?;
-    let own = OwnCost::begin();
+    let mut own = OwnCost::begin();
     let pid = match the_process(args, printer) {
         Ok(pid) => pid,
         Err(exit) => return Ok(exit),
@@ -92,6 +92,7 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
     let mut document = Document::begin(args, pid, &mut collector);
     printer.ready(args, pid, &collector)?;
 
+    own.ticks_begin();
     let start = Instant::now();
     let end = args.duration.map(|duration| start + duration.0);
     let mut next = start;
@@ -108,6 +109,7 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
         let seen = collector.tick();
         document.add(&seen);
         printer.tick(&seen, &collector)?;
+        own.ticks_end();
         if collector.is_gone(Side::Server) {
             document.target_ended = true;
             printer.say(&format!("process {} has ended", pid.unwrap_or_default()));
@@ -155,23 +157,51 @@ fn the_process(args: &CollectorArgs, printer: &mut Printer<'_>) -> Result<Option
 
 /// What the collector itself takes of the processor.
 struct OwnCost {
-    begun: Instant,
+    begun: Moment,
+    ticking: Option<Moment>,
+    ticked: Option<Moment>,
+}
+
+#[derive(Clone, Copy)]
+struct Moment {
+    at: Instant,
     cpu_seconds: f64,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { at: Instant::now(), cpu_seconds: own_cpu_seconds() }
+    }
+
+    /// Processor time and its share of the time that passed since `earlier`.
+    fn since(self, earlier: Self) -> (f64, f64) {
+        let cpu_seconds = (self.cpu_seconds - earlier.cpu_seconds).max(0.0);
+        let elapsed = self.at.duration_since(earlier.at).as_secs_f64();
+        (cpu_seconds, if elapsed > 0.0 { cpu_seconds / elapsed } else { 0.0 })
+    }
 }
 
 impl OwnCost {
     fn begin() -> Self {
-        Self { begun: Instant::now(), cpu_seconds: own_cpu_seconds() }
+        Self { begun: Moment::now(), ticking: None, ticked: None }
+    }
+
+    /// From here on there are ticks only.
+    fn ticks_begin(&mut self) {
+        self.ticking = Some(Moment::now());
+    }
+
+    /// The last tick is taken.
+    fn ticks_end(&mut self) {
+        self.ticked = Some(Moment::now());
     }
 
     fn so_far(&self, ticks: u64) -> SelfCost {
-        let cpu_seconds = (own_cpu_seconds() - self.cpu_seconds).max(0.0);
-        let elapsed = self.begun.elapsed().as_secs_f64();
-        SelfCost {
-            cpu_seconds,
-            share_of_one_core: if elapsed > 0.0 { cpu_seconds / elapsed } else { 0.0 },
-            cpu_us_per_tick: if ticks > 0 { Some(cpu_seconds * 1e6 / ticks as f64) } else { None },
-        }
+        let (cpu_seconds, share_of_one_core) = Moment::now().since(self.begun);
+        let steady = self.ticking.zip(self.ticked).map(|(first, last)| last.since(first));
+        let (ticking_seconds, steady_share_of_one_core) = steady.unwrap_or_default();
+        let cpu_us_per_tick = if ticks > 0 { Some(ticking_seconds * 1e6 / ticks as f64) } else { None };
+        SelfCost { cpu_seconds, share_of_one_core, steady_share_of_one_core, cpu_us_per_tick }
     }
 }
 
@@ -321,8 +351,9 @@ impl Printer<'_> {
         if self.args.self_cost {
             let cost = &document.self_cost;
             self.say(&format!(
-                "watching took {:.2} % of one core ({:.0} us a tick)",
+                "watching took {:.2} % of one core; {:.2} % between its first look and its last ({:.0} us a look)",
                 cost.share_of_one_core * 100.0,
+                cost.steady_share_of_one_core * 100.0,
                 cost.cpu_us_per_tick.unwrap_or_default()
             ));
         }

@@ -63,7 +63,10 @@ pub struct SelfCost {
     pub cpu_seconds: f64,
     /// Processor time ÷ elapsed time: 0.01 is one percent of one core.
     pub share_of_one_core: f64,
-    /// Processor time ÷ ticks, the censuses at both ends included, microseconds; null without a tick.
+    /// The same between the first tick and the last, without finding the process and counting all sockets at both ends:
+    /// what watching for longer costs.
+    pub steady_share_of_one_core: f64,
+    /// Processor time between the first tick and the last ÷ ticks, microseconds; null without a tick.
     pub cpu_us_per_tick: Option<f64>,
 }
 

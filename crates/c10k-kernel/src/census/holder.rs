@@ -9,8 +9,8 @@ use crate::counters::ProcRoot;
 use crate::sys::raw_kcmp::compare_tables;
 
 /// Descriptors that are looked through in one table: a listener is opened early and has a low number, and a table of a
-/// million connections would take a second to read.
-const LOOKED_THROUGH: usize = 4096;
+/// million connections would take seconds to read.
+const LOOKED_THROUGH: usize = 1024;
 
 /// The processes that hold some sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
