@@ -77,6 +77,7 @@ pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
             "use --topology loopback or veth; for two machines run c10k-server and c10k-swarm by themselves",
         ));
     }
+    plan.protocol = args.protocol.unwrap_or(plan.protocol);
     plan.server.mode = args.mode.unwrap_or(plan.server.mode);
     plan.server.workers = args.server_workers.or(plan.server.workers);
     plan.server.max_connections = match args.max_connections {

@@ -694,6 +694,7 @@ fn swarm_arguments(plan: &Plan, listen: &[std::net::SocketAddr], hlog: &Path) ->
     let servers: Vec<String> = listen.iter().map(ToString::to_string).collect();
     let mut arguments: Vec<String> = [
         ("--server", servers.join(",")),
+        ("--protocol", plan.protocol.to_string()),
         ("--profile", plan.profile.clone()),
         ("--target", plan.target.to_string()),
         ("--in-flight", load.in_flight.to_string()),

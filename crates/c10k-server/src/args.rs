@@ -153,7 +153,7 @@ impl ServerArgs {
             return Ok(Language::Raw(answer));
         }
         let ws = &self.ws;
-        let policy = ServerPolicy::new(ws.paths.clone(), &ws.subprotocols, ws.origins.clone())
+        let policy = ServerPolicy::new(ws.paths.clone(), ws.subprotocols.clone(), ws.origins.clone())
             .map_err(|error| StartError::Usage(error.to_string()))?;
         let limits = Limits {
             max_frame_bytes: ws.max_frame,
