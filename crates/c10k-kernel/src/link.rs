@@ -5,8 +5,11 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourHeader, NeighbourMessage, NeighbourState,
+};
 use netlink_packet_route::route::{
     RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -65,6 +68,50 @@ pub fn add_default_route_on_link(device: &str, family_of: IpAddr) -> io::Result<
     };
     message.attributes = vec![RouteAttribute::Oif(index_of(device)?)];
     ask(RouteNetlinkMessage::NewRoute(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(drop)
+}
+
+/// The hardware address of a device.
+///
+/// # Errors
+/// ENODEV without such a device, EOPNOTSUPP for one without such an address.
+pub fn hardware_address(device: &str) -> io::Result<Vec<u8>> {
+    let index = index_of(device)?;
+    let answers = ask(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)?;
+    let links = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewLink(link) if link.header.index == index => Some(link),
+        _ => None,
+    });
+    let address = links.flat_map(|link| link.attributes).find_map(|attribute| match attribute {
+        LinkAttribute::Address(address) => Some(address),
+        _ => None,
+    });
+    address.ok_or_else(|| io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+}
+
+/// Tells a device where a neighbour is, for good: nobody needs to ask for it, and the kernel does not count it
+/// among those of which it keeps `net.ipv4.neigh.default.gc_thresh3` at most (Linux 5.0, net/core/neighbour.c,
+/// `exempt_from_gc`).
+///
+/// # Errors
+/// ENODEV without such a device, ENETDOWN while it is down, EPERM without CAP_NET_ADMIN.
+pub fn add_permanent_neighbour(device: &str, ip: IpAddr, hardware_address: &[u8]) -> io::Result<()> {
+    let (family, destination) = match ip {
+        IpAddr::V4(v4) => (AddressFamily::Inet, NeighbourAddress::Inet(v4)),
+        IpAddr::V6(v6) => (AddressFamily::Inet6, NeighbourAddress::Inet6(v6)),
+    };
+    let mut message = NeighbourMessage::default();
+    message.header = NeighbourHeader {
+        family,
+        ifindex: index_of(device)?,
+        state: NeighbourState::Permanent,
+        ..NeighbourHeader::default()
+    };
+    message.attributes = vec![
+        NeighbourAttribute::Destination(destination),
+        NeighbourAttribute::LinkLayerAddress(hardware_address.to_vec()),
+    ];
+    let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+    ask(RouteNetlinkMessage::NewNeighbour(message), flags).map(drop)
 }
 
 /// Connects from `client`, an address in `other`, to `server`, an address in the calling thread's network

@@ -25,6 +25,9 @@ const LEAST_SOURCES: u64 = 31;
 const KERNEL_PORTS: PortWindow = PortWindow { first: 32768, last: 60999 };
 /// `net.ipv4.neigh.default.gc_thresh3` of a kernel that nobody has told another (net/ipv4/arp.c).
 const KERNEL_NEIGHBOURS: u64 = 1024;
+/// Up to so many sources the server's end finds its neighbours by itself, as on a real network; the kernel begins to
+/// throw entries out at `gc_thresh2`, 512.
+const FEW_NEIGHBOURS: u64 = 256;
 /// Both ends are set up by then.
 const JOINED: Duration = Duration::from_secs(5);
 
@@ -67,19 +70,18 @@ pub(crate) fn settle(plan: &mut Plan, profile: &Profile) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// What the reader should know of a plan whose sources outgrow the kernel's table of neighbours. `most` is
-/// `net.ipv4.neigh.default.gc_thresh3`, which only the machine's first namespace shows.
+/// Whether the sources of a plan outgrow the kernel's table of neighbours, and what the reader should know then.
+/// `most` is `net.ipv4.neigh.default.gc_thresh3`, which only the machine's first namespace shows.
 pub(crate) fn neighbour_warning(plan: &Plan, most: Option<u64>) -> Option<Warning> {
     let most = most.unwrap_or(KERNEL_NEIGHBOURS);
     let sources = sources_of(plan).len() as u64;
-    // The server's namespace learns every source, the swarm's every server, and one table holds both.
-    (plan.topology == Topology::Veth && sources + servers_of(plan).len() as u64 > most).then(|| {
+    (plan.topology == Topology::Veth && sources > FEW_NEIGHBOURS && sources + 1 > most).then(|| {
         Warning::new(
             "neighbours",
             format!(
-                "{} source addresses on one link are more than the neighbour table holds \
-                 (net.ipv4.neigh.default.gc_thresh3 = {most}): some may fail with EHOSTUNREACH or ENOBUFS; \
-                 `sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}` makes room",
+                "{} source addresses on one link are more than the kernel's table of neighbours learns \
+                 (net.ipv4.neigh.default.gc_thresh3 = {most}), so they are entered before the run; on a real \
+                 network `sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={}` makes room at the server",
                 human_count(sources),
                 (sources + 1).next_power_of_two() * 2
             ),
@@ -105,6 +107,18 @@ pub(crate) fn join(plan: &Plan) -> Result<Beside, Refusal> {
         };
         route(SERVER_DEVICE)?;
         far.inside(|| route(SWARM_DEVICE)).map_err(cannot("enter the swarm's namespace"))??;
+    }
+    if sources.len() as u64 > FEW_NEIGHBOURS {
+        // The kernel has one table for all namespaces, and connects beyond its size are lost without an errno:
+        // it is the server that cannot answer.
+        let at = far
+            .inside(|| link::hardware_address(SWARM_DEVICE))
+            .map_err(cannot("enter the swarm's namespace"))?
+            .map_err(cannot("find the swarm's device"))?;
+        for source in &sources {
+            link::add_permanent_neighbour(SERVER_DEVICE, *source, &at)
+                .map_err(cannot(&format!("enter {source} as a neighbour")))?;
+        }
     }
     for server in &servers {
         if let Some(source) = sources.first() {

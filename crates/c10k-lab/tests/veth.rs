@@ -116,6 +116,20 @@ fn sources_outside_of_the_servers_network_reach_it_over_the_link() {
 }
 
 #[test]
+fn more_sources_than_the_kernel_learns_neighbours_are_entered_before_and_said() {
+    if !veth_allowed("more_sources_than_the_kernel_learns_neighbours_are_entered_before_and_said") {
+        return;
+    }
+    let many = ["--ips", "10.0.0.0-10.0.7.207", "--ports", "30000", "--connect-timeout", "5s"];
+    let load = ["--topology", "veth", "--target", "1500", "--hold", "100ms", "--close", "rst"];
+    let record = expect_held_over_veth(&Lab::new().run(&[&load[..], &many].concat()), 1500);
+    let most = std::fs::read_to_string("/proc/sys/net/ipv4/neigh/default/gc_thresh3").ok();
+    if most.is_some_and(|most| most.trim() == "1024") {
+        assert!(record.warnings.iter().any(|warning| warning.id == "neighbours"), "{:?}", record.warnings);
+    }
+}
+
+#[test]
 fn the_settings_stand_in_both_namespaces() {
     if !veth_allowed("the_settings_stand_in_both_namespaces") || !nix::unistd::geteuid().is_root() {
         return eprintln!("SKIPPED the_settings_stand_in_both_namespaces: only root enters them");

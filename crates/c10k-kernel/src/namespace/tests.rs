@@ -175,6 +175,13 @@ fn two_namespaces_are_joined_by_a_pair_of_devices_and_share_nothing_else() {
         stream.read_exact(&mut [0; 2]).unwrap();
         drop(echoed);
 
+        let at = link::hardware_address("end0").unwrap();
+        assert_eq!(at.len(), 6);
+        assert_eq!(link::hardware_address("end1").unwrap_err().raw_os_error(), Some(libc::ENODEV));
+        link::add_permanent_neighbour("end0", client, &at).unwrap();
+        let lost = link::carries(server, client, &beside, Duration::ZERO);
+        assert!(lost.is_err(), "what is said of a neighbour is believed: {at:?} is not where it is");
+
         link::remove("end0").unwrap();
         let gone = beside.inside(|| address::is_up("end1").unwrap_err()).unwrap();
         assert_eq!(gone.raw_os_error(), Some(libc::ENODEV), "a pair goes together");
