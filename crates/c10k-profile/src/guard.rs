@@ -171,7 +171,7 @@ impl Claim {
     }
 
     fn path(&self) -> PathBuf {
-        journal_path(&self.folder, self.here.net_namespace)
+        journal_path(&self.folder, self.here.spot.net_namespace)
     }
 
     fn locker(&self) -> Locker {
@@ -182,7 +182,7 @@ impl Claim {
     /// The journal as others have left it meanwhile; when somebody took it away or damaged it, as this process
     /// remembers it.
     fn present_journal(&self) -> Result<Journal, JournalError> {
-        match Journal::read(&self.path(), &self.here.boot_id, self.here.net_namespace)? {
+        match Journal::read(&self.path(), &self.here.spot)? {
             Reading::Ours(journal) => Ok(journal),
             Reading::Nothing => Ok(self.journal.clone()),
             Reading::Foreign(_) => {
@@ -201,7 +201,7 @@ impl Claim {
     fn leave(mut self) -> Result<RollBack, JournalError> {
         let is_complete = self.lock.is_none();
         if self.lock.is_none() {
-            self.lock = Some(lock(&self.folder, self.here.net_namespace, &self.locker())?);
+            self.lock = Some(lock(&self.folder, self.here.spot.net_namespace, &self.locker())?);
         }
         let mut journal = if is_complete { self.present_journal()? } else { self.journal.clone() };
         let mine = |journal: &Journal, id: u32| -> Vec<String> {
@@ -228,7 +228,7 @@ impl Claim {
     /// profile is taken over.
     fn keep(&mut self) -> Result<(), JournalError> {
         let locker = self.locker();
-        let _lock = lock(&self.folder, self.here.net_namespace, &locker)?;
+        let _lock = lock(&self.folder, self.here.spot.net_namespace, &locker)?;
         let mut journal = self.present_journal()?;
         let is_older = |holder: &Holder, profile: &str| holder.kept && holder.profile == profile;
         let Some(profile) = journal.holder(self.id).map(|holder| holder.profile.clone()) else {

@@ -11,7 +11,7 @@ use crate::change::{Change, NotSet, Why};
 use crate::error::{ApplyError, JournalError};
 use crate::guard::{AppliedGuard, Claim, lock};
 use crate::journal::{
-    Entry, Existence, Holder, Journal, Reading, Sweep, Written, journal_path, journals_in,
+    Entry, Existence, Holder, Journal, Reading, Spot, Sweep, Written, journal_path, journals_in,
     look_for_namespace, set_aside,
 };
 use crate::judge::{Ground, Live};
@@ -88,17 +88,13 @@ pub struct Here {
     pub(crate) root: SysctlRoot,
     scopes: Option<Scopes>,
     pub(crate) place: Place,
-    pub(crate) boot_id: String,
-    pub(crate) net_namespace: u64,
+    pub(crate) spot: Spot,
     pub(crate) progress: Box<dyn FnMut(Progress) + Send>,
 }
 
 impl fmt::Debug for Here {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Here")
-            .field("root", &self.root)
-            .field("net_namespace", &self.net_namespace)
-            .finish_non_exhaustive()
+        f.debug_struct("Here").field("root", &self.root).field("spot", &self.spot).finish_non_exhaustive()
     }
 }
 
@@ -136,8 +132,11 @@ impl Here {
             root: SysctlRoot::default(),
             scopes: None,
             place: Place::of_user(limits::euid()),
-            boot_id: namespace::boot_id()?,
-            net_namespace: namespace::network_inode()?,
+            spot: Spot {
+                boot_id: namespace::boot_id()?,
+                net_namespace: namespace::network_inode()?,
+                net_cookie: namespace::network_cookie().ok(),
+            },
             progress: Box::new(|_| {}),
         })
     }
@@ -227,7 +226,7 @@ impl Here {
     /// When the journal cannot be read.
     pub fn pending(&self) -> Result<Option<Pending>, JournalError> {
         for path in self.own_journals() {
-            if let Reading::Ours(journal) = Journal::read(&path, &self.boot_id, self.net_namespace)?
+            if let Reading::Ours(journal) = Journal::read(&path, &self.spot)?
                 && let Some(pending) = journal.left_over(&path, Sweep::default())
                 && !pending.keys.is_empty()
             {
@@ -244,14 +243,15 @@ impl Here {
                 continue;
             }
             let locker = Locker { pid: std::process::id(), program: "recovery".to_owned() };
-            let _lock = lock(&folder, self.net_namespace, &locker)?;
+            let _lock = lock(&folder, self.spot.net_namespace, &locker)?;
             recovered.extend(self.sweep_folder(&folder, drift, sweep)?);
         }
         Ok(recovered)
     }
 
     pub(crate) fn own_journals(&self) -> Vec<PathBuf> {
-        let paths = self.place.existing().into_iter().map(|folder| journal_path(&folder, self.net_namespace));
+        let paths =
+            self.place.existing().into_iter().map(|folder| journal_path(&folder, self.spot.net_namespace));
         paths.filter(|path| path.exists()).collect()
     }
 
@@ -294,17 +294,17 @@ impl Here {
     ) -> Result<AppliedGuard, ApplyError> {
         let folder = self.place.folder()?;
         let locker = Locker { pid: who.pid, program: who.program.clone() };
-        let lock = lock(&folder, self.net_namespace, &locker)?;
+        let lock = lock(&folder, self.spot.net_namespace, &locker)?;
         let recovered = self.sweep_folder(&folder, policy.drift, Sweep::default())?;
         if let Some(roll_back) = recovered.iter().find_map(incomplete) {
             return Err(ApplyError::NotRecovered(Box::new(roll_back.clone())));
         }
         // What was put back may stand otherwise now than when it was looked at first.
         let plan = self.checked_plan(profile, policy)?;
-        let path = journal_path(&folder, self.net_namespace);
-        let mut journal = match Journal::read(&path, &self.boot_id, self.net_namespace)? {
+        let path = journal_path(&folder, self.spot.net_namespace);
+        let mut journal = match Journal::read(&path, &self.spot)? {
             Reading::Ours(journal) => journal,
-            _ => Journal::new(&self.boot_id, self.net_namespace),
+            _ => Journal::new(&self.spot),
         };
         refuse_other_values(profile, &plan, &journal)?;
         let id = journal.fresh_id();
@@ -339,7 +339,7 @@ impl Here {
     ) -> Result<Vec<Recovery>, JournalError> {
         let mut recovered = Vec::new();
         for path in journals_in(folder) {
-            match Journal::read(&path, &self.boot_id, self.net_namespace)? {
+            match Journal::read(&path, &self.spot)? {
                 Reading::Nothing => {}
                 Reading::Useless(why) => recovered.push(set_aside(&path, why)?),
                 Reading::Foreign(journal) => recovered.extend(foreign(folder, &path, &journal, sweep)?),

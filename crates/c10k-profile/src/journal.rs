@@ -21,11 +21,21 @@ pub(crate) struct Journal {
     pub(crate) version: u32,
     pub(crate) boot_id: String,
     pub(crate) net_namespace: u64,
+    /// The inode alone may be another namespace's later; None before Linux 5.14.
+    pub(crate) net_cookie: Option<u64>,
     /// That of whoever wrote it first: from another one its processes may be hidden.
     pub(crate) user_namespace: u64,
     pub(crate) holders: Vec<Holder>,
     /// In the order of the writes.
     pub(crate) entries: Vec<Entry>,
+}
+
+/// A network namespace of one boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) boot_id: String,
+    pub(crate) net_namespace: u64,
+    pub(crate) net_cookie: Option<u64>,
 }
 
 /// Who wants settings to stay in force: a process as long as it lives, or `profile apply` until a roll back.
@@ -96,6 +106,8 @@ pub(crate) fn journals_in(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "journal"))
+        // Others keep theirs here too.
+        .filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"net-")))
         .collect();
     paths.sort();
     paths
@@ -125,11 +137,12 @@ impl fmt::Display for Holder {
 }
 
 impl Journal {
-    pub(crate) fn new(boot_id: &str, net_namespace: u64) -> Self {
+    pub(crate) fn new(spot: &Spot) -> Self {
         Self {
             version: VERSION,
-            boot_id: boot_id.to_owned(),
-            net_namespace,
+            boot_id: spot.boot_id.clone(),
+            net_namespace: spot.net_namespace,
+            net_cookie: spot.net_cookie,
             user_namespace: own_user_namespace(),
             holders: Vec::new(),
             entries: Vec::new(),
@@ -163,7 +176,7 @@ impl Journal {
     }
 
     /// Reads a journal and tells whether it speaks of this boot and this network namespace.
-    pub(crate) fn read(path: &Path, boot_id: &str, net_namespace: u64) -> Result<Reading, JournalError> {
+    pub(crate) fn read(path: &Path, spot: &Spot) -> Result<Reading, JournalError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Reading::Nothing),
@@ -186,10 +199,13 @@ impl Journal {
             Ok(journal) => journal,
             Err(error) => return Ok(Reading::Useless(format!("it is damaged or cut short: {error}"))),
         };
-        Ok(if journal.boot_id != boot_id {
+        let is_another = journal.net_cookie.zip(spot.net_cookie).is_some_and(|(theirs, ours)| theirs != ours);
+        Ok(if journal.boot_id != spot.boot_id {
             Reading::Useless("it is from before the last boot, which has put everything back".to_owned())
-        } else if journal.net_namespace != net_namespace {
+        } else if journal.net_namespace != spot.net_namespace {
             Reading::Foreign(journal)
+        } else if is_another {
+            Reading::Useless("it is of a network namespace that is gone".to_owned())
         } else {
             Reading::Ours(journal)
         })

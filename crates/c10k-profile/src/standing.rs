@@ -58,7 +58,7 @@ impl Here {
     pub fn standing(&self) -> Result<Vec<Standing>, JournalError> {
         let mut all = Vec::new();
         for path in self.place.existing().iter().flat_map(|folder| journals_in(folder)) {
-            let (journal, here) = match Journal::read(&path, &self.boot_id, self.net_namespace)? {
+            let (journal, here) = match Journal::read(&path, &self.spot)? {
                 Reading::Nothing => continue,
                 Reading::Ours(journal) => (journal, true),
                 Reading::Foreign(journal) => (journal, false),

@@ -237,8 +237,9 @@ fn a_journal_that_is_damaged_or_of_another_boot_or_namespace_is_kept_aside_and_n
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let boot = boot.trim();
     let inode = c10k_kernel::namespace::network_inode().unwrap().to_string();
+    let cookie = c10k_kernel::namespace::network_cookie().ok();
     type Change<'a> = Box<dyn Fn(String) -> String + 'a>;
-    let changes: [(&str, Change<'_>); 6] = [
+    let changes: [(&str, Change<'_>); 7] = [
         ("damaged or cut short", Box::new(|text| text[..text.len() / 2].to_owned())),
         ("damaged or cut short", Box::new(|_| String::new())),
         ("damaged or cut short", Box::new(|text| text.replace("\"entries\"", "\"entires\""))),
@@ -246,6 +247,14 @@ fn a_journal_that_is_damaged_or_of_another_boot_or_namespace_is_kept_aside_and_n
         (
             "another network namespace",
             Box::new(|text| text.replace(&format!("\"net_namespace\":{inode}"), "\"net_namespace\":1")),
+        ),
+        (
+            // The kernel gives an inode again soon; the number of a namespace never.
+            if cookie.is_some() { "a network namespace that is gone" } else { "damaged or cut short" },
+            Box::new(|text| match cookie {
+                Some(cookie) => text.replace(&format!("\"net_cookie\":{cookie}"), "\"net_cookie\":123456789"),
+                None => String::new(),
+            }),
         ),
         ("version 9", Box::new(|text| text.replace("\"version\":2", "\"version\":9"))),
     ];
@@ -262,6 +271,18 @@ fn a_journal_that_is_damaged_or_of_another_boot_or_namespace_is_kept_aside_and_n
         assert_eq!(machine.snapshot(), before, "{expected}");
         assert_eq!(machine.here().recover(Drift::Report).unwrap(), [], "{expected}: told once");
     }
+}
+
+#[test]
+fn journals_of_others_in_the_same_folder_are_not_touched() {
+    let machine = Machine::new();
+    let guard = machine.apply(&profile(SOME)).unwrap();
+    let theirs = machine.journal_folder().join("add-ips-7.journal");
+    std::fs::write(&theirs, "{\"version\":1}").unwrap();
+    guard.roll_back().unwrap();
+    assert_eq!(machine.here().roll_back(Drift::Restore).unwrap(), []);
+    assert_eq!(machine.here().standing().unwrap(), []);
+    assert!(theirs.exists());
 }
 
 #[test]
