@@ -7,6 +7,7 @@ use c10k_server::ServerArgs;
 use c10k_swarm::{LoadArgs, SwarmArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::doctor::DoctorArgs;
 use crate::printer::Printer;
 use crate::walls_command::WallsArgs;
 
@@ -27,6 +28,8 @@ enum Command {
     Profile(ProfileCommand),
     /// Show a record again, or two side by side.
     Report(ReportArgs),
+    /// Before any load: the walls of this host in the order in which they bite, and how much machine it takes.
+    Doctor(DoctorArgs),
     /// The field guide to everything that stops a box from holding one more connection.
     Walls(WallsArgs),
     /// Print the JSON Schema of record.json.
@@ -174,6 +177,7 @@ pub fn main_with(cli: Cli) -> Exit {
         Command::Run(args) => crate::run::run(&args, &mut Printer::new(args.color)),
         Command::Profile(command) => crate::profile_command::run(&command, &mut Printer::new(Color::Auto)),
         Command::Report(args) => crate::record_command::report(&args, &mut Printer::new(args.color)),
+        Command::Doctor(args) => crate::doctor::run(&args, &mut Printer::new(args.color)),
         Command::Walls(args) => crate::walls_command::run(&args, &mut Printer::new(Color::Auto)),
         Command::Schema => {
             Printer::new(Color::Never).data(c10k_report::RECORD_SCHEMA);

@@ -5,8 +5,10 @@
 //! memory and processor time belong to one process each. It refuses to know the inside of any other room: it
 //! speaks with the processes by the lines that anybody could write and read.
 
+mod calibrate;
 mod child;
 mod cli;
+mod doctor;
 mod far;
 mod findings;
 mod foreign;

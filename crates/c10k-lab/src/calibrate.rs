@@ -1,0 +1,230 @@
+//! A short calibration: a few thousand real connections of the lab's own server and swarm, over loopback, closed
+//! again within seconds. It says how fast this machine connects, and by the processes' own word what a descriptor
+//! table of theirs takes.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use c10k_collector::{Collector, CollectorConfig, account};
+use c10k_kernel::counters::ProcRoot;
+use c10k_kernel::memory::{SlabNames, SlabReader};
+use c10k_record::{HostSnapshot, PhaseName, Protocol, ServerEvent, SwarmEvent};
+
+use crate::child::{Heard, Process, Who};
+use crate::watch::{Watch, cpu_between};
+
+/// Connections of each of the two growths: the first finds memory cold and tables to be made, the second does not.
+const GROWTH: u64 = 3_000;
+/// The longest that anything here may take; a machine that needs more is not calibrated.
+const LONGEST: Duration = Duration::from_secs(8);
+/// Two ramps of one machine differ by so much at least, percent: warm and cold memory alone are a third.
+const LEAST_RATE_UNCERTAINTY: u8 = 35;
+/// A slot of the server's table, bytes, and of the swarm's.
+const USER_BYTES: (f64, f64) = (16.0, 40.0);
+/// A descriptor's place in its table: a pointer and its bits.
+const DESCRIPTOR_BYTES: f64 = 8.25;
+/// Objects of the kernel that each end of a connection has one of.
+const EACH_END: [&str; 9] = [
+    "TCP",
+    "sock_inode_cache",
+    "filp",
+    "dentry",
+    "eventpoll_epi",
+    "eventpoll_pwq",
+    "ep_head",
+    "lsm_inode_cache",
+    "lsm_file_cache",
+];
+/// And one that the client's end has beside them: its address and port.
+const CLIENTS: &str = "tcp_bind2_bucket";
+
+/// What a calibration found.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Calibration {
+    /// Connections that were made for it.
+    pub(crate) connections: u64,
+    /// Connections a second, proven by an echo each.
+    pub(crate) connects_per_second: f64,
+    /// How far that may be off either way, percent.
+    pub(crate) uncertainty_percent: u8,
+    /// Processor time of a connection at each end, µs; softirq work is charged to whoever runs.
+    pub(crate) server_us: Option<f64>,
+    pub(crate) swarm_us: Option<f64>,
+    /// Kernel memory of a connection, both ends, as it was measured; what else runs here shows in it.
+    pub(crate) measured_pair_bytes: Option<f64>,
+    /// What the processes say of their tables.
+    pub(crate) server_own_tables: bool,
+    pub(crate) server_per_table: Option<u64>,
+    pub(crate) server_backlog: u64,
+    pub(crate) swarm_own_tables: bool,
+    pub(crate) swarm_per_table: u64,
+}
+
+impl Calibration {
+    /// Puts the processes' word into the limits.
+    pub(crate) fn settle(&self, host: &mut HostSnapshot) {
+        (host.server_tables, host.swarm_tables) = (self.server_own_tables, self.swarm_own_tables);
+        host.server_per_table = self.server_per_table;
+        host.swarm_per_table = Some(self.swarm_per_table);
+        host.backlog = Some(self.server_backlog);
+    }
+}
+
+/// Kernel and user memory of one idle connection at the server's end and at the client's, bytes, from the sizes of
+/// this kernel's objects; `None` where they may not be read.
+pub(crate) fn object_bytes() -> Option<(u64, u64)> {
+    let root = ProcRoot::default();
+    let slabs = SlabReader::open(&root).read().ok()?;
+    let names = SlabNames::read(&root).unwrap_or_default();
+    let size = |name: &str| names.find(&slabs, name).map(c10k_kernel::memory::Slab::bytes_per_object);
+    size("TCP")?;
+    let end: f64 = EACH_END.iter().filter_map(|name| size(name)).sum::<f64>() + DESCRIPTOR_BYTES;
+    let client = size(CLIENTS).unwrap_or(0.0);
+    Some(((end + USER_BYTES.0) as u64, (end + client + USER_BYTES.1) as u64))
+}
+
+/// Calibrates with `profile` where this process stands; `Err` says why that could not be done.
+pub(crate) fn calibrate(profile: &str, protocol: Protocol) -> Result<Calibration, String> {
+    let until = Instant::now() + LONGEST;
+    let (sender, heard) = channel();
+    let words = |list: &[&str]| -> Vec<String> { list.iter().map(|word| (*word).to_owned()).collect() };
+    let start = |who: Who, arguments: &[String]| {
+        Process::start(who, arguments, None, sender.clone())
+            .map_err(|error| format!("the {} cannot be started: {error}", who.command()))
+    };
+    let spoken = protocol.to_string();
+    let mut found = Calibration::default();
+    let arguments =
+        words(&["--listen", "127.0.0.1:0", "--profile", profile, "--no-apply", "--protocol", &spoken]);
+    let mut server = start(Who::Server, &arguments)?;
+    let listen = loop {
+        if let Heard::Server(ServerEvent::Ready {
+            listen,
+            backlog,
+            descriptors_per_table,
+            own_tables,
+            max_connections,
+            ..
+        }) = next(&heard, until)?
+        {
+            found.server_own_tables = own_tables;
+            found.server_backlog = u64::from(backlog);
+            // With tables of their own a few descriptors of each are no connections.
+            found.server_per_table =
+                max_connections.filter(|_| !own_tables).or(descriptors_per_table.checked_sub(16));
+            break listen;
+        }
+    };
+    let address = listen.first().ok_or("the server listens nowhere")?.to_string();
+    let target = (2 * GROWTH).to_string();
+    let arguments = words(&[
+        "--server",
+        &address,
+        "--profile",
+        profile,
+        "--no-apply",
+        "--protocol",
+        &spoken,
+        "--commanded",
+        "--target",
+        &target,
+        "--close",
+        "rst",
+    ]);
+    let mut swarm = start(Who::Swarm, &arguments)?;
+    loop {
+        if let Heard::Swarm(event) = next(&heard, until)?
+            && let SwarmEvent::Ready { own_tables, connections_per_table, .. } = *event
+        {
+            (found.swarm_own_tables, found.swarm_per_table) = (own_tables, connections_per_table);
+            break;
+        }
+    }
+    let room = |own: bool, each: u64| if own { u64::MAX } else { each };
+    let fits = room(found.swarm_own_tables, found.swarm_per_table)
+        .min(room(found.server_own_tables, found.server_per_table.unwrap_or(0)));
+    let growth = GROWTH.min(fits / 2).max(1);
+    let config = CollectorConfig {
+        server_pid: Some(server.pid()),
+        swarm_pid: Some(swarm.pid()),
+        ports: listen.iter().map(std::net::SocketAddr::port).collect(),
+        ..CollectorConfig::default()
+    };
+    let collector = Collector::new(config).map_err(|error| error.to_string())?;
+    let mut watch = Watch::new(collector, None, false);
+    watch.settle(Duration::from_millis(200));
+    let ready = watch.mark();
+    let rates = [grow(&mut swarm, &heard, growth, until)?, grow(&mut swarm, &heard, growth, until)?];
+    watch.settle(Duration::from_millis(200));
+    let full = watch.mark();
+    found.connections = 2 * growth;
+    let cpu = cpu_between(&ready, &full, Some(found.connections), found.connections);
+    (found.server_us, found.swarm_us) = (cpu.server_us_per_connection, cpu.swarm_us_per_connection);
+    let memory = account(&ready.memory, &full.memory, found.connections, true);
+    found.measured_pair_bytes =
+        memory.server_kernel_bytes.zip(memory.client_kernel_bytes).map(|(server, client)| server + client);
+    (found.connects_per_second, found.uncertainty_percent) = rate_of(rates);
+    swarm.tell("stop");
+    swarm.wait_or_kill(Duration::from_secs(2));
+    server.tell("stop");
+    server.wait_or_kill(Duration::from_secs(2));
+    Ok(found)
+}
+
+/// The mean of two rates, and how far it may be off.
+fn rate_of([first, second]: [f64; 2]) -> (f64, u8) {
+    let mean = f64::midpoint(first, second);
+    let apart = (first - second).abs() / 2.0 / mean.max(1.0) * 100.0;
+    (mean, (apart as u8).clamp(LEAST_RATE_UNCERTAINTY, 90))
+}
+
+/// Makes so many connections, and says how many a second that were.
+fn grow(swarm: &mut Process, heard: &Receiver<Heard>, more: u64, until: Instant) -> Result<f64, String> {
+    if !swarm.tell(&format!("grow {more}")) {
+        return Err("the swarm ended".to_owned());
+    }
+    let mut begun = None;
+    loop {
+        let Heard::Swarm(event) = next(heard, until)? else { continue };
+        match *event {
+            SwarmEvent::Phase { phase: PhaseName::Ramp, counts, .. } => {
+                begun = Some((Instant::now(), counts.verified));
+            }
+            SwarmEvent::Phase { phase: PhaseName::Hold, counts, .. } => {
+                let Some((begun, before)) = begun else { continue };
+                let made = counts.verified.saturating_sub(before);
+                if made < more {
+                    return Err(format!("{made} of {more} connections could be made"));
+                }
+                return Ok(made as f64 / begun.elapsed().as_secs_f64().max(1e-6));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn next(heard: &Receiver<Heard>, until: Instant) -> Result<Heard, String> {
+    match heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        Ok(Heard::Ended(who)) => Err(format!("the {} ended before it was told to", who.command())),
+        Ok(heard) => Ok(heard),
+        Err(_) => Err(format!("it took longer than {} s", LONGEST.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_rates_that_differ_say_so() {
+        assert_eq!(rate_of([40_000.0, 40_000.0]), (40_000.0, LEAST_RATE_UNCERTAINTY));
+        assert_eq!(rate_of([10_000.0, 90_000.0]), (50_000.0, 80));
+    }
+
+    #[test]
+    fn the_sizes_of_this_kernels_objects_are_about_four_kilobytes_an_end() {
+        // Root only: others fall back on the sizes of the walls.
+        let Some((server, client)) = object_bytes() else { return };
+        assert!((3_000..6_000).contains(&server) && client >= server, "{server} {client}");
+    }
+}

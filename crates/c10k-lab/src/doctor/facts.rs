@@ -1,0 +1,204 @@
+//! What the doctor looks at before it enters a namespace: what only the machine's first one shows, and what this user
+//! and this machine may do at all.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+use c10k_kernel::cgroup::MemoryGroup;
+use c10k_kernel::counters::ProcRoot;
+use c10k_kernel::limits::{self, Cap, Limit};
+use c10k_kernel::memory::MemInfoReader;
+use c10k_kernel::sysctl::{Scope, SysctlRoot};
+use c10k_profile::{Live, Profile, Settable, diff};
+use c10k_record::{HostSnapshot, Plan, Protocol};
+
+/// The host as it is, and what a run of this user would make of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Outside {
+    /// Limits of the namespace that this process was started in.
+    pub(crate) host: HostSnapshot,
+    /// RLIMIT_NOFILE as the shell has it: what an ordinary program gets.
+    pub(crate) nofile: Option<Limit>,
+    /// Whether this is root.
+    pub(crate) root: bool,
+    /// Host-wide settings of the profile that a run by this user would raise, with their values.
+    raised: Vec<(String, String)>,
+}
+
+impl Outside {
+    /// Looks. Starts no thread: this process may still want to enter a namespace.
+    pub(crate) fn look(profile: &Profile) -> Self {
+        let root = limits::euid() == 0;
+        let mut host = c10k_collector::host_snapshot();
+        host.file_max_bypassed &= root;
+        host.may_raise_nofile = may_raise_nofile();
+        host.threads_left = threads_left(root);
+        host.neighbours_max = number("net.ipv4.neigh.default.gc_thresh3");
+        let memory = MemInfoReader::open(&ProcRoot::default()).read().ok();
+        host.memory_total_bytes = memory.and_then(|memory| memory.total_bytes);
+        host.cgroup_memory_used_bytes = group_used();
+        host.conntrack_max = host.conntrack_max.filter(|_| tracks_connections());
+        Self { host, nofile: limits::nofile().ok(), root, raised: raised(profile) }
+    }
+
+    /// The limits of a run under the profile, of which `inside` was read in the namespace of that run.
+    pub(crate) fn with_profile(&self, inside: &HostSnapshot, isolated: bool) -> HostSnapshot {
+        let mut host = HostSnapshot {
+            // What belongs to a namespace.
+            port_range: inside.port_range,
+            reserved_ports: inside.reserved_ports,
+            somaxconn: inside.somaxconn,
+            max_syn_backlog: inside.max_syn_backlog,
+            max_tw_buckets: inside.max_tw_buckets,
+            // A namespace of one's own has no rules, and tracks nothing.
+            conntrack_max: self.host.conntrack_max.filter(|_| !isolated),
+            ..self.host.clone()
+        };
+        for (key, value) in &self.raised {
+            let first = value.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+            let field = match key.as_str() {
+                "fs.nr_open" => &mut host.nr_open,
+                "fs.file-max" => &mut host.file_max,
+                "fs.epoll.max_user_watches" => &mut host.epoll_watches,
+                "net.ipv4.tcp_max_orphans" => &mut host.max_orphans,
+                "net.ipv4.neigh.default.gc_thresh3" => &mut host.neighbours_max,
+                "net.netfilter.nf_conntrack_max" => &mut host.conntrack_max,
+                _ => continue,
+            };
+            if field.is_some() {
+                *field = (*field).max(first);
+            }
+        }
+        host
+    }
+
+    /// A line as this user pastes it: root needs no sudo, and may not even have it.
+    pub(crate) fn line(&self, command: &str, plan: &Plan) -> String {
+        let profile = &plan.profile;
+        let spoken = match plan.protocol {
+            Protocol::Raw => String::new(),
+            other => format!("--protocol {other} "),
+        };
+        let lab = command
+            .strip_prefix("c10k-swarm ")
+            .map(|rest| format!("c10k-lab run --profile {profile} {spoken}{rest}"));
+        let server = command.strip_prefix("c10k-server").map(|rest| format!("c10k-lab server{rest}"));
+        let line = lab.or(server).unwrap_or_else(|| command.to_owned());
+        if self.root { line.replace("sudo ", "") } else { line }
+    }
+}
+
+/// The settings of the whole host that a run as this user raises (and puts back).
+fn raised(profile: &Profile) -> Vec<(String, String)> {
+    if profile.sysctl.is_empty() {
+        return Vec::new();
+    }
+    let Ok(live) = Live::here(profile) else { return Vec::new() };
+    let host_wide = |row: &c10k_profile::DiffRow| row.scope == Scope::Host && row.settable == Settable::Yes;
+    diff(profile, &live).into_iter().filter(host_wide).map(|row| (row.setting, row.wanted)).collect()
+}
+
+fn number(key: &str) -> Option<u64> {
+    SysctlRoot::default().read(key).ok()?.split_whitespace().next()?.parse().ok()
+}
+
+/// Whether the hard limit can be raised by somebody here: by this process, or through sudo, which cannot give what
+/// the bounding set has lost (capabilities(7)).
+fn may_raise_nofile() -> Option<bool> {
+    if limits::has_capability(Cap::SysResource).ok()? {
+        return Some(true);
+    }
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
+    let bounding = u64::from_str_radix(bounding.trim(), 16).ok()?;
+    const SYS_RESOURCE: u32 = 24;
+    Some(bounding & (1 << SYS_RESOURCE) != 0)
+}
+
+/// What kernel.threads-max, `pids.max` of the own cgroup and, for an ordinary user, RLIMIT_NPROC leave.
+fn threads_left(root: bool) -> Option<u64> {
+    let loadavg = std::fs::read_to_string("/proc/loadavg").ok();
+    let all = loadavg.and_then(|text| text.split('/').nth(1)?.split(' ').next()?.parse::<u64>().ok());
+    let of_host = number("kernel.threads-max").zip(all).map(|(max, now)| max.saturating_sub(now));
+    // Root is not bound by it (kernel/fork.c, `copy_process`). How many of the user's threads run is not known for
+    // sure; those of all users are an upper bound.
+    let of_user = limits::nproc().ok().map(|limit| limit.soft).filter(|soft| !root && *soft != u64::MAX);
+    let of_user = of_user.zip(all).map(|(soft, now)| soft.saturating_sub(now));
+    [of_host, of_user, pids_left()].into_iter().flatten().min()
+}
+
+/// What the pids cgroup leaves, version 1 or 2; `None` without a limit.
+fn pids_left() -> Option<u64> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let folder = own.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+        if controllers.split(',').any(|controller| controller == "pids") {
+            Some(format!("/sys/fs/cgroup/pids{path}"))
+        } else {
+            controllers.is_empty().then(|| format!("/sys/fs/cgroup{path}"))
+        }
+    })?;
+    let read =
+        |name: &str| std::fs::read_to_string(format!("{folder}/{name}")).ok()?.trim().parse::<u64>().ok();
+    Some(read("pids.max")?.saturating_sub(read("pids.current")?))
+}
+
+fn group_used() -> Option<u64> {
+    MemoryGroup::limiting(&ProcRoot::default(), None).ok()??.read().ok()?.usage_bytes
+}
+
+/// Whether a connection of this namespace takes an entry: nothing is tracked before a rule asks for it.
+fn tracks_connections() -> bool {
+    let count = || number("net.netfilter.nf_conntrack_count");
+    let Some(before) = count() else { return false };
+    let probe = || -> std::io::Result<(TcpListener, TcpStream)> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let stream = TcpStream::connect(listener.local_addr()?)?;
+        Ok((listener, stream))
+    };
+    let Ok(_both) = probe() else { return false };
+    before > 0 || count().is_some_and(|after| after > before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outside(root: bool, raised: &[(&str, &str)]) -> Outside {
+        let host = HostSnapshot {
+            nr_open: Some(1 << 20),
+            file_max: Some(9_000_000),
+            conntrack_max: Some(262_144),
+            port_range: Some((32_768, 60_999)),
+            ..HostSnapshot::default()
+        };
+        let raised = raised.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Outside { host, nofile: None, root, raised }
+    }
+
+    #[test]
+    fn a_profile_changes_what_its_namespace_has_and_what_its_user_may_raise() {
+        let outside = outside(true, &[("fs.nr_open", "2097152"), ("fs.file-max", "4194304")]);
+        let inside = HostSnapshot { port_range: Some((1024, 65_535)), ..HostSnapshot::default() };
+        let host = outside.with_profile(&inside, true);
+        assert_eq!(host.port_range, Some((1024, 65_535)));
+        assert_eq!(host.nr_open, Some(1 << 21));
+        assert_eq!(host.file_max, Some(9_000_000), "a host-wide limit is never lowered");
+        assert_eq!(host.conntrack_max, None, "a fresh namespace tracks nothing");
+    }
+
+    #[test]
+    fn a_line_is_one_that_this_user_can_paste() {
+        let args =
+            crate::cli::RunArgs { profile: Some("stock".to_owned()), ..crate::cli::RunArgs::default() };
+        let plan = crate::plan::resolve(&args).expect("a plan");
+        let line = |root, command| outside(root, &[]).line(command, &plan);
+        assert_eq!(line(true, "sudo sysctl -w a.b=1"), "sysctl -w a.b=1");
+        assert_eq!(line(false, "sudo sysctl -w a.b=1"), "sudo sysctl -w a.b=1");
+        assert_eq!(
+            line(true, "c10k-swarm --ips 127.0.0.1-3"),
+            "c10k-lab run --profile stock --ips 127.0.0.1-3"
+        );
+        assert_eq!(line(true, "c10k-server"), "c10k-lab server");
+    }
+}

@@ -1,0 +1,125 @@
+use super::*;
+
+fn outside(soft: u64) -> Outside {
+    let mut outside = Outside::look(&Profile::load("stock").expect("shipped"));
+    outside.nofile = Some(c10k_kernel::limits::Limit { soft, hard: 20_000 });
+    outside.root = false;
+    outside
+}
+
+fn host() -> HostSnapshot {
+    HostSnapshot {
+        server_nofile: Some(20_000),
+        swarm_nofile: Some(20_000),
+        nofile_hard: Some(20_000),
+        may_raise_nofile: Some(true),
+        server_tables: true,
+        swarm_tables: true,
+        nr_open: Some(1 << 20),
+        file_max: Some(2_466_177),
+        files_in_use: Some(1_000),
+        port_range: Some((32_768, 60_999)),
+        reserved_ports: Some(0),
+        memory_available_bytes: Some(22 << 30),
+        memory_total_bytes: Some(24 << 30),
+        server_connection_bytes: Some(4_100),
+        client_connection_bytes: Some(4_250),
+        ..HostSnapshot::default()
+    }
+}
+
+fn plan(target: u64) -> Plan {
+    let load = LoadArgs { target: Some(Quantity(target)), ..LoadArgs::default() };
+    resolve(&RunArgs { profile: Some("stock".to_owned()), load, ..RunArgs::default() }).expect("a plan")
+}
+
+fn calibration() -> Calibration {
+    Calibration {
+        connections: 6_000,
+        connects_per_second: 40_000.0,
+        uncertainty_percent: 35,
+        server_us: Some(10.0),
+        swarm_us: Some(15.0),
+        measured_pair_bytes: Some(8_400.0),
+        ..Calibration::default()
+    }
+}
+
+#[test]
+fn descriptors_and_ports_come_first_though_this_plan_passes_them() {
+    let rows = rows(&plan(100_000), &host(), &outside(1024), false, Some(&calibration()));
+    let names: Vec<(&str, Option<u64>, bool)> =
+        rows.iter().map(|row| (row.wall.as_str(), row.connections, row.in_this_plan)).collect();
+    assert_eq!(
+        names[..3],
+        [
+            ("nofile-server", Some(1016), false),
+            ("nofile-swarm", Some(1016), false),
+            ("ports-exhausted", Some(28_232), false)
+        ],
+        "{names:?}"
+    );
+    assert!(rows[..3].iter().all(|row| row.passed_by.is_some() && !row.lift.commands.is_empty()));
+    let numbers: Vec<u64> = rows.iter().filter_map(|row| row.connections).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    assert!(
+        rows.iter().filter(|row| row.in_this_plan).all(|row| row.connections.is_none_or(|n| n >= 100_000))
+    );
+    let rates: Vec<&str> =
+        rows.iter().filter(|row| row.connections.is_none()).map(|row| row.wall.as_str()).collect();
+    assert_eq!(rates, ["cpu-server", "cpu-swarm"]);
+}
+
+#[test]
+fn an_ordinary_program_stops_at_its_soft_limit() {
+    let rows = rows(&plan(100_000), &host(), &outside(1024), true, None);
+    assert_eq!((rows[0].wall.as_str(), rows[0].connections), ("nofile-server", Some(1016)));
+    assert!(rows.iter().all(|row| row.in_this_plan));
+    let ports = rows.iter().find(|row| row.wall == "ports-exhausted").expect("known");
+    assert_eq!(ports.connections, Some(28_232));
+    assert_eq!(
+        ports.lift.commands[0],
+        "c10k-lab run --profile stock --ips 127.0.0.1-127.0.0.4 --target 100000"
+    );
+}
+
+#[test]
+fn a_hard_limit_that_nobody_may_raise_is_not_offered_to_be_raised() {
+    let mut host = host();
+    host.may_raise_nofile = Some(false);
+    let found = rows(&plan(100_000), &host, &outside(1024), true, None);
+    let commands = &found[0].lift.commands;
+    assert_eq!(commands[0], "ulimit -Sn 20000", "{commands:?}");
+    assert!(commands.iter().all(|command| !command.contains("prlimit")), "{commands:?}");
+    host.may_raise_nofile = Some(true);
+    let found = rows(&plan(100_000), &host, &outside(1024), true, None);
+    assert_eq!(found[0].lift.commands, ["sudo prlimit --pid $$ --nofile=101064:101064"]);
+    host.nofile_hard = Some(1 << 20);
+    let found = rows(&plan(100_000), &host, &outside(1024), true, None);
+    assert_eq!(found[0].lift.commands, ["ulimit -Sn 101064"]);
+}
+
+#[test]
+fn memory_says_how_far_it_may_be_off() {
+    let (sizes, host) = (|c: Option<&Calibration>| ram_uncertainty(&host(), c), host());
+    assert_eq!(sizes(None), 10);
+    assert_eq!(sizes(Some(&calibration())), 0, "8,400 measured, 8,350 by the sizes");
+    let noisy = Calibration { measured_pair_bytes: Some(80_000.0), ..calibration() };
+    assert_eq!(sizes(Some(&noisy)), MOST_RAM_UNCERTAINTY);
+    let rows = rows(&plan(100_000), &host, &outside(1024), false, Some(&calibration()));
+    let ram = rows.iter().find(|row| row.wall == "ram").expect("memory was read");
+    assert_eq!(ram.connections, Some(((22 << 30) - memory_reserve_bytes(24 << 30)) / 8_350));
+    assert_eq!(ram.uncertainty_percent, 5, "other programs take and give back theirs");
+}
+
+#[test]
+fn the_table_answers_the_sizes_that_people_ask_for_and_the_target() {
+    let table = machines(&plan(50_000), &host(), Some(&calibration()));
+    let sizes: Vec<u64> = table.iter().map(|machine| machine.connections).collect();
+    assert_eq!(sizes, [10_000, 50_000, 100_000, 1_000_000]);
+    let million = &table[3];
+    assert_eq!((million.source_addresses, million.source_addresses_by_default), (Some(36), 36));
+    assert_eq!((million.tables_each_end, million.fits_here), (Some(51), Some(true)));
+    assert_eq!(million.ramp_seconds, Some(25.0));
+    assert_eq!(million.both_ends_bytes, 8_350_000_000);
+}
