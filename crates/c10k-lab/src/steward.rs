@@ -125,7 +125,8 @@ fn is_held(part: &Profile) -> bool {
 
 fn raise(part: &Profile, printer: &mut Printer) -> Result<Stewarded, Refusal> {
     // Before anything is changed, so that a signal finds somebody who puts it back. A child that ends is one too.
-    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD])
+    let watched = [SIGINT, SIGTERM, SIGQUIT, SIGCHLD].into_iter();
+    let signals = Signals::new(watched.chain((!is_ignored(SIGHUP)).then_some(SIGHUP)))
         .map_err(|error| Refusal::host(format!("cannot watch for signals: {error}"), ""))?;
     let pid = std::process::id();
     let who = Applier { run_id: format!("c10k-lab-{pid}"), pid, program: "c10k-lab run".to_owned() };
@@ -184,6 +185,14 @@ fn attend(word: &HostWide, mut signals: Signals) -> io::Result<ExitStatus> {
         wait_for_orphans();
     }
     Ok(status)
+}
+
+/// Whether this process was started to ignore a signal, as nohup(1) does with SIGHUP (proc_pid_status(5), SigIgn).
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask =
+        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 fn hand_on(signal: i32, child: &Child) {
@@ -245,5 +254,85 @@ fn exit_of(status: ExitStatus, printer: &mut Printer) -> Exit {
             printer.error(&format!("the run's own process was killed by {signal}"), None);
             Exit::Broke
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use c10k_record::{AppliedSetting, NotApplied};
+
+    use super::*;
+
+    fn not_applied(key: &str, why: &str) -> NotApplied {
+        NotApplied {
+            key: key.to_owned(),
+            wanted: "9".to_owned(),
+            present: None,
+            scope: c10k_record::Scope::Host,
+            why: why.to_owned(),
+            command: None,
+        }
+    }
+
+    fn word() -> HostWide {
+        let applied = AppliedSetting { key: "fs.nr_open".into(), before: "1".into(), after: "9".into() };
+        HostWide {
+            keys: vec!["fs.nr_open".into(), "net.ipv4.tcp_max_orphans".into(), "net.ipv4.tcp_mem".into()],
+            profile: ProfileInRun {
+                applied: vec![applied],
+                not_applied: vec![not_applied("net.ipv4.tcp_mem", "seen from outside")],
+                ..ProfileInRun::default()
+            },
+            warnings: vec![Warning::new("recovered", "something")],
+        }
+    }
+
+    #[test]
+    fn the_word_of_a_steward_arrives_whole_and_only_from_the_parent() {
+        assert_eq!(HostWide::from_word(&word().to_word(7), 7), Some(word()));
+        assert_eq!(HostWide::from_word(&word().to_word(7), 8), None, "of another process");
+        assert_eq!(HostWide::from_word("[7, nonsense", 7), None);
+    }
+
+    #[test]
+    fn what_is_known_from_outside_takes_the_place_of_what_is_seen_from_inside() {
+        let inside = [
+            not_applied("net.ipv4.tcp_max_orphans", "absent here"),
+            not_applied("net.ipv4.tcp_mem", "absent here"),
+            not_applied("net.core.somaxconn", "refused"),
+        ];
+        let place = Place {
+            isolation: None,
+            warnings: inside.iter().map(not_applied_warning).collect(),
+            profile: ProfileInRun { not_applied: inside.to_vec(), ..ProfileInRun::default() },
+            far: None,
+        };
+        let place = word().settle(place);
+        let left: Vec<(&str, &str)> =
+            place.profile.not_applied.iter().map(|not| (not.key.as_str(), not.why.as_str())).collect();
+        assert_eq!(left, [("net.core.somaxconn", "refused"), ("net.ipv4.tcp_mem", "seen from outside")]);
+        assert_eq!(place.profile.applied, word().profile.applied);
+        let ids: Vec<&str> = place.warnings.iter().map(|warning| warning.id.as_str()).collect();
+        assert_eq!(ids, ["profile-not-applied", "recovered", "profile-not-applied"]);
+    }
+
+    #[test]
+    fn what_the_run_ended_with_is_what_its_steward_ends_with() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let mut printer = Printer::new(crate::cli::Color::Never);
+        let mut exit = |raw: i32| exit_of(ExitStatus::from_raw(raw), &mut printer);
+        for (code, expected) in [
+            (0, Exit::Done),
+            (1, Exit::Short),
+            (3, Exit::HostCannot),
+            (130, Exit::Interrupted),
+            (77, Exit::Broke),
+        ] {
+            assert_eq!(exit(code << 8), expected);
+        }
+        assert_eq!(
+            (exit(SIGTERM), exit(SIGINT), exit(9)),
+            (Exit::Terminated, Exit::Interrupted, Exit::Broke)
+        );
     }
 }

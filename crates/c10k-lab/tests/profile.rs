@@ -13,7 +13,8 @@ use nix::sys::signal::Signal;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_c10k-lab");
 
-/// Runs shell code as root of a user and network namespace of its own, with `$lab` the program and `$key` the file
+/// Runs shell code as root of a user, network and mount namespace of its own, where the journals lie in a `/run` that
+/// nobody else sees, with `$lab` the program and `$key` the file
 /// of `net.core.somaxconn`; what it wrote on stdout, and on stderr.
 #[track_caller]
 fn inside(code: &str) -> (String, String) {
@@ -29,13 +30,11 @@ fn inside(code: &str) -> (String, String) {
     )
     .unwrap();
     let code = format!(
-        "set -u; lab=$0; key=/proc/sys/net/core/somaxconn\nnow() {{ echo \"$1 $(cat $key) $(cat /proc/sys/net/ipv4/tcp_retries2)\"; }}\n{code}"
+        "set -u; mount -t tmpfs tmpfs /run; lab=$0; key=/proc/sys/net/core/somaxconn\nnow() {{ echo \"$1 $(cat $key) $(cat /proc/sys/net/ipv4/tcp_retries2)\"; }}\n{code}"
     );
     let output = Command::new("unshare")
-        .args(["-Urn", "sh", "-c", &code, PROGRAM])
+        .args(["-Urnm", "sh", "-c", &code, PROGRAM])
         .current_dir(folder.path())
-        // Not where other tests and this user's own runs have theirs.
-        .env("XDG_RUNTIME_DIR", folder.path())
         .stdin(Stdio::null())
         .output()
         .unwrap();
