@@ -26,6 +26,8 @@ use crate::shared::{Fixed, Note, Shared};
 
 /// The target of a swarm that is not told one: C10K.
 const DEFAULT_TARGET: u64 = 10_000;
+/// Echoes awaited at one time in the last proof, whatever --in-flight says.
+const MOST_PROOFS: u32 = 128;
 /// At least so many failures in a row before nothing is taken to succeed any more.
 const LEAST_GIVE_UP: u64 = 256;
 
@@ -194,6 +196,11 @@ fn carry_out(
     }
     let mut conductor = Conductor::new(shared, crew, course, notes, signals, output);
     conductor.start_workers().map_err(host("start the workers"))?;
+    // A lab that leads this swarm looks for itself.
+    if setup.server_is_here && args.parent.is_none() {
+        conductor.look_beside(Beside::begin(&setup.servers));
+    }
+    // What is open by now stays open: the rest of the table is for connections.
     let connections_per_table = conductor.connections_per_table();
     conductor.say_ready(&SwarmEvent::Ready {
         pid: std::process::id(),
@@ -208,15 +215,14 @@ fn carry_out(
         setup,
         load,
         profile: in_force.in_run.clone(),
-        host: host_snapshot(in_force, setup, own_tables),
+        host: HostSnapshot {
+            swarm_per_table: Some(connections_per_table),
+            ..host_snapshot(in_force, setup, own_tables)
+        },
         rss_ready_bytes: own_rss_bytes(),
         cpu_ready_seconds: crate::own_cpu_seconds(),
         warnings,
     };
-    // A lab that leads this swarm looks for itself.
-    if setup.server_is_here && args.parent.is_none() {
-        conductor.look_beside(Beside::begin(&setup.servers));
-    }
     let finding: Finding = conductor.run();
     Ok(document(&finding, &background))
 }
@@ -304,6 +310,7 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<Cli
     let turns = u32::try_from(setup.turns).unwrap_or(u32::MAX);
     Fixed {
         in_flight_per_turn: load.in_flight.div_ceil(turns).max(1),
+        proofs_per_turn: load.in_flight.min(MOST_PROOFS).div_ceil(turns).max(1),
         open_loop: load.rate_per_second.is_some(),
         connect_timeout: load.connect_timeout.0,
         probe_timeout: load.probe_timeout.0,

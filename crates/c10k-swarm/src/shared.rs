@@ -60,6 +60,9 @@ impl Stage {
 pub(crate) struct Fixed {
     /// Connections that one worker may have under way.
     pub(crate) in_flight_per_turn: u32,
+    /// Echoes that one worker may wait for in the last proof. Fewer than connects: the verdict is on the server's
+    /// latency, and not on a queue that the swarm itself makes.
+    pub(crate) proofs_per_turn: u32,
     pub(crate) open_loop: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) probe_timeout: Duration,
@@ -488,6 +491,7 @@ pub(crate) mod testing {
     ) -> (Arc<Shared>, Receiver<Note>) {
         let fixed = Fixed {
             upgrade: None,
+            proofs_per_turn: 64,
             in_flight_per_turn,
             open_loop: rate.is_some(),
             connect_timeout: TIMEOUT,

@@ -508,7 +508,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 self.walked(sequence);
                 return false;
             }
-            let most = u64::from(self.shared.fixed.in_flight_per_turn) + self.under_way_before;
+            let most = u64::from(self.shared.fixed.proofs_per_turn) + self.under_way_before;
             if self.counts.in_flight >= most {
                 return false;
             }
