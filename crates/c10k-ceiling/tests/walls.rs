@@ -380,6 +380,33 @@ fn two_walls_are_both_named_in_the_order_in_which_they_bit() {
     assert_eq!(names(&named(&findings)), ["ports-exhausted", "nofile-swarm"]);
 }
 
+/// Walls that one errno of the swarm proves, whatever else happened.
+const BY_ERRNO: [(&str, &str); 5] = [
+    ("nofile-swarm", "EMFILE"),
+    ("file-max", "ENFILE"),
+    ("epoll-watches", "ENOSPC"),
+    ("no-route", "ENETUNREACH"),
+    ("threads", "EAGAIN"),
+];
+
+#[test]
+fn every_wall_is_named_together_with_another_one_in_the_order_in_which_they_bit() {
+    let mut pairs = 0;
+    for (one, (other, errno)) in walls().flat_map(|wall| BY_ERRNO.map(|by| (wall, by))) {
+        let alone = planted(one.name).expect("every wall has a run");
+        let own = alone.connections.failed.keys().any(|outcome| outcome.name() == errno);
+        let bite = (one.diagnose)(&alone).expect("it is proven");
+        let Some(at_ms) = bite.first_at_ms.filter(|_| !own && !one.only_alone) else { continue };
+        for (when, expected) in [(at_ms - 1, [other, one.name]), (at_ms + 1, [one.name, other])] {
+            let mut both = alone.clone();
+            lose(&mut both, PhaseName::Ramp, errno, 64, when);
+            assert_eq!(names(&named(&both)), expected, "{errno} at {when}, {} at {at_ms}", one.name);
+        }
+        pairs += 1;
+    }
+    assert!(pairs > 80, "only {pairs} pairs could be told");
+}
+
 #[test]
 fn a_broken_verdict_is_not_named_beside_a_wall_that_explains_it() {
     let mut findings = planted("accept-queue").expect("planted");

@@ -37,13 +37,11 @@ pub(super) static WALLS: &[Wall] = &[
         plant: Plant::in_a_namespace("a server address to which the namespace has no route."),
         predict: no_forecast,
         diagnose: |findings| {
-            let names = ["ENETUNREACH", "EHOSTUNREACH"];
-            let lost = findings.lost(&names)?;
             // With the table of neighbours full the way is there, and only the neighbour is not known.
-            if neighbours_full(findings) && findings.lost(&["ENETUNREACH"]).is_none() {
-                return None;
-            }
-            Bite::proven(findings.lost_evidence(&names), lost.first_at_ms)
+            let names: &[&str] =
+                if neighbours_full(findings) { &["ENETUNREACH"] } else { &["ENETUNREACH", "EHOSTUNREACH"] };
+            let lost = findings.lost(names)?;
+            Bite::proven(findings.lost_evidence(names), lost.first_at_ms)
         },
         lift: |_, _| {
             remedy(

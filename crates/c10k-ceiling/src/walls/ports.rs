@@ -278,7 +278,9 @@ fn lift_ports(host: &HostSnapshot, plan: &PlanView) -> Remedy {
         let needed = if needed > plan.sources { needed } else { plan.sources.saturating_add(1) };
         ways.push(format!("use {} source addresses", human_count(needed)));
         if let Some(ips) = plan.ips_for(needed) {
-            commands.push(format!("c10k-swarm --ips {ips} --target {}", plan.target));
+            let ports = plan.source_ports.filter(|window| Some(*window) != host.port_range);
+            let ports = ports.map_or_else(String::new, |(first, last)| format!(" --ports {first}-{last}"));
+            commands.push(format!("c10k-swarm --ips {ips}{ports} --target {}", plan.target));
             settings.push(("--ips", ips));
         }
     }
