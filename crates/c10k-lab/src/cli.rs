@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use c10k_record::{Exit, Quantity, ServerMode, Topology};
+use c10k_record::{Exit, Protocol, Quantity, ServerMode, Topology};
 use c10k_server::ServerArgs;
 use c10k_swarm::{LoadArgs, SwarmArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -51,6 +51,9 @@ pub(crate) struct RunArgs {
     /// Where the two ends stand [default: loopback].
     #[arg(long, value_name = "TOPOLOGY")]
     pub(crate) topology: Option<Topology>,
+    /// What is spoken over TCP: raw, or ws (WebSocket) [default: raw].
+    #[arg(long, value_name = "raw|ws")]
+    pub(crate) protocol: Option<Protocol>,
     /// What the server does with bytes: echo, or hold (read and discard, with --no-probe) [default: echo].
     #[arg(long, value_name = "echo|hold")]
     pub(crate) mode: Option<ServerMode>,

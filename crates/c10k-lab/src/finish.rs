@@ -1,0 +1,127 @@
+//! From what was seen to the finished record.
+
+use c10k_collector::account;
+use c10k_record::{Connections, Outcome, PhaseName, Record, RunState, Verdict, Warning};
+
+use crate::findings::{findings, plan_view};
+use crate::lead::Lab;
+use crate::watch::cpu_between;
+
+impl Lab<'_> {
+    /// Puts together what was seen and writes it.
+    pub(crate) fn finish(mut self) -> Record {
+        self.take_over_the_swarms_word();
+        self.record.server = self.server_said.take();
+        let c = &mut self.record.connections;
+        c.accepted = self.record.server.as_ref().map(|server| server.accepted);
+        // A server that had paused in the hold takes what was queued when the close makes room: those were ghosts.
+        if let Some(then) = &self.server_at_proof
+            && then.paused > 0
+            && then.accepted < c.established
+        {
+            c.accepted = Some(then.accepted);
+        }
+        // A server that was killed could not say how many it had accepted since its last tick.
+        if self.server_end.is_some() {
+            c.accepted = None;
+        }
+        c.settle_ghosts();
+        self.costs();
+        self.record.time_wait.peak = self.watch.levels.time_wait;
+        self.record.time_wait.at_end = self.watch.last.as_ref().and_then(|seen| seen.sockets.time_wait);
+        for unreadable in self.watch.unreadable() {
+            self.record.warnings.push(Warning::new("unreadable", unreadable));
+        }
+        self.record.verdicts =
+            self.plan.verdicts.iter().map(|expr| Verdict::evaluate(expr, &self.record)).collect();
+        self.name_the_end();
+        let aborted = self.record.state == RunState::Aborted;
+        let predicted = c10k_ceiling::predicted_ceiling(&self.limits, &plan_view(self.plan, &self.limits));
+        let found = findings(
+            &self.record,
+            self.plan,
+            &self.limits,
+            &self.watch,
+            Some(self.capacity),
+            self.server_end,
+            aborted,
+        );
+        self.record.ceiling = c10k_ceiling::diagnose(&found, predicted);
+        if let Some(broken) = self.record.broken_identity() {
+            self.record.warnings.push(Warning::new("identity", broken));
+        }
+        self.write();
+        self.record
+    }
+
+    fn take_over_the_swarms_word(&mut self) {
+        if let Some(said) = self.swarm_record.take() {
+            let target = self.record.connections.target;
+            self.record.connections = Connections { target, ..said.connections };
+            self.record.failures = said.failures;
+            self.record.rate = said.rate;
+            self.record.latency_us = said.latency_us;
+            self.record.phases = said.phases;
+            // What of the profile is not in force was listed when the place was made.
+            let known = &self.record.warnings;
+            let is_new = |w: &Warning| w.id != "profile-not-applied" && !known.contains(w);
+            let new: Vec<Warning> = said.warnings.into_iter().filter(is_new).collect();
+            self.record.warnings.extend(new);
+            return;
+        }
+        // The swarm is gone without a last word: what it had is lost, and counted as such.
+        let c = &mut self.record.connections;
+        c.attempted = self.counts.attempted;
+        c.established = self.counts.established;
+        c.verified = self.plan.load.probe.then_some(self.counts.verified);
+        c.held = 0;
+        c.add_failed(Outcome::worker_lost(), self.counts.attempted);
+        if self.counts.attempted > 0 {
+            self.record.failures = vec![c10k_record::Failure {
+                phase: self.phase.unwrap_or(PhaseName::Ramp),
+                outcome: Outcome::worker_lost(),
+                count: self.counts.attempted,
+                first_at_ms: 0,
+            }];
+        }
+    }
+
+    fn costs(&mut self) {
+        let (Some(ready), Some(full)) = (&self.ready, &self.full) else { return };
+        let c = &self.record.connections;
+        self.record.cpu = cpu_between(ready, full, c.accepted, c.attempted);
+        if c.held > 0 {
+            self.record.memory_per_connection = account(&ready.memory, &full.memory, c.held, true);
+        }
+    }
+
+    fn name_the_end(&mut self) {
+        if let Some(broken) = self.broken.take() {
+            self.record.ended_because = Some(broken);
+            return self.record.end(RunState::Broken);
+        }
+        if self.server_end.is_some() {
+            return self.record.end(RunState::Broken);
+        }
+        if self.signals.came() {
+            self.record.ended_because = Some(format!("stopped by {}", self.signals.name()));
+            return self.record.end(RunState::Aborted);
+        }
+        self.record.ended_because = None;
+        self.record.end(RunState::Complete);
+    }
+
+    fn write(&mut self) {
+        let page = c10k_report::html(&self.record, &self.watch.samples);
+        let written = self
+            .folder
+            .write_file("report.html", page.as_bytes())
+            .and_then(|()| self.folder.finish(&self.record));
+        if let Err(error) = written {
+            self.record.state = RunState::Broken;
+            self.record.ended_because = Some(format!("the record could not be written: {error}"));
+            self.printer
+                .error(&error.to_string(), Some("make room on the disk; --json still prints the record"));
+        }
+    }
+}

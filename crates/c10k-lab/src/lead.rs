@@ -1,0 +1,369 @@
+//! Leading a run: ramp, hold, proof and close, over two processes that are told and heard by lines.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use c10k_ceiling::ServerEnd;
+use c10k_collector::{Collector, CollectorConfig};
+use c10k_record::{
+    Connections, Exit, HostSnapshot, LiveCounts, PhaseName, Plan, Record, RunFolder, ServerEvent,
+    ServerReport, Span, Steps, SwarmEvent, Warning, human_bytes, human_count,
+};
+
+use crate::child::{Heard, Process, Who, end_in_words};
+use crate::far::FarEnd;
+use crate::foreign::{Foreign, ServerSide};
+use crate::isolate::Place;
+use crate::plan::Refusal;
+use crate::printer::Printer;
+use crate::run::Signals;
+use crate::start::{await_server, await_swarm, server_arguments, start_process, swarm_arguments};
+use crate::watch::{Mark, Watch};
+
+/// How long the swarm may take to close and say its last word after `stop`.
+const LAST_WORD: Duration = Duration::from_secs(60);
+/// And for each connection that it has to close.
+const LONGEST_CLOSE: Duration = Duration::from_micros(100);
+/// How long the server may take to drain.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long the swarm goes on once its server has ended.
+const AFTERMATH: Duration = Duration::from_secs(1);
+/// The longest sleep between two looks at signals and processes.
+const NAP: Duration = Duration::from_millis(50);
+/// How long the hold goes on before its memory is taken: what the ramp left behind is given back by then.
+const QUIET: Duration = Duration::from_millis(400);
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    Done,
+    TimeIsUp,
+    /// A signal came, or something the run stands on broke.
+    Stop,
+}
+
+/// A run under way.
+pub(crate) struct Lab<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) folder: RunFolder,
+    pub(crate) record: Record,
+    pub(crate) limits: HostSnapshot,
+    pub(crate) signals: Signals,
+    pub(crate) printer: &'a mut Printer,
+    pub(crate) heard: Receiver<Heard>,
+    pub(crate) server: ServerSide,
+    pub(crate) swarm: Process,
+    pub(crate) watch: Watch,
+    /// Keeps the swarm's namespace, and what is in TIME_WAIT there, to the end.
+    pub(crate) _place: Place,
+    // What the processes said last.
+    pub(crate) server_said: Option<ServerReport>,
+    /// What the server said last before the close: what is queued is accepted once there is room again.
+    pub(crate) server_at_proof: Option<ServerReport>,
+    pub(crate) counts: LiveCounts,
+    pub(crate) phase: Option<PhaseName>,
+    pub(crate) holds_begun: u64,
+    pub(crate) verified: Option<Connections>,
+    pub(crate) swarm_record: Option<Box<Record>>,
+    pub(crate) swarm_closed: bool,
+    pub(crate) server_closed: bool,
+    pub(crate) capacity: u64,
+    // What broke.
+    pub(crate) broken: Option<String>,
+    pub(crate) server_end: Option<ServerEnd>,
+    pub(crate) server_ended_at: Option<Instant>,
+    pub(crate) ready: Option<Mark>,
+    pub(crate) full: Option<Mark>,
+}
+
+impl<'a> Lab<'a> {
+    /// Starts server and swarm and waits until both are ready.
+    pub(crate) fn start(
+        plan: &'a Plan,
+        folder: RunFolder,
+        record: Record,
+        limits: HostSnapshot,
+        signals: Signals,
+        (place, foreign): (Place, Option<Foreign>),
+        printer: &'a mut Printer,
+    ) -> Result<Self, Refusal> {
+        let (sender, heard) = channel();
+        let (server, listen) = if let Some(foreign) = foreign {
+            let listen = foreign.listen.clone();
+            (ServerSide::Foreign(foreign), listen)
+        } else {
+            let server_arguments = server_arguments(plan, place.isolation.is_some());
+            let mut server = start_process(Who::Server, &server_arguments, None, &sender)?;
+            let listen = await_server(&heard, &mut server)?;
+            (ServerSide::Ours(server), listen)
+        };
+        let swarm_arguments = swarm_arguments(plan, &listen, &folder.path().join("latency.hlog"));
+        let mut swarm = start_process(Who::Swarm, &swarm_arguments, place.far.as_ref(), &sender)?;
+        let capacity = await_swarm(&heard, &mut swarm)?;
+        let ports: Vec<u16> = listen.iter().map(std::net::SocketAddr::port).collect();
+        let far = place.far.as_ref().map(|far| FarEnd::open(far, swarm.pid(), &ports));
+        let config = CollectorConfig {
+            server_pid: server.pid(),
+            swarm_pid: Some(swarm.pid()),
+            ports,
+            ..CollectorConfig::default()
+        };
+        let collector = Collector::new(config).map_err(|error| Refusal {
+            message: error.to_string(),
+            hint: None,
+            exit: Exit::Broke,
+        })?;
+        let is_ours = server.is_ours();
+        Ok(Self {
+            plan,
+            folder,
+            record,
+            limits,
+            signals,
+            printer,
+            heard,
+            server,
+            swarm,
+            watch: Watch::new(collector, far, !is_ours),
+            _place: place,
+            server_said: None,
+            server_at_proof: None,
+            counts: LiveCounts::default(),
+            phase: None,
+            holds_begun: 0,
+            verified: None,
+            swarm_record: None,
+            swarm_closed: false,
+            server_closed: !is_ours,
+            capacity,
+            broken: None,
+            server_end: None,
+            server_ended_at: None,
+            ready: None,
+            full: None,
+        })
+    }
+
+    /// Ramp, hold, proof, close.
+    pub(crate) fn carry_out(&mut self) {
+        self.watch.settle(Duration::from_millis(500));
+        self.ready = Some(self.watch.mark());
+        self.row(true);
+        self.ramp();
+        self.hold();
+        if !self.is_stopped() && self.swarm.tell("verify") {
+            let limit = Instant::now() + self.longest_proof();
+            if self.wait(Some(limit), |lab| lab.verified.is_some()) == Woken::TimeIsUp {
+                self.broken = Some("the swarm did not come to the end of its last proof".to_owned());
+            }
+            self.server_at_proof = self.server_said.clone();
+        }
+        self.swarm.tell("stop");
+        let open = u32::try_from(self.counts.open).unwrap_or(u32::MAX);
+        self.wait_to_the_end(LAST_WORD + LONGEST_CLOSE * open, |lab| lab.swarm_closed);
+        self.row(true);
+        if self.swarm_record.is_none() {
+            self.swarm.wait_or_kill(Duration::from_secs(1));
+        }
+        self.note_ended_processes();
+        self.server.tell("stop");
+        // Whoever stopped the run waits for it; a server that stands still must not keep them.
+        let drain = if self.signals.came() { DRAIN / 4 } else { DRAIN };
+        self.wait_to_the_end(drain, |lab| lab.server_closed);
+        self.swarm.wait_or_kill(Duration::from_secs(1));
+        self.server.wait_or_kill(Duration::from_secs(1));
+        self.row(true);
+    }
+
+    /// Proofs that nobody answers end the swarm's patience after a round of them; a million that are answered take
+    /// what the server takes.
+    fn longest_proof(&self) -> Duration {
+        let open = u32::try_from(self.counts.open).unwrap_or(u32::MAX);
+        3 * self.plan.load.probe_timeout.0 + LAST_WORD + LONGEST_CLOSE * open
+    }
+
+    fn ramp(&mut self) {
+        let steps = self.plan.load.steps.unwrap_or(Steps { size: self.plan.target, count: 1 });
+        for step in 0..steps.count {
+            if step > 0 {
+                let Span(pause) = self.plan.load.step_pause;
+                self.wait(Some(Instant::now() + pause), |_| false);
+            }
+            if self.is_stopped() || !self.swarm.tell(&format!("grow {}", steps.size)) {
+                return;
+            }
+            let holds = self.holds_begun;
+            self.wait(None, move |lab| lab.holds_begun > holds);
+            let wanted = steps.size * (step + 1);
+            if self.counts.attempted < wanted {
+                // It stopped growing: more steps would only find the same.
+                return;
+            }
+        }
+    }
+
+    fn hold(&mut self) {
+        if self.is_stopped() {
+            return;
+        }
+        let Span(hold) = self.plan.load.hold;
+        let until = Instant::now() + hold;
+        self.wait(Some(Instant::now() + QUIET.min(hold)), |_| false);
+        self.full = Some(self.watch.mark());
+        self.compare_with_census();
+        let _ = self.folder.write_partial(&self.record);
+        self.wait(Some(until), |lab| lab.counts.open == 0);
+    }
+
+    /// Both sides' sockets as the kernel counts them, beside what the swarm says.
+    fn compare_with_census(&mut self) {
+        let (server_side, client_side) = self.watch.established();
+        let open = self.counts.open;
+        let shown = |seen: Option<u64>| seen.map_or_else(|| "an unknown number".to_owned(), human_count);
+        if [server_side, client_side].into_iter().flatten().any(|seen| seen != open) {
+            self.record.warnings.push(Warning::new(
+                "census",
+                format!(
+                    "in the hold the swarm had {} connections open, sock_diag saw {} ESTABLISHED at the client and {} \
+                     at the server",
+                    human_count(open),
+                    shown(client_side),
+                    shown(server_side)
+                ),
+            ));
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let alone = self.server_ended_at.is_some_and(|ended| ended.elapsed() >= AFTERMATH);
+        self.signals.came() || self.broken.is_some() || self.swarm_closed || alone
+    }
+
+    // Waiting ------------------------------------------------------------------------------------------
+
+    fn wait(&mut self, until: Option<Instant>, done: impl Fn(&Self) -> bool) -> Woken {
+        loop {
+            if done(self) {
+                return Woken::Done;
+            }
+            if self.is_stopped() {
+                return Woken::Stop;
+            }
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return Woken::TimeIsUp;
+            }
+            self.hear(until);
+        }
+    }
+
+    /// As [`Lab::wait`], but only the time ends it early.
+    fn wait_to_the_end(&mut self, longest: Duration, done: impl Fn(&Self) -> bool) {
+        let until = Instant::now() + longest;
+        while !done(self) && Instant::now() < until {
+            self.hear(Some(until));
+        }
+    }
+
+    fn hear(&mut self, until: Option<Instant>) {
+        let nap = until.map_or(NAP, |until| NAP.min(until.saturating_duration_since(Instant::now())));
+        match self.heard.recv_timeout(nap) {
+            Ok(heard) => self.on_heard(heard),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+        self.note_ended_processes();
+        if self.watch.is_due(Instant::now()) {
+            self.row(false);
+        }
+    }
+
+    fn on_heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Server(ServerEvent::Tick(report) | ServerEvent::Done(report)) => {
+                self.server_said = Some(report);
+            }
+            Heard::Server(ServerEvent::Ready { .. }) => {}
+            Heard::Swarm(event) => match *event {
+                SwarmEvent::Ready { .. } => {}
+                SwarmEvent::Phase { phase, counts, .. } => {
+                    self.phase = Some(phase);
+                    self.counts = counts;
+                    self.holds_begun += u64::from(phase == PhaseName::Hold);
+                }
+                SwarmEvent::Tick { phase, counts, .. } => {
+                    self.phase = Some(phase);
+                    self.counts = counts;
+                }
+                SwarmEvent::Verified { connections, .. } => self.verified = Some(connections),
+                SwarmEvent::Done { record } => self.swarm_record = Some(record),
+            },
+            Heard::Ended(Who::Server) => self.server_closed = true,
+            Heard::Ended(Who::Swarm) => self.swarm_closed = true,
+        }
+    }
+
+    /// A process that ends before it is told to breaks the run. The swarm goes on for a moment without a server:
+    /// it counts what becomes of its connections.
+    fn note_ended_processes(&mut self) {
+        if self.server_end.is_none()
+            && !self.swarm_closed
+            && let Some((end, words)) = self.server.end(self.watch.server_is_gone())
+        {
+            self.server_end = Some(end);
+            self.server_ended_at = Some(Instant::now());
+            let phase = self.phase.map_or_else(|| "the start".to_owned(), |phase| format!("the {phase}"));
+            self.record.ended_because = Some(format!("{words} in {phase}"));
+            self.printer.say(&format!("warning: {words} in {phase}"));
+        }
+        if self.swarm_closed
+            && self.swarm_record.is_none()
+            && self.broken.is_none()
+            && let Some(status) = self.swarm.ended()
+        {
+            let phase = self.phase.map_or_else(|| "the start".to_owned(), |phase| format!("the {phase}"));
+            self.broken = Some(format!("{} in {phase}", end_in_words(Who::Swarm, status)));
+        }
+    }
+
+    /// A row of samples.csv, and the progress line.
+    fn row(&mut self, important: bool) {
+        let phase = self.phase.map(|phase| phase.to_string()).unwrap_or_default();
+        let row = self.watch.tick(&phase, &self.counts, self.server_said.as_ref());
+        if self.broken.is_none()
+            && let Err(error) = self.folder.append_sample(&row)
+        {
+            self.broken = Some(format!("the record could not be written on: {error}"));
+        }
+        if important && self.phase.is_none() {
+            return;
+        }
+        let line = self.progress_line(&phase);
+        self.printer.progress(&line, important);
+    }
+
+    fn progress_line(&self, phase: &str) -> String {
+        let c = &self.counts;
+        let rows = &self.watch.samples;
+        let rate = rows.last().and_then(|row| row.connects_per_second).unwrap_or(0.0);
+        let each = |of: fn(&c10k_record::Sample) -> Option<u64>| {
+            let (first, last) = (of(rows.first()?)?, of(rows.last()?)?);
+            last.saturating_sub(first).checked_div(c.open)
+        };
+        let cost = match (each(|row| row.server_rss_bytes), each(|row| row.slab_bytes)) {
+            (Some(user), Some(kernel)) => {
+                format!("  server {} + kernel {} a pair", human_bytes(user), human_bytes(kernel))
+            }
+            _ => String::new(),
+        };
+        let accepted =
+            self.server_said.as_ref().map_or_else(|| "?".to_owned(), |said| human_count(said.accepted));
+        format!(
+            "{phase:<6} attempted {}  established {}  accepted {accepted}  verified {} of {}  failed {}  {}/s{cost}",
+            human_count(c.attempted),
+            human_count(c.established),
+            human_count(c.verified),
+            human_count(self.plan.target),
+            human_count(c.failed),
+            human_count(rate as u64),
+        )
+    }
+}
