@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use c10k_ceiling::{CounterChange, Findings, PlanView, ServerEnd, counter};
-use c10k_record::{HostSnapshot, Plan, Record, Topology};
+use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, ServerEnd, counter};
+use c10k_collector::{GroupSeen, Observation};
+use c10k_kernel::process;
+use c10k_record::{HostSnapshot, Plan, Record, Sample, Topology};
 
 use crate::foreign::Outside;
 use crate::watch::Watch;
@@ -72,9 +74,14 @@ pub(crate) fn findings(
             (counter::TIME_WAIT, level(first.sockets.time_wait, levels.time_wait)),
             (counter::FILES_IN_USE, level(first.files_in_use, levels.files_in_use)),
             (counter::CONNTRACK_COUNT, level(first.conntrack_entries, levels.conntrack)),
+            (counter::CONNTRACK_DROPPED, level(first.conntrack_dropped, last.conntrack_dropped)),
+            (counter::GROUP_BYTES, level(group(first).usage_bytes, group(last).usage_bytes)),
+            (counter::GROUP_FAILURES, level(group(first).failures, group(last).failures)),
+            (counter::GROUP_OOM_KILLS, level(group(first).oom_kills, group(last).oom_kills)),
         ];
         counters.extend(rows.into_iter().filter_map(|(name, change)| Some((name.to_owned(), change?))));
     }
+    counters.extend(watch.signs.changes());
     let outside = watch.outside.as_ref();
     let mut host = host.clone();
     if let Some(outside) = outside {
@@ -100,6 +107,25 @@ pub(crate) fn findings(
         verdicts: record.verdicts.clone(),
         aborted,
         lowest_memory_available_bytes: levels.lowest_memory_available,
-        ..Findings::default()
+        server_cpu: load(watch, plan.server.workers, |row| row.server_cores),
+        swarm_cpu: load(watch, plan.load.workers, |row| row.swarm_cores),
     }
+}
+
+fn group(seen: &Observation) -> GroupSeen {
+    seen.cgroup.unwrap_or_default()
+}
+
+/// Processor time of one end in the ramp; `None` for a ramp too short to be told.
+fn load(watch: &Watch, workers: Option<u32>, cores: fn(&Sample) -> Option<f64>) -> Option<CpuLoad> {
+    /// A second.
+    const LEAST_ROWS: usize = 4;
+    let ramp = watch.samples.iter().filter(|row| row.phase == "ramp");
+    let used: Vec<f64> = ramp.filter_map(cores).collect();
+    if used.len() < LEAST_ROWS {
+        return None;
+    }
+    let processors = process::cpus_allowed() as f64;
+    let most_cores = workers.map_or(processors, |workers| f64::from(workers).min(processors));
+    Some(CpuLoad { used_cores: used.iter().sum::<f64>() / used.len() as f64, most_cores })
 }

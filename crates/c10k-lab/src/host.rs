@@ -1,5 +1,9 @@
 //! The host of a run, for the record's header and for the walls.
 
+use c10k_kernel::cgroup::MemoryGroup;
+use c10k_kernel::counters::ProcRoot;
+use c10k_kernel::memory::MemInfoReader;
+use c10k_kernel::sysctl::SysctlRoot;
 use c10k_kernel::{limits, process};
 use c10k_profile::{NofileLimit, Profile};
 use c10k_record::{Host, HostSnapshot};
@@ -50,7 +54,10 @@ pub(crate) fn snapshot(profile: &Profile, root: bool) -> HostSnapshot {
     });
     let own_tables =
         std::thread::spawn(|| c10k_kernel::descriptors::unshare_table().is_ok()).join().unwrap_or(false);
-    let here = c10k_collector::host_snapshot();
+    let mut here = c10k_collector::host_snapshot();
+    complete(&mut here);
+    // Nothing is tracked before a rule asks for it, and then the lab's own first connections are.
+    here.conntrack_max = here.conntrack_max.filter(|_| conntrack_count().is_some_and(|count| count > 0));
     HostSnapshot {
         server_nofile: soft,
         swarm_nofile: soft,
@@ -60,4 +67,17 @@ pub(crate) fn snapshot(profile: &Profile, root: bool) -> HostSnapshot {
         backlog: profile.socket.backlog.map(u64::from),
         ..here
     }
+}
+
+/// Adds what is known of memory beside what is available.
+pub(crate) fn complete(host: &mut HostSnapshot) {
+    let root = ProcRoot::default();
+    host.memory_total_bytes = MemInfoReader::open(&root).read().ok().and_then(|memory| memory.total_bytes);
+    let group = MemoryGroup::limiting(&root, None).ok().flatten();
+    host.cgroup_memory_used_bytes = group.and_then(|mut group| group.read().ok()?.usage_bytes);
+}
+
+/// Connections tracked in this namespace; `None` where the kernel cannot track.
+pub(crate) fn conntrack_count() -> Option<u64> {
+    SysctlRoot::default().read("net.netfilter.nf_conntrack_count").ok()?.trim().parse().ok()
 }

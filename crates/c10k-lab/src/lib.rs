@@ -23,6 +23,7 @@ mod profile_command;
 mod record_command;
 mod run;
 mod settings;
+mod signs;
 mod start;
 mod steward;
 mod veth;

@@ -6,6 +6,7 @@ use c10k_collector::{Collector, MemorySnapshot, Observation, Side};
 use c10k_record::{Cpu, LiveCounts, Sample, ServerReport};
 
 use crate::far::FarEnd;
+use crate::signs::HostSigns;
 use crate::foreign::Outside;
 
 /// Between two rows of samples.csv.
@@ -30,6 +31,8 @@ pub(crate) struct Watch {
     pub(crate) levels: Levels,
     /// What a server that is not ours shows from outside.
     pub(crate) outside: Option<Outside>,
+    /// What the host shows beside its connections.
+    pub(crate) signs: HostSigns,
 }
 
 /// The highest (or lowest) that was seen of what goes up and down.
@@ -52,9 +55,11 @@ const STALL: Duration = Duration::from_secs(2);
 
 impl Watch {
     pub(crate) fn new(collector: Collector, far: Option<FarEnd>, is_foreign: bool) -> Self {
+        let signs = HostSigns::begin(collector.pid(Side::Server), collector.pid(Side::Swarm));
         Self {
             collector,
             far,
+            signs,
             begun: Instant::now(),
             last_tick: None,
             samples: Vec::new(),
@@ -96,6 +101,7 @@ impl Watch {
             Some(outside) => outside.look(&seen, self.collector.pid(Side::Server)),
             None => self.levels.look_for_a_stall(&seen, server, now),
         }
+        self.signs.look();
         self.last_tick = Some(now);
         self.first.get_or_insert_with(|| seen.clone());
         self.last = Some(seen);

@@ -3,7 +3,7 @@
 use c10k_record::{HostSnapshot, Scope, Side, human_bytes, human_count};
 
 use crate::counter;
-use crate::findings::{Findings, PlanView};
+use crate::findings::{Findings, PlanView, ServerEnd};
 use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, first, no_forecast, remedy, seen, sysctl};
 
 /// Memory of one idle connection at the server's end, kernel and user space, bytes: measured on Linux 6.18.
@@ -89,8 +89,7 @@ pub(super) static WALLS: &[Wall] = &[
             };
             let refused =
                 findings.lost(&["ENOMEM", "ENOBUFS"]).is_some() && empty && !tcp_mem_reached(findings);
-            let ended = findings.server_end.is_some() || findings.lost(&["worker-lost"]).is_some();
-            if !(refused || killed.is_some() && ended) {
+            if !(refused || ended_by_memory(findings)) {
                 return None;
             }
             let mut evidence = Vec::new();
@@ -353,7 +352,10 @@ pub(super) static WALLS: &[Wall] = &[
 
 /// Whether the OOM killer, of the group or of the machine, ended a process of the run.
 pub(super) fn ended_by_memory(findings: &Findings) -> bool {
-    findings.grew(counter::GROUP_OOM_KILLS).is_some() || findings.grew(counter::OOM_KILLS).is_some()
+    // The OOM killer signs with SIGKILL; its count for the whole host may be of somebody else's process.
+    let killed = matches!(findings.server_end, Some(ServerEnd::Killed(9) | ServerEnd::Gone))
+        || findings.lost(&["worker-lost"]).is_some();
+    findings.grew(counter::GROUP_OOM_KILLS).is_some() || killed && findings.grew(counter::OOM_KILLS).is_some()
 }
 
 /// Whether TCP's memory reached the value at which pressure begins.

@@ -3,13 +3,12 @@
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-use c10k_kernel::cgroup::MemoryGroup;
-use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::limits::{self, Cap, Limit};
-use c10k_kernel::memory::MemInfoReader;
 use c10k_kernel::sysctl::{Scope, SysctlRoot};
 use c10k_profile::{Live, Profile, Settable, diff};
 use c10k_record::{HostSnapshot, Plan, Protocol};
+
+use crate::host::conntrack_count;
 
 /// The host as it is, and what a run of this user would make of it.
 #[derive(Clone, Debug)]
@@ -33,9 +32,7 @@ impl Outside {
         host.may_raise_nofile = may_raise_nofile();
         host.threads_left = threads_left(root);
         host.neighbours_max = number("net.ipv4.neigh.default.gc_thresh3");
-        let memory = MemInfoReader::open(&ProcRoot::default()).read().ok();
-        host.memory_total_bytes = memory.and_then(|memory| memory.total_bytes);
-        host.cgroup_memory_used_bytes = group_used();
+        crate::host::complete(&mut host);
         host.conntrack_max = host.conntrack_max.filter(|_| tracks_connections());
         Self { host, nofile: limits::nofile().ok(), root, raised: raised(profile) }
     }
@@ -143,21 +140,16 @@ fn pids_left() -> Option<u64> {
     Some(read("pids.max")?.saturating_sub(read("pids.current")?))
 }
 
-fn group_used() -> Option<u64> {
-    MemoryGroup::limiting(&ProcRoot::default(), None).ok()??.read().ok()?.usage_bytes
-}
-
 /// Whether a connection of this namespace takes an entry: nothing is tracked before a rule asks for it.
 fn tracks_connections() -> bool {
-    let count = || number("net.netfilter.nf_conntrack_count");
-    let Some(before) = count() else { return false };
+    let Some(before) = conntrack_count() else { return false };
     let probe = || -> std::io::Result<(TcpListener, TcpStream)> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let stream = TcpStream::connect(listener.local_addr()?)?;
         Ok((listener, stream))
     };
     let Ok(_both) = probe() else { return false };
-    before > 0 || count().is_some_and(|after| after > before)
+    before > 0 || conntrack_count().is_some_and(|after| after > before)
 }
 
 #[cfg(test)]
