@@ -61,3 +61,15 @@ pub const SWARM_THROTTLED: &str = "swarm_nr_throttled";
 pub const SERVER_THREADS_REFUSED: &str = "server_threads_refused";
 /// Counter: workers of the swarm that could not be started (EAGAIN).
 pub const SWARM_THREADS_REFUSED: &str = "swarm_threads_refused";
+
+/// The kernel's counters among these, which only grow.
+pub const GROWING: [&str; 8] = [
+    LISTEN_OVERFLOWS,
+    LISTEN_DROPS,
+    SYN_RETRANSMITS,
+    REQ_QUEUE_FULL_DROP,
+    REQ_QUEUE_FULL_COOKIES,
+    ABORT_ON_MEMORY,
+    MEMORY_PRESSURES,
+    TIME_WAIT_OVERFLOW,
+];

@@ -10,28 +10,29 @@ use c10k_record::{HostSnapshot, Plan, Record, Sample, Topology};
 use crate::foreign::Outside;
 use crate::watch::Watch;
 
-/// Kernel counters that only grow, by the names the walls know.
-const COUNTERS: [&str; 7] = [
-    counter::LISTEN_OVERFLOWS,
-    counter::LISTEN_DROPS,
-    counter::SYN_RETRANSMITS,
-    counter::REQ_QUEUE_FULL_DROP,
-    counter::REQ_QUEUE_FULL_COOKIES,
-    counter::ABORT_ON_MEMORY,
-    counter::TIME_WAIT_OVERFLOW,
-];
-
 /// The plan as the walls see it, before the swarm has planned its sources.
 pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
     let window = plan.load.ports.as_deref().and_then(|text| text.parse::<c10k_swarm::ips::PortWindow>().ok());
     let ports = window.map(|window| (window.first, window.last)).or(host.port_range);
     let destinations = plan.server.listen.len() as u64;
+    let within = |(first, last): (u16, u16), (low, high): (u16, u16)| low <= first && last <= high;
+    let explicit_ports = ports.zip(host.port_range).is_some_and(|(window, range)| !within(window, range));
+    // What the swarm leaves out: ports that the server has at this end, and reserved ones where the kernel chooses.
+    let mut taken: Vec<u16> = plan.server.listen.iter().map(std::net::SocketAddr::port).collect();
+    taken.retain(|port| {
+        plan.topology == Topology::Loopback
+            && ports.is_some_and(|(first, last)| (first..=last).contains(port) && *port != 0)
+    });
+    taken.sort_unstable();
+    taken.dedup();
+    let reserved = if explicit_ports { 0 } else { host.reserved_ports.unwrap_or(0) };
+    let left_out = taken.len() as u64 + reserved;
     let named = plan.load.ips.as_deref().and_then(|text| text.parse::<c10k_swarm::ips::IpList>().ok());
     // Without a list the swarm takes as many of 127.0.0.0/8 as it needs.
-    let per_source =
-        ports.map_or(1, |(first, last)| u64::from(last.saturating_sub(first)) + 1) * destinations;
-    let sources =
-        named.map_or(plan.target.div_ceil(per_source.max(1)) + 1, |list| list.addresses().len() as u64);
+    let each = ports.map_or(1, |(first, last)| {
+        (u64::from(last.saturating_sub(first)) + 1).saturating_sub(left_out).max(1) * destinations
+    });
+    let sources = named.map_or(plan.target.div_ceil(each.max(1)) + 1, |list| list.addresses().len() as u64);
     PlanView {
         target: plan.target,
         sources,
@@ -39,10 +40,10 @@ pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
         destinations,
         both_ends_here: true,
         probe: plan.load.probe,
-        explicit_ports: false,
+        explicit_ports,
         ips: plan.load.ips.clone(),
         server_max_connections: plan.server.max_connections,
-        ports_left_out: None,
+        ports_left_out: ports.is_some().then_some(left_out),
         on_one_link: plan.topology == Topology::Veth,
     }
 }
@@ -60,7 +61,7 @@ pub(crate) fn findings(
     let levels = &watch.levels;
     let mut counters = BTreeMap::new();
     if let (Some(first), Some(last)) = (&watch.first, &watch.last) {
-        for name in COUNTERS {
+        for name in counter::GROWING {
             if let (Some(before), Some(after)) = (first.counter(name), last.counter(name)) {
                 counters.insert(name.to_owned(), CounterChange { before, after });
             }

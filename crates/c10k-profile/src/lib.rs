@@ -22,6 +22,7 @@ mod schema;
 mod shipped;
 mod socket_options;
 mod standing;
+pub mod state_folder;
 mod value;
 
 pub use apply::{Applied, apply_in_own_namespace, unknown_keys};

@@ -1,14 +1,15 @@
 //! Where the journal lies, and the lock that lets one process at a time change settings and the journal.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::JournalError;
+use crate::state_folder;
 
 /// How often a folder that others take away is made again.
 const MOST_TRIES: u32 = 1000;
@@ -39,16 +40,9 @@ pub(crate) enum Locking {
 }
 
 impl Place {
-    /// `/run/c10k-lab` for root, else `$XDG_RUNTIME_DIR/c10k-lab` or `/tmp/c10k-lab-UID`. Root of a user
-    /// namespace may not write to `/run` and goes on to the next.
+    /// The folders of this user.
     pub(crate) fn of_user(euid: u32) -> Self {
-        let run = (euid == 0).then(|| PathBuf::from("/run/c10k-lab"));
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR")
-            .map(PathBuf::from)
-            .filter(|folder| folder.is_absolute())
-            .map(|folder| folder.join("c10k-lab"));
-        let tmp = PathBuf::from(format!("/tmp/c10k-lab-{euid}"));
-        Self { candidates: run.into_iter().chain(runtime).chain([tmp]).collect() }
+        Self { candidates: state_folder::candidates(euid) }
     }
 
     pub(crate) fn at(folder: PathBuf) -> Self {
@@ -57,14 +51,14 @@ impl Place {
 
     /// The folders that are there already and ours.
     pub(crate) fn existing(&self) -> Vec<PathBuf> {
-        self.candidates.iter().filter(|folder| check(folder).is_ok()).cloned().collect()
+        self.candidates.iter().filter(|folder| state_folder::check(folder).is_ok()).cloned().collect()
     }
 
     /// The first folder that is there or can be made, ours alone.
     pub(crate) fn folder(&self) -> Result<PathBuf, JournalError> {
         let mut tried = Vec::new();
         for folder in &self.candidates {
-            match make(folder) {
+            match state_folder::make(folder) {
                 Ok(()) => return Ok(folder.clone()),
                 Err(error) => tried.push(format!("{}: {error}", folder.display())),
             }
@@ -88,7 +82,7 @@ impl Lock {
                     if error.kind() == io::ErrorKind::NotFound && made < MOST_TRIES =>
                 {
                     made += 1;
-                    make(folder).map_err(io("make the folder of the lock"))?;
+                    state_folder::make(folder).map_err(io("make the folder of the lock"))?;
                     continue;
                 }
                 (opened, _) => opened.map_err(io("open the lock"))?,
@@ -137,37 +131,6 @@ impl Drop for Lock {
     fn drop(&mut self) {
         self.give_back();
     }
-}
-
-/// Another process that has just finished may take the empty folder away again between two of these calls.
-fn make(folder: &Path) -> io::Result<()> {
-    let mut tries = 0;
-    loop {
-        let checked = match DirBuilder::new().mode(0o700).create(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => check(folder),
-        };
-        match checked {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < MOST_TRIES => tries += 1,
-            checked => return checked,
-        }
-    }
-}
-
-/// A folder in `/tmp` may have been put there by anybody.
-fn check(folder: &Path) -> io::Result<()> {
-    let metadata = std::fs::symlink_metadata(folder)?;
-    let wrong = |what: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
-    if !metadata.is_dir() {
-        return wrong("is no folder".to_owned());
-    }
-    if metadata.uid() != c10k_kernel::limits::euid() {
-        return wrong(format!("belongs to user {}", metadata.uid()));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        return wrong(format!("is open to others (mode {:o}), expected 700", metadata.mode() & 0o777));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -13,18 +13,6 @@ use c10k_record::Warning;
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Kernel counters that only grow, by the names the walls know.
-const COUNTERS: [&str; 8] = [
-    counter::LISTEN_OVERFLOWS,
-    counter::LISTEN_DROPS,
-    counter::SYN_RETRANSMITS,
-    counter::REQ_QUEUE_FULL_DROP,
-    counter::REQ_QUEUE_FULL_COOKIES,
-    counter::ABORT_ON_MEMORY,
-    counter::MEMORY_PRESSURES,
-    counter::TIME_WAIT_OVERFLOW,
-];
-
 /// Looks at the server beside this swarm.
 pub(crate) struct Beside {
     collector: Collector,
@@ -149,7 +137,7 @@ impl Beside {
         let (first, last, levels) = (&self.first, &self.last, &self.levels);
         let change =
             |before: Option<u64>, after: Option<u64>| Some(CounterChange { before: before?, after: after? });
-        COUNTERS
+        counter::GROWING
             .iter()
             .map(|name| (*name, change(first.counter(name), last.counter(name))))
             .chain([

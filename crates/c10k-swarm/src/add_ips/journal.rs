@@ -4,13 +4,14 @@
 //! there for whoever comes after a SIGKILL.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use c10k_kernel::{limits, namespace};
+use c10k_profile::state_folder;
 use serde::{Deserialize, Serialize};
 
 use super::addresses;
@@ -108,7 +109,10 @@ pub fn left_behind() -> io::Result<Vec<LeftBehind>> {
 pub(super) fn of_the_dead() -> io::Result<Vec<(LeftBehind, Journal)>> {
     let here = Here::now()?;
     let mut dead = Vec::new();
-    for folder in candidates().into_iter().filter(|folder| check(folder).is_ok()) {
+    for folder in state_folder::candidates(limits::euid())
+        .into_iter()
+        .filter(|folder| state_folder::check(folder).is_ok())
+    {
         for entry in std::fs::read_dir(&folder)?.flatten() {
             let name = entry.file_name();
             if name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
@@ -140,7 +144,7 @@ impl Journal {
             device_index,
         };
         let mut last = (PathBuf::from("/run/c10k-lab"), io::Error::from(io::ErrorKind::NotFound));
-        for folder in candidates() {
+        for folder in state_folder::candidates(limits::euid()) {
             match Self::begin_in(&folder, &name, &head) {
                 Ok(journal) => return Ok(journal),
                 Err(error) => last = (folder, error),
@@ -153,7 +157,7 @@ impl Journal {
         let unnamed = folder.join(format!(".{name}"));
         let mut tries = 0;
         let file = loop {
-            make(folder)?;
+            state_folder::make(folder)?;
             let opened =
                 OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&unnamed);
             match opened {
@@ -292,42 +296,6 @@ fn may_exist(inode: u64) -> bool {
             .flatten()
             .filter_map(|entry| entry.file_name().to_str().map(str::to_owned))
             .any(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && is_there(&name))
-}
-
-/// The folders of the journals of this house, best first: see the README.
-fn candidates() -> Vec<PathBuf> {
-    let euid = limits::euid();
-    let run = (euid == 0).then(|| PathBuf::from("/run/c10k-lab"));
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join("c10k-lab"));
-    run.into_iter().chain(runtime).chain([PathBuf::from(format!("/tmp/c10k-lab-{euid}"))]).collect()
-}
-
-fn make(folder: &Path) -> io::Result<()> {
-    let mut tries = 0;
-    loop {
-        let checked = match DirBuilder::new().mode(0o700).create(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => check(folder),
-        };
-        match checked {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < MOST_TRIES => tries += 1,
-            checked => return checked,
-        }
-    }
-}
-
-/// A folder in `/tmp` may have been put there by anybody.
-fn check(folder: &Path) -> io::Result<()> {
-    let metadata = std::fs::symlink_metadata(folder)?;
-    let ours = metadata.is_dir() && metadata.uid() == limits::euid() && metadata.mode() & 0o077 == 0;
-    if ours {
-        return Ok(());
-    }
-    let why = format!("{} is not a folder of this user alone (mode 700)", folder.display());
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
 #[cfg(test)]
