@@ -11,6 +11,7 @@ use c10k_kernel::memory::{SlabNames, SlabReader};
 use c10k_record::{HostSnapshot, PhaseName, Protocol, ServerEvent, SwarmEvent};
 
 use crate::child::{Heard, Process, Who};
+use crate::host::{note_server, note_swarm};
 use crate::watch::{Watch, cpu_between};
 
 /// Connections of each of the two growths: the first finds memory cold and tables to be made, the second does not.
@@ -52,22 +53,6 @@ pub(crate) struct Calibration {
     pub(crate) swarm_us: Option<f64>,
     /// Kernel memory of a connection, both ends, as it was measured; what else runs here shows in it.
     pub(crate) measured_pair_bytes: Option<f64>,
-    /// What the processes say of their tables.
-    pub(crate) server_own_tables: bool,
-    pub(crate) server_per_table: Option<u64>,
-    pub(crate) server_backlog: u64,
-    pub(crate) swarm_own_tables: bool,
-    pub(crate) swarm_per_table: u64,
-}
-
-impl Calibration {
-    /// Puts the processes' word into the limits.
-    pub(crate) fn settle(&self, host: &mut HostSnapshot) {
-        (host.server_tables, host.swarm_tables) = (self.server_own_tables, self.swarm_own_tables);
-        host.server_per_table = self.server_per_table;
-        host.swarm_per_table = Some(self.swarm_per_table);
-        host.backlog = Some(self.server_backlog);
-    }
 }
 
 /// Kernel and user memory of one idle connection at the server's end and at the client's, bytes, from the sizes of
@@ -84,7 +69,13 @@ pub(crate) fn object_bytes() -> Option<(u64, u64)> {
 }
 
 /// Calibrates with `profile` where this process stands; `Err` says why that could not be done.
-pub(crate) fn calibrate(profile: &str, protocol: Protocol) -> Result<Calibration, String> {
+///
+/// What the processes say of their tables when they are ready goes into `host`.
+pub(crate) fn calibrate(
+    profile: &str,
+    protocol: Protocol,
+    host: &mut HostSnapshot,
+) -> Result<Calibration, String> {
     let until = Instant::now() + LONGEST;
     let (sender, heard) = channel();
     let words = |list: &[&str]| -> Vec<String> { list.iter().map(|word| (*word).to_owned()).collect() };
@@ -98,20 +89,9 @@ pub(crate) fn calibrate(profile: &str, protocol: Protocol) -> Result<Calibration
         words(&["--listen", "127.0.0.1:0", "--profile", profile, "--no-apply", "--protocol", &spoken]);
     let mut server = start(Who::Server, &arguments)?;
     let listen = loop {
-        if let Heard::Server(ServerEvent::Ready {
-            listen,
-            backlog,
-            descriptors_per_table,
-            own_tables,
-            max_connections,
-            ..
-        }) = next(&heard, until)?
-        {
-            found.server_own_tables = own_tables;
-            found.server_backlog = u64::from(backlog);
-            // With tables of their own a few descriptors of each are no connections.
-            found.server_per_table =
-                max_connections.filter(|_| !own_tables).or(descriptors_per_table.checked_sub(16));
+        if let Heard::Server(ready) = next(&heard, until)? {
+            note_server(host, &ready, None);
+            let ServerEvent::Ready { listen, .. } = ready else { continue };
             break listen;
         }
     };
@@ -134,15 +114,15 @@ pub(crate) fn calibrate(profile: &str, protocol: Protocol) -> Result<Calibration
     let mut swarm = start(Who::Swarm, &arguments)?;
     loop {
         if let Heard::Swarm(event) = next(&heard, until)?
-            && let SwarmEvent::Ready { own_tables, connections_per_table, .. } = *event
+            && let SwarmEvent::Ready { .. } = *event
         {
-            (found.swarm_own_tables, found.swarm_per_table) = (own_tables, connections_per_table);
+            note_swarm(host, &event);
             break;
         }
     }
-    let room = |own: bool, each: u64| if own { u64::MAX } else { each };
-    let fits = room(found.swarm_own_tables, found.swarm_per_table)
-        .min(room(found.server_own_tables, found.server_per_table.unwrap_or(0)));
+    let room = |own: bool, each: Option<u64>| if own { u64::MAX } else { each.unwrap_or(0) };
+    let fits =
+        room(host.swarm_tables, host.swarm_per_table).min(room(host.server_tables, host.server_per_table));
     let growth = GROWTH.min(fits / 2).max(1);
     let config = CollectorConfig {
         server_pid: Some(server.pid()),

@@ -184,13 +184,10 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
     let calibration = if args.no_calibration {
         None
     } else {
-        calibrate(&plan.profile, plan.protocol)
+        calibrate(&plan.profile, plan.protocol, &mut host)
             .map_err(|why| warnings.push(Warning::new("not-calibrated", format!("no calibration: {why}"))))
             .ok()
     };
-    if let Some(calibration) = &calibration {
-        calibration.settle(&mut host);
-    }
     let objects = object_bytes();
     (host.server_connection_bytes, host.client_connection_bytes) =
         (objects.map(|b| b.0), objects.map(|b| b.1));

@@ -6,7 +6,7 @@ use c10k_kernel::memory::MemInfoReader;
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_kernel::{limits, process};
 use c10k_profile::{NofileLimit, Profile};
-use c10k_record::{Host, HostSnapshot};
+use c10k_record::{Host, HostSnapshot, ServerEvent, SwarmEvent};
 
 /// Describes the machine.
 pub(crate) fn describe(limits: HostSnapshot, root: bool) -> Host {
@@ -66,6 +66,31 @@ pub(crate) fn snapshot(profile: &Profile, root: bool) -> HostSnapshot {
         file_max_bypassed: root && here.file_max_bypassed,
         backlog: profile.socket.backlog.map(u64::from),
         ..here
+    }
+}
+
+/// Takes a ready server's word on its tables and its backlog; `asked` is the most connections it was told to take.
+pub(crate) fn note_server(limits: &mut HostSnapshot, ready: &ServerEvent, asked: Option<u64>) {
+    /// Descriptors of a worker's own table that are no connections, and its reserve.
+    const NO_CONNECTIONS: u64 = 16;
+    let ServerEvent::Ready { own_tables, descriptors_per_table, max_connections, backlog, .. } = ready else {
+        return;
+    };
+    limits.server_tables = *own_tables;
+    limits.server_per_table = if *own_tables {
+        descriptors_per_table.checked_sub(NO_CONNECTIONS)
+    } else {
+        // Of its one table it says exactly what it takes.
+        max_connections.filter(|most| asked.is_none_or(|asked| asked > *most))
+    };
+    limits.backlog = Some(u64::from(*backlog));
+}
+
+/// The same of a ready swarm.
+pub(crate) fn note_swarm(limits: &mut HostSnapshot, ready: &SwarmEvent) {
+    if let SwarmEvent::Ready { own_tables, connections_per_table, .. } = ready {
+        limits.swarm_tables = *own_tables;
+        limits.swarm_per_table = Some(*connections_per_table);
     }
 }
 

@@ -81,8 +81,8 @@ impl<'a> Lab<'a> {
     pub(crate) fn start(
         plan: &'a Plan,
         folder: RunFolder,
-        record: Record,
-        limits: HostSnapshot,
+        mut record: Record,
+        mut limits: HostSnapshot,
         signals: Signals,
         (place, foreign): (Place, Option<Foreign>),
         printer: &'a mut Printer,
@@ -94,12 +94,15 @@ impl<'a> Lab<'a> {
         } else {
             let server_arguments = server_arguments(plan, place.isolation.is_some());
             let mut server = start_process(Who::Server, &server_arguments, None, &sender)?;
-            let listen = await_server(&heard, &mut server)?;
+            let listen = await_server(&heard, &mut server, &mut limits, plan.server.max_connections)?;
             (ServerSide::Ours(server), listen)
         };
         let swarm_arguments = swarm_arguments(plan, &listen, &folder.path().join("latency.hlog"));
         let mut swarm = start_process(Who::Swarm, &swarm_arguments, place.far.as_ref(), &sender)?;
-        let capacity = await_swarm(&heard, &mut swarm)?;
+        let capacity = await_swarm(&heard, &mut swarm, &mut limits)?;
+        if let Some(host) = &mut record.host {
+            host.limits.clone_from(&limits);
+        }
         let ports: Vec<u16> = listen.iter().map(std::net::SocketAddr::port).collect();
         let far = place.far.as_ref().map(|far| FarEnd::open(far, swarm.pid(), &ports));
         let config = CollectorConfig {

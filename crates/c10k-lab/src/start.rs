@@ -6,9 +6,10 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use c10k_kernel::namespace::Beside;
-use c10k_record::{Exit, Plan, ServerEvent, SwarmEvent};
+use c10k_record::{Exit, HostSnapshot, Plan, ServerEvent, SwarmEvent};
 
 use crate::child::{Heard, Process, Who, end_in_words};
+use crate::host;
 use crate::plan::Refusal;
 
 /// How long a process may take to come up.
@@ -101,20 +102,33 @@ pub(crate) fn swarm_arguments(plan: &Plan, listen: &[std::net::SocketAddr], hlog
 pub(crate) fn await_server(
     heard: &Receiver<Heard>,
     server: &mut Process,
+    limits: &mut HostSnapshot,
+    asked: Option<u64>,
 ) -> Result<Vec<std::net::SocketAddr>, Refusal> {
     match await_ready(heard, server)? {
-        Heard::Server(ServerEvent::Ready { listen, .. }) => Ok(listen),
+        Heard::Server(ready @ ServerEvent::Ready { .. }) => {
+            host::note_server(limits, &ready, asked);
+            let ServerEvent::Ready { listen, .. } = ready else { return Err(not_ready(Who::Server, None)) };
+            Ok(listen)
+        }
         _ => Err(not_ready(Who::Server, None)),
     }
 }
 
-pub(crate) fn await_swarm(heard: &Receiver<Heard>, swarm: &mut Process) -> Result<u64, Refusal> {
+pub(crate) fn await_swarm(
+    heard: &Receiver<Heard>,
+    swarm: &mut Process,
+    limits: &mut HostSnapshot,
+) -> Result<u64, Refusal> {
     loop {
         match await_ready(heard, swarm)? {
-            Heard::Swarm(event) => match *event {
-                SwarmEvent::Ready { capacity, .. } => return Ok(capacity),
-                _ => return Err(not_ready(Who::Swarm, None)),
-            },
+            Heard::Swarm(event) => {
+                host::note_swarm(limits, &event);
+                return match *event {
+                    SwarmEvent::Ready { capacity, .. } => Ok(capacity),
+                    _ => Err(not_ready(Who::Swarm, None)),
+                };
+            }
             Heard::Server(_) => {}
             Heard::Ended(who) => return Err(not_ready(who, None)),
         }

@@ -41,7 +41,6 @@ fn calibration() -> Calibration {
         server_us: Some(10.0),
         swarm_us: Some(15.0),
         measured_pair_bytes: Some(8_400.0),
-        ..Calibration::default()
     }
 }
 

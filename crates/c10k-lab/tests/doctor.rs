@@ -1,0 +1,221 @@
+//! The doctor before any load, by the real program.
+
+mod common;
+
+use common::{Lab, lab};
+use serde_json::Value;
+
+/// The numbers of the walls in their order, with their names and whether they stand in the way of the plan.
+fn numbered(document: &Value) -> Vec<(String, u64, bool)> {
+    let walls = document["walls"].as_array().expect("walls");
+    walls
+        .iter()
+        .filter_map(|wall| {
+            let name = wall["wall"].as_str().expect("a name").to_owned();
+            Some((name, wall["connections"].as_u64()?, wall["in_this_plan"].as_bool()?))
+        })
+        .collect()
+}
+
+#[track_caller]
+fn number(document: &Value, name: &str) -> u64 {
+    let walls = numbered(document);
+    walls.iter().find(|wall| wall.0 == name).unwrap_or_else(|| panic!("no {name} in {walls:?}")).1
+}
+
+#[track_caller]
+fn lift(document: &Value, name: &str) -> Vec<String> {
+    let walls = document["walls"].as_array().expect("walls");
+    let wall = walls.iter().find(|wall| wall["wall"] == name).unwrap_or_else(|| panic!("no {name}"));
+    let commands = wall["lift"]["commands"].as_array().expect("commands");
+    commands.iter().map(|command| command.as_str().expect("a line").to_owned()).collect()
+}
+
+/// Namespaces of one's own may be made here.
+fn may_unshare() -> bool {
+    let tried = std::process::Command::new("unshare").args(["-Urn", "true"]).output();
+    let may = tried.is_ok_and(|tried| tried.status.success());
+    if !may {
+        eprintln!("SKIPPED: no user and network namespace of one's own may be made here");
+    }
+    may
+}
+
+#[test]
+fn stock_lists_descriptors_and_ports_in_the_order_in_which_they_bite() {
+    let ended = lab(&["doctor", "--profile", "stock", "--target", "100k", "--json"]);
+    let document = ended.document();
+    let walls = numbered(&document);
+    let at = |name: &str| walls.iter().position(|wall| wall.0 == name).unwrap_or_else(|| panic!("{walls:?}"));
+    assert!(walls.is_sorted_by_key(|wall| wall.1), "{walls:?}");
+    assert!(at("nofile-server") < at("epoll-watches"), "{walls:?}");
+    assert!(at("ports-exhausted") < at("epoll-watches"), "{walls:?}");
+    for name in ["nofile-server", "nofile-swarm", "ports-exhausted"] {
+        assert!(!lift(&document, name).is_empty(), "{name}");
+    }
+    // The exit code says what the document says.
+    let reachable = document["reachable"].as_bool().expect("known");
+    ended.expect_exit(if reachable { 0 } else { 3 });
+    assert_eq!(document["predicted"].is_null(), reachable);
+    let first_below = walls.iter().any(|wall| wall.2 && wall.1 < 100_000);
+    assert_ne!(first_below, reachable, "{walls:?}");
+    let sizes: Vec<u64> = document["machines"]
+        .as_array()
+        .expect("a table")
+        .iter()
+        .filter_map(|row| row["connections"].as_u64())
+        .collect();
+    assert_eq!(sizes, [10_000, 100_000, 1_000_000]);
+    let million = &document["machines"][2];
+    let bytes = million["server_bytes"].as_u64().expect("bytes") as f64;
+    assert!((3e9..6e9).contains(&bytes) && million["source_addresses_by_default"] == 36, "{million}");
+}
+
+#[test]
+fn the_calibration_is_short_and_says_how_far_it_may_be_off() {
+    let document = lab(&["doctor", "--target", "1000", "--json"]).document();
+    let calibration = &document["calibration"];
+    assert!(calibration["connects_per_second"].as_u64().expect("a rate") > 0, "{calibration}");
+    assert!(calibration["connections"].as_u64().expect("a number") <= 6_000);
+    let walls = document["walls"].as_array().expect("walls");
+    let of =
+        |name: &str| walls.iter().find(|wall| wall["wall"] == name).unwrap_or_else(|| panic!("no {name}"));
+    assert!(of("ram")["uncertainty_percent"].as_u64().expect("percent") >= 5);
+    assert!(of("cpu-server")["uncertainty_percent"].as_u64().expect("percent") >= 35);
+    assert!(of("cpu-server")["connections"].is_null() && of("cpu-server")["rate_per_second"].is_u64());
+    let quick = lab(&["doctor", "--target", "1000", "--no-calibration", "--json"]).document();
+    assert!(quick["calibration"].is_null() && quick["machines"][0]["ramp_seconds"].is_null());
+}
+
+#[test]
+fn an_ordinary_program_is_told_its_descriptor_limit_and_the_line_that_lifts_it_works() {
+    let doctor =
+        ["doctor", "--profile", "stock", "--plain", "--target", "3000", "--no-calibration", "--json"];
+    let ended = Lab::new().after("ulimit -Sn 1024").command(&doctor).wait();
+    ended.expect_exit(3);
+    let document = ended.document();
+    assert_eq!(document["predicted"]["wall"], "nofile-server", "{document}");
+    assert_eq!(document["predicted"]["connections"], 1016);
+    let line = lift(&document, "nofile-server").remove(0);
+    let again = Lab::new().after("ulimit -Sn 1024").after(&line).command(&doctor).wait();
+    again.expect_exit(0);
+    assert!(number(&again.document(), "nofile-server") >= 3000);
+}
+
+#[test]
+fn the_line_that_widens_the_ports_works_when_it_is_pasted() {
+    if !may_unshare() {
+        return;
+    }
+    let doctor = ["doctor", "--profile", "stock", "--plain", "--target", "60k", "--no-calibration", "--json"];
+    let document = Lab::new().under(&["unshare", "-Urn"]).command(&doctor).wait().document();
+    assert_eq!(number(&document, "ports-exhausted"), 28_232);
+    let line = lift(&document, "ports-exhausted").into_iter().find(|line| line.contains("sysctl"));
+    let line = line.expect("a sysctl");
+    assert!(!line.contains("sudo"), "root of its namespace needs none: {line}");
+    let paste = format!("{line} > /dev/null");
+    let after = Lab::new().under(&["unshare", "-Urn"]).after(&paste).command(&doctor).wait().document();
+    // The server's own port, 9000, is within the wider window.
+    assert_eq!(number(&after, "ports-exhausted"), 64_511);
+}
+
+#[test]
+fn the_line_with_more_sources_holds_what_was_asked_for() {
+    let ended = lab(&[
+        "doctor",
+        "--profile",
+        "stock",
+        "--plain",
+        "--ports",
+        "40000-40499",
+        "--target",
+        "1200",
+        "--no-calibration",
+        "--json",
+    ]);
+    ended.expect_exit(3);
+    let document = ended.document();
+    assert_eq!(document["predicted"]["wall"], "ports-exhausted", "{document}");
+    assert_eq!(document["predicted"]["connections"], 500);
+    let line = lift(&document, "ports-exhausted").remove(0);
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [program, command, rest @ ..] = &words[..] else { panic!("{line}") };
+    assert_eq!([*program, *command], ["c10k-lab", "run"], "{line}");
+    let mut arguments = rest.to_vec();
+    arguments.extend(["--hold", "200ms"]);
+    common::run_lab(&arguments).expect_held(1200);
+}
+
+#[test]
+fn a_profile_is_seen_as_the_lab_would_apply_it_and_the_host_stays_as_it_is() {
+    let host = || std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("readable");
+    let before = host();
+    let document =
+        lab(&["doctor", "--profile", "tuned", "--target", "100k", "--no-calibration", "--json"]).document();
+    assert_eq!(host(), before);
+    let isolated =
+        !document["warnings"].as_array().expect("warnings").iter().any(|w| w["id"] == "not-isolated");
+    if isolated {
+        assert_eq!(document["host"]["port_range"], serde_json::json!([1024, 65_535]));
+        assert_eq!(number(&document, "ports-exhausted"), 64_511, "one source, less the server's port");
+    }
+}
+
+#[test]
+fn an_ordinary_user_gets_an_answer_too() {
+    let ended = Lab::new()
+        .by_ordinary_user()
+        .command(&["doctor", "--profile", "stock", "--target", "2000", "--json"])
+        .wait();
+    ended.expect_exit(0);
+    let document = ended.document();
+    assert!(number(&document, "ram") > 2000);
+    let lines: Vec<String> = lift(&document, "epoll-watches");
+    assert!(lines.iter().all(|line| line.starts_with("sudo ")), "{lines:?}");
+}
+
+#[test]
+fn a_limit_of_a_list_of_sources_is_this_plans_own_wall() {
+    let ended = lab(&[
+        "doctor",
+        "--ips",
+        "127.0.0.1-2",
+        "--ports",
+        "40000-40099",
+        "--target",
+        "1k",
+        "--no-calibration",
+        "--json",
+    ]);
+    ended.expect_exit(3);
+    let document = ended.document();
+    assert_eq!(document["predicted"]["wall"], "ports-exhausted");
+    assert_eq!(document["predicted"]["connections"], 200);
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    lab(&["doctor", "--profile", "no-such-profile"]).expect_refused(2, &["no-such-profile"]);
+    lab(&["doctor", "--target", "0"]).expect_refused(2, &["--target 0"]);
+    lab(&["doctor", "--ips", "here"]).expect_refused(2, &["here"]);
+    lab(&["doctor", "--protocol", "quic"]).expect_exit(2);
+}
+
+#[test]
+fn people_read_where_it_ends() {
+    let ended = lab(&["doctor", "--profile", "stock", "--target", "1000", "--no-calibration"]);
+    ended.expect_exit(0);
+    for words in ["The walls, in the order", "lift:", "How much machine", "REACHABLE"] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+    let ended = Lab::new()
+        .after("ulimit -Sn 1024")
+        .command(&["doctor", "--profile", "stock", "--plain", "--target", "3000", "--no-calibration"])
+        .wait();
+    ended.expect_exit(3);
+    assert!(
+        ended.stdout.contains("SHORT: nofile-server") && ended.stdout.contains("ulimit -Sn"),
+        "{}",
+        ended.stdout
+    );
+}

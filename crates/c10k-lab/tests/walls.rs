@@ -1,0 +1,234 @@
+//! The field guide, and what the processes say of the walls before they meet them, by the real program.
+
+mod common;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use c10k_record::{ServerEvent, SwarmEvent};
+use common::lab;
+use serde_json::Value;
+
+/// The walls that the guide must have.
+const NAMES: [&str; 30] = [
+    "nofile-server",
+    "nofile-swarm",
+    "nr-open",
+    "file-max",
+    "ports-exhausted",
+    "ports-reserved",
+    "time-wait-ports",
+    "accept-queue",
+    "syn-queue",
+    "tcp-mem",
+    "orphans",
+    "time-wait-buckets",
+    "conntrack",
+    "epoll-watches",
+    "cgroup-memory",
+    "netdev-backlog",
+    "no-route",
+    "refused",
+    "firewall-drop",
+    "server-stopped-accepting",
+    "server-died",
+    "server-max-connections",
+    "threads",
+    "neighbour-table",
+    "bandwidth",
+    "cpu-server",
+    "cpu-swarm",
+    "latency-verdict",
+    "error-verdict",
+    "ram",
+];
+
+/// Those that stand for the whole host.
+const HOST_WIDE: [&str; 8] = [
+    "nr-open",
+    "file-max",
+    "tcp-mem",
+    "orphans",
+    "netdev-backlog",
+    "epoll-watches",
+    "neighbour-table",
+    "ram",
+];
+
+/// Errors that people search for, as programs write them.
+const SYMPTOMS: [&str; 6] = [
+    "too many open files",
+    "cannot assign requested address",
+    "connection reset by peer",
+    "i/o timeout",
+    "network is unreachable",
+    "device or resource busy",
+];
+
+#[test]
+fn the_list_has_every_wall_with_its_side_and_whether_it_can_be_planted() {
+    let document = lab(&["walls", "--json"]).document();
+    let walls = document["walls"].as_array().expect("walls");
+    for name in NAMES {
+        let wall = walls.iter().find(|wall| wall["name"] == name).unwrap_or_else(|| panic!("no {name}"));
+        let keys: Vec<&String> = wall.as_object().expect("an object").keys().collect();
+        assert_eq!(keys, ["name", "needs", "plantable", "side", "title"]);
+        assert_eq!(wall["plantable"], !HOST_WIDE.contains(&name), "{name}");
+        assert!(!wall["needs"].as_array().expect("a list").is_empty(), "{name}");
+        assert!(["server", "swarm", "host"].contains(&wall["side"].as_str().expect("a side")));
+    }
+}
+
+#[test]
+fn every_wall_has_a_page_and_every_error_leads_to_one() {
+    for name in NAMES {
+        let ended = lab(&["walls", name]);
+        ended.expect_exit(0);
+        for label in ["what it is", "what you see", "how to prove", "how to lift", "do not", "source"] {
+            assert!(ended.stdout.contains(&format!("  {label}")), "{name}: {label}");
+        }
+        let page = lab(&["walls", name, "--json"]).document();
+        assert_eq!(page["name"], name);
+        assert!(page["remedy"]["commands"].as_array().is_some_and(|commands| !commands.is_empty()));
+    }
+    for symptom in SYMPTOMS {
+        lab(&["walls", symptom]).expect_exit(0);
+    }
+    lab(&["walls", "no-such-wall"]).expect_refused(2, &["no-such-wall"]);
+}
+
+#[test]
+fn every_myth_has_a_line_to_paste() {
+    let document = lab(&["walls", "myths", "--json"]).document();
+    let myths = document["myths"].as_array().expect("myths");
+    for name in [
+        "tcp_tw_recycle",
+        "tcp_fin_timeout",
+        "tcp_rmem",
+        "tcp_mem",
+        "somaxconn",
+        "tcp_max_tw_buckets",
+        "tcp_abort_on_overflow",
+        "tcp_syncookies",
+        "tcp_timestamps",
+        "65535",
+    ] {
+        let myth = myths.iter().find(|myth| myth["name"] == name).unwrap_or_else(|| panic!("no {name}"));
+        assert!(myth["run"].as_str().is_some_and(|run| !run.is_empty()) && myth["shows"].is_string());
+    }
+    let one = lab(&["walls", "myths", "somaxconn"]);
+    assert!(one.stdout.contains("Send-Q") && !one.stdout.contains("tcp_rmem"), "{}", one.stdout);
+    lab(&["walls", "myths", "no-such-myth"]).expect_refused(2, &["no-such-myth", "somaxconn"]);
+}
+
+// The word of the processes ------------------------------------------------------------------------------
+
+/// A server or a swarm that ends with the test.
+struct Process {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Process {
+    /// Starts it with a descriptor limit of `nofile`.
+    fn start(nofile: u32, arguments: &[&str]) -> Self {
+        let mut child = Command::new("sh")
+            .args([
+                "-c",
+                &format!("ulimit -n {nofile} && exec \"$0\" \"$@\""),
+                env!("CARGO_BIN_EXE_c10k-lab"),
+            ])
+            .args(arguments)
+            .arg("--events")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("started");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Self { child, lines }
+    }
+
+    fn tell(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().expect("piped"), "{line}").expect("it listens");
+    }
+
+    /// The next line that `choose` wants.
+    #[track_caller]
+    fn wait_for<T>(&mut self, choose: impl Fn(Value) -> Option<T>) -> T {
+        for line in self.lines.by_ref() {
+            if let Some(found) = choose(serde_json::from_str(&line.expect("text")).expect("JSON")) {
+                return found;
+            }
+        }
+        panic!("it ended before it said that");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn server(nofile: u32) -> (Process, String, Option<u64>) {
+    let mut server = Process::start(nofile, &["server", "--one-table", "--listen", "127.0.0.1:0"]);
+    let ready = server.wait_for(|line| serde_json::from_value::<ServerEvent>(line).ok());
+    let ServerEvent::Ready { listen, max_connections, own_tables: false, .. } = ready else {
+        panic!("{ready:?}")
+    };
+    (server, listen[0].to_string(), max_connections)
+}
+
+#[test]
+fn a_swarm_with_one_table_holds_exactly_what_it_said() {
+    // As the lab starts it: a swarm of its own also looks at the server, and its descriptors come and go.
+    let parent = std::process::id().to_string();
+    for workers in ["1", "2", "3"] {
+        let (_server, address, _) = server(1_000);
+        let mut swarm = Process::start(
+            200,
+            &[
+                "swarm",
+                "--one-table",
+                "--commanded",
+                "--target",
+                "400",
+                "--workers",
+                workers,
+                "--parent",
+                &parent,
+                "--server",
+                &address,
+            ],
+        );
+        let ready = swarm.wait_for(|line| serde_json::from_value::<SwarmEvent>(line).ok());
+        let SwarmEvent::Ready { own_tables: false, connections_per_table: said, .. } = ready else {
+            panic!("{ready:?}")
+        };
+        swarm.tell("grow 400");
+        swarm.tell("verify");
+        let held = swarm
+            .wait_for(|line| (line["event"] == "verified").then(|| line["connections"]["held"].as_u64()));
+        assert_eq!(held, Some(said), "{workers} workers");
+    }
+}
+
+#[test]
+fn a_server_with_one_table_holds_exactly_what_it_said() {
+    let (mut server, address, said) = server(200);
+    let mut swarm = Process::start(
+        1_000,
+        &["swarm", "--commanded", "--target", "400", "--probe-timeout", "1s", "--server", &address],
+    );
+    swarm.wait_for(|line| (line["event"] == "ready").then_some(()));
+    swarm.tell("grow 400");
+    swarm.tell("verify");
+    let held =
+        swarm.wait_for(|line| (line["event"] == "verified").then(|| line["connections"]["held"].as_u64()));
+    assert_eq!(held, said);
+    std::thread::sleep(Duration::from_millis(10));
+    server.tell("stop");
+}
