@@ -54,6 +54,10 @@ def lab(n):
             "client_bytes": memory["client_user_bytes"], "unexplained": memory["unexplained_ratio"]}
 
 def spread(values, digits):
+    # What could not be known in a round (free memory that did not fall) is left out; null when in none.
+    values = [value for value in values if value is not None]
+    if not values:
+        return None
     return {"median": round(statistics.median(values), digits), "min": round(min(values), digits),
             "max": round(max(values), digits)}
 
@@ -71,11 +75,13 @@ for n in sizes:
         row[name] = {key: spread([p[which][key] for p in pairs], 4 if key == "unexplained" else 1)
                      for key in pairs[0][which]}
     row["ratio_rate"] = spread([p[1]["rate"] / p[0]["rate"] for p in pairs], 3)
-    row["ratio_server_us"] = spread([p[1]["server_us"] / p[0]["server_us"] for p in pairs], 3)
-    row["ratio_client_us"] = spread([p[1]["client_us"] / p[0]["client_us"] for p in pairs], 3)
+    for key in ("server_us", "client_us"):
+        row["ratio_" + key] = spread([p[1][key] / p[0][key] for p in pairs], 3)
     rows.append(row)
 
 def cell(s, digits=0):
+    if s is None:
+        return "unknown"
     return f"{s['median']:,.{digits}f} ({s['min']:,.{digits}f}–{s['max']:,.{digits}f})"
 
 lines = ["| connections | floor, verified/s | lab, verified/s | ratio | server CPU, µs: floor, lab, ratio | "
