@@ -369,7 +369,7 @@ impl<S: Speech> Streams<S> {
             return self.close(key, &End::Failed(error));
         }
         if self.table.has(key, Flag::Last)
-            && let Some(over) = self.ends.remove(&key.slot())
+            && let Some(over) = self.take_end(key.slot())
         {
             self.table.set(key, Flag::Last, false);
             self.conclude(key, over);
@@ -399,7 +399,16 @@ impl<S: Speech> Streams<S> {
         if self.ends.is_empty() || self.table.socket(key).is_none() {
             return otherwise;
         }
-        self.ends.remove(&key.slot()).map_or(otherwise, |over| over.end)
+        self.take_end(key.slot()).map_or(otherwise, |over| over.end)
+    }
+
+    /// Takes out how a connection is to be counted; after a crowd of them the memory is given back.
+    fn take_end(&mut self, slot: u32) -> Option<Over> {
+        let over = self.ends.remove(&slot);
+        if self.ends.is_empty() && self.ends.capacity() > 64 {
+            self.ends = HashMap::new();
+        }
+        over
     }
 
     /// At the server's end, with all input served: an idle connection is closed. On a busy one more may be on its
@@ -452,7 +461,7 @@ impl<S: Speech> Streams<S> {
         let slot = key.slot();
         self.states[slot as usize] = S::State::default();
         if !self.ends.is_empty() {
-            self.ends.remove(&slot);
+            self.take_end(slot);
         }
         if pending {
             self.pending.forget(slot);

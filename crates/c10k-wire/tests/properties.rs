@@ -284,7 +284,7 @@ fn a_handshake_given_up_is_answered_only_if_it_had_begun() {
     let server = ws::ServerEnd::default();
     let mut out = Vec::new();
     let mut silent = server.accept();
-    assert_eq!(server.give_up(&mut silent, &mut out).map(End::name).as_deref(), Some("handshake-late"));
+    assert_eq!(server.give_up(&mut silent, &mut out).map(End::name).as_deref(), Some("handshake-timeout"));
     assert!(out.is_empty() && silent.is_ended());
     let mut slow = server.accept();
     let received = server.receive(&mut slow, &mut b"GET / HTTP/1.1\r\nHo".to_vec(), &mut out, ws::discard);

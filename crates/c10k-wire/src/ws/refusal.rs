@@ -113,7 +113,7 @@ impl Refusal {
             ),
             Self::Path => ("handshake-path", 404, "Not Found", "Nothing is served under this path."),
             Self::Origin => ("handshake-origin", 403, "Forbidden", "This Origin is not on the list."),
-            Self::Late => ("handshake-late", 408, "Request Timeout", "The request was not whole in time."),
+            Self::Late => ("handshake-timeout", 408, "Request Timeout", "The request was not whole in time."),
         }
     }
 

@@ -1,0 +1,269 @@
+//! Pings that find the dead, the server's own end, and what a connection keeps.
+
+mod common;
+mod ws_support;
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use c10k_record::ServerEvent;
+use c10k_wire::conformance::{self, first};
+use common::{connect, pattern, send_until_blocked};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use ws_support::{Client, frame, read_frame, read_to_end, start};
+
+/// Where [`a_peer_in_a_process_of_its_own`] connects to.
+const PEER_OF: &str = "C10K_TEST_PEER_OF";
+
+/// Not a test: a client that answers Pings until its end, for the test that stops it.
+#[test]
+#[ignore = "a process for another test"]
+fn a_peer_in_a_process_of_its_own() {
+    let Some(address) = std::env::var(PEER_OF).ok().and_then(|text| text.parse::<SocketAddr>().ok()) else {
+        return;
+    };
+    answer_pings(&Client::open(address).stream, 0);
+}
+
+/// Answers Pings until the stream ends; at least so many.
+fn answer_pings(stream: &TcpStream, at_least: u32) {
+    let mut answered = 0;
+    while let Some(ping) = read_frame(stream) {
+        if ping.first != first::PING
+            || (stream_of(stream)).write_all(&frame(first::PONG, &ping.payload)).is_err()
+        {
+            break;
+        }
+        answered += 1;
+        if at_least > 0 && answered == at_least {
+            return;
+        }
+    }
+    assert!(answered >= at_least, "only {answered} Pings");
+}
+
+fn stream_of(stream: &TcpStream) -> &TcpStream {
+    stream
+}
+
+struct Peer(Child);
+
+impl Peer {
+    fn of(address: SocketAddr) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "a_peer_in_a_process_of_its_own", "--ignored"]);
+        command.env(PEER_OF, address.to_string()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id().cast_signed()), signal).unwrap();
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn pings_find_those_that_never_answer_and_no_others() {
+    let mut server = start(&["--ping-every", "500ms"]);
+    let silent: Vec<_> = (0..30).map(|_| Client::open(server.address)).collect();
+    let answering: Vec<_> = (0..10).map(|_| Client::open(server.address)).collect();
+    let talking = Client::open(server.address);
+    std::thread::scope(|scope| {
+        for client in &answering {
+            scope.spawn(|| answer_pings(&client.stream, 6));
+        }
+        // Whoever talks lives, even if it leaves the Pings unanswered.
+        scope.spawn(|| {
+            for _ in 0..30 {
+                talking.send(first::TEXT, b"still here");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        server.wait_for("the dead are found", |report| report.failed.get("ping-timeout") == Some(&30));
+    });
+    for client in &silent {
+        let all = read_to_end(&client.stream);
+        assert_eq!(&all[..2], [first::PING, 0]);
+    }
+    // The others were there until they stopped answering, too.
+    let report = server.wait_for("all are dead now", |report| report.open == 0);
+    assert_eq!(report.failed.get("ping-timeout"), Some(&41), "{report:?}");
+}
+
+#[test]
+fn a_peer_that_was_stopped_by_a_signal_is_found_dead_and_one_that_goes_on_is_not() {
+    let mut server = start(&["--ping-every", "700ms"]);
+    let (stopped, going_on) = (Peer::of(server.address), Peer::of(server.address));
+    server.wait_for("both are open", |report| report.opened == Some(2));
+    std::thread::sleep(Duration::from_millis(1500));
+    let report = server.fresh_report();
+    assert_eq!(report.open, 2, "{report:?}");
+    stopped.signal(Signal::SIGSTOP);
+    let report = server.wait_for("the stopped one is found", |report| report.open == 1);
+    assert_eq!(report.failed.get("ping-timeout"), Some(&1), "{report:?}");
+    std::thread::sleep(Duration::from_millis(1500));
+    let report = server.fresh_report();
+    assert_eq!((report.open, report.failed.len()), (1, 1), "{report:?}");
+    drop(going_on);
+}
+
+#[test]
+fn nobody_is_pinged_before_the_handshake_or_when_pings_are_off() {
+    let server = start(&["--ping-every", "300ms", "--handshake-timeout", "2s"]);
+    let half = connect(server.address);
+    (&half).write_all(&conformance::sample_request()[..40]).unwrap();
+    let answer = String::from_utf8(read_to_end(&half)).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    let report = server.stop().report;
+    assert_eq!(report.failed.get("handshake-timeout"), Some(&1), "{report:?}");
+
+    let server = start(&[]);
+    let client = Client::open(server.address);
+    std::thread::sleep(Duration::from_millis(1200));
+    client.expect_echo(b"and nothing before it");
+}
+
+#[test]
+fn at_its_end_the_server_says_1001_to_everybody_and_is_gone_when_they_have_answered() {
+    let server = start(&["--drain", "20s"]);
+    let clients: Vec<_> = (0..500).map(|_| Client::open(server.address)).collect();
+    let (within, writing) = (Client::open(server.address), Client::open(server.address));
+    within.send(first::TEXT_BEGIN, b"half a message");
+    (&writing.stream).write_all(&frame(first::BINARY, &[1; 100])[..50]).unwrap();
+    clients[0].expect_echo(b"all are there");
+    let handshaking = connect(server.address);
+    std::thread::sleep(Duration::from_millis(200));
+    let begun = Instant::now();
+    server.signal(Signal::SIGTERM);
+    for client in clients.iter().chain([&within, &writing]) {
+        let close = client.next();
+        assert_eq!((close.first, &close.payload[..2]), (first::CLOSE, &1001_u16.to_be_bytes()[..]));
+    }
+    // A message is finished first, then the answer to the Close: the frame in the middle is the peer's to end.
+    (&writing.stream).write_all(&frame(first::BINARY, &[1; 100])[50..]).unwrap();
+    for client in clients.iter().chain([&within, &writing]) {
+        client.send(first::CLOSE, &1001_u16.to_be_bytes());
+    }
+    for client in clients.iter().chain([&within]) {
+        client.expect_end();
+    }
+    assert!(read_to_end(&handshaking).is_empty());
+    let ended = server.wait_for_end();
+    assert!(begun.elapsed() < Duration::from_secs(15), "it waited for nobody: {:?}", begun.elapsed());
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!((ended.report.drained, ended.report.failed.len()), (503, 0), "{:?}", ended.report);
+}
+
+#[test]
+fn peers_that_never_answer_the_close_do_not_keep_the_server_beyond_its_drain() {
+    let server = start(&["--drain", "1s"]);
+    let clients: Vec<_> = (0..100).map(|_| Client::open(server.address)).collect();
+    let begun = Instant::now();
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait_for_end();
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(15), "{took:?}");
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!((ended.report.drained, ended.report.failed.len()), (100, 0), "{:?}", ended.report);
+    let all = read_to_end(&clients[0].stream);
+    assert_eq!(all.get(2..4), Some(&1001_u16.to_be_bytes()[..]));
+}
+
+#[test]
+fn what_is_owed_at_the_end_is_delivered_before_the_close() {
+    let server = start(&["--drain", "20s"]);
+    let client = Client::open(server.address);
+    let messages = frame(first::BINARY, &pattern(60_000)).repeat(400);
+    let sent = send_until_blocked(&client.stream, &messages);
+    assert!(sent < messages.len(), "nothing is owed");
+    server.signal(Signal::SIGTERM);
+    std::thread::sleep(Duration::from_millis(200));
+    let one = frame(first::BINARY, &pattern(60_000)).len();
+    // What stands in the kernel's queues is served too, and a frame cut off by the end is the peer's affair.
+    for n in 0..sent / one {
+        let back = client.next();
+        assert!(back.first == first::BINARY && back.payload == pattern(60_000), "echo {n}");
+    }
+    let close = client.next();
+    assert_eq!((close.first, &close.payload[..2]), (first::CLOSE, &1001_u16.to_be_bytes()[..]));
+    (&client.stream).write_all(&messages[sent..sent.next_multiple_of(one)]).unwrap();
+    client.send(first::CLOSE, &1001_u16.to_be_bytes());
+    client.expect_end();
+    let ended = server.wait_for_end();
+    assert_eq!((ended.report.drained, ended.report.failed.len()), (1, 0), "{:?}", ended.report);
+}
+
+#[test]
+fn a_thousand_connections_keep_nothing_of_the_64_kib_each_has_received() {
+    let server = start(&[]);
+    let clients: Vec<_> = (0..1000).map(|_| Client::open(server.address)).collect();
+    let message = pattern(64 << 10);
+    // The buffers of every worker are at their size.
+    for client in &clients[..50] {
+        client.expect_echo(&message);
+    }
+    clients.iter().for_each(|client| client.expect_echo(b"small"));
+    let before = server.rss();
+    for _ in 0..2 {
+        clients.iter().for_each(|client| client.expect_echo(&message));
+    }
+    // In the middle of a message each has a part of it, and gives it back.
+    let bytes = frame(first::BINARY, &message);
+    for client in &clients {
+        (&client.stream).write_all(&bytes[..40_000]).unwrap();
+    }
+    clients[0].send_rest_and_expect(&bytes[40_000..], &message);
+    let within = server.rss();
+    for client in &clients[1..] {
+        client.send_rest_and_expect(&bytes[40_000..], &message);
+    }
+    let after = server.rss();
+    let grown = after.saturating_sub(before);
+    assert!(
+        grown < 4 << 20,
+        "{} B a connection: {before} B before, {within} within, {after} after",
+        grown / 1000
+    );
+    clients.into_iter().for_each(Client::close);
+    assert_eq!(server.stop().report.closed, 1000);
+}
+
+impl Client {
+    #[track_caller]
+    fn send_rest_and_expect(&self, rest: &[u8], message: &[u8]) {
+        (&self.stream).write_all(rest).unwrap();
+        assert!(self.next().payload == message);
+    }
+}
+
+#[test]
+fn a_server_that_holds_reads_messages_and_says_nothing() {
+    let server = start(&["--mode", "hold"]);
+    let client = Client::open(server.address);
+    client.send(first::BINARY, &[1; 100_000]);
+    client.send(first::PING, b"but this");
+    assert_eq!(client.next().first, first::PONG);
+    client.close();
+    let report = server.stop().report;
+    assert_eq!((report.closed, report.failed.len()), (1, 0), "{report:?}");
+}
+
+#[test]
+fn handshakes_are_counted_apart_from_accepts() {
+    let mut server = start(&[]);
+    assert!(matches!(server.ready, ServerEvent::Ready { .. }));
+    let opened: Vec<_> = (0..7).map(|_| Client::open(server.address)).collect();
+    let waiting: Vec<_> = (0..3).map(|_| connect(server.address)).collect();
+    let report = server.wait_for("all accepted", |report| report.accepted == 10);
+    assert_eq!((report.opened, report.open), (Some(7), 10));
+    drop((opened, waiting));
+}
