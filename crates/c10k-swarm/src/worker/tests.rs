@@ -9,9 +9,13 @@ use std::sync::mpsc::Receiver;
 use c10k_wire::raw::Probes;
 
 use super::*;
+use crate::arrivals::Claim;
+use crate::maker::{BeginError, Begun, Ready};
+use crate::shared::GrowthStop;
 use crate::shared::testing::{TIMEOUT, shared_of};
 use crate::sources::Tuple;
 use crate::speech::Raw;
+use crate::tally::Loss;
 
 /// More than a test takes on any machine.
 const MARGIN: Duration = Duration::from_secs(10);

@@ -1,0 +1,298 @@
+//! Connecting: from a claimed number to a connection that is up.
+
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+
+use c10k_wire::raw::ProbeId;
+
+use super::{BATCH, OPTIMISM, Worker, would_block};
+use crate::arrivals::Claim;
+use crate::maker::{BeginError, Begun, Maker};
+use crate::shared::{GrowthStop, Note, Stage};
+use crate::speech::Speech;
+use crate::table::{State, token};
+use crate::tally::Loss;
+
+impl<M: Maker, S: Speech> Worker<M, S> {
+    pub(super) fn connect_some(&mut self) -> bool {
+        let now_us = self.shared.now_us();
+        for _ in 0..BATCH {
+            if !self.shared.fixed.open_loop
+                && self.counts.in_flight >= u64::from(self.shared.fixed.in_flight_per_turn)
+            {
+                return false;
+            }
+            if self.room() == 0 {
+                self.hand_over();
+                return false;
+            }
+            let Some(number) = self.next_number(now_us) else { return false };
+            self.connect_one(number);
+            if !self.control.turn.load(Relaxed) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Slots and descriptors still free.
+    pub(super) fn room(&self) -> u32 {
+        self.capacity.saturating_sub(self.table.used())
+    }
+
+    /// Gives the turn to another worker, and with it the claims not yet begun.
+    pub(super) fn hand_over(&mut self) {
+        self.give_back_claims();
+        if self.control.turn.swap(false, AcqRel) {
+            self.publish();
+            self.shared.note(Note::TurnFree);
+        }
+    }
+
+    pub(super) fn give_back_claims(&mut self) {
+        let (first, count) = std::mem::take(&mut self.claimed);
+        self.shared.arrivals.give_back(first, count);
+    }
+
+    pub(super) fn next_number(&mut self, now_us: u64) -> Option<u64> {
+        if self.claimed.1 == 0 {
+            let most = u64::from(BATCH).min(u64::from(self.room()));
+            match self.shared.arrivals.claim(most, now_us) {
+                Claim::Some { first, count } => self.claimed = (first, count),
+                Claim::NotBefore(at_us) => {
+                    self.wait_until_us = Some(at_us);
+                    return None;
+                }
+                Claim::Nothing => return None,
+            }
+        }
+        if self.shared.arrivals.is_stopped() {
+            self.shared.arrivals.forget(self.claimed.1);
+            self.claimed = (0, 0);
+            return None;
+        }
+        let number = self.claimed.0;
+        self.claimed = (number + 1, self.claimed.1 - 1);
+        Some(number)
+    }
+
+    pub(super) fn connect_one(&mut self, number: u64) {
+        let begun_us = self.shared.now_us();
+        self.shared.connecting_since(begun_us);
+        self.counts.attempted += 1;
+        let begun = loop {
+            let Some(tuple) = self.shared.next_tuple() else {
+                self.shared.stop_growing(GrowthStop::NoTuples);
+                return self.failed_to_begin(Loss::Errno(libc::EADDRNOTAVAIL));
+            };
+            match self.maker.begin(&tuple) {
+                Err(BeginError::TupleTaken(_)) => self.counts.tuples_skipped += 1,
+                // Fuller than thought: what is left is for other tables.
+                Err(BeginError::TableFull(_)) if self.table.used() > 0 => {
+                    self.capacity = self.table.used();
+                    self.counts.attempted -= 1;
+                    self.shared.give_back_tuple(tuple);
+                    return self.shared.arrivals.give_back(number, 1);
+                }
+                other => break other,
+            }
+        };
+        let (connection, begun) = match begun {
+            Ok(made) => made,
+            Err(BeginError::Failed(error) | BeginError::TupleTaken(error)) => {
+                return self.failed_to_begin(Loss::from_error(&error));
+            }
+            Err(BeginError::TableFull(error) | BeginError::NoDescriptor(error)) => {
+                self.failed_to_begin(Loss::from_error(&error));
+                return self.shared.stop_growing(GrowthStop::NoDescriptors);
+            }
+        };
+        self.counts.in_flight += 1;
+        let since_us = self.shared.arrivals.intended_us(number, begun_us).min(begun_us);
+        let (index, token) = self.table.insert(connection, number as u32, since_us as u32);
+        if self.states.len() <= index as usize {
+            self.states.resize_with(index as usize + 1, S::State::default);
+        }
+        let established = match begun {
+            Begun::Completed => {
+                self.established(Stage::Ramp, index, self.shared.now_us());
+                true
+            }
+            Begun::UnderWay => self.send_early(index),
+        };
+        if self.table.find(token).is_none() {
+            return;
+        }
+        if !established {
+            self.connecting.push_back((token, begun_us as u32));
+        }
+        let waits = !established || self.unsent.contains_key(&index);
+        self.watch(index, token, waits);
+    }
+
+    /// Tries to send the first words right behind the connect; true when the connect has completed.
+    ///
+    /// On loopback the handshake is over before connect(2) returns, so a wake-up is saved. Over a real way the
+    /// first sends find EAGAIN, and then nobody tries any more.
+    pub(super) fn send_early(&mut self, index: u32) -> bool {
+        if self.optimism == 0 {
+            return false;
+        }
+        let Some(state) = self.compose_first(index) else { return false };
+        let slot = self.table.get(index);
+        let Some(connection) = &slot.connection else { return false };
+        match self.maker.send(connection, &self.out) {
+            Ok(sent) => {
+                self.optimism = OPTIMISM;
+                let now_us = self.shared.now_us();
+                self.mark_established(index, now_us);
+                self.begin_step(index, state, 0, now_us);
+                self.keep_unsent(index, sent);
+                true
+            }
+            Err(error) if would_block(&error) => {
+                self.optimism -= 1;
+                false
+            }
+            Err(error) => {
+                self.lose(Stage::Ramp, index, Loss::from_error(&error));
+                true
+            }
+        }
+    }
+
+    /// Writes what is said first, and says what is awaited then; `None` when nothing is said.
+    pub(super) fn compose_first(&mut self, index: u32) -> Option<State> {
+        self.out.clear();
+        if let Some(state) = self.speech.open(&mut self.out) {
+            self.states[index as usize] = state;
+            return Some(State::Opening);
+        }
+        self.shared.fixed.probes?;
+        self.compose_probe(index, 0);
+        Some(State::Probing)
+    }
+
+    pub(super) fn compose_probe(&mut self, index: u32, round: u16) {
+        let connection = u64::from(self.table.get(index).number);
+        self.out.clear();
+        self.speech.probe(ProbeId { connection, round: u32::from(round) }, &mut self.out);
+    }
+
+    /// Sends what the speech wrote, behind what has not gone out yet.
+    pub(super) fn send_out(&mut self, stage: Stage, index: u32) {
+        if let Some(waiting) = self.unsent.get_mut(&index) {
+            waiting.append(&mut self.out);
+            return;
+        }
+        let slot = self.table.get(index);
+        let Some(connection) = &slot.connection else { return };
+        match self.maker.send(connection, &self.out) {
+            Ok(sent) => self.keep_unsent(index, sent),
+            Err(error) if would_block(&error) => self.keep_unsent(index, 0),
+            Err(error) => self.lose(stage, index, Loss::from_error(&error)),
+        }
+    }
+
+    pub(super) fn keep_unsent(&mut self, index: u32, sent: usize) {
+        if sent < self.out.len() {
+            self.unsent.insert(index, self.out.split_off(sent));
+        }
+        self.out.clear();
+    }
+
+    /// Sends more of what had no room.
+    pub(super) fn flush(&mut self, stage: Stage, index: u32) {
+        let slot = self.table.get(index);
+        let (Some(connection), Some(waiting)) = (&slot.connection, self.unsent.get_mut(&index)) else {
+            return;
+        };
+        match self.maker.send(connection, waiting) {
+            Ok(sent) if sent >= waiting.len() => drop(self.unsent.remove(&index)),
+            Ok(sent) => drop(waiting.drain(..sent)),
+            Err(error) if would_block(&error) => {}
+            Err(error) => self.lose(stage, index, Loss::from_error(&error)),
+        }
+    }
+
+    /// What could not be sent at once waits for epoll's word.
+    pub(super) fn watch_if_unsent(&mut self, stage: Stage, index: u32) {
+        if !self.unsent.contains_key(&index) {
+            return;
+        }
+        let slot = self.table.get(index);
+        let token = token(index, slot.number);
+        let Some(connection) = &slot.connection else { return };
+        if let Err(error) = self.maker.watch_writable(connection, token) {
+            self.lose(stage, index, Loss::from_error(&error));
+        }
+    }
+
+    pub(super) fn watch(&mut self, index: u32, token: u64, writable: bool) {
+        let slot = self.table.get(index);
+        let Some(connection) = &slot.connection else { return };
+        if let Err(error) = self.maker.watch(connection, token, writable) {
+            self.lose(Stage::Ramp, index, Loss::from_error(&error));
+        }
+    }
+
+    pub(super) fn failed_to_begin(&mut self, loss: Loss) {
+        self.counts.failed += 1;
+        self.shared.lost(Stage::Ramp, loss, self.shared.now_us());
+    }
+
+    pub(super) fn mark_established(&mut self, index: u32, now_us: u64) {
+        let slot = self.table.get(index);
+        let took_us = (now_us as u32).wrapping_sub(slot.since_us);
+        self.counts.established += 1;
+        self.counts.open += 1;
+        self.measured().connect.record_us(u64::from(took_us));
+    }
+
+    /// The connect has completed: the first words go out, or the connection is done when there are none.
+    pub(super) fn established(&mut self, stage: Stage, index: u32, now_us: u64) {
+        self.mark_established(index, now_us);
+        match self.compose_first(index) {
+            Some(state) => {
+                self.begin_step(index, state, 0, now_us);
+                self.send_out(stage, index);
+            }
+            None => self.settle(stage, index, now_us),
+        }
+    }
+
+    /// A connection is up, and no probe is to prove it.
+    pub(super) fn settle(&mut self, stage: Stage, index: u32, now_us: u64) {
+        self.rest(stage, index);
+        self.counts.in_flight -= 1;
+        self.shared.succeeded(now_us);
+    }
+
+    /// The handshake of the protocol is complete: the probe goes out, or the connection is done.
+    pub(super) fn opened(&mut self, stage: Stage, index: u32) {
+        let now_us = self.shared.now_us();
+        let took_us = (now_us as u32).wrapping_sub(self.table.get(index).since_us);
+        self.measured().handshake.record_us(u64::from(took_us));
+        if self.shared.fixed.probes.is_none() {
+            return self.settle(stage, index, now_us);
+        }
+        self.compose_probe(index, 0);
+        self.begin_step(index, State::Probing, 0, now_us);
+        self.send_out(stage, index);
+        self.watch_if_unsent(stage, index);
+    }
+
+    /// Tells the conductor when this worker has nothing under way and nothing to begin.
+    pub(super) fn settle_ramp(&mut self, turn: bool) {
+        if self.counts.in_flight == 0 {
+            if self.shared.arrivals.is_exhausted() {
+                self.flush_measured();
+                if self.control.in_flight.load(Relaxed) != 0 {
+                    self.publish();
+                    self.shared.note(Note::LookAgain);
+                }
+            } else if !turn {
+                self.flush_measured();
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Ending: what is lost, what took too long, what is closed.
+
+use std::sync::atomic::Ordering::AcqRel;
+use std::time::Duration;
+
+use super::{BATCH, Deadlines, GOODBYE, Worker};
+use crate::maker::Maker;
+use crate::shared::Stage;
+use crate::speech::Speech;
+use crate::table::{State, Table};
+use crate::tally::Loss;
+
+impl<M: Maker, S: Speech> Worker<M, S> {
+    pub(super) fn lose(&mut self, stage: Stage, index: u32, loss: Loss) {
+        let state = self.table.get(index).state;
+        let Some(connection) = self.remove(index) else { return };
+        self.maker.end(connection, false);
+        match state {
+            State::Connecting => self.counts.in_flight -= 1,
+            // It was proven before, and the goodbye was the last that was wanted of it.
+            State::Closing => return self.counts.in_flight -= 1,
+            State::Opening | State::Probing => {
+                self.counts.in_flight -= 1;
+                self.counts.open -= 1;
+            }
+            State::Idle => self.counts.open -= 1,
+            State::Proven => {
+                self.counts.open -= 1;
+                self.counts.held -= 1;
+            }
+            State::Free => return,
+        }
+        self.counts.failed += 1;
+        self.shared.lost(stage, loss, self.shared.now_us());
+    }
+
+    /// Takes a connection out of the table, with all that is kept of it.
+    pub(super) fn remove(&mut self, index: u32) -> Option<M::Connection> {
+        if !self.unsent.is_empty() {
+            self.unsent.remove(&index);
+        }
+        self.states[index as usize] = S::State::default();
+        self.table.remove(index)
+    }
+
+    /// Loses what has been under way for too long.
+    pub(super) fn expire(&mut self, stage: Stage, now_us: u64) {
+        let limits = (self.shared.fixed.connect_timeout, self.shared.fixed.probe_timeout);
+        while let Some(index) =
+            overdue(&mut self.connecting, &mut self.table, State::Connecting, limits.0, now_us)
+        {
+            self.lose(stage, index, Loss::ConnectTimeout);
+        }
+        while let Some(index) = overdue(&mut self.opening, &mut self.table, State::Opening, limits.0, now_us)
+        {
+            self.lose(stage, index, Loss::HandshakeTimeout);
+        }
+        while let Some(index) = overdue(&mut self.closing, &mut self.table, State::Closing, GOODBYE, now_us) {
+            self.lose(stage, index, Loss::ProbeTimeout);
+        }
+        while let Some(index) = overdue(&mut self.probing, &mut self.table, State::Probing, limits.1, now_us)
+        {
+            self.lose(stage, index, Loss::ProbeTimeout);
+        }
+    }
+
+    pub(super) fn cut(&mut self, stage: Stage) {
+        let round = self.shared.round();
+        for index in 0..self.table.len() {
+            let slot = self.table.get(index);
+            // What was proven in an earlier round only is not proven.
+            if slot.state != State::Free && (slot.state != State::Proven || slot.round != round) {
+                let loss = self.shared.cut_as();
+                self.lose(stage, index, loss);
+            }
+        }
+    }
+
+    pub(super) fn release_some(&mut self) {
+        let mut wanted = self.control.release.swap(0, AcqRel);
+        let mut index = self.table.len();
+        while wanted > 0 && index > 0 {
+            index -= 1;
+            let state = self.table.get(index).state;
+            if matches!(state, State::Idle | State::Proven)
+                && let Some(connection) = self.remove(index)
+            {
+                self.maker.end(connection, self.shared.fixed.reset_on_close);
+                self.counts.open -= 1;
+                self.counts.held -= u64::from(state == State::Proven);
+                self.counts.released += 1;
+                wanted -= 1;
+            }
+        }
+    }
+
+    pub(super) fn close_some(&mut self, sequence: u32) -> bool {
+        for _ in 0..BATCH {
+            if self.walk.0 >= self.table.len() {
+                self.walked(sequence);
+                return false;
+            }
+            if self.counts.in_flight >= u64::from(self.shared.fixed.in_flight_per_turn) {
+                return false;
+            }
+            let index = self.walk.0;
+            self.walk.0 += 1;
+            match self.table.get(index).state {
+                State::Free | State::Closing => {}
+                State::Proven => self.close_one(index),
+                // The end came before its proof did.
+                State::Connecting | State::Opening | State::Probing | State::Idle => {
+                    self.lose(Stage::Close, index, Loss::Aborted);
+                }
+            }
+        }
+        true
+    }
+
+    /// Closes a connection, after the goodbye of the protocol where it has one and good order is wanted.
+    pub(super) fn close_one(&mut self, index: u32) {
+        let reset = self.shared.fixed.reset_on_close;
+        self.out.clear();
+        if !reset && self.speech.goodbye(&mut self.states[index as usize], &mut self.out) {
+            // What is held was counted before: the goodbye takes nothing from it.
+            self.counts.held += 1;
+            self.begin_step(index, State::Closing, 0, self.shared.now_us());
+            self.counts.in_flight += 1;
+            self.send_out(Stage::Close, index);
+            self.watch_if_unsent(Stage::Close, index);
+        } else if let Some(connection) = self.remove(index) {
+            self.maker.end(connection, reset);
+        }
+    }
+}
+
+/// The slot at the front of `queue` if it is still in `state` and has been for `limit`; entries whose step is
+/// over are dropped on the way.
+fn overdue<C>(
+    queue: &mut Deadlines,
+    table: &mut Table<C>,
+    state: State,
+    limit: Duration,
+    now_us: u64,
+) -> Option<u32> {
+    while let Some(&(token, since_us)) = queue.front() {
+        // A connection that is probed again has an entry for each probe: only the one of the present probe
+        // counts. A connect is due from its real start, even where its latency counts from the intended one.
+        if let Some(index) = table.find(token)
+            && table.get(index).state == state
+            && (state == State::Connecting || table.get(index).since_us == since_us)
+        {
+            let age_us = (now_us as u32).wrapping_sub(since_us);
+            // A step that began after `now_us` was read has an age that wrapped.
+            let is_overdue = age_us < u32::MAX / 2 && u128::from(age_us) >= limit.as_micros();
+            return is_overdue.then_some(index);
+        }
+        queue.pop_front();
+    }
+    None
+}

@@ -1,0 +1,196 @@
+//! Proving: probes out, echoes in, and whatever else a server says.
+
+use std::sync::atomic::Ordering::{AcqRel, Release};
+
+use c10k_wire::raw::ProbeId;
+
+use super::{BATCH, Worker, would_block};
+use crate::maker::{Maker, Ready};
+use crate::shared::{Note, Stage};
+use crate::speech::{Awaited, Progress, Speech};
+use crate::table::{State, token};
+use crate::tally::Loss;
+
+impl<M: Maker, S: Speech> Worker<M, S> {
+    /// A handshake, a probe or a goodbye begins: its answer is awaited from now on.
+    pub(super) fn begin_step(&mut self, index: u32, state: State, round: u16, now_us: u64) {
+        let slot = self.table.get(index);
+        self.counts.held -= u64::from(slot.state == State::Proven);
+        slot.got = 0;
+        slot.round = round;
+        slot.state = state;
+        slot.since_us = now_us as u32;
+        let entry = (token(index, slot.number), slot.since_us);
+        match state {
+            State::Opening => self.opening.push_back(entry),
+            State::Closing => self.closing.push_back(entry),
+            _ => self.probing.push_back(entry),
+        }
+    }
+
+    /// Proves a batch of connections once more; true when there is more to do at once.
+    pub(super) fn probe_some(&mut self, stage: Stage, sequence: u32) -> bool {
+        let round = self.shared.round();
+        for _ in 0..BATCH {
+            if self.walk.0 >= self.table.len() {
+                self.walked(sequence);
+                return false;
+            }
+            let most = u64::from(self.shared.fixed.proofs_per_turn) + self.under_way_before;
+            if self.counts.in_flight >= most {
+                return false;
+            }
+            let index = self.walk.0;
+            self.walk.0 += 1;
+            let slot = self.table.get(index);
+            let waits = match slot.state {
+                State::Idle => true,
+                State::Proven => slot.round != round,
+                State::Free | State::Connecting | State::Opening | State::Probing | State::Closing => false,
+            };
+            if !waits {
+                continue;
+            }
+            if self.shared.fixed.probes.is_none() {
+                self.prove(index);
+                continue;
+            }
+            let now_us = self.shared.now_us();
+            self.compose_probe(index, round);
+            self.begin_step(index, State::Probing, round, now_us);
+            self.counts.in_flight += 1;
+            self.send_out(stage, index);
+            self.watch_if_unsent(stage, index);
+        }
+        true
+    }
+
+    pub(super) fn walked(&mut self, sequence: u32) {
+        if self.control.walked.swap(sequence, AcqRel) != sequence {
+            self.control.turn.store(false, Release);
+            self.shared.note(Note::TurnFree);
+        }
+    }
+
+    pub(super) fn on_ready(&mut self, stage: Stage, event: &Ready, now_us: u64) {
+        let Some(index) = self.table.find(event.token) else { return };
+        let state = self.table.get(index).state;
+        if stage == Stage::End || (stage == Stage::Close && state != State::Closing) {
+            return;
+        }
+        if state == State::Connecting {
+            if event.failed {
+                return self.lose_by_failure(stage, index);
+            }
+            if !event.writable {
+                return;
+            }
+            self.established(stage, index, now_us);
+        } else if event.writable {
+            self.flush(stage, index);
+        }
+        if event.readable && self.table.find(event.token).is_some() {
+            self.receive(stage, event, index);
+        }
+        if event.failed && self.table.find(event.token).is_some() {
+            self.lose_by_failure(stage, index);
+        }
+    }
+
+    pub(super) fn lose_by_failure(&mut self, stage: Stage, index: u32) {
+        let slot = self.table.get(index);
+        let failure = slot.connection.as_ref().and_then(|connection| self.maker.failure(connection));
+        let loss = failure.map_or(Loss::Errno(libc::ECONNRESET), |error| Loss::from_error(&error));
+        self.lose(stage, index, loss);
+    }
+
+    pub(super) fn receive(&mut self, stage: Stage, event: &Ready, index: u32) {
+        while self.table.find(event.token).is_some() {
+            let slot = self.table.get(index);
+            let Some(connection) = &slot.connection else { return };
+            match self.maker.receive(connection, &mut self.buffer) {
+                Ok(0) => {
+                    let within = slot.state == State::Probing && slot.got > 0;
+                    let loss = self.speech.end_of_input(&self.states[index as usize], within);
+                    return self.lose(stage, index, loss);
+                }
+                Ok(length) => {
+                    self.received(stage, index, length);
+                    // Less than was asked for is all there was (epoll(7)), unless the end stands behind it.
+                    if length < self.buffer.len() && !event.closed {
+                        return;
+                    }
+                }
+                Err(error) if would_block(&error) => return,
+                Err(error) => return self.lose(stage, index, Loss::from_error(&error)),
+            }
+        }
+    }
+
+    pub(super) fn received(&mut self, stage: Stage, index: u32, length: usize) {
+        let is_out = !self.unsent.contains_key(&index);
+        let slot = self.table.get(index);
+        let awaited = (slot.state == State::Probing).then(|| Awaited {
+            id: ProbeId { connection: u64::from(slot.number), round: u32::from(slot.round) },
+            got: slot.got,
+            is_out,
+        });
+        let token = token(index, slot.number);
+        let (state, input) = (&mut self.states[index as usize], &mut self.buffer[..length]);
+        self.out.clear();
+        let heard = self.speech.hear(state, awaited, input, &mut self.out);
+        if !self.out.is_empty() {
+            self.send_out(stage, index);
+            self.watch_if_unsent(stage, index);
+        }
+        if self.table.find(token).is_none() {
+            return;
+        }
+        if let Some(loss) = heard.lost {
+            return self.lose(stage, index, loss);
+        }
+        match heard.echo {
+            Progress::Same => {}
+            Progress::Partial(got) => self.table.get(index).got = got,
+            Progress::Whole => self.proven(stage, index),
+        }
+        if heard.opened {
+            self.opened(stage, index);
+        }
+    }
+
+    pub(super) fn proven(&mut self, stage: Stage, index: u32) {
+        let now_us = self.shared.now_us();
+        let slot = self.table.get(index);
+        let took_us = u64::from((now_us as u32).wrapping_sub(slot.since_us));
+        self.counts.in_flight -= 1;
+        self.counts.messages += 1;
+        if slot.round == 0 {
+            self.rest(stage, index);
+            self.counts.verified += 1;
+            self.measured().first_echo.record_us(took_us);
+            self.shared.succeeded(now_us);
+        } else {
+            self.prove(index);
+            self.shared.answered();
+            self.measured().echo.record_us(took_us);
+        }
+    }
+
+    /// A connection is up and nothing is under way. A first proof that comes within the verification is as good
+    /// as a second one: the walk may have passed this connection already.
+    pub(super) fn rest(&mut self, stage: Stage, index: u32) {
+        self.table.get(index).state = State::Idle;
+        if matches!(stage, Stage::Verify | Stage::Cut) {
+            self.prove(index);
+        }
+    }
+
+    /// A connection is proven in the present round.
+    pub(super) fn prove(&mut self, index: u32) {
+        let slot = self.table.get(index);
+        self.counts.held += u64::from(slot.state != State::Proven);
+        slot.state = State::Proven;
+        slot.round = self.shared.round();
+    }
+}
