@@ -1,6 +1,7 @@
 //! A server or a swarm as a process of its own: started again from this executable, told by lines, heard by
 //! lines.
 
+use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 use c10k_kernel::namespace::Beside;
 use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
 use c10k_record::{ServerEvent, SwarmEvent};
+
+use crate::stage::End;
 
 /// What the lab hears.
 #[derive(Debug)]
@@ -55,9 +58,19 @@ impl Process {
         namespace: Option<&Beside>,
         to: Sender<Heard>,
     ) -> io::Result<Self> {
-        let mut command = Command::new(own_executable());
+        Self::start_with(&End::default(), who, arguments, namespace, to)
+    }
+
+    /// The same with limits of its own.
+    pub(crate) fn start_with(
+        end: &End,
+        who: Who,
+        arguments: &[String],
+        namespace: Option<&Beside>,
+        to: Sender<Heard>,
+    ) -> io::Result<Self> {
+        let mut command = executable(end);
         command
-            .arg0("c10k-lab")
             .arg(who.command())
             .args(arguments)
             .arg("--events")
@@ -132,6 +145,27 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
     }
+}
+
+/// This executable again; where limits are wished for, under a shell that sets them and makes room for it.
+fn executable(end: &End) -> Command {
+    if *end == (End { one_table: end.one_table, ..End::default() }) {
+        let mut command = Command::new(own_executable());
+        command.arg0("c10k-lab");
+        return command;
+    }
+    let mut script = String::new();
+    for group in &end.groups {
+        let _ = write!(script, "echo $$ > '{}/cgroup.procs' && ", group.display());
+    }
+    if let Some(nofile) = end.nofile {
+        let _ = write!(script, "ulimit -n {nofile} && ");
+    }
+    script.push_str("exec \"$0\" \"$@\"");
+    let mut command = Command::new("/bin/sh");
+    // Of the shell /proc/self/exe would be the shell itself.
+    command.arg("-c").arg(script).arg(format!("/proc/{}/exe", std::process::id()));
+    command
 }
 
 /// How a process ended, in words.

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::doctor::DoctorArgs;
 use crate::printer::Printer;
+use crate::stage::Stage;
 use crate::walls_command::WallsArgs;
 
 /// How many connections can this box hold, what stops it, and what does each one cost?
@@ -83,6 +84,9 @@ pub(crate) struct RunArgs {
     /// Print the record as one JSON document on stdout at the end.
     #[arg(long)]
     pub(crate) json: bool,
+    /// What stands in the way of the run, for `walls plant` and `climb`.
+    #[arg(long, value_name = "JSON", hide = true, conflicts_with_all = ["server_pid", "server_port", "topology"])]
+    pub(crate) stage: Option<Stage>,
     /// Colours on stderr.
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,

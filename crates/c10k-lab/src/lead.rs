@@ -12,11 +12,13 @@ use c10k_record::{
 
 use crate::child::{Heard, Process, Who, end_in_words};
 use crate::far::FarEnd;
+use crate::findings::plan_view;
 use crate::foreign::{Foreign, ServerSide};
 use crate::isolate::Place;
 use crate::plan::Refusal;
 use crate::printer::Printer;
 use crate::run::Signals;
+use crate::stage::{Acting, Stage};
 use crate::start::{await_server, await_swarm, server_arguments, start_process, swarm_arguments};
 use crate::watch::{Mark, Watch};
 
@@ -74,6 +76,9 @@ pub(crate) struct Lab<'a> {
     pub(crate) server_ended_at: Option<Instant>,
     pub(crate) ready: Option<Mark>,
     pub(crate) full: Option<Mark>,
+    // What stands in the way.
+    pub(crate) stage: Stage,
+    pub(crate) acting: Acting,
 }
 
 impl<'a> Lab<'a> {
@@ -84,7 +89,7 @@ impl<'a> Lab<'a> {
         mut record: Record,
         mut limits: HostSnapshot,
         signals: Signals,
-        (place, foreign): (Place, Option<Foreign>),
+        (place, foreign, stage): (Place, Option<Foreign>, Stage),
         printer: &'a mut Printer,
     ) -> Result<Self, Refusal> {
         let (sender, heard) = channel();
@@ -93,12 +98,16 @@ impl<'a> Lab<'a> {
             (ServerSide::Foreign(foreign), listen)
         } else {
             let server_arguments = server_arguments(plan, place.isolation.is_some());
-            let mut server = start_process(Who::Server, &server_arguments, None, &sender)?;
+            let mut server = start_process(Who::Server, &server_arguments, None, &stage, &sender)?;
             let listen = await_server(&heard, &mut server, &mut limits, plan.server.max_connections)?;
             (ServerSide::Ours(server), listen)
         };
-        let swarm_arguments = swarm_arguments(plan, &listen, &folder.path().join("latency.hlog"));
-        let mut swarm = start_process(Who::Swarm, &swarm_arguments, place.far.as_ref(), &sender)?;
+        let noise = stage.make_noise(&listen).map_err(|error| {
+            Refusal::host(format!("what the wall is planted with cannot be made: {error}"), "")
+        })?;
+        let towards = stage.towards.map_or_else(|| listen.clone(), |other| vec![other]);
+        let swarm_arguments = swarm_arguments(plan, &towards, &folder.path().join("latency.hlog"));
+        let mut swarm = start_process(Who::Swarm, &swarm_arguments, place.far.as_ref(), &stage, &sender)?;
         let capacity = await_swarm(&heard, &mut swarm, &mut limits)?;
         if let Some(host) = &mut record.host {
             host.limits.clone_from(&limits);
@@ -144,6 +153,8 @@ impl<'a> Lab<'a> {
             server_ended_at: None,
             ready: None,
             full: None,
+            acting: Acting::new(&stage, noise),
+            stage,
         })
     }
 
@@ -169,6 +180,7 @@ impl<'a> Lab<'a> {
             self.swarm.wait_or_kill(Duration::from_secs(1));
         }
         self.note_ended_processes();
+        self.acting.wake(self.server.pid());
         self.server.tell("stop");
         // Whoever stopped the run waits for it; a server that stands still must not keep them.
         let drain = if self.signals.came() { DRAIN / 4 } else { DRAIN };
@@ -186,7 +198,7 @@ impl<'a> Lab<'a> {
     }
 
     fn ramp(&mut self) {
-        let steps = self.plan.load.steps.unwrap_or(Steps { size: self.plan.target, count: 1 });
+        let steps = self.plan.load.steps.unwrap_or(Steps { size: self.as_many_as_make_sense(), count: 1 });
         for step in 0..steps.count {
             if step > 0 {
                 let Span(pause) = self.plan.load.step_pause;
@@ -202,6 +214,18 @@ impl<'a> Lab<'a> {
                 // It stopped growing: more steps would only find the same.
                 return;
             }
+        }
+    }
+
+    /// The target; in a climb little more than the first wall is predicted to allow.
+    fn as_many_as_make_sense(&self) -> u64 {
+        let target = self.plan.target;
+        let wall = c10k_ceiling::predicted_ceiling(&self.limits, &plan_view(self.plan, &self.limits));
+        match wall.filter(|_| self.stage.only_to_the_wall) {
+            Some(wall) => {
+                wall.connections.saturating_add(wall.connections / 100).saturating_add(64).min(target)
+            }
+            None => target,
         }
     }
 
@@ -274,6 +298,7 @@ impl<'a> Lab<'a> {
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
         self.note_ended_processes();
+        self.acting.go_on(self.server.pid(), self.phase, &self.counts);
         if self.watch.is_due(Instant::now()) {
             self.row(false);
         }

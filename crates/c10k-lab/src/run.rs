@@ -17,6 +17,7 @@ use crate::isolate;
 use crate::lead::Lab;
 use crate::plan::{Refusal, resolve};
 use crate::printer::Printer;
+use crate::stage::Stage;
 use crate::steward::{self, HostWide, Stewarded};
 use crate::veth;
 
@@ -59,7 +60,8 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
         remove_empty(&missing);
         Refusal::host(error.to_string(), "name a folder that can be written with --results")
     })?;
-    let outcome = go(&plan, &profile, &host_wide, foreign, folder, signals, printer);
+    let stage = args.stage.clone().unwrap_or_default();
+    let outcome = go(&plan, &profile, &host_wide, (foreign, stage), folder, signals, printer);
     let (record, path) = match outcome {
         Ok(done) => done,
         Err((refusal, folder)) => {
@@ -109,7 +111,7 @@ fn go(
     plan: &Plan,
     profile: &Profile,
     host_wide: &HostWide,
-    foreign: Option<Foreign>,
+    (foreign, stage): (Option<Foreign>, Stage),
     folder: RunFolder,
     signals: Signals,
     printer: &mut Printer,
@@ -127,6 +129,7 @@ fn go(
         printer.say(&format!("warning: {}", warning.text));
     }
     let mut limits = host::snapshot(profile, root);
+    stage.settle(&mut limits);
     if let Some(foreign) = &foreign {
         limits = foreign.limits(limits);
     }
@@ -145,8 +148,8 @@ fn go(
     folder.write_partial(&record).map_err(|error| {
         refused(Refusal::host(error.to_string(), "name a folder that can be written with --results"))
     })?;
-    let mut lab =
-        Lab::start(plan, folder, record, limits, signals, (place, foreign), printer).map_err(refused)?;
+    let mut lab = Lab::start(plan, folder, record, limits, signals, (place, foreign, stage), printer)
+        .map_err(refused)?;
     lab.carry_out();
     Ok((lab.finish(), path))
 }

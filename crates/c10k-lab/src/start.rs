@@ -11,6 +11,7 @@ use c10k_record::{Exit, HostSnapshot, Plan, ServerEvent, SwarmEvent};
 use crate::child::{Heard, Process, Who, end_in_words};
 use crate::host;
 use crate::plan::Refusal;
+use crate::stage::Stage;
 
 /// How long a process may take to come up.
 const START: Duration = Duration::from_secs(20);
@@ -19,9 +20,20 @@ pub(crate) fn start_process(
     who: Who,
     arguments: &[String],
     namespace: Option<&Beside>,
+    stage: &Stage,
     sender: &Sender<Heard>,
 ) -> Result<Process, Refusal> {
-    Process::start(who, arguments, namespace, sender.clone()).map_err(|error| {
+    let end = stage.end(who);
+    let mut arguments = arguments.to_vec();
+    if let (Who::Swarm, Some(count)) = (who, stage.swarm_ready_for)
+        && let Some(at) = arguments.iter().position(|word| word == "--target")
+    {
+        arguments[at + 1] = count.to_string();
+    }
+    if end.one_table {
+        arguments.push("--one-table".to_owned());
+    }
+    Process::start_with(end, who, &arguments, namespace, sender.clone()).map_err(|error| {
         Refusal::host(
             format!("cannot start the {who:?} process: {error}"),
             "ulimit -u shows how many this user may have",

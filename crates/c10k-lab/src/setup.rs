@@ -1,0 +1,247 @@
+//! A run that is put together as data and carried out by this executable again, in a process and a namespace of its
+//! own; what a wall's remedy makes of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
+use c10k_record::{Record, Remedy, Setting};
+
+use crate::stage::{End, Stage};
+
+/// Between two looks at a run under way.
+const NAP: Duration = Duration::from_millis(20);
+
+/// A run as data.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setup {
+    pub(crate) target: u64,
+    /// Flags of `c10k-lab run`, with their values.
+    pub(crate) flags: BTreeMap<String, String>,
+    pub(crate) verdicts: Vec<String>,
+    /// Settings of the run's namespace, by their names.
+    pub(crate) sysctls: BTreeMap<String, String>,
+    /// The listener's backlog.
+    pub(crate) backlog: Option<u32>,
+    pub(crate) stage: Stage,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) enum Came {
+    Record(Box<Record>),
+    /// It did not begin, or did not come to its end: why, and its exit code.
+    Nothing(String, Option<i32>),
+}
+
+impl Setup {
+    /// Its profile as TOML; `justify` says a line about each setting.
+    pub(crate) fn profile(
+        &self,
+        name: &str,
+        summary: &str,
+        justify: impl Fn(&str) -> Option<String>,
+    ) -> String {
+        let mut text = String::new();
+        let comment = |text: &mut String, key: &str| {
+            if let Some(why) = justify(key) {
+                let _ = writeln!(text, "# {why}");
+            }
+        };
+        let _ = writeln!(text, "name = {}\nsummary = {}", quoted(name), quoted(summary));
+        if !self.sysctls.is_empty() {
+            let _ = writeln!(text, "\n[sysctl]");
+        }
+        for (key, value) in &self.sysctls {
+            comment(&mut text, &format!("sysctl.{key}"));
+            let _ = writeln!(text, "{} = {}", quoted(key), toml_value(value));
+        }
+        if let Some(backlog) = self.backlog {
+            let _ = writeln!(text, "\n[socket]");
+            comment(&mut text, "socket.backlog");
+            let _ = writeln!(text, "backlog = {backlog}");
+        }
+        text
+    }
+
+    /// Carries it out with its profile in `folder` and its record below it. `watch` is asked again and again
+    /// whether the run should be ended early; a run that is ended so leaves its record.
+    pub(crate) fn carry_out(&self, folder: &Path, mut watch: impl FnMut() -> bool) -> Came {
+        let profile = folder.join("profile.toml");
+        let text = self.profile("planted", "what this run is to meet", |_| None);
+        if let Err(error) = std::fs::write(&profile, text) {
+            return Came::Nothing(format!("{}: {error}", profile.display()), None);
+        }
+        let mut command = Command::new(own_executable());
+        command.args(["run", "--json", "--profile"]).arg(&profile);
+        command.arg("--results").arg(folder).args(["--target", &self.target.to_string()]);
+        for (flag, value) in &self.flags {
+            command.arg(flag).arg(value);
+        }
+        for verdict in &self.verdicts {
+            command.args(["--verdict", verdict]);
+        }
+        if self.stage != Stage::default() {
+            command.arg("--stage").arg(serde_json::to_string(&self.stage).unwrap_or_default());
+        }
+        carry_out(command, &mut watch)
+    }
+
+    /// Applies what a remedy says that a run can be given, only those settings that `wanted` lets through; says
+    /// which.
+    pub(crate) fn lift(
+        &mut self,
+        wall: &str,
+        remedy: &Remedy,
+        wanted: impl Fn(&Setting) -> bool,
+    ) -> Vec<Setting> {
+        let mut applied = Vec::new();
+        for setting in remedy.settings.iter().filter(|setting| wanted(setting)) {
+            if self.set(wall, setting) {
+                applied.push(setting.clone());
+            }
+        }
+        applied
+    }
+
+    fn set(&mut self, wall: &str, setting: &Setting) -> bool {
+        let Setting { key, value } = setting;
+        if let Some(name) = key.strip_prefix("sysctl.") {
+            self.sysctls.insert(name.to_owned(), value.clone());
+            return name.starts_with("net.");
+        }
+        match (key.as_str(), wall) {
+            ("socket.backlog", _) => value.parse().map(|backlog| self.backlog = Some(backlog)).is_ok(),
+            ("limits.nofile", "nofile-server") => raise(&mut self.stage.server),
+            ("limits.nofile", "nofile-swarm") => raise(&mut self.stage.swarm),
+            ("--ips" | "--ports" | "--max-connections", _) => {
+                self.flags.insert(key.clone(), value.clone());
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Lets an end have what the hard limit allows; where it has that already, a descriptor table for each worker.
+fn raise(end: &mut End) -> bool {
+    if end.nofile.take().is_none() {
+        end.one_table = false;
+    }
+    true
+}
+
+/// Runs a command that prints one record on stdout.
+pub(crate) fn carry_out(mut command: Command, watch: &mut impl FnMut() -> bool) -> Came {
+    bind_to_this_process(&mut command, Signal::Terminate);
+    // Its own group: a Ctrl-C on the terminal is for the one who started it.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => return Came::Nothing(format!("the run cannot be started: {error}"), None),
+    };
+    let (stdout, stderr) = (read(child.stdout.take()), read(child.stderr.take()));
+    let mut told = false;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break Some(status),
+            Ok(None) => {}
+            Err(_) => break None,
+        }
+        if !told && watch() {
+            told = true;
+            let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT);
+        }
+        std::thread::sleep(NAP);
+    };
+    let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
+    match serde_json::from_str(&stdout) {
+        Ok(record) => Came::Record(Box::new(record)),
+        Err(_) => {
+            let why = stderr.lines().rfind(|line| line.starts_with("error: "));
+            let why = why.or(stderr.lines().last()).unwrap_or("it said nothing").to_owned();
+            Came::Nothing(
+                why.trim_start_matches("error: ").to_owned(),
+                status.and_then(|status| status.code()),
+            )
+        }
+    }
+}
+
+fn read(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn quoted(text: &str) -> String {
+    // A JSON string of plain text is a basic string of TOML too.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// A number, a list of numbers, or a text.
+fn toml_value(value: &str) -> String {
+    let words: Vec<&str> = value.split_whitespace().collect();
+    let numbers = !words.is_empty() && words.iter().all(|word| word.parse::<i64>().is_ok());
+    match (numbers, &words[..]) {
+        (true, [one]) => (*one).to_owned(),
+        (true, all) => format!("[{}]", all.join(", ")),
+        (false, _) => quoted(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use c10k_profile::Profile;
+    use c10k_record::Scope;
+
+    use super::*;
+
+    fn remedy(settings: &[(&str, &str)]) -> Remedy {
+        let setting =
+            |(key, value): &(&str, &str)| Setting { key: (*key).to_owned(), value: (*value).to_owned() };
+        Remedy {
+            summary: String::new(),
+            settings: settings.iter().map(setting).collect(),
+            commands: Vec::new(),
+            scope: Scope::Namespace,
+        }
+    }
+
+    #[test]
+    fn what_a_remedy_sets_stands_in_a_profile_that_can_be_read() {
+        let mut setup = Setup::default();
+        let all = [
+            ("sysctl.net.ipv4.ip_local_port_range", "1024 65535"),
+            ("sysctl.net.ipv4.ip_local_reserved_ports", ""),
+            ("socket.backlog", "16384"),
+            ("--ips", "127.0.0.1-127.0.0.2"),
+        ];
+        assert_eq!(setup.lift("ports-exhausted", &remedy(&all), |_| true).len(), 4);
+        let text = setup.profile("a", "b \"c\"", |key| Some(format!("for {key}")));
+        let profile = Profile::from_text(&text).expect("a profile");
+        assert_eq!((profile.sysctl.len(), profile.socket.backlog), (2, Some(16_384)), "{text}");
+        assert!(text.contains("# for socket.backlog\nbacklog"), "{text}");
+        assert_eq!(setup.flags["--ips"], "127.0.0.1-127.0.0.2");
+    }
+
+    #[test]
+    fn descriptors_are_lifted_to_the_hard_limit_first_and_by_tables_then() {
+        let end = End { one_table: true, nofile: Some(300), ..End::default() };
+        let mut setup = Setup::default();
+        setup.stage.server = end;
+        let lift = remedy(&[("limits.nofile", "5000")]);
+        assert_eq!(setup.lift("nofile-server", &lift, |_| true).len(), 1);
+        assert_eq!((setup.stage.server.nofile, setup.stage.server.one_table), (None, true));
+        assert_eq!(setup.lift("nofile-server", &lift, |_| true).len(), 1);
+        assert!(!setup.stage.server.one_table);
+    }
+}

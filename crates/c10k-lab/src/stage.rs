@@ -1,0 +1,270 @@
+//! What stands around a run that is to meet a wall: limits for one end alone, noise, and things that happen in it.
+//!
+//! A plan says what is wanted; a stage says what is in the way. It comes with the hidden flag `--stage` of
+//! `c10k-lab run`, as JSON, from `c10k-lab walls plant` and `c10k-lab climb`. All of it happens in the run's own
+//! namespace, and to its own processes.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use c10k_kernel::address;
+use c10k_record::{HostSnapshot, LiveCounts, PhaseName};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
+
+use crate::child::Who;
+
+/// What is in the way of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Stage {
+    pub(crate) server: End,
+    pub(crate) swarm: End,
+    /// Where the swarm connects instead of to the server.
+    pub(crate) towards: Option<SocketAddr>,
+    pub(crate) noise: Vec<Noise>,
+    pub(crate) acts: Vec<Act>,
+    /// The swarm makes itself ready for so many and is told to make more, as a program that does not count its ports.
+    pub(crate) swarm_ready_for: Option<u64>,
+    /// Do not try many more connections than the first wall is predicted to allow.
+    pub(crate) only_to_the_wall: bool,
+}
+
+/// Limits of one end's process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct End {
+    /// One descriptor table for all connections.
+    pub(crate) one_table: bool,
+    /// RLIMIT_NOFILE, soft and hard.
+    pub(crate) nofile: Option<u64>,
+    /// Control groups (folders) that it is put into before it starts.
+    pub(crate) groups: Vec<PathBuf>,
+}
+
+/// What is there before the first connection of the swarm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Noise {
+    /// A listener whose socket filter lets no packet through.
+    DeafListener(SocketAddr),
+    /// Clients that never see the SYN-ACK: so many handshakes stay half open at the server.
+    HalfOpen(u32),
+    /// Connections from this source that were closed from the client's side: so many ports in TIME_WAIT.
+    Closed { source: IpAddr, count: u32 },
+}
+
+/// What happens while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Act {
+    pub(crate) when: When,
+    pub(crate) what: What,
+}
+
+/// When it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum When {
+    /// Once so many connections are established.
+    Established(u64),
+    /// Once the hold has begun.
+    Hold,
+}
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum What {
+    /// The server is stopped by SIGSTOP, and woken when the swarm has closed.
+    StopServer,
+    /// The server is stopped for so many milliseconds: it accepts nobody in that time.
+    NapServer(u64),
+    /// The server is killed.
+    KillServer,
+    /// A source address is taken from `lo`: what is bound to it gets no more answers.
+    RemoveSource(IpAddr),
+}
+
+impl FromStr for Stage {
+    type Err = serde_json::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        serde_json::from_str(text)
+    }
+}
+
+impl Stage {
+    /// One end's part.
+    pub(crate) fn end(&self, who: Who) -> &End {
+        match who {
+            Who::Server => &self.server,
+            Who::Swarm => &self.swarm,
+        }
+    }
+
+    /// The limits that it sets, for the prediction.
+    pub(crate) fn settle(&self, limits: &mut HostSnapshot) {
+        for (end, nofile) in
+            [(&self.server, &mut limits.server_nofile), (&self.swarm, &mut limits.swarm_nofile)]
+        {
+            if let Some(planted) = end.nofile {
+                *nofile = Some(nofile.map_or(planted, |limit| limit.min(planted)));
+            }
+        }
+    }
+
+    /// Makes the noise towards a server that is ready. What it returns must live as long as the run.
+    pub(crate) fn make_noise(&self, servers: &[SocketAddr]) -> io::Result<Vec<Socket>> {
+        let mut sockets = Vec::new();
+        let Some(&server) = servers.first() else { return Ok(sockets) };
+        for noise in &self.noise {
+            match *noise {
+                Noise::DeafListener(at) => {
+                    let listener = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
+                    listener.set_reuse_address(true)?;
+                    listener.bind(&at.into())?;
+                    listener.attach_filter(&NOTHING_PASSES)?;
+                    listener.listen(16)?;
+                    sockets.push(listener);
+                }
+                Noise::HalfOpen(count) => {
+                    for _ in 0..count {
+                        let client = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+                        client.set_nonblocking(true)?;
+                        client.attach_filter(&NOTHING_PASSES)?;
+                        match client.connect(&server.into()) {
+                            Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => {
+                                return Err(error);
+                            }
+                            _ => sockets.push(client),
+                        }
+                    }
+                }
+                Noise::Closed { source, count } => close_first(source, server, count)?,
+            }
+        }
+        Ok(sockets)
+    }
+}
+
+/// A classic BPF program that keeps 0 bytes of every packet: `ret #0` (socket(7), SO_ATTACH_FILTER).
+const NOTHING_PASSES: [SockFilter; 1] = [SockFilter::new(0x06, 0, 0, 0)];
+
+/// Opens `count` connections and closes each before the server does, so that TIME_WAIT is here.
+fn close_first(source: IpAddr, server: SocketAddr, count: u32) -> io::Result<()> {
+    let open = |_| -> io::Result<Socket> {
+        let client = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+        client.bind_without_port(source)?;
+        client.connect_timeout(&SockAddr::from(server), Duration::from_secs(5))?;
+        Ok(client)
+    };
+    let clients: Vec<Socket> = (0..count).map(open).collect::<io::Result<_>>()?;
+    drop(clients);
+    Ok(())
+}
+
+/// Binding to an address and leaving the port to connect().
+trait BindFree {
+    fn bind_without_port(&self, source: IpAddr) -> io::Result<()>;
+}
+
+impl BindFree for Socket {
+    fn bind_without_port(&self, source: IpAddr) -> io::Result<()> {
+        // So that the port is chosen by connect(), for this destination alone (ip(7)).
+        nix::sys::socket::setsockopt(self, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
+        self.bind(&SocketAddr::new(source, 0).into())
+    }
+}
+
+/// The acts of a stage, done when their time has come.
+#[derive(Debug, Default)]
+pub(crate) struct Acting {
+    to_come: Vec<Act>,
+    wake_at: Option<Instant>,
+    stopped: bool,
+    _noise: Vec<Socket>,
+}
+
+impl Acting {
+    pub(crate) fn new(stage: &Stage, noise: Vec<Socket>) -> Self {
+        Self { to_come: stage.acts.clone(), wake_at: None, stopped: false, _noise: noise }
+    }
+
+    /// Does what is due. `server` is a process of the run's own.
+    pub(crate) fn go_on(&mut self, server: Option<u32>, phase: Option<PhaseName>, counts: &LiveCounts) {
+        if self.wake_at.is_some_and(|at| at <= Instant::now()) {
+            self.wake(server);
+        }
+        let due = |act: &Act| match act.when {
+            When::Established(count) => counts.established >= count,
+            When::Hold => phase == Some(PhaseName::Hold),
+        };
+        let (now, later): (Vec<Act>, Vec<Act>) = self.to_come.drain(..).partition(due);
+        self.to_come = later;
+        for act in now {
+            match act.what {
+                What::StopServer => {
+                    send(server, Signal::SIGSTOP);
+                    self.stopped = true;
+                }
+                What::NapServer(ms) => {
+                    send(server, Signal::SIGSTOP);
+                    self.stopped = true;
+                    self.wake_at = Some(Instant::now() + Duration::from_millis(ms));
+                }
+                What::KillServer => send(server, Signal::SIGKILL),
+                What::RemoveSource(source) => {
+                    let _ = address::remove("lo", source, if source.is_ipv4() { 32 } else { 128 });
+                }
+            }
+        }
+    }
+
+    /// Lets a server that was stopped go on, so that it can end in good order.
+    pub(crate) fn wake(&mut self, server: Option<u32>) {
+        if std::mem::take(&mut self.stopped) {
+            send(server, Signal::SIGCONT);
+        }
+        self.wake_at = None;
+    }
+}
+
+fn send(pid: Option<u32>, signal: Signal) {
+    if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()) {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_comes_back_from_its_own_json_as_it_was() {
+        let stage = Stage {
+            server: End { one_table: true, nofile: Some(300), groups: vec!["/g".into()] },
+            towards: Some(([127, 0, 0, 1], 9001).into()),
+            noise: vec![Noise::HalfOpen(7), Noise::Closed { source: [127, 0, 0, 1].into(), count: 3 }],
+            acts: vec![Act { when: When::Established(5), what: What::NapServer(9) }],
+            ..Stage::default()
+        };
+        let text = serde_json::to_string(&stage).expect("plain data");
+        assert_eq!(text.parse::<Stage>().expect("its own"), stage);
+        assert!("{\"server\":{\"nofiles\":3}}".parse::<Stage>().is_err(), "a word that it does not know");
+    }
+
+    #[test]
+    fn a_limit_on_one_end_never_raises_what_it_has() {
+        let mut limits =
+            HostSnapshot { server_nofile: Some(200), swarm_nofile: Some(9000), ..HostSnapshot::default() };
+        let end = End { nofile: Some(300), ..End::default() };
+        Stage { server: end.clone(), swarm: end, ..Stage::default() }.settle(&mut limits);
+        assert_eq!((limits.server_nofile, limits.swarm_nofile), (Some(200), Some(300)));
+    }
+}
