@@ -24,6 +24,9 @@ const OWN_RESERVE: u64 = 4;
 const STACK_BYTES: usize = 256 * 1024;
 /// How long a worker may take to come up.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Looks at how much is open in a shared table, and the time between them.
+const LOOKS: u32 = 5;
+const LOOK_NAP: Duration = Duration::from_millis(1);
 /// Between two looks at whether it has.
 const START_NAP: Duration = Duration::from_millis(10);
 
@@ -69,8 +72,15 @@ impl Crew {
     /// Connections that one table takes beside what is open in it now: exact for the one table that all workers
     /// share, where the kernel says when it is full.
     pub(crate) fn connections_per_table(&self) -> u64 {
-        let reserve = if self.own_tables { OWN_RESERVE } else { 0 };
-        u64::from(per_table(self.soft_nofile, reserve))
+        if self.own_tables {
+            return u64::from(per_table(self.soft_nofile, OWN_RESERVE));
+        }
+        // A thread that has just started may have a file of the C library open for a moment.
+        let look = |_| {
+            std::thread::sleep(LOOK_NAP);
+            u64::from(per_table(self.soft_nofile, 0))
+        };
+        (0..LOOKS).map(look).max().unwrap_or(0)
     }
 
     /// Whether one more worker could hold more connections.
