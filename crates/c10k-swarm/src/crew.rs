@@ -44,6 +44,15 @@ fn open_here() -> io::Result<u64> {
     descriptors::open_count_of_thread(std::process::id(), thread)
 }
 
+/// How many descriptor numbers below `limit` are in use in the calling thread's table: one above it, inherited from
+/// a time of higher limits, takes no room.
+fn open_below(limit: u64) -> io::Result<u64> {
+    let listed = std::fs::read_dir("/proc/thread-self/fd")?;
+    let numbers = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
+    // One of them is the listing's own.
+    Ok((numbers.filter(|number| *number < limit).count() as u64).saturating_sub(1))
+}
+
 /// Whether threads may have descriptor tables of their own here: tried on a thread that ends at once.
 pub(crate) fn own_tables_possible() -> bool {
     std::thread::spawn(|| descriptors::unshare_table().is_ok()).join().unwrap_or(false)
@@ -78,7 +87,7 @@ impl Crew {
         // A thread that has just started may have a file of the C library open for a moment.
         let look = |_| {
             std::thread::sleep(LOOK_NAP);
-            u64::from(per_table(self.soft_nofile, 0))
+            self.soft_nofile.saturating_sub(open_below(self.soft_nofile).unwrap_or(16))
         };
         (0..LOOKS).map(look).max().unwrap_or(0)
     }
