@@ -18,6 +18,7 @@ mod isolate;
 mod lead;
 mod own_hash;
 mod plan;
+mod plant;
 mod printer;
 mod profile_command;
 mod record_command;

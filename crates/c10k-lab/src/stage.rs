@@ -4,6 +4,7 @@
 //! `c10k-lab run`, as JSON, from `c10k-lab walls plant` and `c10k-lab climb`. All of it happens in the run's own
 //! namespace, and to its own processes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -29,8 +30,6 @@ pub(crate) struct Stage {
     pub(crate) towards: Option<SocketAddr>,
     pub(crate) noise: Vec<Noise>,
     pub(crate) acts: Vec<Act>,
-    /// The swarm makes itself ready for so many and is told to make more, as a program that does not count its ports.
-    pub(crate) swarm_ready_for: Option<u64>,
     /// Do not try many more connections than the first wall is predicted to allow.
     pub(crate) only_to_the_wall: bool,
 }
@@ -43,6 +42,8 @@ pub(crate) struct End {
     pub(crate) one_table: bool,
     /// RLIMIT_NOFILE, soft and hard.
     pub(crate) nofile: Option<u64>,
+    /// Flags of its command line that are given other values than the plan has, or are added.
+    pub(crate) flags: BTreeMap<String, String>,
     /// Control groups (folders) that it is put into before it starts.
     pub(crate) groups: Vec<PathBuf>,
 }
@@ -156,6 +157,9 @@ impl Stage {
 /// A classic BPF program that keeps 0 bytes of every packet: `ret #0` (socket(7), SO_ATTACH_FILTER).
 const NOTHING_PASSES: [SockFilter; 1] = [SockFilter::new(0x06, 0, 0, 0)];
 
+/// A port in TIME_WAIT may be reused after a second where `tcp_tw_reuse` allows it (`tcp_tw_reuse_delay`).
+const REUSABLE: Duration = Duration::from_millis(1100);
+
 /// Opens `count` connections and closes each before the server does, so that TIME_WAIT is here.
 fn close_first(source: IpAddr, server: SocketAddr, count: u32) -> io::Result<()> {
     let open = |_| -> io::Result<Socket> {
@@ -166,6 +170,7 @@ fn close_first(source: IpAddr, server: SocketAddr, count: u32) -> io::Result<()>
     };
     let clients: Vec<Socket> = (0..count).map(open).collect::<io::Result<_>>()?;
     drop(clients);
+    std::thread::sleep(REUSABLE);
     Ok(())
 }
 
@@ -248,7 +253,7 @@ mod tests {
     #[test]
     fn a_stage_comes_back_from_its_own_json_as_it_was() {
         let stage = Stage {
-            server: End { one_table: true, nofile: Some(300), groups: vec!["/g".into()] },
+            server: End { one_table: true, nofile: Some(300), groups: vec!["/g".into()], ..End::default() },
             towards: Some(([127, 0, 0, 1], 9001).into()),
             noise: vec![Noise::HalfOpen(7), Noise::Closed { source: [127, 0, 0, 1].into(), count: 3 }],
             acts: vec![Act { when: When::Established(5), what: What::NapServer(9) }],

@@ -25,10 +25,11 @@ pub(crate) fn start_process(
 ) -> Result<Process, Refusal> {
     let end = stage.end(who);
     let mut arguments = arguments.to_vec();
-    if let (Who::Swarm, Some(count)) = (who, stage.swarm_ready_for)
-        && let Some(at) = arguments.iter().position(|word| word == "--target")
-    {
-        arguments[at + 1] = count.to_string();
+    for (flag, value) in &end.flags {
+        match arguments.iter().position(|word| word == flag) {
+            Some(at) => arguments[at + 1].clone_from(value),
+            None => arguments.extend([flag.clone(), value.clone()]),
+        }
     }
     if end.one_table {
         arguments.push("--one-table".to_owned());

@@ -7,6 +7,7 @@ use c10k_record::{Exit, HostSnapshot, Remedy, Scope, Side};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::plant::PlantArgs;
 use crate::printer::Printer;
 
 /// The width of a page, columns.
@@ -29,6 +30,8 @@ pub(crate) struct WallsArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum WallsCommand {
+    /// Reproduce a wall at small scale in a private namespace, and show prediction, diagnosis and lift.
+    Plant(PlantArgs),
     /// Popular settings that do nothing for the number of connections, or harm, each with a run that shows it.
     Myths {
         /// One of them, such as somaxconn [default: all].
@@ -42,6 +45,7 @@ enum WallsCommand {
 /// Carries it out.
 pub(crate) fn run(args: &WallsArgs, printer: &mut Printer) -> Exit {
     match (&args.command, &args.name) {
+        (Some(WallsCommand::Plant(plant)), _) => crate::plant::run(plant, printer),
         (Some(WallsCommand::Myths { name, json }), _) => show_myths(name.as_deref(), *json, printer),
         (None, Some(name)) => explain(name, args.json, printer),
         (None, None) => list(args.json, printer),

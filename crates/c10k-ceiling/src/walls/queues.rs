@@ -148,6 +148,10 @@ pub(super) static WALLS: &[Wall] = &[
         diagnose: |findings| {
             findings.grew(counter::SOFTNET_DROPPED)?;
             let lost = findings.lost_connecting(&NO_ANSWER)?;
+            // Its counter is the whole host's, and anybody's packets count: a full queue of the listener says more.
+            if overflowed(findings) || findings.grew(counter::REQ_QUEUE_FULL_DROP).is_some() {
+                return None;
+            }
             let text = "packets dropped at a processor's input queue";
             let mut evidence: Vec<_> =
                 findings.counter_evidence(counter::SOFTNET_DROPPED, Side::Host, text).into_iter().collect();

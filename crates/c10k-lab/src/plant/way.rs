@@ -1,0 +1,52 @@
+//! The way between the ends, and what stands at its end.
+
+use std::net::SocketAddr;
+
+use super::{Lift, Planted, flag, small};
+use crate::stage::Noise;
+
+/// A port at which the lab's server does not listen.
+const ELSEWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9999);
+
+pub(super) static PLANTS: &[Planted] = &[
+    Planted {
+        wall: "no-route",
+        setup: || {
+            let mut setup = small(200);
+            // A private network (RFC 1918) to which a namespace with `lo` alone has no way.
+            setup.stage.towards = Some(([10, 1, 2, 3], 9999).into());
+            setup
+        },
+        lift: Lift::TakenAway("the swarm connects to an address that is here"),
+    },
+    Planted {
+        wall: "refused",
+        setup: || {
+            let mut setup = small(200);
+            setup.stage.towards = Some(ELSEWHERE.into());
+            setup
+        },
+        lift: Lift::TakenAway("the swarm connects where the server listens"),
+    },
+    Planted {
+        wall: "firewall-drop",
+        setup: || {
+            let mut setup = small(200);
+            let at = SocketAddr::from(ELSEWHERE);
+            setup.stage.towards = Some(at);
+            setup.stage.noise.push(Noise::DeafListener(at));
+            flag(&mut setup, "--connect-timeout", "2500ms");
+            setup
+        },
+        lift: Lift::TakenAway("no filter drops the SYNs"),
+    },
+    Planted {
+        wall: "not-an-echo-server",
+        setup: || {
+            let mut setup = small(200);
+            setup.stage.server.flags.insert("--mode".to_owned(), "hold".to_owned());
+            setup
+        },
+        lift: Lift::TakenAway("the server echoes"),
+    },
+];
