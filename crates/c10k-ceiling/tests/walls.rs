@@ -519,6 +519,9 @@ fn memory_is_predicted_with_its_uncertainty() {
     let of = |name: &str| predictions.iter().find(|p| p.wall == name).map(|p| p.connections);
     assert_eq!(of("ram"), Some(((20 << 30) - memory_reserve_bytes(24 << 30)) / 8_000));
     assert_eq!(of("cgroup-memory"), Some(((1 << 30) - (1 << 20)) / 8_000));
+    host.cgroup_connection_bytes = Some(5_600);
+    let charged = predict(&host, &plan()).into_iter().find(|p| p.wall == "cgroup-memory").expect("a group");
+    assert_eq!(charged.connections, ((1 << 30) - (1 << 20)) / 5_600);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use c10k_collector::{Collector, CollectorConfig, account};
+use c10k_kernel::cgroup::MemoryGroup;
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::memory::{SlabNames, SlabReader};
 use c10k_record::{HostSnapshot, PhaseName, Protocol, ServerEvent, SwarmEvent};
@@ -16,6 +17,8 @@ use crate::watch::{Watch, cpu_between};
 
 /// Connections of each of the two growths: the first finds memory cold and tables to be made, the second does not.
 const GROWTH: u64 = 3_000;
+/// Of the second one in a memory group, whose usage is told in steps of many pages.
+const GROWTH_IN_A_GROUP: u64 = 6_000;
 /// The longest that anything here may take; a machine that needs more is not calibrated.
 const LONGEST: Duration = Duration::from_secs(8);
 /// Two ramps of one machine differ by so much at least, percent: warm and cold memory alone are a third.
@@ -96,7 +99,7 @@ pub(crate) fn calibrate(
         }
     };
     let address = listen.first().ok_or("the server listens nowhere")?.to_string();
-    let target = (2 * GROWTH).to_string();
+    let target = (GROWTH + GROWTH_IN_A_GROUP).to_string();
     let arguments = words(&[
         "--server",
         &address,
@@ -134,10 +137,22 @@ pub(crate) fn calibrate(
     let mut watch = Watch::new(collector, None, false);
     watch.settle(Duration::from_millis(200));
     let ready = watch.mark();
-    let rates = [grow(&mut swarm, &heard, growth, until)?, grow(&mut swarm, &heard, growth, until)?];
+    let mut group = MemoryGroup::limiting(&ProcRoot::default(), Some(server.pid())).ok().flatten();
+    let second =
+        if group.is_some() { GROWTH_IN_A_GROUP.min(growth * 2).min(fits - growth).max(1) } else { growth };
+    let mut charged = || group.as_mut()?.read().ok()?.usage_bytes;
+    let at_ready = charged();
+    let first_rate = grow(&mut swarm, &heard, growth, until)?;
+    let before = charged();
+    let rates = [first_rate, grow(&mut swarm, &heard, second, until)?];
+    if let (Some(at_ready), Some(before), Some(after)) = (at_ready, before, charged()) {
+        host.cgroup_memory_used_bytes = Some(at_ready);
+        host.cgroup_connection_bytes =
+            Some(after.saturating_sub(before) / second.max(1)).filter(|bytes| *bytes > 0);
+    }
     watch.settle(Duration::from_millis(200));
     let full = watch.mark();
-    found.connections = 2 * growth;
+    found.connections = growth + second;
     let cpu = cpu_between(&ready, &full, Some(found.connections), found.connections);
     (found.server_us, found.swarm_us) = (cpu.server_us_per_connection, cpu.swarm_us_per_connection);
     let memory = account(&ready.memory, &full.memory, found.connections, true);

@@ -252,7 +252,7 @@ fn rows(
             .collect();
         own.into_iter().map(|prediction| to_row(prediction, true, None)).chain(passed).collect()
     };
-    for row in rows.iter_mut().filter(|row| ["ram", "cgroup-memory"].contains(&row.wall.as_str())) {
+    for row in rows.iter_mut().filter(|row| row.wall == "ram") {
         row.uncertainty_percent = row.uncertainty_percent.max(ram_uncertainty(host, calibration));
     }
     rows.sort_by_key(|row| row.connections);

@@ -90,6 +90,7 @@ fn full() -> Record {
         link_bits_per_second: some,
         memory_total_bytes: some,
         cgroup_memory_used_bytes: some,
+        cgroup_connection_bytes: some,
         server_connection_bytes: some,
         client_connection_bytes: some,
         other: [("net.ipv4.tcp_syncookies".to_owned(), "1".to_owned())].into(),
@@ -183,8 +184,12 @@ fn full() -> Record {
         swarm_us_per_connection: Some(15.0),
     };
     record.phases = vec![PhaseTimes { phase: PhaseName::Ramp, from_ms: 0, to_ms: some }];
-    record.server =
-        Some(ServerReport { failed: outcomes.clone(), accept_errors: outcomes, ..ServerReport::default() });
+    record.server = Some(ServerReport {
+        opened: Some(1),
+        failed: outcomes.clone(),
+        accept_errors: outcomes,
+        ..ServerReport::default()
+    });
     record.ceiling = Some(Ceiling {
         connections: 7,
         wall: "nofile-server".to_owned(),

@@ -23,6 +23,13 @@ pub fn memory_reserve_bytes(total_bytes: u64) -> u64 {
     (total_bytes / 20).clamp(64 << 20, 4 << 30)
 }
 
+/// What one connection is charged with in the group, bytes. That is less than it takes of the machine: slack of slabs
+/// is nobody's, and version 1 does not charge the server's socket, which the network makes (net/core/sock.c,
+/// `sk_clone`, and `inet_csk_accept`).
+fn charged_each(host: &HostSnapshot, plan: &PlanView) -> u64 {
+    host.cgroup_connection_bytes.filter(|bytes| *bytes > 0).unwrap_or_else(|| bytes_each(host, plan))
+}
+
 /// Memory that one connection takes of this machine, bytes.
 fn bytes_each(host: &HostSnapshot, plan: &PlanView) -> u64 {
     let server = host.server_connection_bytes.unwrap_or(SERVER_BYTES);
@@ -150,7 +157,7 @@ pub(super) static WALLS: &[Wall] = &[
         predict: |host, plan| {
             let limit = host.cgroup_memory_bytes?;
             let used = host.cgroup_memory_used_bytes.unwrap_or(0);
-            let each = bytes_each(host, plan);
+            let each = charged_each(host, plan);
             let now = format!(
                 "{} of {} left in the group ÷ {} B a connection",
                 human_bytes(limit.saturating_sub(used)),
@@ -184,7 +191,7 @@ pub(super) static WALLS: &[Wall] = &[
             Bite::proven(evidence, first(findings.lost(&LOST_TO_MEMORY)))
         },
         lift: |host, plan| {
-            let needed = plan.target.saturating_mul(bytes_each(host, plan));
+            let needed = plan.target.saturating_mul(charged_each(host, plan));
             let wanted = needed.saturating_add(needed / 5).saturating_add(64 << 20);
             let text = format!(
                 "Give the group {}: memory.max (cgroup version 2), memory.limit_in_bytes (version 1), --memory of a \
