@@ -6,8 +6,8 @@ use c10k_collector::{Collector, MemorySnapshot, Observation, Side};
 use c10k_record::{Cpu, LiveCounts, Sample, ServerReport};
 
 use crate::far::FarEnd;
-use crate::signs::HostSigns;
 use crate::foreign::Outside;
+use crate::signs::HostSigns;
 
 /// Between two rows of samples.csv.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
@@ -25,6 +25,8 @@ pub(crate) struct Watch {
     far: Option<FarEnd>,
     begun: Instant,
     last_tick: Option<Instant>,
+    /// Echoes received until the last row.
+    messages: u64,
     pub(crate) samples: Vec<Sample>,
     pub(crate) first: Option<Observation>,
     pub(crate) last: Option<Observation>,
@@ -62,6 +64,7 @@ impl Watch {
             signs,
             begun: Instant::now(),
             last_tick: None,
+            messages: 0,
             samples: Vec::new(),
             first: None,
             last: None,
@@ -91,9 +94,12 @@ impl Watch {
         };
         if let (Some(before), Some(last)) = (self.samples.last(), self.last_tick) {
             let seconds = now.duration_since(last).as_secs_f64().max(1e-3);
+            let echoes = counts.messages.saturating_sub(self.messages);
+            row.messages_per_second = Some(echoes as f64 / seconds);
             row.connects_per_second =
                 before.established.map(|then| counts.established.saturating_sub(then) as f64 / seconds);
         }
+        self.messages = counts.messages;
         seen.fill(&mut row);
         self.levels.look(&seen);
         match &mut self.outside {

@@ -317,7 +317,7 @@ impl Keeper {
         let mut report = ServerReport {
             opened: has_handshakes.then_some(0),
             elapsed_ms: self.ready_at.elapsed().as_millis() as u64,
-            tables: self.started,
+            tables: if self.shared.settings.own_tables { self.started } else { 1 },
             ..ServerReport::default()
         };
         self.counters.iter().for_each(|counters| counters.add_to(&mut report));

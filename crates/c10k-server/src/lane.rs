@@ -4,11 +4,10 @@
 //! hands the turn on.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use c10k_kernel::bell::Bell;
 
 use crate::listen::Listener;
 
@@ -167,27 +166,6 @@ impl Desk {
 
     fn room(&self) -> u32 {
         self.capacity().saturating_sub(self.open.load(Ordering::Relaxed))
-    }
-}
-
-/// Wakes workers across descriptor tables: made by the keeper, so that every table started later has a copy
-/// under the same number. Watched edge-triggered and never read, so each ring is an edge at each watcher.
-#[derive(Debug)]
-pub(crate) struct Bell(EventFd);
-
-impl Bell {
-    fn new() -> io::Result<Self> {
-        Ok(Self(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?))
-    }
-
-    pub(crate) fn ring(&self) {
-        // It fails only when the counter is at its end, which 2^64 rings away is not a worry.
-        let _ = self.0.write(1);
-    }
-
-    /// The number to watch, the same in every table.
-    pub(crate) fn number(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
     }
 }
 

@@ -318,6 +318,12 @@ impl<'a> Conductor<'a> {
         self.count_lost_workers();
         let short = self.shared.sum(|table| &table.held) < self.target;
         let beside = self.beside.take().map(|beside| beside.end(short));
+        // Waiting for the word to stop, after the proof, is no phase of its own.
+        if let [.., PhaseTimes { phase: PhaseName::Verify, .. }, PhaseTimes { phase: PhaseName::Hold, .. }] =
+            self.phases[..]
+        {
+            self.phases.pop();
+        }
         self.enter(Stage::Close, PhaseName::Close);
         for _ in 0..self.course.turns {
             self.shared.pass_on();
@@ -491,7 +497,7 @@ impl<'a> Conductor<'a> {
         self.last_tick = (now, counts);
         self.take_measured();
         let (phase, elapsed_ms) = (self.shared.stage().0.phase(), self.elapsed_ms());
-        self.output.progress(phase, elapsed_ms, &counts, self.target, per_second);
+        self.output.progress(phase, elapsed_ms, &counts, self.target, per_second, self.course.probe);
         self.output.event(&SwarmEvent::Tick { phase, elapsed_ms, counts });
     }
 

@@ -106,6 +106,7 @@ impl Output {
         counts: &LiveCounts,
         target: u64,
         per_second: f64,
+        probe: bool,
     ) {
         if self.events {
             return;
@@ -119,7 +120,7 @@ impl Output {
             elapsed_ms as f64 / 1000.0,
             human_count(counts.attempted),
             human_count(counts.established),
-            human_count(counts.verified),
+            if probe { human_count(counts.verified) } else { "unknown".to_owned() },
             human_count(target),
             human_count(counts.failed),
             human_count(per_second as u64),
