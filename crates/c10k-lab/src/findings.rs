@@ -130,3 +130,6 @@ fn load(watch: &Watch, workers: Option<u32>, cores: fn(&Sample) -> Option<f64>) 
     let most_cores = workers.map_or(processors, |workers| f64::from(workers).min(processors));
     Some(CpuLoad { used_cores: used.iter().sum::<f64>() / used.len() as f64, most_cores })
 }
+
+#[cfg(test)]
+mod replay;

@@ -33,7 +33,7 @@ impl HostSigns {
         Self::begin_at(Path::new("/"), server, swarm)
     }
 
-    fn begin_at(root: &Path, server: Option<u32>, swarm: Option<u32>) -> Self {
+    pub(crate) fn begin_at(root: &Path, server: Option<u32>, swarm: Option<u32>) -> Self {
         let group = |pid: Option<u32>| cpu_stat_of(root, pid?);
         let mut signs = Self {
             root: root.to_owned(),

@@ -1,0 +1,157 @@
+//! Walls of the whole host cannot be planted on somebody's machine: the bytes of `/proc` that such a run leaves are
+//! replayed, from the collector to the diagnosis.
+
+use std::fs;
+use std::path::Path;
+
+use c10k_ceiling::diagnose;
+use c10k_collector::{Collector, CollectorConfig};
+use c10k_kernel::counters::ProcRoot;
+use c10k_record::{
+    Connections, Failure, HostSnapshot, LiveCounts, Outcome, PhaseName, Record, ServerReport, Tool,
+};
+use c10k_swarm::LoadArgs;
+
+use super::findings;
+use crate::cli::RunArgs;
+use crate::signs::HostSigns;
+use crate::watch::Watch;
+
+const TARGET: u64 = 2_000_000;
+const HELD: u64 = 60_000;
+
+/// A host at the beginning of a run.
+const QUIET: [(&str, &str); 7] = [
+    ("proc/self/net/sockstat", "TCP: inuse 3 orphan 0 tw 0 alloc 9 mem 2\n"),
+    ("proc/self/net/netstat", NOTHING_MOVED),
+    ("proc/self/net/softnet_stat", "0000000a 00000002 00000001\n"),
+    ("proc/sys/fs/file-nr", "1000 0 2466177\n"),
+    ("proc/stat", "cpu 100 0 100 1000 0 0 50 0 0 0\ncpu0 100 0 100 1000 0 0 50 0 0 0\n"),
+    (
+        "proc/meminfo",
+        "MemFree: 20000000 kB\nMemAvailable: 20000000 kB\nCached: 20 kB\nBuffers: 1 kB\nSlab: 80 kB\n",
+    ),
+    ("proc/net/stat/arp_cache", "entries allocs table_fulls\n00000003 00000009 00000000\n"),
+];
+
+const NOTHING_MOVED: &str = "TcpExt: ListenOverflows ListenDrops TCPSynRetrans TCPReqQFullDrop TCPAbortOnMemory\n\
+                             TcpExt: 5 6 7 0 0\n";
+const ABORTED: &str = "TcpExt: ListenOverflows ListenDrops TCPSynRetrans TCPReqQFullDrop TCPAbortOnMemory\n\
+                       TcpExt: 5 6 7 0 4000\n";
+const RESENT: &str = "TcpExt: ListenOverflows ListenDrops TCPSynRetrans TCPReqQFullDrop TCPAbortOnMemory\n\
+                      TcpExt: 5 6 9007 0 0\n";
+
+fn limits() -> HostSnapshot {
+    HostSnapshot {
+        server_nofile: Some(20_000),
+        swarm_nofile: Some(20_000),
+        server_tables: true,
+        swarm_tables: true,
+        nr_open: Some(1 << 20),
+        file_max: Some(2_466_177),
+        port_range: Some((1024, 65_535)),
+        tcp_mem_pages: Some([287_901, 383_868, 575_802]),
+        max_orphans: Some(131_072),
+        epoll_watches: Some(5_491_511),
+        neighbours_max: Some(1024),
+        ..HostSnapshot::default()
+    }
+}
+
+fn write(root: &Path, files: &[(&str, &str)]) {
+    for (below, text) in files {
+        let path = root.join(below);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+}
+
+/// The walls that are named when a run loses connections under `lost` while the host changes so.
+#[track_caller]
+fn walls(limits: &HostSnapshot, changed: &[(&str, &str)], lost: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    write(root, &QUIET);
+    let config = CollectorConfig { proc_root: ProcRoot::recorded(root), ..CollectorConfig::default() };
+    let mut watch = Watch::new(Collector::new(config).expect("a recorded host"), None, false);
+    watch.signs = HostSigns::begin_at(root, None, None);
+    watch.tick("ramp", &LiveCounts::default(), None);
+    write(root, changed);
+    watch.tick("ramp", &LiveCounts::default(), None);
+
+    let load = LoadArgs { target: Some(c10k_record::Quantity(TARGET)), ..LoadArgs::default() };
+    let plan = crate::plan::resolve(&RunArgs { load, ..RunArgs::default() }).expect("a plan");
+    let tool = Tool { name: "c10k-lab".to_owned(), version: "0".to_owned() };
+    let mut record = Record::begun(tool, "replay".to_owned(), plan.topology, plan.protocol, plan.workload);
+    let outcome: Outcome = serde_json::from_value(lost.into()).expect("an outcome is its name");
+    record.connections = Connections {
+        target: TARGET,
+        attempted: HELD + 512,
+        established: HELD,
+        accepted: Some(HELD),
+        verified: Some(HELD),
+        held: HELD,
+        ..Connections::default()
+    };
+    record.connections.add_failed(outcome.clone(), 512);
+    record.failures = vec![Failure { phase: PhaseName::Ramp, outcome, count: 512, first_at_ms: 900 }];
+    record.server = Some(ServerReport { accepted: HELD, peak: HELD, tables: 4, ..ServerReport::default() });
+    let found = findings(&record, &plan, limits, &watch, Some(u64::from(u32::MAX)), None, false);
+    let ceiling = diagnose(&found, None).expect("it fell short");
+    assert!(
+        ceiling.walls.iter().all(|wall| !wall.evidence.is_empty() && wall.remedy.is_some()),
+        "{ceiling:?}"
+    );
+    ceiling.walls.into_iter().map(|wall| wall.name).collect()
+}
+
+#[test]
+fn what_the_whole_host_shows_names_its_walls_and_only_them() {
+    let one_table = HostSnapshot { swarm_nofile: Some(1 << 20), swarm_tables: false, ..limits() };
+    let sockstat = |text| [("proc/self/net/sockstat", text), ("proc/self/net/netstat", ABORTED)];
+    let cases: [(&str, HostSnapshot, Vec<(&str, &str)>, &str); 7] = [
+        ("nr-open", one_table, vec![], "EMFILE"),
+        ("file-max", limits(), vec![("proc/sys/fs/file-nr", "2466177 0 2466177\n")], "ENFILE"),
+        (
+            "tcp-mem",
+            limits(),
+            sockstat("TCP: inuse 60003 orphan 100000 tw 0 alloc 60009 mem 575900\n").to_vec(),
+            "ECONNRESET",
+        ),
+        (
+            "orphans",
+            limits(),
+            sockstat("TCP: inuse 60003 orphan 131073 tw 0 alloc 60009 mem 200\n").to_vec(),
+            "ECONNRESET",
+        ),
+        (
+            "netdev-backlog",
+            limits(),
+            vec![
+                ("proc/self/net/softnet_stat", "0000ffff 00002330 00000001\n"),
+                ("proc/self/net/netstat", RESENT),
+            ],
+            "connect-timeout",
+        ),
+        ("epoll-watches", limits(), vec![], "ENOSPC"),
+        (
+            "neighbour-table",
+            limits(),
+            vec![("proc/net/stat/arp_cache", "entries allocs table_fulls\n00000400 00000999 00000028\n")],
+            "EHOSTUNREACH",
+        ),
+    ];
+    for (name, limits, changed, lost) in cases {
+        assert_eq!(walls(&limits, &changed, lost), [name], "{lost}");
+    }
+}
+
+#[test]
+fn the_same_losses_on_a_quiet_host_prove_nothing_of_it() {
+    for lost in ["ECONNRESET", "ENOBUFS"] {
+        assert!(walls(&limits(), &[], lost).is_empty(), "{lost}");
+    }
+    // Both ends stand here and nothing here dropped them: somebody on the way did.
+    assert_eq!(walls(&limits(), &[("proc/self/net/netstat", RESENT)], "connect-timeout"), ["firewall-drop"]);
+    assert_eq!(walls(&limits(), &[], "EHOSTUNREACH"), ["no-route"]);
+}
