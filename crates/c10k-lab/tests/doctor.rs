@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lab, lab};
+use common::{Lab, lab, namespaces_allowed};
 use serde_json::Value;
 
 /// The numbers of the walls in their order, with their names and whether they stand in the way of the plan.
@@ -29,16 +29,6 @@ fn lift(document: &Value, name: &str) -> Vec<String> {
     let wall = walls.iter().find(|wall| wall["wall"] == name).unwrap_or_else(|| panic!("no {name}"));
     let commands = wall["lift"]["commands"].as_array().expect("commands");
     commands.iter().map(|command| command.as_str().expect("a line").to_owned()).collect()
-}
-
-/// Namespaces of one's own may be made here.
-fn may_unshare() -> bool {
-    let tried = std::process::Command::new("unshare").args(["-Urn", "true"]).output();
-    let may = tried.is_ok_and(|tried| tried.status.success());
-    if !may {
-        eprintln!("SKIPPED: no user and network namespace of one's own may be made here");
-    }
-    may
 }
 
 #[test]
@@ -104,7 +94,7 @@ fn an_ordinary_program_is_told_its_descriptor_limit_and_the_line_that_lifts_it_w
 
 #[test]
 fn the_line_that_widens_the_ports_works_when_it_is_pasted() {
-    if !may_unshare() {
+    if !namespaces_allowed("the_line_that_widens_the_ports_works_when_it_is_pasted") {
         return;
     }
     let doctor = ["doctor", "--profile", "stock", "--plain", "--target", "60k", "--no-calibration", "--json"];
