@@ -154,7 +154,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.shared.arrivals.forget(std::mem::take(&mut self.claimed.1));
         }
         self.wait_until_us = None;
-        self.release_some();
+        self.release_some(stage);
         let turn = self.control.turn.load(Acquire);
         match stage {
             Stage::Ramp => {

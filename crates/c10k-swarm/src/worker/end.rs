@@ -76,19 +76,18 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
     }
 
-    pub(super) fn release_some(&mut self) {
+    /// Closes as many as are to be released, from the end of the table.
+    pub(super) fn release_some(&mut self, stage: Stage) {
         let mut wanted = self.control.release.swap(0, AcqRel);
         let mut index = self.table.len();
         while wanted > 0 && index > 0 {
             index -= 1;
             let state = self.table.get(index).state;
-            if matches!(state, State::Idle | State::Proven)
-                && let Some(connection) = self.remove(index)
-            {
-                self.maker.end(connection, self.shared.fixed.reset_on_close);
+            if matches!(state, State::Idle | State::Proven) {
                 self.counts.open -= 1;
                 self.counts.held -= u64::from(state == State::Proven);
                 self.counts.released += 1;
+                self.end_in_good_order(stage, index);
                 wanted -= 1;
             }
         }
@@ -107,7 +106,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.walk.0 += 1;
             match self.table.get(index).state {
                 State::Free | State::Closing => {}
-                State::Proven => self.close_one(index),
+                State::Proven => self.end_in_good_order(Stage::Close, index),
                 // The end came before its proof did.
                 State::Connecting | State::Opening | State::Probing | State::Idle => {
                     self.lose(Stage::Close, index, Loss::Aborted);
@@ -117,17 +116,18 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         true
     }
 
-    /// Closes a connection, after the goodbye of the protocol where it has one and good order is wanted.
-    pub(super) fn close_one(&mut self, index: u32) {
+    /// Closes a connection that has been counted, after the goodbye of the protocol where it has one and good
+    /// order is wanted.
+    fn end_in_good_order(&mut self, stage: Stage, index: u32) {
         let reset = self.shared.fixed.reset_on_close;
         self.out.clear();
         if !reset && self.speech.goodbye(&mut self.states[index as usize], &mut self.out) {
-            // What is held was counted before: the goodbye takes nothing from it.
-            self.counts.held += 1;
+            // What it was is counted, and the goodbye takes nothing from that.
+            self.table.get(index).state = State::Idle;
             self.begin_step(index, State::Closing, 0, self.shared.now_us());
             self.counts.in_flight += 1;
-            self.send_out(Stage::Close, index);
-            self.watch_if_unsent(Stage::Close, index);
+            self.send_out(stage, index);
+            self.watch_if_unsent(stage, index);
         } else if let Some(connection) = self.remove(index) {
             self.maker.end(connection, reset);
         }
