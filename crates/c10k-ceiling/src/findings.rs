@@ -1,7 +1,6 @@
-//! What the walls look at: the plan as far as it matters to them, and all that a run showed.
+//! What the walls look at: all that a run showed.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 
 use c10k_record::{
     Connections, Evidence, Failure, HostSnapshot, Latencies, PhaseName, ServerReport, Side, Verdict,
@@ -9,87 +8,7 @@ use c10k_record::{
 use serde::{Deserialize, Serialize};
 
 use crate::counter;
-
-/// The part of a plan that decides which wall stands first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PlanView {
-    /// How many connections are asked for.
-    pub target: u64,
-    /// How many source addresses the swarm uses.
-    pub sources: u64,
-    /// The window of source ports really used, first and last; `None` = the kernel's `ip_local_port_range`.
-    pub source_ports: Option<(u16, u16)>,
-    /// Server addresses × server ports.
-    pub destinations: u64,
-    /// Whether both ends stand on this machine: then each connection costs it twice.
-    pub both_ends_here: bool,
-    /// Whether connections prove themselves by an echo.
-    pub probe: bool,
-    /// Whether the swarm binds ports itself rather than let the kernel choose.
-    pub explicit_ports: bool,
-    /// The source addresses as they were given to `--ips`; `None` = addresses of 127.0.0.0/8.
-    pub ips: Option<String>,
-    /// The most connections the server takes by its own setting, where that is known.
-    pub server_max_connections: Option<u64>,
-    /// Ports of the window that no connection can have: those the server listens on, and those reserved where
-    /// the kernel chooses. `None` = [`HostSnapshot::reserved_ports`], where the kernel chooses.
-    pub ports_left_out: Option<u64>,
-    /// Whether the sources are neighbours on one link (veth, Ethernet), which loopback's are not.
-    pub on_one_link: bool,
-}
-
-impl PlanView {
-    /// Source ports one source address has to one destination; `None` where the range is not known.
-    #[must_use]
-    pub fn ports_per_pair(&self, host: &HostSnapshot) -> Option<u64> {
-        let count = |(first, last): (u16, u16)| (u64::from(last) + 1).saturating_sub(u64::from(first));
-        self.source_ports
-            .or(host.port_range)
-            .map(|window| count(window).saturating_sub(self.ports_left_out.unwrap_or(self.reserved(host))))
-    }
-
-    /// Ports that `net.ipv4.ip_local_reserved_ports` takes from this plan: none where ports are bound explicitly.
-    pub(crate) fn reserved(&self, host: &HostSnapshot) -> u64 {
-        if self.explicit_ports { 0 } else { host.reserved_ports.unwrap_or(0) }
-    }
-
-    /// How many times one connection costs this machine: 2 with both ends here, else 1.
-    #[must_use]
-    pub fn ends_here(&self) -> u64 {
-        if self.both_ends_here { 2 } else { 1 }
-    }
-
-    /// A range for `--ips` with `count` addresses that begins like the present one; `None` where that cannot
-    /// be told (IPv6, or a remote server and no address given).
-    #[must_use]
-    pub fn ips_for(&self, count: u64) -> Option<String> {
-        let first = match &self.ips {
-            None if self.both_ends_here => Ipv4Addr::new(127, 0, 0, 1),
-            None => return None,
-            Some(text) => first_address(text)?,
-        };
-        let more = u32::try_from(count.checked_sub(1)?).ok()?;
-        let last = Ipv4Addr::from(u32::from(first).checked_add(more)?);
-        if first.is_loopback() != last.is_loopback() {
-            return None;
-        }
-        Some(if more == 0 { first.to_string() } else { format!("{first}-{last}") })
-    }
-}
-
-/// The first address of a text such as `192.168.1.200-230`, `10.0.0.0/24` or `127.0.0.1,127.0.0.9`.
-fn first_address(text: &str) -> Option<Ipv4Addr> {
-    let end = text.find([',', '-', '/']).unwrap_or(text.len());
-    match text[..end].trim().parse().ok()? {
-        // The first address of a network is the network itself and cannot be a source.
-        IpAddr::V4(first) if text[end..].starts_with('/') && first.octets()[3] == 0 => {
-            Some(Ipv4Addr::from(u32::from(first) + 1))
-        }
-        IpAddr::V4(first) => Some(first),
-        IpAddr::V6(_) => None,
-    }
-}
+use crate::plan_view::PlanView;
 
 /// A value before the run and after it. For a level (see [`counter`]) `after` is the highest seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -404,32 +323,6 @@ fn meaning(name: &str, findings: &Findings) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_default_port_range_has_28232_ports() {
-        let host = HostSnapshot { port_range: Some((32768, 60999)), ..HostSnapshot::default() };
-        assert_eq!(PlanView::default().ports_per_pair(&host), Some(28_232));
-        let plan = PlanView { source_ports: Some((1024, 65535)), ..PlanView::default() };
-        assert_eq!(plan.ports_per_pair(&host), Some(64_512));
-        let plan = PlanView { ports_left_out: Some(1), ..plan };
-        assert_eq!(plan.ports_per_pair(&host), Some(64_511), "the server's own port is in the window");
-        let plan = PlanView { source_ports: Some((9, 8)), ..PlanView::default() };
-        assert_eq!(plan.ports_per_pair(&host), Some(0));
-    }
-
-    #[test]
-    fn the_range_of_addresses_begins_like_the_present_one() {
-        let local = PlanView { both_ends_here: true, ..PlanView::default() };
-        assert_eq!(local.ips_for(4).as_deref(), Some("127.0.0.1-127.0.0.4"));
-        assert_eq!(local.ips_for(300).as_deref(), Some("127.0.0.1-127.0.1.44"));
-        assert_eq!(local.ips_for(0), None);
-        assert_eq!(local.ips_for(u64::MAX), None);
-        let given = |ips: &str| PlanView { ips: Some(ips.to_owned()), ..PlanView::default() };
-        assert_eq!(given("192.168.1.200-230").ips_for(2).as_deref(), Some("192.168.1.200-192.168.1.201"));
-        assert_eq!(given("10.0.0.0/24").ips_for(1).as_deref(), Some("10.0.0.1"));
-        assert_eq!(given("::1").ips_for(2), None);
-        assert_eq!(PlanView::default().ips_for(2), None);
-    }
 
     #[test]
     fn a_counter_that_was_reset_did_not_grow() {

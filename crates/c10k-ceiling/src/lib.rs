@@ -9,14 +9,16 @@ pub mod counter;
 mod diagnose;
 mod findings;
 mod myths;
+mod plan_view;
 mod predict;
 mod symptoms;
 mod wall;
 mod walls;
 
 pub use diagnose::{UNKNOWN, diagnose};
-pub use findings::{CounterChange, CpuLoad, Findings, PlanView, ServerEnd, ServerProcess};
+pub use findings::{CounterChange, CpuLoad, Findings, ServerEnd, ServerProcess};
 pub use myths::{MYTHS, Myth, myth};
+pub use plan_view::PlanView;
 pub use predict::{Prediction, predict, predicted_ceiling};
 pub use symptoms::{SYMPTOMS, Symptom, walls_of_symptom};
 pub use wall::{Bite, Forecast, Guide, Need, Plant, Wall};

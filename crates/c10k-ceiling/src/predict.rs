@@ -3,7 +3,7 @@
 use c10k_record::{HostSnapshot, Predicted, Remedy};
 use serde::{Deserialize, Serialize};
 
-use crate::findings::PlanView;
+use crate::plan_view::PlanView;
 use crate::walls::walls;
 
 /// One wall under a plan, with its number.

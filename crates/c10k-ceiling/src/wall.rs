@@ -2,7 +2,8 @@
 
 use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Setting, Side};
 
-use crate::findings::{Findings, Lost, PlanView};
+use crate::findings::{Findings, Lost};
+use crate::plan_view::PlanView;
 
 /// One limit that can stop the next connection.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,8 @@
 use c10k_record::{HostSnapshot, Scope, Side, human_bytes, human_count};
 
 use crate::counter;
-use crate::findings::{Findings, PlanView, ServerEnd};
+use crate::findings::{Findings, ServerEnd};
+use crate::plan_view::PlanView;
 use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, first, no_forecast, remedy, seen, sysctl};
 
 /// Memory of one idle connection at the server's end, kernel and user space, bytes: measured on Linux 6.18.

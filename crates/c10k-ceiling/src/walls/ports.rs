@@ -3,7 +3,8 @@
 use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
 
 use crate::counter;
-use crate::findings::{Findings, Lost, PlanView};
+use crate::findings::{Findings, Lost};
+use crate::plan_view::PlanView;
 use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, no_forecast, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[

@@ -195,7 +195,7 @@ fn unanswered_evidence(findings: &Findings) -> Vec<c10k_record::Evidence> {
     evidence
 }
 
-fn lift_accept_queue(host: &HostSnapshot, _: &crate::findings::PlanView) -> Remedy {
+fn lift_accept_queue(host: &HostSnapshot, _: &crate::plan_view::PlanView) -> Remedy {
     let now = queue_length(host).unwrap_or(0);
     let value = now.saturating_mul(4).clamp(16_384, 65_535).to_string();
     remedy(
