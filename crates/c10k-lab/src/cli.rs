@@ -7,6 +7,7 @@ use c10k_server::ServerArgs;
 use c10k_swarm::{LoadArgs, SwarmArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::climb::ClimbArgs;
 use crate::doctor::DoctorArgs;
 use crate::printer::Printer;
 use crate::stage::Stage;
@@ -31,6 +32,8 @@ enum Command {
     Report(ReportArgs),
     /// Before any load: the walls of this host in the order in which they bite, and how much machine it takes.
     Doctor(DoctorArgs),
+    /// From one wall to the next: run, name the wall, lift just that one, run again, until the machine is what is left.
+    Climb(ClimbArgs),
     /// The field guide to everything that stops a box from holding one more connection.
     Walls(WallsArgs),
     /// Print the JSON Schema of record.json.
@@ -185,6 +188,7 @@ pub fn main_with(cli: Cli) -> Exit {
         Command::Profile(command) => crate::profile_command::run(&command, &mut Printer::new(Color::Auto)),
         Command::Report(args) => crate::record_command::report(&args, &mut Printer::new(args.color)),
         Command::Doctor(args) => crate::doctor::run(&args, &mut Printer::new(args.color)),
+        Command::Climb(args) => crate::climb::run(&args, &mut Printer::new(args.color)),
         Command::Walls(args) => crate::walls_command::run(&args, &mut Printer::new(Color::Auto)),
         Command::Schema => {
             Printer::new(Color::Never).data(c10k_report::RECORD_SCHEMA);

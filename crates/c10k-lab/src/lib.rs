@@ -8,6 +8,7 @@
 mod calibrate;
 mod child;
 mod cli;
+mod climb;
 mod doctor;
 mod far;
 mod findings;

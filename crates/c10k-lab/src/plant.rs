@@ -11,7 +11,7 @@ mod way;
 use std::path::{Path, PathBuf};
 
 use c10k_ceiling::{Need, Wall, wall, walls};
-use c10k_record::{Ceiling, Exit, Predicted, Setting};
+use c10k_record::{Ceiling, Exit, Predicted, Scope, Setting};
 use clap::Args;
 use serde::Serialize;
 
@@ -196,7 +196,7 @@ fn lift(
 ) -> Result<Lifted, Nothing> {
     let (settings, applied) = match (&planted.lift, &ceiling.remedy) {
         (Lift::Remedy, Some(remedy)) => {
-            let settings = setup.lift(wall.name, remedy, |_| true);
+            let settings = setup.lift(wall.name, remedy, |_| remedy.scope != Scope::Host);
             let words: Vec<String> = settings.iter().map(|s| format!("{} = {}", s.key, s.value)).collect();
             (settings, words.join(", "))
         }

@@ -20,6 +20,8 @@ const NAP: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
     pub(crate) target: u64,
+    /// The profile that its own one extends: a shipped one, or the whole path of a file.
+    pub(crate) extends: Option<String>,
     /// Flags of `c10k-lab run`, with their values.
     pub(crate) flags: BTreeMap<String, String>,
     pub(crate) verdicts: Vec<String>,
@@ -53,6 +55,9 @@ impl Setup {
             }
         };
         let _ = writeln!(text, "name = {}\nsummary = {}", quoted(name), quoted(summary));
+        if let Some(extends) = &self.extends {
+            let _ = writeln!(text, "extends = {}", quoted(extends));
+        }
         if !self.sysctls.is_empty() {
             let _ = writeln!(text, "\n[sysctl]");
         }
@@ -112,7 +117,7 @@ impl Setup {
         let Setting { key, value } = setting;
         if let Some(name) = key.strip_prefix("sysctl.") {
             self.sysctls.insert(name.to_owned(), value.clone());
-            return name.starts_with("net.");
+            return true;
         }
         match (key.as_str(), wall) {
             ("socket.backlog", _) => value.parse().map(|backlog| self.backlog = Some(backlog)).is_ok(),
