@@ -212,6 +212,7 @@ fn up(
         }
         let record = match setup.carry_out(&place, || guard.says_stop()) {
             Came::Record(record) => record,
+            Came::Nothing(..) if guard.signals.came() => return stopped_early(guard),
             Came::Nothing(why, code) => {
                 let exit = if code == Some(3) { Exit::HostCannot } else { Exit::Broke };
                 return ended(format!("the run of step {number} came to nothing: {why}"), exit);

@@ -3,6 +3,7 @@
 //!
 //! A plant is data: a run and what stands in its way. The diagnosis does not know that it was planted.
 
+mod groups;
 mod limits;
 mod queues;
 mod verdicts;
@@ -18,11 +19,14 @@ use serde::Serialize;
 use crate::printer::Printer;
 use crate::setup::{Came, Setup};
 use crate::stage::Stage;
+use groups::{Group, Made};
 
 /// One wall's plant.
 struct Planted {
     wall: &'static str,
     setup: fn() -> Setup,
+    /// A control group that one end is put into.
+    group: Option<Group>,
     lift: Lift,
 }
 
@@ -35,7 +39,8 @@ enum Lift {
 }
 
 /// A group of plants in each file.
-static GROUPS: [&[Planted]; 4] = [limits::PLANTS, queues::PLANTS, way::PLANTS, verdicts::PLANTS];
+static GROUPS: [&[Planted]; 5] =
+    [limits::PLANTS, queues::PLANTS, way::PLANTS, verdicts::PLANTS, groups::PLANTS];
 
 fn planted(name: &str) -> Option<&'static Planted> {
     GROUPS.iter().copied().flatten().find(|planted| planted.wall == name)
@@ -161,9 +166,13 @@ fn plant(
     printer: &mut Printer,
 ) -> Result<Outcome, Nothing> {
     let names: Vec<&str> = plants.iter().map(|(wall, _)| wall.name).collect();
-    let setup = plants.iter().map(|(_, planted)| (planted.setup)()).reduce(both).unwrap_or_default();
+    let mut setup = plants.iter().map(|(_, planted)| (planted.setup)()).reduce(both).unwrap_or_default();
+    let groups = plants.iter().filter_map(|(_, planted)| planted.group.as_ref());
+    let made: Vec<Made> =
+        groups.map(|group| group.make(&mut setup.stage)).collect::<Result<_, String>>().map_err(cannot)?;
     printer.say(&format!("planting {}: {}", names.join(" and "), plants[0].0.plant.how));
     let record = held(&setup, folder)?;
+    drop(made);
     let ceiling = record.ceiling.clone();
     let found: Vec<&str> =
         ceiling.iter().flat_map(|ceiling| &ceiling.walls).map(|found| found.name.as_str()).collect();
@@ -210,6 +219,10 @@ fn lift(
     printer.say(&format!("again, lifted: {applied}"));
     let record = held(&setup, folder)?;
     Ok(Lifted { settings, applied, held: record.connections.held, target: record.connections.target })
+}
+
+fn cannot(why: String) -> Nothing {
+    (why, Some(3))
 }
 
 fn held(setup: &Setup, folder: &Path) -> Result<Box<c10k_record::Record>, Nothing> {

@@ -13,6 +13,7 @@ pub(super) static PLANTS: &[Planted] = &[
             setup.stage.server.nofile = Some(300);
             setup
         },
+        group: None,
         lift: Lift::Remedy,
     },
     Planted {
@@ -23,9 +24,15 @@ pub(super) static PLANTS: &[Planted] = &[
             setup.stage.swarm.nofile = Some(300);
             setup
         },
+        group: None,
         lift: Lift::Remedy,
     },
-    Planted { wall: "ports-exhausted", setup: || one_source(500, "20000 20299"), lift: Lift::Remedy },
+    Planted {
+        wall: "ports-exhausted",
+        setup: || one_source(500, "20000 20299"),
+        group: None,
+        lift: Lift::Remedy,
+    },
     Planted {
         wall: "ports-reserved",
         setup: || {
@@ -33,6 +40,7 @@ pub(super) static PLANTS: &[Planted] = &[
             set(&mut setup, "net.ipv4.ip_local_reserved_ports", "20000-20199");
             setup
         },
+        group: None,
         lift: Lift::Remedy,
     },
     Planted {
@@ -43,6 +51,7 @@ pub(super) static PLANTS: &[Planted] = &[
             setup.stage.noise.push(Noise::Closed { source: [127, 0, 0, 1].into(), count: 250 });
             setup
         },
+        group: None,
         lift: Lift::Remedy,
     },
     Planted {
@@ -52,6 +61,7 @@ pub(super) static PLANTS: &[Planted] = &[
             flag(&mut setup, "--max-connections", "200");
             setup
         },
+        group: None,
         lift: Lift::Remedy,
     },
 ];

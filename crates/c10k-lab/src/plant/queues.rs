@@ -14,6 +14,7 @@ pub(super) static PLANTS: &[Planted] = &[
             act(&mut setup, What::NapServer(1400));
             setup
         },
+        group: None,
         lift: Lift::Remedy,
     },
     Planted {
@@ -24,6 +25,7 @@ pub(super) static PLANTS: &[Planted] = &[
             setup.stage.noise.push(Noise::HalfOpen(64));
             setup
         },
+        group: None,
         lift: Lift::Remedy,
     },
     Planted {
@@ -34,6 +36,7 @@ pub(super) static PLANTS: &[Planted] = &[
             act(&mut setup, What::StopServer);
             setup
         },
+        group: None,
         lift: Lift::TakenAway("the server is not stopped"),
     },
     Planted {
@@ -43,6 +46,7 @@ pub(super) static PLANTS: &[Planted] = &[
             act(&mut setup, What::KillServer);
             setup
         },
+        group: None,
         lift: Lift::TakenAway("the server is not killed"),
     },
 ];

@@ -8,6 +8,7 @@ pub(super) static PLANTS: &[Planted] = &[
     Planted {
         wall: "error-verdict",
         setup: losing_one_source,
+        group: None,
         lift: Lift::TakenAway("no source address is taken away"),
     },
     Planted {
@@ -17,6 +18,7 @@ pub(super) static PLANTS: &[Planted] = &[
             setup.verdicts = vec!["failed <= 50%".to_owned(), "echo_p95 <= 1us".to_owned()];
             setup
         },
+        group: None,
         lift: Lift::TakenAway("no source address is taken away, and echoes may take as long as they do"),
     },
 ];

@@ -17,6 +17,7 @@ pub(super) static PLANTS: &[Planted] = &[
             setup.stage.towards = Some(([10, 1, 2, 3], 9999).into());
             setup
         },
+        group: None,
         lift: Lift::TakenAway("the swarm connects to an address that is here"),
     },
     Planted {
@@ -26,6 +27,7 @@ pub(super) static PLANTS: &[Planted] = &[
             setup.stage.towards = Some(ELSEWHERE.into());
             setup
         },
+        group: None,
         lift: Lift::TakenAway("the swarm connects where the server listens"),
     },
     Planted {
@@ -38,6 +40,7 @@ pub(super) static PLANTS: &[Planted] = &[
             flag(&mut setup, "--connect-timeout", "2500ms");
             setup
         },
+        group: None,
         lift: Lift::TakenAway("no filter drops the SYNs"),
     },
     Planted {
@@ -47,6 +50,7 @@ pub(super) static PLANTS: &[Planted] = &[
             setup.stage.server.flags.insert("--mode".to_owned(), "hold".to_owned());
             setup
         },
+        group: None,
         lift: Lift::TakenAway("the server echoes"),
     },
 ];

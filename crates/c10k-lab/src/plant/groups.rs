@@ -1,0 +1,106 @@
+//! Control groups (cgroups(7), version 1) with little in them: processor time, memory, threads.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use c10k_kernel::limits;
+
+use super::{Lift, Planted, flag, small};
+use crate::child::Who;
+use crate::setup::Setup;
+use crate::stage::Stage;
+
+pub(super) static PLANTS: &[Planted] = &[
+    Planted {
+        wall: "cpu-server",
+        setup: || slow("250ms", "5s"),
+        group: Some(Group {
+            who: Who::Server,
+            controller: "cpu",
+            file: "cpu.cfs_quota_us",
+            value: A_HUNDREDTH,
+        }),
+        lift: Lift::TakenAway("the server is in no group"),
+    },
+    Planted {
+        wall: "cpu-swarm",
+        setup: || slow("100ms", "250ms"),
+        group: Some(Group {
+            who: Who::Swarm,
+            controller: "cpu",
+            file: "cpu.cfs_quota_us",
+            value: A_HUNDREDTH,
+        }),
+        lift: Lift::TakenAway("the swarm is in no group"),
+    },
+    Planted {
+        wall: "cgroup-memory",
+        setup: || small(4000),
+        group: Some(Group {
+            who: Who::Server,
+            controller: "memory",
+            file: "memory.limit_in_bytes",
+            value: "4194304",
+        }),
+        lift: Lift::TakenAway("the server is in no group"),
+    },
+];
+
+/// Microseconds of each 100 ms: the least that the kernel takes.
+const A_HUNDREDTH: &str = "1000";
+
+/// A run in which an end that is slow is seen to be late, and loses by it.
+fn slow(probe_timeout: &str, connect_timeout: &str) -> Setup {
+    let mut setup = small(1500);
+    flag(&mut setup, "--probe-timeout", probe_timeout);
+    flag(&mut setup, "--connect-timeout", connect_timeout);
+    setup.verdicts.push("echo_p95 <= 20ms".to_owned());
+    setup
+}
+
+/// A group with one limit.
+pub(super) struct Group {
+    who: Who,
+    controller: &'static str,
+    file: &'static str,
+    value: &'static str,
+}
+
+/// A group that is there; it goes when this does.
+pub(super) struct Made(PathBuf);
+
+impl Group {
+    /// Makes it, and has one end put into it.
+    pub(super) fn make(&self, stage: &mut Stage) -> Result<Made, String> {
+        let above = PathBuf::from("/sys/fs/cgroup").join(self.controller);
+        if limits::euid() != 0 {
+            return Err(format!("it takes root to make a {} group; run it with sudo", self.controller));
+        }
+        if !above.join("cgroup.procs").exists() {
+            return Err(format!("there are no control groups of version 1 in {}", above.display()));
+        }
+        let end = self.who.command();
+        let path = above.join(format!("c10k-plant-{}-{end}", std::process::id()));
+        std::fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let made = Made(path.clone());
+        let file = path.join(self.file);
+        std::fs::write(&file, self.value).map_err(|error| format!("{}: {error}", file.display()))?;
+        match self.who {
+            Who::Server => stage.server.groups.push(path),
+            Who::Swarm => stage.swarm.groups.push(path),
+        }
+        Ok(made)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // Its processes have ended; the kernel lets go of the last of them a moment later (EBUSY).
+        for _ in 0..100 {
+            if std::fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
