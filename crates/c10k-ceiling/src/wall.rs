@@ -81,6 +81,11 @@ impl Plant {
         Self { plantable: true, needs, how }
     }
 
+    /// A wall that is not planted although no other host would be needed.
+    pub(crate) const fn replayed(needs: &'static [Need], how: &'static str) -> Self {
+        Self { plantable: false, needs, how }
+    }
+
     /// A wall that stands for the whole host: its proof is evidence that was recorded, replayed.
     pub(crate) const fn host_wide(how: &'static str) -> Self {
         Self { plantable: false, needs: &[Need::OwnHost], how }
@@ -98,6 +103,8 @@ pub enum Need {
     MemoryCgroup,
     /// A cpu cgroup in which a quota can be set.
     CpuCgroup,
+    /// A pids cgroup in which a limit can be set.
+    PidsCgroup,
     /// Connection tracking in the kernel (nf_conntrack).
     Conntrack,
     /// A queueing discipline that limits a rate (sch_tbf).
@@ -117,6 +124,7 @@ impl Need {
             Self::Root => "root",
             Self::MemoryCgroup => "memory-cgroup",
             Self::CpuCgroup => "cpu-cgroup",
+            Self::PidsCgroup => "pids-cgroup",
             Self::Conntrack => "conntrack",
             Self::TrafficShaper => "traffic-shaper",
             Self::OrdinaryUser => "ordinary-user",

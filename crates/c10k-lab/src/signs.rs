@@ -13,6 +13,8 @@ struct Read {
     neighbour_table_fulls: Option<u64>,
     server_throttled: Option<u64>,
     swarm_throttled: Option<u64>,
+    server_refused: Option<u64>,
+    swarm_refused: Option<u64>,
 }
 
 /// The signs since the beginning of a run.
@@ -22,6 +24,8 @@ pub(crate) struct HostSigns {
     /// Found while the processes lived: their groups outlive them.
     server_group: Option<PathBuf>,
     swarm_group: Option<PathBuf>,
+    server_threads: Option<PathBuf>,
+    swarm_threads: Option<PathBuf>,
     first: Read,
     /// The most neighbours that were seen.
     most_neighbours: Option<u64>,
@@ -35,10 +39,13 @@ impl HostSigns {
 
     pub(crate) fn begin_at(root: &Path, server: Option<u32>, swarm: Option<u32>) -> Self {
         let group = |pid: Option<u32>| cpu_stat_of(root, pid?);
+        let threads = |pid: Option<u32>| group_file(root, pid?, "pids", "pids.events");
         let mut signs = Self {
             root: root.to_owned(),
             server_group: group(server),
             swarm_group: group(swarm),
+            server_threads: threads(server),
+            swarm_threads: threads(swarm),
             first: Read::default(),
             most_neighbours: None,
         };
@@ -60,6 +67,8 @@ impl HostSigns {
             (counter::NEIGHBOUR_TABLE_FULLS, first.neighbour_table_fulls, last.neighbour_table_fulls),
             (counter::SERVER_THROTTLED, first.server_throttled, last.server_throttled),
             (counter::SWARM_THROTTLED, first.swarm_throttled, last.swarm_throttled),
+            (counter::SERVER_THREADS_REFUSED, first.server_refused, last.server_refused),
+            (counter::SWARM_THREADS_REFUSED, first.swarm_refused, last.swarm_refused),
         ]
         .into_iter()
         .filter_map(|(name, before, after)| {
@@ -78,6 +87,8 @@ impl HostSigns {
             neighbour_table_fulls: column("table_fulls").map(|rows| rows.iter().sum()),
             server_throttled: throttled(self.server_group.as_deref()),
             swarm_throttled: throttled(self.swarm_group.as_deref()),
+            server_refused: refused(self.server_threads.as_deref()),
+            swarm_refused: refused(self.swarm_threads.as_deref()),
         }
     }
 }
@@ -86,8 +97,18 @@ fn throttled(group: Option<&Path>) -> Option<u64> {
     line_value(&std::fs::read_to_string(group?).ok()?, "nr_throttled")
 }
 
+/// Threads that a pids cgroup has refused (EAGAIN; kernel/cgroup/pids.c, `pids_event`).
+fn refused(events: Option<&Path>) -> Option<u64> {
+    line_value(&std::fs::read_to_string(events?).ok()?, "max")
+}
+
 /// `cpu.stat` of the cpu cgroup of a process, version 1 or 2.
 fn cpu_stat_of(root: &Path, pid: u32) -> Option<PathBuf> {
+    group_file(root, pid, "cpu", "cpu.stat")
+}
+
+/// A file of the cgroup that a process has under a controller, version 1 or 2.
+fn group_file(root: &Path, pid: u32, controller: &str, file: &str) -> Option<PathBuf> {
     let groups = std::fs::read_to_string(root.join(format!("proc/{pid}/cgroup"))).ok()?;
     let find = |wanted: &str| {
         groups.lines().find_map(|line| {
@@ -97,13 +118,13 @@ fn cpu_stat_of(root: &Path, pid: u32) -> Option<PathBuf> {
             named.then(|| path.trim_start_matches('/').to_owned())
         })
     };
-    let stat = |mount: &str, group: String| {
-        let path = root.join("sys/fs/cgroup").join(mount).join(group).join("cpu.stat");
+    let file = |mount: &str, group: String| {
+        let path = root.join("sys/fs/cgroup").join(mount).join(group).join(file);
         path.exists().then_some(path)
     };
-    let first =
-        find("cpu").and_then(|group| stat("cpu", group.clone()).or_else(|| stat("cpu,cpuacct", group)));
-    first.or_else(|| stat("", find("")?))
+    let first = find(controller)
+        .and_then(|group| file(controller, group.clone()).or_else(|| file("cpu,cpuacct", group)));
+    first.or_else(|| file("", find("")?))
 }
 
 /// The value of a line such as `oom_kill 3`.
@@ -142,7 +163,8 @@ mod tests {
         };
         write(root, "proc/vmstat", "nr_free_pages 9\noom_kill 2\n");
         write(root, "proc/net/stat/arp_cache", &neighbours(3, 0));
-        write(root, "proc/7/cgroup", "4:cpu,cpuacct:/box\n0::/\n");
+        write(root, "proc/7/cgroup", "4:cpu,cpuacct:/box\n3:pids:/box\n0::/\n");
+        write(root, "sys/fs/cgroup/pids/box/pids.events", "max 0\n");
         write(root, "sys/fs/cgroup/cpu/box/cpu.stat", "nr_periods 5\nnr_throttled 0\n");
         let mut signs = HostSigns::begin_at(root, Some(7), Some(8));
         write(root, "proc/net/stat/arp_cache", &neighbours(1024, 40));
@@ -150,6 +172,7 @@ mod tests {
         write(root, "proc/net/stat/arp_cache", &neighbours(5, 40));
         write(root, "proc/vmstat", "oom_kill 3\n");
         write(root, "sys/fs/cgroup/cpu/box/cpu.stat", "nr_throttled 11\n");
+        write(root, "sys/fs/cgroup/pids/box/pids.events", "max 4\n");
         std::fs::remove_file(root.join("proc/7/cgroup")).expect("the process is gone");
         let changes: Vec<(String, u64, u64)> =
             signs.changes().map(|(name, change)| (name, change.before, change.after)).collect();
@@ -160,6 +183,7 @@ mod tests {
                 (counter::NEIGHBOURS.to_owned(), 3, 1024),
                 (counter::NEIGHBOUR_TABLE_FULLS.to_owned(), 1, 41),
                 (counter::SERVER_THROTTLED.to_owned(), 0, 11),
+                (counter::SERVER_THREADS_REFUSED.to_owned(), 0, 4),
             ]
         );
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use c10k_ceiling::{MYTHS, Myth, SYMPTOMS, Wall, myth, wall, walls, walls_of_symptom};
+use c10k_ceiling::{MYTHS, Myth, Need, SYMPTOMS, Wall, myth, wall, walls, walls_of_symptom};
 use c10k_record::{Exit, HostSnapshot, Remedy, Scope, Side};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -60,7 +60,11 @@ fn list(as_json: bool, printer: &mut Printer) -> Exit {
     }
     let name_width = walls().map(|wall| wall.name.len()).max().unwrap_or(0);
     for wall in walls() {
-        let plantable = if wall.plant.plantable { "plantable" } else { "host-wide" };
+        let plantable = match &wall.plant {
+            plant if plant.plantable => "plantable",
+            plant if plant.needs.contains(&Need::OwnHost) => "host-wide",
+            _ => "replayed",
+        };
         let side = side_name(wall.side);
         printer.data(&format!("{:<name_width$}  {side:<6}  {plantable:<9}  {}", wall.name, wall.title));
     }

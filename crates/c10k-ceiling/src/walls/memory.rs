@@ -338,7 +338,11 @@ pub(super) static WALLS: &[Wall] = &[
                              new ones.",
             kernel_source: "net/ipv4/inet_timewait_sock.c: inet_twsk_alloc; ip-sysctl.rst",
         },
-        plant: Plant::in_a_namespace("tcp_max_tw_buckets of a few, and a mass close from one side."),
+        plant: Plant::replayed(
+            &[Need::Namespace],
+            "beyond it TIME_WAIT is skipped, which by itself keeps no run from its target, so its evidence is \
+             replayed.",
+        ),
         predict: no_forecast,
         diagnose: |findings| {
             findings.grew(counter::TIME_WAIT_OVERFLOW)?;

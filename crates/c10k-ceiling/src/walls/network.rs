@@ -80,10 +80,10 @@ pub(super) static WALLS: &[Wall] = &[
                              tracked.",
             kernel_source: "net/netfilter/nf_conntrack_core.c: __nf_conntrack_alloc",
         },
-        plant: Plant::with(
+        plant: Plant::replayed(
             &[Need::Namespace, Need::Conntrack],
-            "a rule in the namespace that tracks connections, and as many short connections as the table has \
-             entries.",
+            "nothing is tracked before a rule asks for it, and the lab makes no rules for a firewall, so its \
+             evidence is replayed.",
         ),
         predict: |host, _| {
             let max = host.conntrack_max?;
@@ -262,9 +262,9 @@ pub(super) static WALLS: &[Wall] = &[
                              keepalives.",
             kernel_source: "net/sched/sch_tbf.c; net/core/dev.c: __dev_queue_xmit",
         },
-        plant: Plant::with(
+        plant: Plant::replayed(
             &[Need::Namespace, Need::TrafficShaper],
-            "a token bucket on the device between the ends, and echoes that need more.",
+            "the lab does not read the rate of the device between the ends, so its evidence is replayed.",
         ),
         predict: no_forecast,
         diagnose: |findings| {

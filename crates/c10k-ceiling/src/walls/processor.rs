@@ -32,8 +32,8 @@ pub(super) static WALLS: &[Wall] = &[
             kernel_source: "kernel/fork.c: copy_process; kernel/cgroup/pids.c: pids_can_fork; getrlimit(2)",
         },
         plant: Plant::with(
-            &[Need::Namespace, Need::OrdinaryUser],
-            "a small RLIMIT_NPROC, and a swarm that needs one more worker than it allows.",
+            &[Need::Namespace, Need::Root, Need::PidsCgroup],
+            "a swarm in a group with a small pids.max, and descriptor tables so small that it needs more workers.",
         ),
         predict: |host, plan| {
             let left = host.threads_left?;

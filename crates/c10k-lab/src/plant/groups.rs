@@ -44,6 +44,17 @@ pub(super) static PLANTS: &[Planted] = &[
         }),
         lift: Lift::TakenAway("the server is in no group"),
     },
+    Planted {
+        wall: "threads",
+        setup: || {
+            // So few descriptors in a table that each worker holds a hundred connections.
+            let mut setup = small(600);
+            setup.stage.swarm.nofile = Some(120);
+            setup
+        },
+        group: Some(Group { who: Who::Swarm, controller: "pids", file: "pids.max", value: "5" }),
+        lift: Lift::TakenAway("the swarm is in no group"),
+    },
 ];
 
 /// Microseconds of each 100 ms: the least that the kernel takes.

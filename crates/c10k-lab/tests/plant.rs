@@ -1,0 +1,131 @@
+//! Every wall that can be planted, planted and named by the real program.
+
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+mod common;
+
+use std::sync::Mutex;
+
+use common::{Lab, lab, namespaces_allowed};
+use serde_json::Value;
+
+/// The walls that say they can be planted here.
+fn plantable() -> Vec<String> {
+    let document = lab(&["walls", "--json"]).document();
+    let is_root = nix::unistd::geteuid().is_root();
+    let here = |wall: &&Value| {
+        let needs: Vec<&str> =
+            wall["needs"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+        let missing = needs.iter().find(|need| match **need {
+            "root" => !is_root,
+            "memory-cgroup" => !std::path::Path::new("/sys/fs/cgroup/memory/cgroup.procs").exists(),
+            "pids-cgroup" => !std::path::Path::new("/sys/fs/cgroup/pids/cgroup.procs").exists(),
+            "cpu-cgroup" => !std::path::Path::new("/sys/fs/cgroup/cpu/cgroup.procs").exists(),
+            _ => false,
+        });
+        if let Some(need) = missing {
+            eprintln!("SKIPPED {}: it needs {need}, which is not here", wall["name"]);
+        }
+        missing.is_none()
+    };
+    let walls = document["walls"].as_array().expect("walls");
+    let plantable = walls.iter().filter(|wall| wall["plantable"] == true).filter(here);
+    plantable.map(|wall| wall["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+/// Plants these in one run and returns the names that the diagnosis has, in its order, and the whole document.
+#[track_caller]
+fn plant(names: &[&str]) -> (Vec<String>, Value) {
+    let mut arguments = vec!["walls", "plant"];
+    arguments.extend(names);
+    arguments.push("--json");
+    let ended = Lab::new().command(&arguments).wait();
+    let document = ended.document();
+    let walls = document["ceiling"]["walls"].as_array().cloned().unwrap_or_default();
+    let names = walls.iter().map(|wall| wall["name"].as_str().expect("a name").to_owned());
+    (names.collect(), document)
+}
+
+/// What is wrong with a wall planted alone; nothing, when it is the only one that is named and its lift holds all.
+fn fault(name: &str) -> Option<String> {
+    let (named, document) = plant(&[name]);
+    let lifted = &document["lifted"];
+    let right = named == [name] && document["named"] == true && document["only"] == true;
+    let holds = lifted["held"].is_u64() && lifted["held"] == lifted["target"];
+    (!right || !holds).then(|| format!("{name}: named {named:?}, lifted {lifted}"))
+}
+
+/// The faults of all walls, two planted at a time.
+fn faults(walls: Vec<String>) -> Vec<String> {
+    let (to_do, found) = (Mutex::new(walls), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let Some(name) = to_do.lock().expect("no panic with it").pop() else { return };
+                    if let Some(fault) = fault(&name) {
+                        found.lock().expect("no panic with it").push(fault);
+                    }
+                }
+            });
+        }
+    });
+    found.into_inner().expect("no panic with it")
+}
+
+#[test]
+fn every_wall_that_can_be_planted_is_the_only_one_that_is_named_and_its_lift_lifts_it() {
+    if !namespaces_allowed("every wall that can be planted") {
+        return;
+    }
+    let walls = plantable();
+    assert!(walls.len() >= 16, "{walls:?}");
+    let faults = faults(walls);
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn two_walls_in_one_run_are_both_named_in_the_order_in_which_they_bit() {
+    if !namespaces_allowed("two walls in one run") {
+        return;
+    }
+    // Descriptors are gone at once; the queue costs a connection when its time to connect is over.
+    assert_eq!(plant(&["nofile-swarm", "accept-queue"]).0, ["nofile-swarm", "accept-queue"]);
+    // The server is killed at 100 connections; the ports are gone at 300, of which most were refused.
+    assert_eq!(plant(&["ports-exhausted", "server-died"]).0, ["server-died", "ports-exhausted"]);
+}
+
+#[test]
+fn a_wall_of_the_whole_host_is_not_planted_and_the_refusal_says_how_it_is_proven() {
+    let ended = lab(&["walls", "plant", "tcp-mem"]);
+    ended.expect_exit(3);
+    assert!(ended.stderr.contains("replayed"), "{}", ended.stderr);
+    lab(&["walls", "plant", "the-great-one"]).expect_exit(2);
+}
+
+#[test]
+fn a_healthy_run_names_no_wall() {
+    healthy();
+}
+
+/// A run of the size of a plant with nothing in its way.
+#[track_caller]
+fn healthy() {
+    let ended =
+        common::run_lab(&["--target", "600", "--hold", "300ms", "--verdict", "held = target", "--json"]);
+    let record = ended.document();
+    assert_eq!(record["ceiling"], Value::Null, "{}", ended.stderr);
+    assert_eq!(record["connections"]["held"], 600);
+}
+
+#[test]
+#[ignore = "ten rounds of all plants and twenty healthy runs take minutes"]
+fn stress_all_plants_are_named_right_ten_times_and_twenty_healthy_runs_name_none() {
+    for round in 1..=10 {
+        let faults = faults(plantable());
+        assert!(faults.is_empty(), "round {round}: {faults:#?}");
+    }
+    for _ in 0..20 {
+        healthy();
+    }
+}
