@@ -14,7 +14,7 @@ use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::limits;
 use c10k_kernel::memory::{MemInfo, MemInfoReader};
 use c10k_profile::Profile;
-use c10k_record::{Exit, Protocol, Quantity, Remedy, human_bytes, human_count};
+use c10k_record::{Exit, HostSnapshot, Protocol, Quantity, Remedy, human_bytes, human_count};
 use clap::Args;
 use serde::Serialize;
 
@@ -123,7 +123,7 @@ type Refused = (String, String, Exit);
 fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
     let mut setup = plain(args)?;
     let memory = memory();
-    let room = memory.as_ref().and_then(room);
+    let room = memory.as_ref().and_then(|memory| room(memory, &group()));
     setup.target = match (args.max, room) {
         (Some(Quantity(0)), _) => {
             return Err((
@@ -272,16 +272,16 @@ fn stopped_early(guard: &Guard<'_>) -> End {
 
 /// The run of a plain program.
 fn plain(args: &ClimbArgs) -> Result<Setup, Refused> {
-    let profile = Profile::load(&args.start)
-        .map_err(|error| (error.to_string(), error.hint().to_owned(), Exit::BadText))?;
-    let mut setup = Setup::default();
-    setup.extends = match &profile.source {
+    let profile =
+        Profile::load(&args.start).map_err(|error| (error.to_string(), error.hint(), Exit::BadText))?;
+    let extends = match &profile.source {
         c10k_profile::Source::File(path) => {
             Some(path.canonicalize().unwrap_or_else(|_| path.clone()).display().to_string())
         }
         _ if args.start == "stock" => None,
         _ => Some(args.start.clone()),
     };
+    let mut setup = Setup { extends, ..Setup::default() };
     let soft = limits::nofile().ok().filter(|limit| limit.soft < limit.hard).map(|limit| limit.soft);
     for end in [&mut setup.stage.server, &mut setup.stage.swarm] {
         end.one_table = true;
@@ -414,9 +414,20 @@ fn memory() -> Option<MemInfo> {
     MemInfoReader::open(&ProcRoot::default()).read().ok()
 }
 
-/// How many pairs fit into what is available, the reserve kept.
-fn room(memory: &MemInfo) -> Option<u64> {
-    let free = memory.available_bytes?.saturating_sub(memory_reserve_bytes(memory.total_bytes?));
+/// The memory cgroup of this process: its limit and what is charged to it, where it is limited.
+fn group() -> HostSnapshot {
+    let mut host = c10k_collector::host_snapshot();
+    crate::host::complete(&mut host);
+    host
+}
+
+/// How many pairs fit into what is available, here and in the group of this process, the reserve kept.
+fn room(memory: &MemInfo, group: &HostSnapshot) -> Option<u64> {
+    let mut free = memory.available_bytes?.saturating_sub(memory_reserve_bytes(memory.total_bytes?));
+    if let Some(limit) = group.cgroup_memory_bytes {
+        let taken = group.cgroup_memory_used_bytes.unwrap_or(0).saturating_add(memory_reserve_bytes(limit));
+        free = free.min(limit.saturating_sub(taken));
+    }
     let each = object_bytes().map_or(PAIR_BYTES, |(server, client)| server + client);
     Some(free / each.max(1))
 }
@@ -433,8 +444,11 @@ mod tests {
             ..MemInfo::default()
         };
         let reserve = memory_reserve_bytes(24 << 30);
-        assert_eq!(room(&all(reserve)), Some(0));
-        assert!(room(&all(20 << 30)) > Some(1_000_000));
-        assert_eq!(room(&MemInfo::default()), None);
+        let free = HostSnapshot::default();
+        assert_eq!(room(&all(reserve), &free), Some(0));
+        assert!(room(&all(20 << 30), &free) > Some(1_000_000));
+        assert_eq!(room(&MemInfo::default(), &free), None);
+        let limited = HostSnapshot { cgroup_memory_bytes: Some(1 << 30), ..HostSnapshot::default() };
+        assert!(room(&all(20 << 30), &limited) < Some(130_000));
     }
 }

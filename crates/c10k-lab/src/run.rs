@@ -125,6 +125,12 @@ fn go(
         None => isolate::enter(plan, profile).map(|place| host_wide.settle(place)),
     };
     let place = place.map_err(refused)?;
+    if place.isolation.is_none() && stage.needs_a_namespace() {
+        return Err(refused(Refusal::host(
+            "what is in the way of this run is only put into a namespace of its own, and none may be made here",
+            "run it as root, or where user namespaces are allowed",
+        )));
+    }
     for warning in &place.warnings {
         printer.say(&format!("warning: {}", warning.text));
     }

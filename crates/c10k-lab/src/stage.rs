@@ -109,6 +109,11 @@ impl Stage {
         }
     }
 
+    /// Whether it does something that must not be done to the host.
+    pub(crate) fn needs_a_namespace(&self) -> bool {
+        !self.noise.is_empty() || !self.acts.is_empty()
+    }
+
     /// The limits that it sets, for the prediction.
     pub(crate) fn settle(&self, limits: &mut HostSnapshot) {
         for (end, nofile) in
