@@ -8,7 +8,7 @@ use std::process::Command;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::sys::raw_command;
+use crate::sys::{raw_command, raw_heap};
 
 /// A signal that ends a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,15 @@ pub fn cpus_allowed() -> usize {
 pub fn allowed_cpus() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(Pid::from_raw(0))?;
     Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).collect())
+}
+
+/// Gives memory that was freed back to the kernel; true when there was any (malloc_trim(3)).
+///
+/// The C library does so itself only with what lies free at the top of an arena, and keeps the rest for later.
+/// The cost grows with the number of free pieces, and the first use of each page afterwards is a page fault: it
+/// is for the time after a crowd, not for every day. Without glibc nothing is done.
+pub fn give_back_free_memory() -> bool {
+    raw_heap::trim()
 }
 
 /// How many threads this process has.

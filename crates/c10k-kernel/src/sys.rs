@@ -14,3 +14,6 @@ pub(crate) mod raw_command;
 
 #[allow(unsafe_code, reason = "kcmp has no wrapper")]
 pub(crate) mod raw_kcmp;
+
+#[allow(unsafe_code, reason = "the allocator's own call has no wrapper")]
+pub(crate) mod raw_heap;

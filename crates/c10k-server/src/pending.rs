@@ -44,12 +44,13 @@ impl PendingOutputs {
         self.0.get_mut(&slot)
     }
 
-    /// Gives the memory back: all was sent, or the connection is gone.
-    pub(crate) fn forget(&mut self, slot: u32) {
-        self.0.remove(&slot);
+    /// Gives the memory back, and says how many bytes that is: all was sent, or the connection is gone.
+    pub(crate) fn forget(&mut self, slot: u32) -> usize {
+        let bytes = self.0.remove(&slot).map_or(0, |pending| pending.bytes.len());
         if self.0.is_empty() && self.0.capacity() > 64 {
             self.0 = HashMap::new();
         }
+        bytes
     }
 
     /// How many connections have output that waits.
@@ -105,7 +106,7 @@ mod tests {
         let mut outputs = PendingOutputs::default();
         (0..10_000).for_each(|slot| outputs.keep(slot, (*b"x").into(), now));
         assert_eq!(outputs.len(), 10_000);
-        (0..10_000).for_each(|slot| outputs.forget(slot));
+        (0..10_000).for_each(|slot| assert_eq!(outputs.forget(slot), 1));
         assert_eq!(outputs.0.capacity(), 0);
     }
 }

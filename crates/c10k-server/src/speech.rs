@@ -63,6 +63,11 @@ pub(crate) trait Speech {
     /// The output has been sent or kept elsewhere.
     fn forget_output(&mut self) {}
 
+    /// Bytes that a connection keeps beside its state.
+    fn kept_bytes(&self, _state: &Self::State) -> usize {
+        0
+    }
+
     /// The peer has closed its direction.
     fn end_of_input(&self, state: &Self::State) -> End;
 
@@ -175,6 +180,10 @@ impl Speech for WebSocket {
         if self.output.capacity() > KEPT_OUTPUT_BYTES {
             self.output.shrink_to(KEPT_OUTPUT_BYTES);
         }
+    }
+
+    fn kept_bytes(&self, state: &ws::Connection) -> usize {
+        state.heap_bytes()
     }
 
     /// The end of TCP without a Close frame is an abnormal closure (RFC 6455 section 7.1.5).

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use c10k_kernel::socket;
+use c10k_kernel::{process, socket};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use socket2::SockRef;
@@ -16,7 +16,7 @@ use crate::counters::{Counters, End};
 use crate::pending::PendingOutputs;
 use crate::speech::{Heard, Over, Reply, Speech};
 use crate::table::{Flag, Key, Table};
-use crate::timers::{Deadlines, Rounds};
+use crate::timers::{Deadlines, FreedMemory, Rounds};
 
 /// Size of a worker's one read buffer when it starts: enough for probes, and hardly a cost where a process
 /// needs hundreds of tables.
@@ -50,6 +50,7 @@ pub(crate) struct Streams<S: Speech> {
     handshakes: Deadlines,
     lingering: Deadlines,
     pings: Option<Rounds>,
+    freed: FreedMemory,
     counters: Arc<Counters>,
     /// Connections that ended since the last [`Streams::take_ended`].
     ended: u32,
@@ -69,6 +70,7 @@ impl<S: Speech> Streams<S> {
             lingering: Deadlines::default(),
             pings: speech.ping_every().map(|every| Rounds::new(every, Instant::now())),
             speech,
+            freed: FreedMemory::default(),
             counters,
             ended: 0,
             draining: false,
@@ -155,10 +157,10 @@ impl<S: Speech> Streams<S> {
             .next(|key| table.socket(key).is_some() && speech.is_handshaking(&states[key.slot() as usize]));
         let lingering = self.lingering.next(|key| table.has(key, Flag::Shut));
         let ping = self.pings.as_ref().map(Rounds::due_at).filter(|_| self.table.open() > 0);
-        [handshaking, lingering, ping].into_iter().flatten().min()
+        [handshaking, lingering, ping, self.freed.due_at()].into_iter().flatten().min()
     }
 
-    /// Does what is due: gives up slow handshakes and peers that do not close, pings.
+    /// Does what is due: gives up slow handshakes and peers that do not close, pings, gives memory back.
     pub(crate) fn look_at_deadlines(&mut self, registry: &Registry, now: Instant) {
         while let Some(key) = self.handshakes.due(now) {
             if self.table.socket(key).is_none() || self.table.has(key, Flag::Shut) {
@@ -180,6 +182,9 @@ impl<S: Speech> Streams<S> {
             for slot in slots {
                 self.ping(registry, slot);
             }
+        }
+        if self.freed.take(now) {
+            process::give_back_free_memory();
         }
     }
 
@@ -276,7 +281,11 @@ impl<S: Speech> Streams<S> {
     /// Gives what was read to the speech; true when there may be more to read.
     fn hear(&mut self, registry: &Registry, key: Key, count: usize) -> bool {
         let state = &mut self.states[key.slot() as usize];
+        let kept = self.speech.kept_bytes(state);
         let heard = self.speech.hear(state, &mut self.buffer[..count]);
+        if kept > 0 {
+            self.freed.add(kept.saturating_sub(self.speech.kept_bytes(state)));
+        }
         if self.pings.is_some() {
             self.table.set(key, Flag::Pinged, false);
         }
@@ -362,7 +371,7 @@ impl<S: Speech> Streams<S> {
         if !pending.advance(sent, Instant::now()) {
             return;
         }
-        self.pending.forget(key.slot());
+        self.freed.add(self.pending.forget(key.slot()));
         self.table.set(key, Flag::Pending, false);
         self.counters.set_pressured(self.pending.len());
         if let Err(error) = self.watch(registry, key, Interest::READABLE) {
@@ -459,12 +468,13 @@ impl<S: Speech> Streams<S> {
         let Some(socket) = self.table.remove(key) else { return };
         drop(socket);
         let slot = key.slot();
+        self.freed.add(self.speech.kept_bytes(&self.states[slot as usize]));
         self.states[slot as usize] = S::State::default();
         if !self.ends.is_empty() {
             self.take_end(slot);
         }
         if pending {
-            self.pending.forget(slot);
+            self.freed.add(self.pending.forget(slot));
             self.counters.set_pressured(self.pending.len());
         }
         self.counters.ended(end);
