@@ -4,25 +4,23 @@
 //! backlog, the limits of the shell. It ends when what was asked for is held, or when what is left is the machine, or
 //! cannot be lifted here.
 
+mod memory;
 mod step;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use c10k_ceiling::memory_reserve_bytes;
-use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::limits;
-use c10k_kernel::memory::{MemInfo, MemInfoReader};
 use c10k_profile::Profile;
-use c10k_record::{Exit, HostSnapshot, Protocol, Quantity, Remedy, human_bytes, human_count};
+use c10k_record::{Exit, Protocol, Quantity, Remedy, human_bytes, human_count};
 use clap::Args;
 use serde::Serialize;
 
-use crate::calibrate::object_bytes;
 use crate::cli::Color;
 use crate::printer::Printer;
 use crate::run::Signals;
 use crate::setup::{Came, Setup};
+use memory::{Guard, group, memory, room};
 use step::{Step, lift};
 
 /// How long a connect and an echo may take. What is beyond a wall waits for so long in each step.
@@ -31,10 +29,6 @@ const PATIENCE: &str = "4s";
 const HOLD: &str = "500ms";
 /// More steps than there are walls.
 const MOST_STEPS: usize = 24;
-/// Between two looks at the memory that is left.
-const LOOK: Duration = Duration::from_millis(100);
-/// Kernel and user memory of one pair where the sizes of the objects cannot be read.
-const PAIR_BYTES: u64 = 8_500;
 
 /// `c10k-lab climb`.
 #[derive(Clone, Debug, Args)]
@@ -227,7 +221,13 @@ fn up(
         if step.held >= setup.target {
             printer.say(&step.row());
             climb.steps.push(step);
-            return ended(format!("{} are held", human_count(setup.target)), Exit::Done);
+            let all = human_count(setup.target);
+            return match record.verdicts.iter().find(|verdict| !verdict.passed) {
+                Some(broken) => {
+                    ended(format!("{all} are held, but `{}` does not hold", broken.expr), Exit::Short)
+                }
+                None => ended(format!("{all} are held"), Exit::Done),
+            };
         }
         let Some(wall) = step.wall.clone() else {
             // It went only as far as a wall was predicted, and there was none.
@@ -240,9 +240,10 @@ fn up(
             climb.steps.push(step);
             return ended("nothing that was seen proves a wall".to_owned(), Exit::Short);
         };
-        let again =
-            climb.steps.last().filter(|last| last.wall.as_ref() == Some(&wall) && last.held >= step.held);
-        let tried = again.is_some_and(|last| last.lifted_with.is_some());
+        // Lifted before, and no further than then.
+        let tried = climb.steps.iter().any(|before| {
+            before.wall.as_ref() == Some(&wall) && before.held >= step.held && before.lifted_with.is_some()
+        });
         let remedy = record.ceiling.as_ref().and_then(|ceiling| ceiling.remedy.clone());
         let lifted = if tried { None } else { remedy.as_ref().and_then(|remedy| lift(&wall, remedy, setup)) };
         let is_lifted = lifted.is_some();
@@ -388,67 +389,5 @@ impl Climb {
 impl Next {
     fn of(wall: &str, remedy: Remedy) -> Self {
         Self { wall: wall.to_owned(), summary: remedy.summary, commands: remedy.commands }
-    }
-}
-
-/// What ends a run early: a signal, or memory that comes to its end.
-struct Guard<'a> {
-    signals: &'a Signals,
-    reserve: u64,
-    last: Option<Instant>,
-    low: bool,
-}
-
-impl Guard<'_> {
-    fn says_stop(&mut self) -> bool {
-        if self.last.is_none_or(|last| last.elapsed() >= LOOK) {
-            self.last = Some(Instant::now());
-            let left = memory().and_then(|memory| memory.available_bytes);
-            self.low |= left.is_some_and(|left| left < self.reserve);
-        }
-        self.low || self.signals.came()
-    }
-}
-
-fn memory() -> Option<MemInfo> {
-    MemInfoReader::open(&ProcRoot::default()).read().ok()
-}
-
-/// The memory cgroup of this process: its limit and what is charged to it, where it is limited.
-fn group() -> HostSnapshot {
-    let mut host = c10k_collector::host_snapshot();
-    crate::host::complete(&mut host);
-    host
-}
-
-/// How many pairs fit into what is available, here and in the group of this process, the reserve kept.
-fn room(memory: &MemInfo, group: &HostSnapshot) -> Option<u64> {
-    let mut free = memory.available_bytes?.saturating_sub(memory_reserve_bytes(memory.total_bytes?));
-    if let Some(limit) = group.cgroup_memory_bytes {
-        let taken = group.cgroup_memory_used_bytes.unwrap_or(0).saturating_add(memory_reserve_bytes(limit));
-        free = free.min(limit.saturating_sub(taken));
-    }
-    let each = object_bytes().map_or(PAIR_BYTES, |(server, client)| server + client);
-    Some(free / each.max(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reserve_is_kept_out_of_what_the_memory_holds() {
-        let all = |available| MemInfo {
-            total_bytes: Some(24 << 30),
-            available_bytes: Some(available),
-            ..MemInfo::default()
-        };
-        let reserve = memory_reserve_bytes(24 << 30);
-        let free = HostSnapshot::default();
-        assert_eq!(room(&all(reserve), &free), Some(0));
-        assert!(room(&all(20 << 30), &free) > Some(1_000_000));
-        assert_eq!(room(&MemInfo::default(), &free), None);
-        let limited = HostSnapshot { cgroup_memory_bytes: Some(1 << 30), ..HostSnapshot::default() };
-        assert!(room(&all(20 << 30), &limited) < Some(130_000));
     }
 }

@@ -127,7 +127,7 @@ pub(crate) fn run(args: &PlantArgs, printer: &mut Printer) -> Exit {
             if outcome.named && outcome.only { Exit::Done } else { Exit::Short }
         }
         Err((message, code)) => {
-            printer.error(&format!("the run with the planted wall came to nothing: {message}"), None);
+            printer.error(&format!("the wall could not be planted: {message}"), None);
             if code == Some(3) { Exit::HostCannot } else { Exit::Broke }
         }
     }
