@@ -127,7 +127,7 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
             ));
         }
         (Some(Quantity(max)), _) => max,
-        (None, Some(room)) => room,
+        (None, Some((room, _))) => room,
         (None, None) => {
             let message = "it cannot be read how much memory is left".to_owned();
             return Err((message, "say with --max how far to climb".to_owned(), Exit::HostCannot));
@@ -135,8 +135,8 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
     };
     let reserve = memory.and_then(|memory| memory.total_bytes).map_or(0, memory_reserve_bytes);
     // More than the memory holds is not tried: the OOM killer is not the lab's to call.
-    let bounded_by_memory = room.filter(|room| *room <= setup.target);
-    setup.target = bounded_by_memory.unwrap_or(setup.target).max(1);
+    let bounded_by_memory = room.filter(|(room, _)| *room <= setup.target);
+    setup.target = bounded_by_memory.map_or(setup.target, |(room, _)| room).max(1);
     let folder = folder(&args.results)?;
     let signals = Signals::watch()
         .map_err(|error| (format!("cannot watch signals: {error}"), String::new(), Exit::HostCannot))?;
@@ -157,7 +157,7 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
     climb.ended_because = end.because;
     climb.wall = end.wall;
     climb.next = end.next;
-    if let (Some(room), None) = (bounded_by_memory, &climb.wall) {
+    if let (Some((room, reserve)), None, Exit::Done) = (bounded_by_memory, &climb.wall, end.exit) {
         climb.wall = Some("ram".to_owned());
         climb.ended_because = format!(
             "{} are what the memory holds with a reserve of {} kept: more is not tried",

@@ -45,15 +45,18 @@ pub(super) fn group() -> HostSnapshot {
     host
 }
 
-/// How many pairs fit into what is available, here and in the group of this process, the reserve kept.
-pub(super) fn room(memory: &MemInfo, group: &HostSnapshot) -> Option<u64> {
-    let mut free = memory.available_bytes?.saturating_sub(memory_reserve_bytes(memory.total_bytes?));
+/// How many pairs fit into what is available, here and in the group of this process, and the reserve that is kept
+/// for that, bytes.
+pub(super) fn room(memory: &MemInfo, group: &HostSnapshot) -> Option<(u64, u64)> {
+    let reserve = memory_reserve_bytes(memory.total_bytes?);
+    let mut room = (memory.available_bytes?.saturating_sub(reserve), reserve);
     if let Some(limit) = group.cgroup_memory_bytes {
-        let taken = group.cgroup_memory_used_bytes.unwrap_or(0).saturating_add(memory_reserve_bytes(limit));
-        free = free.min(limit.saturating_sub(taken));
+        let reserve = memory_reserve_bytes(limit);
+        let taken = group.cgroup_memory_used_bytes.unwrap_or(0).saturating_add(reserve);
+        room = room.min((limit.saturating_sub(taken), reserve));
     }
     let each = object_bytes().map_or(PAIR_BYTES, |(server, client)| server + client);
-    Some(free / each.max(1))
+    Some((room.0 / each.max(1), room.1))
 }
 
 #[cfg(test)]
@@ -69,10 +72,11 @@ mod tests {
         };
         let reserve = memory_reserve_bytes(24 << 30);
         let free = HostSnapshot::default();
-        assert_eq!(room(&all(reserve), &free), Some(0));
-        assert!(room(&all(20 << 30), &free) > Some(1_000_000));
+        assert_eq!(room(&all(reserve), &free), Some((0, reserve)));
+        assert!(room(&all(20 << 30), &free).is_some_and(|room| room.0 > 1_000_000));
         assert_eq!(room(&MemInfo::default(), &free), None);
         let limited = HostSnapshot { cgroup_memory_bytes: Some(1 << 30), ..HostSnapshot::default() };
-        assert!(room(&all(20 << 30), &limited) < Some(130_000));
+        let (pairs, reserve) = room(&all(20 << 30), &limited).expect("both are known");
+        assert!(pairs < 130_000 && reserve == memory_reserve_bytes(1 << 30));
     }
 }
