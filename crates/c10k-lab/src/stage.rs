@@ -213,7 +213,8 @@ impl Acting {
         }
         let due = |act: &Act| match act.when {
             When::Established(count) => counts.established >= count,
-            When::Hold => phase == Some(PhaseName::Hold),
+            // A commanded swarm holds nothing before it is told to grow.
+            When::Hold => phase == Some(PhaseName::Hold) && counts.established > 0,
         };
         let (now, later): (Vec<Act>, Vec<Act>) = self.to_come.drain(..).partition(due);
         self.to_come = later;
