@@ -218,7 +218,7 @@ fn a_thousand_connections_keep_nothing_of_the_64_kib_each_has_received() {
 }
 
 #[test]
-fn messages_that_were_all_in_the_middle_at_one_time_are_given_back() {
+fn memory_of_messages_that_were_all_in_the_middle_at_one_time_goes_back_to_the_kernel() {
     let server = start(&[]);
     let clients: Vec<_> = (0..1000).map(|_| Client::open(server.address)).collect();
     let message = pattern(64 << 10);
@@ -237,9 +237,10 @@ fn messages_that_were_all_in_the_middle_at_one_time_are_given_back() {
         (&client.stream).write_all(&bytes[40_000..]).unwrap();
         assert!(client.next().payload == message);
     }
+    // Not to the last page: where pieces lie free is the C library's affair.
+    let most = before + (within - before) / 2;
     let begun = Instant::now();
-    // What lies free at the top of an arena stays up to the C library's own threshold, however many they were.
-    while server.rss() > before + (10 << 20) {
+    while server.rss() > most {
         let now = server.rss();
         assert!(
             begun.elapsed() < Duration::from_secs(8),

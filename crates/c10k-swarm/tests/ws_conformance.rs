@@ -25,7 +25,7 @@ fn every_case_of_the_table_is_taken_as_the_standard_asks_for() {
             match case.end {
                 Ending::Open => held += 1,
                 Ending::Closed(code) => {
-                    *failed.entry(format!("close-{}", code.unwrap_or(1005))).or_default() += 1
+                    *failed.entry(format!("close-{}", code.unwrap_or(1005))).or_default() += 1;
                 }
                 Ending::Failed(violation) => *failed.entry(violation.name().to_owned()).or_default() += 1,
             }

@@ -38,7 +38,9 @@ impl WsServer {
         let faults = Arc::new(Mutex::new(Vec::new()));
         let thread = {
             let (accepted, end, faults) = (Arc::clone(&accepted), Arc::clone(&end), Arc::clone(&faults));
-            std::thread::spawn(move || accept(&listener, &accepted, &end, &faults, Arc::new(part)))
+            std::thread::spawn(move || {
+                accept(&listener, &accepted, &end, &faults, &(Arc::new(part) as Arc<Part>))
+            })
         };
         Self { address, accepted, end, thread: Some(thread), faults }
     }
@@ -85,7 +87,7 @@ fn accept(
     accepted: &AtomicUsize,
     end: &AtomicBool,
     faults: &Arc<Mutex<Vec<String>>>,
-    part: Arc<Part>,
+    part: &Arc<Part>,
 ) -> Vec<JoinHandle<()>> {
     let mut parts = Vec::new();
     for stream in listener.incoming().map_while(Result::ok) {
@@ -96,7 +98,7 @@ fn accept(
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let number = accepted.fetch_add(1, SeqCst);
-        let (part, faults) = (Arc::clone(&part), Arc::clone(faults));
+        let (part, faults) = (Arc::clone(part), Arc::clone(faults));
         let run = move || {
             let peer = Peer { stream, faults };
             part(number, &peer);
