@@ -60,6 +60,16 @@ pub fn own_executable() -> PathBuf {
     PathBuf::from("/proc/self/exe")
 }
 
+/// Whether this process was started to ignore a signal, as nohup(1) does with SIGHUP (proc_pid_status(5),
+/// SigIgn).
+#[must_use]
+pub fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask =
+        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    signal > 0 && mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
 /// Names the calling thread (and the process, when it is the first thread), cut to the kernel's 15 bytes.
 ///
 /// # Errors

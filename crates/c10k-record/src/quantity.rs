@@ -14,7 +14,9 @@ pub enum QuantityError {
     #[error("'{0}' is not a count: expected digits with an optional k, M or G, such as 5000, 100k or 1.5M")]
     Count(String),
     /// Not a duration.
-    #[error("'{0}' is not a duration: expected a number with a unit, such as 500ms, 10s or 1m30s")]
+    #[error(
+        "'{0}' is not a duration: expected a number with a unit, such as 500ms, 10s or 1m30s, up to 10000h"
+    )]
     Duration(String),
 }
 
@@ -57,6 +59,9 @@ impl fmt::Display for Quantity {
         f.write_str(&human_count(self.0))
     }
 }
+
+/// Longer than anybody waits; beyond it sums with the clock would overflow.
+const LONGEST: Duration = Duration::from_secs(10_000 * 3600);
 
 /// A duration that reads and writes as `10s`, `1m30s`, `500ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -102,7 +107,7 @@ impl FromStr for Span {
             total = total.checked_add(part).ok_or_else(bad)?;
             rest = tail;
         }
-        Ok(Self(total))
+        if total > LONGEST { Err(bad()) } else { Ok(Self(total)) }
     }
 }
 
@@ -191,7 +196,7 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_durations_are_refused() {
-        for text in ["", "10", "s", "10q", "1m30", "-1s", "1.2.3s"] {
+        for text in ["", "10", "s", "10q", "1m30", "-1s", "1.2.3s", "10001h", "18000000000000000000s"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }

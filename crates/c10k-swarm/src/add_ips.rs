@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use c10k_kernel::address;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use thiserror::Error;
 
 mod journal;
@@ -158,29 +157,6 @@ impl AddedIps {
     #[must_use = "some may be left"]
     pub fn remove(self) -> Removed {
         lock(&self.work).remove()
-    }
-
-    /// Removes them when the process is about to be ended by a signal, and ends it: SIGHUP and SIGQUIT at once,
-    /// SIGINT and SIGTERM when they come a second time (the first one is for somebody else to act upon). Call
-    /// it before any thread has a descriptor table of its own.
-    ///
-    /// # Errors
-    /// As sigaction(2) and pipe(2), or when no thread can be started.
-    pub fn remove_on_signals(&self) -> io::Result<()> {
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])?;
-        let work = Arc::clone(&self.work);
-        std::thread::Builder::new().name("addresses".to_owned()).spawn(move || {
-            let mut asked = false;
-            for signal in signals.forever() {
-                if matches!(signal, SIGINT | SIGTERM) && !asked {
-                    asked = true;
-                    continue;
-                }
-                lock(&work).remove();
-                signal_hook::low_level::exit(128 + signal);
-            }
-        })?;
-        Ok(())
     }
 }
 

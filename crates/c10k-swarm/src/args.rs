@@ -57,6 +57,9 @@ pub struct LoadArgs {
     pub close: Option<CloseHow>,
 }
 
+/// A step under way is timed in 32 bits of microseconds.
+const LONGEST_TIMEOUT: Span = Span::secs(30 * 60);
+
 /// `1000/s` or `1000`: connections a second, above 0.
 fn rate(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix("/s").unwrap_or(text);
@@ -82,7 +85,16 @@ impl LoadArgs {
             }
             (_, Some(steps)) => steps.total(),
             (Some(Quantity(target)), None) => target,
-            (None, None) => default_target,
+            (None, None) => match base.steps {
+                Some(steps) if steps.total() != default_target => {
+                    return Err(format!(
+                        "the plan's target {default_target} and its steps {steps} contradict each other: the steps \
+                         make {}",
+                        steps.total()
+                    ));
+                }
+                _ => default_target,
+            },
         };
         if target == 0 {
             return Err("--target 0 holds nothing: expected at least 1".to_owned());
@@ -91,6 +103,15 @@ impl LoadArgs {
             return Err(format!(
                 "--target {target} is more than one box can number: expected at most 4294967295"
             ));
+        }
+        for (flag, span) in
+            [("--connect-timeout", self.connect_timeout), ("--probe-timeout", self.probe_timeout)]
+        {
+            if let Some(span) = span.filter(|span| *span > LONGEST_TIMEOUT) {
+                return Err(format!(
+                    "{flag} {span} is longer than a step is timed: expected at most {LONGEST_TIMEOUT}"
+                ));
+            }
         }
         let base = base.clone();
         Ok((

@@ -277,7 +277,8 @@ impl<'a> Conductor<'a> {
             table.wake();
             left -= share;
         }
-        let until = Instant::now() + DRAIN;
+        let closing = u32::try_from(fewer - left).unwrap_or(u32::MAX);
+        let until = Instant::now() + DRAIN + LONGEST_CLOSE * closing;
         let all = before + fewer - left;
         self.wait(Some(until), true, move |c| {
             c.shared.sum(|table| &table.released) >= all || c.shared.counts().open == 0

@@ -181,7 +181,13 @@ pub fn servers_of(text: &str) -> Result<Vec<SocketAddr>, AddressError> {
             Ok(ip) => ip,
             Err(_) => resolve(host)?,
         };
-        servers.extend((window.first..=window.last).map(|port| SocketAddr::new(ip, port)));
+        for port in window.first..=window.last {
+            let server = SocketAddr::new(ip, port);
+            // Named twice it is still one destination, with one set of ports.
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
     }
     Ok(servers)
 }
@@ -240,6 +246,7 @@ mod tests {
         let servers = servers_of("127.0.0.1:9000-9002,[::1]:80").expect("servers");
         let texts: Vec<String> = servers.iter().map(SocketAddr::to_string).collect();
         assert_eq!(texts, ["127.0.0.1:9000", "127.0.0.1:9001", "127.0.0.1:9002", "[::1]:80"]);
+        assert_eq!(servers_of("127.0.0.1:80,127.0.0.1:80").expect("twice").len(), 1);
         for text in ["127.0.0.1", ":9000", "127.0.0.1:0", "127.0.0.1:0-0", "::1:80", "127.0.0.1:x"] {
             assert!(servers_of(text).is_err(), "{text}");
         }

@@ -25,6 +25,7 @@ pub mod sources;
 mod speech;
 mod table;
 mod tally;
+mod undo;
 mod worker;
 
 pub use args::{LoadArgs, SwarmArgs};

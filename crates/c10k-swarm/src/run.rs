@@ -23,6 +23,7 @@ use crate::document::{Background, document};
 use crate::output::Output;
 use crate::setup::{Setup, SetupError, is_here, resolve, resolve_with_missing};
 use crate::shared::{Fixed, Note, Shared};
+use crate::undo::Undo;
 
 /// The target of a swarm that is not told one: C10K.
 const DEFAULT_TARGET: u64 = 10_000;
@@ -73,17 +74,23 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
         process::die_with_parent(process::Signal::Terminate, parent)
             .map_err(host("follow the parent process"))?;
     }
-    let signals = watch_signals(args.add_ips.is_none()).map_err(host("watch signals"))?;
+    let undo = Undo::default();
+    let signals = undo.watch_signals().map_err(host("watch signals"))?;
     let (target, load) = args
         .load
         .resolve(&LoadPlan::default(), DEFAULT_TARGET)
         .map_err(|usage| Refusal::from(SetupError::Usage(usage)))?;
-    let mut in_force =
-        put_in_force(&args.profile, "c10k-swarm", !args.no_apply).map_err(|error| Refusal {
-            message: error.to_string(),
-            hint: error.hint(),
-            exit: if error.is_bad_text() { Exit::BadText } else { Exit::HostCannot },
-        })?;
+    let mut in_force = {
+        let mut changes = undo.changes();
+        let mut in_force =
+            put_in_force(&args.profile, "c10k-swarm", !args.no_apply).map_err(|error| Refusal {
+                message: error.to_string(),
+                hint: error.hint(),
+                exit: if error.is_bad_text() { Exit::BadText } else { Exit::HostCannot },
+            })?;
+        changes.settings = in_force.guard.take();
+        in_force
+    };
     let left = add_ips::left_behind().unwrap_or_default();
     in_force.warnings.extend(left.iter().map(|left| Warning::new("ips-left-behind", left.to_string())));
     let setup = match args.add_ips {
@@ -93,33 +100,22 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
     if let Some(path) = &args.hlog {
         output.log_intervals_to(path).map_err(host(&format!("write '{}'", path.display())))?;
     }
-    let added = args.add_ips.as_deref().map(|device| add_missing(device, &setup, output)).transpose()?;
-    let record = carry_out(args, &load, target, &setup, &in_force, signals, output)?;
-    // Settings are put back before the last word, so that whoever waits for it finds the host as it was.
-    let mut record = record;
-    if let Some(added) = added {
-        let removed = added.remove();
-        if removed.failed.is_empty() {
-            output.say(&removed.to_string());
-        } else {
-            record.warnings.push(Warning::new("add-ips", removed.to_string()));
-            output.warn(&removed.to_string());
-        }
+    if let Some(device) = &args.add_ips {
+        let mut changes = undo.changes();
+        changes.addresses = Some(add_missing(device, &setup, output)?);
     }
-    if let Some(guard) = in_force.guard {
-        let rolled = guard.roll_back();
-        if let Err(error) = rolled {
-            record.warnings.push(Warning::new("rollback", error.to_string()));
-            output.warn(&error.to_string());
-        }
-    }
+    let mut record = carry_out(args, &load, target, &setup, &in_force, signals, output)?;
+    // Put back before the last word, so that whoever waits for it finds the host as it was.
+    let (said, warnings) = undo.changes().put_back();
+    said.iter().for_each(|text| output.say(text));
+    warnings.iter().for_each(|warning| output.warn(&warning.text));
+    record.warnings.extend(warnings);
     Ok(last_word(args, record, output))
 }
 
-/// Adds the sources that are missing, which are removed when the result is dropped, or by a second signal.
+/// Adds the sources that are missing, which are removed when the result is dropped.
 fn add_missing(device: &str, setup: &Setup, output: &mut Output) -> Result<AddedIps, Refusal> {
     let added = AddedIps::prepare(device)?;
-    added.remove_on_signals().map_err(host("watch signals"))?;
     for ip in &setup.missing {
         added.add(*ip)?;
     }
@@ -319,6 +315,7 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<Cli
         reset_on_close: load.close == CloseHow::Rst,
         socket_options: in_force.profile.socket,
         give_up_after: u64::from(load.in_flight).max(LEAST_GIVE_UP),
+        give_up_proving_after: LEAST_GIVE_UP,
     }
 }
 
@@ -330,19 +327,6 @@ fn host_snapshot(in_force: &InForce, setup: &Setup, own_tables: bool) -> HostSna
         port_range: Some((setup.window.first, setup.window.last)),
         ..c10k_collector::host_snapshot()
     }
-}
-
-/// A first signal asks for an orderly end; with `end_at_once`, a second one ends the process there and then.
-fn watch_signals(end_at_once: bool) -> io::Result<Signals> {
-    let signals = Signals::default();
-    for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
-        if end_at_once {
-            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&signals.stop))?;
-        }
-        signal_hook::flag::register_usize(signal, Arc::clone(&signals.number), signal as usize)?;
-        signal_hook::flag::register(signal, Arc::clone(&signals.stop))?;
-    }
-    Ok(signals)
 }
 
 fn read_commands(notes: Sender<Note>) {

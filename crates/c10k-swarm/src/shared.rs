@@ -73,6 +73,8 @@ pub(crate) struct Fixed {
     pub(crate) socket_options: SocketOptions,
     /// So many failures in a row and nothing else mean that nothing succeeds any more.
     pub(crate) give_up_after: u64,
+    /// The same in the last proof, where fewer are under way.
+    pub(crate) give_up_proving_after: u64,
 }
 
 /// What a worker tells the conductor.
@@ -385,7 +387,11 @@ impl Shared {
 
     /// Whether so many have failed in a row that nothing succeeds any more.
     pub(crate) fn nothing_succeeds(&self) -> bool {
-        self.failures_in_a_row.load(Relaxed) >= self.fixed.give_up_after
+        let limit = match self.stage().0 {
+            Stage::Ramp => self.fixed.give_up_after,
+            _ => self.fixed.give_up_proving_after,
+        };
+        self.failures_in_a_row.load(Relaxed) >= limit
     }
 
     /// What becomes of connections that are cut off.
@@ -491,6 +497,7 @@ pub(crate) mod testing {
     ) -> (Arc<Shared>, Receiver<Note>) {
         let fixed = Fixed {
             upgrade: None,
+            give_up_proving_after: 256,
             proofs_per_turn: 64,
             in_flight_per_turn,
             open_loop: rate.is_some(),
