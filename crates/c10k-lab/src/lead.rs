@@ -30,6 +30,8 @@ const LONGEST_CLOSE: Duration = Duration::from_micros(100);
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long the swarm goes on once its server has ended.
 const AFTERMATH: Duration = Duration::from_secs(1);
+/// A swarm that says nothing for so long stands still.
+const SILENCE: Duration = Duration::from_secs(30);
 /// The longest sleep between two looks at signals and processes.
 const NAP: Duration = Duration::from_millis(50);
 /// How long the hold goes on before its memory is taken: what the ramp left behind is given back by then.
@@ -68,6 +70,8 @@ pub(crate) struct Lab<'a> {
     pub(crate) verified: Option<Connections>,
     pub(crate) swarm_record: Option<Box<Record>>,
     pub(crate) swarm_closed: bool,
+    /// When the swarm was last heard; it ticks a few times a second.
+    swarm_word_at: Instant,
     pub(crate) server_closed: bool,
     pub(crate) capacity: u64,
     // What broke.
@@ -146,6 +150,7 @@ impl<'a> Lab<'a> {
             verified: None,
             swarm_record: None,
             swarm_closed: false,
+            swarm_word_at: Instant::now(),
             server_closed: !is_ours,
             capacity,
             broken: None,
@@ -190,11 +195,11 @@ impl<'a> Lab<'a> {
         self.row(true);
     }
 
-    /// Proofs that nobody answers end the swarm's patience after a round of them; a million that are answered take
-    /// what the server takes.
+    /// Proofs that nobody answers end the swarm's patience after a few rounds of them; a million that are answered
+    /// take what the server takes.
     fn longest_proof(&self) -> Duration {
         let open = u32::try_from(self.counts.open).unwrap_or(u32::MAX);
-        3 * self.plan.load.probe_timeout.0 + LAST_WORD + LONGEST_CLOSE * open
+        4 * self.plan.load.probe_timeout.0 + LAST_WORD + LONGEST_CLOSE * open
     }
 
     fn ramp(&mut self) {
@@ -279,6 +284,10 @@ impl<'a> Lab<'a> {
             if until.is_some_and(|until| until <= Instant::now()) {
                 return Woken::TimeIsUp;
             }
+            if self.swarm_word_at.elapsed() > SILENCE {
+                self.broken = Some(format!("the swarm said nothing for {} s", SILENCE.as_secs()));
+                return Woken::Stop;
+            }
             self.hear(until);
         }
     }
@@ -287,6 +296,10 @@ impl<'a> Lab<'a> {
     fn wait_to_the_end(&mut self, longest: Duration, done: impl Fn(&Self) -> bool) {
         let until = Instant::now() + longest;
         while !done(self) && Instant::now() < until {
+            // A swarm that stands still keeps nobody who waits for its end.
+            if !self.swarm_closed && self.swarm_word_at.elapsed() > SILENCE / 2 {
+                break;
+            }
             self.hear(Some(until));
         }
     }
@@ -305,6 +318,9 @@ impl<'a> Lab<'a> {
     }
 
     fn on_heard(&mut self, heard: Heard) {
+        if matches!(heard, Heard::Swarm(_)) {
+            self.swarm_word_at = Instant::now();
+        }
         match heard {
             Heard::Server(ServerEvent::Tick(report) | ServerEvent::Done(report)) => {
                 self.server_said = Some(report);

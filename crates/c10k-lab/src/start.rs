@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use c10k_kernel::namespace::Beside;
 use c10k_record::{Exit, HostSnapshot, Plan, ServerEvent, SwarmEvent};
@@ -118,7 +118,7 @@ pub(crate) fn await_server(
     limits: &mut HostSnapshot,
     asked: Option<u64>,
 ) -> Result<Vec<std::net::SocketAddr>, Refusal> {
-    match await_ready(heard, server)? {
+    match await_ready(heard, server, Instant::now() + START)? {
         Heard::Server(ready @ ServerEvent::Ready { .. }) => {
             host::note_server(limits, &ready, asked);
             let ServerEvent::Ready { listen, .. } = ready else { return Err(not_ready(Who::Server, None)) };
@@ -133,8 +133,10 @@ pub(crate) fn await_swarm(
     swarm: &mut Process,
     limits: &mut HostSnapshot,
 ) -> Result<u64, Refusal> {
+    // One deadline for the whole wait: the server's ticks come meanwhile.
+    let until = Instant::now() + START;
     loop {
-        match await_ready(heard, swarm)? {
+        match await_ready(heard, swarm, until)? {
             Heard::Swarm(event) => {
                 host::note_swarm(limits, &event);
                 return match *event {
@@ -148,8 +150,8 @@ pub(crate) fn await_swarm(
     }
 }
 
-fn await_ready(heard: &Receiver<Heard>, process: &mut Process) -> Result<Heard, Refusal> {
-    match heard.recv_timeout(START) {
+fn await_ready(heard: &Receiver<Heard>, process: &mut Process, until: Instant) -> Result<Heard, Refusal> {
+    match heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
         Ok(Heard::Ended(who)) if who != process.who => Err(Refusal {
             message: format!("the {} ended before the {} was ready", who.command(), process.who.command()),
             hint: None,

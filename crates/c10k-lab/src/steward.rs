@@ -6,7 +6,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _, parent_id};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
+use c10k_kernel::process::{Signal, bind_to_this_process, is_ignored, own_executable};
 use c10k_kernel::sysctl::{Scope, Scopes, SysctlRoot};
 use c10k_profile::{
     AppliedGuard, Applier, Here, InForceError, Live, Policy, Profile, Settable, State, SysctlValue,
@@ -149,9 +149,13 @@ fn raise(part: &Profile, printer: &mut Printer) -> Result<Stewarded, Refusal> {
         ));
     }
     let ended = attend(&word, signals);
-    put_back(guard, printer);
+    let is_back = put_back(guard, printer);
     match ended {
-        Ok(status) => Ok(Stewarded::Done(exit_of(status, printer))),
+        Ok(status) => {
+            let exit = exit_of(status, printer);
+            // However well the run went: the host is not as it was.
+            Ok(Stewarded::Done(if is_back { exit } else { Exit::Broke }))
+        }
         Err(error) => Err(Refusal::host(
             format!("cannot start the run's own process: {error}"),
             "ulimit -u shows how many processes this user may have",
@@ -187,14 +191,6 @@ fn attend(word: &HostWide, mut signals: Signals) -> io::Result<ExitStatus> {
     Ok(status)
 }
 
-/// Whether this process was started to ignore a signal, as nohup(1) does with SIGHUP (proc_pid_status(5), SigIgn).
-fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask =
-        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-}
-
 fn hand_on(signal: i32, child: &Child) {
     let handed = match signal {
         SIGCHLD => return,
@@ -220,15 +216,21 @@ fn wait_for_orphans() {
     }
 }
 
-fn put_back(guard: AppliedGuard, printer: &mut Printer) {
+/// False when something could not be put back. What somebody else has changed meanwhile is left to them.
+fn put_back(guard: AppliedGuard, printer: &mut Printer) -> bool {
     match guard.roll_back() {
         Ok(rolled_back) if rolled_back.is_complete() => {
             printer.say(&format!("host-wide settings: {rolled_back}"));
+            true
         }
         Ok(rolled_back) => {
             printer.error(&rolled_back.to_string(), Some(&rolled_back.commands().join(" && ")));
+            false
         }
-        Err(error) => printer.error(&error.to_string(), Some(&error.hint())),
+        Err(error) => {
+            printer.error(&error.to_string(), Some(&error.hint()));
+            false
+        }
     }
 }
 
@@ -314,6 +316,28 @@ mod tests {
         assert_eq!(place.profile.applied, word().profile.applied);
         let ids: Vec<&str> = place.warnings.iter().map(|warning| warning.id.as_str()).collect();
         assert_eq!(ids, ["profile-not-applied", "recovered", "profile-not-applied"]);
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_put_back_is_told_and_one_that_somebody_changed_is_theirs() {
+        let profile = Profile::from_text("name = 'x'\nsummary = 'x'\n[sysctl]\n'fs.nr_open' = 9").unwrap();
+        let mut printer = Printer::new(crate::cli::Color::Never);
+        let mut is_back_after = |meddle: fn(&std::path::Path)| {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("sys/fs/nr_open");
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, "5\n").unwrap();
+            let root = SysctlRoot::at(folder.path().join("sys"));
+            let here = Here::at(root, Scopes::default(), folder.path().join("journal")).unwrap();
+            let who = Applier { run_id: "x".into(), pid: std::process::id(), program: "test".into() };
+            let guard = here.apply(&profile, &who, Policy::default()).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), "9");
+            meddle(&file);
+            put_back(guard, &mut printer)
+        };
+        assert!(is_back_after(|_| {}));
+        assert!(is_back_after(|file| std::fs::write(file, "7\n").unwrap()), "drift");
+        assert!(!is_back_after(|file| std::fs::remove_file(file).unwrap()), "it is gone");
     }
 
     #[test]

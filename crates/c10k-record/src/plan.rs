@@ -79,7 +79,15 @@ impl Plan {
         {
             return Err(PlanError::Version { path: name(), found, expected: crate::SCHEMA_VERSION });
         }
-        toml::from_str(&text).map_err(|error| PlanError::Text { path: name(), message: error.to_string() })
+        let plan: Self = toml::from_str(&text)
+            .map_err(|error| PlanError::Text { path: name(), message: error.to_string() })?;
+        match plan.load.rate_per_second {
+            Some(rate) if rate.is_nan() || rate < 1.0 || rate.fract() != 0.0 => {
+                let message = format!("load.rate_per_second = {rate}: expected a whole number of at least 1");
+                Err(PlanError::Text { path: name(), message })
+            }
+            _ => Ok(plan),
+        }
     }
 }
 

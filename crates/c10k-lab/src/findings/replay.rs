@@ -107,9 +107,11 @@ fn walls(limits: &HostSnapshot, changed: &[(&str, &str)], lost: &str) -> Vec<Str
 
 #[test]
 fn what_the_whole_host_shows_names_its_walls_and_only_them() {
+    /// The wall, the limits, what the host shows, and what was lost.
+    type Case = (&'static str, HostSnapshot, Vec<(&'static str, &'static str)>, &'static str);
     let one_table = HostSnapshot { swarm_nofile: Some(1 << 20), swarm_tables: false, ..limits() };
     let sockstat = |text| [("proc/self/net/sockstat", text), ("proc/self/net/netstat", ABORTED)];
-    let cases: [(&str, HostSnapshot, Vec<(&str, &str)>, &str); 7] = [
+    let cases: [Case; 7] = [
         ("nr-open", one_table, vec![], "EMFILE"),
         ("file-max", limits(), vec![("proc/sys/fs/file-nr", "2466177 0 2466177\n")], "ENFILE"),
         (
