@@ -14,8 +14,8 @@ use crate::start::StartError;
 
 /// What a server can be told on its command line.
 ///
-/// SIGINT, SIGTERM and SIGHUP end it in good order with exit code 0; a second one ends it at once, with the report
-/// as it then stands and exit code 0 too.
+/// SIGINT, SIGTERM, SIGHUP and SIGQUIT end it in good order with exit code 0; a second one ends it at once, with
+/// the report as it then stands and exit code 0 too. Where a setting of the host could not be put back it is 4.
 #[derive(Args, Clone, Debug)]
 pub struct ServerArgs {
     /// Where to listen: ADDRESS:PORT, ADDRESS:FIRST-LAST or :PORTS for any IPv4 address; several with commas.

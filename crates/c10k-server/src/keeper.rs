@@ -17,7 +17,7 @@ use crate::listen;
 use crate::plan::plan_tables;
 use crate::printer::Printer;
 use crate::report;
-use crate::shared::{Note, Shared};
+use crate::shared::{Note, Seat, Shared};
 use crate::start::StartError;
 use crate::watch::{watch_signals, watch_stdin};
 use crate::worker;
@@ -26,7 +26,7 @@ use crate::worker;
 pub(crate) const STACK_BYTES: usize = 128 << 10;
 const TICK: Duration = Duration::from_secs(1);
 
-/// Serves until SIGINT, SIGTERM, SIGHUP or the command `stop`, and says how it ended.
+/// Serves until SIGINT, SIGTERM, SIGHUP, SIGQUIT or the command `stop`, and says how it ended.
 ///
 /// Data goes to stdout (`--events`, `--json`, `--stats json`), what people read to stderr. Settings that the
 /// profile changed on this host are put back before it returns. Workers may outlive the return when a second
@@ -54,6 +54,8 @@ struct Keeper {
     note_sender: Sender<Note>,
     /// One for each worker, and the keeper's own at the front.
     counters: Vec<Arc<Counters>>,
+    /// What was meant for workers that could not start, by lane.
+    spares: Vec<(usize, Seat)>,
     printer: Option<Printer>,
     ready_at: Instant,
     last: ServerReport,
@@ -95,6 +97,7 @@ impl Keeper {
             notes,
             note_sender,
             counters: vec![Arc::default()],
+            spares: Vec::new(),
             printer: printer.transpose().map_err(StartError::system("start the printer"))?,
             ready_at: Instant::now(),
             last: ServerReport::default(),
@@ -207,7 +210,10 @@ impl Keeper {
     fn hear(&mut self, note: Note) {
         match note {
             Note::Started { capacity } => self.count_started(capacity),
-            Note::StartFailed { lane, error } => self.start_has_failed(lane, &error),
+            Note::StartFailed { lane, seat, error } => {
+                self.spares.push((lane, seat));
+                self.start_has_failed(lane, &error);
+            }
             Note::TableWanted { lane } => self.start_another(lane),
             Note::Ended { error } => self.worker_ended(error),
             Note::Line(line) => self.obey(&line),
@@ -279,17 +285,31 @@ impl Keeper {
     /// Starts a worker: from the keeper's table, which holds no connections, so that the worker's copy of it
     /// holds none either.
     fn start_table(&mut self, lane: usize) -> io::Result<()> {
-        let counters = Arc::new(Counters::default());
-        let desk = self.shared.lanes[lane].add_desk();
+        let seat = self.seat_for(lane);
         let (shared, notes) = (Arc::clone(&self.shared), self.note_sender.clone());
-        let in_thread = Arc::clone(&counters);
-        std::thread::Builder::new()
-            .name(format!("lane-{lane}.{}", desk.number))
+        let in_thread = seat.clone();
+        let spawned = std::thread::Builder::new()
+            .name(format!("lane-{lane}.{}", seat.desk.number))
             .stack_size(STACK_BYTES)
-            .spawn(move || worker::run(lane, &shared, desk, in_thread, &notes))?;
-        self.counters.push(counters);
-        self.living += 1;
+            .spawn(move || worker::run(lane, &shared, in_thread, &notes));
+        match spawned {
+            Ok(_) => self.living += 1,
+            Err(error) => {
+                self.spares.push((lane, seat));
+                return Err(error);
+            }
+        }
         Ok(())
+    }
+
+    /// One that is left of a worker that could not start, since that is tried again every second, else a new one.
+    fn seat_for(&mut self, lane: usize) -> Seat {
+        if let Some(at) = self.spares.iter().position(|(of, _)| *of == lane) {
+            return self.spares.swap_remove(at).1;
+        }
+        let seat = Seat { desk: self.shared.lanes[lane].add_desk(), counters: Arc::default() };
+        self.counters.push(Arc::clone(&seat.counters));
+        seat
     }
 
     fn tick(&mut self) {
@@ -336,18 +356,36 @@ impl Keeper {
         if self.args.parent.is_none() {
             say(&report::final_text(&report));
         }
-        if let Some(guard) = self.prepared.guard.take() {
-            let holds_settings = guard.holds_settings();
-            match guard.roll_back() {
-                Ok(rolled_back) if holds_settings => say(&rolled_back.to_string()),
-                Ok(_) => {}
-                Err(error) => say(&format!("warning: {error}")),
-            }
-        }
+        self.broke |= !self.put_back();
         if let Some(printer) = self.printer.take() {
             printer.finish(last);
         }
         if self.broke { Exit::Broke } else { Exit::Done }
+    }
+
+    /// Puts the host's settings back; false when one of them could not be. What somebody else has changed
+    /// meanwhile is left to them and only told.
+    fn put_back(&mut self) -> bool {
+        let Some(guard) = self.prepared.guard.take() else { return true };
+        let holds_settings = guard.holds_settings();
+        match guard.roll_back() {
+            Ok(rolled_back) if !rolled_back.is_complete() => {
+                say(&format!("error: {rolled_back}"));
+                say(&format!("hint: {}", rolled_back.commands().join(" && ")));
+                false
+            }
+            Ok(rolled_back) => {
+                if holds_settings {
+                    say(&rolled_back.to_string());
+                }
+                true
+            }
+            Err(error) => {
+                say(&format!("error: {error}"));
+                say(&format!("hint: {}", error.hint()));
+                false
+            }
+        }
     }
 
     fn print(&self, value: &impl serde::Serialize) {

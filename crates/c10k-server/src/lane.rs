@@ -25,6 +25,8 @@ pub(crate) struct Lane {
     /// Rings at the table that has the turn and waits for a slot under `--max-connections`.
     pub(crate) slot_bell: Bell,
     waits_for_slot: AtomicBool,
+    /// Nobody has had the turn since that was last told.
+    pause_told: AtomicBool,
     holder: AtomicU32,
     desks: Mutex<Vec<Arc<Desk>>>,
 }
@@ -58,6 +60,7 @@ impl Lane {
             bell: Bell::new()?,
             slot_bell: Bell::new()?,
             waits_for_slot: AtomicBool::new(false),
+            pause_told: AtomicBool::new(false),
             holder: AtomicU32::new(STARTING),
             desks: Mutex::default(),
         })
@@ -79,12 +82,12 @@ impl Lane {
 
     /// A table that has just started takes the turn that waits for it.
     pub(crate) fn take_waiting_turn(&self, desk: &Desk) -> bool {
-        self.replace_holder(STARTING, desk.number)
+        self.take_turn_from(STARTING, desk)
     }
 
     /// A table with new room takes the turn if nobody has it.
     pub(crate) fn take_free_turn(&self, desk: &Desk) -> bool {
-        self.replace_holder(NOBODY, desk.number)
+        self.take_turn_from(NOBODY, desk)
     }
 
     /// The holder is full: the turn goes to the table with the most room, if one has enough of it that the turn
@@ -110,7 +113,7 @@ impl Lane {
     }
 
     /// The table that should have taken the turn could not be started: any table with room does, else the
-    /// first in which a connection closes. True when the lane has come to a pause.
+    /// first in which a connection closes. True when the lane has come to a pause, once until it has ended.
     pub(crate) fn start_failed(&self) -> bool {
         let desks = self.desks();
         let next = desks.iter().max_by_key(|desk| desk.room()).filter(|desk| desk.room() > 0);
@@ -118,7 +121,8 @@ impl Lane {
         self.holder.store(holder, Ordering::Release);
         drop(desks);
         self.bell.ring();
-        holder == NOBODY
+        let is_paused = holder == NOBODY;
+        !self.pause_told.swap(is_paused, Ordering::Relaxed) && is_paused
     }
 
     /// Whether nobody has the turn, in which case the keeper may try again to start a table:
@@ -137,6 +141,14 @@ impl Lane {
         if self.waits_for_slot.load(Ordering::SeqCst) && self.waits_for_slot.swap(false, Ordering::SeqCst) {
             self.slot_bell.ring();
         }
+    }
+
+    fn take_turn_from(&self, nobody: u32, desk: &Desk) -> bool {
+        let has_it = self.replace_holder(nobody, desk.number);
+        if has_it {
+            self.pause_told.store(false, Ordering::Relaxed);
+        }
+        has_it
     }
 
     fn replace_holder(&self, from: u32, to: u32) -> bool {
@@ -281,6 +293,21 @@ mod tests {
         assert!(lane.start_failed());
         assert!(lane.take_free_turn(&desks[1]) && !lane.take_free_turn(&desks[0]));
         assert!(!lane.reclaim_for_new());
+    }
+
+    #[test]
+    fn a_pause_is_told_once_however_often_a_table_is_tried_in_vain() {
+        let (lane, desks) = lane_with(&[(100, 100)]);
+        assert!(lane.take_waiting_turn(&desks[0]));
+        lane.pass_turn();
+        assert!(lane.start_failed(), "it begins");
+        for _ in 0..3 {
+            assert!(lane.reclaim_for_new());
+            assert!(!lane.start_failed(), "it goes on");
+        }
+        assert!(lane.take_free_turn(&desks[0]), "it is over");
+        lane.pass_turn();
+        assert!(lane.start_failed(), "the next one");
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use c10k_record::ServerMode;
 use c10k_wire::raw::Answer;
 
-use crate::lane::{Gauge, Lane, Slots};
+use crate::counters::Counters;
+use crate::lane::{Desk, Gauge, Lane, Slots};
 use crate::speech::WsSettings;
 
 /// Made by the keeper before the first worker starts.
@@ -45,6 +46,13 @@ pub(crate) enum Language {
     Ws(Arc<WsSettings>, Answer),
 }
 
+/// What a worker is given of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) counters: Arc<Counters>,
+}
+
 /// What the keeper is told, by workers, signals and stdin.
 #[derive(Debug)]
 pub(crate) enum Note {
@@ -57,6 +65,8 @@ pub(crate) enum Note {
     StartFailed {
         /// Its lane.
         lane: usize,
+        /// What it was given, for the next one that is tried.
+        seat: Seat,
         /// Why.
         error: io::Error,
     },
@@ -70,7 +80,7 @@ pub(crate) enum Note {
         /// Why it ended although nobody told it to.
         error: Option<String>,
     },
-    /// SIGINT, SIGTERM or SIGHUP.
+    /// SIGINT, SIGTERM, SIGHUP or SIGQUIT.
     Signal,
     /// A line on stdin.
     Line(String),

@@ -1,4 +1,7 @@
 //! Deadlines of connections without a timer a connection.
+//!
+//! All of them are [`Instant`]s, CLOCK_MONOTONIC of clock_gettime(2): somebody who sets the machine's clock, back
+//! by an hour or ahead, makes no connection close early and none late.
 
 use std::collections::VecDeque;
 use std::ops::Range;

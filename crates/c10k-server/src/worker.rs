@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::counters::Counters;
 use crate::lane::{Desk, Lane, Next};
 use crate::refusal::Refusal;
-use crate::shared::{Language, Note, Shared};
+use crate::shared::{Language, Note, Seat, Shared};
 use crate::speech::{Raw, Speech, WebSocket};
 use crate::stream::Streams;
 use crate::table::Key;
@@ -35,38 +35,25 @@ const BELL: Token = Token(u32::MAX as usize);
 const SLOT_BELL: Token = Token(u32::MAX as usize - 1);
 
 /// A thread's work from its start to its end; `notes` hears of both.
-pub(crate) fn run(
-    lane: usize,
-    shared: &Arc<Shared>,
-    desk: Arc<Desk>,
-    counters: Arc<Counters>,
-    notes: &Sender<Note>,
-) {
+pub(crate) fn run(lane: usize, shared: &Arc<Shared>, seat: Seat, notes: &Sender<Note>) {
     match &shared.language {
-        Language::Raw(answer) => run_with(Raw(*answer), lane, shared, desk, counters, notes),
+        Language::Raw(answer) => run_with(Raw(*answer), lane, shared, seat, notes),
         Language::Ws(settings, answer) => {
-            run_with(WebSocket::new(Arc::clone(settings), *answer), lane, shared, desk, counters, notes);
+            run_with(WebSocket::new(Arc::clone(settings), *answer), lane, shared, seat, notes);
         }
     }
 }
 
-fn run_with<S: Speech>(
-    speech: S,
-    lane: usize,
-    shared: &Arc<Shared>,
-    desk: Arc<Desk>,
-    counters: Arc<Counters>,
-    notes: &Sender<Note>,
-) {
+fn run_with<S: Speech>(speech: S, lane: usize, shared: &Arc<Shared>, seat: Seat, notes: &Sender<Note>) {
     let mut farewell = Farewell { notes: notes.clone(), error: None };
-    match Worker::new(speech, lane, Arc::clone(shared), desk, counters, notes.clone()) {
+    match Worker::new(speech, lane, Arc::clone(shared), seat.clone(), notes.clone()) {
         Ok(worker) => {
             // The keeper outlives its workers; were it gone there would be nobody to tell.
             let _ = notes.send(Note::Started { capacity: worker.desk.capacity() });
             farewell.error = worker.serve().err().map(|error| format!("epoll failed: {error}"));
         }
         Err(error) => {
-            let _ = notes.send(Note::StartFailed { lane, error });
+            let _ = notes.send(Note::StartFailed { lane, seat, error });
         }
     }
 }
@@ -114,6 +101,8 @@ struct Worker<S: Speech> {
     next_listener: usize,
     /// Connections accepted in this round.
     opened: u32,
+    /// Those of them that epoll had no room for, which were closed at once.
+    refused: u32,
     /// The present pause has been counted.
     pause_counted: bool,
     stall_check_at: Option<Instant>,
@@ -125,8 +114,7 @@ impl<S: Speech> Worker<S> {
         speech: S,
         lane: usize,
         shared: Arc<Shared>,
-        desk: Arc<Desk>,
-        counters: Arc<Counters>,
+        Seat { desk, counters }: Seat,
         notes: Sender<Note>,
     ) -> io::Result<Self> {
         let settings = shared.settings;
@@ -152,6 +140,7 @@ impl<S: Speech> Worker<S> {
             drain_until: None,
             next_listener: 0,
             opened: 0,
+            refused: 0,
             pause_counted: false,
             stall_check_at: None,
         };
@@ -222,9 +211,6 @@ impl<S: Speech> Worker<S> {
             return self.pause_for_slot();
         }
         let taken = self.accept_up_to(slots);
-        if taken > 0 {
-            self.pause_counted = false;
-        }
         self.opened += taken;
         self.shared.slots.give_back(slots - taken, &self.shared.lanes);
     }
@@ -243,9 +229,11 @@ impl<S: Speech> Worker<S> {
                     Ok(socket) => {
                         taken += 1;
                         if self.streams.admit(self.poll.registry(), socket).is_err() {
+                            self.refused += 1;
                             self.pause_for_resource();
                             return taken;
                         }
+                        self.pause_counted = false;
                     }
                     Err(error) => match Refusal::of(&error) {
                         Refusal::Empty => self.ready[at] = false,
@@ -339,13 +327,15 @@ impl<S: Speech> Worker<S> {
     /// Publishes what this round has changed, and uses the room that closed connections have left.
     fn settle(&mut self) {
         let (opened, ended) = (std::mem::take(&mut self.opened), self.streams.take_ended());
+        let refused = std::mem::take(&mut self.refused);
         if opened == 0 && ended == 0 {
             return;
         }
         self.desk.set_open(self.streams.open());
         self.shared.gauge.change(opened, ended);
         self.shared.slots.give_back(ended, &self.shared.lanes);
-        if ended > 0 && self.drain_until.is_none() {
+        // One that was closed because there was no room for it has left none.
+        if ended > refused && self.drain_until.is_none() {
             match self.turn {
                 Turn::NoResource { .. } => self.begin_to_accept(),
                 Turn::Idle if self.lane().take_free_turn(&self.desk) => self.begin_to_accept(),

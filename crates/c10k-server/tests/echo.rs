@@ -7,6 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use c10k_kernel::census::{PortSet, SockDiag, State, States};
 use common::{Server, connect, expect_echo, finish_and_read, pattern, reset, send_until_blocked};
 use nix::sys::signal::Signal;
 
@@ -96,6 +97,7 @@ fn a_peer_that_has_said_its_last_gets_what_it_is_owed_and_then_the_end() {
     assert!(back == bytes[..sent], "other bytes came back");
     let report = server.wait_for("the end", |report| report.open == 0);
     assert_eq!((report.closed, report.back_pressured), (1, 0));
+    expect_no_close_wait(&server);
 }
 
 #[test]
@@ -108,6 +110,17 @@ fn data_and_end_in_one_go_are_echoed_and_closed() {
     }
     let report = server.wait_for("the end of all", |report| report.accepted == 200 && report.open == 0);
     assert_eq!(report.closed, 200);
+    expect_no_close_wait(&server);
+}
+
+/// Asserts that no end is left of which the peer has said its last and the server has not: the kernel would keep
+/// it for as long as the server lives.
+#[track_caller]
+fn expect_no_close_wait(server: &Server) {
+    let port = PortSet::of(&[server.address.port()]);
+    let census = SockDiag::open().unwrap().census(States::ALL, &port).unwrap();
+    assert!(census.count(State::Listen) > 0, "not this server's sockets: {census:?}");
+    assert_eq!(census.count(State::CloseWait), 0, "{census:?}");
 }
 
 #[test]

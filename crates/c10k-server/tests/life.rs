@@ -148,6 +148,54 @@ fn a_profile_is_applied_where_the_server_runs_and_put_back_at_its_end() {
 }
 
 #[test]
+fn a_setting_that_cannot_be_put_back_is_told_with_the_command_and_by_the_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    let text = "name = 'mine'\nsummary = 'x'\n[sysctl]\n'net.core.somaxconn' = 31\n";
+    std::fs::write(&path, text).unwrap();
+    // Namespaces of its own, which die with the script: of the network, and of mounts, so that the settings can
+    // be made read-only under the server and its journal lies where nobody finds it.
+    let script = "mount -t tmpfs none /run || exit 77; mount --bind /proc/sys /proc/sys || exit 77
+        \"$0\" --profile \"$1\" --listen 127.0.0.1:0 & server=$!; key=/proc/sys/net/core/somaxconn
+        tries=0; while [ $(cat $key) != 31 ] && [ $tries -lt 300 ]; do sleep 0.1; tries=$((tries + 1)); done
+        sleep 0.5; mount -o remount,bind,ro /proc/sys || exit 77; kill $server; wait $server; echo code $?";
+    let root = nix::unistd::geteuid().is_root();
+    let output = Command::new("unshare")
+        .args([if root { "-nm" } else { "-Urnm" }, "sh", "-c", script, PROGRAM, path.to_str().unwrap()])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (said, heard) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    if said.is_empty() {
+        eprintln!("SKIPPED: no namespaces of network and mounts may be made here: {heard}");
+        return;
+    }
+    assert_eq!(said, "code 4\n", "{heard}");
+    assert!(heard.contains("error: ") && heard.contains("could not be put back to 4096"), "{heard}");
+    assert!(heard.contains("hint: ") && heard.contains("net.core.somaxconn=4096"), "{heard}");
+}
+
+#[test]
+fn sigquit_ends_it_in_good_order_too_unless_it_was_started_to_ignore_that() {
+    let server = Server::start(&[]);
+    let stream = server.connect();
+    expect_echo(&stream, b"x");
+    server.signal(Signal::SIGQUIT);
+    let ended = server.wait_for_end();
+    assert_eq!((ended.status.code(), ended.report.drained), (Some(0), 1), "{}", ended.stderr);
+
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' QUIT HUP; exec \"$0\" \"$@\"", PROGRAM]);
+    let mut server = Server::start_with(command, &[]);
+    server.signal(Signal::SIGQUIT);
+    server.signal(Signal::SIGHUP);
+    server.fresh_report();
+    expect_echo(&server.connect(), b"still there");
+    server.stop();
+}
+
+#[test]
 fn a_command_on_stdin_ends_it_and_others_are_answered() {
     let mut server = Server::start(&[]);
     let stream = server.connect();

@@ -53,10 +53,17 @@ impl Server {
         Self::start_with(limited(nofile), arguments)
     }
 
+    /// Starts a server in a way of one's own.
     #[track_caller]
-    fn start_with(mut command: Command, arguments: &[&str]) -> Self {
+    pub(crate) fn start_with(command: Command, arguments: &[&str]) -> Self {
+        Self::start_on("127.0.0.1:0", command, arguments)
+    }
+
+    /// Starts a server in a way and at a place of one's own.
+    #[track_caller]
+    pub(crate) fn start_on(listen: &str, mut command: Command, arguments: &[&str]) -> Self {
         c10k_kernel::limits::raise_nofile_soft_to_hard().unwrap();
-        command.args(["--listen", "127.0.0.1:0", "--events"]).args(arguments);
+        command.args(["--listen", listen, "--events"]).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();

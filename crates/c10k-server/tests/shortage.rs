@@ -1,0 +1,147 @@
+//! A kernel that has nothing left for another connection: its refusals are put into the server's way.
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+mod common;
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+use c10k_record::ServerEvent;
+use common::{Server, expect_echo, limited};
+
+/// Refuses for as long as a file of the call's name lies in the folder `C10K_SHORTAGE`: epoll_ctl(2) what is to be
+/// watched and has a peer, with ENOSPC as at `fs.epoll.max_user_watches`; accept4(2) everything, with ENFILE as at
+/// `fs.file-max`; unshare(2) everything, with ENOMEM. These limits are the whole machine's, so no test may reach them.
+const SHIM: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int is_short(const char *call) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", getenv("C10K_SHORTAGE"), call);
+    return access(path, F_OK) == 0;
+}
+
+int epoll_ctl(int epoll, int what, int fd, struct epoll_event *event) {
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof peer;
+    if (what == EPOLL_CTL_ADD && getpeername(fd, (struct sockaddr *)&peer, &size) == 0 && is_short("epoll_ctl")) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return syscall(SYS_epoll_ctl, epoll, what, fd, event);
+}
+
+int accept4(int listener, struct sockaddr *peer, socklen_t *size, int flags) {
+    if (is_short("accept4")) {
+        errno = ENFILE;
+        return -1;
+    }
+    return syscall(SYS_accept4, listener, peer, size, flags);
+}
+
+int unshare(int what) {
+    if (is_short("unshare")) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return syscall(SYS_unshare, what);
+}
+"#;
+
+/// A server of one lane, whose system calls can be made to fail from `folder`, with a descriptor limit; None where
+/// there is no C compiler.
+fn server_short_of(folder: &Path, nofile: u32) -> Option<Server> {
+    let (source, shim) = (folder.join("shim.c"), folder.join("shim.so"));
+    std::fs::write(&source, SHIM).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&shim, &source]).output();
+    if !compiled.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no C compiler, with which a shortage is made");
+        return None;
+    }
+    let mut command = limited(nofile);
+    command.env("LD_PRELOAD", shim).env("C10K_SHORTAGE", folder);
+    Some(Server::start_with(command, &["--workers", "1"]))
+}
+
+#[test]
+fn while_epoll_has_no_room_the_queue_is_kept_but_for_a_try_now_and_then() {
+    const CROWD: usize = 300;
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut server) = server_short_of(folder.path(), 1024) else { return };
+    let inside = server.connect();
+    expect_echo(&inside, b"before");
+    let lack = folder.path().join("epoll_ctl");
+    std::fs::write(&lack, "").unwrap();
+    let waiting: Vec<TcpStream> = (0..CROWD).map(|_| server.connect()).collect();
+    server.wait_for("a pause", |report| report.paused > 0);
+    server.expect_idle("out of watches");
+    expect_echo(&inside, b"meanwhile");
+    let report = server.fresh_report();
+    let refused = report.failed["ENOSPC"];
+    assert!(refused < CROWD as u64 / 2, "{report:?}");
+    assert_eq!((report.paused, report.open, report.accepted), (1, 1, 1 + refused), "{report:?}");
+
+    std::fs::remove_file(&lack).unwrap();
+    let report = server.wait_for("all others", |report| report.accepted == 1 + CROWD as u64);
+    assert_eq!(report.open, 1 + CROWD as u64 - report.failed["ENOSPC"]);
+    expect_echo(waiting.last().unwrap(), b"the last of the queue");
+    server.stop();
+}
+
+#[test]
+fn while_the_machine_has_no_descriptor_the_queue_is_kept_and_nothing_spins() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut server) = server_short_of(folder.path(), 1024) else { return };
+    let inside = server.connect();
+    expect_echo(&inside, b"before");
+    let lack = folder.path().join("accept4");
+    std::fs::write(&lack, "").unwrap();
+    let waiting: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
+    let report = server.wait_for("a pause", |report| report.paused > 0);
+    assert!(report.accept_errors["ENFILE"] > 0, "{report:?}");
+    server.expect_idle("out of descriptors");
+    expect_echo(&inside, b"meanwhile");
+
+    std::fs::remove_file(&lack).unwrap();
+    waiting.iter().for_each(|stream| expect_echo(stream, b"descriptors are there again"));
+    let report = server.stop().report;
+    assert_eq!((report.paused, report.accepted, report.failed.len()), (1, 51, 0), "{report:?}");
+}
+
+#[test]
+fn while_no_further_table_can_be_started_it_is_one_pause_and_the_same_table_that_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut server) = server_short_of(folder.path(), 64) else { return };
+    if matches!(server.ready, ServerEvent::Ready { own_tables: false, .. }) {
+        eprintln!("SKIPPED: this place forbids unshare(CLONE_FILES)");
+        return;
+    }
+    let lack = folder.path().join("unshare");
+    std::fs::write(&lack, "").unwrap();
+    let streams: Vec<TcpStream> = (0..80).map(|_| server.connect()).collect();
+    server.wait_for("a pause", |report| report.paused > 0);
+    for _ in 0..3 {
+        let report = server.fresh_report();
+        assert!((report.paused, report.tables) == (1, 1) && report.open < 64, "{report:?}");
+    }
+    server.expect_idle("out of tables");
+
+    std::fs::remove_file(&lack).unwrap();
+    streams.iter().for_each(|stream| expect_echo(stream, b"a second table"));
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+    let mut lanes: Vec<String> = names.filter(|name| name.starts_with("lane-")).collect();
+    lanes.sort();
+    assert_eq!(lanes, ["lane-0.0\n", "lane-0.1\n"]);
+    let ended = server.stop();
+    assert_eq!(ended.report.paused, 1, "{:?}", ended.report);
+    assert_eq!(ended.stderr.matches("cannot start another descriptor table").count(), 1, "{}", ended.stderr);
+}
