@@ -261,6 +261,7 @@ fn exit_of(status: ExitStatus, printer: &mut Printer) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use c10k_kernel::namespace::Seen;
     use c10k_record::{AppliedSetting, NotApplied};
 
     use super::*;
@@ -320,15 +321,18 @@ mod tests {
 
     #[test]
     fn a_setting_that_cannot_be_put_back_is_told_and_one_that_somebody_changed_is_theirs() {
-        let profile = Profile::from_text("name = 'x'\nsummary = 'x'\n[sysctl]\n'fs.nr_open' = 9").unwrap();
+        let profile =
+            Profile::from_text("name = 'x'\nsummary = 'x'\n[sysctl]\n'net.core.somaxconn' = 9").unwrap();
         let mut printer = Printer::new(crate::cli::Color::Never);
         let mut is_back_after = |meddle: fn(&std::path::Path)| {
             let folder = tempfile::tempdir().unwrap();
-            let file = folder.path().join("sys/fs/nr_open");
+            let file = folder.path().join("sys/net/core/somaxconn");
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(&file, "5\n").unwrap();
             let root = SysctlRoot::at(folder.path().join("sys"));
-            let here = Here::at(root, Scopes::default(), folder.path().join("journal")).unwrap();
+            // Of a namespace, since this one need not be the first.
+            let scopes = Scopes::from_listing(&["net.core.somaxconn"], Some(&[Seen::Writable]));
+            let here = Here::at(root, scopes, folder.path().join("journal")).unwrap();
             let who = Applier { run_id: "x".into(), pid: std::process::id(), program: "test".into() };
             let guard = here.apply(&profile, &who, Policy::default()).unwrap();
             assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), "9");
