@@ -121,7 +121,6 @@ def measure(kind, count):
         swarm.wait()
     connections = record["connections"]
     assert connections["held"] == count and not connections["failed"], connections
-    measure.host = record["host"]
     handshake = record["latency_us"].get("handshake") or {}
     return {"rate": record["rate"]["connects_per_second"]["mean"], "server_us": server_us,
             "server_bytes": server_bytes, "swarm_bytes": swarm_bytes, "handshake_p50_us": handshake.get("p50")}
@@ -215,14 +214,24 @@ for r in rows:
     print(f"| {r['server']} | {r['connections']:,} | {cell(r['server_bytes'], 1)} | {held} | "
           f"{cell(r['server_us'], 1)} | {cell(r['rate'])} | {cell(r['swarm_bytes'], 1)} |")
 print(f"\nWebSocket ramp ÷ raw ramp, in the same rounds: {cell(ratio, 2)}")
+
+
+def machine():
+    """A swarm on its own does not describe the machine: the same facts from /proc and os-release."""
+    def line(path, start):
+        with open(path) as file:
+            return next((l.split(":", 1)[-1].split("=", 1)[-1].strip().strip('"') for l in file if l.startswith(start)), None)
+    return {"os": line("/etc/os-release", "PRETTY_NAME"), "kernel": os.uname().release,
+            "cpu": line("/proc/cpuinfo", "model name"), "cpus": len(os.sched_getaffinity(0)),
+            "memory_bytes": int(line("/proc/meminfo", "MemTotal").split()[0]) * 1024, "root": os.geteuid() == 0}
+
+
 if write:
     os.makedirs("results/bench", exist_ok=True)
-    host = measure.host
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     path = f"results/bench/ws-{stamp}.json"
     with open(path, "w") as file:
-        json.dump({"measured_at": stamp, "command": "scripts/bench-ws.sh", "build": name_of_build, "host": {
-            key: host[key] for key in ("os", "kernel", "cpu", "cpus", "memory_bytes", "root", "virtualization")},
+        json.dump({"measured_at": stamp, "command": "scripts/bench-ws.sh", "build": name_of_build, "host": machine(),
             "what": "medians with min and max; rates are verified connections a second, server_us is µs of the "
                     "server's processor time from its start to the last verified connection, memory is resident "
                     "bytes a connection above the process that was ready; kept_of_64_kib is measured with "
