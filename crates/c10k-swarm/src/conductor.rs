@@ -324,6 +324,9 @@ impl<'a> Conductor<'a> {
             self.phases[..]
         {
             self.phases.pop();
+            if let Some(proof) = self.phases.last_mut() {
+                proof.to_ms = None;
+            }
         }
         self.enter(Stage::Close, PhaseName::Close);
         for _ in 0..self.course.turns {
