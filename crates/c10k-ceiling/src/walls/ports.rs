@@ -250,16 +250,18 @@ fn used_up(findings: &Findings) -> bool {
     findings.capacity.is_some_and(|capacity| capacity < c.target && c.attempted >= capacity)
 }
 
-/// Whether TIME_WAIT and not open connections took the ports: without TIME_WAIT there would be ports left.
+/// Whether TIME_WAIT and not open connections took the ports: without TIME_WAIT there would be ports left. A swarm
+/// uses no tuple twice, so only what waited before it began can hold a port of its plan; what came since is its own
+/// closes, or the server's end of connections that it lost.
 fn waits(findings: &Findings) -> bool {
     let capacity = findings.capacity.or_else(|| capacity(&findings.host, &findings.plan));
     let (Some(capacity), Some(waiting)) = (capacity, findings.counter(counter::TIME_WAIT)) else {
         return false;
     };
     let open = findings.connections.established;
-    waiting.after > 0
+    waiting.before > 0
         && open < capacity
-        && open.saturating_add(waiting.after) >= capacity.saturating_sub(capacity / 100)
+        && open.saturating_add(waiting.before) >= capacity.saturating_sub(capacity / 100)
         && findings.lost(&NO_PORT).is_some()
 }
 
