@@ -12,6 +12,10 @@ use crate::ips::PortWindow;
 
 /// How the local port of a connection is fixed. The two are never mixed in one run: an explicitly bound port
 /// is closed to kernel-chosen connects from every other source (net/ipv4/inet_hashtables.c, the bind bucket).
+///
+/// Neither makes the kernel search, so neither slows down as the ports fill, and side by side they cost the same
+/// within a few per cent (`scripts/bench-port-choice.sh`). The one-port range is taken wherever the kernel has it:
+/// an explicit bind needs no wider `ip_local_port_range`, but closes its port to everybody else's connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortChoice {
     /// `IP_BIND_ADDRESS_NO_PORT` and `IP_LOCAL_PORT_RANGE` narrowed to one port (Linux 6.3): the kernel
