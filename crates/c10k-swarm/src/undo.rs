@@ -12,8 +12,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use crate::add_ips::AddedIps;
 use crate::conductor::Signals;
 
-/// Settings and addresses of this process. A signal that ends it at once puts them back first.
-#[derive(Clone, Default)]
+/// Settings and addresses of this process: put back when it is dropped, however its owner returns, and first of all
+/// by a signal that ends the process at once.
+#[derive(Default)]
 pub(crate) struct Undo(Arc<Mutex<Changes>>);
 
 /// What there is to put back.
@@ -26,7 +27,7 @@ pub(crate) struct Changes {
 impl Undo {
     /// Locks it while something is changed, so that a signal waits until what was changed is known here.
     pub(crate) fn changes(&self) -> MutexGuard<'_, Changes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Watches signals: a first SIGINT or SIGTERM asks for an orderly end; a second one, SIGHUP and SIGQUIT put
@@ -38,7 +39,8 @@ impl Undo {
         let watched = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain((!is_ignored(SIGHUP)).then_some(SIGHUP));
         let mut coming = signal_hook::iterator::Signals::new(watched)?;
         let signals = Signals::default();
-        let (undo, told) = (self.clone(), signals.clone());
+        // The changes and not this value: the thread outlives its owner, and must not keep it from being dropped.
+        let (changes, told) = (Arc::clone(&self.0), signals.clone());
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in coming.forever() {
                 if matches!(signal, SIGINT | SIGTERM) && !told.stop.load(Relaxed) {
@@ -46,12 +48,24 @@ impl Undo {
                     told.stop.store(true, Relaxed);
                     continue;
                 }
-                undo.changes().put_back();
+                // Held until the process is gone: nobody changes anything any more.
+                let mut changes = lock(&changes);
+                changes.put_back();
                 signal_hook::low_level::exit(128 + signal);
             }
         })?;
         Ok(signals)
     }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        self.changes().put_back();
+    }
+}
+
+fn lock(changes: &Mutex<Changes>) -> MutexGuard<'_, Changes> {
+    changes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Changes {

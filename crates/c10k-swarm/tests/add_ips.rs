@@ -37,6 +37,7 @@ const CASES: &[(&str, fn())] = &[
     ("addresses_of_ipv6_are_added_and_removed_too", ipv6_too),
     ("without_the_flag_a_missing_source_is_refused_as_ever", not_asked_for),
     ("a_refused_plan_adds_nothing", refused_plan),
+    ("a_refusal_after_the_profile_puts_its_settings_back", refused_with_a_profile),
     ("a_run_that_fails_removes_them", failed_run),
     ("a_first_signal_removes_them_at_an_orderly_end", first_signal),
     ("a_second_signal_removes_them_at_once", second_signal),
@@ -196,6 +197,18 @@ fn refused_plan() {
         assert!(!refused.2.contains("added"), "{refused:?}");
         expect_nothing_left();
     }
+}
+
+/// In this case's own namespace the profile may really be applied.
+fn refused_with_a_profile() {
+    let range = || std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let before = range();
+    let command = ["--profile", "tuned", "--target", "5", "--ips", DIARY];
+    let refused =
+        std::process::Command::new(env!("CARGO_BIN_EXE_c10k-swarm")).args(command).output().unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{}", String::from_utf8_lossy(&refused.stderr));
+    assert_eq!(range(), before);
+    expect_nothing_left();
 }
 
 fn failed_run() {
