@@ -87,6 +87,7 @@ pub(crate) fn swarm_arguments(plan: &Plan, listen: &[std::net::SocketAddr], hlog
         ("--target", plan.target.to_string()),
         ("--in-flight", load.in_flight.to_string()),
         ("--connect-timeout", load.connect_timeout.to_string()),
+        ("--handshake-timeout", load.handshake_timeout.to_string()),
         ("--probe-timeout", load.probe_timeout.to_string()),
         ("--probe-bytes", load.probe_bytes.to_string()),
         ("--close", load.close.to_string()),

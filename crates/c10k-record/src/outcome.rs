@@ -49,7 +49,10 @@ const NAMED: &[(&str, &str)] = &[
     ("closed-in-handshake", "the server closed the connection before the handshake was complete"),
     ("connect-timeout", "no answer to the connect within --connect-timeout"),
     ("corrupt", "the bytes that came back are not the bytes that were sent: this is not a faithful echo"),
-    ("handshake-timeout", "connected, but the handshake of the protocol was not answered in time"),
+    (
+        "handshake-timeout",
+        "connected, but the handshake of the protocol was not over within --handshake-timeout",
+    ),
     ("ping-timeout", "the peer did not answer a ping: it is dead or cut off"),
     ("probe-timeout", "connected, but the probe was not echoed in time: a ghost, or not an echo server"),
     ("short-echo", "the server closed the connection in the middle of an echo"),

@@ -219,6 +219,10 @@ pub struct LoadPlan {
     pub in_flight: u32,
     /// How long a connect may take.
     pub connect_timeout: Span,
+    /// How long the handshake of the protocol may take once connected; plans from before it was told apart from
+    /// connecting do not have it.
+    #[serde(default = "handshake_timeout")]
+    pub handshake_timeout: Span,
     /// How long an echo may take.
     pub probe_timeout: Span,
     /// Size of a probe, bytes.
@@ -243,6 +247,7 @@ impl Default for LoadPlan {
             hold: Span::secs(10),
             in_flight: 512,
             connect_timeout: Span::secs(15),
+            handshake_timeout: handshake_timeout(),
             probe_timeout: Span::secs(15),
             probe_bytes: 64,
             probe: true,
@@ -250,6 +255,11 @@ impl Default for LoadPlan {
             close: CloseHow::Fin,
         }
     }
+}
+
+/// As long as the server gives a handshake by default.
+fn handshake_timeout() -> Span {
+    Span::secs(10)
 }
 
 /// Growth in steps, written `5000x4`: four steps of 5,000.
@@ -330,6 +340,14 @@ mod tests {
     fn a_plan_reads_back_as_it_was_written() {
         let text = toml::to_string(&plan()).expect("a plan is plain data");
         assert_eq!(toml::from_str::<Plan>(&text).expect("what we wrote"), plan(), "{text}");
+    }
+
+    #[test]
+    fn a_plan_from_before_handshakes_had_a_timeout_has_the_default() {
+        let text = toml::to_string(&plan()).expect("plain data");
+        let old: String = text.split_inclusive('\n').filter(|line| !line.starts_with("handshake_")).collect();
+        assert_ne!(text, old);
+        assert_eq!(toml::from_str::<Plan>(&old).expect("a plan"), plan());
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub struct LoadArgs {
     /// How long a connect may take [default: 15s].
     #[arg(long, value_name = "DURATION")]
     pub connect_timeout: Option<Span>,
+    /// WebSocket: how long the handshake may take once connected [default: 10s].
+    #[arg(long, value_name = "DURATION")]
+    pub handshake_timeout: Option<Span>,
     /// How long an echo may take [default: 15s].
     #[arg(long, value_name = "DURATION")]
     pub probe_timeout: Option<Span>,
@@ -104,9 +107,11 @@ impl LoadArgs {
                 "--target {target} is more than one box can number: expected at most 4294967295"
             ));
         }
-        for (flag, span) in
-            [("--connect-timeout", self.connect_timeout), ("--probe-timeout", self.probe_timeout)]
-        {
+        for (flag, span) in [
+            ("--connect-timeout", self.connect_timeout),
+            ("--handshake-timeout", self.handshake_timeout),
+            ("--probe-timeout", self.probe_timeout),
+        ] {
             if let Some(span) = span.filter(|span| *span > LONGEST_TIMEOUT) {
                 return Err(format!(
                     "{flag} {span} is longer than a step is timed: expected at most {LONGEST_TIMEOUT}"
@@ -126,6 +131,7 @@ impl LoadArgs {
                 hold: self.hold.unwrap_or(base.hold),
                 in_flight: self.in_flight.unwrap_or(base.in_flight),
                 connect_timeout: self.connect_timeout.unwrap_or(base.connect_timeout),
+                handshake_timeout: self.handshake_timeout.unwrap_or(base.handshake_timeout),
                 probe_timeout: self.probe_timeout.unwrap_or(base.probe_timeout),
                 probe_bytes: self.probe_bytes.unwrap_or(base.probe_bytes),
                 probe: base.probe && !self.no_probe,
@@ -284,6 +290,22 @@ mod tests {
     fn a_target_of_nothing_is_refused() {
         let args = LoadArgs { target: Some(Quantity(0)), ..LoadArgs::default() };
         assert!(args.resolve(&LoadPlan::default(), 7).is_err());
+    }
+
+    #[test]
+    fn each_timeout_is_its_own_and_none_is_longer_than_a_step_is_timed() {
+        const SHORT: Span = Span::secs(3);
+        let plan = |args: LoadArgs| args.resolve(&LoadPlan::default(), 7).map(|(_, plan)| plan);
+        let of_handshake =
+            plan(LoadArgs { handshake_timeout: Some(SHORT), ..LoadArgs::default() }).expect("a plan");
+        let default = LoadPlan { handshake_timeout: SHORT, ..LoadPlan::default() };
+        assert_eq!(of_handshake, default);
+        let of_connect =
+            plan(LoadArgs { connect_timeout: Some(SHORT), ..LoadArgs::default() }).expect("a plan");
+        assert_eq!(of_connect.handshake_timeout, Span::secs(10));
+        let long = Some(Span(LONGEST_TIMEOUT.0 + std::time::Duration::from_millis(1)));
+        let error = plan(LoadArgs { handshake_timeout: long, ..LoadArgs::default() }).expect_err("too long");
+        assert!(error.starts_with("--handshake-timeout"), "{error}");
     }
 
     #[test]

@@ -309,6 +309,7 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<Cli
         proofs_per_turn: load.in_flight.min(MOST_PROOFS).div_ceil(turns).max(1),
         open_loop: load.rate_per_second.is_some(),
         connect_timeout: load.connect_timeout.0,
+        handshake_timeout: load.handshake_timeout.0,
         probe_timeout: load.probe_timeout.0,
         probes: if load.probe { Probes::new(seed, load.probe_bytes) } else { None },
         upgrade,

@@ -65,6 +65,7 @@ pub(crate) struct Fixed {
     pub(crate) proofs_per_turn: u32,
     pub(crate) open_loop: bool,
     pub(crate) connect_timeout: Duration,
+    pub(crate) handshake_timeout: Duration,
     pub(crate) probe_timeout: Duration,
     pub(crate) probes: Option<Probes>,
     /// WebSocket is spoken, with this request; `None` = bytes as they are.
@@ -502,6 +503,7 @@ pub(crate) mod testing {
             in_flight_per_turn,
             open_loop: rate.is_some(),
             connect_timeout: TIMEOUT,
+            handshake_timeout: TIMEOUT,
             probe_timeout: TIMEOUT,
             probes,
             reset_on_close: false,

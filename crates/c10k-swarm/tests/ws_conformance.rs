@@ -142,7 +142,7 @@ fn every_response_of_the_table_is_judged_and_counted_under_its_name() {
             "fin",
             "--hold",
             "1s",
-            "--connect-timeout",
+            "--handshake-timeout",
             "10s",
         ]);
         let mut failed = BTreeMap::<String, u64>::new();

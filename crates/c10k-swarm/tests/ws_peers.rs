@@ -99,9 +99,23 @@ fn an_accept_that_answers_another_key_opens_nothing() {
 
 #[test]
 fn an_upgrade_that_is_never_answered_has_a_deadline() {
-    let ended = against(|peer| peer.wait_for_end(), &["--connect-timeout", "800ms"]);
+    let ended = against(|peer| peer.wait_for_end(), &["--handshake-timeout", "800ms"]);
     ended.expect_code(1).expect_counts(0, 0).expect_failed(&[("handshake-timeout", COUNT)]);
     assert_eq!(ended.record.connections.established, COUNT);
+}
+
+#[test]
+fn a_handshake_may_take_longer_than_a_connect() {
+    let ended = against(
+        |peer| {
+            let Some(request) = peer.request() else { return };
+            std::thread::sleep(Duration::from_millis(2500));
+            peer.write(&response_to(&request));
+            peer.echo();
+        },
+        &["--connect-timeout", "2s"],
+    );
+    ended.expect_code(0).expect_counts(COUNT, COUNT).expect_failed(&[]);
 }
 
 #[test]
@@ -117,7 +131,7 @@ fn an_answer_of_one_byte_a_moment_has_the_same_deadline() {
             }
             peer.fault("it waited for the last byte");
         },
-        &["--connect-timeout", "1s"],
+        &["--handshake-timeout", "1s"],
     );
     ended.expect_code(1).expect_failed(&[("handshake-timeout", COUNT)]);
 }
@@ -350,8 +364,8 @@ fn a_server_of_every_fault_at_once_is_counted_to_the_last_connection() {
             peer.echo();
         }
     });
-    let ended =
-        run(&["--url", &server.url(), "--target", "160", "--connect-timeout", "1s", "--probe-timeout", "1s"]);
+    let short = ["--handshake-timeout", "1s", "--probe-timeout", "1s"];
+    let ended = run(&[&["--url", &server.url(), "--target", "160"], &short[..]].concat());
     ended.expect_code(1).expect_counts(20, 20);
     for name in [
         "closed-in-handshake",

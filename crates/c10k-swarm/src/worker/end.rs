@@ -45,21 +45,22 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Loses what has been under way for too long.
     pub(super) fn expire(&mut self, stage: Stage, now_us: u64) {
-        let limits = (self.shared.fixed.connect_timeout, self.shared.fixed.probe_timeout);
+        let fixed = &self.shared.fixed;
+        let (connect, handshake, probe) =
+            (fixed.connect_timeout, fixed.handshake_timeout, fixed.probe_timeout);
         while let Some(index) =
-            overdue(&mut self.connecting, &mut self.table, State::Connecting, limits.0, now_us)
+            overdue(&mut self.connecting, &mut self.table, State::Connecting, connect, now_us)
         {
             self.lose(stage, index, Loss::ConnectTimeout);
         }
-        while let Some(index) = overdue(&mut self.opening, &mut self.table, State::Opening, limits.0, now_us)
+        while let Some(index) = overdue(&mut self.opening, &mut self.table, State::Opening, handshake, now_us)
         {
             self.lose(stage, index, Loss::HandshakeTimeout);
         }
         while let Some(index) = overdue(&mut self.closing, &mut self.table, State::Closing, GOODBYE, now_us) {
             self.lose(stage, index, Loss::ProbeTimeout);
         }
-        while let Some(index) = overdue(&mut self.probing, &mut self.table, State::Probing, limits.1, now_us)
-        {
+        while let Some(index) = overdue(&mut self.probing, &mut self.table, State::Probing, probe, now_us) {
             self.lose(stage, index, Loss::ProbeTimeout);
         }
     }
