@@ -10,21 +10,32 @@ use crate::walls::walls;
 /// The name of a ceiling whose wall is not proven.
 pub const UNKNOWN: &str = "unknown";
 
-/// Names the walls that kept a run from its target, in the order in which they first cost a connection.
+/// Names the walls that kept a run from its target or broke one of its verdicts, in the order in which they first
+/// cost a connection.
 ///
-/// `None` when the target was reached, and when the run was aborted: who stops a run early learns nothing of
-/// the box. Broken verdicts are named only where nothing harder is proven. Where nothing is proven the wall
-/// is [`UNKNOWN`], its evidence is what was seen and its remedy where to look next.
+/// `None` when the target was reached with every verdict passed, and when the run was aborted: who stops a run early
+/// learns nothing of the box. Broken verdicts are named only where nothing harder is proven. Where nothing is proven
+/// the wall is [`UNKNOWN`], its evidence is what was seen and its remedy where to look next.
+///
+/// # A run that holds all
+/// It can only have been late: what costs connections without making any wait is not looked at, and the ceiling is
+/// soft whatever the wall, since no connection was stopped. How many fewer the verdict would bear is not known, so
+/// [`Ceiling::connections`] is what was held.
 #[must_use]
 pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Ceiling> {
     let connections = &findings.connections;
     // What a command released was held until then: no wall stands there.
     let reached = connections.held.saturating_add(connections.released);
-    if findings.aborted || reached >= connections.target.max(findings.plan.target) {
+    let is_short = reached < connections.target.max(findings.plan.target);
+    if findings.aborted || !is_short && findings.verdicts.iter().all(|verdict| verdict.passed) {
         return None;
     }
-    let mut bites: Vec<(&Wall, Bite)> =
-        walls().filter_map(|wall| Some((wall, (wall.diagnose)(findings)?))).collect();
+    let lost = is_short || connections.failed_total_saturating() > 0;
+    let is_late = !findings.too_late().is_empty();
+    let mut bites: Vec<(&Wall, Bite)> = walls()
+        .filter(|wall| lost || is_late && makes_wait(wall))
+        .filter_map(|wall| Some((wall, (wall.diagnose)(findings)?)))
+        .collect();
     if bites.iter().any(|(wall, _)| !wall.only_alone) {
         bites.retain(|(wall, _)| !wall.only_alone);
     }
@@ -32,15 +43,20 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
     bites.sort_by_key(|(_, bite)| bite.first_at_ms.unwrap_or(u64::MAX));
     let walls: Vec<WallFound> = bites.into_iter().map(|(wall, bite)| found(wall, bite, findings)).collect();
     let held = connections.held;
+    let off_by = predicted.as_ref().and_then(|predicted| {
+        let bit = walls.iter().any(|wall| wall.name == predicted.wall);
+        bit.then(|| held.cast_signed().saturating_sub(predicted.connections.cast_signed()))
+    });
     Some(match walls.first() {
         Some(first) => Ceiling {
             connections: held,
             wall: first.name.clone(),
-            hard: first.hard,
+            hard: first.hard && is_short,
             evidence: first.evidence.clone(),
             remedy: first.remedy.clone(),
             walls,
             predicted,
+            off_by,
         },
         None => Ceiling {
             connections: held,
@@ -50,8 +66,15 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
             evidence: what_was_seen(findings),
             remedy: Some(where_to_look(findings)),
             predicted,
+            off_by,
         },
     })
+}
+
+/// Whether a wall shows itself by connections that wait, and so, before it costs any, by a verdict that breaks.
+fn makes_wait(wall: &Wall) -> bool {
+    !wall.hard
+        || wall.outcomes.iter().any(|outcome| NO_ANSWER.contains(outcome) || *outcome == "probe-timeout")
 }
 
 fn found(wall: &Wall, bite: Bite, findings: &Findings) -> WallFound {
@@ -87,7 +110,8 @@ fn what_was_seen(findings: &Findings) -> Vec<Evidence> {
         }
     }
     for verdict in findings.verdicts.iter().filter(|verdict| !verdict.passed) {
-        let text = format!("verdict `{}` does not hold", verdict.expr);
+        let nothing = if verdict.value.is_none() { ": nothing was measured for it" } else { "" };
+        let text = format!("verdict `{}` does not hold{nothing}", verdict.expr);
         evidence.push(seen("verdict", Side::Swarm, None, text));
     }
     evidence
@@ -112,6 +136,10 @@ fn where_to_look(findings: &Findings) -> Remedy {
     }
     if findings.lost(&TAKEN_DOWN).is_some() {
         look("the server's own log and limits: it closed connections that it had taken", "");
+    }
+    let unmeasured = |verdict: &c10k_record::Verdict| !verdict.passed && verdict.value.is_none();
+    if findings.verdicts.iter().any(unmeasured) {
+        look("whether the run measures what its verdict is about: without probes there are no echoes", "");
     }
     if findings.lost(&["EADDRNOTAVAIL", "EADDRINUSE"]).is_some() {
         look("whether the source addresses are on this machine", "ip addr");

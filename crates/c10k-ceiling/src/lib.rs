@@ -12,6 +12,7 @@ mod myths;
 mod plan_view;
 mod predict;
 mod symptoms;
+mod verdicts;
 mod wall;
 mod walls;
 

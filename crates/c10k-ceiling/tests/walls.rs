@@ -705,8 +705,9 @@ proptest! {
     fn no_findings_make_it_panic_or_name_a_wall_without_evidence(findings in any_findings()) {
         let predicted = predicted_ceiling(&findings.host, &findings.plan);
         let short = findings.connections.held < findings.connections.target.max(findings.plan.target);
+        let broken = findings.verdicts.iter().any(|verdict| !verdict.passed);
         let ceiling = diagnose(&findings, predicted);
-        prop_assert_eq!(ceiling.is_some(), short);
+        prop_assert_eq!(ceiling.is_some(), short || broken);
         let Some(ceiling) = ceiling else { return Ok(()) };
         prop_assert!(!ceiling.evidence.is_empty());
         prop_assert_eq!(ceiling.wall == UNKNOWN, ceiling.walls.is_empty());

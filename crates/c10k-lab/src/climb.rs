@@ -9,7 +9,7 @@ mod step;
 
 use std::path::{Path, PathBuf};
 
-use c10k_ceiling::memory_reserve_bytes;
+use c10k_ceiling::{UNKNOWN, memory_reserve_bytes};
 use c10k_kernel::limits;
 use c10k_profile::Profile;
 use c10k_record::{Exit, Protocol, Quantity, Remedy, human_bytes, human_count};
@@ -62,7 +62,8 @@ struct Climb {
     steps: Vec<Step>,
     /// Why it ended.
     ended_because: String,
-    /// The wall that it ended at; null when what was asked for is held.
+    /// The wall that it ended at, a verdict that broke among them; `unknown` when none is proven, null when what was
+    /// asked for is held.
     wall: Option<String>,
     /// What would have to be lifted next, and by whom; null when nothing would.
     next: Option<Next>,
@@ -218,27 +219,33 @@ fn up(
             climb.steps.push(step);
             return stopped_early(guard);
         }
-        if step.held >= setup.target {
+        let all = human_count(setup.target);
+        let broken = record.verdicts.iter().find(|verdict| !verdict.passed);
+        if step.held >= setup.target && broken.is_none() {
             printer.say(&step.row());
             climb.steps.push(step);
-            let all = human_count(setup.target);
-            return match record.verdicts.iter().find(|verdict| !verdict.passed) {
-                Some(broken) => {
-                    ended(format!("{all} are held, but `{}` does not hold", broken.expr), Exit::Short)
-                }
-                None => ended(format!("{all} are held"), Exit::Done),
-            };
+            return ended(format!("{all} are held"), Exit::Done);
         }
+        let too_late = broken
+            .filter(|_| step.held >= setup.target)
+            .map(|broken| format!("{all} are held, but `{}` does not hold", broken.expr));
         let Some(wall) = step.wall.clone() else {
             // It went only as far as a wall was predicted, and there was none.
-            if std::mem::take(&mut setup.stage.only_to_the_wall) {
-                printer.say(&step.row());
-                climb.steps.push(step);
-                continue;
+            let again = too_late.is_none() && std::mem::take(&mut setup.stage.only_to_the_wall);
+            if again {
+                step.evidence.clear();
             }
             printer.say(&step.row());
             climb.steps.push(step);
-            return ended("nothing that was seen proves a wall".to_owned(), Exit::Short);
+            if again {
+                continue;
+            }
+            let nothing = "nothing that was seen proves a wall";
+            let because =
+                too_late.map_or_else(|| nothing.to_owned(), |broken| format!("{broken}, and {nothing}"));
+            let remedy = record.ceiling.and_then(|ceiling| ceiling.remedy);
+            let next = remedy.map(|remedy| Next::of(UNKNOWN, remedy));
+            return End { because, wall: Some(UNKNOWN.to_owned()), next, exit: Exit::Short };
         };
         // Lifted before, and no further than then.
         let tried = climb.steps.iter().any(|before| {
@@ -253,7 +260,8 @@ fn up(
         if !is_lifted {
             let why = if tried { "its own lift did not lift it" } else { "it is not the lab's to lift here" };
             let next = remedy.map(|remedy| Next::of(&wall, remedy));
-            return End { because: format!("{wall}: {why}"), wall: Some(wall), next, exit: Exit::Short };
+            let because = too_late.unwrap_or_else(|| format!("{wall}: {why}"));
+            return End { because, wall: Some(wall), next, exit: Exit::Short };
         }
         setup.stage.only_to_the_wall = true;
     }

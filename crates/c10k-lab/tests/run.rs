@@ -332,3 +332,18 @@ fn stress_an_ordinary_user_with_few_descriptors_holds_many() {
     let record = user.run(&["--target", &text, "--hold", "2s", "--json"]).expect_held(target);
     assert_eq!(record.host.expect("a host").limits.nofile_hard, Some(4096));
 }
+
+#[test]
+fn a_run_that_holds_all_and_breaks_a_verdict_names_what_it_was() {
+    let late = ["--verdict", "held = target", "--verdict", "echo_p95 <= 1us"];
+    let mut arguments = vec!["--target", "200", "--hold", "200ms", "--json"];
+    arguments.extend(late);
+    let ended = run_lab(&arguments);
+    ended.expect_exit(1);
+    let record = ended.document();
+    let (connections, ceiling) = (&record["connections"], &record["ceiling"]);
+    assert_eq!(connections["held"], 200);
+    assert_eq!(ceiling["wall"], "latency-verdict", "{ceiling}");
+    assert_eq!((&ceiling["hard"], &ceiling["connections"]), (&false.into(), &200.into()));
+    assert!(ended.stderr.contains("; wall: latency-verdict"), "{}", ended.stderr);
+}

@@ -2,16 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The end of the box, or of what the plan allowed: null in a record whose target was reached.
+/// The end of the box, or of what the plan allowed: null in a record whose target was reached with every verdict
+/// passed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ceiling {
-    /// Connections held when it bit.
+    /// Connections held when it bit. Where all were held and a verdict broke, the ceiling lies at or below this.
     pub connections: u64,
     /// The first wall that bit, or `unknown`.
     pub wall: String,
     /// All walls that bit, in their order.
     pub walls: Vec<WallFound>,
-    /// True when an errno or a kernel counter names the wall, false when a verdict broke first.
+    /// True when an errno or a kernel counter names the wall, false when a verdict broke first: always where all
+    /// were held.
     pub hard: bool,
     /// What proves the first wall, or what was seen when none is proven.
     pub evidence: Vec<Evidence>,
@@ -19,6 +21,10 @@ pub struct Ceiling {
     pub remedy: Option<Remedy>,
     /// What was predicted before the run.
     pub predicted: Option<Predicted>,
+    /// Connections held beyond what was predicted, negative where fewer; null where nothing was predicted, or the
+    /// wall that was predicted is not among those that bit.
+    #[serde(default)]
+    pub off_by: Option<i64>,
 }
 
 /// One wall that bit.

@@ -59,7 +59,7 @@ pub struct Record {
     pub phases: Vec<PhaseTimes>,
     /// The server's last word; `None` where the server is not ours.
     pub server: Option<ServerReport>,
-    /// What stopped the run short; `None` when the target was reached.
+    /// What stopped the run short or broke a verdict; `None` when the target was reached and all verdicts passed.
     pub ceiling: Option<Ceiling>,
     /// The verdicts.
     pub verdicts: Vec<Verdict>,

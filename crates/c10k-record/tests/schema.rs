@@ -205,6 +205,7 @@ fn full() -> Record {
         evidence: vec![evidence],
         remedy: Some(remedy),
         predicted: Some(Predicted { connections: 8, wall: "nofile-server".to_owned() }),
+        off_by: Some(-1),
     });
     record.verdicts = vec![Verdict { expr: "held = target".to_owned(), passed: false, value: Some(7.0) }];
     record.warnings = vec![Warning::new("not-isolated", "EPERM")];

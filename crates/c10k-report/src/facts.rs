@@ -102,7 +102,8 @@ pub(crate) fn headline(record: &Record) -> (Tone, String) {
                 return (Tone::Good, format!("HELD {held} connections"));
             }
             let all = record.verdicts.len();
-            (Tone::Bad, format!("HELD {held} connections, but {broken} of {all} verdicts do not hold"))
+            let wall = if record.ceiling.is_some() { wall } else { String::new() };
+            (Tone::Bad, format!("HELD {held} connections, but {broken} of {all} verdicts do not hold{wall}"))
         }
     }
 }

@@ -173,6 +173,7 @@ pub(crate) fn short() -> Record {
         remedy: wall.remedy.clone(),
         walls: vec![wall],
         predicted: Some(Predicted { connections: 60_000, wall: "ports-exhausted".to_owned() }),
+        off_by: Some(-20),
     });
     record.warnings = vec![Warning::new("not-isolated", "no network namespace could be made: EPERM")];
     record

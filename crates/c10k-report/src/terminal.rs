@@ -486,5 +486,9 @@ mod tests {
         let text = summary(&record, None, Style::default());
         let first = text.lines().next().expect("a first line");
         assert_eq!(first, "HELD 100,000 of 100,000 connections, but 1 of 3 verdicts do not hold");
+        record.ceiling = fixtures::short().ceiling;
+        let text = summary(&record, None, Style::default());
+        assert!(text.lines().next().is_some_and(|first| first.contains("; wall: ")), "{text}");
+        assert!(text.contains("the ceiling lies at or below 100,000"), "{text}");
     }
 }

@@ -249,13 +249,12 @@ fn signal_of(record: &Record) -> Option<i32> {
 fn words(record: &Record) -> String {
     let c = &record.connections;
     let mut lines = Vec::new();
-    let whole = c.held >= c.target;
-    lines.push(format!(
-        "{}: held {} of {} connections",
-        if whole { "held" } else { "SHORT" },
-        human_count(c.held),
-        human_count(c.target)
-    ));
+    let first = match (c.held >= c.target, record.verdicts.iter().all(|verdict| verdict.passed)) {
+        (true, true) => "held",
+        (true, false) => "HELD, but a verdict does not hold",
+        (false, _) => "SHORT",
+    };
+    lines.push(format!("{first}: held {} of {} connections", human_count(c.held), human_count(c.target)));
     if let Some(why) = &record.ended_because {
         lines.push(why.clone());
     }

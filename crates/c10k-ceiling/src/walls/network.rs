@@ -2,7 +2,6 @@
 
 use c10k_record::{Scope, Side, human_count};
 
-use super::processor::too_late;
 use super::server::stopped_accepting;
 use crate::counter;
 use crate::findings::{Findings, NO_ANSWER};
@@ -272,7 +271,7 @@ pub(super) static WALLS: &[Wall] = &[
             let seen_bits = findings.counter(counter::LINK_BITS_PER_SECOND)?;
             let nearly = carries - carries / 10;
             let lost = findings.lost(&NO_ANSWER).or_else(|| findings.lost(&["probe-timeout"]));
-            let late = too_late(findings);
+            let late = findings.too_late();
             if seen_bits.after < nearly || (lost.is_none() && late.is_empty()) {
                 return None;
             }

@@ -1,9 +1,11 @@
 //! Threads, and the verdicts that break when the machine can do no more in time.
 
-use c10k_record::{Evidence, Remedy, Scope, Side, Verdict, human_count};
+use c10k_record::{Evidence, Remedy, Scope, Side, human_count};
 
 use crate::counter;
 use crate::findings::{CpuLoad, Findings};
+use crate::plan_view::PlanView;
+use crate::verdicts::shown;
 use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, no_forecast, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
@@ -147,8 +149,8 @@ pub(super) static WALLS: &[Wall] = &[
         ),
         predict: no_forecast,
         diagnose: |findings| busy(findings, Side::Swarm, findings.swarm_cpu, counter::SWARM_THROTTLED),
-        lift: |_, _| {
-            slower("Give the swarm more processors or a machine of its own, or connect more slowly.")
+        lift: |_, plan| {
+            slower(plan, "Give the swarm more processors or a machine of its own, or connect more slowly.")
         },
     },
     Wall {
@@ -164,10 +166,11 @@ pub(super) static WALLS: &[Wall] = &[
         not_there: "any other wall that is proven",
         scope: Scope::Process,
         guide: Guide {
-            what_it_is: "The run held what it held, too slowly: a verdict on latency or rate does not hold, \
-                         and nothing harder is proven.",
+            what_it_is: "The run held what it held, perhaps all, too slowly: a verdict on latency or rate \
+                         does not hold, and nothing harder is proven.",
             what_you_see: "echo_p95 or connect_p99 above what was asked for; no errno, no counter.",
-            how_to_prove: "The verdict itself, and the latencies over time (samples.csv, latency.hlog).",
+            how_to_prove: "The verdict itself, and the latencies over time (samples.csv, latency.hlog). The \
+                           ceiling lies at or below the number that was held.",
             how_to_lift: "Connect more slowly, send less, use more processors; or a verdict that fits the \
                           purpose.",
             what_not_to_do: "Do not raise limits on numbers: none was met.",
@@ -175,8 +178,15 @@ pub(super) static WALLS: &[Wall] = &[
         },
         plant: Plant::in_a_namespace("a verdict that asks for echoes faster than any machine gives."),
         predict: no_forecast,
-        diagnose: |findings| Bite::proven(too_late(findings), None),
-        lift: |_, _| slower("Connect more slowly, send less, or use more processors."),
+        diagnose: |findings| {
+            let mut evidence = findings.too_late();
+            if !evidence.is_empty() {
+                evidence.extend(loads(findings));
+                evidence.extend(resent(findings));
+            }
+            Bite::proven(evidence, None)
+        },
+        lift: |_, plan| slower(plan, "Connect more slowly, send less, or use more processors."),
     },
     Wall {
         name: "error-verdict",
@@ -201,7 +211,9 @@ pub(super) static WALLS: &[Wall] = &[
                              unnamed.",
             kernel_source: "none: this is the reader's wish, not the kernel's limit",
         },
-        plant: Plant::in_a_namespace("a server that resets some of its connections without a word."),
+        plant: Plant::in_a_namespace(
+            "one of twenty source addresses is taken away in the hold, and its connections with it.",
+        ),
         predict: no_forecast,
         diagnose: |findings| {
             let c = &findings.connections;
@@ -209,30 +221,25 @@ pub(super) static WALLS: &[Wall] = &[
             if c.held == 0 || c.attempted < c.target {
                 return None;
             }
-            let mut evidence = broken(findings, |name| ["failed", "ghosts"].contains(&name));
+            let mut evidence = findings.broken(|name| ["failed", "ghosts"].contains(&name));
             if !evidence.is_empty() {
                 let names: Vec<&str> = c.failed.keys().map(c10k_record::Outcome::name).collect();
                 evidence.extend(findings.lost_evidence(&names));
             }
             Bite::proven(evidence, None)
         },
-        lift: |_, _| {
-            slower("Look at the errors by name and phase, and at the server's log; connect more slowly.")
+        lift: |_, plan| {
+            slower(
+                plan,
+                "Look at the errors by name and phase, and at the server's log; connect more slowly.",
+            )
         },
     },
 ];
 
-/// Names of verdicts that count connections.
-const COUNTS: [&str; 4] = ["held", "failed", "ghosts", "verified"];
-
-/// The broken verdicts on latency and rate.
-pub(super) fn too_late(findings: &Findings) -> Vec<Evidence> {
-    broken(findings, |name| !COUNTS.contains(&name))
-}
-
 /// A process that used all it could, or was held back, while a verdict on latency or rate broke.
 fn busy(findings: &Findings, side: Side, load: Option<CpuLoad>, throttled: &str) -> Option<Bite> {
-    let late = too_late(findings);
+    let late = findings.too_late();
     let held_back = findings.grew(throttled).is_some();
     let at_its_most = load.filter(|load| load.is_at_its_most());
     if late.is_empty() || (!held_back && at_its_most.is_none()) {
@@ -243,42 +250,35 @@ fn busy(findings: &Findings, side: Side, load: Option<CpuLoad>, throttled: &str)
         let text = "periods in which its cpu cgroup held it back";
         evidence.extend(findings.counter_evidence(throttled, side, text));
     }
-    evidence.extend(load.map(|load| {
-        let (used, most) = (load.used_cores, load.most_cores);
-        let text = format!("it used {} of the {} cores it may have", shown(used), shown(most));
-        // Hundredths, so that it is a number without a fraction.
-        seen("processor time (1/100 cores)", side, Some((used.max(0.0) * 100.0) as u64), text)
-    }));
+    evidence.extend(load.map(|load| load_evidence(side, load)));
     evidence.extend(late);
     Bite::proven(evidence, None)
 }
 
-/// The verdicts over such names that were measured and do not hold. One with nothing measured proves nothing.
-fn broken(findings: &Findings, names: impl Fn(&str) -> bool) -> Vec<Evidence> {
-    let name = |verdict: &Verdict| -> String {
-        verdict.expr.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
-    };
-    findings
-        .verdicts
-        .iter()
-        .filter(|verdict| !verdict.passed && names(&name(verdict)))
-        .filter_map(|verdict| {
-            let value = verdict.value.filter(|value| value.is_finite())?;
-            let text = format!("verdict `{}` does not hold: {}", verdict.expr, shown(value));
-            Some(seen("verdict", Side::Swarm, None, text))
-        })
+/// What both ends used, where neither used all it could: then processor time is not what was short.
+fn loads(findings: &Findings) -> Vec<Evidence> {
+    [(Side::Server, findings.server_cpu), (Side::Swarm, findings.swarm_cpu)]
+        .into_iter()
+        .filter_map(|(side, load)| Some(load_evidence(side, load?)))
         .collect()
 }
 
-fn shown(value: f64) -> String {
-    if value >= 1000.0 && value < u64::MAX as f64 {
-        human_count(value.round() as u64)
-    } else {
-        format!("{value:.2}").trim_end_matches('0').trim_end_matches('.').to_owned()
-    }
+fn load_evidence(side: Side, load: CpuLoad) -> Evidence {
+    let who = if side == Side::Server { "the server" } else { "the swarm" };
+    let (used, most) = (shown(load.used_cores), shown(load.most_cores));
+    let text = format!("{who} used {used} of the {most} cores it may have");
+    // Hundredths, so that it is a number without a fraction.
+    seen("processor time (1/100 cores)", side, Some((load.used_cores.max(0.0) * 100.0) as u64), text)
 }
 
-fn slower(summary: &str) -> Remedy {
-    let commands = vec!["c10k-swarm --rate 5000/s".to_owned()];
+/// SYNs that were lost make connects late without costing any.
+fn resent(findings: &Findings) -> Option<Evidence> {
+    findings.grew(counter::SYN_RETRANSMITS).filter(|_| !findings.late_connects().is_empty())?;
+    let text = "SYNs that had to be sent again, a second or more each";
+    findings.counter_evidence(counter::SYN_RETRANSMITS, Side::Swarm, text)
+}
+
+fn slower(plan: &PlanView, summary: &str) -> Remedy {
+    let commands = vec![format!("c10k-swarm --rate 5000/s --target {}", plan.target)];
     remedy(Scope::Process, summary, &[("--rate", "5000/s".to_owned())], commands)
 }

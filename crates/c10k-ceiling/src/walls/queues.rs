@@ -1,11 +1,11 @@
 //! The queues a connection passes on its way in: a processor's input queue, the SYN queue, the accept queue.
 
-use c10k_record::{HostSnapshot, Remedy, Scope, Side, human_count};
+use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
 
 use super::server::stopped_accepting;
 use crate::counter;
-use crate::findings::{Findings, NO_ANSWER};
-use crate::wall::{Bite, Guide, Plant, Wall, no_forecast, remedy, seen, sysctl};
+use crate::findings::{Findings, Lost, NO_ANSWER};
+use crate::wall::{Bite, Guide, Plant, Wall, first, no_forecast, remedy, seen, sysctl};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -46,7 +46,10 @@ pub(super) static WALLS: &[Wall] = &[
             if findings.server_full() || stopped_accepting(findings) || throttled || !overflowed(findings) {
                 return None;
             }
-            let lost = findings.unanswered()?;
+            let (lost, late) = (findings.unanswered(), findings.late_connects());
+            if lost.is_none() && late.is_empty() {
+                return None;
+            }
             let mut evidence = Vec::new();
             let text = "connections dropped at a full accept queue";
             evidence.extend(findings.counter_evidence(counter::LISTEN_OVERFLOWS, Side::Server, text));
@@ -57,7 +60,8 @@ pub(super) static WALLS: &[Wall] = &[
                 seen("backlog", Side::Server, Some(length), text)
             }));
             evidence.extend(unanswered_evidence(findings));
-            Bite::proven(evidence, lost.first_at_ms)
+            evidence.extend(late);
+            Bite::proven(evidence, first(lost))
         },
         lift: lift_accept_queue,
     },
@@ -93,14 +97,15 @@ pub(super) static WALLS: &[Wall] = &[
         predict: no_forecast,
         diagnose: |findings| {
             findings.grew(counter::REQ_QUEUE_FULL_DROP)?;
-            let lost = findings.lost_connecting(&NO_ANSWER)?;
+            let (lost, late) = waited(findings)?;
             let text = "SYNs dropped because the SYN queue was full";
             let mut evidence: Vec<_> = findings
                 .counter_evidence(counter::REQ_QUEUE_FULL_DROP, Side::Server, text)
                 .into_iter()
                 .collect();
             evidence.extend(findings.lost_evidence(&NO_ANSWER));
-            Bite::proven(evidence, lost.first_at_ms)
+            evidence.extend(late);
+            Bite::proven(evidence, first(lost))
         },
         lift: |host, _| {
             let value = host.max_syn_backlog.unwrap_or(0).saturating_mul(4).clamp(8192, 262_144).to_string();
@@ -147,7 +152,7 @@ pub(super) static WALLS: &[Wall] = &[
         predict: no_forecast,
         diagnose: |findings| {
             findings.grew(counter::SOFTNET_DROPPED)?;
-            let lost = findings.lost_connecting(&NO_ANSWER)?;
+            let (lost, late) = waited(findings)?;
             // Its counter is the whole host's, and anybody's packets count: a full queue of the listener says more.
             if overflowed(findings) || findings.grew(counter::REQ_QUEUE_FULL_DROP).is_some() {
                 return None;
@@ -158,7 +163,8 @@ pub(super) static WALLS: &[Wall] = &[
             let text = "SYNs that had to be sent again";
             evidence.extend(findings.counter_evidence(counter::SYN_RETRANSMITS, Side::Swarm, text));
             evidence.extend(findings.lost_evidence(&NO_ANSWER));
-            Bite::proven(evidence, lost.first_at_ms)
+            evidence.extend(late);
+            Bite::proven(evidence, first(lost))
         },
         lift: |_, _| {
             let text = "Lengthen the input queue of each processor (whole host), or connect more slowly.";
@@ -166,6 +172,12 @@ pub(super) static WALLS: &[Wall] = &[
         },
     },
 ];
+
+/// The connects that got no answer, and the broken verdicts on connecting: one of them is there.
+fn waited(findings: &Findings) -> Option<(Option<Lost>, Vec<Evidence>)> {
+    let (lost, late) = (findings.lost_connecting(&NO_ANSWER), findings.late_connects());
+    (lost.is_some() || !late.is_empty()).then_some((lost, late))
+}
 
 /// Whether the accept queue overflowed. `ListenDrops` also counts what the SYN queue drops: it is taken for
 /// an overflow only where `ListenOverflows` was not read and the SYN queue stood still.

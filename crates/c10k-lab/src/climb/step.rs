@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use c10k_ceiling::UNKNOWN;
 use c10k_kernel::limits;
 use c10k_record::{Evidence, Predicted, Record, Remedy, Scope, Setting, human_count};
 use serde::Serialize;
@@ -45,10 +46,6 @@ impl Step {
             ceiling.iter().flat_map(|ceiling| &ceiling.walls).map(|wall| wall.name.clone()).collect();
         let predicted = ceiling.and_then(|ceiling| ceiling.predicted.clone());
         let held = record.connections.held;
-        let off_by = predicted
-            .as_ref()
-            .filter(|predicted| walls.contains(&predicted.wall))
-            .map(|predicted| held.cast_signed().saturating_sub(predicted.connections.cast_signed()));
         Self {
             number,
             attempted: record.connections.attempted,
@@ -57,7 +54,7 @@ impl Step {
             walls,
             evidence: ceiling.map(|ceiling| ceiling.evidence.clone()).unwrap_or_default(),
             predicted,
-            off_by,
+            off_by: ceiling.and_then(|ceiling| ceiling.off_by),
             lifted_with: None,
             folder,
         }
@@ -70,10 +67,11 @@ impl Step {
         let words = match (&self.wall, &self.lifted_with) {
             (Some(wall), Some(lifted)) => format!("{wall} → {}", lifted.how),
             (Some(wall), None) => wall.clone(),
-            (None, _) => "none".to_owned(),
+            (None, _) if self.evidence.is_empty() => "none".to_owned(),
+            (None, _) => UNKNOWN.to_owned(),
         };
         let mut row = format!("{:>4}  {:>10}  {predicted:>9}  {words}", self.number, human_count(self.held));
-        if let Some(evidence) = self.evidence.first().filter(|_| self.wall.is_some()) {
+        if let Some(evidence) = self.evidence.first() {
             row.push_str(&format!("\n{:>27}  {}: {}", "", evidence.source, evidence.text));
         }
         row

@@ -13,7 +13,7 @@ use crate::stage::Stage;
 pub(super) static PLANTS: &[Planted] = &[
     Planted {
         wall: "cpu-server",
-        setup: || slow("250ms", "5s"),
+        setup: slow,
         group: Some(Group {
             who: Who::Server,
             controller: "cpu",
@@ -24,7 +24,7 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "cpu-swarm",
-        setup: || slow("100ms", "250ms"),
+        setup: slow,
         group: Some(Group {
             who: Who::Swarm,
             controller: "cpu",
@@ -60,11 +60,12 @@ pub(super) static PLANTS: &[Planted] = &[
 /// Microseconds of each 100 ms: the least that the kernel takes.
 const A_HUNDREDTH: &str = "1000";
 
-/// A run in which an end that is slow is seen to be late, and loses by it.
-fn slow(probe_timeout: &str, connect_timeout: &str) -> Setup {
+/// A run in which an end that is slow is seen to be late; whoever waits long enough loses nothing by it.
+fn slow() -> Setup {
     let mut setup = small(1500);
-    flag(&mut setup, "--probe-timeout", probe_timeout);
-    flag(&mut setup, "--connect-timeout", connect_timeout);
+    for name in ["--probe-timeout", "--connect-timeout"] {
+        flag(&mut setup, name, "30s");
+    }
     setup.verdicts.push("echo_p95 <= 20ms".to_owned());
     setup
 }

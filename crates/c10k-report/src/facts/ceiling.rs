@@ -8,6 +8,11 @@ use crate::text::count;
 pub(super) fn section(record: &Record) -> Option<Section> {
     let ceiling = record.ceiling.as_ref()?;
     let mut rows = Vec::new();
+    let c = &record.connections;
+    if c.held >= c.target && record.verdicts.iter().any(|verdict| !verdict.passed) {
+        let held = human_count(c.held);
+        rows.push(line(format!("All are held, and a verdict broke: the ceiling lies at or below {held}.")));
+    }
     if ceiling.walls.is_empty() {
         let text = format!("{}: no wall is proven; what was seen:", ceiling.wall);
         rows.push(Row::Text(Tone::Bad, text));
@@ -51,6 +56,12 @@ fn remedy(remedy: &Remedy) -> Vec<Row> {
 fn predicted(ceiling: &Ceiling) -> String {
     match &ceiling.predicted {
         None => "Nothing was predicted.".to_owned(),
+        Some(predicted) if !ceiling.walls.iter().any(|wall| wall.name == predicted.wall) => format!(
+            "Predicted: {} by {}, which was not met; held: {}.",
+            human_count(predicted.connections),
+            predicted.wall,
+            human_count(ceiling.connections)
+        ),
         Some(predicted) => {
             let (foreseen, held) = (predicted.connections, ceiling.connections);
             format!(

@@ -1,0 +1,167 @@
+//! A run that held all it was asked for and broke a verdict names what made it late, or says that it is not known.
+
+use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, UNKNOWN, counter, diagnose, walls};
+use c10k_record::{Ceiling, Connections, HostSnapshot, Outcome, Predicted, ServerReport, Verdict};
+
+const TARGET: u64 = 1000;
+
+/// All are held, and these verdicts do not hold.
+fn held(broken: &[(&str, Option<f64>)]) -> Findings {
+    let mut verdicts =
+        vec![Verdict { expr: "held = target".to_owned(), passed: true, value: Some(TARGET as f64) }];
+    verdicts.extend(broken.iter().map(|(expr, value)| Verdict {
+        expr: (*expr).to_owned(),
+        passed: false,
+        value: *value,
+    }));
+    Findings {
+        plan: PlanView {
+            target: TARGET,
+            sources: 1,
+            destinations: 1,
+            both_ends_here: true,
+            probe: true,
+            ..PlanView::default()
+        },
+        host: HostSnapshot { backlog: Some(128), somaxconn: Some(4096), ..HostSnapshot::default() },
+        connections: Connections {
+            target: TARGET,
+            attempted: TARGET,
+            established: TARGET,
+            accepted: Some(TARGET),
+            verified: Some(TARGET),
+            held: TARGET,
+            ghosts: Some(0),
+            ..Connections::default()
+        },
+        server: Some(ServerReport { accepted: TARGET, peak: TARGET, tables: 2, ..ServerReport::default() }),
+        verdicts,
+        ..Findings::default()
+    }
+}
+
+fn moved(findings: &mut Findings, name: &str) {
+    findings.counters.insert(name.to_owned(), CounterChange { before: 7, after: 907 });
+}
+
+#[track_caller]
+fn named(findings: &Findings) -> Ceiling {
+    let ceiling = diagnose(findings, None).expect("a verdict broke");
+    assert_eq!((ceiling.connections, ceiling.hard), (TARGET, false), "no connection was stopped");
+    assert!(!ceiling.evidence.is_empty());
+    ceiling
+}
+
+#[track_caller]
+fn expect(findings: &Findings, name: &str) -> Vec<String> {
+    let ceiling = named(findings);
+    let names: Vec<&str> = ceiling.walls.iter().map(|wall| wall.name.as_str()).collect();
+    assert_eq!((ceiling.wall.as_str(), names.as_slice()), (name, [name].as_slice()));
+    ceiling.evidence.into_iter().map(|evidence| format!("{}: {}", evidence.source, evidence.text)).collect()
+}
+
+#[test]
+fn late_echoes_that_nothing_explains_are_the_latency_verdict() {
+    let mut findings = held(&[("echo_p95 <= 100ms", Some(250.0))]);
+    findings.server_cpu = Some(CpuLoad { used_cores: 0.4, most_cores: 2.0 });
+    // What moves without making an echo late is no cause of it.
+    for name in [counter::LISTEN_OVERFLOWS, counter::LISTEN_DROPS, counter::TIME_WAIT_OVERFLOW] {
+        moved(&mut findings, name);
+    }
+    let evidence = expect(&findings, "latency-verdict");
+    assert!(evidence[0].contains("`echo_p95 <= 100ms` does not hold: 250"), "{evidence:?}");
+    assert!(evidence.iter().any(|text| text.contains("the server used 0.4 of the 2 cores")), "{evidence:?}");
+}
+
+#[test]
+fn an_end_without_processor_time_is_named_in_the_place_of_the_verdict() {
+    let mut findings = held(&[("echo_p95 <= 100ms", Some(250.0))]);
+    findings.server_cpu = Some(CpuLoad { used_cores: 0.99, most_cores: 1.0 });
+    expect(&findings, "cpu-server");
+    let mut findings = held(&[("connects_per_second >= 10k", Some(900.0))]);
+    moved(&mut findings, counter::SWARM_THROTTLED);
+    expect(&findings, "cpu-swarm");
+}
+
+#[test]
+fn a_full_queue_explains_late_connects_and_no_late_echoes() {
+    let overflow = |expr| {
+        let mut findings = held(&[(expr, Some(1050.0))]);
+        moved(&mut findings, counter::LISTEN_OVERFLOWS);
+        moved(&mut findings, counter::SYN_RETRANSMITS);
+        findings
+    };
+    let evidence = expect(&overflow("connect_p99 <= 100ms"), "accept-queue");
+    assert!(evidence.iter().any(|text| text.starts_with("verdict: ")), "{evidence:?}");
+    expect(&overflow("echo_p99 <= 100ms"), "latency-verdict");
+
+    let mut findings = held(&[("connect_p99 <= 100ms", Some(1050.0))]);
+    moved(&mut findings, counter::REQ_QUEUE_FULL_DROP);
+    expect(&findings, "syn-queue");
+    let mut findings = held(&[("connect_p99 <= 100ms", Some(1050.0))]);
+    moved(&mut findings, counter::SOFTNET_DROPPED);
+    expect(&findings, "netdev-backlog");
+    let mut findings = held(&[("connect_p99 <= 100ms", Some(1050.0))]);
+    moved(&mut findings, counter::SYN_RETRANSMITS);
+    let evidence = expect(&findings, "latency-verdict");
+    assert!(evidence.iter().any(|text| text.starts_with(counter::SYN_RETRANSMITS)), "{evidence:?}");
+}
+
+#[test]
+fn a_broken_verdict_that_no_wall_explains_is_unknown_and_said() {
+    for (expr, value, says) in [
+        ("echo_p95 <= 100ms", None, "nothing was measured"),
+        ("verified < 10", Some(1000.0), "`verified < 10` does not hold"),
+    ] {
+        let ceiling = named(&held(&[(expr, value)]));
+        assert_eq!((ceiling.wall.as_str(), ceiling.walls.len()), (UNKNOWN, 0));
+        assert!(ceiling.evidence.iter().any(|evidence| evidence.text.contains(says)), "{ceiling:?}");
+        assert!(ceiling.remedy.is_some(), "where to look next");
+    }
+}
+
+#[test]
+fn what_stops_connections_without_making_them_wait_is_not_blamed_for_lateness() {
+    let mut findings = held(&[("echo_p95 <= 100ms", Some(250.0))]);
+    for name in [counter::ABORT_ON_MEMORY, counter::GROUP_FAILURES, counter::SERVER_THREADS_REFUSED] {
+        moved(&mut findings, name);
+    }
+    findings.host.max_orphans = Some(10);
+    moved(&mut findings, counter::ORPHANS);
+    expect(&findings, "latency-verdict");
+}
+
+#[test]
+fn who_holds_all_with_every_verdict_passed_or_was_aborted_has_no_ceiling() {
+    assert_eq!(diagnose(&held(&[]), None), None);
+    let mut findings = held(&[("echo_p95 <= 100ms", Some(250.0))]);
+    findings.aborted = true;
+    assert_eq!(diagnose(&findings, None), None);
+}
+
+#[test]
+fn what_was_lost_before_others_were_released_is_looked_at_too() {
+    let mut findings = held(&[("held = target", Some(990.0))]);
+    (findings.connections.held, findings.connections.released) = (990, 500);
+    findings.connections.add_failed(Outcome::errno(24), 10);
+    let ceiling = diagnose(&findings, None).expect("a verdict broke");
+    assert_eq!(ceiling.wall, "nofile-swarm");
+}
+
+#[test]
+fn a_prediction_is_off_by_a_number_only_where_its_wall_was_met() {
+    let predicted = |wall: &str| Some(Predicted { connections: TARGET + 9, wall: wall.to_owned() });
+    let mut findings = held(&[("held = target", Some(990.0))]);
+    (findings.connections.held, findings.connections.attempted) = (990, 1000);
+    findings.connections.add_failed(Outcome::errno(24), 10);
+    let off_by = |wall| diagnose(&findings, predicted(wall)).expect("short").off_by;
+    assert_eq!(off_by("nofile-swarm"), Some(-19));
+    assert_eq!(off_by("ports-exhausted"), None);
+}
+
+#[test]
+fn every_wall_that_is_named_by_a_verdict_alone_is_soft() {
+    for wall in walls().filter(|wall| wall.only_alone && wall.name.ends_with("-verdict")) {
+        assert!(!wall.hard, "{}", wall.name);
+    }
+}
