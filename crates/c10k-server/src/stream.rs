@@ -28,8 +28,11 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// What one connection may bring at a time before the others have their turn.
 const TURN_BYTES: usize = 256 << 10;
 
-/// How long a peer that broke a rule may take to read the last word and close.
+/// How long a peer that was in the middle of saying more may take to read the last word and close.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// What it may say meanwhile, all of which is thrown away.
+const LINGER_BYTES: usize = 64 << 20;
 
 /// Connections pinged between two looks at events.
 const PING_BATCH: u32 = 256;
@@ -46,7 +49,7 @@ pub(crate) struct Streams<S: Speech> {
     /// Connections whose input was not read to its end: an edge does not come twice.
     leftovers: Vec<Key>,
     /// How those will be counted that are over but for their last output or the peer's end.
-    ends: HashMap<u32, Over>,
+    ends: HashMap<u32, Ending>,
     handshakes: Deadlines,
     lingering: Deadlines,
     pings: Option<Rounds>,
@@ -55,6 +58,20 @@ pub(crate) struct Streams<S: Speech> {
     /// Connections that ended since the last [`Streams::take_ended`].
     ended: u32,
     draining: bool,
+}
+
+/// A connection that is over.
+#[derive(Debug)]
+struct Ending {
+    over: Over,
+    /// What its peer may still say.
+    bytes_left: usize,
+}
+
+impl From<Over> for Ending {
+    fn from(over: Over) -> Self {
+        Self { over, bytes_left: LINGER_BYTES }
+    }
 }
 
 impl<S: Speech> Streams<S> {
@@ -260,6 +277,10 @@ impl<S: Speech> Streams<S> {
                 },
             };
             self.counters.read(count);
+            if shut && self.has_said_too_much(key, count) {
+                let end = self.end_of(key, End::Drained);
+                return self.abort(key, &end);
+            }
             if !shut && !self.hear(registry, key, count) {
                 return;
             }
@@ -310,13 +331,13 @@ impl<S: Speech> Streams<S> {
         match (rest, heard.over) {
             (None, None) => true,
             (None, Some(over)) => {
-                self.conclude(key, over);
+                self.conclude(key, self.and_unread(over, count));
                 self.table.has(key, Flag::Shut)
             }
             (Some(rest), over) => {
                 if let Some(over) = over {
                     self.table.set(key, Flag::Last, true);
-                    self.ends.insert(key.slot(), over);
+                    self.ends.insert(key.slot(), self.and_unread(over, count).into());
                 }
                 self.hold_back(registry, key, rest);
                 false
@@ -399,7 +420,7 @@ impl<S: Speech> Streams<S> {
         // ENOTCONN: the peer has reset it, which the next read tells.
         let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
         self.table.set(key, Flag::Shut, true);
-        self.ends.insert(key.slot(), over);
+        self.ends.insert(key.slot(), over.into());
         self.lingering.push(key, Instant::now() + LINGER);
     }
 
@@ -411,13 +432,27 @@ impl<S: Speech> Streams<S> {
         self.take_end(key.slot()).map_or(otherwise, |over| over.end)
     }
 
+    /// A good end is one that lingers too where the read before it, of `count` bytes, filled the buffer: what is
+    /// behind it and unread would turn the close into a RST, which on some systems takes the Close frame from its
+    /// reader. A read that did not fill the buffer has left nothing.
+    fn and_unread(&self, over: Over, count: usize) -> Over {
+        Over { linger: over.linger || count == self.buffer.len(), ..over }
+    }
+
+    /// Counts what a peer says on a connection that is over; whether that is more than it may.
+    fn has_said_too_much(&mut self, key: Key, count: usize) -> bool {
+        let Some(ending) = self.ends.get_mut(&key.slot()) else { return false };
+        ending.bytes_left = ending.bytes_left.saturating_sub(count);
+        ending.bytes_left == 0
+    }
+
     /// Takes out how a connection is to be counted; after a crowd of them the memory is given back.
     fn take_end(&mut self, slot: u32) -> Option<Over> {
-        let over = self.ends.remove(&slot);
+        let ending = self.ends.remove(&slot);
         if self.ends.is_empty() && self.ends.capacity() > 64 {
             self.ends = HashMap::new();
         }
-        over
+        ending.map(|ending| ending.over)
     }
 
     /// At the server's end, with all input served: an idle connection is closed. On a busy one more may be on its

@@ -402,6 +402,52 @@ fn a_peer_that_broke_a_rule_and_does_not_go_is_cut_soon() {
 }
 
 #[test]
+fn what_stands_behind_a_close_frame_takes_it_from_nobody() {
+    let scene = Scene::new(&[]);
+    for bytes in [10, 5_000, 100_000, 1 << 20] {
+        let client = Client::open(scene.server.address);
+        let mut last = frame(first::CLOSE, &1000_u16.to_be_bytes());
+        last.resize(last.len() + bytes, 0);
+        (&client.stream).write_all(&last).unwrap();
+        // A reset would be an error here.
+        let rest = finish_and_read(&client.stream);
+        let frames = conformance::read_frames(&rest).unwrap();
+        let closed: Vec<_> = frames.iter().map(|frame| (frame.first, &frame.payload[..])).collect();
+        assert_eq!(closed, [(first::CLOSE, &1000_u16.to_be_bytes()[..])], "{bytes} bytes behind it");
+    }
+    scene.expect_nothing_left(&[]);
+}
+
+#[test]
+fn a_message_over_the_limit_in_many_pieces_reads_its_close_frame_and_no_reset() {
+    let scene = Scene::new(&[]);
+    for pieces in [2, 40, 400] {
+        let client = Client::open(scene.server.address);
+        (&client.stream).write_all(&frame(first::BINARY_BEGIN, &[b'x'; 65_536])).unwrap();
+        for _ in 0..pieces.max(17) {
+            (&client.stream).write_all(&frame(first::MORE, &[b'x'; 65_536])).unwrap();
+        }
+        let rest = finish_and_read(&client.stream);
+        let frames = conformance::read_frames(&rest).unwrap();
+        assert_eq!((frames.len(), &frames[0].payload[..2]), (1, &1009_u16.to_be_bytes()[..]));
+    }
+    scene.expect_nothing_left(&[("ws-message-too-big", 3)]);
+}
+
+#[test]
+fn a_peer_that_goes_on_for_ever_behind_its_end_is_heard_for_so_many_bytes() {
+    let mut scene = Scene::new(&[]);
+    let flood = vec![0; 1 << 20];
+    let client = Client::open(scene.server.address);
+    client.send(first::MORE, b"of nothing");
+    while send_what_is_taken(&client.stream, &flood) {}
+    let report = scene.server.wait_for("it is cut", |report| report.open == 1);
+    assert!(report.bytes_in < 70 << 20, "{report:?}");
+    drop(client);
+    scene.expect_nothing_left(&[("ws-stray-continuation", 1)]);
+}
+
+#[test]
 fn a_refused_peer_that_shuts_its_side_is_closed_at_once() {
     let mut server = start(&[]);
     let stream = connect(server.address);
