@@ -7,7 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use c10k_kernel::process;
+use c10k_kernel::sysctl::SysctlRoot;
 use c10k_record::{Command, Exit, ServerEvent, ServerReport};
+
+use nix::errno::Errno;
 
 use crate::args::{ServerArgs, StatsForm};
 use crate::counters::Counters;
@@ -24,6 +27,8 @@ use crate::worker;
 
 /// Enough for a worker: its buffers are on the heap.
 pub(crate) const STACK_BYTES: usize = 128 << 10;
+/// What bounds the watches of one user's epoll instances, epoll(7).
+const WATCHES: &str = "fs.epoll.max_user_watches";
 const TICK: Duration = Duration::from_secs(1);
 
 /// Serves until SIGINT, SIGTERM, SIGHUP, SIGQUIT or the command `stop`, and says how it ended.
@@ -66,6 +71,7 @@ struct Keeper {
     per_table: u32,
     max_connections: Option<u64>,
     start_warned: bool,
+    watches_warned: bool,
     signals: u32,
     broke: bool,
 }
@@ -106,6 +112,7 @@ impl Keeper {
             per_table: 0,
             max_connections,
             start_warned: false,
+            watches_warned: false,
             signals: 0,
             broke: false,
             args,
@@ -138,6 +145,7 @@ impl Keeper {
                         source: io::Error::other(reason),
                     });
                 }
+                Note::NoWatch { error } => self.warn_of_watches(&error),
                 Note::Line(_) => {}
             }
         }
@@ -216,6 +224,7 @@ impl Keeper {
             }
             Note::TableWanted { lane } => self.start_another(lane),
             Note::Ended { error } => self.worker_ended(error),
+            Note::NoWatch { error } => self.warn_of_watches(&error),
             Note::Line(line) => self.obey(&line),
             Note::Signal => {
                 self.signals += 1;
@@ -270,6 +279,22 @@ impl Keeper {
         }
         if self.shared.lanes[lane].start_failed() {
             self.counters[0].paused();
+        }
+    }
+
+    /// Told once: which limit it is that accept(2) does not know.
+    fn warn_of_watches(&mut self, error: &io::Error) {
+        if std::mem::replace(&mut self.watches_warned, true) {
+            return;
+        }
+        say(&format!(
+            "warning: epoll has no room for another connection ({error}): accepting pauses until a watch is free"
+        ));
+        if error.raw_os_error() == Some(Errno::ENOSPC as i32) {
+            let now = SysctlRoot::default().read(WATCHES).unwrap_or_else(|_| "unknown".to_owned());
+            say(&format!(
+                "hint: {WATCHES} is {now}: sysctl -w {WATCHES}=NUMBER raises it, for all of this user"
+            ));
         }
     }
 

@@ -8,7 +8,8 @@
 //! # What is counted
 //! `accepted` = `open` + `closed` + `drained` + Σ `failed`, at every report. A connection that accept(2)
 //! could not take for want of a descriptor or of memory is none of these: it stays in the listener's queue
-//! and the errno is counted under `accept_errors`.
+//! and the errno is counted under `accept_errors`. ENOSPC there is epoll's (`fs.epoll.max_user_watches`), which
+//! accept(2) never says: nothing is accepted that could not be watched.
 
 mod args;
 mod counters;
@@ -21,6 +22,7 @@ mod plan;
 mod printer;
 mod refusal;
 mod report;
+mod reserve;
 mod shared;
 mod speech;
 mod start;

@@ -70,7 +70,7 @@ pub(crate) fn final_text(report: &ServerReport) -> String {
     }
     if report.paused > 0 {
         lines.push(format!(
-            "accepting paused {} times for want of a descriptor or a slot",
+            "accepting paused {} times for want of a descriptor, a watch or a slot",
             human_count(report.paused)
         ));
     }
@@ -126,7 +126,7 @@ mod tests {
              64 B in, 64 B out, 6 descriptor tables\n\
              failed: 10 ECONNRESET\n\
              accept: 3 EMFILE\n\
-             accepting paused 2 times for want of a descriptor or a slot"
+             accepting paused 2 times for want of a descriptor, a watch or a slot"
         );
     }
 

@@ -75,6 +75,11 @@ pub(crate) enum Note {
         /// The lane.
         lane: usize,
     },
+    /// Epoll has no room for another connection.
+    NoWatch {
+        /// What epoll_ctl(2) said.
+        error: io::Error,
+    },
     /// A worker has ended.
     Ended {
         /// Why it ended although nobody told it to.

@@ -14,6 +14,7 @@ use socket2::SockRef;
 
 use crate::counters::{Counters, End};
 use crate::pending::PendingOutputs;
+use crate::reserve::Reserve;
 use crate::speech::{Heard, Over, Reply, Speech};
 use crate::table::{Flag, Key, Table};
 use crate::timers::{Deadlines, FreedMemory, Rounds};
@@ -117,9 +118,14 @@ impl<S: Speech> Streams<S> {
     /// Takes in an accepted connection.
     ///
     /// # Errors
-    /// As epoll_ctl(2): ENOSPC at `fs.epoll.max_user_watches`, ENOMEM. The connection is closed then and
-    /// counted as failed.
-    pub(crate) fn admit(&mut self, registry: &Registry, socket: OwnedFd) -> io::Result<()> {
+    /// As epoll_ctl(2): ENOSPC at `fs.epoll.max_user_watches`, ENOMEM, when the reserve did not help. The
+    /// connection is closed then and counted as failed.
+    pub(crate) fn admit(
+        &mut self,
+        registry: &Registry,
+        socket: OwnedFd,
+        reserve: &mut Reserve,
+    ) -> io::Result<()> {
         self.counters.accepted();
         let key = self.table.insert(socket);
         let slot = key.slot() as usize;
@@ -131,7 +137,9 @@ impl<S: Speech> Streams<S> {
             self.handshakes.push(key, Instant::now() + timeout);
         }
         let Some(socket) = self.table.socket(key) else { return Ok(()) };
-        let watched = registry.register(&mut SourceFd(&socket.as_raw_fd()), key.token(), Interest::READABLE);
+        let socket = socket.as_raw_fd();
+        let watched = reserve
+            .or_with(registry, || registry.register(&mut SourceFd(&socket), key.token(), Interest::READABLE));
         watched.inspect_err(|error| self.close(key, &End::Failed(copy_of(error))))
     }
 
@@ -532,6 +540,6 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-fn copy_of(error: &io::Error) -> io::Error {
+pub(crate) fn copy_of(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }

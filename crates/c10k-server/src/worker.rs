@@ -13,6 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::counters::Counters;
 use crate::lane::{Desk, Lane, Next};
 use crate::refusal::Refusal;
+use crate::reserve::Reserve;
 use crate::shared::{Language, Note, Seat, Shared};
 use crate::speech::{Raw, Speech, WebSocket};
 use crate::stream::Streams;
@@ -81,7 +82,7 @@ enum Turn {
     Accepting,
     /// It would, but `--max-connections` are open.
     NoSlot,
-    /// It would, but accept(2) found no descriptor or no memory.
+    /// It would, but there is no descriptor, no memory, or no room in epoll.
     NoResource { retry_at: Instant },
 }
 
@@ -92,6 +93,8 @@ struct Worker<S: Speech> {
     counters: Arc<Counters>,
     notes: Sender<Note>,
     poll: Poll,
+    /// A watch of the slot bell: while it is not held nothing is accepted.
+    reserve: Reserve,
     streams: Streams<S>,
     turn: Turn,
     /// When what is still owed at the end will be given up; `None` = the end has not come.
@@ -105,6 +108,8 @@ struct Worker<S: Speech> {
     refused: u32,
     /// The present pause has been counted.
     pause_counted: bool,
+    /// The keeper has heard that epoll had no room.
+    lack_told: bool,
     stall_check_at: Option<Instant>,
 }
 
@@ -125,6 +130,7 @@ impl<S: Speech> Worker<S> {
         let poll = Poll::new()?;
         let bell = shared.lanes[lane].bell.number();
         poll.registry().register(&mut SourceFd(&bell), BELL, Interest::READABLE)?;
+        let reserve = Reserve::of(shared.lanes[lane].slot_bell.number(), SLOT_BELL);
         let capacity = if settings.own_tables { room_of_this_table(settings.table_limit)? } else { u32::MAX };
         desk.set_capacity(capacity);
         let mut worker = Self {
@@ -136,12 +142,14 @@ impl<S: Speech> Worker<S> {
             counters,
             notes,
             poll,
+            reserve,
             turn: Turn::Idle,
             drain_until: None,
             next_listener: 0,
             opened: 0,
             refused: 0,
             pause_counted: false,
+            lack_told: false,
             stall_check_at: None,
         };
         if worker.lane().take_waiting_turn(&worker.desk) {
@@ -228,9 +236,10 @@ impl<S: Speech> Worker<S> {
                 match socket::accept(listeners[at].as_fd()) {
                     Ok(socket) => {
                         taken += 1;
-                        if self.streams.admit(self.poll.registry(), socket).is_err() {
-                            self.refused += 1;
-                            self.pause_for_resource();
+                        let admitted = self.streams.admit(self.poll.registry(), socket, &mut self.reserve);
+                        self.refused += u32::from(admitted.is_err());
+                        if let Some(lack) = self.reserve.take_lack().or(admitted.err()) {
+                            self.pause_for_watches(&lack);
                             return taken;
                         }
                         self.pause_counted = false;
@@ -253,6 +262,9 @@ impl<S: Speech> Worker<S> {
     }
 
     fn begin_to_accept(&mut self) {
+        if let Err(lack) = self.reserve.take(self.poll.registry()) {
+            return self.pause_for_watches(&lack);
+        }
         self.turn = Turn::Accepting;
         // Watching a listener anew brings an edge if its queue holds anything, so nothing is tried in vain.
         self.ready.fill(false);
@@ -260,11 +272,10 @@ impl<S: Speech> Worker<S> {
         for (at, listener) in shared.lanes[self.lane].listeners.iter().enumerate() {
             let token = Token(FIRST_OTHER as usize + at);
             let number = listener.as_fd().as_raw_fd();
-            if let Err(error) =
+            if let Err(lack) =
                 self.poll.registry().register(&mut SourceFd(&number), token, Interest::READABLE)
             {
-                self.counters.accept_error(&error);
-                return self.pause_for_resource();
+                return self.pause_for_watches(&lack);
             }
         }
     }
@@ -292,9 +303,8 @@ impl<S: Speech> Worker<S> {
         self.leave_listeners();
         self.count_pause();
         self.turn = Turn::NoSlot;
-        let number = self.lane().slot_bell.number();
-        if self.poll.registry().register(&mut SourceFd(&number), SLOT_BELL, Interest::READABLE).is_err() {
-            self.turn = Turn::NoResource { retry_at: Instant::now() + RETRY_AFTER };
+        if let Err(lack) = self.reserve.listen(self.poll.registry()) {
+            return self.pause_for_watches(&lack);
         }
         self.look_for_slot();
     }
@@ -305,8 +315,6 @@ impl<S: Speech> Worker<S> {
         }
         self.lane().wait_for_slot();
         if self.shared.slots.any() {
-            let number = self.lane().slot_bell.number();
-            let _ = self.poll.registry().deregister(&mut SourceFd(&number));
             self.begin_to_accept();
         }
     }
@@ -316,6 +324,15 @@ impl<S: Speech> Worker<S> {
         self.leave_listeners();
         self.count_pause();
         self.turn = Turn::NoResource { retry_at: Instant::now() + RETRY_AFTER };
+    }
+
+    /// Epoll has no room: accept(2) would give a connection that cannot be served.
+    fn pause_for_watches(&mut self, lack: &io::Error) {
+        self.counters.accept_error(lack);
+        if !std::mem::replace(&mut self.lack_told, true) {
+            let _ = self.notes.send(Note::NoWatch { error: crate::stream::copy_of(lack) });
+        }
+        self.pause_for_resource();
     }
 
     fn count_pause(&mut self) {
