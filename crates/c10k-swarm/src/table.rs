@@ -32,6 +32,8 @@ pub(crate) struct Slot<C> {
     /// Round of the probe under way.
     pub(crate) round: u16,
     pub(crate) state: State,
+    /// Its input was not read to the end and waits for its next turn.
+    pub(crate) has_unread: bool,
 }
 
 const _: () =
@@ -57,6 +59,7 @@ impl<C> Table<C> {
             got: 0,
             round: 0,
             state: State::Connecting,
+            has_unread: false,
         };
         let index = match self.free.pop() {
             Some(index) => {

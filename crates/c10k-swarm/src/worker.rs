@@ -21,6 +21,8 @@ const GOODBYE: Duration = Duration::from_secs(5);
 const BATCH: u32 = 32;
 /// The shared buffer of a worker, bytes; only pages that are used are ever touched.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// What one connection may bring at a time before the others have their turn.
+const TURN_BYTES: usize = 256 * 1024;
 /// After so many first sends that found the connect still under way, sending waits for epoll's word.
 const OPTIMISM: u32 = 8;
 
@@ -69,6 +71,8 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     closing: Deadlines,
     /// Tokens of connections whose echo is awaited.
     probing: Deadlines,
+    /// Tokens of connections whose input was not read to its end: an edge does not come twice.
+    leftovers: Vec<u64>,
     /// Claimed connections not yet begun: first number and how many.
     claimed: (u64, u64),
     /// How far the walk of the present stage has come, and which stage that is.
@@ -106,6 +110,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             opening: Deadlines::new(),
             closing: Deadlines::new(),
             probing: Deadlines::new(),
+            leftovers: Vec::new(),
             claimed: (0, 0),
             walk: (0, 0),
             under_way_before: 0,
@@ -131,7 +136,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             }
             let more = self.work(stage, sequence);
             self.publish();
-            let timeout = if more { Some(Duration::ZERO) } else { self.timeout() };
+            let timeout =
+                if more || !self.leftovers.is_empty() { Some(Duration::ZERO) } else { self.timeout() };
             ready.clear();
             self.maker.wait(timeout, &mut ready)?;
             let now_us = self.shared.now_us();
@@ -139,6 +145,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             for event in &ready {
                 self.on_ready(stage, event, now_us);
             }
+            self.read_leftovers(stage);
             self.expire(stage, now_us);
             self.share_measured();
         }

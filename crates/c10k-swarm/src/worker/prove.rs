@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::{AcqRel, Release};
 
 use c10k_wire::raw::ProbeId;
 
-use super::{BATCH, Worker, would_block};
+use super::{BATCH, TURN_BYTES, Worker, would_block};
 use crate::maker::{Maker, Ready};
 use crate::shared::{Note, Stage};
 use crate::speech::{Awaited, Progress, Speech};
@@ -89,8 +89,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         } else if event.writable {
             self.flush(stage, index);
         }
-        if event.readable && self.table.find(event.token).is_some() {
-            self.receive(stage, event, index);
+        if event.readable && self.table.find(event.token).is_some() && !self.table.get(index).has_unread {
+            self.receive(stage, event.token, event.closed);
         }
         if event.failed && self.table.find(event.token).is_some() {
             self.lose_by_failure(stage, index);
@@ -104,8 +104,23 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         self.lose(stage, index, loss);
     }
 
-    pub(super) fn receive(&mut self, stage: Stage, event: &Ready, index: u32) {
-        while self.table.find(event.token).is_some() {
+    /// Gives every connection with unread input its next turn. One that is to be closed unheard has none.
+    pub(super) fn read_leftovers(&mut self, stage: Stage) {
+        for token in std::mem::take(&mut self.leftovers) {
+            let Some(index) = self.table.find(token) else { continue };
+            let slot = self.table.get(index);
+            slot.has_unread = false;
+            if stage != Stage::Close || slot.state == State::Closing {
+                self.receive(stage, token, true);
+            }
+        }
+    }
+
+    /// Reads until nothing is there or the turn is over. `until_empty` insists where no edge will come for what is
+    /// still there.
+    fn receive(&mut self, stage: Stage, token: u64, until_empty: bool) {
+        let mut turn = TURN_BYTES;
+        while let Some(index) = self.table.find(token) {
             let slot = self.table.get(index);
             let Some(connection) = &slot.connection else { return };
             match self.maker.receive(connection, &mut self.buffer) {
@@ -117,8 +132,13 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 Ok(length) => {
                     self.received(stage, index, length);
                     // Less than was asked for is all there was (epoll(7)), unless the end stands behind it.
-                    if length < self.buffer.len() && !event.closed {
+                    if length < self.buffer.len() && !until_empty {
                         return;
+                    }
+                    turn = turn.saturating_sub(length);
+                    if turn == 0 && self.table.find(token).is_some() {
+                        self.table.get(index).has_unread = true;
+                        return self.leftovers.push(token);
                     }
                 }
                 Err(error) if would_block(&error) => return,

@@ -744,6 +744,43 @@ fn a_ramp_that_is_stuck_keeps_nobody_from_the_last_proof() {
 }
 
 #[test]
+fn a_server_that_floods_one_connection_takes_no_more_than_its_turn() {
+    let mut bench = Bench::with(None, 100);
+    bench.ramp(1);
+    let a_turn = TURN_BYTES / BUFFER_BYTES;
+    let flood = (0..2 * a_turn + 1).map(|_| Receive::Bytes(vec![b'x'; BUFFER_BYTES]));
+    bench.plan(|world| world.receives.extend(flood));
+    let left = |bench: &Bench| bench.world.borrow().receives.len();
+    bench.ready(1, |event| event.readable = true);
+    assert_eq!(left(&bench), a_turn + 1);
+    bench.ready(1, |event| event.readable = true);
+    assert_eq!(left(&bench), a_turn + 1, "a further edge is no further turn");
+    for (rest, waits) in [(1, true), (0, false)] {
+        bench.worker.read_leftovers(Stage::Ramp);
+        assert_eq!((left(&bench), !bench.worker.leftovers.is_empty()), (rest, waits));
+    }
+    bench.plan(|world| world.receives.push_back(Receive::End));
+    bench.ready(1, |event| event.readable = true);
+    bench.expect_losses(&[("closed-by-server", 1)]);
+}
+
+#[test]
+fn unread_input_of_a_connection_that_is_gone_is_nobody_elses() {
+    let mut bench = Bench::with(None, 100);
+    bench.ramp(1);
+    let flood = (0..TURN_BYTES / BUFFER_BYTES).map(|_| Receive::Bytes(vec![b'x'; BUFFER_BYTES]));
+    bench.plan(|world| world.receives.extend(flood));
+    bench.ready(1, |event| event.readable = true);
+    bench.ready(1, |event| event.failed = true);
+    bench.ramp(1);
+    bench.plan(|world| world.receives.push_back(Receive::End));
+    bench.worker.read_leftovers(Stage::Ramp);
+    bench.expect(&[("open", 1), ("failed", 1)]);
+    bench.ready(2, |event| event.readable = true);
+    bench.expect(&[("open", 0), ("failed", 2)]);
+}
+
+#[test]
 fn a_deadline_that_has_passed_does_not_spin_the_next_stage() {
     let mut bench = Bench::verified(1);
     bench.shared.arrivals.pause_until(bench.shared.now_us() + 1_000_000);
