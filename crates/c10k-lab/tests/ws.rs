@@ -53,11 +53,13 @@ fn expect_websockets(ended: &Ended, count: u64) -> Record {
 
 #[test]
 fn a_plan_repeats_a_websocket_run() {
-    let first = run_lab(&["--protocol", "ws", "--target", "60", "--hold", "100ms"]);
+    let timeout = ["--handshake-timeout", "7s"];
+    let first = run_lab(&[&["--protocol", "ws", "--target", "60", "--hold", "100ms"], &timeout[..]].concat());
     first.expect_held(60);
     let plan = first.folder().join("plan.toml").display().to_string();
-    let again = run_lab(&[&plan]);
-    assert_eq!(again.expect_held(60).protocol, Protocol::Ws);
+    let again = run_lab(&[&plan]).expect_held(60);
+    let load = again.plan.expect("a plan").load;
+    assert_eq!((again.protocol, load.handshake_timeout.to_string()), (Protocol::Ws, "7s".to_owned()));
 }
 
 #[test]
