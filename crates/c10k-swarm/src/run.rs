@@ -76,6 +76,24 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
     }
     let undo = Undo::default();
     let signals = undo.watch_signals().map_err(host("watch signals"))?;
+    let led = lead(args, &undo, signals, output);
+    // Put back before the last word, so that whoever waits for it finds the host as it was.
+    let back = undo.changes().put_back();
+    back.said.iter().for_each(|line| output.say(line));
+    let is_whole = back.is_whole();
+    match led {
+        Ok(mut record) => {
+            record.warnings.extend(back.warnings);
+            let exit = last_word(args, record, output);
+            Ok(if is_whole { exit } else { Exit::Broke })
+        }
+        Err(refusal) if is_whole => Err(refusal),
+        Err(refusal) => Err(Refusal { exit: Exit::Broke, ..refusal }),
+    }
+}
+
+/// Applies the profile, finds the way, and goes it; what is changed on the host is in `undo`.
+fn lead(args: &SwarmArgs, undo: &Undo, signals: Signals, output: &mut Output) -> Result<Record, Refusal> {
     let (target, load) = args
         .load
         .resolve(&LoadPlan::default(), DEFAULT_TARGET)
@@ -104,13 +122,7 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
         let mut changes = undo.changes();
         changes.addresses = Some(add_missing(device, &setup, output)?);
     }
-    let mut record = carry_out(args, &load, target, &setup, &in_force, signals, output)?;
-    // Put back before the last word, so that whoever waits for it finds the host as it was.
-    let (said, warnings) = undo.changes().put_back();
-    said.iter().for_each(|text| output.say(text));
-    warnings.iter().for_each(|warning| output.warn(&warning.text));
-    record.warnings.extend(warnings);
-    Ok(last_word(args, record, output))
+    carry_out(args, &load, target, &setup, &in_force, signals, output)
 }
 
 /// Adds the sources that are missing, which are removed when the result is dropped.

@@ -1,12 +1,12 @@
 //! What a swarm has changed on its host, and puts back however it ends.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use c10k_kernel::process::is_ignored;
 use c10k_profile::AppliedGuard;
-use c10k_record::Warning;
+use c10k_record::{Exit, Warning};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::add_ips::AddedIps;
@@ -31,7 +31,7 @@ impl Undo {
     }
 
     /// Watches signals: a first SIGINT or SIGTERM asks for an orderly end; a second one, SIGHUP and SIGQUIT put
-    /// everything back and end the process there and then. To be called before anything is changed.
+    /// everything back and end the process there and then, with [`Exit::Broke`] if that failed. To be called before anything is changed.
     ///
     /// # Errors
     /// As sigaction(2) and pipe(2), or when no thread can be started.
@@ -50,8 +50,12 @@ impl Undo {
                 }
                 // Held until the process is gone: nobody changes anything any more.
                 let mut changes = lock(&changes);
-                changes.put_back();
-                signal_hook::low_level::exit(128 + signal);
+                let back = changes.put_back();
+                let code = if back.is_whole() { 128 + signal } else { i32::from(Exit::Broke.code()) };
+                let mut stderr = io::stderr().lock();
+                // A stderr that is gone is no reason to stay.
+                let _ = back.said.iter().try_for_each(|line| writeln!(stderr, "{line}"));
+                signal_hook::low_level::exit(code);
             }
         })?;
         Ok(signals)
@@ -60,6 +64,7 @@ impl Undo {
 
 impl Drop for Undo {
     fn drop(&mut self) {
+        // For a panic only: whoever returns has put everything back and told what came of it.
         self.changes().put_back();
     }
 }
@@ -69,24 +74,53 @@ fn lock(changes: &Mutex<Changes>) -> MutexGuard<'_, Changes> {
 }
 
 impl Changes {
-    /// Puts everything back: what to say of it, and what the reader of the record should know.
-    pub(crate) fn put_back(&mut self) -> (Vec<String>, Vec<Warning>) {
-        let (mut said, mut warnings) = (Vec::new(), Vec::new());
+    /// Puts everything back and tells what came of it.
+    pub(crate) fn put_back(&mut self) -> PutBack {
+        let mut back = PutBack::default();
         if let Some(added) = self.addresses.take() {
             let removed = added.remove();
             if removed.failed.is_empty() {
-                said.push(removed.to_string());
+                back.said.push(removed.to_string());
             } else {
-                warnings.push(Warning::new("add-ips", removed.to_string()));
+                back.leave("add-ips", removed.to_string(), "c10k-swarm --remove-ips".to_owned());
             }
         }
         match self.settings.take().map(AppliedGuard::roll_back) {
-            Some(Ok(rolled)) if !rolled.drifted.is_empty() || !rolled.failed.is_empty() => {
-                warnings.push(Warning::new("rollback", rolled.to_string()));
+            Some(Ok(rolled)) if !rolled.is_complete() => {
+                back.leave("rollback", rolled.to_string(), rolled.commands().join(" && "));
             }
-            Some(Err(error)) => warnings.push(Warning::new("rollback", error.to_string())),
+            // Somebody else has changed them meanwhile: they are theirs.
+            Some(Ok(rolled)) if !rolled.drifted.is_empty() => {
+                back.said.push(format!("warning: {rolled}"));
+                back.warnings.push(Warning::new("rollback", rolled.to_string()));
+            }
+            Some(Err(error)) => back.leave("rollback", error.to_string(), error.hint()),
             Some(Ok(_)) | None => {}
         }
-        (said, warnings)
+        back
+    }
+}
+
+/// What came of putting everything back.
+#[derive(Default)]
+pub(crate) struct PutBack {
+    /// What to say of it, line by line.
+    pub(crate) said: Vec<String>,
+    /// What the reader of the record should know.
+    pub(crate) warnings: Vec<Warning>,
+    is_broken: bool,
+}
+
+impl PutBack {
+    /// Whether the host is as it was, or as somebody else wants it.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.is_broken
+    }
+
+    /// Something stays as it was not before.
+    fn leave(&mut self, id: &str, text: String, by_hand: String) {
+        self.said.extend([format!("error: {text}"), format!("hint: {by_hand}")]);
+        self.warnings.push(Warning::new(id, text));
+        self.is_broken = true;
     }
 }

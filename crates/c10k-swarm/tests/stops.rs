@@ -1,12 +1,15 @@
 //! Signals in every phase: an end in order, with all that was seen.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
 mod common;
 
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use c10k_record::{PhaseName, RunState};
 use common::server::{Behaviour, Server};
-use common::{Ended, Swarm};
+use common::{Ended, PROGRAM, Swarm};
 use nix::sys::signal::Signal;
 
 /// An orderly end may take so long: five seconds of drain and what a busy machine adds.
@@ -139,4 +142,39 @@ fn a_swarm_that_waits_for_commands_ends_on_a_signal() {
     let ended = swarm.wait_for_end();
     expect_aborted(&ended, 143, "stopped by SIGTERM");
     ended.expect_counts(50, 50);
+}
+
+#[test]
+fn a_setting_that_cannot_be_put_back_is_told_with_the_command_and_by_the_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("mine.toml");
+    std::fs::write(&profile, "name = 'mine'\nsummary = 'x'\n[sysctl]\n'net.core.somaxconn' = 31\n").unwrap();
+    // Namespaces of its own, which die with the script: of the network, and of mounts, so that the settings can
+    // be made read-only under the swarm and its journal lies where nobody finds it.
+    let script = "mount -t tmpfs none /run || exit 77; mount --bind /proc/sys /proc/sys || exit 77
+        ip link set lo up || exit 77; key=/proc/sys/net/core/somaxconn; ends_by=$1; profile=$2
+        mkfifo /run/hears; \"$0\" --profile \"$profile\" --server 127.0.0.1:9 --target 5 --events --commanded \\
+            </run/hears >/run/said & swarm=$!; exec 9>/run/hears
+        tries=0; while ! grep -q ready /run/said && [ $tries -lt 300 ]; do sleep 0.1; tries=$((tries + 1)); done
+        echo during $(cat $key); mount -o remount,bind,ro /proc/sys || exit 77
+        case $ends_by in stop) echo stop >&9;; *) kill -$ends_by $swarm;; esac
+        wait $swarm; echo code $?; grep -c rollback /run/said";
+    let root = nix::unistd::geteuid().is_root();
+    for (ends_by, in_the_record) in [("stop", 1), ("TERM", 1), ("QUIT", 0)] {
+        let output = Command::new("unshare")
+            .args([if root { "-nm" } else { "-Urnm" }, "sh", "-c", script, PROGRAM, ends_by])
+            .arg(&profile)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let (said, heard) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if said.is_empty() {
+            eprintln!("SKIPPED: no namespaces of network and mounts may be made here: {heard}");
+            return;
+        }
+        assert_eq!(said, format!("during 31\ncode 4\n{in_the_record}\n"), "{ends_by}: {heard}");
+        assert!(heard.contains("error: ") && heard.contains("could not be put back to 4096"), "{heard}");
+        assert!(heard.contains("hint: ") && heard.contains("net.core.somaxconn=4096"), "{heard}");
+    }
 }
