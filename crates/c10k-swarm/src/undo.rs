@@ -82,19 +82,19 @@ impl Changes {
             if removed.failed.is_empty() {
                 back.said.push(removed.to_string());
             } else {
-                back.leave("add-ips", removed.to_string(), "c10k-swarm --remove-ips".to_owned());
+                back.leave("add-ips", removed.to_string(), "c10k-swarm --remove-ips");
             }
         }
         match self.settings.take().map(AppliedGuard::roll_back) {
             Some(Ok(rolled)) if !rolled.is_complete() => {
-                back.leave("rollback", rolled.to_string(), rolled.commands().join(" && "));
+                back.leave("rollback", rolled.to_string(), &rolled.commands().join(" && "));
             }
             // Somebody else has changed them meanwhile: they are theirs.
             Some(Ok(rolled)) if !rolled.drifted.is_empty() => {
                 back.said.push(format!("warning: {rolled}"));
                 back.warnings.push(Warning::new("rollback", rolled.to_string()));
             }
-            Some(Err(error)) => back.leave("rollback", error.to_string(), error.hint()),
+            Some(Err(error)) => back.leave("rollback", error.to_string(), &error.hint()),
             Some(Ok(_)) | None => {}
         }
         back
@@ -118,7 +118,7 @@ impl PutBack {
     }
 
     /// Something stays as it was not before.
-    fn leave(&mut self, id: &str, text: String, by_hand: String) {
+    fn leave(&mut self, id: &str, text: String, by_hand: &str) {
         self.said.extend([format!("error: {text}"), format!("hint: {by_hand}")]);
         self.warnings.push(Warning::new(id, text));
         self.is_broken = true;
