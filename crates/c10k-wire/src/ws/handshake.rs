@@ -2,13 +2,7 @@
 
 use std::borrow::Cow;
 
-use tungstenite::handshake::client::Response;
-use tungstenite::handshake::machine::TryParse;
-use tungstenite::http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
-};
-use tungstenite::http::{HeaderMap, HeaderName};
-
+use super::fields::{Fields, Name, Only, has_item};
 use super::head::{Found, HeadFault, Scan};
 use super::{Limits, Role};
 
@@ -145,45 +139,33 @@ pub(crate) fn check_status_line(line: &[u8]) -> Result<(), HandshakeFault> {
 
 /// Judges a whole head with status 101 (RFC 6455 section 4.1, the client's list of six).
 pub(crate) fn check_response(head: &[u8], accept: &[u8], protocols: &[String]) -> Result<(), HandshakeFault> {
-    let Ok(Some((_, response))) = Response::try_parse(head) else {
-        return Err(HandshakeFault::Malformed(HeadFault::Byte));
-    };
-    let headers = response.headers();
-    if !only(headers, &UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
+    let (mut upgrade, mut given, mut protocol) = (Only::None, Only::None, Only::None);
+    let (mut connects, mut extends) = (false, false);
+    for (name, value) in Fields::of(head).known() {
+        match name {
+            Name::Upgrade => upgrade.see(value),
+            Name::Connection => connects |= has_item(value, "upgrade"),
+            Name::Accept => given.see(value),
+            Name::Extensions => extends = true,
+            Name::Protocol => protocol.see(value),
+            _ => {}
+        }
+    }
+    if !upgrade.one().is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
         return Err(HandshakeFault::Upgrade);
     }
-    if !has_token(headers, &CONNECTION, "upgrade") {
+    if !connects {
         return Err(HandshakeFault::Connection);
     }
-    if only(headers, &SEC_WEBSOCKET_ACCEPT) != Some(accept) {
+    if given.one() != Some(accept) {
         return Err(HandshakeFault::Accept);
     }
-    if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+    if extends {
         return Err(HandshakeFault::Extension);
     }
     let is_asked = |value: &[u8]| protocols.iter().any(|protocol| protocol.as_bytes() == value);
-    if headers.contains_key(SEC_WEBSOCKET_PROTOCOL)
-        && !only(headers, &SEC_WEBSOCKET_PROTOCOL).is_some_and(is_asked)
-    {
+    if protocol != Only::None && !protocol.one().is_some_and(is_asked) {
         return Err(HandshakeFault::Protocol);
     }
     Ok(())
-}
-
-/// The value of a header that is there exactly once.
-pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?;
-    values.next().is_none().then_some(value.as_bytes())
-}
-
-/// Whether a header that is a list, perhaps on several lines, has this token.
-pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    list(headers, name).any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
-}
-
-/// The items of a header that is a list.
-pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-    let values = headers.get_all(name).into_iter();
-    values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }

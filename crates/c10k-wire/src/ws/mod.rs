@@ -9,6 +9,7 @@
 
 mod client;
 mod connection;
+mod fields;
 mod frame;
 mod handshake;
 mod head;

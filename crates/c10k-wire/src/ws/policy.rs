@@ -1,21 +1,21 @@
 //! Which requests a server lets in, and what it answers.
 
+use std::borrow::Cow;
+
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::handshake::machine::TryParse;
 use tungstenite::handshake::server::Request;
-use tungstenite::http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
-};
+use tungstenite::http::Uri;
 use tungstenite::http::uri::Authority;
-use tungstenite::http::{HeaderMap, Uri};
 
-use super::handshake::{has_token, list, only};
+use super::fields::{Fields, Name, Only, has_item};
 use super::head::is_token;
 use super::refusal::{self, Refusal};
 
 /// The path of the plain request that asks whether the server is alive.
 const HEALTH_PATH: &str = "/healthz";
+/// A longer target is left to the `http` crate, which has a limit of its own (65,534 bytes).
+const MOST_PLAIN_TARGET_BYTES: usize = 1024;
 
 /// Which paths, subprotocols and origins a server takes.
 #[derive(Clone, Debug, Default)]
@@ -96,35 +96,32 @@ impl ServerPolicy {
             }
             return Err(Refusal::HttpVersion);
         }
-        let Ok(Some((_, request))) = Request::try_parse(head) else { return Err(Refusal::RequestLine) };
-        let path = path_of(request.uri())?;
-        let headers = request.headers();
-        if headers.contains_key(TRANSFER_ENCODING)
-            || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
-        {
+        let path = line.path(head)?;
+        let asked = Asked::of(Fields::of(head));
+        if asked.has_body {
             return Err(Refusal::Body);
         }
-        if !only(headers, &HOST).is_some_and(is_host) {
+        if !asked.host.one().is_some_and(is_host) {
             return Err(Refusal::Host);
         }
-        if !has_token(headers, &UPGRADE, "websocket") {
-            if path == HEALTH_PATH {
+        if !asked.upgrades {
+            if path == HEALTH_PATH.as_bytes() {
                 refusal::write_healthy(out);
                 return Ok(Answer::Healthy);
             }
             return Err(Refusal::NoUpgrade);
         }
-        if !has_token(headers, &CONNECTION, "upgrade") {
+        if !asked.connects {
             return Err(Refusal::Connection);
         }
-        if only(headers, &SEC_WEBSOCKET_VERSION).ok_or(Refusal::NoVersion)? != b"13" {
+        if asked.version.one().ok_or(Refusal::NoVersion)? != b"13" {
             return Err(Refusal::Version);
         }
-        let key = only(headers, &SEC_WEBSOCKET_KEY).filter(|key| is_key(key)).ok_or(Refusal::Key)?;
-        if !self.paths.is_empty() && !self.paths.iter().any(|served| served == path) {
+        let key = asked.key.one().filter(|key| is_key(key)).ok_or(Refusal::Key)?;
+        if !self.paths.is_empty() && !self.paths.iter().any(|served| served.as_bytes() == &*path) {
             return Err(Refusal::Path);
         }
-        if !self.takes_origin(headers) {
+        if !self.takes_origin(asked.origin) {
             return Err(Refusal::Origin);
         }
         // What tungstenite's `create_response` and `write_response` say, without the map of headers that they
@@ -133,7 +130,7 @@ impl ServerPolicy {
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
         );
         out.extend_from_slice(derive_accept_key(key).as_bytes());
-        if let Some(protocol) = self.choose_protocol(headers) {
+        if let Some(protocol) = self.choose_protocol(Fields::of(head)) {
             out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
             out.extend_from_slice(protocol.as_bytes());
         }
@@ -141,20 +138,55 @@ impl ServerPolicy {
         Ok(Answer::Accepted)
     }
 
-    fn takes_origin(&self, headers: &HeaderMap) -> bool {
-        if self.origins.is_empty() || !headers.contains_key(ORIGIN) {
+    fn takes_origin(&self, origin: Only<'_>) -> bool {
+        if self.origins.is_empty() || origin == Only::None {
             return true;
         }
         let is_listed =
             |origin: &[u8]| self.origins.iter().any(|o| o.as_bytes().eq_ignore_ascii_case(origin));
-        only(headers, &ORIGIN).is_some_and(is_listed)
+        origin.one().is_some_and(is_listed)
     }
 
-    fn choose_protocol(&self, headers: &HeaderMap) -> Option<&str> {
-        let mut offered = list(headers, &SEC_WEBSOCKET_PROTOCOL);
+    fn choose_protocol(&self, fields: Fields<'_>) -> Option<&str> {
+        if self.protocols.is_empty() {
+            return None;
+        }
+        let mut offered = fields.list(Name::Protocol);
         offered
             .find_map(|offer| self.protocols.iter().find(|protocol| protocol.as_bytes() == offer))
             .map(String::as_str)
+    }
+}
+
+/// What the header fields of a request say.
+#[derive(Debug, Default)]
+struct Asked<'a> {
+    host: Only<'a>,
+    origin: Only<'a>,
+    version: Only<'a>,
+    key: Only<'a>,
+    upgrades: bool,
+    connects: bool,
+    has_body: bool,
+}
+
+impl<'a> Asked<'a> {
+    fn of(fields: Fields<'a>) -> Self {
+        let mut asked = Self::default();
+        for (name, value) in fields.known() {
+            match name {
+                Name::Host => asked.host.see(value),
+                Name::Origin => asked.origin.see(value),
+                Name::Version => asked.version.see(value),
+                Name::Key => asked.key.see(value),
+                Name::Upgrade => asked.upgrades |= has_item(value, "websocket"),
+                Name::Connection => asked.connects |= has_item(value, "upgrade"),
+                Name::ContentLength => asked.has_body |= value != b"0",
+                Name::TransferEncoding => asked.has_body = true,
+                Name::Accept | Name::Protocol | Name::Extensions | Name::Other => {}
+            }
+        }
+        asked
     }
 }
 
@@ -194,6 +226,21 @@ impl<'a> RequestLine<'a> {
             _ => Err(Refusal::RequestLine),
         }
     }
+
+    /// The path that is asked for, in the line of this head. A plain one is seen by its bytes; tungstenite and the
+    /// `http` crate judge all else.
+    fn path(&self, head: &[u8]) -> Result<Cow<'a, [u8]>, Refusal> {
+        let end = self.target.iter().position(|&byte| byte == b'?').unwrap_or(self.target.len());
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~%=&?".contains(byte);
+        if self.target[0] == b'/'
+            && self.target.len() <= MOST_PLAIN_TARGET_BYTES
+            && self.target.iter().all(is_plain)
+        {
+            return Ok(self.target[..end].into());
+        }
+        let Ok(Some((_, request))) = Request::try_parse(head) else { return Err(Refusal::RequestLine) };
+        Ok(path_of(request.uri())?.as_bytes().to_vec().into())
+    }
 }
 
 /// The path of `/path?query` or of `http://host/path?query`; other forms have none (RFC 6455 section 4.2.1).
@@ -205,8 +252,21 @@ fn path_of(uri: &Uri) -> Result<&str, Refusal> {
     if is_form { Ok(uri.path()) } else { Err(Refusal::RequestLine) }
 }
 
+/// Whether this is `host` or `host:port` (RFC 9110 section 7.2). A plain name or IPv4 address is seen by its
+/// bytes; the `http` crate judges all else.
 fn is_host(value: &[u8]) -> bool {
-    !value.contains(&b'@') && Authority::try_from(value).is_ok()
+    let is_name = |name: &[u8]| {
+        !name.is_empty() && name.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+    };
+    let is_plain = match value.iter().position(|&byte| byte == b':') {
+        None => is_name(value),
+        Some(at) => {
+            is_name(&value[..at])
+                && matches!(value.len() - at, 2..=5)
+                && value[at + 1..].iter().all(u8::is_ascii_digit)
+        }
+    };
+    is_plain || !value.contains(&b'@') && Authority::try_from(value).is_ok()
 }
 
 /// Whether this is 16 bytes in base64 (RFC 4648 section 4), in the one way to write them.
@@ -220,6 +280,7 @@ fn is_key(value: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use tungstenite::handshake::client::generate_key;
     use tungstenite::handshake::server::create_response;
 
@@ -274,5 +335,23 @@ mod tests {
             assert!(matches!(policy, Err(BadPolicy::Origin(_))), "{origin}");
         }
         assert!(ServerPolicy::new(list("/a"), list("a.v1"), list("null")).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_and_a_host_are_those_that_the_http_crate_sees(
+            target in prop_oneof!["/[a-z0-9/._~%=&?+-]{0,20}", "[!-~]{1,20}", "http://[!-~]{1,20}"],
+            host in prop_oneof!["[a-z0-9.:-]{0,12}", "[!-~]{0,12}"],
+        ) {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            if let Ok(line) = RequestLine::parse(head.lines().next().unwrap().as_bytes()) {
+                let theirs = Request::try_parse(head.as_bytes()).ok().flatten();
+                let theirs = theirs.and_then(|(_, request)| Some(path_of(request.uri()).ok()?.to_owned()));
+                let ours = line.path(head.as_bytes()).ok();
+                prop_assert_eq!(ours.as_deref(), theirs.as_ref().map(|path| path.as_bytes()));
+            }
+            let theirs = !host.contains('@') && Authority::try_from(host.as_str()).is_ok();
+            prop_assert_eq!(is_host(host.as_bytes()), theirs);
+        }
     }
 }
