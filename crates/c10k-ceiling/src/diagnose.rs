@@ -1,6 +1,6 @@
 //! Which wall it was, from what was seen.
 
-use c10k_record::{Ceiling, Evidence, Predicted, Remedy, Scope, Side, WallFound, human_count};
+use c10k_record::{Ceiling, Evidence, GrowthStop, Predicted, Remedy, Scope, Side, WallFound, human_count};
 
 use crate::counter;
 use crate::findings::{Findings, NO_ANSWER, TAKEN_DOWN};
@@ -101,6 +101,10 @@ fn what_was_seen(findings: &Findings) -> Vec<Evidence> {
         human_count(lost)
     );
     let mut evidence = vec![seen("connections", Side::Swarm, Some(c.held), counts)];
+    evidence.extend(findings.growth_stopped.map(|why| {
+        let text = format!("the swarm tried no more after {}: {why}", human_count(c.attempted));
+        seen("growth_stopped", Side::Swarm, Some(c.attempted), text)
+    }));
     let names: Vec<&str> = c.failed.keys().map(c10k_record::Outcome::name).collect();
     evidence.extend(findings.lost_evidence(&names));
     for (name, change) in &findings.counters {
@@ -140,6 +144,12 @@ fn where_to_look(findings: &Findings) -> Remedy {
     let unmeasured = |verdict: &c10k_record::Verdict| !verdict.passed && verdict.value.is_none();
     if findings.verdicts.iter().any(unmeasured) {
         look("whether the run measures what its verdict is about: without probes there are no echoes", "");
+    }
+    if findings.lost(&["worker-lost"]).is_some() {
+        look("what the swarm said on stderr when its workers ended", "");
+    }
+    if findings.growth_stopped == Some(GrowthStop::NoTables) {
+        look("the descriptors and the memory that a further worker needs", "ulimit -a");
     }
     if findings.lost(&["EADDRNOTAVAIL", "EADDRINUSE"]).is_some() {
         look("whether the source addresses are on this machine", "ip addr");

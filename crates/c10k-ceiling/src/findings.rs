@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use c10k_record::{
-    Connections, Evidence, Failure, HostSnapshot, Latencies, PhaseName, ServerReport, Side, Verdict,
+    Connections, Evidence, Failure, GrowthStop, HostSnapshot, Latencies, PhaseName, ServerReport, Side,
+    Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,8 @@ pub struct Findings {
     pub connections: Connections,
     /// The lost connections by phase.
     pub failures: Vec<Failure>,
+    /// Why the swarm tried no more before its target.
+    pub growth_stopped: Option<GrowthStop>,
     /// How many connections the sources allowed, as the swarm planned it.
     pub capacity: Option<u64>,
     /// Counters and levels by their name in [`counter`], as read on this machine.
@@ -233,6 +236,10 @@ impl Findings {
 
     /// Whether the swarm stopped short of its target with its one descriptor table full.
     pub(crate) fn swarm_table_full(&self) -> bool {
+        // ENFILE stops it too, and is the whole host's.
+        if self.growth_stopped == Some(GrowthStop::NoDescriptors) && self.lost(&["ENFILE"]).is_none() {
+            return true;
+        }
         let c = &self.connections;
         let full = |nofile: u64| c.established >= nofile.saturating_sub(spare(nofile));
         !self.host.swarm_tables && c.attempted < c.target && self.host.swarm_nofile.is_some_and(full)

@@ -7,7 +7,8 @@ use c10k_ceiling::{
     predict, predicted_ceiling, wall, walls,
 };
 use c10k_record::{
-    Ceiling, Connections, Failure, HostSnapshot, Outcome, PhaseName, Predicted, ServerReport, Verdict,
+    Ceiling, Connections, Failure, GrowthStop, HostSnapshot, Outcome, PhaseName, Predicted, ServerReport,
+    Verdict,
 };
 use proptest::prelude::*;
 
@@ -547,6 +548,23 @@ fn a_swarm_that_stops_with_its_one_table_full_needs_no_errno() {
     assert_eq!(names(&named(&findings)), ["nofile-swarm"]);
     findings.host.swarm_tables = true;
     assert_eq!(named(&findings).wall, UNKNOWN);
+}
+
+#[test]
+fn why_the_swarm_tried_no_more_is_evidence_and_a_wall_where_it_proves_one() {
+    let stopped = |why| {
+        let mut findings = short(10_000, "ECONNRESET", 512);
+        findings.growth_stopped = Some(why);
+        named(&findings)
+    };
+    assert_eq!(names(&stopped(GrowthStop::NoThreads)), ["threads"]);
+    assert_eq!(names(&stopped(GrowthStop::NoDescriptors)), ["nofile-swarm"]);
+    for why in [GrowthStop::NothingSucceeds, GrowthStop::NoTables, GrowthStop::WorkersLost] {
+        let ceiling = stopped(why);
+        assert_eq!(ceiling.wall, UNKNOWN);
+        let said = ceiling.evidence.iter().find(|evidence| evidence.source == "growth_stopped");
+        assert!(said.is_some_and(|said| said.text.contains(&why.to_string())), "{ceiling:?}");
+    }
 }
 
 const OUTCOMES: [&str; 23] = [

@@ -97,6 +97,7 @@ pub(crate) fn findings(
         host,
         connections: record.connections.clone(),
         failures: record.failures.clone(),
+        growth_stopped: record.growth_stopped,
         capacity,
         counters,
         server: record.server.clone(),

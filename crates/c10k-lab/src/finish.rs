@@ -60,6 +60,7 @@ impl Lab<'_> {
             let target = self.record.connections.target;
             self.record.connections = Connections { target, ..said.connections };
             self.record.failures = said.failures;
+            self.record.growth_stopped = said.growth_stopped;
             self.record.rate = said.rate;
             self.record.latency_us = said.latency_us;
             self.record.phases = said.phases;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ceiling, Connections, Failure, Host, Latencies, MemoryPerConnection, PhaseName, Plan, Protocol, Scope,
-    ServerReport, Topology, Verdict, Warning, Workload,
+    Ceiling, Connections, Failure, GrowthStop, Host, Latencies, MemoryPerConnection, PhaseName, Plan,
+    Protocol, Scope, ServerReport, Topology, Verdict, Warning, Workload,
 };
 
 /// Version of the record's shape.
@@ -45,6 +45,9 @@ pub struct Record {
     pub connections: Connections,
     /// The lost connections by phase.
     pub failures: Vec<Failure>,
+    /// Why the swarm tried no more before its target; `None` when it tried all.
+    #[serde(default)]
+    pub growth_stopped: Option<GrowthStop>,
     /// How fast it went.
     pub rate: Rate,
     /// Latencies, µs.
@@ -251,6 +254,7 @@ impl Record {
             command: Vec::new(),
             connections: Connections::default(),
             failures: Vec::new(),
+            growth_stopped: None,
             rate: Rate::default(),
             latency_us: Latencies::default(),
             memory_per_connection: MemoryPerConnection::default(),

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use c10k_record::{
-    AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Evidence, Failure, Host, HostSnapshot,
-    Latencies, LatencyHistogram, LoadPlan, MemoryPart, MemoryPerConnection, NotApplied, Outcome, PhaseName,
-    PhaseTimes, Plan, Predicted, ProfileInRun, Protocol, Rate, Record, Remedy, RunState, SCHEMA_VERSION,
-    Scope, ServerMode, ServerPlan, ServerReport, Setting, Side, Steps, TimeWait, Tool, Topology, Verdict,
-    WallFound, Warning, Workload,
+    AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Evidence, Failure, GrowthStop, Host,
+    HostSnapshot, Latencies, LatencyHistogram, LoadPlan, MemoryPart, MemoryPerConnection, NotApplied,
+    Outcome, PhaseName, PhaseTimes, Plan, Predicted, ProfileInRun, Protocol, Rate, Record, Remedy, RunState,
+    SCHEMA_VERSION, Scope, ServerMode, ServerPlan, ServerReport, Setting, Side, Steps, TimeWait, Tool,
+    Topology, Verdict, WallFound, Warning, Workload,
 };
 use serde_json::{Map, Value, json};
 
@@ -98,6 +98,7 @@ fn full() -> Record {
     let mut record = bare();
     record.end(RunState::Complete);
     record.ended_because = Some("nothing broke".to_owned());
+    record.growth_stopped = Some(GrowthStop::NoPorts);
     record.host = Some(Host {
         os: Some("Linux".to_owned()),
         kernel: Some("6.18".to_owned()),
@@ -236,7 +237,9 @@ fn a_missing_field_is_refused_wherever_it_is_missing() {
         let object = whole.pointer(place).and_then(Value::as_object).expect("an object");
         object.keys().cloned().collect()
     };
-    for place in ["", "/connections", "/latency_us/echo", "/host/limits", "/ceiling/walls/0", "/cpu"] {
+    for place in
+        ["", "/connections", "/latency_us/echo", "/host/limits", "/ceiling", "/ceiling/walls/0", "/cpu"]
+    {
         for name in members(place) {
             let mut record = whole.clone();
             record.pointer_mut(place).and_then(Value::as_object_mut).expect("an object").remove(&name);

@@ -8,14 +8,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use c10k_record::{
-    Command, ConnectRate, Connections, LatencyHistogram, LiveCounts, PhaseName, PhaseTimes, RunState, Span,
-    Steps, SwarmEvent,
+    Command, ConnectRate, Connections, GrowthStop, LatencyHistogram, LiveCounts, PhaseName, PhaseTimes,
+    RunState, Span, Steps, SwarmEvent,
 };
 
 use crate::beside::{Beside, SeenBeside};
 use crate::crew::Crew;
 use crate::output::Output;
-use crate::shared::{GrowthStop, Measured, Note, Shared, Stage};
+use crate::shared::{Measured, Note, Shared, Stage};
 use crate::tally::Loss;
 
 /// Between two ticks.
@@ -428,7 +428,7 @@ impl<'a> Conductor<'a> {
     fn on_note(&mut self, note: Note) {
         match note {
             Note::LookAgain | Note::Started => {}
-            Note::StartFailed(_) => self.shared.stop_growing(GrowthStop::NoTables),
+            Note::StartFailed(error) => self.shared.stop_growing(no_worker(&error)),
             Note::TurnFree => {
                 if !self.shared.pass_on() {
                     self.add_table();
@@ -455,7 +455,8 @@ impl<'a> Conductor<'a> {
         let started = self.crew.start_one().and_then(|()| self.crew.await_start(&self.notes, &mut deferred));
         match started {
             Ok(()) if self.shared.pass_on() || self.shared.has_turns() => {}
-            Ok(()) | Err(_) => self.shared.stop_growing(GrowthStop::NoTables),
+            Ok(()) => self.shared.stop_growing(GrowthStop::NoTables),
+            Err(error) => self.shared.stop_growing(no_worker(&error)),
         }
         deferred.into_iter().for_each(|note| self.on_note(note));
     }
@@ -535,6 +536,12 @@ impl<'a> Conductor<'a> {
         }
         connections
     }
+}
+
+/// Why one more worker could not be started. Only the start of a thread says EAGAIN: eventfd(2), epoll_create1(2) and
+/// fcntl(2) say EMFILE, ENFILE or ENOMEM.
+fn no_worker(error: &io::Error) -> GrowthStop {
+    if error.kind() == io::ErrorKind::WouldBlock { GrowthStop::NoThreads } else { GrowthStop::NoTables }
 }
 
 /// RSS of this process, bytes.

@@ -10,7 +10,6 @@ use c10k_record::{
 
 use crate::conductor::Finding;
 use crate::setup::Setup;
-use crate::shared::GrowthStop;
 use crate::sources::PortChoice;
 
 /// What the document says besides what was found.
@@ -37,6 +36,7 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     record.profile = background.profile.clone();
     record.connections = finding.connections.clone();
     record.failures = finding.failures.clone();
+    record.growth_stopped = finding.growth_stop;
     record.rate.connects_per_second = finding.rate;
     record.rate.messages_per_second = finding.messages_per_second;
     record.latency_us = Latencies {
@@ -106,6 +106,7 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
         host,
         connections: record.connections.clone(),
         failures: record.failures.clone(),
+        growth_stopped: record.growth_stopped,
         capacity: Some(background.setup.plan.capacity()),
         counters: beside.map_or_else(BTreeMap::new, |seen| seen.counters.clone()),
         server: None,
@@ -135,14 +136,7 @@ fn warnings(finding: &Finding, background: &Background<'_>) -> Vec<Warning> {
             ),
         ));
     }
-    let stopped = finding.growth_stop.map(|why| match why {
-        GrowthStop::NothingSucceeds => "so many connections failed in a row that no more were tried",
-        GrowthStop::NoTuples => "no source port was left",
-        GrowthStop::NoDescriptors => "this process's descriptor limit was reached",
-        GrowthStop::NoTables => "no more workers could be started",
-        GrowthStop::WorkersLost => "its workers ended on their own",
-    });
-    if let Some(why) = stopped {
+    if let Some(why) = finding.growth_stop {
         let at = finding.connections.attempted;
         warnings.push(Warning::new(
             "growth-stopped",

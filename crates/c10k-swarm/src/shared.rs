@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use c10k_kernel::bell::Bell;
 use c10k_profile::SocketOptions;
-use c10k_record::{LatencyHistogram, LiveCounts, PhaseName};
+use c10k_record::{GrowthStop, LatencyHistogram, LiveCounts, PhaseName};
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
 
@@ -91,16 +91,6 @@ pub(crate) enum Note {
     TurnFree,
     /// A command line on stdin, as it was read.
     Line(String),
-}
-
-/// Why the swarm stopped growing before its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GrowthStop {
-    NothingSucceeds,
-    NoTuples,
-    NoDescriptors,
-    NoTables,
-    WorkersLost,
 }
 
 /// The latencies of a run, or of the interval since they were last taken.

@@ -1,6 +1,6 @@
 //! Threads, and the verdicts that break when the machine can do no more in time.
 
-use c10k_record::{Evidence, Remedy, Scope, Side, human_count};
+use c10k_record::{Evidence, GrowthStop, Remedy, Scope, Side, human_count};
 
 use crate::counter;
 use crate::findings::{CpuLoad, Findings};
@@ -62,6 +62,10 @@ pub(super) static WALLS: &[Wall] = &[
                     let text = "threads that could not be started (EAGAIN)";
                     evidence.extend(findings.counter_evidence(name, side, text));
                 }
+            }
+            if findings.growth_stopped == Some(GrowthStop::NoThreads) {
+                let workers = "the swarm could start no further worker (EAGAIN) and stopped growing";
+                evidence.push(seen("growth_stopped", Side::Swarm, None, workers));
             }
             if !evidence.is_empty() {
                 let limit = findings.host.nproc;

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
+use c10k_record::GrowthStop;
 use c10k_wire::raw::ProbeId;
 
 use super::{BATCH, OPTIMISM, Worker, would_block};
 use crate::arrivals::Claim;
 use crate::maker::{BeginError, Begun, Maker};
-use crate::shared::{GrowthStop, Note, Stage};
+use crate::shared::{Note, Stage};
 use crate::speech::Speech;
 use crate::table::{State, token};
 use crate::tally::Loss;
@@ -81,7 +82,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         self.counts.attempted += 1;
         let begun = loop {
             let Some(tuple) = self.shared.next_tuple() else {
-                self.shared.stop_growing(GrowthStop::NoTuples);
+                self.shared.stop_growing(GrowthStop::NoPorts);
                 return self.failed_to_begin(Loss::Errno(libc::EADDRNOTAVAIL));
             };
             match self.maker.begin(&tuple) {

@@ -11,11 +11,11 @@ use c10k_wire::raw::Probes;
 use super::*;
 use crate::arrivals::Claim;
 use crate::maker::{BeginError, Begun, Ready};
-use crate::shared::GrowthStop;
 use crate::shared::testing::{TIMEOUT, shared_of};
 use crate::sources::Tuple;
 use crate::speech::Raw;
 use crate::tally::Loss;
+use c10k_record::GrowthStop;
 
 /// More than a test takes on any machine.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -484,7 +484,7 @@ fn when_no_tuple_is_left_growth_ends_and_the_wall_is_an_errno() {
     bench.ramp(9);
     bench.expect(&[("attempted", 3), ("open", 2), ("failed", 1), ("tuples_skipped", 18)]);
     bench.expect_losses(&[("EADDRNOTAVAIL", 1)]);
-    assert_eq!(bench.shared.growth_stop(), Some(GrowthStop::NoTuples));
+    assert_eq!(bench.shared.growth_stop(), Some(GrowthStop::NoPorts));
     bench.go_on();
     assert_eq!(bench.shared.arrivals.taken(), 3, "the ramp would wait for those for ever");
 }
