@@ -103,7 +103,8 @@ impl<'a> Lab<'a> {
         } else {
             let server_arguments = server_arguments(plan, place.isolation.is_some());
             let mut server = start_process(Who::Server, &server_arguments, None, &stage, &sender)?;
-            let listen = await_server(&heard, &mut server, &mut limits, plan.server.max_connections)?;
+            let most = plan.server.max_connections;
+            let listen = await_server(&heard, &mut server, &mut limits, most, &signals)?;
             (ServerSide::Ours(server), listen)
         };
         let noise = stage.make_noise(&listen).map_err(|error| {
@@ -112,7 +113,7 @@ impl<'a> Lab<'a> {
         let towards = stage.towards.map_or_else(|| listen.clone(), |other| vec![other]);
         let swarm_arguments = swarm_arguments(plan, &towards, &folder.path().join("latency.hlog"));
         let mut swarm = start_process(Who::Swarm, &swarm_arguments, place.far.as_ref(), &stage, &sender)?;
-        let capacity = await_swarm(&heard, &mut swarm, &mut limits)?;
+        let capacity = await_swarm(&heard, &mut swarm, &mut limits, &signals)?;
         if let Some(host) = &mut record.host {
             host.limits.clone_from(&limits);
         }

@@ -52,7 +52,7 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
         Stewarded::Here(host_wide) => host_wide,
         Stewarded::Done(exit) => return Ok(exit),
     };
-    // From the first file on, so that a signal in the start leaves a record too.
+    // From the first file on, so that a signal in the start leaves a record or no trace.
     let signals =
         Signals::watch().map_err(|error| Refusal::host(format!("cannot watch signals: {error}"), ""))?;
     let missing = missing_folders(&args.results);
@@ -180,6 +180,11 @@ impl Signals {
 
     pub(crate) fn came(&self) -> bool {
         self.stop.load(Relaxed)
+    }
+
+    /// The exit code of who is stopped by it.
+    pub(crate) fn exit(&self) -> Exit {
+        if self.number.load(Relaxed) == SIGTERM as usize { Exit::Terminated } else { Exit::Interrupted }
     }
 
     pub(crate) fn name(&self) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitStatus;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use c10k_kernel::namespace::Beside;
@@ -11,10 +11,13 @@ use c10k_record::{Exit, HostSnapshot, Plan, ServerEvent, SwarmEvent};
 use crate::child::{Heard, Process, Who, end_in_words};
 use crate::host;
 use crate::plan::Refusal;
+use crate::run::Signals;
 use crate::stage::Stage;
 
 /// How long a process may take to come up.
 const START: Duration = Duration::from_secs(20);
+/// The longest sleep between two looks at signals.
+const NAP: Duration = Duration::from_millis(50);
 
 pub(crate) fn start_process(
     who: Who,
@@ -112,14 +115,15 @@ pub(crate) fn swarm_arguments(plan: &Plan, listen: &[std::net::SocketAddr], hlog
     arguments
 }
 
-/// Waits for `ready`; a process that ends before it has said on stderr why.
+/// Waits for `ready`; a process that ends before it has said on stderr why. A signal ends the wait at once.
 pub(crate) fn await_server(
     heard: &Receiver<Heard>,
     server: &mut Process,
     limits: &mut HostSnapshot,
     asked: Option<u64>,
+    signals: &Signals,
 ) -> Result<Vec<std::net::SocketAddr>, Refusal> {
-    match await_ready(heard, server, Instant::now() + START)? {
+    match await_ready(heard, server, Instant::now() + START, signals)? {
         Heard::Server(ready @ ServerEvent::Ready { .. }) => {
             host::note_server(limits, &ready, asked);
             let ServerEvent::Ready { listen, .. } = ready else { return Err(not_ready(Who::Server, None)) };
@@ -133,11 +137,12 @@ pub(crate) fn await_swarm(
     heard: &Receiver<Heard>,
     swarm: &mut Process,
     limits: &mut HostSnapshot,
+    signals: &Signals,
 ) -> Result<u64, Refusal> {
     // One deadline for the whole wait: the server's ticks come meanwhile.
     let until = Instant::now() + START;
     loop {
-        match await_ready(heard, swarm, until)? {
+        match await_ready(heard, swarm, until, signals)? {
             Heard::Swarm(event) => {
                 host::note_swarm(limits, &event);
                 return match *event {
@@ -151,8 +156,31 @@ pub(crate) fn await_swarm(
     }
 }
 
-fn await_ready(heard: &Receiver<Heard>, process: &mut Process, until: Instant) -> Result<Heard, Refusal> {
-    match heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
+fn await_ready(
+    heard: &Receiver<Heard>,
+    process: &mut Process,
+    until: Instant,
+    signals: &Signals,
+) -> Result<Heard, Refusal> {
+    let first = loop {
+        if signals.came() {
+            return Err(Refusal {
+                message: format!(
+                    "stopped by {} before the {} was ready",
+                    signals.name(),
+                    process.who.command()
+                ),
+                hint: None,
+                exit: signals.exit(),
+            });
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        match heard.recv_timeout(left.min(NAP)) {
+            Err(RecvTimeoutError::Timeout) if left > NAP => {}
+            first => break first,
+        }
+    };
+    match first {
         Ok(Heard::Ended(who)) if who != process.who => Err(Refusal {
             message: format!("the {} ended before the {} was ready", who.command(), process.who.command()),
             hint: None,

@@ -1,6 +1,8 @@
 //! Interrupted and killed in every phase: whoever is left ends within seconds, and the record says what
 //! happened.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
 mod common;
 
 use std::time::{Duration, Instant};
@@ -111,6 +113,41 @@ fn sigint_in_the_start_leaves_a_record_or_nothing() {
         let record = ended.record();
         assert_eq!(record.state, RunState::Aborted, "{delay} ms");
         assert_eq!(record.connections.held, record.connections.attempted, "{delay} ms");
+    }
+}
+
+/// Keeps a process whose first argument is `C10K_NEVER_READY` from ever beginning.
+const NEVER_READY: &str = r#"
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+__attribute__((constructor)) static void wait_for_ever(int count, char **words) {
+    while (count > 1 && strcmp(words[1], getenv("C10K_NEVER_READY")) == 0) pause();
+}
+"#;
+
+#[test]
+fn a_signal_ends_the_wait_for_a_process_that_is_never_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, shim) = (folder.path().join("shim.c"), folder.path().join("shim.so"));
+    std::fs::write(&source, NEVER_READY).unwrap();
+    let compiled =
+        std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&shim, &source]).output();
+    if !compiled.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no C compiler, with which a process is kept from starting");
+        return;
+    }
+    for (who, signal, code) in [("server", SIGINT, 130), ("swarm", SIGTERM, 143)] {
+        let lab = Lab::new().with_env("LD_PRELOAD", &shim).with_env("C10K_NEVER_READY", who);
+        let running = lab.start(&["--target", "100", "--json"]);
+        running.wait_for_start_of(who);
+        running.signal(signal);
+        let ended = running.wait();
+        ended.expect_exit(code);
+        assert!(ended.stderr.contains(&format!("before the {who} was ready")), "{}", ended.stderr);
+        assert!(ended.folders().is_empty(), "{:?}", ended.folders());
+        ended.expect_nothing_left();
     }
 }
 

@@ -219,6 +219,17 @@ impl Running {
         self.process("swarm")
     }
 
+    /// Waits until the lab's server or swarm is there, ready or not.
+    #[track_caller]
+    pub(crate) fn wait_for_start_of(&self, subcommand: &str) {
+        let give_up = Instant::now() + PATIENCE;
+        let is_there = || processes::with_token(&self.token).iter().any(|p| p.subcommand == subcommand);
+        while !is_there() {
+            assert!(Instant::now() < give_up, "no {subcommand}: {}", self.stderr());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     #[track_caller]
     fn process(&self, subcommand: &str) -> Found {
         let found = processes::with_token(&self.token);
