@@ -14,6 +14,7 @@ pub mod address;
 pub mod bell;
 pub mod census;
 pub mod cgroup;
+pub mod conntrack;
 pub mod counters;
 pub mod cpu;
 pub mod descriptors;
@@ -26,5 +27,6 @@ pub mod socket;
 pub mod sysctl;
 pub mod tables;
 
+mod nfnetlink;
 mod rtnetlink;
 mod sys;

@@ -1,9 +1,9 @@
 use super::*;
 use crate::address::{add, is_local, local_addresses, remove};
-use crate::link;
 use crate::sysctl::Access;
+use crate::{conntrack, link};
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -23,14 +23,16 @@ fn entered() -> bool {
     match enter_new() {
         Ok(_) => true,
         Err(NamespaceError::Refused(refusals)) => {
-            #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-            {
-                eprintln!("SKIPPED: no namespace may be made here: {}", list(&refusals));
-            }
+            skipped(&format!("no namespace may be made here: {}", list(&refusals)));
             false
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
 }
 
 #[test]
@@ -247,5 +249,31 @@ fn a_namespace_has_a_number_that_no_other_one_gets() {
         if entered() {
             assert_ne!(network_cookie().unwrap(), outside);
         }
+    });
+}
+
+#[test]
+fn connections_are_tracked_when_a_rule_asks_and_left_alone_when_another_says_so() {
+    in_a_process_of_its_own(|| {
+        if !entered() {
+            return;
+        }
+        let entries = || conntrack::room().map(|(count, _)| count);
+        if entries().is_none() || conntrack::track().is_err() {
+            skipped("this kernel tracks no connections");
+            return;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        assert_eq!(entries(), Some(0));
+        let connect = || TcpStream::connect(to).unwrap();
+        let _one = connect();
+        assert_eq!(entries(), Some(1), "both ends of a connection over lo share one entry");
+        conntrack::fill(300).unwrap();
+        assert_eq!(entries(), Some(301));
+        assert_eq!(conntrack::fill(1).unwrap_err().raw_os_error(), Some(libc::EEXIST));
+        conntrack::do_not_track().unwrap();
+        let _two = connect();
+        assert_eq!(entries(), Some(301));
     });
 }
