@@ -110,6 +110,7 @@ pub(crate) fn run(args: &PlantArgs, printer: &mut Printer) -> Exit {
             }
         }
     }
+    groups::remove_left_behind();
     let folder = match Folder::make() {
         Ok(folder) => folder,
         Err(error) => {

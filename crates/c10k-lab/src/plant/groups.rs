@@ -1,6 +1,6 @@
 //! Control groups (cgroups(7), version 1) with little in them: processor time, memory, threads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use c10k_kernel::limits;
@@ -78,13 +78,42 @@ pub(super) struct Group {
     value: &'static str,
 }
 
+/// Where control groups of version 1 are, a folder a controller.
+const ROOT: &str = "/sys/fs/cgroup";
+/// A group's name is this, the pid of who made it, and the end that it is for.
+const PREFIX: &str = "c10k-plant-";
+
+/// Removes the groups of plants that were killed before they could: those whose maker is gone, with no process in them.
+pub(super) fn remove_left_behind() {
+    if limits::euid() == 0 {
+        remove_left_behind_in(Path::new(ROOT));
+    }
+}
+
+fn remove_left_behind_in(root: &Path) {
+    for controller in ["cpu", "memory", "pids"] {
+        let Ok(groups) = std::fs::read_dir(root.join(controller)) else { continue };
+        for group in groups.flatten() {
+            let maker = group.file_name().to_str().and_then(maker_of);
+            if maker.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+                // EBUSY while a process is in it: then the next plant removes it.
+                let _ = std::fs::remove_dir(group.path());
+            }
+        }
+    }
+}
+
+fn maker_of(name: &str) -> Option<u32> {
+    name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok()
+}
+
 /// A group that is there; it goes when this does.
 pub(super) struct Made(PathBuf);
 
 impl Group {
     /// Makes it, and has one end put into it.
     pub(super) fn make(&self, stage: &mut Stage) -> Result<Made, String> {
-        let above = PathBuf::from("/sys/fs/cgroup").join(self.controller);
+        let above = Path::new(ROOT).join(self.controller);
         if limits::euid() != 0 {
             return Err(format!("it takes root to make a {} group; run it with sudo", self.controller));
         }
@@ -92,7 +121,7 @@ impl Group {
             return Err(format!("there are no control groups of version 1 in {}", above.display()));
         }
         let end = self.who.command();
-        let path = above.join(format!("c10k-plant-{}-{end}", std::process::id()));
+        let path = above.join(format!("{PREFIX}{}-{end}", std::process::id()));
         std::fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let made = Made(path.clone());
         let file = path.join(self.file);
@@ -114,5 +143,26 @@ impl Drop for Made {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_go_whose_maker_is_gone_and_no_others() {
+        let mut child = std::process::Command::new("true").spawn().expect("true(1)");
+        child.wait().expect("it ends");
+        let (gone, alive) = (child.id(), std::process::id());
+        let root = tempfile::tempdir().expect("a folder");
+        let left = [format!("cpu/{PREFIX}{gone}-server"), format!("pids/{PREFIX}{gone}-swarm")];
+        let kept = [format!("cpu/{PREFIX}{alive}-server"), format!("memory/other-{gone}-server")];
+        for group in left.iter().chain(&kept) {
+            std::fs::create_dir_all(root.path().join(group)).expect("made");
+        }
+        remove_left_behind_in(root.path());
+        assert!(left.iter().all(|group| !root.path().join(group).exists()));
+        assert!(kept.iter().all(|group| root.path().join(group).exists()));
     }
 }
