@@ -18,7 +18,8 @@ pub const REQ_QUEUE_FULL_COOKIES: &str = "TCPReqQFullDoCookies";
 pub const ABORT_ON_MEMORY: &str = "TCPAbortOnMemory";
 /// Counter: TCP entered memory pressure, `tcp_mem`'s second value. TcpExt.
 pub const MEMORY_PRESSURES: &str = "TCPMemoryPressures";
-/// Counter: TIME_WAIT was skipped because `tcp_max_tw_buckets` was reached. TcpExt.
+/// Counter: TIME_WAIT was skipped because `tcp_max_tw_buckets` was reached. TcpExt. Its `after` is what it was before the
+/// run was closed.
 pub const TIME_WAIT_OVERFLOW: &str = "TCPTimeWaitOverflow";
 /// Counter: packets dropped because a processor's input queue was full, /proc/net/softnet_stat column 2.
 pub const SOFTNET_DROPPED: &str = "softnet_dropped";

@@ -5,7 +5,7 @@ use c10k_record::{Ceiling, Evidence, GrowthStop, Predicted, Remedy, Scope, Side,
 use crate::counter;
 use crate::findings::{Findings, NO_ANSWER, TAKEN_DOWN};
 use crate::wall::{Bite, Wall, remedy, seen};
-use crate::walls::walls;
+use crate::walls::{COST_NO_CONNECTION, walls};
 
 /// The name of a ceiling whose wall is not proven.
 pub const UNKNOWN: &str = "unknown";
@@ -20,22 +20,31 @@ pub const UNKNOWN: &str = "unknown";
 /// # A run that holds all
 /// It can only have been late: what costs connections without making any wait is not looked at, and the ceiling is
 /// soft whatever the wall, since no connection was stopped. How many fewer the verdict would bear is not known, so
-/// [`Ceiling::connections`] is what was held.
+/// [`Ceiling::connections`] is what was held. With every verdict passed too, only what costs no connection and makes
+/// none wait can have been met on the way: the limit on TIME_WAIT.
 #[must_use]
 pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Ceiling> {
-    let connections = &findings.connections;
-    // What a command released was held until then: no wall stands there.
-    let reached = connections.held.saturating_add(connections.released);
-    let is_short = reached < connections.target.max(findings.plan.target);
-    if findings.aborted || !is_short && findings.verdicts.iter().all(|verdict| verdict.passed) {
+    if findings.aborted {
         return None;
     }
+    let connections = &findings.connections;
+    let (is_short, is_unharmed) = (findings.is_short(), findings.is_unharmed());
     let lost = is_short || connections.failed_total_saturating() > 0;
     let is_late = !findings.too_late().is_empty();
+    let can_be = |wall: &Wall| {
+        if is_unharmed {
+            COST_NO_CONNECTION.contains(&wall.name)
+        } else {
+            lost || is_late && makes_wait(wall)
+        }
+    };
     let mut bites: Vec<(&Wall, Bite)> = walls()
-        .filter(|wall| lost || is_late && makes_wait(wall))
+        .filter(|wall| can_be(wall))
         .filter_map(|wall| Some((wall, (wall.diagnose)(findings)?)))
         .collect();
+    if bites.is_empty() && is_unharmed {
+        return None;
+    }
     if bites.iter().any(|(wall, _)| !wall.only_alone) {
         bites.retain(|(wall, _)| !wall.only_alone);
     }

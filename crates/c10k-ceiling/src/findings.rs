@@ -146,6 +146,18 @@ pub(crate) const NO_ANSWER: [&str; 2] = ["connect-timeout", "ETIMEDOUT"];
 pub(crate) const TAKEN_DOWN: [&str; 4] = ["ECONNRESET", "EPIPE", "closed-by-server", "short-echo"];
 
 impl Findings {
+    /// Whether the run fell short of its target.
+    pub(crate) fn is_short(&self) -> bool {
+        // What a command released was held until then: no wall stands there.
+        let reached = self.connections.held.saturating_add(self.connections.released);
+        reached < self.connections.target.max(self.plan.target)
+    }
+
+    /// Whether the run reached its target and every verdict passed.
+    pub(crate) fn is_unharmed(&self) -> bool {
+        !self.is_short() && self.verdicts.iter().all(|verdict| verdict.passed)
+    }
+
     /// Connections lost under one of `names`, in any phase; `None` when there were none.
     pub(crate) fn lost(&self, names: &[&str]) -> Option<Lost> {
         self.lost_where(names, |_| true)

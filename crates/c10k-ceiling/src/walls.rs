@@ -10,6 +10,7 @@ mod server;
 
 use crate::wall::Wall;
 
+pub(crate) use memory::COST_NO_CONNECTION;
 pub use memory::memory_reserve_bytes;
 
 /// The groups, in the order in which walls that bit at the same time are told.

@@ -41,6 +41,7 @@ fn snapshot_at(root: &ProcRoot) -> HostSnapshot {
         max_orphans: number("net.ipv4.tcp_max_orphans"),
         epoll_watches: number("fs.epoll.max_user_watches"),
         conntrack_max: number("net.netfilter.nf_conntrack_max"),
+        conntrack_entries: number("net.netfilter.nf_conntrack_count"),
         memory_available_bytes: MemInfoReader::open(root)
             .read()
             .ok()
@@ -99,6 +100,7 @@ mod tests {
         record("proc/sys/net/ipv4/ip_local_reserved_ports", "33000-33001\n");
         record("proc/sys/net/ipv4/tcp_mem", "1\t2\t3\n");
         record("proc/sys/net/netfilter/nf_conntrack_max", "262144\n");
+        record("proc/sys/net/netfilter/nf_conntrack_count", "17\n");
         record("proc/sys/fs/file-nr", "500\t0\t2000\n");
         record("proc/self/cgroup", "0::/box\n");
         record("proc/self/mountinfo", "35 24 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
@@ -107,6 +109,7 @@ mod tests {
         let snapshot = snapshot_at(&ProcRoot::recorded(host.path()));
         assert_eq!(snapshot.port_range, Some((32_768, 60_999)));
         assert_eq!((snapshot.reserved_ports, snapshot.conntrack_max), (Some(2), Some(262_144)));
+        assert_eq!(snapshot.conntrack_entries, Some(17));
         assert_eq!((snapshot.tcp_mem_pages, snapshot.files_in_use), (Some([1, 2, 3]), Some(500)));
         assert_eq!(snapshot.cgroup_memory_bytes, Some(1 << 30));
         assert_eq!((snapshot.somaxconn, snapshot.memory_available_bytes), (None, None));

@@ -61,8 +61,11 @@ pub(crate) fn findings(
     let levels = &watch.levels;
     let mut counters = BTreeMap::new();
     if let (Some(first), Some(last)) = (&watch.first, &watch.last) {
+        // A run that is closed at its end may well fill a table: it is nothing that it met on its way.
+        let open = watch.before_close.as_ref().unwrap_or(last);
         for name in counter::GROWING {
-            if let (Some(before), Some(after)) = (first.counter(name), last.counter(name)) {
+            let seen = if name == counter::TIME_WAIT_OVERFLOW { open } else { last };
+            if let (Some(before), Some(after)) = (first.counter(name), seen.counter(name)) {
                 counters.insert(name.to_owned(), CounterChange { before, after });
             }
         }

@@ -60,8 +60,9 @@ pub(crate) fn snapshot(profile: &Profile, root: bool) -> HostSnapshot {
         std::thread::spawn(|| c10k_kernel::descriptors::unshare_table().is_ok()).join().unwrap_or(false);
     let mut here = c10k_collector::host_snapshot();
     complete(&mut here);
-    // Nothing is tracked before a rule asks for it, and then the lab's own first connections are.
-    here.conntrack_max = here.conntrack_max.filter(|_| conntrack_count().is_some_and(|count| count > 0));
+    // Nothing is tracked before a rule asks for it; where one does there are entries.
+    let tracks = here.conntrack_entries.is_some_and(|entries| entries > 0);
+    forget_conntrack_unless(tracks, &mut here);
     HostSnapshot {
         server_nofile: soft,
         swarm_nofile: soft,
@@ -106,6 +107,13 @@ pub(crate) fn complete(host: &mut HostSnapshot) {
     let Some(mut group) = group else { return };
     host.cgroup_memory_used_bytes = group.read().ok().and_then(|seen| seen.usage_bytes);
     host.cgroup_connection_bytes = (group.version() == CgroupVersion::V1).then_some(CHARGED_BY_VERSION_1);
+}
+
+/// The table of tracked connections bounds nothing where nothing is tracked.
+pub(crate) fn forget_conntrack_unless(tracks: bool, host: &mut HostSnapshot) {
+    if !tracks {
+        (host.conntrack_max, host.conntrack_entries) = (None, None);
+    }
 }
 
 /// Connections tracked in this namespace; `None` where the kernel cannot track.

@@ -178,6 +178,7 @@ impl<'a> Lab<'a> {
             }
             self.server_at_proof = self.server_said.clone();
         }
+        self.watch.close_begins();
         self.swarm.tell("stop");
         let open = u32::try_from(self.counts.open).unwrap_or(u32::MAX);
         self.wait_to_the_end(LAST_WORD + LONGEST_CLOSE * open, |lab| lab.swarm_closed);
@@ -312,7 +313,9 @@ impl<'a> Lab<'a> {
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
         self.note_ended_processes();
-        self.acting.go_on(self.server.pid(), self.phase, &self.counts);
+        for command in self.acting.go_on(self.server.pid(), self.phase, &self.counts) {
+            self.swarm.tell(&command);
+        }
         if self.watch.is_due(Instant::now()) {
             self.row(false);
         }

@@ -36,6 +36,8 @@ enum Lift {
     Remedy,
     /// Without what was planted: no setting lifts this wall.
     TakenAway(&'static str),
+    /// With what else a person would do, which a run cannot be given as a setting.
+    Done(fn(&mut Setup), &'static str),
 }
 
 /// A group of plants in each file.
@@ -82,6 +84,8 @@ struct Lifted {
     applied: String,
     held: u64,
     target: u64,
+    /// The walls that this run names; none, when it is healthy.
+    walls: Vec<String>,
 }
 
 /// A small run that is quick to fail: its server and swarm are the lab's own, in a namespace of its own.
@@ -216,10 +220,21 @@ fn lift(
             setup.verdicts = small(0).verdicts;
             (Vec::new(), (*words).to_owned())
         }
+        (Lift::Done(change, words), _) => {
+            change(&mut setup);
+            (Vec::new(), (*words).to_owned())
+        }
     };
     printer.say(&format!("again, lifted: {applied}"));
     let record = held(&setup, folder)?;
-    Ok(Lifted { settings, applied, held: record.connections.held, target: record.connections.target })
+    let walls = record.ceiling.iter().flat_map(|ceiling| &ceiling.walls).map(|found| found.name.clone());
+    Ok(Lifted {
+        settings,
+        applied,
+        held: record.connections.held,
+        target: record.connections.target,
+        walls: walls.collect(),
+    })
 }
 
 fn cannot(why: String) -> Nothing {
@@ -246,6 +261,7 @@ fn both(mut one: Setup, other: Setup) -> Setup {
         end.flags.extend(more.flags);
         end.groups.extend(more.groups);
     }
+    stage.place.extend(more.place);
     stage.towards = stage.towards.or(more.towards);
     stage.noise.extend(more.noise);
     stage.acts.extend(more.acts);

@@ -131,6 +131,9 @@ fn go(
             "run it as root, or where user namespaces are allowed",
         )));
     }
+    stage.furnish().map_err(|error| {
+        refused(Refusal::host(format!("what the wall is planted with cannot be made: {error}"), ""))
+    })?;
     for warning in &place.warnings {
         printer.say(&format!("warning: {}", warning.text));
     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use c10k_kernel::address;
+use c10k_kernel::{address, conntrack};
 use c10k_record::{HostSnapshot, LiveCounts, PhaseName};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -26,6 +26,8 @@ use crate::child::Who;
 pub(crate) struct Stage {
     pub(crate) server: End,
     pub(crate) swarm: End,
+    /// What the run's namespace has before anything is looked at or started.
+    pub(crate) place: Vec<Furniture>,
     /// Where the swarm connects instead of to the server.
     pub(crate) towards: Option<SocketAddr>,
     pub(crate) noise: Vec<Noise>,
@@ -46,6 +48,16 @@ pub(crate) struct End {
     pub(crate) flags: BTreeMap<String, String>,
     /// Control groups (folders) that it is put into before it starts.
     pub(crate) groups: Vec<PathBuf>,
+}
+
+/// What a namespace has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Furniture {
+    /// Connections are tracked, and the table has room for so many more.
+    Tracked { room: u32 },
+    /// No connection is tracked.
+    NotTracked,
 }
 
 /// What is there before the first connection of the swarm.
@@ -88,6 +100,8 @@ pub(crate) enum What {
     NapServer(u64),
     /// The server is killed.
     KillServer,
+    /// The swarm closes so many connections, before the server does, and makes as many new ones.
+    Renew(u64),
     /// A source address is taken from `lo`: what is bound to it gets no more answers.
     RemoveSource(IpAddr),
 }
@@ -111,7 +125,7 @@ impl Stage {
 
     /// Whether it does something that must not be done to the host.
     pub(crate) fn needs_a_namespace(&self) -> bool {
-        !self.noise.is_empty() || !self.acts.is_empty()
+        !self.place.is_empty() || !self.noise.is_empty() || !self.acts.is_empty()
     }
 
     /// The limits that it sets, for the prediction.
@@ -123,6 +137,14 @@ impl Stage {
                 *nofile = Some(nofile.map_or(planted, |limit| limit.min(planted)));
             }
         }
+    }
+
+    /// Puts into this namespace, which must be the run's own, what it is to have.
+    pub(crate) fn furnish(&self) -> io::Result<()> {
+        self.place.iter().try_for_each(|furniture| match *furniture {
+            Furniture::Tracked { room } => fill_conntrack(room.into()),
+            Furniture::NotTracked => conntrack::do_not_track(),
+        })
     }
 
     /// Makes the noise towards a server that is ready. What it returns must live as long as the run.
@@ -157,6 +179,30 @@ impl Stage {
         }
         Ok(sockets)
     }
+}
+
+/// Has connections tracked, and leaves room for so many.
+fn fill_conntrack(room: u64) -> io::Result<()> {
+    /// More entries take minutes to make, and hundreds of megabytes.
+    const MOST: u64 = 1 << 20;
+    conntrack::track().map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => error,
+        _ => unsupported(&format!("it has no nf_tables, or tracks no connections ({error})")),
+    })?;
+    let Some((entries, max)) = conntrack::room() else {
+        return Err(unsupported("it tracks no connections"));
+    };
+    let wanted = max.saturating_sub(entries).saturating_sub(room);
+    if wanted > MOST || max == 0 {
+        return Err(unsupported(&format!(
+            "net.netfilter.nf_conntrack_max = {max}, which is too many to be filled by a plant (0 is no limit)"
+        )));
+    }
+    conntrack::fill(wanted as u32)
+}
+
+fn unsupported(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, format!("not on this kernel: {why}"))
 }
 
 /// A classic BPF program that keeps 0 bytes of every packet: `ret #0` (socket(7), SO_ATTACH_FILTER).
@@ -206,8 +252,14 @@ impl Acting {
         Self { to_come: stage.acts.clone(), wake_at: None, stopped: false, _noise: noise }
     }
 
-    /// Does what is due. `server` is a process of the run's own.
-    pub(crate) fn go_on(&mut self, server: Option<u32>, phase: Option<PhaseName>, counts: &LiveCounts) {
+    /// Does what is due, and returns the commands that the swarm is to be told. `server` is a process of the run's own.
+    pub(crate) fn go_on(
+        &mut self,
+        server: Option<u32>,
+        phase: Option<PhaseName>,
+        counts: &LiveCounts,
+    ) -> Vec<String> {
+        let mut commands = Vec::new();
         if self.wake_at.is_some_and(|at| at <= Instant::now()) {
             self.wake(server);
         }
@@ -230,11 +282,13 @@ impl Acting {
                     self.wake_at = Some(Instant::now() + Duration::from_millis(ms));
                 }
                 What::KillServer => send(server, Signal::SIGKILL),
+                What::Renew(count) => commands.extend([format!("shrink {count}"), format!("grow {count}")]),
                 What::RemoveSource(source) => {
                     let _ = address::remove("lo", source, if source.is_ipv4() { 32 } else { 128 });
                 }
             }
         }
+        commands
     }
 
     /// Lets a server that was stopped go on, so that it can end in good order.

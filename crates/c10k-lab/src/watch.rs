@@ -30,6 +30,8 @@ pub(crate) struct Watch {
     pub(crate) samples: Vec<Sample>,
     pub(crate) first: Option<Observation>,
     pub(crate) last: Option<Observation>,
+    /// What was seen last before the run closed its connections.
+    pub(crate) before_close: Option<Observation>,
     pub(crate) levels: Levels,
     /// What a server that is not ours shows from outside.
     pub(crate) outside: Option<Outside>,
@@ -68,6 +70,7 @@ impl Watch {
             samples: Vec::new(),
             first: None,
             last: None,
+            before_close: None,
             levels: Levels::default(),
             outside: is_foreign.then(Outside::default),
         }
@@ -113,6 +116,11 @@ impl Watch {
         self.last = Some(seen);
         self.samples.push(row.clone());
         row
+    }
+
+    /// From now on the run closes its connections.
+    pub(crate) fn close_begins(&mut self) {
+        self.before_close = Some(self.look());
     }
 
     /// Keeps this moment: memory as exactly as this user may know it, and the processor time so far.

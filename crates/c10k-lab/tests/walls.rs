@@ -45,9 +45,7 @@ const NAMES: [&str; 30] = [
 ];
 
 /// Those that stand for the whole host, and those of which a run of the lab cannot be made to fall short.
-const NOT_PLANTABLE: [&str; 11] = [
-    "time-wait-buckets",
-    "conntrack",
+const NOT_PLANTABLE: [&str; 9] = [
     "bandwidth",
     "nr-open",
     "file-max",

@@ -68,6 +68,8 @@ pub struct HostSnapshot {
     pub epoll_watches: Option<u64>,
     /// `net.netfilter.nf_conntrack_max`, where connections are tracked.
     pub conntrack_max: Option<u64>,
+    /// `net.netfilter.nf_conntrack_count` of this namespace at the start, where connections are tracked.
+    pub conntrack_entries: Option<u64>,
     /// `MemAvailable`, bytes.
     pub memory_available_bytes: Option<u64>,
     /// Limit of the memory cgroup, bytes, where there is one.

@@ -62,7 +62,8 @@ pub struct Record {
     pub phases: Vec<PhaseTimes>,
     /// The server's last word; `None` where the server is not ours.
     pub server: Option<ServerReport>,
-    /// What stopped the run short or broke a verdict; `None` when the target was reached and all verdicts passed.
+    /// What stopped the run short or broke a verdict; `None` when the target was reached and all verdicts passed,
+    /// unless a limit was met that costs no connection.
     pub ceiling: Option<Ceiling>,
     /// The verdicts.
     pub verdicts: Vec<Verdict>,

@@ -79,6 +79,7 @@ fn full() -> Record {
         max_orphans: some,
         epoll_watches: some,
         conntrack_max: some,
+        conntrack_entries: some,
         memory_available_bytes: some,
         cgroup_memory_bytes: some,
         nproc: some,

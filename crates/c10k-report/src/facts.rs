@@ -99,7 +99,9 @@ pub(crate) fn headline(record: &Record) -> (Tone, String) {
         RunState::Complete => {
             let broken = record.verdicts.iter().filter(|verdict| !verdict.passed).count();
             if broken == 0 {
-                return (Tone::Good, format!("HELD {held} connections"));
+                // A wall that cost no connection.
+                let met = if record.ceiling.is_some() { wall } else { String::new() };
+                return (Tone::Good, format!("HELD {held} connections{met}"));
             }
             let all = record.verdicts.len();
             let wall = if record.ceiling.is_some() { wall } else { String::new() };

@@ -148,6 +148,7 @@ impl Beside {
                 (counter::FILES_IN_USE, change(first.files_in_use, levels.files_in_use)),
                 (counter::ACCEPT_QUEUE, change(Some(0), self.signs.longest_queue)),
                 (counter::CONNTRACK_COUNT, change(first.conntrack_entries, levels.conntrack)),
+                (counter::CONNTRACK_DROPPED, change(first.conntrack_dropped, last.conntrack_dropped)),
             ])
             .filter_map(|(name, change)| Some((name.to_owned(), change?)))
             .collect()

@@ -319,35 +319,46 @@ pub(super) static WALLS: &[Wall] = &[
         title: "the limit on sockets in TIME_WAIT",
         side: Side::Host,
         process: "the kernel",
-        hard: true,
-        // It makes the kernel skip TIME_WAIT and stops no connection by itself.
+        // It makes the kernel skip TIME_WAIT and stops no connection.
+        hard: false,
         only_alone: true,
         outcomes: &[],
         read_at: "/proc/sys/net/ipv4/tcp_max_tw_buckets, /proc/net/sockstat `tw`",
-        formula: "none: beyond it connections close without TIME_WAIT",
-        not_there: "any other wall: it stops no connection by itself",
+        formula: "none: it bounds connections closed in 60 s; beyond it they close without TIME_WAIT",
+        not_there: "a target that was missed or a verdict that broke: it stops no connection and makes none late; \
+                    what overflows while a run is closed at its end",
         scope: Scope::Namespace,
         guide: Guide {
             what_it_is: "How many sockets may be in TIME_WAIT in one network namespace, at 256 bytes each. \
-                         Beyond it the kernel skips TIME_WAIT.",
-            what_you_see: "Nothing, as a rule. sockstat `tw` stands at one number during a mass close.",
-            how_to_prove: "TcpExt TCPTimeWaitOverflow grows; the kernel's log says 'time wait bucket table \
+                         Beyond it the end that closes first forgets the connection at once. No connection is \
+                         lost by that, but what TIME_WAIT is for (RFC 9293, 3.6.1): for 60 s nobody gets the \
+                         same four numbers, so that late segments do not reach a new connection, and a last \
+                         ACK that was lost can be sent again.",
+            what_you_see: "Nothing, as a rule: a run holds all it is asked for. sockstat `tw` stands at one \
+                           number during a mass close. Where a last ACK is lost the other end gets ECONNRESET \
+                           (connection reset by peer) instead of an orderly close.",
+            how_to_prove: "TcpExt TCPTimeWaitOverflow grows; the kernel's log says 'TCP: time wait bucket table \
                            overflow'.",
-            how_to_lift: "Raise tcp_max_tw_buckets; 256 MB are a million of them.",
+            how_to_lift: "Raise tcp_max_tw_buckets (of this network namespace); 256 MB are a million of them. \
+                          Or let the other end close first.",
             what_not_to_do: "Never lower it 'against TIME_WAIT': late segments of old connections then reach \
                              new ones.",
-            kernel_source: "net/ipv4/inet_timewait_sock.c: inet_twsk_alloc; ip-sysctl.rst",
+            kernel_source: "net/ipv4/inet_timewait_sock.c: inet_twsk_alloc; net/ipv4/tcp_minisocks.c: \
+                            tcp_time_wait; ip-sysctl.rst",
         },
-        plant: Plant::replayed(
-            &[Need::Namespace],
-            "beyond it TIME_WAIT is skipped, which by itself keeps no run from its target, so its evidence is \
-             replayed.",
+        plant: Plant::in_a_namespace(
+            "a limit of 100, and a run that closes 800 of its connections from the client's side and makes as \
+             many new ones.",
         ),
         predict: no_forecast,
         diagnose: |findings| {
             findings.grew(counter::TIME_WAIT_OVERFLOW)?;
+            // What a run lost, or was late by, had another reason.
+            if !findings.is_unharmed() {
+                return None;
+            }
             let mut evidence = Vec::new();
-            let text = "times TIME_WAIT was skipped";
+            let text = "times TIME_WAIT was skipped before the run's own end";
             evidence.extend(findings.counter_evidence(counter::TIME_WAIT_OVERFLOW, Side::Host, text));
             let limit = findings.host.max_tw_buckets;
             evidence
@@ -361,6 +372,9 @@ pub(super) static WALLS: &[Wall] = &[
         },
     },
 ];
+
+/// The walls that are met without a connection lost or late: they are told of a run that reached its target too.
+pub(crate) const COST_NO_CONNECTION: [&str; 1] = ["time-wait-buckets"];
 
 /// Whether the OOM killer, of the group or of the machine, ended a process of the run.
 pub(super) fn ended_by_memory(findings: &Findings) -> bool {

@@ -60,8 +60,8 @@ pub(super) static WALLS: &[Wall] = &[
         only_alone: false,
         outcomes: &["connect-timeout", "ETIMEDOUT", "EPERM"],
         read_at: "/proc/sys/net/netfilter/nf_conntrack_max and nf_conntrack_count",
-        formula: "nf_conntrack_max − entries there are; one entry a connection, and for minutes after its \
-                  end",
+        formula: "nf_conntrack_max − entries there are in this namespace; one entry a connection, with both \
+                  its ends here too, and for minutes after its end",
         not_there: "a count below the maximum with no drop counted",
         scope: Scope::Host,
         guide: Guide {
@@ -71,22 +71,32 @@ pub(super) static WALLS: &[Wall] = &[
             what_you_see: "SYNs vanish and connects time out (i/o timeout) at one number for the whole \
                            machine, often 262,144 or 65,536. Where the packet is dropped on its way out, \
                            EPERM (operation not permitted).",
-            how_to_prove: "nf_conntrack_count equals nf_conntrack_max; the kernel's log says 'nf_conntrack: \
-                           table full, dropping packet'.",
-            how_to_lift: "nf_conntrack_max and nf_conntrack_buckets for the whole host, or better a rule \
-                          that does not track these connections (NOTRACK in the raw table).",
+            how_to_prove: "nf_conntrack_count equals nf_conntrack_max (the count is each network namespace's \
+                           own, the maximum is one number for each of them); column drop of \
+                           /proc/net/stat/nf_conntrack grows; no counter of the listener moves; the kernel's \
+                           log says 'nf_conntrack: table full, dropping packet'.",
+            how_to_lift: "A rule that does not track these connections: notrack at priority raw, where they \
+                          come in and where they go out. Or nf_conntrack_max and nf_conntrack_buckets, which \
+                          are written in the machine's first namespace only, not in a container.",
             what_not_to_do: "Do not load the module just to raise its maximum: without rules nothing is \
                              tracked.",
-            kernel_source: "net/netfilter/nf_conntrack_core.c: __nf_conntrack_alloc",
+            kernel_source: "net/netfilter/nf_conntrack_core.c: __nf_conntrack_alloc, early_drop; \
+                            net/netfilter/nft_ct.c: nft_notrack_eval",
         },
-        plant: Plant::replayed(
+        plant: Plant::with(
             &[Need::Namespace, Need::Conntrack],
-            "nothing is tracked before a rule asks for it, and the lab makes no rules for a firewall, so its \
-             evidence is replayed.",
+            "a rule that asks for the state of connections, and so many entries of flows that are none that a \
+             few hundred more fit.",
         ),
         predict: |host, _| {
             let max = host.conntrack_max?;
-            Some(Forecast::exact(max, format!("net.netfilter.nf_conntrack_max = {}", human_count(max))))
+            let entries = host.conntrack_entries.unwrap_or(0);
+            let now = format!(
+                "net.netfilter.nf_conntrack_max = {}, {} of them taken here",
+                human_count(max),
+                human_count(entries)
+            );
+            Some(Forecast::exact(max.saturating_sub(entries), now))
         },
         diagnose: |findings| {
             if !findings.conntrack_full() {
@@ -109,8 +119,11 @@ pub(super) static WALLS: &[Wall] = &[
         lift: |host, plan| {
             let needed = plan.target.saturating_add(plan.target / 10).saturating_add(1024);
             let value = needed.max(host.conntrack_max.unwrap_or(0).saturating_mul(2));
-            let text = "Raise nf_conntrack_max (whole host), or do not track these connections (NOTRACK).";
-            sysctl(Scope::Host, text, "net.netfilter.nf_conntrack_max", &value)
+            let text = "Do not track these connections (notrack, priority raw), or raise nf_conntrack_max: that is \
+                        for the whole host, and written in its first namespace.";
+            let mut remedy = sysctl(Scope::Host, text, "net.netfilter.nf_conntrack_max", &value);
+            remedy.commands.extend(NOTRACK.map(str::to_owned));
+            remedy
         },
     },
     Wall {
@@ -296,6 +309,15 @@ pub(super) static WALLS: &[Wall] = &[
             )
         },
     },
+];
+
+/// A table of its own, so that it can be taken away again by its name. Port 9000 is the lab's.
+const NOTRACK: [&str; 3] = [
+    "sudo nft add table inet untracked",
+    "sudo nft 'add chain inet untracked in { type filter hook prerouting priority raw; }; add rule inet untracked in \
+     tcp dport 9000 notrack; add rule inet untracked in tcp sport 9000 notrack'",
+    "sudo nft 'add chain inet untracked out { type filter hook output priority raw; }; add rule inet untracked out \
+     tcp dport 9000 notrack; add rule inet untracked out tcp sport 9000 notrack'",
 ];
 
 /// Whether the table of neighbours was full.

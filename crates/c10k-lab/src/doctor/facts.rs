@@ -8,7 +8,7 @@ use c10k_kernel::sysctl::{Scope, SysctlRoot};
 use c10k_profile::{Live, Profile, Settable, diff};
 use c10k_record::{HostSnapshot, Plan, Protocol};
 
-use crate::host::conntrack_count;
+use crate::host::{conntrack_count, forget_conntrack_unless};
 
 /// The host as it is, and what a run of this user would make of it.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ impl Outside {
         host.threads_left = threads_left(root);
         host.neighbours_max = number("net.ipv4.neigh.default.gc_thresh3");
         crate::host::complete(&mut host);
-        host.conntrack_max = host.conntrack_max.filter(|_| tracks_connections());
+        forget_conntrack_unless(tracks_connections(), &mut host);
         Self { host, nofile: limits::nofile().ok(), root, raised: raised(profile) }
     }
 
@@ -46,10 +46,10 @@ impl Outside {
             somaxconn: inside.somaxconn,
             max_syn_backlog: inside.max_syn_backlog,
             max_tw_buckets: inside.max_tw_buckets,
-            // A namespace of one's own has no rules, and tracks nothing.
-            conntrack_max: self.host.conntrack_max.filter(|_| !isolated),
             ..self.host.clone()
         };
+        // A namespace of one's own has no rules, and tracks nothing.
+        forget_conntrack_unless(!isolated, &mut host);
         for (key, value) in &self.raised {
             let first = value.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
             let field = match key.as_str() {

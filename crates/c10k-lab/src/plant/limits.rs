@@ -1,8 +1,8 @@
-//! Descriptors, source ports and the server's own limit.
+//! Descriptors, source ports, TIME_WAIT and the server's own limit.
 
 use super::{Lift, Planted, flag, small};
 use crate::setup::Setup;
-use crate::stage::Noise;
+use crate::stage::{Act, Noise, What, When};
 
 pub(super) static PLANTS: &[Planted] = &[
     Planted {
@@ -49,6 +49,18 @@ pub(super) static PLANTS: &[Planted] = &[
             let mut setup = one_source(300, "20000 20399");
             set(&mut setup, "net.ipv4.tcp_tw_reuse", "0");
             setup.stage.noise.push(Noise::Closed { source: [127, 0, 0, 1].into(), count: 250 });
+            setup
+        },
+        group: None,
+        lift: Lift::Remedy,
+    },
+    Planted {
+        wall: "time-wait-buckets",
+        setup: || {
+            let mut setup = small(1000);
+            set(&mut setup, "net.ipv4.tcp_max_tw_buckets", "100");
+            flag(&mut setup, "--close", "fin");
+            setup.stage.acts.push(Act { when: When::Hold, what: What::Renew(800) });
             setup
         },
         group: None,

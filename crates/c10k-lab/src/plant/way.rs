@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Lift, Planted, flag, small};
-use crate::stage::Noise;
+use crate::stage::{Furniture, Noise};
 
 /// A port at which the lab's server does not listen.
 const ELSEWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9999);
@@ -42,6 +42,19 @@ pub(super) static PLANTS: &[Planted] = &[
         },
         group: None,
         lift: Lift::TakenAway("no filter drops the SYNs"),
+    },
+    Planted {
+        wall: "conntrack",
+        setup: || {
+            let mut setup = small(700);
+            setup.stage.place.push(Furniture::Tracked { room: 400 });
+            setup
+        },
+        group: None,
+        lift: Lift::Done(
+            |setup| setup.stage.place.push(Furniture::NotTracked),
+            "a rule at priority raw that does not track (notrack)",
+        ),
     },
     Planted {
         wall: "not-an-echo-server",

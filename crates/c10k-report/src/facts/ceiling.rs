@@ -20,7 +20,12 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         rows.extend(ceiling.remedy.iter().flat_map(remedy));
     }
     for wall in &ceiling.walls {
-        let kind = if wall.hard { "hard" } else { "soft: a verdict broke" };
+        let unharmed = record.verdicts.iter().all(|verdict| verdict.passed);
+        let kind = match wall.hard {
+            true => "hard",
+            false if unharmed => "met on the way, without a connection lost",
+            false => "soft: a verdict broke",
+        };
         let text = format!("{} — {} ({}, {kind})", wall.name, wall.title, end(wall.side));
         rows.push(Row::Text(Tone::Bad, text));
         rows.extend(wall.evidence.iter().map(evidence));
