@@ -97,10 +97,26 @@ pub struct Findings {
     pub aborted: bool,
     /// `MemAvailable` at its lowest, bytes.
     pub lowest_memory_available_bytes: Option<u64>,
+    /// Where the run stopped growing for the sake of memory; `None` when it did not.
+    pub kept_free: Option<KeptFree>,
     /// The server's processor time.
     pub server_cpu: Option<CpuLoad>,
     /// The swarm's processor time.
     pub swarm_cpu: Option<CpuLoad>,
+}
+
+/// The memory at which a run stopped growing, so that the OOM killer had no reason to act.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeptFree {
+    /// Whether it is the limit of a memory group that it was close to; else it is the machine's memory.
+    pub in_a_group: bool,
+    /// What was left then, page cache included, bytes.
+    pub left_bytes: u64,
+    /// What was to be kept, bytes.
+    pub reserve_bytes: u64,
+    /// What the next connections were to be counted at each, bytes.
+    pub each_bytes: u64,
 }
 
 /// Processor time of a process while it was busiest.

@@ -17,7 +17,7 @@ mod wall;
 mod walls;
 
 pub use diagnose::{UNKNOWN, diagnose};
-pub use findings::{CounterChange, CpuLoad, Findings, ServerEnd, ServerProcess};
+pub use findings::{CounterChange, CpuLoad, Findings, KeptFree, ServerEnd, ServerProcess};
 pub use myths::{MYTHS, Myth, myth};
 pub use plan_view::PlanView;
 pub use predict::{Prediction, predict, predicted_ceiling};

@@ -40,6 +40,9 @@ pub struct GroupMemory {
     pub slab_bytes: Option<u64>,
     /// Its part in socket buffers, bytes: `memory.stat` `sock`, `memory.kmem.tcp.usage_in_bytes`.
     pub socket_bytes: Option<u64>,
+    /// Page cache charged to it and to groups below it, which is given up before anything is refused, bytes:
+    /// `memory.stat` `active_file` + `inactive_file`, in version 1 with `total_` in front.
+    pub file_bytes: Option<u64>,
     /// Processes the OOM killer ended in it: `memory.events` `oom_kill`, `memory.oom_control` `oom_kill`.
     pub oom_kills: Option<u64>,
 }
@@ -103,6 +106,7 @@ impl MemoryGroup {
                 (Part::Kernel, "memory.kmem.usage_in_bytes"),
                 (Part::Sockets, "memory.kmem.tcp.usage_in_bytes"),
                 (Part::OomControl, "memory.oom_control"),
+                (Part::Stat, "memory.stat"),
             ],
             CgroupVersion::V2 => &[
                 (Part::Limit, "memory.max"),
@@ -151,7 +155,11 @@ impl MemoryGroup {
                 Part::Kernel => seen.kernel_bytes = number(text),
                 Part::Sockets => seen.socket_bytes = number(text),
                 Part::OomControl => seen.oom_kills = entry(text, b"oom_kill"),
+                Part::Stat if self.version == CgroupVersion::V1 => {
+                    seen.file_bytes = sum(text, b"total_active_file", b"total_inactive_file");
+                }
                 Part::Stat => {
+                    seen.file_bytes = sum(text, b"active_file", b"inactive_file");
                     seen.kernel_bytes = entry(text, b"kernel");
                     seen.slab_bytes = entry(text, b"slab");
                     seen.socket_bytes = entry(text, b"sock");
@@ -242,6 +250,10 @@ fn entry(text: &[u8], key: &[u8]) -> Option<u64> {
     })
 }
 
+fn sum(text: &[u8], one: &[u8], other: &[u8]) -> Option<u64> {
+    Some(entry(text, one)?.saturating_add(entry(text, other)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,7 +272,11 @@ mod tests {
         record(at, "proc/self/mountinfo", "35 24 0:30 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n");
         record(at, "sys/fs/cgroup/shop/memory.max", "1000000\n");
         record(at, "sys/fs/cgroup/shop/memory.current", "900000\n");
-        record(at, "sys/fs/cgroup/shop/memory.stat", "anon 5\nkernel 700\nsock 40\nslab 600\n");
+        record(
+            at,
+            "sys/fs/cgroup/shop/memory.stat",
+            "anon 5\nkernel 700\nsock 40\nslab 600\ninactive_file 8\nactive_file 4\n",
+        );
         record(at, "sys/fs/cgroup/shop/memory.events", "low 0\nhigh 0\nmax 12\noom 1\noom_kill 2\n");
         record(at, "sys/fs/cgroup/shop/web/memory.max", "max\n");
         let mut group = MemoryGroup::limiting(&ProcRoot::recorded(at), Some(7)).unwrap().unwrap();
@@ -275,6 +291,7 @@ mod tests {
                 kernel_bytes: Some(700),
                 slab_bytes: Some(600),
                 socket_bytes: Some(40),
+                file_bytes: Some(12),
                 oom_kills: Some(2),
             }
         );
@@ -309,12 +326,14 @@ mod tests {
             "sys/fs/cgroup/memory/box/memory.oom_control",
             "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
         );
+        let stat = "active_file 1\ntotal_inactive_file 300\ntotal_active_file 20\n";
+        record(at, "sys/fs/cgroup/memory/box/memory.stat", stat);
         let mut group = MemoryGroup::limiting(&root, None).unwrap().unwrap();
         assert_eq!(group.version(), CgroupVersion::V1);
         let seen = group.read().unwrap();
         assert_eq!((seen.limit_bytes, seen.usage_bytes), (Some(4_194_304), Some(4_190_208)));
         assert_eq!((seen.failures, seen.kernel_bytes, seen.oom_kills), (Some(3), Some(100), Some(1)));
-        assert_eq!((seen.slab_bytes, seen.socket_bytes), (None, Some(0)));
+        assert_eq!((seen.slab_bytes, seen.socket_bytes, seen.file_bytes), (None, Some(0), Some(320)));
     }
 
     #[test]

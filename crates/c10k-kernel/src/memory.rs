@@ -45,6 +45,10 @@ memory_lines! {
         buffers_bytes = "Buffers",
         /// page cache of files, shared memory included.
         cached_bytes = "Cached",
+        /// page cache in use lately, shared memory left out.
+        active_file_bytes = "Active(file)",
+        /// page cache that is given up first, shared memory left out.
+        inactive_file_bytes = "Inactive(file)",
         /// swap cache.
         swap_cached_bytes = "SwapCached",
         /// anonymous pages of all processes.

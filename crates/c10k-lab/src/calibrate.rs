@@ -140,7 +140,10 @@ pub(crate) fn calibrate(
     let mut group = MemoryGroup::limiting(&ProcRoot::default(), Some(server.pid())).ok().flatten();
     let second =
         if group.is_some() { GROWTH_IN_A_GROUP.min(growth * 2).min(fits - growth).max(1) } else { growth };
-    let mut charged = || group.as_mut()?.read().ok()?.usage_bytes;
+    let mut charged = || {
+        let seen = group.as_mut()?.read().ok()?;
+        Some(seen.usage_bytes?.saturating_sub(seen.file_bytes.unwrap_or(0)))
+    };
     let at_ready = charged();
     let first_rate = grow(&mut swarm, &heard, growth, until)?;
     let before = charged();

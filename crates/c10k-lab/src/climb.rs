@@ -3,30 +3,38 @@
 //! It begins as a plain program would: one descriptor table at each end, one source address, the listener's default
 //! backlog, the limits of the shell. It ends when what was asked for is held, or when what is left is the machine, or
 //! cannot be lifted here.
+//!
+//! Each step is a run of its own: server, swarm and namespace are started anew, so that its record is as whole as that
+//! of any run, and what was lifted is in force from the first connection on. That costs a second or two; beyond that a
+//! step makes few connections more than its wall is predicted to allow. A step grows by pieces towards the end of
+//! memory and keeps a reserve, see `headroom.rs`.
 
-mod memory;
+mod brake;
 mod step;
 
 use std::path::{Path, PathBuf};
 
-use c10k_ceiling::{UNKNOWN, memory_reserve_bytes};
-use c10k_kernel::limits;
+use c10k_ceiling::UNKNOWN;
+use c10k_kernel::{limits, process};
 use c10k_profile::Profile;
-use c10k_record::{Exit, Protocol, Quantity, Remedy, human_bytes, human_count};
+use c10k_record::{Exit, Predicted, Protocol, Quantity, Record, Remedy, RunState, human_bytes, human_count};
 use clap::Args;
 use serde::Serialize;
 
 use crate::cli::Color;
+use crate::headroom::Headroom;
 use crate::printer::Printer;
 use crate::run::Signals;
 use crate::setup::{Came, Setup};
-use memory::{Guard, group, memory, room};
-use step::{Step, lift};
+use brake::Brake;
+use step::{Lifts, Step};
 
 /// How long a connect and an echo may take. What is beyond a wall waits for so long in each step.
 const PATIENCE: &str = "4s";
 /// How long each step holds.
 const HOLD: &str = "500ms";
+/// The walls of memory.
+const MEMORY: [&str; 2] = ["ram", "cgroup-memory"];
 /// More steps than there are walls.
 const MOST_STEPS: usize = 24;
 
@@ -59,6 +67,9 @@ struct Climb {
     start: String,
     protocol: Protocol,
     connections: Counts,
+    /// What the memory was predicted to hold above the reserve, and the wall that stands there; null where it cannot
+    /// be read.
+    memory: Option<Predicted>,
     steps: Vec<Step>,
     /// Why it ended.
     ended_because: String,
@@ -71,12 +82,13 @@ struct Climb {
     climbed: PathBuf,
     /// A run from a fresh start with that profile.
     check: Option<Check>,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct Counts {
-    /// What was asked for, or what the memory allows.
-    target: u64,
+    /// What was asked for; null when it was as many as the memory holds.
+    target: Option<u64>,
     /// The most that a step held.
     held: u64,
 }
@@ -117,9 +129,11 @@ type Refused = (String, String, Exit);
 
 fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
     let mut setup = plain(args)?;
-    let memory = memory();
-    let room = memory.as_ref().and_then(|memory| room(memory, &group()));
-    setup.target = match (args.max, room) {
+    let mut host = c10k_collector::host_snapshot();
+    crate::host::complete(&mut host);
+    let mut memory = Headroom::open(&host);
+    let left = memory.left();
+    setup.target = match (args.max, left) {
         (Some(Quantity(0)), _) => {
             return Err((
                 "--max 0 holds nothing".to_owned(),
@@ -128,64 +142,73 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
             ));
         }
         (Some(Quantity(max)), _) => max,
-        (None, Some((room, _))) => room,
+        // A little more than fits: it is the memory that says where this ends.
+        (None, Some(left)) => (left.pairs() + left.pairs() / 20).max(1),
         (None, None) => {
             let message = "it cannot be read how much memory is left".to_owned();
             return Err((message, "say with --max how far to climb".to_owned(), Exit::HostCannot));
         }
     };
-    let reserve = memory.and_then(|memory| memory.total_bytes).map_or(0, memory_reserve_bytes);
-    // More than the memory holds is not tried: the OOM killer is not the lab's to call.
-    let bounded_by_memory = room.filter(|(room, _)| *room <= setup.target);
-    setup.target = bounded_by_memory.map_or(setup.target, |(room, _)| room).max(1);
     let folder = folder(&args.results)?;
     let signals = Signals::watch()
         .map_err(|error| (format!("cannot watch signals: {error}"), String::new(), Exit::HostCannot))?;
     let mut climb = Climb {
         start: args.start.clone(),
         protocol: args.protocol,
-        connections: Counts { target: setup.target, held: 0 },
+        connections: Counts { target: args.max.map(|Quantity(max)| max), held: 0 },
+        memory: left.map(|left| Predicted { connections: left.pairs(), wall: left.wall().to_owned() }),
         steps: Vec::new(),
         ended_because: "unfinished".to_owned(),
         wall: None,
         next: None,
         climbed: folder.join("climbed.toml"),
         check: None,
+        warnings: warnings(),
     };
-    let mut guard = Guard { signals: &signals, reserve, last: None, low: false };
+    for warning in &climb.warnings {
+        printer.say(&format!("warning: {warning}"));
+    }
+    let mut brake = Brake::new(&signals, memory);
     printer.say(step::HEADING);
-    let end = up(&mut climb, &mut setup, &folder, &mut guard, printer);
+    let end = up(&mut climb, &mut setup, &folder, &mut brake, printer);
     climb.ended_because = end.because;
     climb.wall = end.wall;
     climb.next = end.next;
-    if let (Some((room, reserve)), None, Exit::Done) = (bounded_by_memory, &climb.wall, end.exit) {
-        climb.wall = Some("ram".to_owned());
-        climb.ended_because = format!(
-            "{} are what the memory holds with a reserve of {} kept: more is not tried",
-            human_count(room),
-            human_bytes(reserve)
-        );
-        climb.next = Some(Next {
-            wall: "ram".to_owned(),
-            summary: "More memory, or the two ends on two machines.".to_owned(),
-            commands: Vec::new(),
-        });
-    }
     climb.keep(&setup, &folder)?;
-    if !signals.came() && climb.connections.held > 0 {
-        climb.check = check(&climb, &folder, &mut guard, printer);
+    let is_checked = !signals.came() && climb.connections.held > 0;
+    if is_checked {
+        brake.await_memory();
+        climb.check = check(&climb, &folder, &mut brake, printer);
         climb.keep(&setup, &folder)?;
     }
     climb.tell(printer);
     if args.json {
         printer.data(&serde_json::to_string(&climb).unwrap_or_default());
     }
-    Ok(match (signals.came(), &climb.check) {
-        (true, _) if signals.name() == "SIGTERM" => Exit::Terminated,
-        (true, _) => Exit::Interrupted,
-        (false, Some(check)) if check.held < check.target && end.exit == Exit::Done => Exit::Short,
-        (false, _) => end.exit,
+    let is_repeated = climb.check.as_ref().is_some_and(|check| check.held >= check.target);
+    Ok(match end.exit {
+        _ if signals.came() && signals.name() == "SIGTERM" => Exit::Terminated,
+        _ if signals.came() => Exit::Interrupted,
+        Exit::Done if is_checked && !is_repeated => Exit::Short,
+        exit => exit,
     })
+}
+
+/// What this user may not know, and what could not be arranged.
+fn warnings() -> Vec<String> {
+    let mut warnings = Vec::new();
+    if crate::calibrate::object_bytes().is_none() {
+        warnings.push(
+            "/proc/slabinfo may not be read by this user: what a connection takes is known as a total alone, and not \
+             from the sizes of this kernel's objects"
+                .to_owned(),
+        );
+    }
+    // Kernel memory belongs to no process: without that the OOM killer would look for a victim elsewhere.
+    if let Err(error) = process::offer_to_the_oom_killer() {
+        warnings.push(format!("the OOM killer cannot be told to take this climb before others: {error}"));
+    }
+    warnings
 }
 
 /// From wall to wall.
@@ -193,87 +216,147 @@ fn up(
     climb: &mut Climb,
     setup: &mut Setup,
     folder: &Path,
-    guard: &mut Guard<'_>,
+    brake: &mut Brake<'_>,
     printer: &mut Printer,
 ) -> End {
     let ended = |because: String, exit| End { because, wall: None, next: None, exit };
+    let mut lifts = Lifts::default();
     for number in 1..=MOST_STEPS {
-        if guard.signals.came() {
-            return ended(format!("stopped by {}", guard.signals.name()), Exit::Interrupted);
+        if number > 1 {
+            brake.await_memory();
+        }
+        if brake.came() {
+            return stopped_early(brake);
         }
         let place = folder.join(format!("step-{number}"));
         if let Err(error) = std::fs::create_dir(&place) {
             return ended(format!("{}: {error}", place.display()), Exit::Broke);
         }
-        let record = match setup.carry_out(&place, || guard.says_stop()) {
+        let record = match setup.carry_out(&place, || brake.says_stop()) {
             Came::Record(record) => record,
-            Came::Nothing(..) if guard.signals.came() => return stopped_early(guard),
+            Came::Nothing(..) if brake.came() || brake.was_low() => return stopped_early(brake),
             Came::Nothing(why, code) => {
                 let exit = if code == Some(3) { Exit::HostCannot } else { Exit::Broke };
+                // It is what was lifted last that this place does not take.
+                if exit == Exit::HostCannot
+                    && let Some(step) = climb.steps.last_mut()
+                    && let Some(wall) = lifts.take_back(setup)
+                {
+                    printer.say(&format!("warning: {why}"));
+                    step.lifted_with = lifts.another(setup);
+                    if step.lifted_with.is_some() {
+                        printer.say(&step.row());
+                        continue;
+                    }
+                    let because = format!("{wall}: what lifts it cannot be set here: {why}");
+                    return End { because, wall: Some(wall), next: step.next.clone(), exit: Exit::Short };
+                }
                 return ended(format!("the run of step {number} came to nothing: {why}"), exit);
             }
         };
         let mut step = Step::of(number, &record, place);
         climb.connections.held = climb.connections.held.max(step.held);
-        if guard.signals.came() || guard.low {
-            climb.steps.push(step);
-            return stopped_early(guard);
-        }
-        let all = human_count(setup.target);
-        let broken = record.verdicts.iter().find(|verdict| !verdict.passed);
-        if step.held >= setup.target && broken.is_none() {
-            printer.say(&step.row());
-            climb.steps.push(step);
-            return ended(format!("{all} are held"), Exit::Done);
-        }
-        let too_late = broken
-            .filter(|_| step.held >= setup.target)
-            .map(|broken| format!("{all} are held, but `{}` does not hold", broken.expr));
-        let Some(wall) = step.wall.clone() else {
-            // It went only as far as a wall was predicted, and there was none.
-            let again = too_late.is_none() && std::mem::take(&mut setup.stage.only_to_the_wall);
-            if again {
-                step.evidence.clear();
-            }
-            printer.say(&step.row());
-            climb.steps.push(step);
-            if again {
-                continue;
-            }
-            let nothing = "nothing that was seen proves a wall";
-            let because =
-                too_late.map_or_else(|| nothing.to_owned(), |broken| format!("{broken}, and {nothing}"));
-            let remedy = record.ceiling.and_then(|ceiling| ceiling.remedy);
-            let next = remedy.map(|remedy| Next::of(UNKNOWN, remedy));
-            return End { because, wall: Some(UNKNOWN.to_owned()), next, exit: Exit::Short };
-        };
-        // Lifted before, and no further than then.
-        let tried = climb.steps.iter().any(|before| {
-            before.wall.as_ref() == Some(&wall) && before.held >= step.held && before.lifted_with.is_some()
-        });
-        let remedy = record.ceiling.as_ref().and_then(|ceiling| ceiling.remedy.clone());
-        let lifted = if tried { None } else { remedy.as_ref().and_then(|remedy| lift(&wall, remedy, setup)) };
-        let is_lifted = lifted.is_some();
-        step.lifted_with = lifted;
+        let end = after(&mut step, &record, climb, setup, &mut lifts, brake);
         printer.say(&step.row());
         climb.steps.push(step);
-        if !is_lifted {
-            let why = if tried { "its own lift did not lift it" } else { "it is not the lab's to lift here" };
-            let next = remedy.map(|remedy| Next::of(&wall, remedy));
-            let because = too_late.unwrap_or_else(|| format!("{wall}: {why}"));
-            return End { because, wall: Some(wall), next, exit: Exit::Short };
+        if let Some(end) = end {
+            return end;
         }
-        setup.stage.only_to_the_wall = true;
+        // So that a climb that is killed has told how far it came.
+        if let Err((error, _, exit)) = climb.keep(setup, folder) {
+            return ended(error, exit);
+        }
     }
     ended(format!("{MOST_STEPS} steps are more than there are walls"), Exit::Broke)
 }
 
-fn stopped_early(guard: &Guard<'_>) -> End {
-    if guard.signals.came() {
-        let because = format!("stopped by {}", guard.signals.name());
+/// What follows from a step: the end of the climb, or another setup.
+fn after(
+    step: &mut Step,
+    record: &Record,
+    climb: &Climb,
+    setup: &mut Setup,
+    lifts: &mut Lifts,
+    brake: &Brake<'_>,
+) -> Option<End> {
+    let ended = |because: String, exit| Some(End { because, wall: None, next: None, exit });
+    if brake.came() || brake.was_low() {
+        return Some(stopped_early(brake));
+    }
+    let (all, is_all) = (human_count(setup.target), step.held >= setup.target);
+    // Of its target the memory says more than a verdict does.
+    let broken = record.verdicts.iter().find(|verdict| !verdict.passed && !verdict.expr.starts_with("held"));
+    let broken = broken.map(|verdict| format!("but `{}` does not hold", verdict.expr));
+    if is_all && broken.is_none() {
+        if climb.connections.target.is_some() {
+            return ended(format!("{all} are held"), Exit::Done);
+        }
+        // A connection takes less here than was known.
+        setup.target += setup.target / 2;
+        return None;
+    }
+    let too_late = broken.as_ref().filter(|_| is_all).map(|broken| format!("{all} are held, {broken}"));
+    let Some(wall) = step.wall.clone() else {
+        // It went only as far as a wall was predicted, and there was none.
+        if too_late.is_none() && std::mem::take(&mut setup.stage.only_to_the_wall) {
+            step.evidence.clear();
+            return None;
+        }
+        let nothing = "nothing that was seen proves a wall";
+        let because =
+            too_late.map_or_else(|| nothing.to_owned(), |broken| format!("{broken}, and {nothing}"));
+        let remedy = record.ceiling.as_ref().and_then(|ceiling| ceiling.remedy.clone());
+        let next = remedy.map(|remedy| Next::of(UNKNOWN, remedy));
+        return Some(End { because, wall: Some(UNKNOWN.to_owned()), next, exit: Exit::Short });
+    };
+    let remedy = record.ceiling.as_ref().and_then(|ceiling| ceiling.remedy.clone());
+    step.next = remedy.clone().map(|remedy| Next::of(&wall, remedy));
+    if MEMORY.contains(&wall.as_str()) && record.state == RunState::Complete {
+        return Some(full(climb, step, wall, broken, brake));
+    }
+    step.lifted_with = remedy.as_ref().and_then(|remedy| lifts.lift(&wall, step.held, remedy, setup));
+    if step.lifted_with.is_some() {
+        setup.stage.only_to_the_wall = true;
+        return None;
+    }
+    let why = if lifts.were_tried(&wall) {
+        "its own lift did not lift it"
+    } else {
+        "it is not the lab's to lift here"
+    };
+    Some(End {
+        because: format!("{wall}: {why}"),
+        wall: Some(wall),
+        next: step.next.clone(),
+        exit: Exit::Short,
+    })
+}
+
+/// The memory is full but for its reserve.
+fn full(climb: &Climb, step: &Step, wall: String, broken: Option<String>, brake: &Brake<'_>) -> End {
+    let reserve = human_bytes(brake.reserve_bytes());
+    let held = human_count(step.held);
+    let exit = if climb.connections.target.is_some() || broken.is_some() { Exit::Short } else { Exit::Done };
+    let broken = broken.map_or_else(String::new, |broken| format!(", {broken}"));
+    let because = format!(
+        "{held} are what the memory holds with a reserve of {reserve} kept: more is not tried{broken}"
+    );
+    let next = step
+        .next
+        .clone()
+        .map(|next| Next { summary: format!("(with a reserve of {reserve} kept) {}", next.summary), ..next });
+    End { because, wall: Some(wall), next, exit }
+}
+
+fn stopped_early(brake: &Brake<'_>) -> End {
+    if brake.came() {
+        let because = format!("stopped by {}", brake.name());
         return End { because, wall: None, next: None, exit: Exit::Interrupted };
     }
-    let because = format!("stopped with {} of memory left", human_bytes(guard.reserve));
+    let because = format!(
+        "stopped with half of its reserve of {} left: something else took memory meanwhile",
+        human_bytes(brake.reserve_bytes())
+    );
     let summary = "More memory, or the two ends on two machines.".to_owned();
     let next = Next { wall: "ram".to_owned(), summary, commands: Vec::new() };
     End { because, wall: Some("ram".to_owned()), next: Some(next), exit: Exit::Short }
@@ -299,6 +382,7 @@ fn plain(args: &ClimbArgs) -> Result<Setup, Refused> {
     // It does not count its ports beforehand.
     setup.stage.swarm.flags.insert("--target".to_owned(), "1".to_owned());
     setup.stage.only_to_the_wall = true;
+    setup.stage.keeps_a_reserve = true;
     let protocol = args.protocol.to_string();
     for (flag, value) in [
         ("--ips", "127.0.0.1"),
@@ -334,14 +418,14 @@ fn folder(results: &Path) -> Result<PathBuf, Refused> {
 }
 
 /// A fresh start with the profile that was written, as anybody would run it.
-fn check(climb: &Climb, folder: &Path, guard: &mut Guard<'_>, printer: &mut Printer) -> Option<Check> {
+fn check(climb: &Climb, folder: &Path, brake: &mut Brake<'_>, printer: &mut Printer) -> Option<Check> {
     let target = climb.connections.held;
     printer.say(&format!("check: {} from a fresh start with climbed.toml", human_count(target)));
     let mut command = std::process::Command::new(c10k_kernel::process::own_executable());
     command.args(["run", "--json", "--hold", HOLD, "--profile"]).arg(&climb.climbed);
     command.arg("--results").arg(folder).args(["--target", &target.to_string()]);
     command.args(["--protocol", &climb.protocol.to_string()]);
-    match crate::setup::carry_out(command, &mut || guard.says_stop()) {
+    match crate::setup::carry_out(command, &mut || brake.says_stop()) {
         Came::Record(record) => Some(Check { target, held: record.connections.held }),
         Came::Nothing(why, _) => {
             printer.say(&format!("warning: the check came to nothing: {why}"));
@@ -373,12 +457,17 @@ impl Climb {
     /// The last words, for people.
     fn tell(&self, printer: &mut Printer) {
         let wall = self.wall.as_ref().map_or_else(String::new, |wall| format!(", {wall}"));
-        printer.say(&format!(
-            "held {} of {}{wall}: {}",
-            human_count(self.connections.held),
-            human_count(self.connections.target),
-            self.ended_because
-        ));
+        let of = self.connections.target.map_or_else(String::new, |n| format!(" of {}", human_count(n)));
+        let held = human_count(self.connections.held);
+        printer.say(&format!("held {held}{of}{wall}: {}", self.ended_because));
+        if let (Some(predicted), Some(true)) =
+            (&self.memory, self.wall.as_deref().map(|w| MEMORY.contains(&w)))
+        {
+            printer.say(&format!(
+                "predicted before the first step, above that reserve: {}",
+                human_count(predicted.connections)
+            ));
+        }
         if let Some(check) = &self.check {
             printer.say(&format!(
                 "check: {} of {} held with climbed.toml alone",
@@ -388,8 +477,9 @@ impl Climb {
         }
         printer.say(&format!("profile: {}", self.climbed.display()));
         if let Some(next) = &self.next {
-            let line = next.commands.first().map_or_else(String::new, |command| format!(": {command}"));
-            printer.say(&format!("next: {} {}{line}", next.wall, next.summary));
+            let (wall, summary, commands) = (&next.wall, &next.summary, next.commands.join(" && "));
+            let line = if commands.is_empty() { String::new() } else { format!(": {commands}") };
+            printer.say(&format!("next: {wall} {}{line}", summary.trim_end_matches('.')));
         }
     }
 }

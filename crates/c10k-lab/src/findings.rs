@@ -112,6 +112,7 @@ pub(crate) fn findings(
         verdicts: record.verdicts.clone(),
         aborted,
         lowest_memory_available_bytes: levels.lowest_memory_available,
+        kept_free: None,
         server_cpu: load(watch, plan.server.workers, |row| row.server_cores),
         swarm_cpu: load(watch, plan.load.workers, |row| row.swarm_cores),
     }

@@ -38,7 +38,7 @@ impl Lab<'_> {
         self.name_the_end();
         let aborted = self.record.state == RunState::Aborted;
         let predicted = c10k_ceiling::predicted_ceiling(&self.limits, &plan_view(self.plan, &self.limits));
-        let found = findings(
+        let mut found = findings(
             &self.record,
             self.plan,
             &self.limits,
@@ -47,6 +47,7 @@ impl Lab<'_> {
             self.server_end,
             aborted,
         );
+        found.kept_free = self.kept_free;
         self.record.ceiling = c10k_ceiling::diagnose(&found, predicted);
         if let Some(broken) = self.record.broken_identity() {
             self.record.warnings.push(Warning::new("identity", broken));

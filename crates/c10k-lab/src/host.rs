@@ -105,7 +105,11 @@ pub(crate) fn complete(host: &mut HostSnapshot) {
     host.memory_total_bytes = MemInfoReader::open(&root).read().ok().and_then(|memory| memory.total_bytes);
     let group = MemoryGroup::limiting(&root, None).ok().flatten();
     let Some(mut group) = group else { return };
-    host.cgroup_memory_used_bytes = group.read().ok().and_then(|seen| seen.usage_bytes);
+    // The page cache of the group is given up before anything is refused.
+    host.cgroup_memory_used_bytes = group
+        .read()
+        .ok()
+        .and_then(|seen| Some(seen.usage_bytes?.saturating_sub(seen.file_bytes.unwrap_or(0))));
     host.cgroup_connection_bytes = (group.version() == CgroupVersion::V1).then_some(CHARGED_BY_VERSION_1);
 }
 

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use c10k_ceiling::ServerEnd;
+use c10k_ceiling::{KeptFree, ServerEnd};
 use c10k_collector::{Collector, CollectorConfig};
 use c10k_record::{
     Connections, Exit, HostSnapshot, LiveCounts, PhaseName, Plan, Record, RunFolder, ServerEvent,
@@ -14,6 +14,7 @@ use crate::child::{Heard, Process, Who, end_in_words};
 use crate::far::FarEnd;
 use crate::findings::plan_view;
 use crate::foreign::{Foreign, ServerSide};
+use crate::headroom::{Headroom, Pieces};
 use crate::isolate::Place;
 use crate::plan::Refusal;
 use crate::printer::Printer;
@@ -36,6 +37,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 const NAP: Duration = Duration::from_millis(50);
 /// How long the hold goes on before its memory is taken: what the ramp left behind is given back by then.
 const QUIET: Duration = Duration::from_millis(400);
+
+/// The walls at which a run that keeps a reserve stops by itself.
+const MEMORY: [&str; 2] = ["ram", "cgroup-memory"];
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +87,8 @@ pub(crate) struct Lab<'a> {
     // What stands in the way.
     pub(crate) stage: Stage,
     pub(crate) acting: Acting,
+    /// Where growth ended for the sake of memory.
+    pub(crate) kept_free: Option<KeptFree>,
 }
 
 impl<'a> Lab<'a> {
@@ -160,6 +166,7 @@ impl<'a> Lab<'a> {
             ready: None,
             full: None,
             acting: Acting::new(&stage, noise),
+            kept_free: None,
             stage,
         })
     }
@@ -205,20 +212,55 @@ impl<'a> Lab<'a> {
     }
 
     fn ramp(&mut self) {
+        if self.stage.keeps_a_reserve {
+            return self.ramp_to_the_reserve();
+        }
         let steps = self.plan.load.steps.unwrap_or(Steps { size: self.as_many_as_make_sense(), count: 1 });
         for step in 0..steps.count {
             if step > 0 {
                 let Span(pause) = self.plan.load.step_pause;
                 self.wait(Some(Instant::now() + pause), |_| false);
             }
-            if self.is_stopped() || !self.swarm.tell(&format!("grow {}", steps.size)) {
+            if !self.grow(steps.size) {
                 return;
             }
-            let holds = self.holds_begun;
-            self.wait(None, move |lab| lab.holds_begun > holds);
             let wanted = steps.size * (step + 1);
             if self.counts.attempted < wanted {
                 // It stopped growing: more steps would only find the same.
+                return;
+            }
+        }
+    }
+
+    /// False where it is not to go on.
+    fn grow(&mut self, more: u64) -> bool {
+        if self.is_stopped() || !self.swarm.tell(&format!("grow {more}")) {
+            return false;
+        }
+        let holds = self.holds_begun;
+        self.wait(None, move |lab| lab.holds_begun > holds) == Woken::Done
+    }
+
+    /// As many as make sense, by pieces, as long as there is memory above the reserve.
+    fn ramp_to_the_reserve(&mut self) {
+        let mut memory = Headroom::open(&self.limits);
+        let (wanted, mut pieces) = (self.as_many_as_make_sense(), Pieces::default());
+        let mut asked = 0;
+        while asked < wanted {
+            let more = match memory.left() {
+                Some(left) => {
+                    let (more, left) = pieces.next(wanted, self.counts.open, left);
+                    if more == 0 {
+                        self.kept_free = Some(left.kept());
+                        return;
+                    }
+                    more
+                }
+                None => wanted - asked,
+            };
+            asked += more;
+            if !self.grow(more) || self.counts.attempted < asked {
+                // It stopped growing: more would only find the same.
                 return;
             }
         }
@@ -229,6 +271,8 @@ impl<'a> Lab<'a> {
         let target = self.plan.target;
         let wall = c10k_ceiling::predicted_ceiling(&self.limits, &plan_view(self.plan, &self.limits));
         match wall.filter(|_| self.stage.only_to_the_wall) {
+            // Of memory it is seen as it goes how much there is.
+            Some(wall) if self.stage.keeps_a_reserve && MEMORY.contains(&wall.wall.as_str()) => target,
             Some(wall) => {
                 wall.connections.saturating_add(wall.connections / 100).saturating_add(64).min(target)
             }

@@ -14,6 +14,7 @@ mod far;
 mod findings;
 mod finish;
 mod foreign;
+mod headroom;
 mod host;
 mod isolate;
 mod lead;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use c10k_ceiling::memory_reserve_bytes;
 use c10k_kernel::{address, conntrack};
 use c10k_record::{HostSnapshot, LiveCounts, PhaseName};
 use nix::sys::signal::{Signal, kill};
@@ -34,6 +35,8 @@ pub(crate) struct Stage {
     pub(crate) acts: Vec<Act>,
     /// Do not try many more connections than the first wall is predicted to allow.
     pub(crate) only_to_the_wall: bool,
+    /// Stop growing while a reserve of memory is still there.
+    pub(crate) keeps_a_reserve: bool,
 }
 
 /// Limits of one end's process.
@@ -136,6 +139,9 @@ impl Stage {
             if let Some(planted) = end.nofile {
                 *nofile = Some(nofile.map_or(planted, |limit| limit.min(planted)));
             }
+        }
+        if self.keeps_a_reserve {
+            limits.cgroup_memory_kept_bytes = limits.cgroup_memory_bytes.map(memory_reserve_bytes);
         }
     }
 

@@ -92,6 +92,8 @@ pub struct HostSnapshot {
     pub memory_total_bytes: Option<u64>,
     /// What is charged to the limited memory cgroup, bytes.
     pub cgroup_memory_used_bytes: Option<u64>,
+    /// What is kept free of that group's limit, bytes, in a run that stops growing for its sake.
+    pub cgroup_memory_kept_bytes: Option<u64>,
     /// What one idle connection is charged with in that group, with the ends that stand in it, bytes.
     pub cgroup_connection_bytes: Option<u64>,
     /// Memory of one idle connection at the server's end, kernel and user space, bytes, as this kernel's object sizes

@@ -91,6 +91,7 @@ fn full() -> Record {
         link_bits_per_second: some,
         memory_total_bytes: some,
         cgroup_memory_used_bytes: some,
+        cgroup_memory_kept_bytes: some,
         cgroup_connection_bytes: some,
         server_connection_bytes: some,
         client_connection_bytes: some,

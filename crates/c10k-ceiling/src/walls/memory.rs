@@ -1,9 +1,9 @@
 //! Memory: the machine's, TCP's own, and the limits that guard it.
 
-use c10k_record::{HostSnapshot, Scope, Side, human_bytes, human_count};
+use c10k_record::{Evidence, HostSnapshot, Scope, Side, human_bytes, human_count};
 
 use crate::counter;
-use crate::findings::{Findings, ServerEnd};
+use crate::findings::{Findings, KeptFree, ServerEnd};
 use crate::plan_view::PlanView;
 use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, first, no_forecast, remedy, seen, sysctl};
 
@@ -22,6 +22,17 @@ const LOST_TO_MEMORY: [&str; 6] =
 #[must_use]
 pub fn memory_reserve_bytes(total_bytes: u64) -> u64 {
     (total_bytes / 20).clamp(64 << 20, 4 << 30)
+}
+
+/// A run that ended its own growth says with how much memory it did.
+fn kept_free(kept: KeptFree, source: &str) -> Vec<Evidence> {
+    let text = format!(
+        "{} were left, and {} are kept in reserve: more connections, of {} B each, were not tried",
+        human_bytes(kept.left_bytes),
+        human_bytes(kept.reserve_bytes),
+        human_count(kept.each_bytes)
+    );
+    vec![seen(source, Side::Host, Some(kept.left_bytes), text)]
 }
 
 /// What one connection is charged with in the group, bytes. That is less than it takes of the machine: slack of slabs
@@ -87,6 +98,9 @@ pub(super) static WALLS: &[Wall] = &[
         diagnose: |findings| {
             if findings.grew(counter::GROUP_OOM_KILLS).is_some() {
                 return None;
+            }
+            if let Some(kept) = findings.kept_free.filter(|kept| !kept.in_a_group) {
+                return Bite::proven(kept_free(kept, "MemFree + page cache"), None);
             }
             let killed = findings.grew(counter::OOM_KILLS);
             let lost = findings.lost(&LOST_TO_MEMORY);
@@ -158,17 +172,28 @@ pub(super) static WALLS: &[Wall] = &[
         predict: |host, plan| {
             let limit = host.cgroup_memory_bytes?;
             let used = host.cgroup_memory_used_bytes.unwrap_or(0);
+            let kept = host.cgroup_memory_kept_bytes.unwrap_or(0);
             let each = charged_each(host, plan);
+            let reserve =
+                if kept > 0 { format!(" − {} kept free", human_bytes(kept)) } else { String::new() };
             let now = format!(
-                "{} of {} left in the group ÷ {} B a connection",
+                "{} of {} left in the group{reserve} ÷ {} B a connection",
                 human_bytes(limit.saturating_sub(used)),
                 human_bytes(limit),
                 human_count(each)
             );
-            Some(Forecast::about(limit.saturating_sub(used) / each, now, RAM_UNCERTAINTY))
+            let left = limit.saturating_sub(used).saturating_sub(kept);
+            Some(Forecast::about(left / each, now, RAM_UNCERTAINTY))
         },
         diagnose: |findings| {
             let killed = findings.grew(counter::GROUP_OOM_KILLS);
+            if let Some(kept) = findings.kept_free.filter(|kept| kept.in_a_group && killed.is_none()) {
+                let mut evidence = kept_free(kept, "the group's limit − charged + page cache");
+                let limit = findings.host.cgroup_memory_bytes;
+                evidence
+                    .extend(limit.map(|n| seen("memory.max", Side::Host, Some(n), "the limit of the group")));
+                return Bite::proven(evidence, None);
+            }
             let refused = findings.grew(counter::GROUP_FAILURES).is_some()
                 && findings.lost(&["ENOMEM", "ENOBUFS"]).is_some();
             if killed.is_none() && !refused {

@@ -1,5 +1,6 @@
 //! One step of a climb: how far it came, the wall that it met, and what lifts that.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use c10k_ceiling::UNKNOWN;
@@ -7,6 +8,7 @@ use c10k_kernel::limits;
 use c10k_record::{Evidence, Predicted, Record, Remedy, Scope, Setting, human_count};
 use serde::Serialize;
 
+use super::Next;
 use crate::setup::Setup;
 
 /// Above the rows.
@@ -28,6 +30,8 @@ pub(super) struct Step {
     /// Connections held beyond what was predicted for the wall that was met; null where others were met.
     pub(super) off_by: Option<i64>,
     pub(super) lifted_with: Option<Lifted>,
+    /// What would lift the wall, whether or not the lab may.
+    pub(super) next: Option<Next>,
     /// Where its record is.
     pub(super) folder: PathBuf,
 }
@@ -56,6 +60,7 @@ impl Step {
             predicted,
             off_by: ceiling.and_then(|ceiling| ceiling.off_by),
             lifted_with: None,
+            next: None,
             folder,
         }
     }
@@ -84,20 +89,85 @@ impl Step {
     }
 }
 
-/// Lifts just that wall in the next run; `None` where the lab cannot, or may not.
-pub(super) fn lift(wall: &str, remedy: &Remedy, setup: &mut Setup) -> Option<Lifted> {
+/// What has been lifted in a climb, and what was of no use.
+#[derive(Debug, Default)]
+pub(super) struct Lifts {
+    done: Vec<Done>,
+    /// Walls with the settings that did not lift them.
+    useless: BTreeSet<(String, String)>,
+    taken_back: Option<Done>,
+}
+
+#[derive(Debug)]
+struct Done {
+    wall: String,
+    held: u64,
+    remedy: Remedy,
+    keys: Vec<String>,
+    /// The setup before it.
+    before: Setup,
+}
+
+impl Lifts {
+    /// Lifts just that wall in the next run; `None` where the lab cannot, may not, or has tried in vain.
+    pub(super) fn lift(
+        &mut self,
+        wall: &str,
+        held: u64,
+        remedy: &Remedy,
+        setup: &mut Setup,
+    ) -> Option<Lifted> {
+        // Lifted before, and no further than then. What did nothing is not kept.
+        if self.done.last().is_some_and(|last| last.wall == wall && last.held >= held) {
+            self.take_back(setup);
+        }
+        for done in self.done.iter().filter(|done| done.wall == wall && done.held >= held) {
+            self.useless.extend(done.keys.iter().map(|key| (done.wall.clone(), key.clone())));
+        }
+        let before = setup.clone();
+        let is_useless = |key: &str| self.useless.contains(&(wall.to_owned(), key.to_owned()));
+        let lifted = lift(wall, remedy, setup, is_useless)?;
+        let keys = lifted.settings.iter().map(|setting| setting.key.clone()).collect();
+        self.done.push(Done { wall: wall.to_owned(), held, remedy: remedy.clone(), keys, before });
+        Some(lifted)
+    }
+
+    /// The setup is as it was before what was lifted last, and that is not tried again; says which wall it was for.
+    pub(super) fn take_back(&mut self, setup: &mut Setup) -> Option<String> {
+        let last = self.done.pop()?;
+        *setup = last.before.clone();
+        self.useless.extend(last.keys.iter().map(|key| (last.wall.clone(), key.clone())));
+        let wall = last.wall.clone();
+        self.taken_back = Some(last);
+        Some(wall)
+    }
+
+    /// Another way to lift what was taken back.
+    pub(super) fn another(&mut self, setup: &mut Setup) -> Option<Lifted> {
+        let last = self.taken_back.take()?;
+        self.lift(&last.wall, last.held, &last.remedy, setup)
+    }
+
+    /// Whether a lift of this wall was tried in vain.
+    pub(super) fn were_tried(&self, wall: &str) -> bool {
+        self.useless.iter().any(|(of, _)| of == wall)
+    }
+}
+
+fn lift(wall: &str, remedy: &Remedy, setup: &mut Setup, is_useless: impl Fn(&str) -> bool) -> Option<Lifted> {
     if remedy.scope == Scope::Host && limits::euid() != 0 {
         return None;
     }
-    let has = |key: &str| remedy.settings.iter().any(|setting| setting.key == key);
+    let wanted = |setting: &Setting| !is_useless(&setting.key);
+    let has = |key: &str| remedy.settings.iter().any(|setting| setting.key == key && wanted(setting));
     let widest = setup.sysctls.contains_key(RANGE);
     let settings = match wall {
         // One thing at a time: the range as long as it can be widened, addresses after that.
         "ports-exhausted" if has(&format!("sysctl.{RANGE}")) && !widest => {
-            setup.lift(wall, remedy, |setting| setting.key.starts_with("sysctl."))
+            setup.lift(wall, remedy, |setting| wanted(setting) && setting.key.starts_with("sysctl."))
         }
-        "ports-exhausted" => setup.lift(wall, remedy, |setting| setting.key == "--ips"),
-        _ => setup.lift(wall, remedy, |_| true),
+        "ports-exhausted" => setup.lift(wall, remedy, |setting| wanted(setting) && setting.key == "--ips"),
+        _ => setup.lift(wall, remedy, wanted),
     };
     if settings.is_empty() {
         return None;
@@ -128,6 +198,9 @@ fn descriptors(end: &crate::stage::End) -> String {
 mod tests {
     use super::*;
 
+    const PORTS: [(&str, &str); 2] =
+        [("--ips", "127.0.0.1-127.0.0.4"), ("sysctl.net.ipv4.ip_local_port_range", "1024 65535")];
+
     fn remedy(scope: Scope, keys: &[(&str, &str)]) -> Remedy {
         let setting =
             |(key, value): &(&str, &str)| Setting { key: (*key).to_owned(), value: (*value).to_owned() };
@@ -138,18 +211,59 @@ mod tests {
     #[test]
     fn ports_are_lifted_by_the_range_first_and_by_addresses_then() {
         let mut setup = Setup::default();
-        let both = [("--ips", "127.0.0.1-127.0.0.4"), ("sysctl.net.ipv4.ip_local_port_range", "1024 65535")];
-        let remedy = remedy(Scope::Namespace, &both);
-        let first = lift("ports-exhausted", &remedy, &mut setup).expect("a wider range");
+        let mut lifts = Lifts::default();
+        let remedy = remedy(Scope::Namespace, &PORTS);
+        let first = lifts.lift("ports-exhausted", 100, &remedy, &mut setup).expect("a wider range");
         assert_eq!(first.how, "net.ipv4.ip_local_port_range = 1024 65535");
         assert!(setup.flags.is_empty());
-        let second = lift("ports-exhausted", &remedy, &mut setup).expect("more addresses");
+        let second = lifts.lift("ports-exhausted", 200, &remedy, &mut setup).expect("more addresses");
         assert_eq!(second.how, "--ips = 127.0.0.1-127.0.0.4");
+        assert!(setup.sysctls.contains_key(RANGE) && !lifts.were_tried("ports-exhausted"));
+    }
+
+    #[test]
+    fn what_did_not_lift_is_not_kept_and_each_way_is_tried_once() {
+        let mut setup = Setup::default();
+        let mut lifts = Lifts::default();
+        let remedy = remedy(Scope::Namespace, &PORTS);
+        lifts.lift("ports-exhausted", 100, &remedy, &mut setup).expect("a wider range");
+        let second = lifts.lift("ports-exhausted", 100, &remedy, &mut setup).expect("more addresses");
+        assert_eq!(second.how, "--ips = 127.0.0.1-127.0.0.4");
+        assert!(setup.sysctls.is_empty(), "the range did nothing");
+        assert!(lifts.lift("ports-exhausted", 100, &remedy, &mut setup).is_none());
+        assert!(setup.flags.is_empty() && lifts.were_tried("ports-exhausted"));
+    }
+
+    #[test]
+    fn a_lift_that_the_place_does_not_take_is_taken_back_for_another() {
+        let mut setup = Setup::default();
+        let mut lifts = Lifts::default();
+        assert!(lifts.take_back(&mut setup).is_none() && lifts.another(&mut setup).is_none());
+        let remedy = remedy(Scope::Namespace, &PORTS);
+        lifts.lift("ports-exhausted", 100, &remedy, &mut setup).expect("a wider range");
+        assert_eq!(lifts.take_back(&mut setup).as_deref(), Some("ports-exhausted"));
+        assert!(setup.sysctls.is_empty());
+        assert_eq!(lifts.another(&mut setup).expect("addresses").how, "--ips = 127.0.0.1-127.0.0.4");
+        assert!(lifts.take_back(&mut setup).is_some() && lifts.another(&mut setup).is_none());
+    }
+
+    #[test]
+    fn a_wall_that_comes_back_after_others_is_not_lifted_again_in_the_same_way() {
+        let mut setup = Setup::default();
+        let mut lifts = Lifts::default();
+        let backlog = remedy(Scope::Process, &[("socket.backlog", "4096")]);
+        let ports = remedy(Scope::Namespace, &PORTS);
+        assert!(lifts.lift("accept-queue", 50, &backlog, &mut setup).is_some());
+        assert!(lifts.lift("ports-exhausted", 50, &ports, &mut setup).is_some());
+        assert!(lifts.lift("accept-queue", 50, &backlog, &mut setup).is_none());
+        assert_eq!(setup.backlog, Some(4096));
     }
 
     #[test]
     fn what_no_setting_lifts_is_not_lifted() {
         let none = remedy(Scope::Process, &[]);
-        assert!(lift("server-died", &none, &mut Setup::default()).is_none());
+        let mut lifts = Lifts::default();
+        assert!(lifts.lift("server-died", 1, &none, &mut Setup::default()).is_none());
+        assert!(!lifts.were_tried("server-died"));
     }
 }

@@ -202,6 +202,11 @@ impl Running {
         self.child.id()
     }
 
+    /// Its folder.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Sends the lab a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         send(self.pid(), signal);
