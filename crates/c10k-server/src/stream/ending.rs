@@ -1,0 +1,177 @@
+//! How connections end: closed, given time to go, drained, or cut.
+
+use std::collections::HashMap;
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use c10k_kernel::socket;
+use mio::Registry;
+use socket2::SockRef;
+
+use super::Streams;
+use crate::counters::End;
+use crate::speech::{Heard, Over, Reply, Speech};
+use crate::table::{Flag, Key};
+
+/// How long a peer that was in the middle of saying more may take to read the last word and close.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What it may say meanwhile, all of which is thrown away.
+const LINGER_BYTES: usize = 64 << 20;
+
+/// A connection that is over.
+#[derive(Debug)]
+pub(super) struct Ending {
+    over: Over,
+    /// What its peer may still say.
+    bytes_left: usize,
+}
+
+impl From<Over> for Ending {
+    fn from(over: Over) -> Self {
+        Self { over, bytes_left: LINGER_BYTES }
+    }
+}
+
+impl<S: Speech> Streams<S> {
+    /// Closes those whose peers have taken nothing of their output for `limit`.
+    pub(crate) fn close_stalled(&mut self, now: Instant, limit: Duration) {
+        for slot in self.pending.stalled(now, limit) {
+            if let Some(key) = self.table.key_in(slot) {
+                self.abort(key, &End::Stalled);
+            }
+        }
+    }
+
+    /// Serves what has arrived and closes all that are then idle. Those in the middle of something are closed
+    /// once they have their output and have seen the end of it (see [`Streams::say_last`]).
+    pub(crate) fn drain(&mut self, registry: &Registry) {
+        self.draining = true;
+        for key in self.keys() {
+            if self.table.has(key, Flag::Pending) || self.table.has(key, Flag::Leftover) {
+                self.table.set(key, Flag::Busy, true);
+            } else {
+                self.read(registry, key, true);
+            }
+        }
+    }
+
+    /// Closes all that are left, whatever they are owed.
+    pub(crate) fn abort_all(&mut self) {
+        for key in self.keys() {
+            if self.table.has(key, Flag::Shut) {
+                let end = self.end_of(key, End::Drained);
+                self.close(key, &end);
+            } else if self.speech.awaits_goodbye(&self.states[key.slot() as usize]) {
+                self.abort(key, &End::Drained);
+            } else {
+                self.abort(key, &End::Undelivered);
+            }
+        }
+    }
+
+    /// The connection is over and has its last output: it is closed, now or when the peer has closed too.
+    pub(super) fn conclude(&mut self, key: Key, over: Over) {
+        if !over.linger {
+            let end = if self.draining { End::Drained } else { over.end };
+            return self.close(key, &end);
+        }
+        let Some(socket) = self.table.socket(key) else { return };
+        // ENOTCONN: the peer has reset it, which the next read tells.
+        let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
+        self.table.set(key, Flag::Shut, true);
+        self.ends.insert(key.slot(), over.into());
+        self.lingering.push(key, Instant::now() + LINGER);
+    }
+
+    /// How the connection is to be counted: as was decided before, else as `otherwise`.
+    pub(super) fn end_of(&mut self, key: Key, otherwise: End) -> End {
+        if self.ends.is_empty() || self.table.socket(key).is_none() {
+            return otherwise;
+        }
+        self.take_end(key.slot()).map_or(otherwise, |over| over.end)
+    }
+
+    /// A good end is one that lingers too where the read before it, of `count` bytes, filled the buffer: what is
+    /// behind it and unread would turn the close into a RST, which on some systems takes the Close frame from its
+    /// reader. A read that did not fill the buffer has left nothing.
+    pub(super) fn and_unread(&self, over: Over, count: usize) -> Over {
+        Over { linger: over.linger || count == self.buffer.len(), ..over }
+    }
+
+    /// Counts what a peer says on a connection that is over; whether that is more than it may.
+    pub(super) fn has_said_too_much(&mut self, key: Key, count: usize) -> bool {
+        let Some(ending) = self.ends.get_mut(&key.slot()) else { return false };
+        ending.bytes_left = ending.bytes_left.saturating_sub(count);
+        ending.bytes_left == 0
+    }
+
+    /// Takes out how a connection is to be counted; after a crowd of them the memory is given back.
+    pub(super) fn take_end(&mut self, slot: u32) -> Option<Over> {
+        let ending = self.ends.remove(&slot);
+        if self.ends.is_empty() && self.ends.capacity() > 64 {
+            self.ends = HashMap::new();
+        }
+        ending.map(|ending| ending.over)
+    }
+
+    /// At the server's end, with all input served: an idle connection is closed. On a busy one more may be on its
+    /// way, and closing then makes the kernel answer it with RST and throw away what the peer has not taken yet
+    /// (`tcp_rcv_state_process`, net/ipv4/tcp_input.c). So it gets a FIN, what still comes is discarded, and it
+    /// is closed when the peer has said its last too. Where the protocol has a goodbye, that is said first.
+    pub(super) fn say_last(&mut self, registry: &Registry, key: Key) {
+        let state = &mut self.states[key.slot() as usize];
+        if self.table.has(key, Flag::Shut) || self.speech.awaits_goodbye(state) {
+            return;
+        }
+        if self.speech.say_goodbye(state) {
+            self.answer(registry, key, Heard { reply: Reply::Output, ..Heard::default() }, 0);
+            return;
+        }
+        if !self.table.has(key, Flag::Busy) {
+            return self.close(key, &End::Drained);
+        }
+        let Some(socket) = self.table.socket(key) else { return };
+        // ENOTCONN: the peer has reset it, which the next event tells.
+        let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
+        self.table.set(key, Flag::Shut, true);
+    }
+
+    pub(super) fn note_busy(&mut self, key: Key) {
+        if self.draining {
+            self.table.set(key, Flag::Busy, true);
+        }
+    }
+
+    /// Closes with RST: the peer does not read, so a FIN would wait behind its output as an orphan.
+    pub(super) fn abort(&mut self, key: Key, end: &End) {
+        if let Some(socket) = self.table.socket(key) {
+            // Without it the kernel gives the orphan up later, by tcp_orphan_retries.
+            let _ = socket::set_reset_on_close(socket);
+        }
+        self.close(key, end);
+    }
+
+    /// Closing takes the connection out of epoll: no other table has a copy of its descriptor.
+    pub(super) fn close(&mut self, key: Key, end: &End) {
+        let pending = self.table.has(key, Flag::Pending);
+        let Some(socket) = self.table.remove(key) else { return };
+        drop(socket);
+        let slot = key.slot();
+        self.freed.add(self.speech.kept_bytes(&self.states[slot as usize]));
+        self.states[slot as usize] = S::State::default();
+        if !self.ends.is_empty() {
+            self.take_end(slot);
+        }
+        if pending {
+            self.freed.add(self.pending.forget(slot));
+            self.counters.set_pressured(self.pending.len());
+        }
+        self.counters.ended(end);
+        self.ended += 1;
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        (0..self.table.slots()).filter_map(|slot| self.table.key_in(slot)).collect()
+    }
+}
