@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use c10k_record::{
-    Command, ConnectRate, Connections, GrowthStop, LatencyHistogram, LiveCounts, PhaseName, PhaseTimes,
-    RunState, Span, Steps, SwarmEvent,
+    Command, ConnectRate, Connections, GrowthStop, LiveCounts, PhaseName, PhaseTimes, RunState, Span, Steps,
+    SwarmEvent,
 };
 
 use crate::beside::{Beside, SeenBeside};
@@ -17,6 +17,9 @@ use crate::crew::Crew;
 use crate::output::Output;
 use crate::shared::{Measured, Note, Shared, Stage};
 use crate::tally::Loss;
+
+mod telling;
+mod waiting;
 
 /// Between two ticks.
 const TICK: Duration = Duration::from_millis(250);
@@ -367,181 +370,6 @@ impl<'a> Conductor<'a> {
             beside,
         }
     }
-
-    /// Connections of workers that ended on their own are counted once, as lost with them.
-    fn count_lost_workers(&mut self) {
-        let phase = self.shared.stage().0.phase();
-        let mut turns = 0;
-        for control in self.crew.lost() {
-            let attempted = control.attempted.load(Relaxed);
-            let settled = control.failed.load(Relaxed) + control.released.load(Relaxed);
-            let lost = attempted.saturating_sub(settled);
-            control.failed.fetch_add(lost, Relaxed);
-            control.held.store(0, Relaxed);
-            control.open.store(0, Relaxed);
-            control.in_flight.store(0, Relaxed);
-            self.shared.add_to_tally(phase, Loss::WorkerLost, lost);
-            turns += usize::from(control.turn.swap(false, Relaxed));
-        }
-        for _ in 0..turns {
-            if !self.shared.pass_on() && self.shared.stage().0 == Stage::Ramp && !self.shared.has_turns() {
-                self.shared.stop_growing(GrowthStop::WorkersLost);
-            }
-        }
-    }
-
-    // Waiting ------------------------------------------------------------------------------------------
-
-    /// Handles notes, commands, signals and ticks until `done`, the time, a signal, or a command that is due.
-    /// With `stopping`, signals and commands end nothing any more.
-    fn wait(&mut self, until: Option<Instant>, stopping: bool, done: impl Fn(&Self) -> bool) -> Woken {
-        loop {
-            if done(self) {
-                return Woken::Done;
-            }
-            if !stopping && self.must_stop() {
-                return Woken::Stop;
-            }
-            let holding = self.shared.stage().0 == Stage::Hold;
-            let due = |c: &Command| holding || *c == Command::Stop;
-            if !stopping && self.commands.front().is_some_and(due) {
-                if !holding {
-                    self.told_to_stop = true;
-                    return Woken::Stop;
-                }
-                return Woken::Command;
-            }
-            let now = Instant::now();
-            if until.is_some_and(|until| until <= now) {
-                return Woken::TimeIsUp;
-            }
-            self.tick_if_due(now);
-            let nap = until.map_or(NAP, |until| NAP.min(until - now));
-            match self.notes.recv_timeout(nap) {
-                Ok(note) => self.on_note(note),
-                Err(RecvTimeoutError::Timeout) => self.count_lost_workers(),
-                Err(RecvTimeoutError::Disconnected) => {}
-            }
-        }
-    }
-
-    fn on_note(&mut self, note: Note) {
-        match note {
-            Note::LookAgain | Note::Started => {}
-            Note::StartFailed(error) => self.shared.stop_growing(no_worker(&error)),
-            Note::TurnFree => {
-                if !self.shared.pass_on() {
-                    self.add_table();
-                }
-            }
-            Note::Line(line) => match line.parse::<Command>() {
-                // A stop overtakes what waits.
-                Ok(Command::Stop) => self.commands.push_front(Command::Stop),
-                Ok(command) => self.commands.push_back(command),
-                Err(error) => self.output.warn(&error),
-            },
-        }
-    }
-
-    /// A turn is free and all tables are full: one more table takes it, when there is more to connect.
-    fn add_table(&mut self) {
-        if self.shared.arrivals.is_exhausted() || self.shared.stage().0 != Stage::Ramp {
-            return;
-        }
-        if !self.crew.may_grow() {
-            return self.shared.stop_growing(GrowthStop::NoDescriptors);
-        }
-        let mut deferred = Vec::new();
-        let started = self.crew.start_one().and_then(|()| self.crew.await_start(&self.notes, &mut deferred));
-        match started {
-            Ok(()) if self.shared.pass_on() || self.shared.has_turns() => {}
-            Ok(()) => self.shared.stop_growing(GrowthStop::NoTables),
-            Err(error) => self.shared.stop_growing(no_worker(&error)),
-        }
-        deferred.into_iter().for_each(|note| self.on_note(note));
-    }
-
-    // Telling ------------------------------------------------------------------------------------------
-
-    fn elapsed_ms(&self) -> u64 {
-        self.shared.since_first_connect_ms(self.shared.now_us())
-    }
-
-    fn enter(&mut self, stage: Stage, phase: PhaseName) {
-        let elapsed_ms = self.elapsed_ms();
-        if self.phases.last().is_none_or(|last| last.phase != phase || last.to_ms.is_some()) {
-            self.end_phase(elapsed_ms);
-            self.phases.push(PhaseTimes { phase, from_ms: elapsed_ms, to_ms: None });
-        }
-        self.shared.enter(stage);
-        let counts = self.shared.counts();
-        self.output.event(&SwarmEvent::Phase { phase, elapsed_ms, counts });
-    }
-
-    fn end_phase(&mut self, at_ms: u64) {
-        if let Some(last) = self.phases.last_mut() {
-            last.to_ms.get_or_insert(at_ms);
-        }
-    }
-
-    fn tick_if_due(&mut self, now: Instant) {
-        let (last, before) = self.last_tick;
-        if now.duration_since(last) < TICK {
-            return;
-        }
-        if let Some(beside) = &mut self.beside {
-            beside.look_if_due(now);
-        }
-        let counts = self.shared.counts();
-        let seconds = now.duration_since(last).as_secs_f64();
-        let settled = |c: &LiveCounts| if self.course.probe { c.verified } else { c.established };
-        let per_second = settled(&counts).saturating_sub(settled(&before)) as f64 / seconds;
-        if per_second > 0.0 {
-            self.peak_per_second = Some(self.peak_per_second.map_or(per_second, |peak| peak.max(per_second)));
-        }
-        self.last_tick = (now, counts);
-        self.take_measured();
-        let (phase, elapsed_ms) = (self.shared.stage().0.phase(), self.elapsed_ms());
-        self.output.progress(phase, elapsed_ms, &counts, self.target, per_second, self.course.probe);
-        self.output.event(&SwarmEvent::Tick { phase, elapsed_ms, counts });
-    }
-
-    /// Moves the latencies of the interval into the run's, and into the interval log.
-    fn take_measured(&mut self) {
-        let interval = std::mem::take(&mut *self.shared.measured());
-        self.output.interval(&[
-            ("connect", &interval.connect),
-            ("handshake", &interval.handshake),
-            ("first_echo", &interval.first_echo),
-            ("echo", &interval.echo),
-        ] as &[(&str, &LatencyHistogram)]);
-        self.measured.add(&interval);
-    }
-
-    fn connections(&self) -> Connections {
-        let counts = self.shared.counts();
-        let mut connections = Connections {
-            target: self.target,
-            attempted: counts.attempted,
-            established: counts.established,
-            accepted: None,
-            verified: self.course.probe.then_some(counts.verified),
-            held: self.shared.sum(|table| &table.held),
-            ghosts: None,
-            released: self.shared.sum(|table| &table.released),
-            failed: std::collections::BTreeMap::new(),
-        };
-        for failure in self.shared.tally().failures() {
-            connections.add_failed(failure.outcome, failure.count);
-        }
-        connections
-    }
-}
-
-/// Why one more worker could not be started. Only the start of a thread says EAGAIN: eventfd(2), epoll_create1(2) and
-/// fcntl(2) say EMFILE, ENFILE or ENOMEM.
-fn no_worker(error: &io::Error) -> GrowthStop {
-    if error.kind() == io::ErrorKind::WouldBlock { GrowthStop::NoThreads } else { GrowthStop::NoTables }
 }
 
 /// RSS of this process, bytes.

@@ -11,8 +11,9 @@ use c10k_kernel::{descriptors, limits};
 
 use c10k_wire::ws::{ClientEnd, Limits};
 
+use crate::control::TableControl;
 use crate::maker::KernelSockets;
-use crate::shared::{Note, Shared, TableControl};
+use crate::shared::{Note, Shared};
 use crate::speech::{Raw, Speech, WebSocket};
 use crate::worker::Worker;
 

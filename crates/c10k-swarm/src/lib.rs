@@ -13,6 +13,7 @@ pub mod args;
 mod arrivals;
 mod beside;
 mod conductor;
+mod control;
 mod crew;
 mod document;
 pub mod ips;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
+use crate::control::TableControl;
 use crate::maker::Maker;
-use crate::shared::{Measured, Note, Shared, Stage, TableControl};
+use crate::shared::{Measured, Note, Shared, Stage};
 use crate::speech::Speech;
 use crate::table::Table;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::arrivals::Claim;
-use crate::shared::TableControl;
+use crate::control::TableControl;
 use crate::shared::testing::shared_of;
 
 fn course(commanded: bool) -> Course {

@@ -1,0 +1,84 @@
+//! Telling: phases, ticks and what was measured.
+
+use std::time::Instant;
+
+use c10k_record::{Connections, LatencyHistogram, LiveCounts, PhaseName, PhaseTimes, SwarmEvent};
+
+use super::{Conductor, TICK};
+use crate::shared::Stage;
+
+impl Conductor<'_> {
+    pub(super) fn elapsed_ms(&self) -> u64 {
+        self.shared.since_first_connect_ms(self.shared.now_us())
+    }
+
+    pub(super) fn enter(&mut self, stage: Stage, phase: PhaseName) {
+        let elapsed_ms = self.elapsed_ms();
+        if self.phases.last().is_none_or(|last| last.phase != phase || last.to_ms.is_some()) {
+            self.end_phase(elapsed_ms);
+            self.phases.push(PhaseTimes { phase, from_ms: elapsed_ms, to_ms: None });
+        }
+        self.shared.enter(stage);
+        let counts = self.shared.counts();
+        self.output.event(&SwarmEvent::Phase { phase, elapsed_ms, counts });
+    }
+
+    pub(super) fn end_phase(&mut self, at_ms: u64) {
+        if let Some(last) = self.phases.last_mut() {
+            last.to_ms.get_or_insert(at_ms);
+        }
+    }
+
+    pub(super) fn tick_if_due(&mut self, now: Instant) {
+        let (last, before) = self.last_tick;
+        if now.duration_since(last) < TICK {
+            return;
+        }
+        if let Some(beside) = &mut self.beside {
+            beside.look_if_due(now);
+        }
+        let counts = self.shared.counts();
+        let seconds = now.duration_since(last).as_secs_f64();
+        let settled = |c: &LiveCounts| if self.course.probe { c.verified } else { c.established };
+        let per_second = settled(&counts).saturating_sub(settled(&before)) as f64 / seconds;
+        if per_second > 0.0 {
+            self.peak_per_second = Some(self.peak_per_second.map_or(per_second, |peak| peak.max(per_second)));
+        }
+        self.last_tick = (now, counts);
+        self.take_measured();
+        let (phase, elapsed_ms) = (self.shared.stage().0.phase(), self.elapsed_ms());
+        self.output.progress(phase, elapsed_ms, &counts, self.target, per_second, self.course.probe);
+        self.output.event(&SwarmEvent::Tick { phase, elapsed_ms, counts });
+    }
+
+    /// Moves the latencies of the interval into the run's, and into the interval log.
+    pub(super) fn take_measured(&mut self) {
+        let interval = std::mem::take(&mut *self.shared.measured());
+        self.output.interval(&[
+            ("connect", &interval.connect),
+            ("handshake", &interval.handshake),
+            ("first_echo", &interval.first_echo),
+            ("echo", &interval.echo),
+        ] as &[(&str, &LatencyHistogram)]);
+        self.measured.add(&interval);
+    }
+
+    pub(super) fn connections(&self) -> Connections {
+        let counts = self.shared.counts();
+        let mut connections = Connections {
+            target: self.target,
+            attempted: counts.attempted,
+            established: counts.established,
+            accepted: None,
+            verified: self.course.probe.then_some(counts.verified),
+            held: self.shared.sum(|table| &table.held),
+            ghosts: None,
+            released: self.shared.sum(|table| &table.released),
+            failed: std::collections::BTreeMap::new(),
+        };
+        for failure in self.shared.tally().failures() {
+            connections.add_failed(failure.outcome, failure.count);
+        }
+        connections
+    }
+}

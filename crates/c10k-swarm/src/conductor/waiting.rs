@@ -1,0 +1,116 @@
+//! Waiting: what workers, commands, signals and the clock have to say meanwhile.
+
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Instant;
+
+use c10k_record::{Command, GrowthStop};
+
+use super::{Conductor, NAP, Woken};
+use crate::shared::{Note, Stage};
+use crate::tally::Loss;
+
+impl Conductor<'_> {
+    /// Connections of workers that ended on their own are counted once, as lost with them.
+    pub(super) fn count_lost_workers(&mut self) {
+        let phase = self.shared.stage().0.phase();
+        let mut turns = 0;
+        for control in self.crew.lost() {
+            let attempted = control.attempted.load(Relaxed);
+            let settled = control.failed.load(Relaxed) + control.released.load(Relaxed);
+            let lost = attempted.saturating_sub(settled);
+            control.failed.fetch_add(lost, Relaxed);
+            control.held.store(0, Relaxed);
+            control.open.store(0, Relaxed);
+            control.in_flight.store(0, Relaxed);
+            self.shared.add_to_tally(phase, Loss::WorkerLost, lost);
+            turns += usize::from(control.turn.swap(false, Relaxed));
+        }
+        for _ in 0..turns {
+            if !self.shared.pass_on() && self.shared.stage().0 == Stage::Ramp && !self.shared.has_turns() {
+                self.shared.stop_growing(GrowthStop::WorkersLost);
+            }
+        }
+    }
+
+    /// Handles notes, commands, signals and ticks until `done`, the time, a signal, or a command that is due.
+    /// With `stopping`, signals and commands end nothing any more.
+    pub(super) fn wait(
+        &mut self,
+        until: Option<Instant>,
+        stopping: bool,
+        done: impl Fn(&Self) -> bool,
+    ) -> Woken {
+        loop {
+            if done(self) {
+                return Woken::Done;
+            }
+            if !stopping && self.must_stop() {
+                return Woken::Stop;
+            }
+            let holding = self.shared.stage().0 == Stage::Hold;
+            let due = |c: &Command| holding || *c == Command::Stop;
+            if !stopping && self.commands.front().is_some_and(due) {
+                if !holding {
+                    self.told_to_stop = true;
+                    return Woken::Stop;
+                }
+                return Woken::Command;
+            }
+            let now = Instant::now();
+            if until.is_some_and(|until| until <= now) {
+                return Woken::TimeIsUp;
+            }
+            self.tick_if_due(now);
+            let nap = until.map_or(NAP, |until| NAP.min(until - now));
+            match self.notes.recv_timeout(nap) {
+                Ok(note) => self.on_note(note),
+                Err(RecvTimeoutError::Timeout) => self.count_lost_workers(),
+                Err(RecvTimeoutError::Disconnected) => {}
+            }
+        }
+    }
+
+    pub(super) fn on_note(&mut self, note: Note) {
+        match note {
+            Note::LookAgain | Note::Started => {}
+            Note::StartFailed(error) => self.shared.stop_growing(no_worker(&error)),
+            Note::TurnFree => {
+                if !self.shared.pass_on() {
+                    self.add_table();
+                }
+            }
+            Note::Line(line) => match line.parse::<Command>() {
+                // A stop overtakes what waits.
+                Ok(Command::Stop) => self.commands.push_front(Command::Stop),
+                Ok(command) => self.commands.push_back(command),
+                Err(error) => self.output.warn(&error),
+            },
+        }
+    }
+
+    /// A turn is free and all tables are full: one more table takes it, when there is more to connect.
+    pub(super) fn add_table(&mut self) {
+        if self.shared.arrivals.is_exhausted() || self.shared.stage().0 != Stage::Ramp {
+            return;
+        }
+        if !self.crew.may_grow() {
+            return self.shared.stop_growing(GrowthStop::NoDescriptors);
+        }
+        let mut deferred = Vec::new();
+        let started = self.crew.start_one().and_then(|()| self.crew.await_start(&self.notes, &mut deferred));
+        match started {
+            Ok(()) if self.shared.pass_on() || self.shared.has_turns() => {}
+            Ok(()) => self.shared.stop_growing(GrowthStop::NoTables),
+            Err(error) => self.shared.stop_growing(no_worker(&error)),
+        }
+        deferred.into_iter().for_each(|note| self.on_note(note));
+    }
+}
+
+/// Why one more worker could not be started. Only the start of a thread says EAGAIN: eventfd(2), epoll_create1(2) and
+/// fcntl(2) say EMFILE, ENFILE or ENOMEM.
+fn no_worker(error: &io::Error) -> GrowthStop {
+    if error.kind() == io::ErrorKind::WouldBlock { GrowthStop::NoThreads } else { GrowthStop::NoTables }
+}
