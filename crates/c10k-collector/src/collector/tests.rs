@@ -3,6 +3,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::observation::ProcessSeen;
 
 fn record(folder: &Path, below: &str, text: &str) {
     let path = folder.join(below);

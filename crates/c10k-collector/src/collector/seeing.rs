@@ -1,0 +1,209 @@
+//! What one tick reads of each source, and what is noted of one that cannot be read.
+
+use std::collections::BTreeMap;
+
+use c10k_kernel::counters::NetReading;
+use c10k_kernel::cpu::{CpuTimes, cores_used};
+
+use super::Collector;
+use crate::observation::{
+    CpuSeen, GroupSeen, HostMemorySeen, ListenerSeen, Observation, ProcessSeen, SlabSeen, SocketsSeen,
+};
+use crate::process::Watched;
+use crate::unreadable::UnreadableList;
+
+/// The caches shown at every tick, by the names of their objects.
+const SHOWN_SLABS: &[&str] = &[
+    "TCP",
+    "TCPv6",
+    "sock_inode_cache",
+    "filp",
+    "dentry",
+    "eventpoll_epi",
+    "eventpoll_pwq",
+    "tw_sock_TCP",
+    "request_sock_TCP",
+    "nf_conntrack",
+];
+
+impl Collector {
+    pub(super) fn see_group(&mut self) -> Option<GroupSeen> {
+        let (group, before) = self.group.as_mut()?;
+        match group.read() {
+            Ok(now) => {
+                let grown = |before: Option<u64>, now: Option<u64>| now?.checked_sub(before.unwrap_or(0));
+                Some(GroupSeen {
+                    limit_bytes: now.limit_bytes,
+                    usage_bytes: now.usage_bytes,
+                    kernel_bytes: now.kernel_bytes,
+                    slab_bytes: now.slab_bytes,
+                    socket_bytes: now.socket_bytes,
+                    failures: grown(before.failures, now.failures),
+                    oom_kills: grown(before.oom_kills, now.oom_kills),
+                })
+            }
+            Err(error) => {
+                // A group goes with its last process.
+                let source = group.folder().display().to_string();
+                self.unreadable.note(source, error.raw_os_error(), "memory of this group from here on");
+                None
+            }
+        }
+    }
+
+    pub(super) fn see_memory(&mut self, partial: &mut bool) -> HostMemorySeen {
+        match self.memory.read() {
+            Ok(memory) => HostMemorySeen {
+                free_bytes: memory.free_bytes,
+                available_bytes: memory.available_bytes,
+                page_cache_bytes: memory
+                    .cached_bytes
+                    .zip(memory.buffers_bytes)
+                    .map(|(files, disks)| files + disks),
+                slab_bytes: memory.slab_bytes,
+                slab_unreclaimable_bytes: memory.slab_unreclaimable_bytes,
+                page_tables_bytes: memory.page_tables_bytes,
+                kernel_stack_bytes: memory.kernel_stack_bytes,
+                percpu_bytes: memory.percpu_bytes,
+            },
+            Err(error) => {
+                *partial |= self.memory.file().open_errno().is_none();
+                let source = self.memory.file().path().display().to_string();
+                self.unreadable.note(source, error.raw_os_error(), "memory of the host");
+                HostMemorySeen::default()
+            }
+        }
+    }
+
+    pub(super) fn see_slabs(&mut self) -> Option<Vec<SlabSeen>> {
+        match self.slabs.read() {
+            Ok(slabs) => {
+                let mut shown: Vec<SlabSeen> = Vec::new();
+                for name in SHOWN_SLABS {
+                    if let Some(slab) = self.slab_names.find(&slabs, name)
+                        && shown.iter().all(|seen| seen.name != slab.name)
+                    {
+                        let (name, objects) = (slab.name.clone(), slab.active_objects);
+                        shown.push(SlabSeen { name, objects, bytes: slab.bytes() });
+                    }
+                }
+                Some(shown)
+            }
+            Err(error) => {
+                let source = self.slabs.file().path().display().to_string();
+                let unknown = "the exact size of each part of a connection (they are estimated)";
+                self.unreadable.note(source, error.raw_os_error(), unknown);
+                None
+            }
+        }
+    }
+
+    pub(super) fn see_cpu(&mut self, seconds: f64, partial: &mut bool) -> CpuSeen {
+        let now = match self.cpu.read() {
+            Ok(host) => host.total,
+            Err(error) => {
+                *partial |= self.cpu.file().open_errno().is_none();
+                let source = self.cpu.file().path().display().to_string();
+                self.unreadable.note(source, error.raw_os_error(), "processor time of the host");
+                return CpuSeen::default();
+            }
+        };
+        let Some((last_seconds, last)) = self.cpu_last.replace((seconds, now)) else {
+            return CpuSeen::default();
+        };
+        let cores = |kind: fn(&CpuTimes) -> f64| cores_used(kind(&last), kind(&now), seconds - last_seconds);
+        CpuSeen {
+            user_cores: cores(|times| times.user_seconds),
+            system_cores: cores(|times| times.system_seconds),
+            softirq_cores: cores(|times| times.softirq_seconds),
+            idle_cores: cores(|times| times.idle_seconds + times.iowait_seconds),
+            steal_cores: cores(|times| times.steal_seconds),
+            softirq_seconds: self
+                .cpu_first
+                .map(|first| (now.softirq_seconds - first.softirq_seconds).max(0.0)),
+        }
+    }
+
+    pub(super) fn see_listeners(&mut self, partial: &mut bool) -> Option<ListenerSeen> {
+        if !self.has_ports {
+            return None;
+        }
+        let listeners = match self.diag.as_mut()?.listeners(0) {
+            Ok(listeners) => listeners,
+            Err(error) => {
+                *partial = true;
+                self.unreadable.note("sock_diag", error.raw_os_error(), "the listener's accept queue");
+                return None;
+            }
+        };
+        let mut seen = ListenerSeen::default();
+        for listener in listeners.iter().filter(|listener| self.ports.holds(listener.address.port())) {
+            seen.listeners += 1;
+            seen.waiting += u64::from(listener.accept_queue);
+            seen.accept_queue = seen.accept_queue.max(listener.accept_queue.into());
+            let backlog = u64::from(listener.backlog);
+            seen.backlog = Some(seen.backlog.map_or(backlog, |smallest| smallest.min(backlog)));
+        }
+        Some(seen)
+    }
+
+    pub(super) fn see_network(&mut self, seen: &mut Observation) {
+        let now = self.net.read();
+        for unread in self.net.unread() {
+            // A file that was read at first and is not any more went away in the middle of a run.
+            self.unreadable.note(unread.path.clone(), Some(unread.errno), "the counters in this file");
+        }
+        seen.partial |= vanished(&self.first, &now);
+        if let Some(sockstat) = now.sockstat {
+            seen.sockets = SocketsSeen {
+                in_use: sockstat.tcp_inuse.map(|ipv4| ipv4 + sockstat.tcp6_inuse.unwrap_or(0)),
+                time_wait: sockstat.time_wait,
+                orphans: sockstat.orphan,
+                allocated: sockstat.alloc,
+                mem_pages: sockstat.mem_pages,
+            };
+        }
+        let mut counters = BTreeMap::new();
+        if let (Some(now), Some(first)) = (&now.tcp, &self.first.tcp) {
+            let change = now.since(first);
+            counters.extend(change.values.known());
+            seen.went_backwards.extend(change.went_backwards);
+        }
+        if let (Some(now), Some(first)) = (&now.tcp_ext, &self.first.tcp_ext) {
+            let change = now.since(first);
+            counters.extend(change.values.known());
+            seen.went_backwards.extend(change.went_backwards);
+        }
+        seen.counters = counters;
+        if let (Some(now), Some(first)) = (now.softnet, self.first.softnet) {
+            seen.softnet_dropped = now.dropped.checked_sub(first.dropped);
+            seen.softnet_squeezed = now.squeezed.checked_sub(first.squeezed);
+        }
+        seen.files_in_use = now.files.map(|files| files.in_use);
+        seen.files_max = now.files.map(|files| files.max);
+        seen.conntrack_entries = now.conntrack.map(|tracked| tracked.count);
+        seen.conntrack_max = now.conntrack.and_then(|tracked| tracked.max);
+        let dropped = |reading: &NetReading| reading.conntrack.and_then(|tracked| tracked.dropped);
+        // A table that appeared in the middle of a run has dropped nothing before.
+        seen.conntrack_dropped =
+            dropped(&now).and_then(|now| now.checked_sub(dropped(&self.first).unwrap_or(0)));
+    }
+}
+
+pub(super) fn see(
+    watched: &mut Option<Watched>,
+    seconds: f64,
+    partial: &mut bool,
+    unreadable: &mut UnreadableList,
+) -> ProcessSeen {
+    watched.as_mut().map(|process| process.see(seconds, partial, unreadable)).unwrap_or_default()
+}
+
+/// Whether a source that could be read at first cannot be read any more.
+fn vanished(first: &NetReading, now: &NetReading) -> bool {
+    first.sockstat.is_some() && now.sockstat.is_none()
+        || first.tcp.is_some() && now.tcp.is_none()
+        || first.tcp_ext.is_some() && now.tcp_ext.is_none()
+        || first.softnet.is_some() && now.softnet.is_none()
+        || first.files.is_some() && now.files.is_none()
+}
