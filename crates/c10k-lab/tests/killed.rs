@@ -220,8 +220,12 @@ fn expect_broken(ended: &Ended, who: &str, phase: &str) -> Record {
 }
 
 #[track_caller]
-fn expect_server_died(ended: &Ended, phase: &str) -> Record {
-    let record = expect_broken(ended, "server", phase);
+fn expect_server_died(running: Running, phase: &str) -> Record {
+    let begun = Instant::now();
+    send(running.server().pid, SIGKILL);
+    let ended = running.wait();
+    assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
+    let record = expect_broken(&ended, "server", phase);
     let ceiling = record.ceiling.clone().expect("a ceiling");
     assert_eq!((ceiling.connections, ceiling.wall.as_str()), (0, "server-died"));
     assert_eq!(record.connections.accepted, None, "it could not say any more");
@@ -230,33 +234,19 @@ fn expect_server_died(ended: &Ended, phase: &str) -> Record {
 
 #[test]
 fn a_server_killed_in_the_ramp_ends_the_run_and_is_named() {
-    let running = slow_ramp();
-    let begun = Instant::now();
-    send(running.server().pid, SIGKILL);
-    let ended = running.wait();
-    assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
-    expect_server_died(&ended, "ramp");
+    expect_server_died(slow_ramp(), "ramp");
 }
 
 #[test]
 fn a_server_killed_in_a_very_slow_ramp_does_not_keep_the_run() {
     let mut running = Lab::new().start(&["--target", "2000", "--rate", "5/s", "--hold", "1s", "--json"]);
     running.wait_for("ramp", |row| row.verified > Some(5));
-    let begun = Instant::now();
-    send(running.server().pid, SIGKILL);
-    let ended = running.wait();
-    assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
-    expect_server_died(&ended, "ramp");
+    expect_server_died(running, "ramp");
 }
 
 #[test]
 fn a_server_killed_in_the_hold_ends_the_run_and_is_named() {
-    let running = long_hold();
-    let begun = Instant::now();
-    send(running.server().pid, SIGKILL);
-    let ended = running.wait();
-    assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
-    let record = expect_server_died(&ended, "hold");
+    let record = expect_server_died(long_hold(), "hold");
     let c = &record.connections;
     assert_eq!((c.attempted, c.verified, c.failed_total()), (300, Some(300), 300), "{c:?}");
     assert!(

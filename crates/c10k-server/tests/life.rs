@@ -5,13 +5,20 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use c10k_record::{ServerEvent, ServerMode, ServerReport};
 use common::{PROGRAM, Server, connect, expect_echo, pattern, run, send_until_blocked};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+/// A server without the test's own thread that reads what it says.
+fn bare(arguments: &[&str], stderr: Stdio) -> Child {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+    command.spawn().unwrap()
+}
 
 #[test]
 fn ready_says_where_and_how() {
@@ -28,13 +35,7 @@ fn ready_says_where_and_how() {
 
 #[test]
 fn every_address_of_a_list_is_served() {
-    let mut child = Command::new(PROGRAM)
-        .args(["--listen", "127.0.0.1:0,127.0.0.2:0,[::1]:0", "--events"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = bare(&["--listen", "127.0.0.1:0,127.0.0.2:0,[::1]:0", "--events"], Stdio::null());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let ready = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
     let ServerEvent::Ready { listen, .. } = ready else { panic!("{ready:?}") };
@@ -277,13 +278,7 @@ fn a_second_signal_ends_at_once() {
 
 #[test]
 fn json_is_one_document_at_the_end() {
-    let child = Command::new(PROGRAM)
-        .args(["--listen", "127.0.0.1:0", "--json", "--stats", "text"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = bare(&["--listen", "127.0.0.1:0", "--json", "--stats", "text"], Stdio::piped());
     std::thread::sleep(Duration::from_millis(2500));
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -299,13 +294,7 @@ fn json_is_one_document_at_the_end() {
 
 #[test]
 fn statistics_come_as_json_lines() {
-    let mut child = Command::new(PROGRAM)
-        .args(["--listen", "127.0.0.1:0", "--stats", "json"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = bare(&["--listen", "127.0.0.1:0", "--stats", "json"], Stdio::null());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for _ in 0..2 {
         serde_json::from_str::<ServerReport>(&lines.next().unwrap().unwrap()).unwrap();
@@ -316,13 +305,7 @@ fn statistics_come_as_json_lines() {
 
 #[test]
 fn a_reader_of_its_events_that_is_gone_does_not_end_it() {
-    let mut child = Command::new(PROGRAM)
-        .args(["--listen", "127.0.0.1:0", "--events"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = bare(&["--listen", "127.0.0.1:0", "--events"], Stdio::piped());
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
