@@ -81,9 +81,10 @@ pub struct ServerReport {
     pub drained: u64,
     /// Closed by an error, by errno or name.
     pub failed: BTreeMap<String, u64>,
-    /// Errors of accept(2), by errno: these connections stayed in the queue.
+    /// What kept it from accepting, by errno: these connections stayed in the queue. All are accept(2)'s but ENOSPC,
+    /// which is epoll_ctl(2)'s at `fs.epoll.max_user_watches`; each try that failed counts.
     pub accept_errors: BTreeMap<String, u64>,
-    /// How often a listener had to pause because no descriptor or slot was free.
+    /// How often a listener had to pause because no descriptor, watch or slot was free.
     pub paused: u64,
     /// Bytes read.
     pub bytes_in: u64,
