@@ -10,6 +10,7 @@
 //! memory and keeps a reserve, see `headroom.rs`.
 
 mod brake;
+mod document;
 mod step;
 
 use std::path::{Path, PathBuf};
@@ -17,9 +18,8 @@ use std::path::{Path, PathBuf};
 use c10k_ceiling::UNKNOWN;
 use c10k_kernel::{limits, process};
 use c10k_profile::Profile;
-use c10k_record::{Exit, Predicted, Protocol, Quantity, Record, Remedy, RunState, human_bytes, human_count};
+use c10k_record::{Exit, Predicted, Protocol, Quantity, Record, RunState, human_bytes, human_count};
 use clap::Args;
-use serde::Serialize;
 
 use crate::cli::Color;
 use crate::headroom::Headroom;
@@ -27,6 +27,7 @@ use crate::printer::Printer;
 use crate::run::Signals;
 use crate::setup::{Came, Setup};
 use brake::Brake;
+use document::{Check, Climb, Counts, Next};
 use step::{Lifts, Step};
 
 /// How long a connect and an echo may take. What is beyond a wall waits for so long in each step.
@@ -59,51 +60,6 @@ pub(crate) struct ClimbArgs {
     /// Colours on stderr.
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
-}
-
-/// What came of a climb, as climb.json has it.
-#[derive(Debug, Serialize)]
-struct Climb {
-    start: String,
-    protocol: Protocol,
-    connections: Counts,
-    /// What the memory was predicted to hold above the reserve, and the wall that stands there; null where it cannot
-    /// be read.
-    memory: Option<Predicted>,
-    steps: Vec<Step>,
-    /// Why it ended.
-    ended_because: String,
-    /// The wall that it ended at, a verdict that broke among them; `unknown` when none is proven, null when what was
-    /// asked for is held.
-    wall: Option<String>,
-    /// What would have to be lifted next, and by whom; null when nothing would.
-    next: Option<Next>,
-    /// The profile with what was lifted.
-    climbed: PathBuf,
-    /// A run from a fresh start with that profile.
-    check: Option<Check>,
-    warnings: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Counts {
-    /// What was asked for; null when it was as many as the memory holds.
-    target: Option<u64>,
-    /// The most that a step held.
-    held: u64,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Next {
-    wall: String,
-    summary: String,
-    commands: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Check {
-    target: u64,
-    held: u64,
 }
 
 /// How a climb ends.
@@ -234,7 +190,7 @@ fn up(
         }
         let record = match setup.carry_out(&place, || brake.says_stop()) {
             Came::Record(record) => record,
-            Came::Nothing(..) if brake.came() || brake.was_low() => return stopped_early(brake),
+            Came::Nothing(..) if brake.came() || brake.was_low().is_some() => return stopped_early(brake),
             Came::Nothing(why, code) => {
                 let exit = if code == Some(3) { Exit::HostCannot } else { Exit::Broke };
                 // It is what was lifted last that this place does not take.
@@ -248,7 +204,7 @@ fn up(
                         printer.say(&step.row());
                         continue;
                     }
-                    let because = format!("{wall}: what lifts it cannot be set here: {why}");
+                    let because = format!("what lifts it cannot be set here: {why}");
                     return End { because, wall: Some(wall), next: step.next.clone(), exit: Exit::Short };
                 }
                 return ended(format!("the run of step {number} came to nothing: {why}"), exit);
@@ -279,8 +235,7 @@ fn after(
     lifts: &mut Lifts,
     brake: &Brake<'_>,
 ) -> Option<End> {
-    let ended = |because: String, exit| Some(End { because, wall: None, next: None, exit });
-    if brake.came() || brake.was_low() {
+    if brake.came() || brake.was_low().is_some() {
         return Some(stopped_early(brake));
     }
     let (all, is_all) = (human_count(setup.target), step.held >= setup.target);
@@ -289,7 +244,8 @@ fn after(
     let broken = broken.map(|verdict| format!("but `{}` does not hold", verdict.expr));
     if is_all && broken.is_none() {
         if climb.connections.target.is_some() {
-            return ended(format!("{all} are held"), Exit::Done);
+            let next = Next::beyond(step.held, record);
+            return Some(End { because: format!("{all} are held"), wall: None, next, exit: Exit::Done });
         }
         // A connection takes less here than was known.
         setup.target += setup.target / 2;
@@ -353,13 +309,16 @@ fn stopped_early(brake: &Brake<'_>) -> End {
         let because = format!("stopped by {}", brake.name());
         return End { because, wall: None, next: None, exit: Exit::Interrupted };
     }
+    let left = brake.was_low();
     let because = format!(
-        "stopped with half of its reserve of {} left: something else took memory meanwhile",
-        human_bytes(brake.reserve_bytes())
+        "stopped with {} of a reserve of {} left: something else took memory meanwhile",
+        human_bytes(left.map_or(0, |left| left.bytes)),
+        human_bytes(left.map_or(0, |left| left.reserve_bytes))
     );
-    let summary = "More memory, or the two ends on two machines.".to_owned();
-    let next = Next { wall: "ram".to_owned(), summary, commands: Vec::new() };
-    End { because, wall: Some("ram".to_owned()), next: Some(next), exit: Exit::Short }
+    let wall = left.map_or("ram", |left| left.wall()).to_owned();
+    let summary = "End what else takes memory here, or give --max.".to_owned();
+    let next = Next { wall: wall.clone(), summary, commands: vec!["ps aux --sort=-rss | head".to_owned()] };
+    End { because, wall: Some(wall), next: Some(next), exit: Exit::Short }
 }
 
 /// The run of a plain program.
@@ -373,7 +332,7 @@ fn plain(args: &ClimbArgs) -> Result<Setup, Refused> {
         _ if args.start == "stock" => None,
         _ => Some(args.start.clone()),
     };
-    let mut setup = Setup { extends, ..Setup::default() };
+    let mut setup = Setup { name: Some("step"), extends, ..Setup::default() };
     let soft = limits::nofile().ok().filter(|limit| limit.soft < limit.hard).map(|limit| limit.soft);
     for end in [&mut setup.stage.server, &mut setup.stage.swarm] {
         end.one_table = true;
@@ -424,68 +383,12 @@ fn check(climb: &Climb, folder: &Path, brake: &mut Brake<'_>, printer: &mut Prin
     let mut command = std::process::Command::new(c10k_kernel::process::own_executable());
     command.args(["run", "--json", "--hold", HOLD, "--profile"]).arg(&climb.climbed);
     command.arg("--results").arg(folder).args(["--target", &target.to_string()]);
-    command.args(["--protocol", &climb.protocol.to_string()]);
+    command.args(["--protocol", &climb.protocol.to_string(), "--close", "rst"]);
     match crate::setup::carry_out(command, &mut || brake.says_stop()) {
         Came::Record(record) => Some(Check { target, held: record.connections.held }),
         Came::Nothing(why, _) => {
             printer.say(&format!("warning: the check came to nothing: {why}"));
             None
         }
-    }
-}
-
-impl Climb {
-    /// Writes what there is so far.
-    fn keep(&self, setup: &Setup, folder: &Path) -> Result<(), Refused> {
-        let summary = format!("{} held in a climb from {}", human_count(self.connections.held), self.start);
-        let justify = |key: &str| {
-            let step = self.steps.iter().find(|step| {
-                step.lifted_with.iter().flat_map(|lifted| &lifted.settings).any(|setting| setting.key == key)
-            })?;
-            Some(step.justify())
-        };
-        let profile = setup.profile("climbed", &summary, justify);
-        let document = serde_json::to_string_pretty(self).unwrap_or_default();
-        for (path, text) in [(self.climbed.clone(), profile), (folder.join("climb.json"), document)] {
-            std::fs::write(&path, text).map_err(|error| {
-                (format!("{}: {error}", path.display()), "make room on the disk".to_owned(), Exit::Broke)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// The last words, for people.
-    fn tell(&self, printer: &mut Printer) {
-        let wall = self.wall.as_ref().map_or_else(String::new, |wall| format!(", {wall}"));
-        let of = self.connections.target.map_or_else(String::new, |n| format!(" of {}", human_count(n)));
-        let held = human_count(self.connections.held);
-        printer.say(&format!("held {held}{of}{wall}: {}", self.ended_because));
-        if let (Some(predicted), Some(true)) =
-            (&self.memory, self.wall.as_deref().map(|w| MEMORY.contains(&w)))
-        {
-            printer.say(&format!(
-                "predicted before the first step, above that reserve: {}",
-                human_count(predicted.connections)
-            ));
-        }
-        if let Some(check) = &self.check {
-            printer.say(&format!(
-                "check: {} of {} held with climbed.toml alone",
-                human_count(check.held),
-                human_count(check.target)
-            ));
-        }
-        printer.say(&format!("profile: {}", self.climbed.display()));
-        if let Some(next) = &self.next {
-            let (wall, summary, commands) = (&next.wall, &next.summary, next.commands.join(" && "));
-            let line = if commands.is_empty() { String::new() } else { format!(": {commands}") };
-            printer.say(&format!("next: {wall} {}{line}", summary.trim_end_matches('.')));
-        }
-    }
-}
-
-impl Next {
-    fn of(wall: &str, remedy: Remedy) -> Self {
-        Self { wall: wall.to_owned(), summary: remedy.summary, commands: remedy.commands }
     }
 }

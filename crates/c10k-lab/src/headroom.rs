@@ -125,7 +125,8 @@ impl Pieces {
                 before.bytes.saturating_sub(left.bytes).checked_div(open.saturating_sub(open_before))
             && measured > 0
         {
-            left.each_bytes = measured;
+            // Memory that others give back meanwhile makes nothing cheaper.
+            left.each_bytes = measured.max(left.each_bytes / 2);
         }
         let fits = left.pairs();
         let rest = wanted.saturating_sub(self.asked);

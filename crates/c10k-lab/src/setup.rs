@@ -20,6 +20,8 @@ const NAP: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
     pub(crate) target: u64,
+    /// Of its profile; "planted" without one.
+    pub(crate) name: Option<&'static str>,
     /// The profile that its own one extends: a shipped one, or the whole path of a file.
     pub(crate) extends: Option<String>,
     /// Flags of `c10k-lab run`, with their values.
@@ -77,7 +79,7 @@ impl Setup {
     /// whether the run should be ended early; a run that is ended so leaves its record.
     pub(crate) fn carry_out(&self, folder: &Path, mut watch: impl FnMut() -> bool) -> Came {
         let profile = folder.join("profile.toml");
-        let text = self.profile("planted", "what this run is to meet", |_| None);
+        let text = self.profile(self.name.unwrap_or("planted"), "what this run is to meet", |_| None);
         if let Err(error) = std::fs::write(&profile, text) {
             return Came::Nothing(format!("{}: {error}", profile.display()), None);
         }

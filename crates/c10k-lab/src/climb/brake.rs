@@ -20,26 +20,27 @@ pub(super) struct Brake<'a> {
     /// Before the first step.
     at_start: Option<Left>,
     last: Option<Instant>,
-    low: bool,
+    /// What was left when it was too little.
+    low: Option<Left>,
 }
 
 impl<'a> Brake<'a> {
     pub(super) fn new(signals: &'a Signals, mut memory: Headroom) -> Self {
         let at_start = memory.left();
-        Self { signals, memory, at_start, last: None, low: false }
+        Self { signals, memory, at_start, last: None, low: None }
     }
 
     /// A signal came, or half of the reserve is gone.
     pub(super) fn says_stop(&mut self) -> bool {
         if self.last.is_none_or(|last| last.elapsed() >= LOOK) {
             self.last = Some(Instant::now());
-            self.low |= self.memory.left().is_some_and(is_low);
+            self.low = self.low.or_else(|| self.memory.left().filter(is_low));
         }
-        self.low || self.came()
+        self.low.is_some() || self.came()
     }
 
-    /// Whether memory was what stopped it.
-    pub(super) fn was_low(&self) -> bool {
+    /// What was left when memory was what stopped it.
+    pub(super) fn was_low(&self) -> Option<Left> {
         self.low
     }
 
@@ -56,10 +57,17 @@ impl<'a> Brake<'a> {
         self.signals.name()
     }
 
-    /// Waits until the memory of the step before is back: the kernel frees sockets and namespaces after their
+    /// Lets go, and waits until the memory of the step before is back: the kernel frees sockets and namespaces after their
     /// processes have ended.
     pub(super) fn await_memory(&mut self) {
-        let Some(wanted) = self.at_start.map(|left| left.bytes - left.bytes / 50) else { return };
+        self.low = None;
+        let Some(at_start) = self.at_start.map(|left| left.bytes) else { return };
+        let now = self.memory.left().map_or(at_start, |left| left.bytes);
+        // What a small step has taken is in nobody's way.
+        if now > at_start - at_start / 10 {
+            return;
+        }
+        let wanted = at_start - at_start / 100;
         let (until, mut most, mut since) = (Instant::now() + LONGEST_RETURN, 0, Instant::now());
         while !self.came() && Instant::now() < until {
             let Some(left) = self.memory.left() else { return };
@@ -75,7 +83,7 @@ impl<'a> Brake<'a> {
     }
 }
 
-fn is_low(left: Left) -> bool {
+fn is_low(left: &Left) -> bool {
     left.bytes < left.reserve_bytes / 2
 }
 
@@ -86,6 +94,6 @@ mod tests {
     #[test]
     fn the_brake_is_for_the_second_half_of_the_reserve() {
         let left = |bytes| Left { in_a_group: false, bytes, reserve_bytes: 1_000, each_bytes: 1 };
-        assert!(!is_low(left(999)) && !is_low(left(500)) && is_low(left(499)));
+        assert!(!is_low(&left(999)) && !is_low(&left(500)) && is_low(&left(499)));
     }
 }

@@ -8,7 +8,7 @@ use c10k_kernel::limits;
 use c10k_record::{Evidence, Predicted, Record, Remedy, Scope, Setting, human_count};
 use serde::Serialize;
 
-use super::Next;
+use super::document::Next;
 use crate::setup::Setup;
 
 /// Above the rows.
