@@ -23,6 +23,7 @@ pub mod link;
 pub mod memory;
 pub mod namespace;
 pub mod process;
+pub mod shaper;
 pub mod socket;
 pub mod sysctl;
 pub mod tables;

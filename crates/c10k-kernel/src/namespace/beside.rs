@@ -36,6 +36,14 @@ impl Beside {
         })?
     }
 
+    /// The same namespace once more.
+    ///
+    /// # Errors
+    /// EMFILE when the descriptor cannot be copied.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { descriptor: self.descriptor.try_clone()?, inode: self.inode })
+    }
+
     /// The inode that names it for as long as it lives.
     #[must_use]
     pub fn inode(&self) -> u64 {

@@ -1,9 +1,9 @@
 use super::*;
 use crate::address::{add, is_local, local_addresses, remove};
 use crate::sysctl::Access;
-use crate::{conntrack, link};
+use crate::{conntrack, link, shaper};
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
@@ -275,5 +275,34 @@ fn connections_are_tracked_when_a_rule_asks_and_left_alone_when_another_says_so(
         conntrack::do_not_track().unwrap();
         let _two = connect();
         assert_eq!(entries(), Some(301));
+    });
+}
+
+#[test]
+fn a_shaped_device_says_its_rate_and_one_that_is_not_says_none() {
+    in_a_process_of_its_own(|| {
+        if !entered() {
+            return;
+        }
+        assert_eq!(shaper::root_queue("lo").unwrap().and_then(|queue| queue.bits_per_second), None);
+        if let Err(error) = shaper::shape("lo", 800_000, 4096, 20_000) {
+            skipped(&format!("no tbf here: {error}"));
+            return;
+        }
+        let queue = shaper::root_queue("lo").unwrap().unwrap();
+        assert_eq!((queue.kind.as_str(), queue.bits_per_second, queue.dropped), ("tbf", Some(800_000), 0));
+        // Five times what may wait.
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..100 {
+            let _ = socket.send_to(&[0; 1000], "127.0.0.1:9");
+        }
+        let queue = shaper::root_queue("lo").unwrap().unwrap();
+        assert!(queue.dropped > 0 && queue.backlog_bytes > 0 && queue.overlimits > 0, "{queue:?}");
+        let line = shaper::line("lo").unwrap().unwrap();
+        assert!(line.bits_per_second == 800_000 && line.sent_bits > 0 && line.dropped > 0, "{line:?}");
+        shaper::shape("lo", 80_000_000_000, 1 << 20, 1 << 20).unwrap();
+        let queue = shaper::root_queue("lo").unwrap().unwrap();
+        assert_eq!(queue.bits_per_second, Some(80_000_000_000), "beyond 4 GB a second");
+        assert_eq!(shaper::root_queue("no-such").unwrap_err().raw_os_error(), Some(libc::ENODEV));
     });
 }
