@@ -50,7 +50,7 @@ pub const OOM_KILLS: &str = "oom_kill";
 pub const NEIGHBOURS: &str = "neighbours";
 /// Counter: neighbours that found no room, /proc/net/stat/arp_cache table_fulls.
 pub const NEIGHBOUR_TABLE_FULLS: &str = "table_fulls";
-/// Level: bits a second over the link between the ends, at the most.
+/// Level: bits a second over the narrowest line between the ends, in its busiest second.
 pub const LINK_BITS_PER_SECOND: &str = "link_bits_per_second";
 /// Counter: packets dropped by the queue before that link.
 pub const LINK_DROPPED: &str = "link_dropped";

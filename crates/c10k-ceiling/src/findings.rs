@@ -327,6 +327,14 @@ impl Findings {
             .iter()
             .all(|name| self.grew(name).is_none())
             && !self.conntrack_full()
+            && self.link_full().is_none()
+    }
+
+    /// What the link carried in its busiest second when that is nearly all it can, and what it can, bits a second.
+    pub(crate) fn link_full(&self) -> Option<(u64, u64)> {
+        let carries = self.host.link_bits_per_second.filter(|bits| *bits > 0)?;
+        let busiest = self.counter(counter::LINK_BITS_PER_SECOND)?.after;
+        (busiest >= carries - carries / 20).then_some((busiest, carries))
     }
 
     /// Whether the table of tracked connections was full.

@@ -20,7 +20,7 @@ pub use diagnose::{UNKNOWN, diagnose};
 pub use findings::{CounterChange, CpuLoad, Findings, KeptFree, ServerEnd, ServerProcess};
 pub use myths::{MYTHS, Myth, myth};
 pub use plan_view::PlanView;
-pub use predict::{Prediction, predict, predicted_ceiling};
+pub use predict::{Prediction, RatePrediction, predict, predict_rate, predicted_ceiling};
 pub use symptoms::{SYMPTOMS, Symptom, walls_of_symptom};
 pub use wall::{Bite, Forecast, Guide, Need, Plant, Wall};
 pub use walls::{memory_reserve_bytes, wall, walls};

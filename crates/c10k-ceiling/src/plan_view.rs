@@ -32,6 +32,10 @@ pub struct PlanView {
     pub ports_left_out: Option<u64>,
     /// Whether the sources are neighbours on one link (veth, Ethernet), which loopback's are not.
     pub on_one_link: bool,
+    /// Bytes of one probe.
+    pub probe_bytes: u64,
+    /// Whether each connection is a WebSocket one.
+    pub websocket: bool,
 }
 
 impl PlanView {

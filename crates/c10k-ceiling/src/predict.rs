@@ -4,7 +4,7 @@ use c10k_record::{HostSnapshot, Predicted, Remedy};
 use serde::{Deserialize, Serialize};
 
 use crate::plan_view::PlanView;
-use crate::walls::walls;
+use crate::walls::{LINK_UNCERTAINTY, link_rate, wall, walls};
 
 /// One wall under a plan, with its number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,36 @@ pub struct Prediction {
     pub lift: Remedy,
     /// How far the number may be off either way, percent; 0 where it is a count.
     pub uncertainty_percent: u8,
+}
+
+/// One wall that bounds how fast connections are made, and not how many there are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RatePrediction {
+    /// Its name.
+    pub wall: String,
+    /// Connections a second that it lets through.
+    pub connections_per_second: u64,
+    /// The setting and what it is now.
+    pub now: String,
+    /// What lifts it.
+    pub lift: Remedy,
+    /// How far the number may be off either way, percent.
+    pub uncertainty_percent: u8,
+}
+
+/// How fast connections of this plan can be made, as far as limits say it; `None` where none is known. What processor
+/// time says is a calibration's.
+#[must_use]
+pub fn predict_rate(host: &HostSnapshot, plan: &PlanView) -> Option<RatePrediction> {
+    let bandwidth = wall("bandwidth")?;
+    let (connections_per_second, now) = link_rate(host, plan)?;
+    Some(RatePrediction {
+        wall: bandwidth.name.to_owned(),
+        connections_per_second,
+        now,
+        lift: (bandwidth.lift)(host, plan),
+        uncertainty_percent: LINK_UNCERTAINTY,
+    })
 }
 
 /// The walls of this host under this plan, the one that bites first in front. A limit that could not be read

@@ -81,11 +81,6 @@ impl Plant {
         Self { plantable: true, needs, how }
     }
 
-    /// A wall that is not planted although no other host would be needed.
-    pub(crate) const fn replayed(needs: &'static [Need], how: &'static str) -> Self {
-        Self { plantable: false, needs, how }
-    }
-
     /// A wall that stands for the whole host: its proof is evidence that was recorded, replayed.
     pub(crate) const fn host_wide(how: &'static str) -> Self {
         Self { plantable: false, needs: &[Need::OwnHost], how }

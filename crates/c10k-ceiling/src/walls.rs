@@ -12,6 +12,7 @@ use crate::wall::Wall;
 
 pub(crate) use memory::COST_NO_CONNECTION;
 pub use memory::memory_reserve_bytes;
+pub(crate) use network::{LINK_UNCERTAINTY, link_rate};
 
 /// The groups, in the order in which walls that bit at the same time are told.
 static GROUPS: [&[Wall]; 7] = [

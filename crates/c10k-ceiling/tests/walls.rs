@@ -673,7 +673,7 @@ prop_compose! {
         PlanView {
             target: n[0], sources: n[1], destinations: n[2], source_ports: window, both_ends_here: flags.0,
             probe: flags.1, explicit_ports: flags.2, ips, server_max_connections: max, ports_left_out: left_out,
-            on_one_link: flags.0,
+            on_one_link: flags.0, probe_bytes: n[0] % 65_536, websocket: flags.1,
         }
     }
 }

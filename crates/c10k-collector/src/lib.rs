@@ -14,6 +14,7 @@ mod collector;
 mod document;
 mod find;
 mod host;
+mod link;
 mod observation;
 mod process;
 mod signs;
@@ -26,6 +27,7 @@ pub use collector::{Collector, CollectorConfig, CollectorError, Side};
 pub use document::{CensusSeen, Document, SelfCost};
 pub use find::{FindError, ServerFound, find_listeners, find_server};
 pub use host::host_snapshot;
+pub use link::{LinkSeen, LinkWatch};
 pub use observation::{
     CpuSeen, DescriptorsSeen, GroupSeen, HostMemorySeen, ListenerSeen, Observation, ProcessSeen, SlabSeen,
     SocketsSeen,

@@ -4,7 +4,7 @@
 mod facts;
 mod page;
 
-use c10k_ceiling::{PlanView, Prediction, memory_reserve_bytes, predict, wall};
+use c10k_ceiling::{PlanView, Prediction, RatePrediction, memory_reserve_bytes, predict, predict_rate, wall};
 use c10k_kernel::process;
 use c10k_profile::Profile;
 use c10k_record::{Exit, HostSnapshot, Plan, Predicted, Protocol, Quantity, Remedy, Warning, human_count};
@@ -256,6 +256,7 @@ fn rows(
         row.uncertainty_percent = row.uncertainty_percent.max(ram_uncertainty(host, calibration));
     }
     rows.sort_by_key(|row| row.connections);
+    rows.extend(predict_rate(host, &view).map(|rate| link_row(rate, plan, outside)));
     rows.extend(
         calibration.into_iter().flat_map(|calibration| rates(plan, host, &view, calibration, outside)),
     );
@@ -329,6 +330,25 @@ fn ram_uncertainty(host: &HostSnapshot, calibration: Option<&Calibration>) -> u8
             (((measured - sizes).abs() / sizes * 100.0) as u8).min(MOST_RAM_UNCERTAINTY)
         }
         _ => 10,
+    }
+}
+
+/// What the link between the ends bounds.
+fn link_row(rate: RatePrediction, plan: &Plan, outside: &Outside) -> Row {
+    let about = wall(&rate.wall);
+    let mut lift = rate.lift;
+    lift.commands = lift.commands.iter().map(|command| outside.line(command, plan)).collect();
+    Row {
+        title: about.map_or_else(String::new, |wall| wall.title.to_owned()),
+        side: about.map_or("host", |wall| side_name(wall.side)),
+        wall: rate.wall,
+        connections: None,
+        rate_per_second: Some(rate.connections_per_second),
+        uncertainty_percent: rate.uncertainty_percent,
+        now: rate.now,
+        lift,
+        in_this_plan: true,
+        passed_by: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, ServerEnd, counter};
 use c10k_collector::{GroupSeen, Observation};
 use c10k_kernel::process;
-use c10k_record::{HostSnapshot, Plan, Record, Sample, Topology};
+use c10k_record::{HostSnapshot, Plan, Protocol, Record, Sample, Topology};
 
 use crate::foreign::Outside;
 use crate::watch::Watch;
@@ -45,6 +45,8 @@ pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
         server_max_connections: plan.server.max_connections,
         ports_left_out: ports.is_some().then_some(left_out),
         on_one_link: plan.topology == Topology::Veth,
+        probe_bytes: plan.load.probe_bytes.into(),
+        websocket: plan.protocol == Protocol::Ws,
     }
 }
 
@@ -84,6 +86,12 @@ pub(crate) fn findings(
             (counter::GROUP_OOM_KILLS, level(group(first).oom_kills, group(last).oom_kills)),
         ];
         counters.extend(rows.into_iter().filter_map(|(name, change)| Some((name.to_owned(), change?))));
+    }
+    if let Some(link) = watch.link.narrowest() {
+        let change = |after| CounterChange { before: 0, after };
+        let busiest = link.busiest_bits_per_second.map(change);
+        counters.extend(busiest.map(|busiest| (counter::LINK_BITS_PER_SECOND.to_owned(), busiest)));
+        counters.insert(counter::LINK_DROPPED.to_owned(), change(link.dropped));
     }
     counters.extend(watch.signs.changes());
     let outside = watch.outside.as_ref();

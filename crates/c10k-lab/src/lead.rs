@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use c10k_ceiling::{KeptFree, ServerEnd};
-use c10k_collector::{Collector, CollectorConfig};
+use c10k_collector::{Collector, CollectorConfig, LinkWatch};
 use c10k_record::{
     Connections, Exit, HostSnapshot, LiveCounts, PhaseName, Plan, Record, RunFolder, ServerEvent,
     ServerReport, Span, Steps, SwarmEvent, Warning, human_bytes, human_count,
@@ -21,6 +21,7 @@ use crate::printer::Printer;
 use crate::run::Signals;
 use crate::stage::{Acting, Stage};
 use crate::start::{await_server, await_swarm, server_arguments, start_process, swarm_arguments};
+use crate::veth;
 use crate::watch::{Mark, Watch};
 
 /// How long the swarm may take to close and say its last word after `stop`.
@@ -120,6 +121,8 @@ impl<'a> Lab<'a> {
         let swarm_arguments = swarm_arguments(plan, &towards, &folder.path().join("latency.hlog"));
         let mut swarm = start_process(Who::Swarm, &swarm_arguments, place.far.as_ref(), &stage, &sender)?;
         let capacity = await_swarm(&heard, &mut swarm, &mut limits, &signals)?;
+        let link = LinkWatch::begin(veth::devices(place.far.as_ref()));
+        limits.link_bits_per_second = link.narrowest().map(|link| link.bits_per_second);
         if let Some(host) = &mut record.host {
             host.limits.clone_from(&limits);
         }
@@ -137,6 +140,8 @@ impl<'a> Lab<'a> {
             exit: Exit::Broke,
         })?;
         let is_ours = server.is_ours();
+        let mut watch = Watch::new(collector, far, !is_ours);
+        watch.link = link;
         Ok(Self {
             plan,
             folder,
@@ -147,7 +152,7 @@ impl<'a> Lab<'a> {
             heard,
             server,
             swarm,
-            watch: Watch::new(collector, far, !is_ours),
+            watch,
             _place: place,
             server_said: None,
             server_at_proof: None,

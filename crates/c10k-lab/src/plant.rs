@@ -11,11 +11,12 @@ mod way;
 
 use std::path::{Path, PathBuf};
 
-use c10k_ceiling::{Need, Wall, wall, walls};
-use c10k_record::{Ceiling, Exit, Predicted, Scope, Setting};
+use c10k_ceiling::{Need, Wall, predict_rate, wall, walls};
+use c10k_record::{Ceiling, Exit, Predicted, Record, Scope, Setting};
 use clap::Args;
 use serde::Serialize;
 
+use crate::findings::plan_view;
 use crate::printer::Printer;
 use crate::setup::{Came, Setup};
 use crate::stage::Stage;
@@ -67,12 +68,24 @@ struct Outcome {
     with: Option<String>,
     /// The first wall that the limits predicted; what is no number of connections is not predicted.
     predicted: Option<Predicted>,
+    /// How fast connections can be made, where a limit says it.
+    predicted_rate: Option<PredictedRate>,
     ceiling: Option<Ceiling>,
     /// Whether the diagnosis names what was planted.
     named: bool,
     /// Whether it names nothing else.
     only: bool,
     lifted: Option<Lifted>,
+}
+
+/// A wall that bounds a rate.
+#[derive(Debug, Serialize)]
+struct PredictedRate {
+    wall: String,
+    connections_per_second: u64,
+    uncertainty_percent: u8,
+    /// Of what it is reckoned.
+    now: String,
 }
 
 /// The second run.
@@ -193,6 +206,7 @@ fn plant(
         name: names[0].to_owned(),
         with: names.get(1).map(|name| (*name).to_owned()),
         predicted: ceiling.as_ref().and_then(|ceiling| ceiling.predicted.clone()),
+        predicted_rate: predicted_rate(&record),
         named,
         only,
         ceiling,
@@ -237,6 +251,18 @@ fn lift(
     })
 }
 
+/// From the limits at the start of the run.
+fn predicted_rate(record: &Record) -> Option<PredictedRate> {
+    let limits = &record.host.as_ref()?.limits;
+    let rate = predict_rate(limits, &plan_view(record.plan.as_ref()?, limits))?;
+    Some(PredictedRate {
+        wall: rate.wall,
+        connections_per_second: rate.connections_per_second,
+        uncertainty_percent: rate.uncertainty_percent,
+        now: rate.now,
+    })
+}
+
 fn cannot(why: String) -> Nothing {
     (why, Some(3))
 }
@@ -273,6 +299,13 @@ fn page(outcome: &Outcome) -> String {
     let mut lines = Vec::new();
     let planted = outcome.with.iter().fold(outcome.name.clone(), |all, with| format!("{all} and {with}"));
     lines.push(format!("planted    {planted}"));
+    let rate = outcome.predicted_rate.as_ref();
+    lines.extend(rate.map(|rate| {
+        let PredictedRate { wall, connections_per_second, uncertainty_percent, now } = rate;
+        format!(
+            "predicted  {connections_per_second} connections a second, {wall} (± {uncertainty_percent} %: {now})"
+        )
+    }));
     lines.push(match &outcome.predicted {
         Some(first) => format!("predicted  {} connections, {}", first.connections, first.wall),
         None => "predicted  nothing: no limit that is known before a run".to_owned(),

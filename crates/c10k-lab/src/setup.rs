@@ -129,6 +129,10 @@ impl Setup {
                 self.flags.insert(key.clone(), value.clone());
                 true
             }
+            ("--rate", "bandwidth") => {
+                self.flags.insert(key.clone(), value.clone());
+                true
+            }
             _ => false,
         }
     }

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use c10k_ceiling::memory_reserve_bytes;
-use c10k_kernel::{address, conntrack};
+use c10k_kernel::{address, conntrack, shaper};
 use c10k_record::{HostSnapshot, LiveCounts, PhaseName};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -61,6 +61,8 @@ pub(crate) enum Furniture {
     Tracked { room: u32 },
     /// No connection is tracked.
     NotTracked,
+    /// `lo` lets so many bits a second through.
+    Narrow { bits_per_second: u64 },
 }
 
 /// What is there before the first connection of the swarm.
@@ -150,6 +152,7 @@ impl Stage {
         self.place.iter().try_for_each(|furniture| match *furniture {
             Furniture::Tracked { room } => fill_conntrack(room.into()),
             Furniture::NotTracked => conntrack::do_not_track(),
+            Furniture::Narrow { bits_per_second } => narrow(bits_per_second),
         })
     }
 
@@ -205,6 +208,16 @@ fn fill_conntrack(room: u64) -> io::Result<()> {
         )));
     }
     conntrack::fill(wanted as u32)
+}
+
+/// Has `lo` let so much through.
+fn narrow(bits_per_second: u64) -> io::Result<()> {
+    // A fiftieth of a second at once; what does not pass in a quarter of one is dropped.
+    let bytes = |part: u64| u32::try_from(bits_per_second / 8 / part).unwrap_or(u32::MAX).max(2048);
+    shaper::shape("lo", bits_per_second, bytes(50), bytes(4)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => unsupported("it has no queue that limits a rate (sch_tbf)"),
+        _ => error,
+    })
 }
 
 fn unsupported(why: &str) -> io::Error {

@@ -129,6 +129,17 @@ pub(crate) fn join(plan: &Plan) -> Result<Beside, Refusal> {
     Ok(far)
 }
 
+/// The devices over which the ends of a run send to each other, with their namespaces: without a second one `lo`.
+pub(crate) fn devices(far: Option<&Beside>) -> Vec<(String, Option<Beside>)> {
+    match far {
+        None => vec![("lo".to_owned(), None)],
+        Some(far) => {
+            let swarm = far.try_clone().ok().map(|far| (SWARM_DEVICE.to_owned(), Some(far)));
+            [Some((SERVER_DEVICE.to_owned(), None)), swarm].into_iter().flatten().collect()
+        }
+    }
+}
+
 fn cannot(what: &str) -> impl Fn(io::Error) -> Refusal {
     let what = format!("cannot {what} for --topology veth");
     move |error| {

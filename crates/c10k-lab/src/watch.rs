@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use c10k_collector::{Collector, MemorySnapshot, Observation, Side};
+use c10k_collector::{Collector, LinkWatch, MemorySnapshot, Observation, Side};
 use c10k_record::{Cpu, LiveCounts, Sample, ServerReport};
 
 use crate::far::FarEnd;
@@ -33,6 +33,8 @@ pub(crate) struct Watch {
     /// What was seen last before the run closed its connections.
     pub(crate) before_close: Option<Observation>,
     pub(crate) levels: Levels,
+    /// What lies between the ends; nothing until it is known.
+    pub(crate) link: LinkWatch,
     /// What a server that is not ours shows from outside.
     pub(crate) outside: Option<Outside>,
     /// What the host shows beside its connections.
@@ -63,6 +65,7 @@ impl Watch {
         Self {
             collector,
             far,
+            link: LinkWatch::default(),
             signs,
             begun: Instant::now(),
             last_tick: None,
@@ -111,6 +114,9 @@ impl Watch {
             None => self.levels.look_for_a_stall(&seen, server, now),
         }
         self.signs.look();
+        if self.before_close.is_none() {
+            self.link.look();
+        }
         self.last_tick = Some(now);
         self.first.get_or_insert_with(|| seen.clone());
         self.last = Some(seen);

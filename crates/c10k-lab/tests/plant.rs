@@ -137,6 +137,32 @@ fn the_room_that_is_left_in_the_table_of_tracked_connections_is_predicted_to_the
 }
 
 #[test]
+fn a_narrow_link_is_predicted_as_connections_a_second() {
+    if !namespaces_allowed("a narrow link") {
+        return;
+    }
+    let ended = Lab::new().command(&["walls", "plant", "bandwidth", "--json"]).wait();
+    if ended.status.code() == Some(3) && ended.stderr.contains("not on this kernel") {
+        eprintln!("SKIPPED: {}", ended.stderr);
+        return;
+    }
+    let document = ended.document();
+    // 400,000 bits a second, of 606 bytes each.
+    let rate = &document["predicted_rate"];
+    assert_eq!((&rate["wall"], &rate["connections_per_second"]), (&"bandwidth".into(), &82.into()));
+    let busiest = &document["ceiling"]["evidence"][0];
+    assert_eq!(busiest["source"], "link_bits_per_second");
+    assert!(busiest["after"].as_u64() >= Some(380_000), "{busiest}");
+    assert!(
+        document["ceiling"]["evidence"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .any(|e| e["source"] == "link_dropped")
+    );
+}
+
+#[test]
 fn time_wait_that_a_run_leaves_behind_at_its_end_is_no_wall_that_it_met() {
     if !namespaces_allowed("a limit on TIME_WAIT") {
         return;

@@ -44,9 +44,8 @@ const NAMES: [&str; 30] = [
     "ram",
 ];
 
-/// Those that stand for the whole host, and those of which a run of the lab cannot be made to fall short.
-const NOT_PLANTABLE: [&str; 9] = [
-    "bandwidth",
+/// Those that stand for the whole host.
+const NOT_PLANTABLE: [&str; 8] = [
     "nr-open",
     "file-max",
     "tcp-mem",

@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use c10k_kernel::limits::{self, Cap, Limit};
+use c10k_kernel::shaper;
 use c10k_kernel::sysctl::{Scope, SysctlRoot};
 use c10k_profile::{Live, Profile, Settable, diff};
 use c10k_record::{HostSnapshot, Plan, Protocol};
@@ -32,6 +33,8 @@ impl Outside {
         host.may_raise_nofile = may_raise_nofile();
         host.threads_left = threads_left(root);
         host.neighbours_max = number("net.ipv4.neigh.default.gc_thresh3");
+        // Both ends are here, so all goes over it.
+        host.link_bits_per_second = shaper::line("lo").ok().flatten().map(|line| line.bits_per_second);
         crate::host::complete(&mut host);
         forget_conntrack_unless(tracks_connections(), &mut host);
         Self { host, nofile: limits::nofile().ok(), root, raised: raised(profile) }
@@ -48,7 +51,9 @@ impl Outside {
             max_tw_buckets: inside.max_tw_buckets,
             ..self.host.clone()
         };
-        // A namespace of one's own has no rules, and tracks nothing.
+        // A namespace of one's own has a link of its own too, and no queue before it.
+        host.link_bits_per_second = host.link_bits_per_second.filter(|_| !isolated);
+        // It has no rules, and tracks nothing.
         forget_conntrack_unless(!isolated, &mut host);
         for (key, value) in &self.raised {
             let first = value.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());

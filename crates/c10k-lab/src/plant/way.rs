@@ -57,6 +57,21 @@ pub(super) static PLANTS: &[Planted] = &[
         ),
     },
     Planted {
+        wall: "bandwidth",
+        setup: || {
+            let mut setup = small(300);
+            setup.stage.place.push(Furniture::Narrow { bits_per_second: 400_000 });
+            flag(&mut setup, "--rate", "400");
+            // A SYN that is dropped is sent again after a second: that is too late.
+            flag(&mut setup, "--connect-timeout", "600ms");
+            // The last proof of all takes the link some seconds.
+            flag(&mut setup, "--probe-timeout", "8s");
+            setup
+        },
+        group: None,
+        lift: Lift::Remedy,
+    },
+    Planted {
         wall: "not-an-echo-server",
         setup: || {
             let mut setup = small(200);
