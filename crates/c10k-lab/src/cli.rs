@@ -183,17 +183,24 @@ pub fn main_with(cli: Cli) -> Exit {
         // The others look after what a killed process has left, or tell of it themselves.
         crate::settings::tell_left_over(&mut Printer::new(Color::Auto));
     }
+    let with = |color: Color, run: &dyn Fn(&mut Printer) -> Exit| {
+        let mut printer = Printer::new(color);
+        let exit = run(&mut printer);
+        printer.settle(exit)
+    };
     match cli.command {
-        Command::Run(args) => crate::run::run(&args, &mut Printer::new(args.color)),
-        Command::Profile(command) => crate::profile_command::run(&command, &mut Printer::new(Color::Auto)),
-        Command::Report(args) => crate::record_command::report(&args, &mut Printer::new(args.color)),
-        Command::Doctor(args) => crate::doctor::run(&args, &mut Printer::new(args.color)),
-        Command::Climb(args) => crate::climb::run(&args, &mut Printer::new(args.color)),
-        Command::Walls(args) => crate::walls_command::run(&args, &mut Printer::new(Color::Auto)),
-        Command::Schema => {
-            Printer::new(Color::Never).data(c10k_report::RECORD_SCHEMA);
-            Exit::Done
+        Command::Run(args) => with(args.color, &|printer| crate::run::run(&args, printer)),
+        Command::Profile(command) => {
+            with(Color::Auto, &|printer| crate::profile_command::run(&command, printer))
         }
+        Command::Report(args) => with(args.color, &|printer| crate::record_command::report(&args, printer)),
+        Command::Doctor(args) => with(args.color, &|printer| crate::doctor::run(&args, printer)),
+        Command::Climb(args) => with(args.color, &|printer| crate::climb::run(&args, printer)),
+        Command::Walls(args) => with(Color::Auto, &|printer| crate::walls_command::run(&args, printer)),
+        Command::Schema => with(Color::Never, &|printer| {
+            printer.data(c10k_report::RECORD_SCHEMA);
+            Exit::Done
+        }),
         Command::Server(args) => c10k_server::main_with(*args),
         Command::Swarm(args) => c10k_swarm::main_with(&args),
     }

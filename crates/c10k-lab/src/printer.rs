@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use c10k_record::Exit;
 use c10k_report::Style;
 
 use crate::cli::Color;
@@ -16,11 +17,13 @@ pub(crate) struct Printer {
     terminal: bool,
     line_open: bool,
     last_plain: Option<Instant>,
+    /// Data for stdout was lost, and not because its reader had gone.
+    lost: bool,
 }
 
 impl Printer {
     pub(crate) fn new(color: Color) -> Self {
-        Self { color, terminal: io::stderr().is_terminal(), line_open: false, last_plain: None }
+        Self { color, terminal: io::stderr().is_terminal(), line_open: false, last_plain: None, lost: false }
     }
 
     /// How a summary looks on this stream.
@@ -34,11 +37,21 @@ impl Printer {
         Style { color, ..Style::default() }
     }
 
-    /// Data on stdout. Whoever read it may be gone; nobody is left to be told then.
-    #[allow(clippy::unused_self, reason = "the one printer")]
+    /// Data on stdout. Whoever read it may be gone; nobody is left to be told then. A disk that is full is told, once.
     pub(crate) fn data(&mut self, text: &str) {
         let mut stdout = io::stdout().lock();
-        let _ = writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush());
+        let written = writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush());
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::BrokenPipe
+            && !std::mem::replace(&mut self.lost, true)
+        {
+            self.error(&format!("the output cannot be written: {error}"), None);
+        }
+    }
+
+    /// How a command ends that would end with `exit`: broken, when data for stdout was lost.
+    pub(crate) fn settle(&self, exit: Exit) -> Exit {
+        if self.lost { Exit::Broke } else { exit }
     }
 
     /// Words for people, on stderr.

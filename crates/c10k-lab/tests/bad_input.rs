@@ -249,3 +249,18 @@ fn a_command_that_is_none_is_refused() {
     lab(&["walk"]).expect_exit(BAD_TEXT);
     lab(&[]).expect_exit(BAD_TEXT);
 }
+
+#[test]
+fn an_answer_that_cannot_be_written_is_told_and_is_no_success() {
+    for command in [&["schema"][..], &["walls"], &["walls", "--json"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a full device");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_c10k-lab"))
+            .args(command)
+            .stdout(full)
+            .output()
+            .expect("the lab");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{command:?}: {stderr}");
+        assert_eq!(stderr.matches("error: the output cannot be written").count(), 1, "{command:?}: {stderr}");
+    }
+}

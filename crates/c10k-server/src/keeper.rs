@@ -382,8 +382,11 @@ impl Keeper {
             say(&report::final_text(&report));
         }
         self.broke |= !self.put_back();
-        if let Some(printer) = self.printer.take() {
-            printer.finish(last);
+        if let Some(printer) = self.printer.take()
+            && let Err(error) = printer.finish(last)
+        {
+            say(&format!("error: the output cannot be written: {error}"));
+            self.broke = true;
         }
         if self.broke { Exit::Broke } else { Exit::Done }
     }

@@ -19,6 +19,8 @@ pub(crate) struct Output {
     last_plain: Option<Instant>,
     line_open: bool,
     log: Option<IntervalLog>,
+    /// Data for stdout was lost, and not because its reader had gone.
+    lost: bool,
 }
 
 struct IntervalLog {
@@ -31,7 +33,7 @@ struct IntervalLog {
 impl Output {
     pub(crate) fn new(events: bool) -> Self {
         let terminal = io::stderr().is_terminal();
-        Self { events, terminal, last_plain: None, line_open: false, log: None }
+        Self { events, terminal, last_plain: None, line_open: false, log: None, lost: false }
     }
 
     /// Writes latencies to an HdrHistogram interval log from now on.
@@ -77,12 +79,23 @@ impl Output {
         }
     }
 
-    /// One JSON document on stdout. Whoever read it may be gone: nobody is left to be told then.
-    #[allow(clippy::unused_self, reason = "the one printer")]
+    /// One JSON document on stdout. Whoever read it may be gone: nobody is left to be told then. A disk that is full
+    /// is told, once.
     pub(crate) fn document(&mut self, document: &impl serde::Serialize) {
         let mut stdout = io::stdout().lock();
         let text = serde_json::to_string(document).unwrap_or_default();
-        let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+        let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::BrokenPipe
+            && !std::mem::replace(&mut self.lost, true)
+        {
+            self.say(&format!("error: the output cannot be written: {error}"));
+        }
+    }
+
+    /// Whether data for stdout was lost, and not because its reader had gone.
+    pub(crate) fn has_lost_data(&self) -> bool {
+        self.lost
     }
 
     /// Words for people.

@@ -85,7 +85,7 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
         Ok(mut record) => {
             record.warnings.extend(back.warnings);
             let exit = last_word(args, record, output);
-            Ok(if is_whole { exit } else { Exit::Broke })
+            Ok(if is_whole && !output.has_lost_data() { exit } else { Exit::Broke })
         }
         Err(refusal) if is_whole => Err(refusal),
         Err(refusal) => Err(Refusal { exit: Exit::Broke, ..refusal }),

@@ -368,3 +368,20 @@ fn an_unread_stdin_is_left_alone() {
     stdin.write_all(b"stop\n").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_document_that_cannot_be_written_is_told_and_is_no_success() {
+    let server = Server::echo();
+    for form in ["--json", "--events"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(PROGRAM)
+            .args(["--no-apply", "--server", &server.at(), "--target", "20", "--hold", "50ms", form])
+            .stdin(Stdio::null())
+            .stdout(full)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{form}: {stderr}");
+        assert_eq!(stderr.matches("error: the output cannot be written").count(), 1, "{form}: {stderr}");
+    }
+}
