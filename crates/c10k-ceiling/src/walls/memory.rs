@@ -149,7 +149,8 @@ pub(super) static WALLS: &[Wall] = &[
         outcomes: &["ENOMEM", "ENOBUFS", "worker-lost"],
         read_at: "memory.max (version 2) or memory.limit_in_bytes (version 1) of the group and of those \
                   above it",
-        formula: "(limit − what is charged) ÷ (bytes of the ends that stand in the group)",
+        formula: "(limit − what is charged, page cache left out, − what the run keeps free) ÷ (what the ends \
+                  that stand in the group are charged)",
         not_there: "an OOM kill outside of the group (ram); a failure count that stands still",
         scope: Scope::Process,
         guide: Guide {
