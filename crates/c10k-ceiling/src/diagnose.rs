@@ -1,6 +1,8 @@
 //! Which wall it was, from what was seen.
 
-use c10k_record::{Ceiling, Evidence, GrowthStop, Predicted, Remedy, Scope, Side, WallFound, human_count};
+use c10k_record::{
+    Ceiling, Evidence, Failure, GrowthStop, PhaseName, Predicted, Remedy, Scope, Side, WallFound, human_count,
+};
 
 use crate::counter;
 use crate::findings::{Findings, NO_ANSWER, TAKEN_DOWN};
@@ -144,7 +146,16 @@ fn where_to_look(findings: &Findings) -> Remedy {
         look("the accept queue (Recv-Q above Send-Q is an overflow)", "ss -ltn");
         look("firewall rules on the way", "sudo nft list ruleset");
     }
-    if findings.lost(&["probe-timeout", "unproven"]).is_some() {
+    let silenced = |row: &Failure| {
+        row.phase != PhaseName::Ramp && ["probe-timeout", "unproven"].contains(&row.outcome.name())
+    };
+    if findings.failures.iter().any(silenced) {
+        look(
+            "whether the server, which had answered before and no longer did, is stopped (state T) or blocked (D)",
+            "ps -eo pid,state,wchan:24,comm | awk '$2 ~ /[TD]/'",
+        );
+    }
+    if findings.lost_connecting(&["probe-timeout"]).is_some() {
         look("whether the server sends back what it gets; if it does not, run the swarm with --no-probe", "");
     }
     if findings.lost(&TAKEN_DOWN).is_some() {

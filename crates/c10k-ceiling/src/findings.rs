@@ -195,10 +195,11 @@ impl Findings {
         (count > 0).then(|| Lost { count, first_at_ms: rows().map(|row| row.first_at_ms).min() })
     }
 
-    /// Connects that got no answer, and connections that the server never knew.
+    /// Connects that got no answer, and connections that the server never knew. Whoever was answered once and is not
+    /// any more is none of them.
     pub(crate) fn unanswered(&self) -> Option<Lost> {
         let ghosts = self.connections.ghosts.filter(|ghosts| *ghosts > 0);
-        let silent = self.lost(&["probe-timeout"]);
+        let silent = self.lost_connecting(&["probe-timeout"]);
         let ghosts = ghosts.map(|count| silent.unwrap_or(Lost { count, first_at_ms: None })).or(silent);
         match self.lost_connecting(&NO_ANSWER) {
             Some(lost) => Some(lost.and(ghosts)),
@@ -260,6 +261,13 @@ impl Findings {
     /// The server's process when its only descriptor table was seen full from outside.
     pub(crate) fn process_table_full(&self) -> Option<&ServerProcess> {
         self.server_process.as_ref().filter(|process| process.table_was_full)
+    }
+
+    /// Whether the server is somebody else's on this machine and its descriptors may not be read: then a full table
+    /// cannot be told from a server that does not call accept.
+    pub(crate) fn server_is_hidden(&self) -> bool {
+        let hidden = |process: &ServerProcess| process.most_descriptors.is_none();
+        self.server.is_none() && self.plan.both_ends_here && self.server_process.as_ref().is_none_or(hidden)
     }
 
     /// Whether the swarm stopped short of its target with its one descriptor table full.

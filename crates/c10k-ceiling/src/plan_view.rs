@@ -36,6 +36,17 @@ pub struct PlanView {
     pub probe_bytes: u64,
     /// Whether each connection is a WebSocket one.
     pub websocket: bool,
+    /// How many source addresses the swarm can take by itself when it needs them; `None` = those in `sources` and no
+    /// more.
+    pub pool: Option<u64>,
+    /// The command that does the same again, to which a remedy adds flags; `None` = `c10k-swarm`.
+    pub again: Option<String>,
+    /// Where the server listens, as a flag takes it.
+    pub listen: Option<String>,
+    /// The process of a server that runs already and that nobody here started, where it may be seen.
+    pub server_pid: Option<u32>,
+    /// Its hard RLIMIT_NOFILE.
+    pub server_nofile_hard: Option<u64>,
 }
 
 impl PlanView {
@@ -57,6 +68,11 @@ impl PlanView {
     #[must_use]
     pub fn ends_here(&self) -> u64 {
         if self.both_ends_here { 2 } else { 1 }
+    }
+
+    /// The line that does the same again with these flags.
+    pub(crate) fn again_with(&self, flags: &str) -> String {
+        format!("{} {flags} --target {}", self.again.as_deref().unwrap_or("c10k-swarm"), self.target)
     }
 
     /// A range for `--ips` with `count` addresses that begins like the present one; `None` where that cannot

@@ -74,8 +74,9 @@ pub fn predict(host: &HostSnapshot, plan: &PlanView) -> Vec<Prediction> {
 /// The first wall and its number; `None` where no limit could be read.
 #[must_use]
 pub fn predicted_ceiling(host: &HostSnapshot, plan: &PlanView) -> Option<Predicted> {
-    predict(host, plan)
-        .into_iter()
-        .next()
-        .map(|first| Predicted { connections: first.connections, wall: first.wall })
+    predict(host, plan).into_iter().next().map(|first| Predicted {
+        connections: first.connections,
+        wall: first.wall,
+        uncertainty_percent: first.uncertainty_percent,
+    })
 }

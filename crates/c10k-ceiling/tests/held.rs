@@ -150,7 +150,9 @@ fn what_was_lost_before_others_were_released_is_looked_at_too() {
 
 #[test]
 fn a_prediction_is_off_by_a_number_only_where_its_wall_was_met() {
-    let predicted = |wall: &str| Some(Predicted { connections: TARGET + 9, wall: wall.to_owned() });
+    let predicted = |wall: &str| {
+        Some(Predicted { connections: TARGET + 9, wall: wall.to_owned(), uncertainty_percent: 0 })
+    };
     let mut findings = held(&[("held = target", Some(990.0))]);
     (findings.connections.held, findings.connections.attempted) = (990, 1000);
     findings.connections.add_failed(Outcome::errno(24), 10);

@@ -512,7 +512,31 @@ fn the_first_wall_of_a_plain_program_is_its_descriptor_limit() {
 #[test]
 fn tables_of_their_own_leave_ports_as_the_first_wall() {
     let first = predicted_ceiling(&host(), &plan()).expect("limits were read");
-    assert_eq!(first, Predicted { connections: 112_928, wall: "ports-exhausted".to_owned() });
+    let expected =
+        Predicted { connections: 112_928, wall: "ports-exhausted".to_owned(), uncertainty_percent: 0 };
+    assert_eq!(first, expected);
+}
+
+#[test]
+fn sources_that_the_swarm_chooses_itself_are_a_wall_only_when_the_pool_of_them_is() {
+    let of = |pool, target| {
+        let plan = PlanView { pool: Some(pool), target, ..plan() };
+        let ports = predict(&host(), &plan).into_iter().find(|p| p.wall == "ports-exhausted");
+        ports.map(|prediction| prediction.connections)
+    };
+    assert_eq!(of(1 << 20, 10_000_000), None, "it takes as many as it needs");
+    assert_eq!(of(10, 282_320), None);
+    assert_eq!(of(10, 282_321), Some(282_320), "all of them are too few");
+}
+
+#[test]
+fn what_a_table_holds_beside_connections_is_counted_or_is_an_uncertainty() {
+    let mut host = host();
+    (host.server_tables, host.server_nofile, host.server_per_table) = (false, Some(256), Some(249));
+    let first = |host: &HostSnapshot| predicted_ceiling(host, &plan()).expect("a limit");
+    assert_eq!((first(&host).connections, first(&host).uncertainty_percent), (249, 0));
+    host.server_per_table = None;
+    assert_eq!((first(&host).connections, first(&host).uncertainty_percent), (248, 4));
 }
 
 #[test]
@@ -673,7 +697,8 @@ prop_compose! {
         PlanView {
             target: n[0], sources: n[1], destinations: n[2], source_ports: window, both_ends_here: flags.0,
             probe: flags.1, explicit_ports: flags.2, ips, server_max_connections: max, ports_left_out: left_out,
-            on_one_link: flags.0, probe_bytes: n[0] % 65_536, websocket: flags.1,
+            on_one_link: flags.0, probe_bytes: n[0] % 65_536, websocket: flags.1, pool: max,
+            ..PlanView::default()
         }
     }
 }

@@ -28,6 +28,7 @@ fn snapshot_at(root: &ProcRoot) -> HostSnapshot {
     let reserved = sysctl.read("net.ipv4.ip_local_reserved_ports").ok();
     HostSnapshot {
         nofile_hard: limits::nofile().ok().map(|limit| limit.hard),
+        may_raise_nofile: may_raise_nofile(root),
         nr_open: number("fs.nr_open"),
         file_max: number("fs.file-max"),
         files_in_use: number("fs.file-nr"),
@@ -59,9 +60,26 @@ fn cgroup_memory_bytes(root: &ProcRoot) -> Option<u64> {
 /// CAP_SYS_ADMIN passes `fs.file-max` only where it is of the first user namespace (fs/file_table.c,
 /// `alloc_empty_file`): inside one of its own everybody seems to have it.
 fn passes_file_max(root: &ProcRoot) -> bool {
+    in_first_user_namespace(root) && limits::has_capability(Cap::SysAdmin).unwrap_or(false)
+}
+
+fn in_first_user_namespace(root: &ProcRoot) -> bool {
     let map = std::fs::read_to_string(root.process_path(None, "uid_map")).unwrap_or_default();
-    let is_first = map.split_whitespace().eq(["0", "0", "4294967295"]);
-    is_first && limits::has_capability(Cap::SysAdmin).unwrap_or(false)
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Whether the hard limit can be raised by somebody here: by this process, or through sudo, which cannot give what
+/// the bounding set has lost (capabilities(7)). Inside a user namespace of one's own it cannot be told: everybody
+/// seems to have all there.
+fn may_raise_nofile(root: &ProcRoot) -> Option<bool> {
+    const SYS_RESOURCE: u32 = 24;
+    if !in_first_user_namespace(root) {
+        return None;
+    }
+    let status = std::fs::read_to_string(root.process_path(None, "status")).ok()?;
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
+    let bounding = u64::from_str_radix(bounding.trim(), 16).ok()?;
+    Some(bounding & (1 << SYS_RESOURCE) != 0)
 }
 
 /// How many ports of `range` a list such as `8080,9000-9010` takes out.
@@ -114,6 +132,12 @@ mod tests {
         assert_eq!(snapshot.cgroup_memory_bytes, Some(1 << 30));
         assert_eq!((snapshot.somaxconn, snapshot.memory_available_bytes), (None, None));
         assert!(!snapshot.file_max_bypassed, "no uid_map says that this is the first user namespace");
+        assert_eq!(snapshot.may_raise_nofile, None);
+        record("proc/self/uid_map", "         0          0 4294967295\n");
+        for (bounding, may) in [("000001ffffffffff", true), ("000001fffeffffff", false)] {
+            record("proc/self/status", &format!("Name:\tx\nCapBnd:\t{bounding}\n"));
+            assert_eq!(snapshot_at(&ProcRoot::recorded(host.path())).may_raise_nofile, Some(may));
+        }
     }
 
     #[test]

@@ -112,7 +112,12 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
         start: args.start.clone(),
         protocol: args.protocol,
         connections: Counts { target: args.max.map(|Quantity(max)| max), held: 0 },
-        memory: left.map(|left| Predicted { connections: left.pairs(), wall: left.wall().to_owned() }),
+        memory: left.map(|left| Predicted {
+            connections: left.pairs(),
+            wall: left.wall().to_owned(),
+            // As the walls say of memory: other programs take and give back theirs.
+            uncertainty_percent: 5,
+        }),
         steps: Vec::new(),
         ended_because: "unfinished".to_owned(),
         wall: None,
@@ -281,7 +286,7 @@ fn after(
         "it is not the lab's to lift here"
     };
     Some(End {
-        because: format!("{wall}: {why}"),
+        because: too_late.unwrap_or_else(|| format!("{wall}: {why}")),
         wall: Some(wall),
         next: step.next.clone(),
         exit: Exit::Short,

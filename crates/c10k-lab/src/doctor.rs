@@ -193,8 +193,10 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
         (objects.map(|b| b.0), objects.map(|b| b.1));
     let walls = rows(&plan, &host, &outside, args.plain, calibration.as_ref());
     let first = walls.iter().filter(|row| row.in_this_plan).find(|row| row.connections < Some(plan.target));
-    let predicted =
-        first.and_then(|row| Some(Predicted { connections: row.connections?, wall: row.wall.clone() }));
+    let predicted = first.and_then(|row| {
+        let uncertainty_percent = row.uncertainty_percent;
+        Some(Predicted { connections: row.connections?, wall: row.wall.clone(), uncertainty_percent })
+    });
     let finding = Finding {
         profile: profile.name,
         protocol: plan.protocol,
@@ -230,18 +232,13 @@ fn rows(
 ) -> Vec<Row> {
     let view = plan_view(plan, host);
     let (plain_host, plain_view) = plain(host, &view, outside);
-    let to_row = |prediction: Prediction, in_this_plan, passed_by| {
-        row(prediction, in_this_plan, passed_by, plan, outside)
-    };
+    let to_row =
+        |prediction: Prediction, in_this_plan, passed_by| row(prediction, in_this_plan, passed_by, outside);
     let ordinary = predict(&plain_host, &plain_view);
     let mut rows: Vec<Row> = if is_plain {
         ordinary.into_iter().map(|prediction| to_row(prediction, true, None)).collect()
     } else {
-        // Without a list the swarm takes as many of 127.0.0.0/8 as any target needs: they bound nothing.
-        let unbounded =
-            |wall: &str| view.ips.is_none() && ["ports-exhausted", "ports-reserved"].contains(&wall);
-        let own: Vec<Prediction> =
-            predict(host, &view).into_iter().filter(|prediction| !unbounded(&prediction.wall)).collect();
+        let own = predict(host, &view);
         let passed: Vec<Row> = ordinary
             .into_iter()
             .filter(|other| {
@@ -256,7 +253,7 @@ fn rows(
         row.uncertainty_percent = row.uncertainty_percent.max(ram_uncertainty(host, calibration));
     }
     rows.sort_by_key(|row| row.connections);
-    rows.extend(predict_rate(host, &view).map(|rate| link_row(rate, plan, outside)));
+    rows.extend(predict_rate(host, &view).map(|rate| link_row(rate, outside)));
     rows.extend(
         calibration.into_iter().flat_map(|calibration| rates(plan, host, &view, calibration, outside)),
     );
@@ -276,7 +273,7 @@ fn plain(host: &HostSnapshot, view: &PlanView, outside: &Outside) -> (HostSnapsh
         ..host.clone()
     };
     let sources = if view.ips.is_some() { view.sources } else { 1 };
-    (host, PlanView { sources, ..view.clone() })
+    (host, PlanView { sources, pool: None, ..view.clone() })
 }
 
 fn how_it_is_passed(wall: &str, view: &PlanView) -> Option<String> {
@@ -293,16 +290,10 @@ fn how_it_is_passed(wall: &str, view: &PlanView) -> Option<String> {
     }
 }
 
-fn row(
-    prediction: Prediction,
-    in_this_plan: bool,
-    passed_by: Option<String>,
-    plan: &Plan,
-    outside: &Outside,
-) -> Row {
+fn row(prediction: Prediction, in_this_plan: bool, passed_by: Option<String>, outside: &Outside) -> Row {
     let about = wall(&prediction.wall);
     let mut lift = prediction.lift;
-    lift.commands = lift.commands.iter().map(|command| outside.line(command, plan)).collect();
+    lift.commands = lift.commands.iter().map(|command| outside.line(command)).collect();
     // Of a program that is not the lab's own the other descriptors are not known.
     let descriptors = ["nofile-server", "nofile-swarm"].contains(&prediction.wall.as_str());
     let unknown = u8::from(descriptors && (passed_by.is_some() || !in_this_plan));
@@ -334,10 +325,10 @@ fn ram_uncertainty(host: &HostSnapshot, calibration: Option<&Calibration>) -> u8
 }
 
 /// What the link between the ends bounds.
-fn link_row(rate: RatePrediction, plan: &Plan, outside: &Outside) -> Row {
+fn link_row(rate: RatePrediction, outside: &Outside) -> Row {
     let about = wall(&rate.wall);
     let mut lift = rate.lift;
-    lift.commands = lift.commands.iter().map(|command| outside.line(command, plan)).collect();
+    lift.commands = lift.commands.iter().map(|command| outside.line(command)).collect();
     Row {
         title: about.map_or_else(String::new, |wall| wall.title.to_owned()),
         side: about.map_or("host", |wall| side_name(wall.side)),
@@ -367,7 +358,7 @@ fn rates(
         // Both ends share the processors of one machine.
         let rate = (cpus * 1e6 / us).min(calibration.connects_per_second) as u64;
         let mut lift = (about.lift)(host, view);
-        lift.commands = lift.commands.iter().map(|command| outside.line(command, plan)).collect();
+        lift.commands = lift.commands.iter().map(|command| outside.line(command)).collect();
         Some(Row {
             wall: name.to_owned(),
             title: about.title.to_owned(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, ServerEnd, counter};
 use c10k_collector::{GroupSeen, Observation};
+use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process;
 use c10k_record::{HostSnapshot, Plan, Protocol, Record, Sample, Topology};
 
@@ -47,7 +48,30 @@ pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
         on_one_link: plan.topology == Topology::Veth,
         probe_bytes: plan.load.probe_bytes.into(),
         websocket: plan.protocol == Protocol::Ws,
+        pool: c10k_swarm::takes_more(&plan.load, &plan.server.listen).then_some(c10k_swarm::LOOPBACK_POOL),
+        again: Some(again(plan)),
+        ..PlanView::default()
     }
+}
+
+/// The command of the same run, without its load.
+fn again(plan: &Plan) -> String {
+    let mut line = format!("c10k-lab run --profile {}", quoted(&plan.profile));
+    if plan.protocol != Protocol::Raw {
+        line.push_str(&format!(" --protocol {}", plan.protocol));
+    }
+    match plan.server.listen.first() {
+        Some(server) if plan.server.foreign => line.push_str(&format!(" --server-port {}", server.port())),
+        _ if plan.topology != Topology::Loopback => line.push_str(&format!(" --topology {}", plan.topology)),
+        _ => {}
+    }
+    line
+}
+
+/// A word of a shell's line.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@%+=".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// Everything that was found.
@@ -103,8 +127,14 @@ pub(crate) fn findings(
             counters.insert(counter::ACCEPT_QUEUE.to_owned(), change);
         }
     }
+    let process = outside.and_then(Outside::process);
+    let hard = |pid| limits::of_process(pid, Resource::OpenFiles).ok();
     Findings {
-        plan: plan_view(plan, &host),
+        plan: PlanView {
+            server_pid: process.as_ref().map(|process| process.pid),
+            server_nofile_hard: process.as_ref().and_then(|process| Some(hard(process.pid)?.hard)),
+            ..plan_view(plan, &host)
+        },
         host,
         connections: record.connections.clone(),
         failures: record.failures.clone(),
@@ -114,7 +144,7 @@ pub(crate) fn findings(
         server: record.server.clone(),
         server_max_connections: plan.server.max_connections,
         server_end,
-        server_process: outside.and_then(Outside::process),
+        server_process: process,
         accepted_stalled: levels.accepted_stalled || outside.is_some_and(|seen| seen.signs.accepted_stalled),
         latency_us: record.latency_us,
         verdicts: record.verdicts.clone(),

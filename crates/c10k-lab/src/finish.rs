@@ -1,7 +1,7 @@
 //! From what was seen to the finished record.
 
 use c10k_collector::account;
-use c10k_record::{Connections, Outcome, PhaseName, Record, RunState, Verdict, Warning};
+use c10k_record::{Ceiling, Connections, Outcome, PhaseName, Record, RunState, Verdict, Warning};
 
 use crate::findings::{findings, plan_view};
 use crate::lead::Lab;
@@ -48,7 +48,9 @@ impl Lab<'_> {
             aborted,
         );
         found.kept_free = self.kept_free;
-        self.record.ceiling = c10k_ceiling::diagnose(&found, predicted);
+        let ceiling = c10k_ceiling::diagnose(&found, predicted);
+        let root = self.record.host.as_ref().is_some_and(|host| host.root);
+        self.record.ceiling = if root { ceiling.map(Ceiling::for_root) } else { ceiling };
         if let Some(broken) = self.record.broken_identity() {
             self.record.warnings.push(Warning::new("identity", broken));
         }

@@ -9,6 +9,7 @@ use c10k_collector::{FindError, Observation, ServerSigns, find_listeners, find_s
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process::name_of;
+use c10k_kernel::tables::TablesReader;
 use c10k_profile::put_in_force;
 use c10k_record::{Exit, HostSnapshot, Plan, Topology, Warning};
 
@@ -25,6 +26,8 @@ pub(crate) struct Foreign {
     pub(crate) listen: Vec<SocketAddr>,
     name: Option<String>,
     hidden: Option<String>,
+    /// Other processes listen too.
+    shared: bool,
 }
 
 impl Foreign {
@@ -54,7 +57,8 @@ impl Foreign {
     fn by_port(port: u16) -> Result<Self, Refusal> {
         let found = find_server(&[port]).map_err(|error| refusal(&error))?;
         let hidden = found.what_is_hidden();
-        Ok(Self::new(found.pid, found.addresses, hidden))
+        let shared = !found.others.is_empty();
+        Ok(Self { shared, ..Self::new(found.pid, found.addresses, hidden) })
     }
 
     fn by_pid(pid: u32, port: Option<u16>) -> Result<Self, Refusal> {
@@ -74,7 +78,8 @@ impl Foreign {
                 "leave out --server-pid, and the process is found by its port",
             ));
         }
-        Ok(Self::new(Some(pid), found.addresses, None))
+        let shared = !found.others.is_empty();
+        Ok(Self { shared, ..Self::new(Some(pid), found.addresses, None) })
     }
 
     /// Of the addresses, those of the first one's family: a swarm speaks one.
@@ -82,7 +87,7 @@ impl Foreign {
         if let Some(first) = listen.first().copied() {
             listen.retain(|address| address.is_ipv4() == first.is_ipv4());
         }
-        Self { pid, listen, name: pid.and_then(|pid| name_of(pid).ok()), hidden }
+        Self { pid, listen, name: pid.and_then(|pid| name_of(pid).ok()), hidden, shared: false }
     }
 
     /// The place of the run: here, with nothing set and what differs from the profile listed.
@@ -114,11 +119,18 @@ impl Foreign {
 
     /// Its own limits in the place of those that a server of ours would have.
     pub(crate) fn limits(&self, limits: HostSnapshot) -> HostSnapshot {
-        let nofile = self.pid.and_then(|pid| limits::of_process(pid, Resource::OpenFiles).ok());
+        let limits = HostSnapshot { server_tables: false, server_per_table: None, backlog: None, ..limits };
+        // Of several processes that listen no one limit bounds all.
+        let Some(pid) = self.pid.filter(|_| !self.shared) else {
+            return HostSnapshot { server_nofile: None, ..limits };
+        };
+        let nofile = limits::of_process(pid, Resource::OpenFiles).ok();
+        let tables = TablesReader::new(&ProcRoot::default(), pid).read().ok();
+        let one = tables.as_ref().filter(|seen| seen.tables == 1);
         HostSnapshot {
             server_nofile: nofile.map(|limit| limit.soft),
-            server_tables: false,
-            backlog: None,
+            server_tables: tables.as_ref().is_some_and(|seen| seen.tables > 1),
+            server_per_table: nofile.zip(one).map(|(limit, seen)| limit.soft.saturating_sub(seen.open)),
             ..limits
         }
     }

@@ -191,7 +191,7 @@ fn plant(
     printer.say(&format!("planting {}: {}", names.join(" and "), plants[0].0.plant.how));
     let record = held(&setup, folder)?;
     drop(made);
-    let ceiling = record.ceiling.clone();
+    let ceiling = record.ceiling.clone().map(|ceiling| without_lines_of(folder, ceiling));
     let found: Vec<&str> =
         ceiling.iter().flat_map(|ceiling| &ceiling.walls).map(|found| found.name.as_str()).collect();
     let named = names.iter().all(|name| found.contains(name));
@@ -292,6 +292,16 @@ fn both(mut one: Setup, other: Setup) -> Setup {
     stage.noise.extend(more.noise);
     stage.acts.extend(more.acts);
     one
+}
+
+/// The ceiling without the lines that name the plant's own folder, which is gone when anybody pastes them.
+fn without_lines_of(folder: &Path, mut ceiling: Ceiling) -> Ceiling {
+    let folder = folder.display().to_string();
+    let walls = ceiling.walls.iter_mut().flat_map(|wall| &mut wall.remedy);
+    for remedy in ceiling.remedy.iter_mut().chain(walls) {
+        remedy.commands.retain(|command| !command.contains(&folder));
+    }
+    ceiling
 }
 
 /// For people.

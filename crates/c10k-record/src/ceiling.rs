@@ -27,6 +27,20 @@ pub struct Ceiling {
     pub off_by: Option<i64>,
 }
 
+impl Ceiling {
+    /// The same with lines that root pastes: root needs no sudo, and may not even have it.
+    #[must_use]
+    pub fn for_root(mut self) -> Self {
+        let own = self.remedy.iter_mut();
+        for remedy in own.chain(self.walls.iter_mut().flat_map(|wall| &mut wall.remedy)) {
+            for command in &mut remedy.commands {
+                *command = command.replace("sudo ", "");
+            }
+        }
+        self
+    }
+}
+
 /// One wall that bit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WallFound {
@@ -78,6 +92,9 @@ pub struct Predicted {
     pub connections: u64,
     /// The wall's name.
     pub wall: String,
+    /// How far the number may be off either way, percent; 0 where it is a count.
+    #[serde(default)]
+    pub uncertainty_percent: u8,
 }
 
 /// What lifts a wall: settings as data, and lines to paste.

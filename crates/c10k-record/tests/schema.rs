@@ -207,7 +207,11 @@ fn full() -> Record {
         hard: true,
         evidence: vec![evidence],
         remedy: Some(remedy),
-        predicted: Some(Predicted { connections: 8, wall: "nofile-server".to_owned() }),
+        predicted: Some(Predicted {
+            connections: 8,
+            wall: "nofile-server".to_owned(),
+            uncertainty_percent: 1,
+        }),
         off_by: Some(-1),
     });
     record.verdicts = vec![Verdict { expr: "held = target".to_owned(), passed: false, value: Some(7.0) }];
@@ -239,9 +243,16 @@ fn a_missing_field_is_refused_wherever_it_is_missing() {
         let object = whole.pointer(place).and_then(Value::as_object).expect("an object");
         object.keys().cloned().collect()
     };
-    for place in
-        ["", "/connections", "/latency_us/echo", "/host/limits", "/ceiling", "/ceiling/walls/0", "/cpu"]
-    {
+    for place in [
+        "",
+        "/connections",
+        "/latency_us/echo",
+        "/host/limits",
+        "/ceiling",
+        "/ceiling/predicted",
+        "/ceiling/walls/0",
+        "/cpu",
+    ] {
         for name in members(place) {
             let mut record = whole.clone();
             record.pointer_mut(place).and_then(Value::as_object_mut).expect("an object").remove(&name);

@@ -172,7 +172,11 @@ pub(crate) fn short() -> Record {
         evidence: wall.evidence.clone(),
         remedy: wall.remedy.clone(),
         walls: vec![wall],
-        predicted: Some(Predicted { connections: 60_000, wall: "ports-exhausted".to_owned() }),
+        predicted: Some(Predicted {
+            connections: 60_000,
+            wall: "ports-exhausted".to_owned(),
+            uncertainty_percent: 0,
+        }),
         off_by: Some(-20),
     });
     record.warnings = vec![Warning::new("not-isolated", "no network namespace could be made: EPERM")];

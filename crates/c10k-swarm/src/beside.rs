@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use c10k_ceiling::{CounterChange, ServerEnd, ServerProcess, counter};
 use c10k_collector::{CensusSeen, Collector, CollectorConfig, Observation, ServerSigns, Side, find_server};
-use c10k_record::Warning;
+use c10k_kernel::limits::{self, Resource};
+use c10k_record::{HostSnapshot, Warning};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -23,6 +24,9 @@ pub(crate) struct Beside {
     levels: Levels,
     last_look: Instant,
     hidden: Option<String>,
+    descriptor_hard_limit: Option<u64>,
+    /// Several processes listen.
+    shared: bool,
 }
 
 /// The highest (or lowest) that was seen of what goes up and down.
@@ -43,6 +47,7 @@ pub(crate) struct SeenBeside {
     pub(crate) end: Option<ServerEnd>,
     pub(crate) accepted_stalled: bool,
     pub(crate) descriptor_limit: Option<u64>,
+    pub(crate) descriptor_hard_limit: Option<u64>,
     pub(crate) backlog: Option<u64>,
     pub(crate) lowest_memory_available_bytes: Option<u64>,
     pub(crate) time_wait_peak: Option<u64>,
@@ -68,6 +73,10 @@ impl Beside {
         signs.look(&first);
         let mut beside = Self {
             pid: collector.pid(Side::Server),
+            descriptor_hard_limit: collector
+                .pid(Side::Server)
+                .and_then(|pid| limits::of_process(pid, Resource::OpenFiles).ok())
+                .map(|limit| limit.hard),
             collector,
             signs,
             last: first.clone(),
@@ -75,9 +84,26 @@ impl Beside {
             levels: Levels::default(),
             last_look: Instant::now(),
             hidden,
+            shared: !found.others.is_empty(),
         };
         beside.keep_levels();
         Some(beside)
+    }
+
+    /// Notes the limits of the server, as they are before the first connect, for the forecast. Where several processes
+    /// listen, or one has several descriptor tables, no one limit bounds them.
+    pub(crate) fn note_limits(&self, host: &mut HostSnapshot) {
+        host.backlog = self.first.listener.and_then(|listener| listener.backlog);
+        if self.shared {
+            return;
+        }
+        let limit = self.pid.and_then(|pid| limits::of_process(pid, Resource::OpenFiles).ok());
+        host.server_nofile = limit.map(|limit| limit.soft);
+        if let Some(seen) = self.first.server.descriptors {
+            host.server_tables = seen.tables > 1;
+            host.server_per_table =
+                seen.limit.filter(|_| seen.tables == 1).map(|limit| limit.saturating_sub(seen.open));
+        }
     }
 
     /// Looks when a second has passed.
@@ -108,6 +134,7 @@ impl Beside {
             end: gone.then_some(ServerEnd::Gone),
             accepted_stalled: self.signs.accepted_stalled,
             descriptor_limit: self.signs.descriptor_limit,
+            descriptor_hard_limit: self.descriptor_hard_limit,
             backlog: self.signs.backlog,
             lowest_memory_available_bytes: self.levels.lowest_memory_available,
             time_wait_peak: self.levels.time_wait,

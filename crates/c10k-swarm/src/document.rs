@@ -1,16 +1,17 @@
 //! The swarm's document: a record with null where a swarm alone cannot know.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use c10k_ceiling::{Findings, PlanView};
 use c10k_record::{
-    HostSnapshot, Latencies, LoadPlan, Outcome, Protocol, Record, Tool, Topology, Verdict, Warning, Workload,
-    default_verdicts,
+    Ceiling, HostSnapshot, Latencies, LoadPlan, Outcome, Predicted, Protocol, Record, Tool, Topology,
+    Verdict, Warning, Workload, default_verdicts,
 };
 
 use crate::conductor::Finding;
 use crate::setup::Setup;
-use crate::sources::PortChoice;
+use crate::sources::{LOOPBACK_POOL, PortChoice};
 
 /// What the document says besides what was found.
 pub(crate) struct Background<'a> {
@@ -24,6 +25,10 @@ pub(crate) struct Background<'a> {
     pub(crate) warnings: Vec<Warning>,
     /// Processor time of this process before the first connect, seconds.
     pub(crate) cpu_ready_seconds: Option<f64>,
+    /// The command that does the same again.
+    pub(crate) again: String,
+    /// The first wall by the limits of this side and, on this machine, of the server's process.
+    pub(crate) predicted: Option<Predicted>,
 }
 
 /// The record of a swarm that has come to its end.
@@ -69,9 +74,16 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
             other => format!("stopped by signal {other}"),
         });
     }
-    record.ceiling = c10k_ceiling::diagnose(&findings(&record, finding, background), None);
+    let found = findings(&record, finding, background);
+    let ceiling = c10k_ceiling::diagnose(&found, background.predicted.clone());
+    record.ceiling = if c10k_kernel::limits::euid() == 0 { ceiling.map(Ceiling::for_root) } else { ceiling };
     record.end(finding.state);
     record
+}
+
+/// Addresses as one flag takes them.
+fn listen(servers: &[SocketAddr]) -> String {
+    servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The plan as the walls see it: how many sources, ports and destinations there are.
@@ -86,8 +98,15 @@ pub fn plan_view(setup: &Setup, load: &LoadPlan, target: u64) -> PlanView {
         explicit_ports: setup.plan.choice() == PortChoice::Explicit,
         ips: load.ips.clone(),
         ports_left_out: Some(ports_left_out(setup)),
+        pool: takes_more(load, &setup.servers).then_some(LOOPBACK_POOL),
         ..PlanView::default()
     }
+}
+
+/// Whether the swarm takes further source addresses by itself: of 127.0.0.0/8, where none were named.
+pub fn takes_more(load: &LoadPlan, servers: &[SocketAddr]) -> bool {
+    let loopback = |server: &SocketAddr| matches!(server.ip(), IpAddr::V4(ip) if ip.is_loopback());
+    load.ips.is_none() && servers.first().is_some_and(loopback)
 }
 
 /// Ports of the window that the plan does without.
@@ -99,10 +118,17 @@ fn ports_left_out(setup: &Setup) -> u64 {
 fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> Findings {
     let beside = finding.beside.as_ref();
     let mut host = background.host.clone();
-    host.server_nofile = beside.and_then(|seen| seen.descriptor_limit);
+    // What it was predicted by, and what it has by now where somebody raised it.
+    host.server_nofile = beside.and_then(|seen| seen.descriptor_limit).or(host.server_nofile);
     host.backlog = beside.and_then(|seen| seen.backlog);
     Findings {
-        plan: plan_view(background.setup, background.load, record.connections.target),
+        plan: PlanView {
+            again: Some(background.again.clone()),
+            listen: background.setup.server_is_here.then(|| listen(&background.setup.servers)),
+            server_pid: beside.and_then(|seen| Some(seen.process.as_ref()?.pid)),
+            server_nofile_hard: beside.and_then(|seen| seen.descriptor_hard_limit),
+            ..plan_view(background.setup, background.load, record.connections.target)
+        },
         host,
         connections: record.connections.clone(),
         failures: record.failures.clone(),

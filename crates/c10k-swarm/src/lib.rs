@@ -30,8 +30,9 @@ mod undo;
 mod worker;
 
 pub use args::{LoadArgs, SwarmArgs};
-pub use document::plan_view;
+pub use document::{plan_view, takes_more};
 pub use run::main_with;
+pub use sources::LOOPBACK_POOL;
 
 /// Processor time of this process so far, seconds.
 pub(crate) fn own_cpu_seconds() -> Option<f64> {

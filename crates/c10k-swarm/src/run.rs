@@ -4,10 +4,13 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
+use c10k_ceiling::predicted_ceiling;
 use c10k_kernel::process;
+use c10k_kernel::sysctl::SysctlRoot;
 use c10k_profile::{InForce, put_in_force};
 use c10k_record::{
-    CloseHow, Exit, HostSnapshot, LoadPlan, Record, RunState, SwarmEvent, Warning, human_count,
+    CloseHow, Evidence, Exit, HostSnapshot, LoadPlan, Predicted, Record, RunState, SwarmEvent, Warning,
+    human_count,
 };
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
@@ -19,7 +22,7 @@ use crate::arrivals::Arrivals;
 use crate::beside::Beside;
 use crate::conductor::{Conductor, Course, Finding, Signals, own_rss_bytes};
 use crate::crew::{Crew, own_tables_possible};
-use crate::document::{Background, document};
+use crate::document::{Background, document, plan_view};
 use crate::output::Output;
 use crate::setup::{Setup, SetupError, is_here, resolve, resolve_with_missing};
 use crate::shared::{Fixed, Note, Shared};
@@ -205,9 +208,8 @@ fn carry_out(
     let mut conductor = Conductor::new(shared, crew, course, notes, signals, output);
     conductor.start_workers().map_err(host("start the workers"))?;
     // A lab that leads this swarm looks for itself.
-    if setup.server_is_here && args.parent.is_none() {
-        conductor.look_beside(Beside::begin(&setup.servers));
-    }
+    let beside =
+        (setup.server_is_here && args.parent.is_none()).then(|| Beside::begin(&setup.servers)).flatten();
     // What is open by now stays open: the rest of the table is for connections.
     let connections_per_table = conductor.connections_per_table();
     conductor.say_ready(&SwarmEvent::Ready {
@@ -218,18 +220,32 @@ fn carry_out(
         own_tables,
         connections_per_table,
     });
+    let mut host = HostSnapshot {
+        swarm_per_table: Some(connections_per_table),
+        // Of a server elsewhere nothing bounds what this side can foresee.
+        server_tables: true,
+        ..host_snapshot(in_force, setup, own_tables)
+    };
+    if let Some(beside) = &beside {
+        beside.note_limits(&mut host);
+    }
+    conductor.look_beside(beside);
+    // Nothing is tracked before a rule asks for it, and what is tracked is seen at once.
+    let tracked = SysctlRoot::default().read("net.netfilter.nf_conntrack_count").ok();
+    let tracks = tracked.and_then(|text| text.trim().parse::<u64>().ok()).is_some_and(|count| count > 0);
+    let bounding = HostSnapshot { conntrack_max: host.conntrack_max.filter(|_| tracks), ..host.clone() };
+    let predicted = predicted_ceiling(&bounding, &plan_view(setup, load, target));
     let background = Background {
         protocol: args.protocol(),
         setup,
         load,
         profile: in_force.in_run.clone(),
-        host: HostSnapshot {
-            swarm_per_table: Some(connections_per_table),
-            ..host_snapshot(in_force, setup, own_tables)
-        },
+        host,
+        predicted,
         rss_ready_bytes: own_rss_bytes(),
         cpu_ready_seconds: crate::own_cpu_seconds(),
         warnings,
+        again: args.again(),
     };
     let finding: Finding = conductor.run();
     Ok(document(&finding, &background))
@@ -291,7 +307,8 @@ fn words(record: &Record) -> String {
     }
     if let Some(ceiling) = &record.ceiling {
         lines.push(format!("wall: {}", ceiling.wall));
-        lines.extend(ceiling.evidence.iter().map(|evidence| format!("  {}", evidence.text)));
+        lines.extend(ceiling.predicted.as_ref().map(|predicted| foreseen(predicted, ceiling.off_by)));
+        lines.extend(ceiling.evidence.iter().map(evidence_line));
         if let Some(remedy) = &ceiling.remedy {
             lines.push(format!("hint: {}", remedy.summary));
             lines.extend(remedy.commands.iter().map(|command| format!("  {command}")));
@@ -307,6 +324,30 @@ fn words(record: &Record) -> String {
         ));
     }
     lines.join("\n")
+}
+
+/// What was predicted before the first connect.
+fn foreseen(predicted: &Predicted, off_by: Option<i64>) -> String {
+    let met = match off_by {
+        None => ", which was not met".to_owned(),
+        Some(0) => ", exactly".to_owned(),
+        Some(off) if off > 0 => format!(", {} more were held", human_count(off.unsigned_abs())),
+        Some(off) => format!(", {} fewer were held", human_count(off.unsigned_abs())),
+    };
+    let about = match predicted.uncertainty_percent {
+        0 => String::new(),
+        percent => format!(" (± {percent} %)"),
+    };
+    format!("predicted: {}{about} by {}{met}", human_count(predicted.connections), predicted.wall)
+}
+
+/// What was looked at, from what to what, and what that means.
+fn evidence_line(evidence: &Evidence) -> String {
+    let value = match (evidence.before, evidence.after) {
+        (Some(before), Some(after)) => format!(" {} → {}", human_count(before), human_count(after)),
+        (before, after) => after.or(before).map_or_else(String::new, |n| format!(" {}", human_count(n))),
+    };
+    format!("  {}{value}: {}", evidence.source, evidence.text)
 }
 
 fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<ClientRequest>) -> Fixed {

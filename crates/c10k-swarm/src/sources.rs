@@ -101,13 +101,16 @@ impl SourcePlan {
     }
 }
 
+/// The most addresses of 127.0.0.0/8 that a swarm takes by itself.
+pub const LOOPBACK_POOL: u64 = 1 << 20;
+
 /// As many of 127.0.0.0/8 as `target` needs when one source allows `per_source`, and one more, for ports that
 /// turn out to be taken.
 #[must_use]
 pub fn loopback_sources(target: u64, per_source: u64) -> Vec<IpAddr> {
     let needed = target.div_ceil(per_source.max(1)) + 1;
     let first = u32::from(Ipv4Addr::LOCALHOST);
-    (0..needed.min(1 << 20)).map(|n| IpAddr::V4(Ipv4Addr::from(first + n as u32))).collect()
+    (0..needed.min(LOOPBACK_POOL)).map(|n| IpAddr::V4(Ipv4Addr::from(first + n as u32))).collect()
 }
 
 #[cfg(test)]

@@ -17,10 +17,17 @@ struct Ended {
 /// Runs a swarm against `server` to its end; connections are closed by RST and leave nothing behind.
 #[track_caller]
 fn swarm(server: &Foreign, target: u32, arguments: &[&str]) -> Ended {
-    let output = Command::new(env!("CARGO_BIN_EXE_c10k-swarm"))
+    swarm_by(&mut Command::new(env!("CARGO_BIN_EXE_c10k-swarm")), server, target, arguments)
+}
+
+/// The same by this command.
+#[track_caller]
+fn swarm_by(command: &mut Command, server: &Foreign, target: u32, arguments: &[&str]) -> Ended {
+    let output = command
         .args(["--server", &server.at(), "--target", &target.to_string(), "--json", "--close", "rst"])
         // Few at a time: what is asked here is counts, and a busy machine must not break a verdict on latency.
-        .args(["--hold", "1s", "--in-flight", "64"])
+        .args(["--in-flight", "64"])
+        .args(if arguments.contains(&"--hold") { &[][..] } else { &["--hold", "1s"] })
         .args(arguments)
         .stdin(Stdio::null())
         .output()
@@ -76,13 +83,38 @@ fn a_server_that_does_not_echo_holds_them_without_probes() {
 #[test]
 fn a_server_with_300_descriptors_is_named_by_its_limit() {
     let Some(server) = Foreign::python_echo_with(300, 1024) else { return };
-    let ended = swarm(&server, 500, &["--probe-timeout", "3s"]);
+    let ended = swarm(&server, 500, &["--connect-timeout", "4s", "--probe-timeout", "3s"]);
     let ceiling = ended.expect_wall("nofile-server");
     let c = &ended.record.connections;
     assert!((250..300).contains(&c.held) && c.verified == Some(c.held), "{c:?}");
     let full = ceiling.evidence.iter().find(|evidence| evidence.source == "descriptors").expect("seen");
     assert_eq!(full.after, Some(300));
     assert!(full.text.contains(&format!("process {}", server.pid)), "{}", full.text);
+    let predicted = ceiling.predicted.as_ref().expect("its process may be seen");
+    assert_eq!((predicted.wall.as_str(), predicted.uncertainty_percent), ("nofile-server", 0));
+    assert_eq!((ceiling.off_by, predicted.connections), (Some(0), c.held), "{}", ended.stderr);
+}
+
+#[test]
+fn what_lifts_a_soft_limit_of_a_running_server_works_as_it_was_printed() {
+    let Some(server) = Foreign::python_echo(1024) else { return };
+    if room() < 500 {
+        return;
+    }
+    let limited = Command::new("prlimit")
+        .args(["--pid", &server.pid.to_string(), "--nofile=300:"])
+        .stdin(Stdio::null())
+        .status();
+    if !limited.is_ok_and(|status| status.success()) {
+        return say_skipped("prlimit does not run here");
+    }
+    let ended = swarm(&server, 400, &["--connect-timeout", "4s", "--probe-timeout", "3s"]);
+    let remedy = ended.expect_wall("nofile-server").remedy.as_ref().expect("it can be lifted");
+    assert!(remedy.commands.iter().all(|line| line.starts_with("prlimit --pid")), "{remedy:?}");
+    for line in &remedy.commands {
+        assert!(Command::new("sh").args(["-c", line]).status().expect("a shell").success(), "{line}");
+    }
+    swarm(&server, 400, &[]).expect_held(400);
 }
 
 #[test]
@@ -95,6 +127,60 @@ fn a_server_that_never_accepts_has_stopped_accepting() {
     assert_eq!((c.verified, c.held), (Some(0), 0));
     let sources: Vec<&str> = ceiling.evidence.iter().map(|evidence| evidence.source.as_str()).collect();
     assert!(sources.contains(&"not-accepted") && sources.contains(&"accept_queue"), "{:?}", ceiling.evidence);
+    let remedy = ceiling.remedy.as_ref().expect("where to look");
+    assert!(remedy.commands.iter().any(|line| line.contains(&server.pid.to_string())), "{remedy:?}");
+}
+
+#[test]
+fn a_server_that_is_stopped_in_the_hold_is_named_and_its_queue_is_not() {
+    let Some(server) = Foreign::python_echo(1024) else { return };
+    let pid = nix::unistd::Pid::from_raw(server.pid.cast_signed());
+    let stopper = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("our process");
+    });
+    let ended = swarm(&server, 20, &["--hold", "8s", "--probe-timeout", "3s"]);
+    stopper.join().expect("no panic");
+    let ceiling = ended.expect_wall("server-stopped-accepting");
+    assert_eq!(ended.record.connections.verified, Some(20), "it served them all before");
+    let lost = ceiling.evidence.iter().find(|evidence| evidence.source == "probe-timeout");
+    assert!(lost.is_some_and(|lost| lost.after == Some(20)), "{:?}", ceiling.evidence);
+    assert!(!ceiling.evidence.iter().any(|e| e.source == "ListenOverflows"), "{:?}", ceiling.evidence);
+}
+
+#[test]
+fn a_server_that_closes_what_comes_on_top_is_unknown_with_what_was_seen() {
+    let Some(server) = Foreign::python_echo_that_takes(100) else { return };
+    let ended = swarm(&server, 600, &[]);
+    let ceiling = ended.record.ceiling.as_ref().expect("short of the target");
+    assert_eq!((ceiling.wall.as_str(), ended.record.connections.held), ("unknown", 100), "{}", ended.stderr);
+    assert!(ceiling.evidence.iter().any(|e| e.source == "growth_stopped"), "{:?}", ceiling.evidence);
+    let remedy = ceiling.remedy.as_ref().expect("where to look");
+    assert!(remedy.summary.contains("it closed connections that it had taken"), "{}", remedy.summary);
+}
+
+#[test]
+fn what_may_not_be_read_of_another_user_s_server_is_said() {
+    if !nix::unistd::geteuid().is_root() {
+        return say_skipped("it takes root to be two users");
+    }
+    let Some(server) = Foreign::python_echo_with(300, 64) else { return };
+    let folder = tempfile::Builder::new().permissions(open_to_all()).tempdir().expect("a folder");
+    let program = folder.path().join("c10k-swarm");
+    std::fs::copy(env!("CARGO_BIN_EXE_c10k-swarm"), &program).expect("copied");
+    let mut command = Command::new(&program);
+    std::os::unix::process::CommandExt::gid(
+        std::os::unix::process::CommandExt::uid(&mut command, 65_534),
+        65_534,
+    );
+    let limits = ["--connect-timeout", "4s", "--probe-timeout", "4s"];
+    let ended = swarm_by(&mut command, &server, 500, &limits);
+    let ceiling = ended.expect_wall("server-stopped-accepting");
+    let said = ceiling.evidence.iter().find(|evidence| evidence.source == "not readable").expect("said");
+    assert!(said.text.contains("nofile-server"), "{}", said.text);
+    assert!(ended.record.warnings.iter().any(|warning| warning.id == "server-hidden"), "{}", ended.stderr);
+    let foreseen = ceiling.predicted.as_ref().map(|predicted| predicted.wall.as_str());
+    assert_ne!(foreseen, Some("nofile-server"), "it could not be read");
 }
 
 #[test]
@@ -116,6 +202,15 @@ fn a_server_that_was_stopped_by_a_signal_is_named_by_its_state() {
 fn stress_five_thousand_are_held_on_a_good_server() {
     let Some(server) = Foreign::python_echo(4096) else { return };
     swarm(&server, 5000, &[]).expect_held(5000);
+}
+
+fn open_to_all() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o755)
+}
+
+#[allow(clippy::print_stderr, reason = "what was skipped is said aloud")]
+fn say_skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
 }
 
 /// Connections that a server of this user may take: its hard limit, some kept for itself.

@@ -264,7 +264,7 @@ pub(super) static WALLS: &[Wall] = &[
 ];
 
 /// Descriptors a process has beside its connections: the standard streams, a listener, epoll, a waker, a
-/// reserve and an event pipe.
+/// reserve and an event pipe. Where they could not be counted, the forecast is uncertain by as many.
 const OWN_DESCRIPTORS: u64 = 8;
 
 fn nofile_forecast(
@@ -277,7 +277,13 @@ fn nofile_forecast(
     // With a table for each worker another table is opened when one is full: the limit bounds no process.
     (!own_tables).then(|| {
         let now = format!("{whose} = {}", human_count(nofile));
-        Forecast::exact(per_table.unwrap_or(nofile.saturating_sub(OWN_DESCRIPTORS)), now)
+        match per_table {
+            Some(exact) => Forecast::exact(exact, now),
+            None => {
+                let percent = (OWN_DESCRIPTORS * 100).div_ceil(nofile.max(1)).min(100) as u8;
+                Forecast::about(nofile.saturating_sub(OWN_DESCRIPTORS), now, percent)
+            }
+        }
     })
 }
 
@@ -341,7 +347,43 @@ fn wanted(plan: &PlanView) -> u64 {
     plan.target.saturating_add(plan.target / 100).saturating_add(64)
 }
 
+/// A process that runs already can be given more without a restart (prlimit(1)).
+fn running_server_remedy(host: &HostSnapshot, plan: &PlanView, pid: u32) -> Remedy {
+    let wanted = wanted(plan);
+    let mut commands = Vec::new();
+    if host.nr_open.is_some_and(|nr_open| wanted > nr_open) {
+        commands.push(format!("sudo sysctl -w fs.nr_open={wanted}"));
+    }
+    let (text, command) = if plan.server_nofile_hard.is_some_and(|hard| hard >= wanted) {
+        ("its hard limit allows it", format!("prlimit --pid {pid} --nofile={wanted}:"))
+    } else {
+        (
+            "that is above its hard limit and needs root",
+            format!("sudo prlimit --pid {pid} --nofile={wanted}:{wanted}"),
+        )
+    };
+    if host.may_raise_nofile == Some(false) && command.starts_with("sudo") {
+        let hard = plan.server_nofile_hard.map_or_else(|| "its hard limit".to_owned(), human_count);
+        let text = format!(
+            "Process {pid} may have {hard} descriptors and nobody may raise that here (no CAP_SYS_RESOURCE): start \
+             the server in a shell with a higher hard limit, or as several processes, or use one with a descriptor \
+             table for each worker, as c10k-server has."
+        );
+        let commands = vec![format!("prlimit --pid {pid} --nofile"), "ulimit -Hn".to_owned()];
+        return remedy(Scope::Process, text, &[("limits.nofile", wanted.to_string())], commands);
+    }
+    commands.push(command);
+    let text = format!(
+        "Raise the limit of process {pid} while it runs ({text}), and where it is started (ulimit -n, LimitNOFILE= of \
+         its unit), so that it lasts; a server that has sized itself by the old limit must be restarted."
+    );
+    remedy(Scope::Process, text, &[("limits.nofile", wanted.to_string())], commands)
+}
+
 fn nofile_remedy(host: &HostSnapshot, plan: &PlanView, who: &str) -> Remedy {
+    if let Some(pid) = plan.server_pid.filter(|_| who == "server") {
+        return running_server_remedy(host, plan, pid);
+    }
     let wanted = wanted(plan);
     let settings = [("limits.nofile", wanted.to_string())];
     if host.nofile_hard.is_some_and(|hard| hard >= wanted) {
@@ -357,7 +399,7 @@ fn nofile_remedy(host: &HostSnapshot, plan: &PlanView, who: &str) -> Remedy {
         }
         commands.push(match who {
             "server" => "c10k-server".to_owned(),
-            _ => format!("c10k-swarm --target {}", plan.target),
+            _ => format!("{} --target {}", plan.again.as_deref().unwrap_or("c10k-swarm"), plan.target),
         });
         let text = format!(
             "The hard limit is {} and nobody may raise it here (no CAP_SYS_RESOURCE). c10k-server and c10k-swarm \

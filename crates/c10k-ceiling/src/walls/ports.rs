@@ -47,8 +47,9 @@ pub(super) static WALLS: &[Wall] = &[
              more.",
         ),
         predict: |host, plan| {
+            let plan = &with_its_pool(plan);
             let reserved = plan.reserved(host) > 0 && target_fits_unreserved(host, plan);
-            if reserved {
+            if reserved || pool_suffices(host, plan) {
                 None
             } else {
                 Some(Forecast::exact(capacity(host, plan)?, port_space(host, plan)?))
@@ -104,6 +105,7 @@ pub(super) static WALLS: &[Wall] = &[
              more than the rest.",
         ),
         predict: |host, plan| {
+            let plan = &with_its_pool(plan);
             let reserved = plan.reserved(host);
             (reserved > 0 && target_fits_unreserved(host, plan)).then(|| {
                 let now = format!(
@@ -129,7 +131,7 @@ pub(super) static WALLS: &[Wall] = &[
             let mut settings = vec![("sysctl.net.ipv4.ip_local_reserved_ports", String::new())];
             let mut commands = vec!["sudo sysctl -w net.ipv4.ip_local_reserved_ports=".to_owned()];
             if let Some(ips) = plan.ips_for(plan.sources.saturating_add(1)) {
-                commands.push(format!("c10k-swarm --ips {ips} --target {}", plan.target));
+                commands.push(plan.again_with(&format!("--ips {ips}")));
                 settings.push(("--ips", ips));
             }
             let text = "Shorten the list of reserved ports (sysctl net.ipv4.ip_local_reserved_ports shows it), or \
@@ -196,6 +198,16 @@ pub(super) static WALLS: &[Wall] = &[
 const NO_PORT: [&str; 2] = ["EADDRNOTAVAIL", "EADDRINUSE"];
 /// 1024–65535, the widest window that needs no privilege.
 const WIDEST: u64 = 64_512;
+
+/// A plan whose swarm takes further source addresses by itself, with all that it can take.
+fn with_its_pool(plan: &PlanView) -> PlanView {
+    PlanView { sources: plan.sources.max(plan.pool.unwrap_or(0)), ..plan.clone() }
+}
+
+/// Whether ports bound nothing: the swarm takes as many source addresses as the target needs.
+fn pool_suffices(host: &HostSnapshot, plan: &PlanView) -> bool {
+    plan.pool.is_some() && capacity(host, plan).is_some_and(|capacity| capacity >= plan.target)
+}
 
 /// Sources × ports × destinations.
 fn capacity(host: &HostSnapshot, plan: &PlanView) -> Option<u64> {
@@ -283,7 +295,7 @@ fn lift_ports(host: &HostSnapshot, plan: &PlanView) -> Remedy {
         if let Some(ips) = plan.ips_for(needed) {
             let ports = plan.source_ports.filter(|window| Some(*window) != host.port_range);
             let ports = ports.map_or_else(String::new, |(first, last)| format!(" --ports {first}-{last}"));
-            commands.push(format!("c10k-swarm --ips {ips}{ports} --target {}", plan.target));
+            commands.push(plan.again_with(&format!("--ips {ips}{ports}")));
             settings.push(("--ips", ips));
         }
     }
@@ -294,7 +306,7 @@ fn lift_ports(host: &HostSnapshot, plan: &PlanView) -> Remedy {
         ways.push(format!("widen the port range to 1024-65535{addresses}"));
         if plan.explicit_ports && plan.source_ports.is_some() {
             settings.push(("--ports", "1024-65535".to_owned()));
-            commands.push(format!("c10k-swarm --ports 1024-65535 --target {}", plan.target));
+            commands.push(plan.again_with("--ports 1024-65535"));
         } else {
             settings.push(("sysctl.net.ipv4.ip_local_port_range", "1024 65535".to_owned()));
             commands.push("sudo sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"".to_owned());

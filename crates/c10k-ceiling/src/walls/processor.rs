@@ -222,7 +222,8 @@ pub(super) static WALLS: &[Wall] = &[
         diagnose: |findings| {
             let c = &findings.connections;
             // Where connections could not even be tried, or none was held, the loss is not a matter of degree.
-            if c.held == 0 || c.attempted < c.target {
+            let gave_up = findings.growth_stopped.is_some();
+            if c.held == 0 || c.attempted < c.target || gave_up {
                 return None;
             }
             let mut evidence = findings.broken(|name| ["failed", "ghosts"].contains(&name));
@@ -283,6 +284,6 @@ fn resent(findings: &Findings) -> Option<Evidence> {
 }
 
 fn slower(plan: &PlanView, summary: &str) -> Remedy {
-    let commands = vec![format!("c10k-swarm --rate 5000/s --target {}", plan.target)];
+    let commands = vec![plan.again_with("--rate 5000/s")];
     remedy(Scope::Process, summary, &[("--rate", "5000/s".to_owned())], commands)
 }

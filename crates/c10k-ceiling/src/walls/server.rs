@@ -139,12 +139,13 @@ pub(super) static WALLS: &[Wall] = &[
             }
             Bite::proven(findings.lost_evidence(&["ECONNREFUSED"]), lost.first_at_ms)
         },
-        lift: |_, _| {
+        lift: |_, plan| {
+            let listen = plan.listen.as_deref().unwrap_or("127.0.0.1:9000");
             remedy(
                 Scope::Process,
                 "Start the server, or give the swarm the address and port it really listens on.",
                 &[],
-                vec!["ss -ltn".to_owned(), "c10k-server --listen 127.0.0.1:9000".to_owned()],
+                vec!["ss -ltn".to_owned(), format!("c10k-server --listen {listen}")],
             )
         },
     },
@@ -185,8 +186,12 @@ pub(super) static WALLS: &[Wall] = &[
             let mut evidence = Vec::new();
             if findings.accepted_stalled {
                 let accepted = findings.connections.accepted;
+                let alive = findings.server_process.as_ref().map_or_else(
+                    || "it".to_owned(),
+                    |process| format!("process {}, which is alive,", process.pid),
+                );
                 let text = accepted.map_or_else(
-                    || "for 2 s connections waited in its accept queue and it took none".to_owned(),
+                    || format!("for 2 s connections waited in its accept queue and {alive} took none"),
                     |count| format!("accepted stood at {} for 2 s with the queue full", human_count(count)),
                 );
                 evidence.push(seen("accepted", Side::Server, accepted, text));
@@ -207,23 +212,46 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(queue.filter(|length| *length > 0).map(|length| {
                 let backlog =
                     findings.host.backlog.map_or_else(String::new, |most| format!(" (backlog {most})"));
-                let text = format!("connections in its accept queue at the most{backlog}");
+                let text = format!(
+                    "{} connections waited in its accept queue at the most{backlog}",
+                    human_count(length)
+                );
                 seen(crate::counter::ACCEPT_QUEUE, Side::Server, Some(length), text)
             }));
             let text = "connections dropped at the full accept queue";
             let name = crate::counter::LISTEN_OVERFLOWS;
-            evidence.extend(
-                findings.counter_evidence(name, Side::Server, text).filter(|_| findings.grew(name).is_some()),
-            );
-            Bite::proven(evidence, first(findings.unanswered()))
+            // Before a process was stopped its queue may have been full for another reason.
+            let overflowed = findings.accepted_stalled && findings.grew(name).is_some();
+            evidence.extend(findings.counter_evidence(name, Side::Server, text).filter(|_| overflowed));
+            evidence.extend(findings.lost_evidence(&[
+                "connect-timeout",
+                "ETIMEDOUT",
+                "probe-timeout",
+                "unproven",
+            ]));
+            if findings.server_is_hidden() {
+                let text = "its descriptors may not be read by this user: it may be that it calls accept and its \
+                            descriptor table is full (nofile-server)";
+                evidence.push(seen("not readable", Side::Server, None, text));
+            }
+            Bite::proven(evidence, first(findings.unanswered().or_else(|| findings.lost(&SILENT))))
         },
-        lift: |_, _| -> Remedy {
+        lift: |_, plan| -> Remedy {
+            let commands = match plan.server_pid {
+                Some(pid) => {
+                    vec![format!("ps -o pid,state,wchan:24,comm -p {pid}"), format!("kill -CONT {pid}")]
+                }
+                None => vec![
+                    "sudo ss -ltnp".to_owned(),
+                    "ps -eo pid,state,wchan:24,comm | awk '$2 ~ /[TD]/'".to_owned(),
+                ],
+            };
             remedy(
                 Scope::Process,
-                "Wake or mend the server: it is stopped (state T), busy elsewhere, or does not call accept. A \
-                 longer backlog only hides it for a while.",
+                "Wake or mend the server: it is stopped (state T; kill -CONT wakes it), busy elsewhere, or does not \
+                 call accept. A longer backlog only hides it for a while.",
                 &[],
-                vec!["ss -ltnp".to_owned(), "ps -eo pid,state,wchan,comm | awk '$2 ~ /[TD]/'".to_owned()],
+                commands,
             )
         },
     },
@@ -268,18 +296,21 @@ pub(super) static WALLS: &[Wall] = &[
                 Scope::Process,
                 "Run the server in echo mode, or connect without probes to a server that does not echo.",
                 &[("--no-probe", "true".to_owned())],
-                vec![format!("c10k-swarm --no-probe --target {}", plan.target)],
+                vec![plan.again_with("--no-probe")],
             )
         },
     },
 ];
+
+/// Outcomes of connections that the server has and does not answer.
+const SILENT: [&str; 2] = ["probe-timeout", "unproven"];
 
 /// Whether the queue filled because nobody accepts, and not because the server could take no more.
 pub(super) fn stopped_accepting(findings: &Findings) -> bool {
     let asleep = || {
         let stopped = findings.server_process.as_ref().is_some_and(|process| process.stopped);
         // A process may be stopped for a moment and go on: what counts is that connections got no answer.
-        stopped && (findings.unanswered().is_some() || findings.lost(&["unproven"]).is_some())
+        stopped && (findings.unanswered().is_some() || findings.lost(&SILENT).is_some())
     };
     (findings.accepted_stalled || asleep()) && findings.server_end.is_none() && !findings.server_full()
 }

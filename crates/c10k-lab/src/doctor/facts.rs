@@ -3,11 +3,11 @@
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-use c10k_kernel::limits::{self, Cap, Limit};
+use c10k_kernel::limits::{self, Limit};
 use c10k_kernel::shaper;
 use c10k_kernel::sysctl::{Scope, SysctlRoot};
 use c10k_profile::{Live, Profile, Settable, diff};
-use c10k_record::{HostSnapshot, Plan, Protocol};
+use c10k_record::HostSnapshot;
 
 use crate::host::{conntrack_count, forget_conntrack_unless};
 
@@ -30,7 +30,6 @@ impl Outside {
         let root = limits::euid() == 0;
         let mut host = c10k_collector::host_snapshot();
         host.file_max_bypassed &= root;
-        host.may_raise_nofile = may_raise_nofile();
         host.threads_left = threads_left(root);
         host.neighbours_max = number("net.ipv4.neigh.default.gc_thresh3");
         // Both ends are here, so all goes over it.
@@ -74,17 +73,9 @@ impl Outside {
     }
 
     /// A line as this user pastes it: root needs no sudo, and may not even have it.
-    pub(crate) fn line(&self, command: &str, plan: &Plan) -> String {
-        let profile = &plan.profile;
-        let spoken = match plan.protocol {
-            Protocol::Raw => String::new(),
-            other => format!("--protocol {other} "),
-        };
-        let lab = command
-            .strip_prefix("c10k-swarm ")
-            .map(|rest| format!("c10k-lab run --profile {profile} {spoken}{rest}"));
+    pub(crate) fn line(&self, command: &str) -> String {
         let server = command.strip_prefix("c10k-server").map(|rest| format!("c10k-lab server{rest}"));
-        let line = lab.or(server).unwrap_or_else(|| command.to_owned());
+        let line = server.unwrap_or_else(|| command.to_owned());
         if self.root { line.replace("sudo ", "") } else { line }
     }
 }
@@ -101,19 +92,6 @@ fn raised(profile: &Profile) -> Vec<(String, String)> {
 
 fn number(key: &str) -> Option<u64> {
     SysctlRoot::default().read(key).ok()?.split_whitespace().next()?.parse().ok()
-}
-
-/// Whether the hard limit can be raised by somebody here: by this process, or through sudo, which cannot give what
-/// the bounding set has lost (capabilities(7)).
-fn may_raise_nofile() -> Option<bool> {
-    if limits::has_capability(Cap::SysResource).ok()? {
-        return Some(true);
-    }
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
-    let bounding = u64::from_str_radix(bounding.trim(), 16).ok()?;
-    const SYS_RESOURCE: u32 = 24;
-    Some(bounding & (1 << SYS_RESOURCE) != 0)
 }
 
 /// What kernel.threads-max, `pids.max` of the own cgroup and, for an ordinary user, RLIMIT_NPROC leave.
@@ -186,16 +164,9 @@ mod tests {
 
     #[test]
     fn a_line_is_one_that_this_user_can_paste() {
-        let args =
-            crate::cli::RunArgs { profile: Some("stock".to_owned()), ..crate::cli::RunArgs::default() };
-        let plan = crate::plan::resolve(&args).expect("a plan");
-        let line = |root, command| outside(root, &[]).line(command, &plan);
+        let line = |root, command| outside(root, &[]).line(command);
         assert_eq!(line(true, "sudo sysctl -w a.b=1"), "sysctl -w a.b=1");
         assert_eq!(line(false, "sudo sysctl -w a.b=1"), "sudo sysctl -w a.b=1");
-        assert_eq!(
-            line(true, "c10k-swarm --ips 127.0.0.1-3"),
-            "c10k-lab run --profile stock --ips 127.0.0.1-3"
-        );
         assert_eq!(line(true, "c10k-server"), "c10k-lab server");
     }
 }

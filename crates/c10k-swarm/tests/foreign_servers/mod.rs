@@ -33,6 +33,27 @@ async def main():
 asyncio.run(main())
 "#;
 
+const FULL: &str = r#"
+import asyncio, os, sys
+
+taken = 0
+
+async def serve(reader, writer):
+    global taken
+    if taken < int(sys.argv[1]):
+        taken += 1
+        while data := await reader.read(65536):
+            writer.write(data)
+    writer.close()
+
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
+    print(os.getpid(), server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+asyncio.run(main())
+"#;
+
 const DEAF: &str = r#"
 import os, signal, socket, sys
 listener = socket.socket()
@@ -63,6 +84,11 @@ impl Foreign {
     /// The same with this many descriptors.
     pub(crate) fn python_echo_with(descriptors: u32, backlog: u32) -> Option<Self> {
         Self::python(ECHO, backlog, Some(descriptors))
+    }
+
+    /// An asyncio echo server that serves so many, and closes what comes on top.
+    pub(crate) fn python_echo_that_takes(most: u32) -> Option<Self> {
+        Self::python(FULL, most, None)
     }
 
     /// Listens and never accepts.
