@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use c10k_kernel::process;
 use c10k_kernel::sysctl::SysctlRoot;
+use c10k_profile::AppliedGuard;
 use c10k_record::{Command, Exit, ServerEvent, ServerReport};
 
 use nix::errno::Errno;
@@ -88,6 +89,24 @@ impl Keeper {
         // Before anything is changed, so that a signal finds somebody who puts it back.
         watch_signals(note_sender.clone()).map_err(StartError::system("watch for signals"))?;
         let mut prepared = host::prepare(&args)?;
+        let guard = prepared.guard.take();
+        match Self::start_prepared(args, prepared, notes, note_sender) {
+            Ok(mut keeper) => {
+                keeper.prepared.guard = guard;
+                Ok(keeper)
+            }
+            Err(error) if put_back(guard) => Err(error),
+            Err(error) => Err(StartError::NotPutBack(Box::new(error))),
+        }
+    }
+
+    /// The same with the host prepared.
+    fn start_prepared(
+        args: ServerArgs,
+        mut prepared: Prepared,
+        notes: Receiver<Note>,
+        note_sender: Sender<Note>,
+    ) -> Result<Self, StartError> {
         let lanes = args.workers.map_or_else(process::cpus_allowed, |workers| workers as usize);
         let language = args.language()?;
         let (settings, max_connections) = plan_tables(&args, lanes, &mut prepared)?;
@@ -381,7 +400,7 @@ impl Keeper {
         if self.args.parent.is_none() {
             say(&report::final_text(&report));
         }
-        self.broke |= !self.put_back();
+        self.broke |= !put_back(self.prepared.guard.take());
         if let Some(printer) = self.printer.take()
             && let Err(error) = printer.finish(last)
         {
@@ -391,34 +410,34 @@ impl Keeper {
         if self.broke { Exit::Broke } else { Exit::Done }
     }
 
-    /// Puts the host's settings back; false when one of them could not be. What somebody else has changed
-    /// meanwhile is left to them and only told.
-    fn put_back(&mut self) -> bool {
-        let Some(guard) = self.prepared.guard.take() else { return true };
-        let holds_settings = guard.holds_settings();
-        match guard.roll_back() {
-            Ok(rolled_back) if !rolled_back.is_complete() => {
-                say(&format!("error: {rolled_back}"));
-                say(&format!("hint: {}", rolled_back.commands().join(" && ")));
-                false
-            }
-            Ok(rolled_back) => {
-                if holds_settings {
-                    say(&rolled_back.to_string());
-                }
-                true
-            }
-            Err(error) => {
-                say(&format!("error: {error}"));
-                say(&format!("hint: {}", error.hint()));
-                false
-            }
-        }
-    }
-
     fn print(&self, value: &impl serde::Serialize) {
         if let Some(printer) = &self.printer {
             printer.line(json(value));
+        }
+    }
+}
+
+/// Puts the host's settings back; false when one of them could not be. What somebody else has changed meanwhile is
+/// left to them and only told.
+fn put_back(guard: Option<AppliedGuard>) -> bool {
+    let Some(guard) = guard else { return true };
+    let holds_settings = guard.holds_settings();
+    match guard.roll_back() {
+        Ok(rolled_back) if !rolled_back.is_complete() => {
+            say(&format!("error: {rolled_back}"));
+            say(&format!("hint: {}", rolled_back.commands().join(" && ")));
+            false
+        }
+        Ok(rolled_back) => {
+            if holds_settings {
+                say(&rolled_back.to_string());
+            }
+            true
+        }
+        Err(error) => {
+            say(&format!("error: {error}"));
+            say(&format!("hint: {}", error.hint()));
+            false
         }
     }
 }

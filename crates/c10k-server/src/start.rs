@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use c10k_record::{Exit, human_count};
 use thiserror::Error;
 
-/// Why there is no server. Nothing is left open or changed.
+/// Why there is no server. Nothing is left open, and nothing changed but by [`StartError::NotPutBack`].
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
     /// The command line contradicts itself.
@@ -69,6 +69,9 @@ pub(crate) enum StartError {
         /// Whether the workers could have had tables of their own.
         one_table_by_choice: bool,
     },
+    /// A refusal, after which a setting of the host could not be put back, which has been told.
+    #[error("{0}")]
+    NotPutBack(Box<StartError>),
     /// The process that started this one is gone.
     #[error("process {0}, which was to be this server's parent, has ended")]
     ParentGone(u32),
@@ -126,6 +129,7 @@ impl StartError {
                     false => raise,
                 })
             }
+            Self::NotPutBack(error) => error.hint(),
             Self::System { .. } => None,
         }
     }
@@ -134,6 +138,7 @@ impl StartError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::ProfileText { .. } => Exit::BadText,
+            Self::NotPutBack(_) => Exit::Broke,
             _ => Exit::HostCannot,
         }
     }

@@ -177,6 +177,52 @@ fn a_setting_that_cannot_be_put_back_is_told_with_the_command_and_by_the_exit_co
     assert!(heard.contains("hint: ") && heard.contains("net.core.somaxconn=4096"), "{heard}");
 }
 
+/// Makes the settings read-only and refuses, where a server would bind its listener.
+const REFUSE: &str = r#"
+#include <errno.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+
+int bind(int fd, const struct sockaddr *address, socklen_t size) {
+    (void)fd; (void)address; (void)size;
+    mount("none", "/proc/sys", 0, MS_REMOUNT | MS_BIND | MS_RDONLY, 0);
+    errno = EADDRINUSE;
+    return -1;
+}
+"#;
+
+#[test]
+fn a_server_that_is_refused_and_cannot_put_its_settings_back_says_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, source, shim] = ["mine.toml", "shim.c", "shim.so"].map(|name| folder.path().join(name));
+    std::fs::write(&path, "name = 'mine'\nsummary = 'x'\n[sysctl]\n'net.core.somaxconn' = 31\n").unwrap();
+    std::fs::write(&source, REFUSE).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&shim, &source]).output();
+    if !compiled.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no C compiler, with which a refusal is made");
+        return;
+    }
+    let script = "mount -t tmpfs none /run || exit 77; mount --bind /proc/sys /proc/sys || exit 77
+        LD_PRELOAD=\"$2\" \"$0\" --profile \"$1\" --listen 127.0.0.1:9; echo code $?
+        cat /proc/sys/net/core/somaxconn";
+    let root = nix::unistd::geteuid().is_root();
+    let output = Command::new("unshare")
+        .args([if root { "-nm" } else { "-Urnm" }, "sh", "-c", script, PROGRAM])
+        .args([&path, &shim])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (said, heard) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    if said.is_empty() {
+        eprintln!("SKIPPED: no namespaces of network and mounts may be made here: {heard}");
+        return;
+    }
+    assert_eq!(said, "code 4\n31\n", "{heard}");
+    assert!(heard.contains("could not be put back to 4096"), "{heard}");
+    assert!(heard.contains("error: cannot listen on 127.0.0.1:9"), "{heard}");
+}
+
 #[test]
 fn sigquit_ends_it_in_good_order_too_unless_it_was_started_to_ignore_that() {
     let server = Server::start(&[]);
