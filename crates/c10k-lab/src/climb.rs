@@ -390,7 +390,17 @@ fn check(climb: &Climb, folder: &Path, brake: &mut Brake<'_>, printer: &mut Prin
     command.arg("--results").arg(folder).args(["--target", &target.to_string()]);
     command.args(["--protocol", &climb.protocol.to_string(), "--close", "rst"]);
     match crate::setup::carry_out(command, &mut || brake.says_stop()) {
-        Came::Record(record) => Some(Check { target, held: record.connections.held }),
+        // It says nothing of the profile how far it was when it was ended.
+        _ if brake.came() => {
+            printer.say(&format!("warning: the check was stopped by {}", brake.name()));
+            None
+        }
+        Came::Record(record) => {
+            if brake.was_low().is_some() {
+                printer.say("warning: the check was ended for want of memory");
+            }
+            Some(Check { target, held: record.connections.held })
+        }
         Came::Nothing(why, _) => {
             printer.say(&format!("warning: the check came to nothing: {why}"));
             None
