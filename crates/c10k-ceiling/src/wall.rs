@@ -98,14 +98,10 @@ pub enum Need {
     MemoryCgroup,
     /// A cpu cgroup in which a quota can be set.
     CpuCgroup,
-    /// A pids cgroup in which a limit can be set.
-    PidsCgroup,
     /// Connection tracking in the kernel (nf_conntrack).
     Conntrack,
     /// A queueing discipline that limits a rate (sch_tbf).
     TrafficShaper,
-    /// A user who is not root: root passes this limit.
-    OrdinaryUser,
     /// A machine of one's own: the limit is the whole host's.
     OwnHost,
 }
@@ -119,10 +115,8 @@ impl Need {
             Self::Root => "root",
             Self::MemoryCgroup => "memory-cgroup",
             Self::CpuCgroup => "cpu-cgroup",
-            Self::PidsCgroup => "pids-cgroup",
             Self::Conntrack => "conntrack",
             Self::TrafficShaper => "traffic-shaper",
-            Self::OrdinaryUser => "ordinary-user",
             Self::OwnHost => "own-host",
         }
     }

@@ -101,6 +101,17 @@ pub fn nproc() -> io::Result<Limit> {
     limit_of_this_process(NixResource::RLIMIT_NPROC)
 }
 
+/// Sets the soft RLIMIT_NPROC of this process, which its children inherit: how many threads the real user may have in
+/// this user namespace. It binds nobody with CAP_SYS_RESOURCE or CAP_SYS_ADMIN in the first one, nor root
+/// (kernel/fork.c, `copy_process`).
+///
+/// # Errors
+/// EINVAL when it is above the hard limit (setrlimit(2)).
+pub fn set_nproc_soft(soft: u64) -> io::Result<()> {
+    let hard = nproc()?.hard;
+    Ok(setrlimit(NixResource::RLIMIT_NPROC, soft, hard)?)
+}
+
 /// A limit of any process, from `/proc/PID/limits`.
 ///
 /// # Errors

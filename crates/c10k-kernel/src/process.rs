@@ -135,6 +135,28 @@ pub fn threads() -> io::Result<u32> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no Threads in /proc/thread-self/status"))
 }
 
+/// How many threads there are in the user namespace of this process, of those processes whose namespace may be seen: an
+/// ordinary user's are all that RLIMIT_NPROC counts (user_namespaces(7)).
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn threads_in_user_namespace() -> io::Result<u64> {
+    let own = std::fs::read_link("/proc/self/ns/user")?;
+    let mut threads = 0;
+    for process in std::fs::read_dir("/proc")?.flatten() {
+        let path = process.path();
+        // Others may end meanwhile, and of other users' processes the namespace is not shown.
+        if std::fs::read_link(path.join("ns/user")).is_ok_and(|namespace| namespace == own) {
+            let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
+            let of_process = status_field(&status, "Threads").and_then(|count| count.parse::<u64>().ok());
+            // `/proc/self` and `/proc/thread-self` are this process once more.
+            let is_number = process.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
+            threads += of_process.filter(|_| is_number).unwrap_or(0);
+        }
+    }
+    Ok(threads)
+}
+
 /// When a process started, in clock ticks since boot: with its pid this names one process for ever, since
 /// pids are used again (proc_pid_stat(5), field 22).
 ///

@@ -8,8 +8,9 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use c10k_kernel::limits;
 use c10k_kernel::namespace::Beside;
-use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
+use c10k_kernel::process::{self, Signal, bind_to_this_process, own_executable};
 use c10k_record::{ServerEvent, SwarmEvent};
 
 use crate::stage::End;
@@ -84,7 +85,11 @@ impl Process {
         if let Some(namespace) = namespace {
             namespace.start_in(&mut command)?;
         }
-        let mut child = command.spawn()?;
+        let child = match end.more_threads {
+            Some(more) => with_few_threads(more, || command.spawn()),
+            None => command.spawn(),
+        };
+        let mut child = child?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take();
         std::thread::Builder::new().name(format!("hear-{}", who.command())).spawn(move || {
@@ -148,6 +153,16 @@ impl Drop for Process {
 }
 
 /// This executable again; where limits are wished for, under a shell that sets them and makes room for it.
+/// Starts a child that may have so many threads beside those that there are in this user namespace.
+fn with_few_threads(more: u64, start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
+    let before = limits::nproc()?.soft;
+    let most = process::threads_in_user_namespace()?.saturating_add(more);
+    limits::set_nproc_soft(most.min(before))?;
+    let child = start();
+    limits::set_nproc_soft(before)?;
+    child
+}
+
 fn executable(end: &End) -> Command {
     if end.nofile.is_none() && end.groups.is_empty() {
         let mut command = Command::new(own_executable());

@@ -1,7 +1,7 @@
 //! `c10k-lab doctor`: before any load, the walls of this host under a plan in the order in which they bite, and how
 //! much machine it takes.
 
-mod facts;
+pub(crate) mod facts;
 mod page;
 
 use c10k_ceiling::{PlanView, Prediction, RatePrediction, memory_reserve_bytes, predict, predict_rate, wall};

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use c10k_ceiling::{KeptFree, ServerEnd};
 use c10k_collector::{Collector, CollectorConfig, LinkWatch};
+use c10k_kernel::limits::{Resource, of_process};
 use c10k_record::{
     Connections, Exit, HostSnapshot, LiveCounts, PhaseName, Plan, Record, RunFolder, ServerEvent,
     ServerReport, Span, Steps, SwarmEvent, Warning, human_bytes, human_count,
@@ -121,6 +122,7 @@ impl<'a> Lab<'a> {
         let swarm_arguments = swarm_arguments(plan, &towards, &folder.path().join("latency.hlog"));
         let mut swarm = start_process(Who::Swarm, &swarm_arguments, place.far.as_ref(), &stage, &sender)?;
         let capacity = await_swarm(&heard, &mut swarm, &mut limits, &signals)?;
+        limits.nproc = of_process(swarm.pid(), Resource::Processes).ok().map(|limit| limit.soft);
         let link = LinkWatch::begin(veth::devices(place.far.as_ref()));
         limits.link_bits_per_second = link.narrowest().map(|link| link.bits_per_second);
         if let Some(host) = &mut record.host {

@@ -186,6 +186,7 @@ fn plant(
     let names: Vec<&str> = plants.iter().map(|(wall, _)| wall.name).collect();
     let mut setup = plants.iter().map(|(_, planted)| (planted.setup)()).reduce(both).unwrap_or_default();
     let groups = plants.iter().filter_map(|(_, planted)| planted.group.as_ref());
+    let groups = groups.filter(|group| group.is_needed());
     let made: Vec<Made> =
         groups.map(|group| group.make(&mut setup.stage)).collect::<Result<_, String>>().map_err(cannot)?;
     printer.say(&format!("planting {}: {}", names.join(" and "), plants[0].0.plant.how));
@@ -284,6 +285,7 @@ fn both(mut one: Setup, other: Setup) -> Setup {
     for (end, more) in [(&mut stage.server, more.server), (&mut stage.swarm, more.swarm)] {
         end.one_table |= more.one_table;
         end.nofile = end.nofile.or(more.nofile);
+        end.more_threads = end.more_threads.or(more.more_threads);
         end.flags.extend(more.flags);
         end.groups.extend(more.groups);
     }

@@ -11,6 +11,7 @@ use c10k_record::{Exit, Plan, Record, RunFolder, RunState, Tool};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::cli::RunArgs;
+use crate::doctor::facts::Beforehand;
 use crate::foreign::Foreign;
 use crate::host;
 use crate::isolate;
@@ -119,6 +120,7 @@ fn go(
     let path = folder.path().to_owned();
     let refused = |refusal: Refusal| (refusal, path.clone());
     let root = limits::euid() == 0;
+    let beforehand = Beforehand::look(root);
     // Before any thread exists: later a user namespace is EINVAL (unshare(2)).
     let place = match &foreign {
         Some(foreign) => foreign.place(plan),
@@ -138,6 +140,7 @@ fn go(
         printer.say(&format!("warning: {}", warning.text));
     }
     let mut limits = host::snapshot(profile, root);
+    beforehand.note(&mut limits);
     stage.settle(&mut limits);
     if let Some(foreign) = &foreign {
         limits = foreign.limits(limits);

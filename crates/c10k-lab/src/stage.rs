@@ -47,6 +47,8 @@ pub(crate) struct End {
     pub(crate) one_table: bool,
     /// RLIMIT_NOFILE, soft and hard.
     pub(crate) nofile: Option<u64>,
+    /// RLIMIT_NPROC, soft: so many threads beside those that the user namespace has. It does not bind root.
+    pub(crate) more_threads: Option<u64>,
     /// Flags of its command line that are given other values than the plan has, or are added.
     pub(crate) flags: BTreeMap<String, String>,
     /// Control groups (folders) that it is put into before it starts.

@@ -34,8 +34,9 @@ pub(super) static WALLS: &[Wall] = &[
             kernel_source: "kernel/fork.c: copy_process; kernel/cgroup/pids.c: pids_can_fork; getrlimit(2)",
         },
         plant: Plant::with(
-            &[Need::Namespace, Need::Root, Need::PidsCgroup],
-            "a swarm in a group with a small pids.max, and descriptor tables so small that it needs more workers.",
+            &[Need::Namespace],
+            "a swarm with a small RLIMIT_NPROC (of root, whom that does not bind, in a group with a small pids.max), and \
+             descriptor tables so small that it needs more workers.",
         ),
         predict: |host, plan| {
             let left = host.threads_left?;

@@ -4,8 +4,8 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use c10k_kernel::limits::{self, Limit};
-use c10k_kernel::shaper;
 use c10k_kernel::sysctl::{Scope, SysctlRoot};
+use c10k_kernel::{process, shaper};
 use c10k_profile::{Live, Profile, Settable, diff};
 use c10k_record::HostSnapshot;
 
@@ -30,8 +30,7 @@ impl Outside {
         let root = limits::euid() == 0;
         let mut host = c10k_collector::host_snapshot();
         host.file_max_bypassed &= root;
-        host.threads_left = threads_left(root);
-        host.neighbours_max = number("net.ipv4.neigh.default.gc_thresh3");
+        Beforehand::look(root).note(&mut host);
         // Both ends are here, so all goes over it.
         host.link_bits_per_second = shaper::line("lo").ok().flatten().map(|line| line.bits_per_second);
         crate::host::complete(&mut host);
@@ -94,15 +93,41 @@ fn number(key: &str) -> Option<u64> {
     SysctlRoot::default().read(key).ok()?.split_whitespace().next()?.parse().ok()
 }
 
+/// What only a process that has not entered a namespace yet can see.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beforehand {
+    may_raise_nofile: Option<bool>,
+    threads_left: Option<u64>,
+    neighbours_max: Option<u64>,
+}
+
+impl Beforehand {
+    /// Looks. `root` is whether the lab was started by root.
+    pub(crate) fn look(root: bool) -> Self {
+        Self {
+            // In a user namespace of its own everybody seems to have every capability.
+            may_raise_nofile: c10k_collector::host_snapshot().may_raise_nofile,
+            threads_left: threads_left(root),
+            neighbours_max: number("net.ipv4.neigh.default.gc_thresh3"),
+        }
+    }
+
+    pub(crate) fn note(self, host: &mut HostSnapshot) {
+        host.may_raise_nofile = self.may_raise_nofile;
+        host.threads_left = self.threads_left;
+        host.neighbours_max = self.neighbours_max;
+    }
+}
+
 /// What kernel.threads-max, `pids.max` of the own cgroup and, for an ordinary user, RLIMIT_NPROC leave.
 fn threads_left(root: bool) -> Option<u64> {
     let loadavg = std::fs::read_to_string("/proc/loadavg").ok();
     let all = loadavg.and_then(|text| text.split('/').nth(1)?.split(' ').next()?.parse::<u64>().ok());
     let of_host = number("kernel.threads-max").zip(all).map(|(max, now)| max.saturating_sub(now));
-    // Root is not bound by it (kernel/fork.c, `copy_process`). How many of the user's threads run is not known for
-    // sure; those of all users are an upper bound.
+    // Root is not bound by it (kernel/fork.c, `copy_process`).
     let of_user = limits::nproc().ok().map(|limit| limit.soft).filter(|soft| !root && *soft != u64::MAX);
-    let of_user = of_user.zip(all).map(|(soft, now)| soft.saturating_sub(now));
+    let of_user = of_user.zip(process::threads_in_user_namespace().ok());
+    let of_user = of_user.map(|(soft, now)| soft.saturating_sub(now));
     [of_host, of_user, pids_left()].into_iter().flatten().min()
 }
 

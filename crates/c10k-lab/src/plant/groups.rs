@@ -1,4 +1,5 @@
-//! Control groups (cgroups(7), version 1) with little in them: processor time, memory, threads.
+//! Control groups (cgroups(7), version 1) with little in them: processor time, memory, threads (for root: anybody else
+//! has a limit of their own).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub(super) static PLANTS: &[Planted] = &[
             controller: "cpu",
             file: "cpu.cfs_quota_us",
             value: A_HUNDREDTH,
+            for_root_alone: false,
         }),
         lift: Lift::TakenAway("the server is in no group"),
     },
@@ -30,6 +32,7 @@ pub(super) static PLANTS: &[Planted] = &[
             controller: "cpu",
             file: "cpu.cfs_quota_us",
             value: A_HUNDREDTH,
+            for_root_alone: false,
         }),
         lift: Lift::TakenAway("the swarm is in no group"),
     },
@@ -41,6 +44,7 @@ pub(super) static PLANTS: &[Planted] = &[
             controller: "memory",
             file: "memory.limit_in_bytes",
             value: "4194304",
+            for_root_alone: false,
         }),
         lift: Lift::TakenAway("the server is in no group"),
     },
@@ -50,10 +54,18 @@ pub(super) static PLANTS: &[Planted] = &[
             // So few descriptors in a table that each worker holds a hundred connections.
             let mut setup = small(600);
             setup.stage.swarm.nofile = Some(120);
+            // RLIMIT_NPROC binds everybody but root.
+            setup.stage.swarm.more_threads = Some(5).filter(|_| limits::euid() != 0);
             setup
         },
-        group: Some(Group { who: Who::Swarm, controller: "pids", file: "pids.max", value: "5" }),
-        lift: Lift::TakenAway("the swarm is in no group"),
+        group: Some(Group {
+            who: Who::Swarm,
+            controller: "pids",
+            file: "pids.max",
+            value: "5",
+            for_root_alone: true,
+        }),
+        lift: Lift::TakenAway("the swarm may have as many threads as anybody"),
     },
 ];
 
@@ -76,6 +88,8 @@ pub(super) struct Group {
     controller: &'static str,
     file: &'static str,
     value: &'static str,
+    /// Whether an ordinary user does without it.
+    for_root_alone: bool,
 }
 
 /// Where control groups of version 1 are, a folder a controller.
@@ -111,6 +125,10 @@ fn maker_of(name: &str) -> Option<u32> {
 pub(super) struct Made(PathBuf);
 
 impl Group {
+    pub(super) fn is_needed(&self) -> bool {
+        !self.for_root_alone || limits::euid() == 0
+    }
+
     /// Makes it, and has one end put into it.
     pub(super) fn make(&self, stage: &mut Stage) -> Result<Made, String> {
         let above = Path::new(ROOT).join(self.controller);
