@@ -86,11 +86,42 @@ impl PlanView {
         };
         let more = u32::try_from(count.checked_sub(1)?).ok()?;
         let last = Ipv4Addr::from(u32::from(first).checked_add(more)?);
-        if first.is_loopback() != last.is_loopback() {
+        if first.is_loopback() && last.is_loopback() {
+            return Some(range(first, last));
+        }
+        if first.is_loopback() {
             return None;
         }
-        Some(if more == 0 { first.to_string() } else { format!("{first}-{last}") })
+        ranges_of_machines(first, count)
     }
+}
+
+/// More than this many ranges are not written into one flag.
+const MOST_RANGES: usize = 32;
+
+/// Addresses from `first` on without those that end in 0 or 255, which a network of 256 has for itself and for all.
+fn ranges_of_machines(first: Ipv4Addr, mut count: u64) -> Option<String> {
+    let mut ranges = Vec::new();
+    let mut first = u32::from(first);
+    while count > 0 {
+        if first & 0xff == 0xff {
+            first = first.checked_add(2)?;
+        }
+        first = first.max(first & !0xff | 1);
+        let here = count.min(u64::from(0xff - (first & 0xff)));
+        let last = first.checked_add(u32::try_from(here).ok()?.checked_sub(1)?)?;
+        ranges.push(range(first.into(), last.into()));
+        if ranges.len() > MOST_RANGES {
+            return None;
+        }
+        count -= here;
+        first = last.checked_add(1)?;
+    }
+    (!ranges.is_empty()).then(|| ranges.join(","))
+}
+
+fn range(first: Ipv4Addr, last: Ipv4Addr) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
 /// The first address of a text such as `192.168.1.200-230`, `10.0.0.0/24` or `127.0.0.1,127.0.0.9`.
@@ -133,6 +164,15 @@ mod tests {
         assert_eq!(given("192.168.1.200-230").ips_for(2).as_deref(), Some("192.168.1.200-192.168.1.201"));
         assert_eq!(given("10.0.0.0/24").ips_for(1).as_deref(), Some("10.0.0.1"));
         assert_eq!(given("::1").ips_for(2), None);
+        assert_eq!(given("127.255.255.250").ips_for(9), None, "beyond 127.0.0.0/8");
+        // No network of 256 has its own address or its broadcast address for a machine.
+        assert_eq!(
+            given("192.168.1.200-230").ips_for(100).as_deref(),
+            Some("192.168.1.200-192.168.1.254,192.168.2.1-192.168.2.45")
+        );
+        assert_eq!(given("10.0.0.255").ips_for(1).as_deref(), Some("10.0.1.1"));
+        assert_eq!(given("10.0.0.1").ips_for(254 * 33), None, "more than fits into a line");
+        assert_eq!(given("255.255.255.250").ips_for(9), None);
         assert_eq!(PlanView::default().ips_for(2), None);
     }
 }

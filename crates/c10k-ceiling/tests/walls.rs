@@ -589,6 +589,22 @@ fn a_swarm_that_stops_with_its_one_table_full_needs_no_errno() {
 }
 
 #[test]
+fn a_full_table_of_neighbours_shows_as_connects_that_time_out() {
+    let mut findings = short(60_000, "connect-timeout", 512);
+    findings.plan.on_one_link = true;
+    moved(&mut findings, counter::SYN_RETRANSMITS, 1_000);
+    moved(&mut findings, counter::NEIGHBOUR_TABLE_FULLS, 512);
+    let ceiling = named(&findings);
+    assert_eq!(names(&ceiling), ["neighbour-table"]);
+    assert!(ceiling.evidence.iter().any(|e| e.source == "connect-timeout"), "{ceiling:?}");
+    // That the table stands at its limit does not prove that somebody found no room in it.
+    findings.counters.remove(counter::NEIGHBOUR_TABLE_FULLS);
+    findings.host.neighbours_max = Some(1024);
+    findings.counters.insert(counter::NEIGHBOURS.to_owned(), change(3, 1_024));
+    assert_eq!(names(&named(&findings)), ["firewall-drop"]);
+}
+
+#[test]
 fn why_the_swarm_tried_no_more_is_evidence_and_a_wall_where_it_proves_one() {
     let stopped = |why| {
         let mut findings = short(10_000, "ECONNRESET", 512);

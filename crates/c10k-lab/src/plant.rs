@@ -162,17 +162,24 @@ fn find(name: &str) -> Result<(&'static Wall, &'static Planted), (String, String
         Some(planted) => Ok((wall, planted)),
         None => {
             let needs: Vec<&str> = wall.plant.needs.iter().map(|need| need.name()).collect();
-            let hint = if wall.plant.needs.contains(&Need::OwnHost) {
-                format!(
-                    "`c10k-lab walls {name}` explains it; its proof on replayed evidence is a test of c10k-ceiling"
-                )
-            } else {
-                format!("`c10k-lab walls {name}` explains it")
-            };
+            let hint = format!(
+                "`c10k-lab walls {name}` explains it; in the repository `{}` replays the evidence that proves it",
+                replayed_by(wall)
+            );
             let message =
                 format!("{name} is not planted here: {} (it takes: {})", wall.plant.how, needs.join(", "));
             Err((message, hint, Exit::HostCannot))
         }
+    }
+}
+
+/// The test that proves a wall which is not planted: from the bytes of `/proc` that such a run leaves, or, where those
+/// do not tell it, from what the whole run showed.
+pub(crate) fn replayed_by(wall: &Wall) -> &'static str {
+    if wall.plant.needs.contains(&Need::OwnHost) && wall.name != "ram" {
+        "cargo test -p c10k-lab --lib what_the_whole_host_shows_names_its_walls_and_only_them"
+    } else {
+        "cargo test -p c10k-ceiling --test walls every_wall_is_named_by_its_own_evidence_and_by_nothing_else"
     }
 }
 

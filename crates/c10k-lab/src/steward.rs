@@ -158,7 +158,7 @@ fn raise(part: &Profile, printer: &mut Printer) -> Result<Stewarded, Refusal> {
         }
         Err(error) => Err(Refusal::host(
             format!("cannot start the run's own process: {error}"),
-            "ulimit -u shows how many processes this user may have",
+            "prlimit --nproc shows how many processes this user may have",
         )),
     }
 }

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{Lab, lab, namespaces_allowed};
 use serde_json::Value;
 
@@ -107,6 +109,57 @@ fn the_line_that_widens_the_ports_works_when_it_is_pasted() {
     let after = Lab::new().under(&["unshare", "-Urn"]).after(&paste).command(&doctor).wait().document();
     // The server's own port, 9000, is within the wider window.
     assert_eq!(number(&after, "ports-exhausted"), 64_511);
+}
+
+#[test]
+fn every_line_that_lifts_a_wall_of_stock_works_when_it_is_pasted() {
+    if !namespaces_allowed("every_line_that_lifts_a_wall_of_stock_works_when_it_is_pasted") {
+        return;
+    }
+    let path = format!(
+        "{}:{}",
+        Path::new(env!("CARGO_BIN_EXE_c10k-lab")).parent().expect("a folder").display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    // A small machine: few descriptors and few ports, and a namespace in which a setting harms nobody.
+    let small = || {
+        Lab::new()
+            .under(&["unshare", "-Urn"])
+            .with_env("PATH", path.clone())
+            .after("ulimit -Sn 512")
+            .after("ip link set lo up")
+            .after("sysctl -qw net.ipv4.ip_local_port_range='40000 40499'")
+    };
+    let ended = small()
+        .command(&["doctor", "--profile", "stock", "--target", "1200", "--no-calibration", "--json"])
+        .wait();
+    let document = ended.document();
+    let mut pasted = Vec::new();
+    for wall in document["walls"].as_array().expect("walls") {
+        // What is the whole host's is not this test's to set.
+        if wall["lift"]["scope"] == "host" {
+            continue;
+        }
+        for line in wall["lift"]["commands"].as_array().expect("commands") {
+            let line = line.as_str().expect("a line");
+            let code = match line.split_whitespace().collect::<Vec<_>>()[..] {
+                ["c10k-lab", "run", ..] => {
+                    format!("{line} --hold 200ms --verdict 'held = target' > /dev/null 2>&1")
+                }
+                // It serves until it is told to end.
+                ["c10k-lab", "server", ..] => {
+                    format!("timeout --preserve-status -s INT 2 {line} > /dev/null 2>&1")
+                }
+                _ => format!("{line} > /dev/null"),
+            };
+            let after = small().after(&code).command(&["--help"]).wait();
+            assert!(after.status.success(), "{}: {line}\n{}", wall["wall"], after.stderr);
+            pasted.push(line.to_owned());
+        }
+    }
+    for part in ["ulimit -Sn", "--ips 127.0.0.1-127.0.0.3 ", "sysctl -w net.ipv4.ip_local_port_range"] {
+        assert!(pasted.iter().any(|line| line.contains(part)), "{part}: {pasted:?}");
+    }
 }
 
 #[test]

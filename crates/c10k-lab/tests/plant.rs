@@ -113,6 +113,7 @@ fn a_wall_of_the_whole_host_is_not_planted_and_the_refusal_says_how_it_is_proven
     let ended = lab(&["walls", "plant", "tcp-mem"]);
     ended.expect_exit(3);
     assert!(ended.stderr.contains("replayed"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("`cargo test -p c10k-lab --lib what_the_whole_host"), "{}", ended.stderr);
     lab(&["walls", "plant", "the-great-one"]).expect_exit(2);
 }
 
@@ -135,6 +136,7 @@ fn the_room_that_is_left_in_the_table_of_tracked_connections_is_predicted_to_the
     let predicted = &document["predicted"];
     assert_eq!((&predicted["wall"], &predicted["connections"]), (&"conntrack".into(), &400.into()));
     assert_eq!(document["ceiling"]["connections"], 400, "{document:#}");
+    assert_eq!(document["ceiling"]["off_by"], 0, "{document:#}");
 }
 
 #[test]

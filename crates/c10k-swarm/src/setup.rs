@@ -103,7 +103,7 @@ impl SetupError {
                     if more == 1 { "address" } else { "addresses" }
                 )
             }
-            Self::Host { .. } => "ulimit -n and ulimit -u show what this user may have".to_owned(),
+            Self::Host { .. } => "prlimit --nofile --nproc shows what this user may have".to_owned(),
         }
     }
 }

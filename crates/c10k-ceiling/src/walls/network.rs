@@ -191,7 +191,7 @@ pub(super) static WALLS: &[Wall] = &[
         process: "the kernel",
         hard: true,
         only_alone: false,
-        outcomes: &["EHOSTUNREACH", "ENOBUFS", "EINVAL"],
+        outcomes: &["connect-timeout", "ETIMEDOUT", "EHOSTUNREACH", "ENOBUFS", "EINVAL"],
         read_at: "/proc/sys/net/ipv4/neigh/default/gc_thresh3 (first namespace only); \
                   /proc/net/stat/arp_cache",
         formula: "(gc_thresh3 − servers) × ports × destinations, with every source a neighbour on one link",
@@ -200,14 +200,17 @@ pub(super) static WALLS: &[Wall] = &[
         guide: Guide {
             what_it_is: "The link-layer addresses that the kernel knows: 1,024 by default for IPv4, for the \
                          whole host. Each source address on one link is a neighbour of the server.",
-            what_you_see: "From about the thousandth source address on: EHOSTUNREACH (no route to host) or \
-                           ENOBUFS (no buffer space available).",
+            what_you_see: "From about the thousandth source address on connects time out (i/o timeout): the \
+                           SYN-ACK finds no neighbour and is dropped, and connect() is told of no error but a \
+                           refusal. Where the server cannot be resolved itself, EHOSTUNREACH (no route to \
+                           host); in programs over UDP ENOBUFS (no buffer space available).",
             how_to_prove: "/proc/net/stat/arp_cache column table_fulls grows; the kernel's log says \
                            'neighbour: arp_cache: neighbor table overflow!'.",
             how_to_lift: "Raise gc_thresh1, gc_thresh2 and gc_thresh3 (whole host), or put the sources \
                           behind a router, for which one entry is enough. Loopback has no neighbours.",
             what_not_to_do: "Do not raise gc_thresh3 alone: it must stay above the other two.",
-            kernel_source: "net/core/neighbour.c: neigh_alloc",
+            kernel_source: "net/core/neighbour.c: neigh_alloc; net/ipv4/ip_output.c: ip_finish_output2; \
+                            net/ipv4/tcp_output.c: tcp_connect",
         },
         plant: Plant::host_wide("the table is the host's, so its evidence is replayed."),
         predict: |host, plan| {
@@ -218,11 +221,14 @@ pub(super) static WALLS: &[Wall] = &[
             Some(Forecast::exact(most.saturating_sub(1).saturating_mul(each), now))
         },
         diagnose: |findings| {
-            let names = ["EHOSTUNREACH", "ENOBUFS", "EINVAL"];
-            let lost = findings.lost(&names)?;
-            if !neighbours_full(findings) {
-                return None;
-            }
+            let named = ["EHOSTUNREACH", "ENOBUFS", "EINVAL"];
+            let lost = findings.lost(&named).filter(|_| neighbours_full(findings));
+            // A SYN or its answer that is dropped for it says nothing: that one found no room must have been counted.
+            let silent = findings
+                .lost_connecting(&NO_ANSWER)
+                .filter(|_| findings.grew(counter::NEIGHBOUR_TABLE_FULLS).is_some());
+            let names = [&named[..], if silent.is_some() { &NO_ANSWER } else { &[] }].concat();
+            let lost = lost.map(|lost| lost.and(silent)).or(silent)?;
             let mut evidence = Vec::new();
             let text = "neighbours that found no room";
             evidence.extend(findings.counter_evidence(counter::NEIGHBOUR_TABLE_FULLS, Side::Host, text));

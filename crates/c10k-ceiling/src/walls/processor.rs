@@ -79,7 +79,7 @@ pub(super) static WALLS: &[Wall] = &[
                 Scope::Process,
                 "Use fewer workers, or raise RLIMIT_NPROC (and pids.max of the cgroup).",
                 &[("--workers", "1".to_owned())],
-                vec!["ulimit -u".to_owned(), "cat /proc/self/cgroup".to_owned()],
+                vec!["prlimit --nproc".to_owned(), "cat /proc/self/cgroup".to_owned()],
             )
         },
     },

@@ -1,6 +1,7 @@
 //! Walls of the whole host cannot be planted on somebody's machine: the bytes of `/proc` that such a run leaves are
 //! replayed, from the collector to the diagnosis.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -111,7 +112,7 @@ fn what_the_whole_host_shows_names_its_walls_and_only_them() {
     type Case = (&'static str, HostSnapshot, Vec<(&'static str, &'static str)>, &'static str);
     let one_table = HostSnapshot { swarm_nofile: Some(1 << 20), swarm_tables: false, ..limits() };
     let sockstat = |text| [("proc/self/net/sockstat", text), ("proc/self/net/netstat", ABORTED)];
-    let cases: [Case; 7] = [
+    let cases: [Case; 8] = [
         ("nr-open", one_table, vec![], "EMFILE"),
         ("file-max", limits(), vec![("proc/sys/fs/file-nr", "2466177 0 2466177\n")], "ENFILE"),
         (
@@ -142,7 +143,22 @@ fn what_the_whole_host_shows_names_its_walls_and_only_them() {
             vec![("proc/net/stat/arp_cache", "entries allocs table_fulls\n00000400 00000999 00000028\n")],
             "EHOSTUNREACH",
         ),
+        (
+            "neighbour-table",
+            limits(),
+            vec![
+                ("proc/net/stat/arp_cache", "entries allocs table_fulls\n00000400 00000999 00000028\n"),
+                ("proc/self/net/netstat", RESENT),
+            ],
+            "connect-timeout",
+        ),
     ];
+    let replayed: BTreeSet<&str> = cases.iter().map(|(name, ..)| *name).collect();
+    let by_this = |wall: &&c10k_ceiling::Wall| {
+        !wall.plant.plantable && crate::plant::replayed_by(wall).contains("what_the_whole_host_shows")
+    };
+    let promised: BTreeSet<&str> = c10k_ceiling::walls().filter(by_this).map(|wall| wall.name).collect();
+    assert_eq!(replayed, promised, "whoever is refused a plant is sent here");
     for (name, limits, changed, lost) in cases {
         assert_eq!(walls(&limits, &changed, lost), [name], "{lost}");
     }
