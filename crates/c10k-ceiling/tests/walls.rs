@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use c10k_ceiling::{
-    CounterChange, CpuLoad, Findings, PlanView, ServerEnd, UNKNOWN, counter, diagnose, memory_reserve_bytes,
-    predict, predicted_ceiling, wall, walls,
+    CounterChange, CpuLoad, Findings, KeptFree, PlanView, ServerEnd, UNKNOWN, counter, diagnose,
+    memory_reserve_bytes, predict, predicted_ceiling, wall, walls,
 };
 use c10k_record::{
     Ceiling, Connections, Failure, GrowthStop, HostSnapshot, Outcome, PhaseName, Predicted, ServerReport,
@@ -527,6 +527,41 @@ fn sources_that_the_swarm_chooses_itself_are_a_wall_only_when_the_pool_of_them_i
     assert_eq!(of(1 << 20, 10_000_000), None, "it takes as many as it needs");
     assert_eq!(of(10, 282_320), None);
     assert_eq!(of(10, 282_321), Some(282_320), "all of them are too few");
+}
+
+#[test]
+fn a_run_that_stopped_growing_for_the_sake_of_memory_names_it_and_what_it_kept() {
+    let kept = |in_a_group, then: fn(&mut Findings)| {
+        let mut findings = healthy();
+        findings.connections.held = 90_000;
+        findings.verdicts = vec![verdict("held = target", false)];
+        let (left_bytes, reserve_bytes) = (65 << 20, 64 << 20);
+        findings.kept_free = Some(KeptFree { in_a_group, left_bytes, reserve_bytes, each_bytes: 5_600 });
+        then(&mut findings);
+        diagnose(&findings, None).expect("it fell short")
+    };
+    for (in_a_group, name) in [(false, "ram"), (true, "cgroup-memory")] {
+        let ceiling = kept(in_a_group, |_| {});
+        let names: Vec<&str> = ceiling.walls.iter().map(|wall| wall.name.as_str()).collect();
+        assert_eq!(names, [name]);
+        assert!(ceiling.evidence[0].text.contains("64.0 MiB are kept in reserve"), "{:?}", ceiling.evidence);
+    }
+    // What the OOM killer says counts for more.
+    let killed = kept(true, |findings| moved(findings, counter::GROUP_OOM_KILLS, 1));
+    assert_eq!((killed.wall.as_str(), killed.evidence[0].after), ("cgroup-memory", Some(8)));
+}
+
+#[test]
+fn what_a_group_keeps_free_is_no_room_for_connections() {
+    let mut host = host();
+    (host.cgroup_memory_bytes, host.cgroup_memory_used_bytes) = (Some(1 << 30), Some(0));
+    let of = |host: &HostSnapshot| {
+        let found = predict(host, &plan()).into_iter().find(|p| p.wall == "cgroup-memory");
+        found.expect("a limit").connections
+    };
+    let all = of(&host);
+    host.cgroup_memory_kept_bytes = Some(1 << 29);
+    assert!(of(&host).abs_diff(all / 2) <= 1);
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub(crate) struct ClimbArgs {
     /// The profile to begin with: a shipped one (stock, tuned, diary, c1m) or the path of one.
     #[arg(long, alias = "from", value_name = "PROFILE", default_value = "stock")]
     start: String,
-    /// Connections that are enough: 100k, 1M [default: as many as the memory holds].
+    /// Connections that are enough: 100k, 1M [default: as many as the memory holds above a reserve].
     #[arg(long, value_name = "N")]
     max: Option<Quantity>,
     /// What is spoken over TCP: raw, or ws (WebSocket).

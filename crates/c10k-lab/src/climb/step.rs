@@ -155,6 +155,9 @@ impl Lifts {
 }
 
 fn lift(wall: &str, remedy: &Remedy, setup: &mut Setup, is_useless: impl Fn(&str) -> bool) -> Option<Lifted> {
+    if wall == "nr-open" && !is_useless(NOFILE) {
+        return tables(setup);
+    }
     if remedy.scope == Scope::Host && limits::euid() != 0 {
         return None;
     }
@@ -175,8 +178,8 @@ fn lift(wall: &str, remedy: &Remedy, setup: &mut Setup, is_useless: impl Fn(&str
     let how: Vec<String> = settings
         .iter()
         .map(|setting| match (setting.key.as_str(), wall) {
-            ("limits.nofile", "nofile-server") => descriptors(&setup.stage.server),
-            ("limits.nofile", "nofile-swarm") => descriptors(&setup.stage.swarm),
+            (NOFILE, "nofile-server") => descriptors(&setup.stage.server),
+            (NOFILE, "nofile-swarm") => descriptors(&setup.stage.swarm),
             (key, _) => format!("{} = {}", key.trim_start_matches("sysctl."), setting.value),
         })
         .collect();
@@ -184,6 +187,21 @@ fn lift(wall: &str, remedy: &Remedy, setup: &mut Setup, is_useless: impl Fn(&str
 }
 
 const RANGE: &str = "net.ipv4.ip_local_port_range";
+const NOFILE: &str = "limits.nofile";
+
+/// The highest limit that the kernel lets any table have is passed by more tables, which takes no privilege and changes
+/// nothing of the host.
+fn tables(setup: &mut Setup) -> Option<Lifted> {
+    let ends = [&mut setup.stage.server, &mut setup.stage.swarm];
+    if ends.iter().all(|end| !end.one_table) {
+        return None;
+    }
+    for end in ends {
+        (end.nofile, end.one_table) = (None, false);
+    }
+    let settings = vec![Setting { key: NOFILE.to_owned(), value: "hard".to_owned() }];
+    Some(Lifted { settings, how: "a descriptor table for each worker".to_owned() })
+}
 
 /// What [`Setup::lift`] has just made of an end.
 fn descriptors(end: &crate::stage::End) -> String {
@@ -257,6 +275,18 @@ mod tests {
         assert!(lifts.lift("ports-exhausted", 50, &ports, &mut setup).is_some());
         assert!(lifts.lift("accept-queue", 50, &backlog, &mut setup).is_none());
         assert_eq!(setup.backlog, Some(4096));
+    }
+
+    #[test]
+    fn the_highest_limit_of_one_table_is_lifted_by_more_tables_and_by_nothing_of_the_host() {
+        let mut setup = Setup::default();
+        setup.stage.server.one_table = true;
+        setup.stage.swarm.one_table = true;
+        let mut lifts = Lifts::default();
+        let remedy = remedy(Scope::Host, &[("sysctl.fs.nr_open", "2000000")]);
+        let lifted = lifts.lift("nr-open", 1_048_570, &remedy, &mut setup).expect("tables");
+        assert_eq!(lifted.how, "a descriptor table for each worker");
+        assert!(!setup.stage.server.one_table && !setup.stage.swarm.one_table && setup.sysctls.is_empty());
     }
 
     #[test]
