@@ -31,6 +31,10 @@ enum Command {
     /// Show a record again, or two side by side.
     Report(ReportArgs),
     /// Before any load: the walls of this host in the order in which they bite, and how much machine it takes.
+    ///
+    /// It foresees runs with both ends on this machine and a server of the lab's own. Of a server on another machine it
+    /// knows nothing: run it there too, for each end has its own walls. Of a server that runs here already, `c10k-lab run
+    /// --server-port` and `c10k-swarm` say what its process bounds.
     Doctor(DoctorArgs),
     /// From one wall to the next: run, name the wall, lift just that one, run again, until the machine is what is left.
     Climb(ClimbArgs),

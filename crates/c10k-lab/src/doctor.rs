@@ -7,7 +7,9 @@ mod page;
 use c10k_ceiling::{PlanView, Prediction, RatePrediction, memory_reserve_bytes, predict, predict_rate, wall};
 use c10k_kernel::process;
 use c10k_profile::Profile;
-use c10k_record::{Exit, HostSnapshot, Plan, Predicted, Protocol, Quantity, Remedy, Warning, human_count};
+use c10k_record::{
+    Exit, HostSnapshot, Plan, Predicted, Protocol, Quantity, Remedy, Topology, Warning, human_count,
+};
 use c10k_swarm::LoadArgs;
 use clap::Args;
 use serde::Serialize;
@@ -19,6 +21,7 @@ use crate::host;
 use crate::isolate;
 use crate::plan::{Refusal, resolve};
 use crate::printer::Printer;
+use crate::veth;
 use crate::walls_command::side_name;
 use facts::Outside;
 
@@ -29,7 +32,7 @@ const KERNEL_PORTS: u64 = 28_232;
 /// How far memory may be off at most where a calibration contradicts the sizes of the objects, percent.
 const MOST_RAM_UNCERTAINTY: u8 = 25;
 
-/// `c10k-lab doctor`.
+/// `c10k-lab doctor`. Of a server on another machine it knows nothing: run it there too, each end has its own walls.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// A shipped profile (stock, tuned, diary, c1m) or the path of one: stock is this host as it is, any other one is
@@ -39,9 +42,15 @@ pub(crate) struct DoctorArgs {
     /// Connections to be held: 5000, 100k, 1M [default: 100k].
     #[arg(long, value_name = "N")]
     target: Option<Quantity>,
+    /// Where the two ends stand: loopback, or veth (two namespaces of this machine), as for `c10k-lab run`.
+    #[arg(long, value_name = "TOPOLOGY")]
+    topology: Option<Topology>,
     /// What is spoken over TCP: raw, or ws (WebSocket).
     #[arg(long, default_value = "raw", value_name = "raw|ws")]
     protocol: Protocol,
+    /// The most connections the server takes, as for `c10k-lab run`.
+    #[arg(long, value_name = "N")]
+    max_connections: Option<Quantity>,
     /// Source addresses, as for `c10k-lab run`.
     #[arg(long, value_name = "LIST")]
     ips: Option<String>,
@@ -67,6 +76,7 @@ pub(crate) struct DoctorArgs {
 #[derive(Debug, Serialize)]
 struct Finding {
     profile: String,
+    topology: Topology,
     protocol: Protocol,
     target: u64,
     /// Whether the walls were those of an ordinary program.
@@ -163,10 +173,17 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
         ports: args.ports.clone(),
         ..LoadArgs::default()
     };
-    let mut plan = resolve(&RunArgs { profile: args.profile.clone(), load, ..RunArgs::default() })?;
+    let mut plan = resolve(&RunArgs {
+        profile: args.profile.clone(),
+        topology: args.topology,
+        max_connections: args.max_connections,
+        load,
+        ..RunArgs::default()
+    })?;
     plan.protocol = args.protocol;
     let profile =
         Profile::load(&plan.profile).map_err(|error| Refusal::text(error.to_string(), error.hint()))?;
+    veth::settle(&mut plan, &profile)?;
     // The host first: what is host-wide cannot be seen from inside.
     let outside = Outside::look(&profile);
     let place = isolate::enter(&plan, &profile)?;
@@ -180,6 +197,10 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
     (host.server_nofile, host.swarm_nofile) = (inside.server_nofile, inside.swarm_nofile);
     (host.server_tables, host.swarm_tables) = (inside.server_tables, inside.swarm_tables);
     host.backlog = inside.backlog;
+    if plan.topology == Topology::Veth {
+        // A link that the lab makes carries what the processors can.
+        host.link_bits_per_second = None;
+    }
     let mut warnings = place.warnings;
     let calibration = if args.no_calibration {
         None
@@ -199,6 +220,7 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
     });
     let finding = Finding {
         profile: profile.name,
+        topology: plan.topology,
         protocol: plan.protocol,
         target: plan.target,
         plain: args.plain,

@@ -237,6 +237,36 @@ fn a_limit_of_a_list_of_sources_is_this_plans_own_wall() {
 }
 
 #[test]
+fn a_link_between_the_ends_and_the_servers_own_limit_are_walls_of_the_plan() {
+    if !namespaces_allowed("a_link_between_the_ends_and_the_servers_own_limit_are_walls_of_the_plan") {
+        return;
+    }
+    let ended = lab(&[
+        "doctor",
+        "--profile",
+        "stock",
+        "--topology",
+        "veth",
+        "--target",
+        "3000",
+        "--max-connections",
+        "2000",
+        "--no-calibration",
+        "--json",
+    ]);
+    ended.expect_exit(3);
+    let document = ended.document();
+    assert_eq!(document["topology"], "veth");
+    assert_eq!(document["predicted"]["wall"], "server-max-connections", "{document}");
+    assert_eq!(document["predicted"]["connections"], 2000);
+    assert_eq!(
+        lift(&document, "server-max-connections"),
+        ["c10k-lab run --profile stock --topology veth --max-connections 3000 --target 3000"]
+    );
+    assert!(number(&document, "ports-exhausted") >= 3000, "the sources of a link are as many as it takes");
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused() {
     lab(&["doctor", "--profile", "no-such-profile"]).expect_refused(2, &["no-such-profile"]);
     lab(&["doctor", "--target", "0"]).expect_refused(2, &["--target 0"]);

@@ -48,7 +48,9 @@ pub(super) static WALLS: &[Wall] = &[
         },
         lift: |_, plan| {
             let value = plan.target.to_string();
-            let command = format!("c10k-server --max-connections {value}");
+            let flag = format!("--max-connections {value}");
+            let is_lab = plan.again.as_deref().is_some_and(|again| again.starts_with("c10k-lab run"));
+            let command = if is_lab { plan.again_with(&flag) } else { format!("c10k-server {flag}") };
             let text = "Let the server take more connections.";
             remedy(Scope::Process, text, &[("--max-connections", value)], vec![command])
         },

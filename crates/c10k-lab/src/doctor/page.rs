@@ -12,9 +12,10 @@ const INDENT: usize = 16;
 
 pub(super) fn page(finding: &Finding, outside: &Outside) -> String {
     let mut text = format!(
-        "{} {} connections over loopback, both ends on this machine, profile {}{}\n",
+        "{} {} connections over {}, both ends on this machine, profile {}{}\n",
         human_count(finding.target),
         finding.protocol,
+        finding.topology,
         finding.profile,
         if finding.plain { ", an ordinary program" } else { "" }
     );
