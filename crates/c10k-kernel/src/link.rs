@@ -40,6 +40,30 @@ pub fn add_veth_pair(here: &str, there: &str, other: &Beside) -> io::Result<()> 
     ask(RouteNetlinkMessage::NewLink(pair), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(drop)
 }
 
+/// The device by which packets to an address leave the calling thread's network namespace; `lo` for one of its own.
+///
+/// # Errors
+/// ENETUNREACH or EHOSTUNREACH where none leads there; as socket(2) for netlink.
+pub fn device_towards(ip: IpAddr) -> io::Result<String> {
+    let mut question = RouteMessage::default();
+    question.header.address_family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    question.header.destination_prefix_length = if ip.is_ipv4() { 32 } else { 128 };
+    question.attributes = vec![RouteAttribute::Destination(ip.into())];
+    let answers = ask(RouteNetlinkMessage::GetRoute(question), NLM_F_ACK)?;
+    let index = answers.into_iter().find_map(|answer| match answer {
+        RouteNetlinkMessage::NewRoute(route) => {
+            route.attributes.into_iter().find_map(|attribute| match attribute {
+                RouteAttribute::Oif(index) => Some(index),
+                _ => None,
+            })
+        }
+        _ => None,
+    });
+    let index = index.ok_or_else(|| io::Error::from_raw_os_error(libc::ENETUNREACH))?;
+    let name = nix::net::if_::if_indextoname(index)?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
 /// Takes a device away, and its peer with it.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use c10k_collector::{LinkSeen, LinkWatch};
 use c10k_record::{
     Command, ConnectRate, Connections, GrowthStop, LiveCounts, PhaseName, PhaseTimes, RunState, Span, Steps,
     SwarmEvent,
@@ -67,6 +68,8 @@ pub(crate) struct Finding {
     pub(crate) rss_held_bytes: Option<u64>,
     /// What was seen of a server on this machine.
     pub(crate) beside: Option<SeenBeside>,
+    /// What was seen of the link towards the server.
+    pub(crate) link: Option<LinkSeen>,
 }
 
 /// Why a wait ended.
@@ -97,6 +100,7 @@ pub(crate) struct Conductor<'a> {
     is_proven: bool,
     rss_held_bytes: Option<u64>,
     beside: Option<Beside>,
+    link: LinkWatch,
 }
 
 impl<'a> Conductor<'a> {
@@ -127,12 +131,18 @@ impl<'a> Conductor<'a> {
             is_proven: false,
             rss_held_bytes: None,
             beside: None,
+            link: LinkWatch::default(),
         }
     }
 
     /// Looks at the server from beside it, once a second.
     pub(crate) fn look_beside(&mut self, beside: Option<Beside>) {
         self.beside = beside;
+    }
+
+    /// Looks at the link towards the server.
+    pub(crate) fn look_at_link(&mut self, link: LinkWatch) {
+        self.link = link;
     }
 
     /// Starts the workers that the target needs.
@@ -322,6 +332,9 @@ impl<'a> Conductor<'a> {
         self.count_lost_workers();
         let short = self.shared.sum(|table| &table.held) < self.target;
         let beside = self.beside.take().map(|beside| beside.end(short));
+        // What closing sends is no part of what it was for.
+        self.link.look();
+        let link = std::mem::take(&mut self.link).narrowest();
         // Waiting for the word to stop, after the proof, is no phase of its own.
         if let [.., PhaseTimes { phase: PhaseName::Verify, .. }, PhaseTimes { phase: PhaseName::Hold, .. }] =
             self.phases[..]
@@ -368,6 +381,7 @@ impl<'a> Conductor<'a> {
             measured: self.measured,
             rss_held_bytes: self.rss_held_bytes,
             beside,
+            link,
         }
     }
 }

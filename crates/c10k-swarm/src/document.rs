@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use c10k_ceiling::{Findings, PlanView};
+use c10k_ceiling::{CounterChange, Findings, PlanView, counter};
+use c10k_collector::LinkSeen;
 use c10k_record::{
     Ceiling, HostSnapshot, Latencies, LoadPlan, Outcome, Predicted, Protocol, Record, Tool, Topology,
     Verdict, Warning, Workload, default_verdicts,
@@ -99,6 +100,7 @@ pub fn plan_view(setup: &Setup, load: &LoadPlan, target: u64) -> PlanView {
         ips: load.ips.clone(),
         ports_left_out: Some(ports_left_out(setup)),
         pool: takes_more(load, &setup.servers).then_some(LOOPBACK_POOL),
+        probe_bytes: load.probe_bytes.into(),
         ..PlanView::default()
     }
 }
@@ -115,18 +117,31 @@ fn ports_left_out(setup: &Setup) -> u64 {
     setup.window.len().saturating_sub(setup.plan.capacity_of_one_source() / destinations)
 }
 
+/// What was seen of the link, by the names that the walls know.
+fn of_link(link: &LinkSeen) -> impl Iterator<Item = (String, CounterChange)> {
+    [
+        (counter::LINK_BITS_PER_SECOND, link.busiest_bits_per_second),
+        (counter::LINK_DROPPED, Some(link.dropped)),
+    ]
+    .into_iter()
+    .filter_map(|(name, after)| Some((name.to_owned(), CounterChange { before: 0, after: after? })))
+}
+
 fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> Findings {
     let beside = finding.beside.as_ref();
     let mut host = background.host.clone();
     // What it was predicted by, and what it has by now where somebody raised it.
     host.server_nofile = beside.and_then(|seen| seen.descriptor_limit).or(host.server_nofile);
     host.backlog = beside.and_then(|seen| seen.backlog);
+    let mut counters = beside.map_or_else(BTreeMap::new, |seen| seen.counters.clone());
+    counters.extend(finding.link.as_ref().into_iter().flat_map(of_link));
     Findings {
         plan: PlanView {
             again: Some(background.again.clone()),
             listen: background.setup.server_is_here.then(|| listen(&background.setup.servers)),
             server_pid: beside.and_then(|seen| Some(seen.process.as_ref()?.pid)),
             server_nofile_hard: beside.and_then(|seen| seen.descriptor_hard_limit),
+            websocket: background.protocol == Protocol::Ws,
             ..plan_view(background.setup, background.load, record.connections.target)
         },
         host,
@@ -134,7 +149,7 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
         failures: record.failures.clone(),
         growth_stopped: record.growth_stopped,
         capacity: Some(background.setup.plan.capacity()),
-        counters: beside.map_or_else(BTreeMap::new, |seen| seen.counters.clone()),
+        counters,
         server: None,
         server_max_connections: None,
         server_end: beside.and_then(|seen| seen.end),

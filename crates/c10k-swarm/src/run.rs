@@ -1,10 +1,13 @@
 //! The swarm's way: arguments → setup → ramp, hold, verify, close → document.
 
 use std::io::{self, BufRead};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use c10k_ceiling::predicted_ceiling;
+use c10k_collector::LinkWatch;
+use c10k_kernel::link::device_towards;
 use c10k_kernel::process;
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_profile::{InForce, put_in_force};
@@ -229,6 +232,11 @@ fn carry_out(
     if let Some(beside) = &beside {
         beside.note_limits(&mut host);
     }
+    if args.parent.is_none() {
+        let link = link_towards(&setup.servers);
+        host.link_bits_per_second = link.narrowest().map(|link| link.bits_per_second);
+        conductor.look_at_link(link);
+    }
     conductor.look_beside(beside);
     // Nothing is tracked before a rule asks for it, and what is tracked is seen at once.
     let tracked = SysctlRoot::default().read("net.netfilter.nf_conntrack_count").ok();
@@ -249,6 +257,12 @@ fn carry_out(
     };
     let finding: Finding = conductor.run();
     Ok(document(&finding, &background))
+}
+
+/// The device by which the swarm sends to the first server; nothing where no route leads there.
+fn link_towards(servers: &[SocketAddr]) -> LinkWatch {
+    let device = servers.first().and_then(|server| device_towards(server.ip()).ok());
+    LinkWatch::begin(device.into_iter().map(|device| (device, None)).collect())
 }
 
 fn last_word(args: &SwarmArgs, record: Record, output: &mut Output) -> Exit {

@@ -322,7 +322,7 @@ pub(super) static WALLS: &[Wall] = &[
                  fewer or smaller messages.",
                 &[("--rate", format!("{rate}/s"))],
                 vec![
-                    format!("c10k-swarm --rate {rate}/s --target {}", plan.target),
+                    plan.again_with(&format!("--rate {rate}/s")),
                     "tc -s qdisc show".to_owned(),
                     "ip -s link".to_owned(),
                 ],
@@ -367,7 +367,8 @@ fn bytes_to_connect(plan: &PlanView) -> u64 {
         to_server += HEADERS + 153 + HEADERS + 6;
         to_client += HEADERS + 129 + 2;
     }
-    if plan.on_one_link { to_server } else { to_server.saturating_add(to_client) }
+    let shares = plan.both_ends_here && !plan.on_one_link;
+    if shares { to_server.saturating_add(to_client) } else { to_server }
 }
 
 /// A table of its own, so that it can be taken away again by its name. Port 9000 is the lab's.

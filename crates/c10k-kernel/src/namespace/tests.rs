@@ -306,3 +306,26 @@ fn a_shaped_device_says_its_rate_and_one_that_is_not_says_none() {
         assert_eq!(shaper::root_queue("no-such").unwrap_err().raw_os_error(), Some(libc::ENODEV));
     });
 }
+
+#[test]
+fn the_device_that_leads_to_an_address_is_told_and_none_where_there_is_no_route() {
+    in_a_process_of_its_own(|| {
+        if !entered() {
+            return;
+        }
+        let towards = |ip: &str| link::device_towards(ip.parse().unwrap());
+        assert_eq!(towards("127.0.0.9").unwrap(), "lo");
+        assert_eq!(towards("10.1.2.3").unwrap_err().raw_os_error(), Some(libc::ENETUNREACH));
+        let far = Beside::new().unwrap();
+        match link::add_veth_pair("one", "two", &far) {
+            Err(error) => skipped(&format!("no veth here: {error}")),
+            Ok(()) => {
+                add("one", "10.1.2.1".parse().unwrap(), 24).unwrap();
+                address::set_up("one").unwrap();
+                assert_eq!(towards("10.1.2.3").unwrap(), "one");
+                assert_eq!(towards("10.1.2.1").unwrap(), "lo");
+                assert_eq!(shaper::line("one").unwrap(), None, "the speed of veth is a word");
+            }
+        }
+    });
+}

@@ -37,6 +37,7 @@ impl Conductor<'_> {
         if let Some(beside) = &mut self.beside {
             beside.look_if_due(now);
         }
+        self.link.look();
         let counts = self.shared.counts();
         let seconds = now.duration_since(last).as_secs_f64();
         let settled = |c: &LiveCounts| if self.course.probe { c.verified } else { c.established };
