@@ -118,6 +118,11 @@ fn what_was_seen(findings: &Findings) -> Vec<Evidence> {
     }));
     let names: Vec<&str> = c.failed.keys().map(c10k_record::Outcome::name).collect();
     evidence.extend(findings.lost_evidence(&names));
+    if findings.server_is_hidden() {
+        let text = "the server's process may not be seen by this user: whether it is stopped, busy or out of descriptors \
+                    is not known";
+        evidence.push(seen("not readable", Side::Server, None, text));
+    }
     for (name, change) in &findings.counters {
         if change.growth() > 0 {
             let text = format!("moved, from {} to {}", human_count(change.before), human_count(change.after));
@@ -162,7 +167,7 @@ fn where_to_look(findings: &Findings) -> Remedy {
         look("the server's own log and limits: it closed connections that it had taken", "");
     }
     let unmeasured = |verdict: &c10k_record::Verdict| !verdict.passed && verdict.value.is_none();
-    if findings.verdicts.iter().any(unmeasured) {
+    if !findings.plan.probe && findings.verdicts.iter().any(unmeasured) {
         look("whether the run measures what its verdict is about: without probes there are no echoes", "");
     }
     if findings.lost(&["worker-lost"]).is_some() {

@@ -263,11 +263,15 @@ impl Findings {
         self.server_process.as_ref().filter(|process| process.table_was_full)
     }
 
-    /// Whether the server is somebody else's on this machine and its descriptors may not be read: then a full table
-    /// cannot be told from a server that does not call accept.
+    /// Whether the server is somebody else's, its listener was seen on this machine and its descriptors may not be
+    /// read: then a full table cannot be told from a server that does not call accept.
     pub(crate) fn server_is_hidden(&self) -> bool {
         let hidden = |process: &ServerProcess| process.most_descriptors.is_none();
-        self.server.is_none() && self.plan.both_ends_here && self.server_process.as_ref().is_none_or(hidden)
+        self.server.is_none()
+            && self.server_end.is_none()
+            && self.plan.both_ends_here
+            && self.counter(counter::ACCEPT_QUEUE).is_some()
+            && self.server_process.as_ref().is_none_or(hidden)
     }
 
     /// Whether the swarm stopped short of its target with its one descriptor table full.

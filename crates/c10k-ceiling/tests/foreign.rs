@@ -129,3 +129,24 @@ fn a_healthy_process_with_room_proves_no_wall_of_its_own() {
     let ceiling = diagnose(&findings, None).expect("short of the target");
     assert_eq!(ceiling.wall, UNKNOWN);
 }
+
+#[test]
+fn a_server_that_no_longer_answers_and_may_not_be_seen_is_unknown_and_its_queue_is_not_blamed() {
+    let mut findings = foreign(899);
+    findings.connections.failed.clear();
+    findings.connections.add_failed(Outcome::probe_timeout(), 1000);
+    findings.connections.held = 0;
+    findings.failures = vec![Failure {
+        phase: PhaseName::Verify,
+        outcome: Outcome::probe_timeout(),
+        count: 1000,
+        first_at_ms: 9000,
+    }];
+    findings.server_process = None;
+    findings.counters.insert(counter::ACCEPT_QUEUE.to_owned(), CounterChange { before: 0, after: 129 });
+    let ceiling = diagnose(&findings, None).expect("short of the target");
+    assert_eq!(ceiling.wall, UNKNOWN, "what overflowed in the ramp lost nobody in the hold");
+    assert!(ceiling.evidence.iter().any(|evidence| evidence.source == "not readable"), "{ceiling:?}");
+    let remedy = ceiling.remedy.expect("where to look");
+    assert!(remedy.summary.contains("stopped (state T)"), "{}", remedy.summary);
+}

@@ -160,18 +160,20 @@ fn group(seen: &Observation) -> GroupSeen {
     seen.cgroup.unwrap_or_default()
 }
 
-/// Processor time of one end in the ramp; `None` for a ramp too short to be told.
+/// Processor time of one end in the phase in which it used most, ramp or proof; `None` where both were too short to be
+/// told.
 fn load(watch: &Watch, workers: Option<u32>, cores: fn(&Sample) -> Option<f64>) -> Option<CpuLoad> {
     /// A second.
     const LEAST_ROWS: usize = 4;
-    let ramp = watch.samples.iter().filter(|row| row.phase == "ramp");
-    let used: Vec<f64> = ramp.filter_map(cores).collect();
-    if used.len() < LEAST_ROWS {
-        return None;
-    }
+    let mean = |phase: &str| {
+        let rows = watch.samples.iter().filter(|row| row.phase == phase);
+        let used: Vec<f64> = rows.filter_map(cores).collect();
+        (used.len() >= LEAST_ROWS).then(|| used.iter().sum::<f64>() / used.len() as f64)
+    };
+    let used_cores = [mean("ramp"), mean("verify")].into_iter().flatten().reduce(f64::max)?;
     let processors = process::cpus_allowed() as f64;
     let most_cores = workers.map_or(processors, |workers| f64::from(workers).min(processors));
-    Some(CpuLoad { used_cores: used.iter().sum::<f64>() / used.len() as f64, most_cores })
+    Some(CpuLoad { used_cores, most_cores })
 }
 
 #[cfg(test)]

@@ -272,7 +272,7 @@ fn loads(findings: &Findings) -> Vec<Evidence> {
 fn load_evidence(side: Side, load: CpuLoad) -> Evidence {
     let who = if side == Side::Server { "the server" } else { "the swarm" };
     let (used, most) = (shown(load.used_cores), shown(load.most_cores));
-    let text = format!("{who} used {used} of the {most} cores it may have");
+    let text = format!("{who} used {used} of the {most} cores it may have, where it was busiest");
     // Hundredths, so that it is a number without a fraction.
     seen("processor time (1/100 cores)", side, Some((load.used_cores.max(0.0) * 100.0) as u64), text)
 }
