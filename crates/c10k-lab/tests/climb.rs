@@ -182,6 +182,28 @@ fn a_climb_that_is_interrupted_within_a_step_keeps_it_and_leaves_nothing_behind(
 }
 
 #[test]
+fn a_climb_that_is_killed_has_kept_its_steps_and_its_processes_end_with_it() {
+    if !namespaces_allowed("a climb that is killed") {
+        return;
+    }
+    let lab = Lab::new().with_nofile(400).with_file("tiny.toml", TINY);
+    let running = lab.command(&["climb", "--start", "tiny.toml", "--max", "1500"]);
+    let give_up = std::time::Instant::now() + common::PATIENCE;
+    while !running.stderr().contains("\n   2 ") {
+        assert!(std::time::Instant::now() < give_up, "{}", running.stderr());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    running.signal(Signal::SIGKILL);
+    // It also waits until no process of it is left.
+    let ended = running.wait();
+    let mut folders = std::fs::read_dir(ended.home().join("results")).expect("results");
+    let kept = folders.next().expect("a climb").expect("read").path().join("climb.json");
+    let document: Value = serde_json::from_str(&std::fs::read_to_string(kept).expect("kept")).expect("JSON");
+    assert_eq!(document["ended_because"], "unfinished");
+    assert!(!walls(&document).is_empty(), "{document}");
+}
+
+#[test]
 fn a_climb_that_is_interrupted_keeps_what_it_has() {
     if !namespaces_allowed("an interrupted climb") {
         return;
