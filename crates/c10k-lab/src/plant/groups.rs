@@ -54,8 +54,8 @@ pub(super) static PLANTS: &[Planted] = &[
             // So few descriptors in a table that each worker holds a hundred connections.
             let mut setup = small(600);
             setup.stage.swarm.nofile = Some(120);
-            // RLIMIT_NPROC binds everybody but root.
-            setup.stage.swarm.more_threads = Some(5).filter(|_| limits::euid() != 0);
+            // RLIMIT_NPROC binds everybody but root; the lab's own next threads count too.
+            setup.stage.swarm.more_threads = Some(7).filter(|_| limits::euid() != 0);
             setup
         },
         group: Some(Group {
