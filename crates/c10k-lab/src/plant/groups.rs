@@ -110,8 +110,7 @@ fn remove_left_behind_in(root: &Path) {
         for group in groups.flatten() {
             let maker = group.file_name().to_str().and_then(maker_of);
             if maker.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
-                // EBUSY while a process is in it: then the next plant removes it.
-                let _ = std::fs::remove_dir(group.path());
+                remove(&group.path());
             }
         }
     }
@@ -154,12 +153,19 @@ impl Group {
 
 impl Drop for Made {
     fn drop(&mut self) {
-        // Its processes have ended; the kernel lets go of the last of them a moment later (EBUSY).
-        for _ in 0..100 {
-            if std::fs::remove_dir(&self.0).is_ok() {
-                return;
+        remove(&self.0);
+    }
+}
+
+/// Removes a group. Its processes have ended or are about to, and the kernel lets go of the last of them a moment later
+/// (EBUSY); one that is held back takes its time.
+fn remove(group: &Path) {
+    for _ in 0..100 {
+        match std::fs::remove_dir(group) {
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(Duration::from_millis(20));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            _ => return,
         }
     }
 }
