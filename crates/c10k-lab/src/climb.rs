@@ -352,6 +352,7 @@ fn plain(args: &ClimbArgs) -> Result<Setup, Refused> {
         ("--ips", "127.0.0.1"),
         ("--hold", HOLD),
         ("--connect-timeout", PATIENCE),
+        ("--handshake-timeout", PATIENCE),
         ("--probe-timeout", PATIENCE),
         ("--protocol", &protocol),
         ("--close", "rst"),

@@ -222,8 +222,9 @@ pub(super) static WALLS: &[Wall] = &[
         guide: Guide {
             what_it_is: "How many descriptors all epoll instances of one user may watch together. The kernel \
                          sets it to about 4 % of the low memory at boot, at some 160 bytes a watch.",
-            what_you_see: "epoll_ctl(EPOLL_CTL_ADD) says ENOSPC (no space left on device); the connection \
-                           exists and is deaf.",
+            what_you_see: "epoll_ctl(EPOLL_CTL_ADD) says ENOSPC (no space left on device). In most programs \
+                           the connection exists and is deaf; c10k-server pauses, and it waits in the accept \
+                           queue.",
             how_to_prove: "No counter tells it: the registrations of all programs of this user stand at the \
                            sysctl.",
             how_to_lift: "sysctl fs.epoll.max_user_watches, or run the two ends as two users.",
@@ -247,7 +248,7 @@ pub(super) static WALLS: &[Wall] = &[
             }
             let mut evidence = findings.lost_evidence(&["ENOSPC"]);
             evidence.extend(at_server.map(|count| {
-                let text = format!("the server could not register {} connections", human_count(count));
+                let text = format!("the server found no room for a watch {} times", human_count(count));
                 seen("ENOSPC", Side::Server, Some(count), text)
             }));
             let limit = findings.host.epoll_watches;
