@@ -8,7 +8,7 @@ use std::process::Command;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::sys::{raw_command, raw_heap};
+use crate::sys::{raw_command, raw_heap, raw_sched};
 
 /// A signal that ends a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,16 @@ pub fn pin_current_thread(cpu: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu)?;
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+/// Has the calling thread, and those that it starts later, wait for its turn when it is woken instead of taking the
+/// processor from who runs there: `SCHED_BATCH` (sched(7); `wakeup_preempt_fair`, kernel/sched/fair.c). A policy that
+/// somebody has chosen (chrt(1)) stays. It needs no privilege.
+///
+/// # Errors
+/// As sched_setscheduler(2): EPERM under a filter that forbids it.
+pub fn wait_for_turn_when_woken() -> io::Result<()> {
+    if raw_sched::policy()? == libc::SCHED_OTHER { raw_sched::set_policy(libc::SCHED_BATCH) } else { Ok(()) }
 }
 
 /// How many processors the calling thread may run on; at least 1.
@@ -205,6 +215,22 @@ mod tests {
         let pid = std::process::id();
         assert_eq!(start_time(pid).unwrap(), start_time(pid).unwrap());
         assert_eq!(start_time(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_thread_waits_for_its_turn_unless_another_policy_was_chosen_for_it() {
+        let policy_after = |first: Option<i32>| {
+            let thread = std::thread::spawn(move || {
+                first.map_or(Ok(()), raw_sched::set_policy).unwrap();
+                wait_for_turn_when_woken().unwrap();
+                raw_sched::policy().unwrap()
+            });
+            thread.join().unwrap()
+        };
+        assert_eq!(policy_after(Some(libc::SCHED_IDLE)), libc::SCHED_IDLE);
+        let inherited = raw_sched::policy().unwrap();
+        let expected = if inherited == libc::SCHED_OTHER { libc::SCHED_BATCH } else { inherited };
+        assert_eq!(policy_after(None), expected);
     }
 
     #[test]

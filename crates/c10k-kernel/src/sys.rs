@@ -12,6 +12,9 @@ pub(crate) mod raw_fork;
 #[allow(unsafe_code, reason = "a hook between fork and exec: its rules stand beside the call")]
 pub(crate) mod raw_command;
 
+#[allow(unsafe_code, reason = "sched_setscheduler has no wrapper")]
+pub(crate) mod raw_sched;
+
 #[allow(unsafe_code, reason = "kcmp has no wrapper")]
 pub(crate) mod raw_kcmp;
 

@@ -35,6 +35,11 @@ pub struct ServerArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: Option<u32>,
 
+    /// How workers are scheduled: batch lets one that is woken wait for its turn and take more at a time, other is
+    /// the kernel's default; a policy chosen with chrt(1) stays
+    #[arg(long, value_enum, value_name = "batch|other", default_value_t = Scheduling::Batch, hide_possible_values = true)]
+    pub scheduling: Scheduling,
+
     /// Keep all connections in the process's one descriptor table, as most servers do, so that RLIMIT_NOFILE
     /// is their limit
     #[arg(long)]
@@ -116,6 +121,16 @@ pub struct WsArgs {
     /// Ping every client so often, and close those that have said nothing until the next ping; 0 = never
     #[arg(long, value_name = "DURATION", default_value = "0")]
     pub ping_every: Span,
+}
+
+/// How the kernel schedules a server's workers (sched(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scheduling {
+    /// `SCHED_BATCH`: a worker that is woken does not take the processor from who runs there. With the clients on
+    /// the same machine it finds more connections ready when its turn comes, and is woken less often.
+    Batch,
+    /// What the server inherits, `SCHED_OTHER` for most.
+    Other,
 }
 
 /// The form of the periodic lines of `--stats`.

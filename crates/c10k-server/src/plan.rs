@@ -3,7 +3,7 @@
 use c10k_kernel::descriptors;
 use c10k_record::Warning;
 
-use crate::args::ServerArgs;
+use crate::args::{Scheduling, ServerArgs};
 use crate::host::Prepared;
 use crate::keeper::STACK_BYTES;
 use crate::shared::WorkerSettings;
@@ -56,6 +56,7 @@ pub(crate) fn plan_tables(
     let settings = WorkerSettings {
         mode: args.mode,
         own_tables,
+        waits_for_turn: args.scheduling == Scheduling::Batch,
         table_limit,
         stall_timeout: Some(args.stall_timeout.0).filter(|timeout| !timeout.is_zero()),
         drain: args.drain.0,

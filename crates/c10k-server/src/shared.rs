@@ -29,6 +29,8 @@ pub(crate) struct WorkerSettings {
     pub(crate) mode: ServerMode,
     /// Whether a worker has a descriptor table of its own.
     pub(crate) own_tables: bool,
+    /// Whether a worker that is woken waits for its turn.
+    pub(crate) waits_for_turn: bool,
     /// Descriptors a table may hold.
     pub(crate) table_limit: u32,
     /// `None` = a peer may stall for ever.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use c10k_kernel::{descriptors, socket};
+use c10k_kernel::{descriptors, process, socket};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
@@ -123,6 +123,10 @@ impl<S: Speech> Worker<S> {
         notes: Sender<Note>,
     ) -> io::Result<Self> {
         let settings = shared.settings;
+        if settings.waits_for_turn {
+            // Where it may not be, the worker is woken more often.
+            let _ = process::wait_for_turn_when_woken();
+        }
         if settings.own_tables {
             descriptors::unshare_table()?;
             descriptors::grow_table_to(settings.table_limit - 1)?;

@@ -82,6 +82,9 @@ pub trait Maker {
     /// As send(2).
     fn send(&mut self, connection: &Self::Connection, bytes: &[u8]) -> io::Result<usize>;
 
+    /// Whether what is awaited will be answered at once, so that its acknowledgement may go with that answer.
+    fn will_answer(&mut self, connection: &Self::Connection, yes: bool);
+
     /// Receives what is there.
     ///
     /// # Errors
@@ -182,6 +185,11 @@ impl Maker for KernelSockets {
 
     fn send(&mut self, connection: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
         socket::send(connection.as_fd(), bytes)
+    }
+
+    fn will_answer(&mut self, connection: &OwnedFd, yes: bool) {
+        // Where it cannot be had there is one segment more, or a timer.
+        let _ = socket::set_quick_ack(connection.as_fd(), !yes);
     }
 
     fn receive(&mut self, connection: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {

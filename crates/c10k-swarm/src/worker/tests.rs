@@ -4,11 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use c10k_record::GrowthStop;
 use c10k_wire::raw::Probes;
+use c10k_wire::ws::{self, ClientEnd, ClientRequest, Limits, ServerEnd, Url};
 
 use super::*;
 use crate::arrivals::Claim;
 use crate::maker::Ready;
 use crate::shared::testing::TIMEOUT;
+use crate::speech::WebSocket;
 use crate::tally::Loss;
 
 mod bench;
@@ -33,6 +35,31 @@ fn a_probe_sent_in_two_parts_and_echoed_in_two_parts_is_whole_at_every_offset() 
             bench.expect(&[("verified", 1), ("in_flight", 0), ("open", 1), ("failed", 0)]);
         }
     }
+}
+
+/// Two segments are saved of a WebSocket's first, and a timer; raw bytes leave it to the kernel.
+#[test]
+fn the_answer_to_a_handshake_is_acknowledged_with_the_probe_and_the_echo_at_once() {
+    let probes = Probes::new(7, PROBE_BYTES);
+    let request = ClientRequest::new(&Url::parse("ws://h/").unwrap(), &[], &[]).unwrap();
+    let speech = WebSocket::new(ClientEnd::new(Limits::default(), request), probes);
+    let mut bench = Bench::speaking(speech, probes, 100, 50, None);
+    bench.ramp(1);
+    assert_eq!(bench.world.borrow().will_answer, [(1, true)]);
+    let (server, mut response) = (ServerEnd::default(), Vec::new());
+    let mut asked = std::mem::take(bench.world.borrow_mut().sent.get_mut(&1).unwrap());
+    let mut connection = server.accept();
+    assert!(server.receive(&mut connection, &mut asked, &mut response, ws::echo).opened);
+    bench.arrive(1, &response);
+    assert_eq!(bench.world.borrow().will_answer, [(1, true), (1, false)]);
+    let mut probe = bench.world.borrow().sent[&1].clone();
+    response.clear();
+    assert_eq!(server.receive(&mut connection, &mut probe, &mut response, ws::echo).messages, 1);
+    bench.arrive(1, &response);
+    bench.expect(&[("verified", 1), ("open", 1), ("failed", 0)]);
+    let raw = Bench::verified(1);
+    raw.expect(&[("verified", 1)]);
+    assert_eq!(raw.world.borrow().will_answer, []);
 }
 
 #[test]

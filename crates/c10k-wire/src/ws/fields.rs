@@ -4,6 +4,8 @@
 //! tokens and values have no control characters. A map of them, as the `http` crate builds it, would be half of all
 //! instructions of a handshake, and an opening handshake looks at a dozen names, once.
 
+use memchr::memchr;
+
 /// The header fields of a whole head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fields<'a> {
@@ -52,7 +54,7 @@ impl Name {
 impl<'a> Fields<'a> {
     /// Those of a whole head, its first line and its empty line included.
     pub(crate) fn of(head: &'a [u8]) -> Self {
-        let first_line = head.iter().position(|&byte| byte == b'\n').map_or(head.len(), |at| at + 1);
+        let first_line = memchr(b'\n', head).map_or(head.len(), |at| at + 1);
         Self { rest: &head[first_line..] }
     }
 
@@ -72,18 +74,19 @@ impl<'a> Iterator for Fields<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let colon = self.rest.iter().position(|&byte| byte == b':' || byte == b'\r')?;
-        let (name, rest) = self.rest.split_at(colon);
-        let value = rest.strip_prefix(b":")?;
-        let end = value.iter().position(|&byte| byte == b'\r')?;
-        self.rest = value.get(end + 2..).unwrap_or_default();
-        Some((name, value[..end].trim_ascii()))
+        let end = memchr(b'\r', self.rest)?;
+        let (line, rest) = self.rest.split_at(end);
+        let colon = memchr(b':', line)?;
+        self.rest = rest.get(2..).unwrap_or_default();
+        Some((&line[..colon], line[colon + 1..].trim_ascii()))
     }
 }
 
 /// Whether a value that is a list has this item, in small letters or not.
 pub(crate) fn has_item(value: &[u8], wanted: &str) -> bool {
-    items(value).any(|item| item.eq_ignore_ascii_case(wanted.as_bytes()))
+    // Most lists have one item.
+    value.eq_ignore_ascii_case(wanted.as_bytes())
+        || items(value).any(|item| item.eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {

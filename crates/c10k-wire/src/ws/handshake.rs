@@ -2,12 +2,23 @@
 
 use std::borrow::Cow;
 
+use data_encoding::BASE64;
+use sha1::{Digest, Sha1};
+
 use super::fields::{Fields, Name, Only, has_item};
 use super::head::{Found, HeadFault, Scan};
 use super::{Limits, Role};
 
 /// Length of a `Sec-WebSocket-Accept` value: 20 bytes in base64.
 pub(crate) const ACCEPT_BYTES: usize = 28;
+
+/// The `Sec-WebSocket-Accept` that answers a key (RFC 6455 section 4.2.2, item 5.4), without an allocation.
+pub(crate) fn accept_of(key: &[u8]) -> [u8; ACCEPT_BYTES] {
+    let hash = Sha1::new().chain_update(key).chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
+    let mut accept = [0; ACCEPT_BYTES];
+    BASE64.encode_mut(&hash, &mut accept);
+    accept
+}
 
 /// What is kept until the peer's head is whole.
 #[derive(Debug, Default)]

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use tungstenite::handshake::derive_accept_key;
 use tungstenite::handshake::machine::TryParse;
 use tungstenite::handshake::server::Request;
 use tungstenite::http::Uri;
 use tungstenite::http::uri::Authority;
 
 use super::fields::{Fields, Name, Only, has_item};
+use super::handshake::accept_of;
 use super::head::is_token;
 use super::refusal::{self, Refusal};
 
@@ -129,7 +129,7 @@ impl ServerPolicy {
         out.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
         );
-        out.extend_from_slice(derive_accept_key(key).as_bytes());
+        out.extend_from_slice(&accept_of(key));
         if let Some(protocol) = self.choose_protocol(Fields::of(head)) {
             out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
             out.extend_from_slice(protocol.as_bytes());

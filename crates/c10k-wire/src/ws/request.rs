@@ -1,11 +1,10 @@
 //! The request that a client sends.
 
 use tungstenite::handshake::client::{Request, generate_key, generate_request};
-use tungstenite::handshake::derive_accept_key;
 use tungstenite::http::Uri;
 use tungstenite::http::header::{HeaderName, HeaderValue};
 
-use super::handshake::ACCEPT_BYTES;
+use super::handshake::{ACCEPT_BYTES, accept_of};
 use super::head::is_token;
 
 /// Stands for the key in the template.
@@ -138,8 +137,7 @@ impl ClientRequest {
         out.extend_from_slice(&self.template);
         let at = start + self.key_at;
         out[at..at + key.len()].copy_from_slice(key.as_bytes());
-        let accept = derive_accept_key(key.as_bytes());
-        std::array::from_fn(|at| accept.as_bytes()[at])
+        accept_of(key.as_bytes())
     }
 
     pub(crate) fn protocols(&self) -> &[String] {

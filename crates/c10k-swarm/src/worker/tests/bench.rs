@@ -11,7 +11,7 @@ use super::super::*;
 use crate::maker::{BeginError, Begun, Ready};
 use crate::shared::testing::shared_of;
 use crate::sources::Tuple;
-use crate::speech::Raw;
+use crate::speech::{Raw, Speech};
 
 /// More than a test takes on any machine.
 pub(super) const MARGIN: Duration = Duration::from_secs(10);
@@ -54,6 +54,8 @@ pub(super) struct World {
     pub(super) sent: BTreeMap<u32, Vec<u8>>,
     /// The tokens under which connections are watched, and whether for writing too.
     pub(super) watched: BTreeMap<u32, (u64, bool)>,
+    /// Whether what a connection awaits will be answered at once, as it was said.
+    pub(super) will_answer: Vec<(u32, bool)>,
     pub(super) open: usize,
     pub(super) made: u32,
 }
@@ -109,6 +111,10 @@ impl Maker for Fake {
         Ok(length)
     }
 
+    fn will_answer(&mut self, connection: &u32, yes: bool) {
+        self.0.borrow_mut().will_answer.push((*connection, yes));
+    }
+
     fn receive(&mut self, _: &u32, buffer: &mut [u8]) -> io::Result<usize> {
         match self.0.borrow_mut().receives.pop_front() {
             None => Err(errno(libc::EAGAIN)),
@@ -135,8 +141,8 @@ impl Maker for Fake {
 }
 
 /// One worker with its turn, and what the test needs of its world.
-pub(super) struct Bench {
-    pub(super) worker: Worker<Fake, Raw>,
+pub(super) struct Bench<S: Speech = Raw> {
+    pub(super) worker: Worker<Fake, S>,
     pub(super) shared: Arc<Shared>,
     pub(super) world: Rc<RefCell<World>>,
     pub(super) notes: Receiver<Note>,
@@ -160,6 +166,29 @@ impl Bench {
     }
 
     pub(super) fn build(probes: Option<Probes>, capacity: u32, in_flight: u32, rate: Option<f64>) -> Self {
+        Self::speaking(Raw::new(probes), probes, capacity, in_flight, rate)
+    }
+
+    /// Connects and verifies so many.
+    pub(super) fn verified(count: u32) -> Self {
+        let mut bench = Self::new();
+        bench.ramp(u64::from(count));
+        for connection in 1..=count {
+            bench.echo(connection, 0);
+        }
+        bench.expect(&[("open", u64::from(count)), ("verified", u64::from(count)), ("in_flight", 0)]);
+        bench
+    }
+}
+
+impl<S: Speech> Bench<S> {
+    pub(super) fn speaking(
+        speech: S,
+        probes: Option<Probes>,
+        capacity: u32,
+        in_flight: u32,
+        rate: Option<f64>,
+    ) -> Self {
         let (shared, notes) = shared_of(probes, in_flight, rate);
         let control = Arc::new(TableControl::new().expect("a bell"));
         control.alive.store(true, Relaxed);
@@ -167,7 +196,7 @@ impl Bench {
         let maker = Fake::default();
         let world = Rc::clone(&maker.0);
         Self {
-            worker: Worker::new(maker, Raw::new(shared.fixed.probes), Arc::clone(&shared), control, capacity),
+            worker: Worker::new(maker, speech, Arc::clone(&shared), control, capacity),
             shared,
             world,
             notes,
@@ -216,17 +245,6 @@ impl Bench {
     pub(super) fn echo(&mut self, connection: u32, from: usize) {
         let bytes = self.world.borrow().sent[&connection][from..].to_vec();
         self.arrive(connection, &bytes);
-    }
-
-    /// Connects and verifies so many.
-    pub(super) fn verified(count: u32) -> Self {
-        let mut bench = Self::new();
-        bench.ramp(u64::from(count));
-        for connection in 1..=count {
-            bench.echo(connection, 0);
-        }
-        bench.expect(&[("open", u64::from(count)), ("verified", u64::from(count)), ("in_flight", 0)]);
-        bench
     }
 
     pub(super) fn expire(&mut self) {
