@@ -161,7 +161,10 @@ fn lift(wall: &str, remedy: &Remedy, setup: &mut Setup, is_useless: impl Fn(&str
     if remedy.scope == Scope::Host && limits::euid() != 0 {
         return None;
     }
-    let wanted = |setting: &Setting| !is_useless(&setting.key);
+    let may_raise = |key: &str| {
+        remedy.scope != Scope::Host || key.strip_prefix("sysctl.").is_some_and(|key| HOST_WIDE.contains(&key))
+    };
+    let wanted = |setting: &Setting| !is_useless(&setting.key) && may_raise(&setting.key);
     let has = |key: &str| remedy.settings.iter().any(|setting| setting.key == key && wanted(setting));
     let widest = setup.sysctls.contains_key(RANGE);
     let settings = match wall {
@@ -186,6 +189,16 @@ fn lift(wall: &str, remedy: &Remedy, setup: &mut Setup, is_useless: impl Fn(&str
     Some(Lifted { settings, how: how.join(", ") })
 }
 
+/// What a climb raises for the whole host by itself, and puts back: bounds that cost nothing until they are reached.
+/// Any other setting of the host, `fs.epoll.max_user_watches` among them, is a person's to decide: the climb ends there
+/// and says the command.
+const HOST_WIDE: [&str; 5] = [
+    "fs.nr_open",
+    "fs.file-max",
+    "net.ipv4.tcp_mem",
+    "net.ipv4.tcp_max_orphans",
+    "net.core.netdev_max_backlog",
+];
 const RANGE: &str = "net.ipv4.ip_local_port_range";
 const NOFILE: &str = "limits.nofile";
 
@@ -287,6 +300,18 @@ mod tests {
         let lifted = lifts.lift("nr-open", 1_048_570, &remedy, &mut setup).expect("tables");
         assert_eq!(lifted.how, "a descriptor table for each worker");
         assert!(!setup.stage.server.one_table && !setup.stage.swarm.one_table && setup.sysctls.is_empty());
+    }
+
+    #[test]
+    fn of_the_host_only_what_is_named_is_raised_and_by_root_alone() {
+        let lifted = |wall: &str, key: &str| {
+            let remedy = remedy(Scope::Host, &[(&format!("sysctl.{key}"), "9000000")]);
+            Lifts::default().lift(wall, 1, &remedy, &mut Setup::default()).map(|lifted| lifted.how)
+        };
+        assert_eq!(lifted("epoll-watches", "fs.epoll.max_user_watches"), None);
+        assert_eq!(lifted("neighbour-table", "net.ipv4.neigh.default.gc_thresh3"), None);
+        let by_root = (limits::euid() == 0).then(|| "fs.file-max = 9000000".to_owned());
+        assert_eq!(lifted("file-max", "fs.file-max"), by_root);
     }
 
     #[test]
