@@ -105,14 +105,14 @@ pub fn set_local_port_range(socket: BorrowedFd<'_>, low: u16, high: u16) -> io::
     raw_socket::setsockopt_int(socket, libc::SOL_IP, IP_LOCAL_PORT_RANGE, value.cast_signed())
 }
 
-/// Sets `TCP_QUICKACK` (tcp(7)), until the kernel changes its mind. On, as it is on a fresh connection: what arrives
-/// is acknowledged at once, by a segment of its own. Off: with what is sent next, or by a timer 40 ms later
+/// Turns `TCP_QUICKACK` on (tcp(7)), as it is on a fresh connection: what arrives is acknowledged at once. A
+/// connection that has answered something acknowledges with its next answer instead, or by a timer 40 ms later
 /// (`TCP_DELACK_MIN`).
 ///
 /// # Errors
 /// As setsockopt(2).
-pub fn set_quick_ack(socket: BorrowedFd<'_>, on: bool) -> io::Result<()> {
-    raw_socket::setsockopt_int(socket, libc::SOL_TCP, libc::TCP_QUICKACK, i32::from(on))
+pub fn acknowledge_at_once(socket: BorrowedFd<'_>) -> io::Result<()> {
+    raw_socket::setsockopt_int(socket, libc::SOL_TCP, libc::TCP_QUICKACK, 1)
 }
 
 /// Sets `SO_REUSEADDR` (socket(7)).

@@ -82,8 +82,8 @@ pub trait Maker {
     /// As send(2).
     fn send(&mut self, connection: &Self::Connection, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Whether what is awaited will be answered at once, so that its acknowledgement may go with that answer.
-    fn will_answer(&mut self, connection: &Self::Connection, yes: bool);
+    /// What is awaited will not be answered: its acknowledgement waits for nothing.
+    fn will_not_answer(&mut self, connection: &Self::Connection);
 
     /// Receives what is there.
     ///
@@ -187,9 +187,9 @@ impl Maker for KernelSockets {
         socket::send(connection.as_fd(), bytes)
     }
 
-    fn will_answer(&mut self, connection: &OwnedFd, yes: bool) {
-        // Where it cannot be had there is one segment more, or a timer.
-        let _ = socket::set_quick_ack(connection.as_fd(), !yes);
+    fn will_not_answer(&mut self, connection: &OwnedFd) {
+        // Where that cannot be had there is a timer.
+        let _ = socket::acknowledge_at_once(connection.as_fd());
     }
 
     fn receive(&mut self, connection: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {

@@ -148,7 +148,6 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 self.mark_established(index, now_us);
                 self.begin_step(index, state, 0, now_us);
                 self.keep_unsent(index, sent);
-                self.announce_probe(index, state);
                 true
             }
             Err(error) if would_block(&error) => {
@@ -257,24 +256,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             Some(state) => {
                 self.begin_step(index, state, 0, now_us);
                 self.send_out(stage, index);
-                self.announce_probe(index, state);
             }
             None => self.settle(stage, index, now_us),
-        }
-    }
-
-    /// The probe follows the server's answer to the opening handshake at once, and may acknowledge it: that saves one
-    /// of the ten segments that a WebSocket connection takes until it is proven. Not before the connect has completed:
-    /// then the handshake of TCP itself would wait for the first words.
-    fn announce_probe(&mut self, index: u32, state: State) {
-        if state == State::Opening && self.shared.fixed.probes.is_some() {
-            self.will_answer(index, true);
-        }
-    }
-
-    fn will_answer(&mut self, index: u32, yes: bool) {
-        if let Some(connection) = &self.table.get(index).connection {
-            self.maker.will_answer(connection, yes);
         }
     }
 
@@ -296,8 +279,11 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         self.compose_probe(index, 0);
         self.begin_step(index, State::Probing, 0, now_us);
         self.send_out(stage, index);
-        // Nothing follows the echo: to acknowledge it later would take a timer, and both sockets out of the cold.
-        self.will_answer(index, false);
+        // To the kernel this looks like a talk now, in which the next answer acknowledges. None follows the echo: a
+        // timer would do it 40 ms later, with both sockets out of the processor's caches by then.
+        if let Some(connection) = &self.table.get(index).connection {
+            self.maker.will_not_answer(connection);
+        }
         self.watch_if_unsent(stage, index);
     }
 

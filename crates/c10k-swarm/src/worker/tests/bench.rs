@@ -54,8 +54,8 @@ pub(super) struct World {
     pub(super) sent: BTreeMap<u32, Vec<u8>>,
     /// The tokens under which connections are watched, and whether for writing too.
     pub(super) watched: BTreeMap<u32, (u64, bool)>,
-    /// Whether what a connection awaits will be answered at once, as it was said.
-    pub(super) will_answer: Vec<(u32, bool)>,
+    /// The connections of which it was said that they will not answer what they await.
+    pub(super) will_not_answer: Vec<u32>,
     pub(super) open: usize,
     pub(super) made: u32,
 }
@@ -111,8 +111,8 @@ impl Maker for Fake {
         Ok(length)
     }
 
-    fn will_answer(&mut self, connection: &u32, yes: bool) {
-        self.0.borrow_mut().will_answer.push((*connection, yes));
+    fn will_not_answer(&mut self, connection: &u32) {
+        self.0.borrow_mut().will_not_answer.push(*connection);
     }
 
     fn receive(&mut self, _: &u32, buffer: &mut [u8]) -> io::Result<usize> {
