@@ -489,6 +489,21 @@ fn exhausted_ports_say_how_many_addresses_are_needed_and_which() {
 }
 
 #[test]
+fn a_range_that_is_the_widest_is_not_to_be_widened() {
+    let lift = |range| {
+        let mut findings = planted("ports-exhausted").expect("planted");
+        findings.host.port_range = Some(range);
+        findings.plan.source_ports = None;
+        // The server's own port lies in it.
+        findings.plan.ports_left_out = Some(1);
+        named(&findings).remedy.expect("it can be lifted").summary
+    };
+    assert!(lift((32768, 60999)).contains("widen the port range"));
+    let widest = lift((1024, 65535));
+    assert!(widest.starts_with("Use ") && !widest.contains("widen"), "{widest}");
+}
+
+#[test]
 fn a_foreign_server_that_vanished_is_told_from_one_that_never_was() {
     let mut findings = planted("server-died").expect("planted");
     findings.server_end = None;

@@ -299,7 +299,10 @@ fn lift_ports(host: &HostSnapshot, plan: &PlanView) -> Remedy {
             settings.push(("--ips", ips));
         }
     }
-    if ports.is_none_or(|ports| ports < WIDEST) {
+    // A few of the widest range may be reserved, or the server's own.
+    let window = plan.source_ports.or(host.port_range);
+    let is_widest = window.is_some_and(|(first, last)| first <= 1024 && last == u16::MAX);
+    if ports.is_none_or(|ports| ports < WIDEST) && !is_widest {
         let addresses = addresses_needed(plan, Some(WIDEST)).map_or_else(String::new, |needed| {
             format!(", which leaves {} addresses needed", human_count(needed))
         });
