@@ -24,8 +24,8 @@ use clap::Args;
 use crate::cli::Color;
 use crate::headroom::Headroom;
 use crate::printer::Printer;
-use crate::run::Signals;
 use crate::setup::{Came, Setup};
+use crate::signals::Signals;
 use brake::Brake;
 use document::{Check, Climb, Counts, Next};
 use step::{Lifts, Step};
@@ -158,7 +158,7 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
 /// What this user may not know, and what could not be arranged.
 fn warnings() -> Vec<String> {
     let mut warnings = Vec::new();
-    if crate::calibrate::object_bytes().is_none() {
+    if crate::object_bytes::object_bytes().is_none() {
         warnings.push(
             "/proc/slabinfo may not be read by this user: what a connection takes is known as a total alone, and not \
              from the sizes of this kernel's objects"

@@ -14,11 +14,12 @@ use c10k_swarm::LoadArgs;
 use clap::Args;
 use serde::Serialize;
 
-use crate::calibrate::{Calibration, calibrate, object_bytes};
+use crate::calibrate::{Calibration, calibrate};
 use crate::cli::{Color, RunArgs};
 use crate::findings::plan_view;
 use crate::host;
 use crate::isolate;
+use crate::object_bytes::object_bytes;
 use crate::plan::{Refusal, resolve};
 use crate::printer::Printer;
 use crate::veth;

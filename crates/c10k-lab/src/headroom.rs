@@ -11,7 +11,7 @@ use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::memory::{MemInfo, MemInfoReader};
 use c10k_record::HostSnapshot;
 
-use crate::calibrate::object_bytes;
+use crate::object_bytes::object_bytes;
 
 /// Kernel and user memory of one pair where the sizes of the objects cannot be read, bytes.
 const PAIR_BYTES: u64 = 8_500;

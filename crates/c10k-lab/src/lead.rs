@@ -19,7 +19,7 @@ use crate::headroom::{Headroom, Pieces};
 use crate::isolate::Place;
 use crate::plan::Refusal;
 use crate::printer::Printer;
-use crate::run::Signals;
+use crate::signals::Signals;
 use crate::stage::{Acting, Stage};
 use crate::start::{await_server, await_swarm, server_arguments, start_process, swarm_arguments};
 use crate::veth;

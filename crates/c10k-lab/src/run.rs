@@ -1,14 +1,10 @@
 //! `c10k-lab run`: topology → profile → server → swarm → record → ceiling → report.
 
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use c10k_kernel::limits;
 use c10k_profile::Profile;
 use c10k_record::{Exit, Plan, Record, RunFolder, RunState, Tool};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::cli::RunArgs;
 use crate::doctor::facts::Beforehand;
@@ -18,6 +14,7 @@ use crate::isolate;
 use crate::lead::Lab;
 use crate::plan::{Refusal, resolve};
 use crate::printer::Printer;
+use crate::signals::Signals;
 use crate::stage::Stage;
 use crate::steward::{self, HostWide, Stewarded};
 use crate::veth;
@@ -164,36 +161,4 @@ fn go(
         .map_err(refused)?;
     lab.carry_out();
     Ok((lab.finish(), path))
-}
-
-/// Signals that have come.
-pub(crate) struct Signals {
-    stop: Arc<AtomicBool>,
-    number: Arc<AtomicUsize>,
-}
-
-impl Signals {
-    /// A first signal asks for an orderly end, a second one ends the lab at once, and its processes with it.
-    pub(crate) fn watch() -> io::Result<Self> {
-        let signals = Self { stop: Arc::default(), number: Arc::default() };
-        for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
-            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&signals.stop))?;
-            signal_hook::flag::register_usize(signal, Arc::clone(&signals.number), signal as usize)?;
-            signal_hook::flag::register(signal, Arc::clone(&signals.stop))?;
-        }
-        Ok(signals)
-    }
-
-    pub(crate) fn came(&self) -> bool {
-        self.stop.load(Relaxed)
-    }
-
-    /// The exit code of who is stopped by it.
-    pub(crate) fn exit(&self) -> Exit {
-        if self.number.load(Relaxed) == SIGTERM as usize { Exit::Terminated } else { Exit::Interrupted }
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        if self.number.load(Relaxed) == SIGTERM as usize { "SIGTERM" } else { "SIGINT" }
-    }
 }

@@ -11,7 +11,7 @@ use c10k_record::{Exit, HostSnapshot, Plan, ServerEvent, SwarmEvent};
 use crate::child::{Heard, Process, Who, end_in_words};
 use crate::host;
 use crate::plan::Refusal;
-use crate::run::Signals;
+use crate::signals::Signals;
 use crate::stage::Stage;
 
 /// How long a process may take to come up.

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::headroom::{Headroom, Left};
-use crate::run::Signals;
+use crate::signals::Signals;
 
 /// Between two looks at the memory that is left.
 const LOOK: Duration = Duration::from_millis(100);
