@@ -148,8 +148,7 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
     }
     let is_repeated = climb.check.as_ref().is_some_and(|check| check.held >= check.target);
     Ok(match end.exit {
-        _ if signals.came() && signals.name() == "SIGTERM" => Exit::Terminated,
-        _ if signals.came() => Exit::Interrupted,
+        _ if signals.came() => signals.exit(),
         Exit::Done if is_checked && !is_repeated => Exit::Short,
         exit => exit,
     })

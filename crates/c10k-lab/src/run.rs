@@ -59,7 +59,7 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
         Refusal::host(error.to_string(), "name a folder that can be written with --results")
     })?;
     let stage = args.stage.clone().unwrap_or_default();
-    let outcome = go(&plan, &profile, &host_wide, (foreign, stage), folder, signals, printer);
+    let outcome = go(&plan, &profile, &host_wide, (foreign, stage), folder, signals.clone(), printer);
     let (record, path) = match outcome {
         Ok(done) => done,
         Err((refusal, folder)) => {
@@ -74,7 +74,7 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
     if args.json {
         printer.data(&serde_json::to_string(&record).unwrap_or_default());
     }
-    Ok(exit_of(&record))
+    Ok(exit_of(&record, &signals))
 }
 
 /// `path` and those above it that are not there yet, the deepest first.
@@ -90,13 +90,10 @@ fn remove_empty(folders: &[PathBuf]) {
     }
 }
 
-fn exit_of(record: &Record) -> Exit {
+fn exit_of(record: &Record, signals: &Signals) -> Exit {
     match record.state {
         RunState::Broken | RunState::Unfinished => Exit::Broke,
-        RunState::Aborted if record.ended_because.as_deref().is_some_and(|why| why.contains("SIGTERM")) => {
-            Exit::Terminated
-        }
-        RunState::Aborted => Exit::Interrupted,
+        RunState::Aborted => signals.exit(),
         RunState::Complete if record.succeeded() => Exit::Done,
         RunState::Complete => Exit::Short,
     }

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use c10k_record::Exit;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// Signals that have come.
+/// Signals that have come; a clone hears the same.
+#[derive(Clone)]
 pub(crate) struct Signals {
     stop: Arc<AtomicBool>,
     number: Arc<AtomicUsize>,
@@ -31,10 +32,14 @@ impl Signals {
 
     /// The exit code of who is stopped by it.
     pub(crate) fn exit(&self) -> Exit {
-        if self.number.load(Relaxed) == SIGTERM as usize { Exit::Terminated } else { Exit::Interrupted }
+        Exit::of_signal(self.number())
     }
 
     pub(crate) fn name(&self) -> &'static str {
-        if self.number.load(Relaxed) == SIGTERM as usize { "SIGTERM" } else { "SIGINT" }
+        if self.number() == SIGTERM { "SIGTERM" } else { "SIGINT" }
+    }
+
+    fn number(&self) -> i32 {
+        self.number.load(Relaxed) as i32
     }
 }

@@ -36,10 +36,28 @@ impl Exit {
             Self::Terminated => 143,
         }
     }
+
+    /// How whoever was stopped by this signal ends (signal(7)).
+    #[must_use]
+    pub fn of_signal(number: i32) -> Self {
+        if number == libc::SIGTERM { Self::Terminated } else { Self::Interrupted }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_ends_with_the_code_that_a_shell_gives_it() {
+        for signal in [libc::SIGINT, libc::SIGTERM] {
+            assert_eq!(i32::from(Exit::of_signal(signal).code()), 128 + signal);
+        }
     }
 }

@@ -51,6 +51,13 @@ pub(crate) struct Signals {
     pub(crate) number: Arc<AtomicUsize>,
 }
 
+impl Signals {
+    /// The one that stopped the swarm; 0 where none came.
+    pub(crate) fn number(&self) -> i32 {
+        self.number.load(Relaxed) as i32
+    }
+}
+
 /// All that a swarm found.
 pub(crate) struct Finding {
     pub(crate) connections: Connections,
@@ -61,7 +68,7 @@ pub(crate) struct Finding {
     pub(crate) phases: Vec<PhaseTimes>,
     pub(crate) state: RunState,
     /// The signal that stopped it.
-    pub(crate) signal: Option<usize>,
+    pub(crate) signal: Option<i32>,
     pub(crate) growth_stop: Option<GrowthStop>,
     pub(crate) tuples_skipped: u64,
     /// RSS of this process with all held, bytes.
@@ -328,7 +335,7 @@ impl<'a> Conductor<'a> {
     }
 
     fn close(mut self) -> Finding {
-        let signal = self.signals.stop.load(Relaxed).then(|| self.signals.number.load(Relaxed));
+        let signal = self.signals.stop.load(Relaxed).then(|| self.signals.number());
         self.count_lost_workers();
         let short = self.shared.sum(|table| &table.held) < self.target;
         let beside = self.beside.take().map(|beside| beside.end(short));

@@ -69,7 +69,7 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     record.verdicts =
         default_verdicts(background.load.probe).iter().map(|expr| Verdict::evaluate(expr, &record)).collect();
     if let Some(number) = finding.signal {
-        record.ended_because = Some(match number as i32 {
+        record.ended_because = Some(match number {
             libc::SIGINT => "stopped by SIGINT".to_owned(),
             libc::SIGTERM => "stopped by SIGTERM".to_owned(),
             other => format!("stopped by signal {other}"),

@@ -17,7 +17,6 @@ use c10k_record::{
 };
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::add_ips::{self, AddError, AddedIps};
 use crate::args::SwarmArgs;
@@ -82,7 +81,7 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
     }
     let undo = Undo::default();
     let signals = undo.watch_signals().map_err(host("watch signals"))?;
-    let led = lead(args, &undo, signals, output);
+    let led = lead(args, &undo, signals.clone(), output);
     // Put back before the last word, so that whoever waits for it finds the host as it was.
     let back = undo.changes().put_back();
     back.said.iter().for_each(|line| output.say(line));
@@ -90,7 +89,7 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
     match led {
         Ok(mut record) => {
             record.warnings.extend(back.warnings);
-            let exit = last_word(args, record, output);
+            let exit = last_word(args, record, &signals, output);
             Ok(if is_whole && !output.has_lost_data() { exit } else { Exit::Broke })
         }
         Err(refusal) if is_whole => Err(refusal),
@@ -265,10 +264,9 @@ fn link_towards(servers: &[SocketAddr]) -> LinkWatch {
     LinkWatch::begin(device.into_iter().map(|device| (device, None)).collect())
 }
 
-fn last_word(args: &SwarmArgs, record: Record, output: &mut Output) -> Exit {
-    let exit = match (record.state, signal_of(&record)) {
-        (RunState::Aborted, Some(SIGTERM)) => Exit::Terminated,
-        (RunState::Aborted, _) => Exit::Interrupted,
+fn last_word(args: &SwarmArgs, record: Record, signals: &Signals, output: &mut Output) -> Exit {
+    let exit = match record.state {
+        RunState::Aborted => Exit::of_signal(signals.number()),
         _ if record.succeeded() => Exit::Done,
         _ => Exit::Short,
     };
@@ -281,10 +279,6 @@ fn last_word(args: &SwarmArgs, record: Record, output: &mut Output) -> Exit {
         output.say(&words(&record));
     }
     exit
-}
-
-fn signal_of(record: &Record) -> Option<i32> {
-    record.ended_because.as_deref().map(|why| if why.contains("SIGTERM") { SIGTERM } else { SIGINT })
 }
 
 /// The end of a run in a few lines: the verdict first, then the counts, then what was lost.
