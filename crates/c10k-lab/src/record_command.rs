@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use c10k_record::{Exit, Record, RunState, read_record};
+use c10k_record::{Exit, Record, RunState, read_record, write_whole};
 
 use crate::cli::ReportArgs;
 use crate::printer::Printer;
@@ -17,7 +17,7 @@ pub(crate) fn report(args: &ReportArgs, printer: &mut Printer) -> Exit {
     }
     if let Some(file) = &args.html {
         let page = c10k_report::html(&record, &samples_of(&args.record, printer));
-        if let Err(error) = std::fs::write(file, page) {
+        if let Err(error) = write_whole(file, page.as_bytes()) {
             printer.error(&format!("cannot write '{}': {error}", file.display()), None);
             return Exit::HostCannot;
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::whole::{write_for_now, write_whole};
 use crate::{Plan, Record, SCHEMA_VERSION, Sample};
 
 /// Why a run's folder cannot be written or read.
@@ -111,12 +112,14 @@ impl RunFolder {
             path: plan_path.display().to_string(),
             source: io::Error::other(error),
         })?;
-        write_whole(&plan_path, text.as_bytes())?;
+        write_whole(&plan_path, text.as_bytes()).map_err(not_written(&plan_path))?;
         let samples_path = path.join("samples.csv");
-        let write_error = |source| FolderError::Write { path: samples_path.display().to_string(), source };
-        let mut samples =
-            OpenOptions::new().create_new(true).append(true).open(&samples_path).map_err(write_error)?;
-        writeln!(samples, "{}", Sample::COLUMNS.join(",")).map_err(write_error)?;
+        let mut samples = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .open(&samples_path)
+            .map_err(not_written(&samples_path))?;
+        writeln!(samples, "{}", Sample::COLUMNS.join(",")).map_err(not_written(&samples_path))?;
         Ok(Self { path: path.to_owned(), samples })
     }
 
@@ -137,10 +140,7 @@ impl RunFolder {
     /// # Errors
     /// [`FolderError::Write`], for instance with ENOSPC.
     pub fn append_sample(&mut self, sample: &Sample) -> Result<(), FolderError> {
-        writeln!(self.samples, "{}", sample.csv_row()).map_err(|source| FolderError::Write {
-            path: self.path.join("samples.csv").display().to_string(),
-            source,
-        })
+        writeln!(self.samples, "{}", sample.csv_row()).map_err(not_written(&self.path.join("samples.csv")))
     }
 
     /// Writes the record as it stands under [`partial_record_name`].
@@ -148,7 +148,8 @@ impl RunFolder {
     /// # Errors
     /// [`FolderError::Write`].
     pub fn write_partial(&self, record: &Record) -> Result<(), FolderError> {
-        write_whole(&self.path.join(partial_record_name()), &to_json(record))
+        let partial = self.path.join(partial_record_name());
+        write_for_now(&partial, &to_json(record)).map_err(not_written(&partial))
     }
 
     /// Writes any other file of the folder, whole or not at all.
@@ -156,7 +157,8 @@ impl RunFolder {
     /// # Errors
     /// [`FolderError::Write`].
     pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
-        write_whole(&self.path.join(name), bytes)
+        let path = self.path.join(name);
+        write_whole(&path, bytes).map_err(not_written(&path))
     }
 
     /// Writes `record.json`: synced to disk, then renamed, the last write of a run.
@@ -166,11 +168,8 @@ impl RunFolder {
     pub fn finish(&mut self, record: &Record) -> Result<PathBuf, FolderError> {
         let partial = self.path.join(partial_record_name());
         let last = self.path.join("record.json");
-        write_whole(&partial, &to_json(record))?;
-        let error = |source| FolderError::Write { path: last.display().to_string(), source };
-        File::open(&partial).and_then(|file| file.sync_all()).map_err(error)?;
-        self.samples.sync_all().map_err(error)?;
-        fs::rename(&partial, &last).map_err(error)?;
+        write_whole(&partial, &to_json(record)).map_err(not_written(&partial))?;
+        self.samples.sync_all().and_then(|()| fs::rename(&partial, &last)).map_err(not_written(&last))?;
         Ok(last)
     }
 }
@@ -181,14 +180,9 @@ fn to_json(record: &Record) -> Vec<u8> {
     bytes
 }
 
-/// Writes beside the file and renames, so that a reader never sees half of it.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
-    let beside = path.with_extension("tmp");
-    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
-    written.map_err(|source| {
-        let _ = fs::remove_file(&beside);
-        FolderError::Write { path: path.display().to_string(), source }
-    })
+fn not_written(path: &Path) -> impl Fn(io::Error) -> FolderError {
+    let path = path.display().to_string();
+    move |source| FolderError::Write { path: path.clone(), source }
 }
 
 /// Reads a record: of a run's folder (`record.json`, else the partial one) or from a file.

@@ -21,6 +21,7 @@ mod record;
 mod sample;
 mod verdict;
 mod warning;
+mod whole;
 
 pub use ceiling::{Ceiling, Evidence, Predicted, Remedy, Scope, Setting, Side, WallFound};
 pub use counts::{Connections, Failure};
@@ -43,3 +44,4 @@ pub use record::{
 pub use sample::Sample;
 pub use verdict::{Verdict, default_verdicts};
 pub use warning::Warning;
+pub use whole::write_whole;
