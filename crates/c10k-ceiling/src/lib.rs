@@ -23,4 +23,4 @@ pub use plan_view::PlanView;
 pub use predict::{Prediction, RatePrediction, predict, predict_rate, predicted_ceiling};
 pub use symptoms::{SYMPTOMS, Symptom, walls_of_symptom};
 pub use wall::{Bite, Forecast, Guide, Need, Plant, Wall};
-pub use walls::{memory_reserve_bytes, wall, walls};
+pub use walls::{any_command_lifts, memory_reserve_bytes, wall, walls};

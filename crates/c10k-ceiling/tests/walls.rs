@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use c10k_ceiling::{
-    CounterChange, CpuLoad, Findings, KeptFree, PlanView, ServerEnd, UNKNOWN, counter, diagnose,
-    memory_reserve_bytes, predict, predicted_ceiling, wall, walls,
+    CounterChange, CpuLoad, Findings, KeptFree, PlanView, ServerEnd, UNKNOWN, any_command_lifts, counter,
+    diagnose, memory_reserve_bytes, predict, predicted_ceiling, wall, walls,
 };
 use c10k_record::{
     Ceiling, Connections, Failure, GrowthStop, HostSnapshot, Outcome, PhaseName, Predicted, ServerReport,
@@ -596,6 +596,27 @@ fn a_limit_that_could_not_be_read_predicts_nothing() {
 }
 
 #[test]
+fn two_users_have_the_watches_of_epoll_each_for_themselves() {
+    let forecast = |host: &HostSnapshot, plan: &PlanView| {
+        let all = predict(host, plan);
+        all.into_iter().find(|wall| wall.wall == "epoll-watches").expect("the limit was read")
+    };
+    let (one, swarm) = (host(), PlanView { again: Some("c10k-swarm --server a:1".to_owned()), ..plan() });
+    let found = forecast(&one, &swarm);
+    assert_eq!((found.connections, found.uncertainty_percent), (5_491_511 / 2, 0));
+    let line = format!("sudo -u nobody c10k-swarm --server a:1 --target {TARGET}");
+    assert_eq!(found.lift.commands.last(), Some(&line));
+    assert!(any_command_lifts("epoll-watches") && found.lift.commands.len() == 2);
+    let lab = PlanView { again: Some("c10k-lab run".to_owned()), ..plan() };
+    assert_eq!(forecast(&one, &lab).lift.commands.len(), 1, "the lab starts both ends as one user");
+    let two = HostSnapshot { watches_apart: true, ..one.clone() };
+    assert_eq!(forecast(&two, &swarm).connections, 5_491_511);
+    assert_eq!(forecast(&two, &swarm).lift.commands.len(), 1, "they are two users already");
+    let remote = PlanView { both_ends_here: false, ..swarm };
+    assert_eq!(forecast(&one, &remote).connections, 5_491_511);
+}
+
+#[test]
 fn memory_is_predicted_with_its_uncertainty() {
     let predictions = predict(&host(), &plan());
     let ram = predictions.iter().find(|p| p.wall == "ram").expect("memory was read");
@@ -744,7 +765,7 @@ prop_compose! {
             server_nofile: a[0], swarm_nofile: a[1], nr_open: a[2], file_max: a[3], files_in_use: a[4],
             server_tables: tables.0, swarm_tables: tables.1,
             port_range: range, reserved_ports: a[5], somaxconn: a[6], backlog: a[6], max_orphans: a[7],
-            tcp_mem_pages: mem, epoll_watches: a[8], conntrack_max: a[9], memory_available_bytes: a[10],
+            tcp_mem_pages: mem, epoll_watches: a[8], watches_apart: tables.1, conntrack_max: a[9], memory_available_bytes: a[10],
             max_tw_buckets: a[11], server_per_table: a[12], swarm_per_table: a[13], threads_left: a[14],
             conntrack_entries: a[3], neighbours_max: a[15], link_bits_per_second: a[16], memory_total_bytes: a[17],
             cgroup_memory_bytes: a[18], cgroup_memory_used_bytes: a[19], server_connection_bytes: a[20],

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid, geteuid, setresuid};
 
 use crate::sys::{raw_command, raw_heap, raw_sched};
 
@@ -78,6 +78,29 @@ pub fn is_ignored(signal: i32) -> bool {
 /// When `/proc` cannot be written.
 pub fn offer_to_the_oom_killer() -> io::Result<()> {
     std::fs::write("/proc/self/oom_score_adj", "1000")
+}
+
+/// Has this process counted as one of `user` from now on, while it may do all that it could before: the real user id
+/// becomes `user`, the effective and the saved one stay, and capabilities with them (capabilities(7)). What the kernel
+/// counts by user goes by the real one (`set_user`, kernel/sys.c): the watches of epoll instances that are made from
+/// now on (`ep_alloc`, fs/eventpoll.c), and processes. The signal of [`die_with_parent`] stays asked for, since no
+/// effective id changes (`commit_creds`, kernel/cred.c).
+///
+/// # Errors
+/// EPERM without CAP_SETUID, EINVAL for a user who is not mapped in this user namespace (setresuid(2)).
+pub fn be_counted_as(user: u32) -> io::Result<()> {
+    let effective = geteuid();
+    Ok(setresuid(Uid::from_raw(user), effective, effective)?)
+}
+
+/// The real user id of a process, by which the kernel counts what a user has.
+///
+/// # Errors
+/// `NotFound` when there is no such process.
+pub fn real_user(pid: u32) -> io::Result<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    parse_real_user(&status)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/status has no Uid")))
 }
 
 /// Names the calling thread (and the process, when it is the first thread), cut to the kernel's 15 bytes.
@@ -194,6 +217,11 @@ pub(crate) fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
+/// Real, effective, saved and file system's (proc_pid_status(5)).
+fn parse_real_user(status: &str) -> Option<u32> {
+    status_field(status, "Uid")?.split_whitespace().next()?.parse().ok()
+}
+
 /// The command name may hold spaces and parentheses, so counting starts behind the last one.
 fn parse_start_time(stat: &str) -> Option<u64> {
     let (_, behind_name) = stat.rsplit_once(')')?;
@@ -215,6 +243,39 @@ mod tests {
         let pid = std::process::id();
         assert_eq!(start_time(pid).unwrap(), start_time(pid).unwrap());
         assert_eq!(start_time(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_real_user_is_the_first_of_the_four() {
+        assert_eq!(parse_real_user("Name:\tx\nUid:\t65534\t0\t0\t0\n"), Some(65_534));
+        assert_eq!(parse_real_user("Name:\tx\n"), None);
+        assert_eq!(real_user(std::process::id()).unwrap(), nix::unistd::getuid().as_raw());
+    }
+
+    #[test]
+    fn who_is_counted_as_another_keeps_all_rights_and_still_ends_with_its_parent() {
+        if !geteuid().is_root() {
+            let error = be_counted_as(0).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+            return;
+        }
+        let parent = std::process::id();
+        let mut report = [0; 4];
+        // In a child: the C library changes all threads of a process.
+        crate::sys::raw_fork::fork_and_report(&mut report, |report| {
+            let capable = || crate::limits::has_capability(crate::limits::Cap::NetAdmin).unwrap_or(false);
+            let before = capable();
+            die_with_parent(Signal::Kill, parent).unwrap();
+            be_counted_as(65_534).unwrap();
+            let ids = nix::unistd::getresuid().unwrap();
+            report[0] = u8::from(ids.real.as_raw() == 65_534);
+            report[1] = u8::from(ids.effective.is_root() && ids.saved.is_root());
+            report[2] = u8::from(capable() == before);
+            let signal = nix::sys::prctl::get_pdeathsig().unwrap();
+            report[3] = u8::from(signal == Some(nix::sys::signal::Signal::SIGKILL));
+        })
+        .unwrap();
+        assert_eq!(report, [1; 4], "real, effective, capabilities, the parent's signal");
     }
 
     #[test]

@@ -21,6 +21,9 @@ use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
 
 use crate::child::Who;
 
+/// Whom the swarm's watches count for where they are to be counted apart: the user who owns nothing.
+pub(crate) const NOBODY: u32 = 65_534;
+
 /// What is in the way of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -37,6 +40,8 @@ pub(crate) struct Stage {
     pub(crate) only_to_the_wall: bool,
     /// Stop growing while a reserve of memory is still there.
     pub(crate) keeps_a_reserve: bool,
+    /// The swarm's watches count for another user than the server's.
+    pub(crate) watches_apart: bool,
 }
 
 /// Limits of one end's process.
@@ -130,6 +135,14 @@ impl Stage {
         }
     }
 
+    /// The same to change it.
+    pub(crate) fn end_mut(&mut self, who: Who) -> &mut End {
+        match who {
+            Who::Server => &mut self.server,
+            Who::Swarm => &mut self.swarm,
+        }
+    }
+
     /// Whether it does something that must not be done to the host.
     pub(crate) fn needs_a_namespace(&self) -> bool {
         !self.place.is_empty() || !self.noise.is_empty() || !self.acts.is_empty()
@@ -144,6 +157,7 @@ impl Stage {
                 *nofile = Some(nofile.map_or(planted, |limit| limit.min(planted)));
             }
         }
+        limits.watches_apart = self.watches_apart;
         if self.keeps_a_reserve {
             limits.cgroup_memory_kept_bytes = limits.cgroup_memory_bytes.map(memory_reserve_bytes);
         }

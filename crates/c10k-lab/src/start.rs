@@ -12,7 +12,7 @@ use crate::child::{Heard, Process, Who, end_in_words};
 use crate::host;
 use crate::plan::Refusal;
 use crate::signals::Signals;
-use crate::stage::Stage;
+use crate::stage::{NOBODY, Stage};
 
 /// How long a process may take to come up.
 const START: Duration = Duration::from_secs(20);
@@ -36,6 +36,9 @@ pub(crate) fn start_process(
     }
     if end.one_table {
         arguments.push("--one-table".to_owned());
+    }
+    if who == Who::Swarm && stage.watches_apart {
+        arguments.extend(["--counted-as".to_owned(), NOBODY.to_string()]);
     }
     Process::start_with(end, who, &arguments, namespace, sender.clone()).map_err(|error| {
         Refusal::host(

@@ -28,17 +28,31 @@ pub struct Ceiling {
 }
 
 impl Ceiling {
-    /// The same with lines that root pastes: root needs no sudo, and may not even have it.
+    /// The same with lines that root pastes.
     #[must_use]
     pub fn for_root(mut self) -> Self {
         let own = self.remedy.iter_mut();
         for remedy in own.chain(self.walls.iter_mut().flat_map(|wall| &mut wall.remedy)) {
-            for command in &mut remedy.commands {
-                *command = command.replace("sudo ", "");
-            }
+            remedy.make_roots();
         }
         self
     }
+}
+
+impl Remedy {
+    /// Makes its lines those that root pastes.
+    pub fn make_roots(&mut self) {
+        for command in &mut self.commands {
+            *command = as_root(command);
+        }
+    }
+}
+
+/// A line as root pastes it: root needs no sudo, and may not even have it.
+#[must_use]
+pub fn as_root(line: &str) -> String {
+    // As another user is what runuser(1) is for.
+    line.replace("sudo -u nobody ", "runuser -u nobody -- ").replace("sudo ", "")
 }
 
 /// One wall that bit.
@@ -129,4 +143,15 @@ pub enum Scope {
     Namespace,
     /// The whole host.
     Host,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_pastes_the_same_without_sudo() {
+        assert_eq!(as_root("sudo sysctl -w a.b=1"), "sysctl -w a.b=1");
+        assert_eq!(as_root("sudo -u nobody c10k-swarm"), "runuser -u nobody -- c10k-swarm");
+    }
 }

@@ -66,6 +66,8 @@ pub struct HostSnapshot {
     pub max_orphans: Option<u64>,
     /// `fs.epoll.max_user_watches`.
     pub epoll_watches: Option<u64>,
+    /// Whether the two ends' watches are counted for two users, of whom each has that limit.
+    pub watches_apart: bool,
     /// `net.netfilter.nf_conntrack_max`, where connections are tracked.
     pub conntrack_max: Option<u64>,
     /// `net.netfilter.nf_conntrack_count` of this namespace at the start, where connections are tracked.

@@ -23,7 +23,7 @@ mod verdict;
 mod warning;
 mod whole;
 
-pub use ceiling::{Ceiling, Evidence, Predicted, Remedy, Scope, Setting, Side, WallFound};
+pub use ceiling::{Ceiling, Evidence, Predicted, Remedy, Scope, Setting, Side, WallFound, as_root};
 pub use counts::{Connections, Failure};
 pub use events::{Command, LiveCounts, PhaseName, ServerEvent, ServerReport, SwarmEvent};
 pub use exit::Exit;

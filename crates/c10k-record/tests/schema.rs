@@ -78,6 +78,7 @@ fn full() -> Record {
         tcp_mem_pages: Some([1, 2, u64::MAX]),
         max_orphans: some,
         epoll_watches: some,
+        watches_apart: true,
         conntrack_max: some,
         conntrack_entries: some,
         memory_available_bytes: some,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use c10k_ceiling::{CounterChange, ServerEnd, ServerProcess, counter};
 use c10k_collector::{CensusSeen, Collector, CollectorConfig, Observation, ServerSigns, Side, find_server};
 use c10k_kernel::limits::{self, Resource};
+use c10k_kernel::process::real_user;
 use c10k_record::{HostSnapshot, Warning};
 
 /// Between two looks.
@@ -97,6 +98,8 @@ impl Beside {
         if self.shared {
             return;
         }
+        let users = self.pid.map(|pid| (real_user(pid), real_user(std::process::id())));
+        host.watches_apart = matches!(users, Some((Ok(server), Ok(own))) if server != own);
         let limit = self.pid.and_then(|pid| limits::of_process(pid, Resource::OpenFiles).ok());
         host.server_nofile = limit.map(|limit| limit.soft);
         if let Some(seen) = self.first.server.descriptors {

@@ -75,6 +75,10 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
     if args.remove_ips {
         return remove_left_behind(output);
     }
+    // Before any epoll instance: each counts for the user who made it.
+    if let Some(user) = args.counted_as {
+        process::be_counted_as(user).map_err(host(&format!("be counted as user {user}")))?;
+    }
     if let Some(parent) = args.parent {
         process::die_with_parent(process::Signal::Terminate, parent)
             .map_err(host("follow the parent process"))?;

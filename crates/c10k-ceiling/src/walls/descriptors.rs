@@ -216,7 +216,7 @@ pub(super) static WALLS: &[Wall] = &[
         only_alone: false,
         outcomes: &["ENOSPC"],
         read_at: "/proc/sys/fs/epoll/max_user_watches",
-        formula: "fs.epoll.max_user_watches ÷ ends of this user on this machine",
+        formula: "fs.epoll.max_user_watches ÷ ends on this machine that are of one user",
         not_there: "a full disk, which says ENOSPC too, but not to epoll_ctl()",
         scope: Scope::Host,
         guide: Guide {
@@ -227,15 +227,17 @@ pub(super) static WALLS: &[Wall] = &[
                            queue.",
             how_to_prove: "No counter tells it: the registrations of all programs of this user stand at the \
                            sysctl.",
-            how_to_lift: "sysctl fs.epoll.max_user_watches, or run the two ends as two users.",
+            how_to_lift: "sysctl fs.epoll.max_user_watches, or run the two ends as two users: each has the whole \
+                          limit for itself. It goes by the real user of whoever made the epoll instance.",
             what_not_to_do: "Do not look for a full disk.",
             kernel_source: "fs/eventpoll.c: ep_insert, ep_eventpoll_init; epoll(7)",
         },
         plant: Plant::host_wide("it is one number for each user of the host, so its evidence is replayed."),
         predict: |host, plan| {
             let watches = host.epoll_watches?;
-            let now = format!("fs.epoll.max_user_watches = {}", human_count(watches));
-            Some(Forecast::exact(watches / plan.ends_here(), now))
+            let each = if host.watches_apart { " for each of two users" } else { "" };
+            let now = format!("fs.epoll.max_user_watches = {}{each}", human_count(watches));
+            Some(Forecast::exact(watches / ends_of_one_user(host, plan), now))
         },
         diagnose: |findings| {
             let lost = findings.lost(&["ENOSPC"]);
@@ -257,12 +259,32 @@ pub(super) static WALLS: &[Wall] = &[
             Bite::proven(evidence, first(lost))
         },
         lift: |host, plan| {
-            let needed = plan.target.saturating_mul(plan.ends_here()).saturating_add(1024);
+            let ends = ends_of_one_user(host, plan);
+            let needed = plan.target.saturating_mul(ends).saturating_add(1024);
             let value = needed.max(host.epoll_watches.unwrap_or(0).saturating_add(1));
-            sysctl(Scope::Host, "Raise fs.epoll.max_user_watches.", "fs.epoll.max_user_watches", &value)
+            let text = match ends {
+                1 => "Raise fs.epoll.max_user_watches (whole host).",
+                _ => {
+                    "Raise fs.epoll.max_user_watches (whole host), or run the two ends as two users: each has the \
+                     whole limit for itself."
+                }
+            };
+            let mut remedy = sysctl(Scope::Host, text, "fs.epoll.max_user_watches", &value);
+            // The lab starts both ends, so that they are of one user.
+            let is_swarms = plan.again.as_deref().is_none_or(|again| again.starts_with("c10k-swarm"));
+            if ends > 1 && is_swarms {
+                let again = plan.again.as_deref().unwrap_or("c10k-swarm");
+                remedy.commands.push(format!("sudo -u nobody {again} --target {}", plan.target));
+            }
+            remedy
         },
     },
 ];
+
+/// How many watches of one user a connection takes.
+fn ends_of_one_user(host: &HostSnapshot, plan: &PlanView) -> u64 {
+    if host.watches_apart { 1 } else { plan.ends_here() }
+}
 
 /// Descriptors a process has beside its connections: the standard streams, a listener, epoll, a waker, a
 /// reserve and an event pipe. Where they could not be counted, the forecast is uncertain by as many.

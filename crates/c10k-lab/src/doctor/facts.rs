@@ -7,7 +7,7 @@ use c10k_kernel::limits::{self, Limit};
 use c10k_kernel::sysctl::{Scope, SysctlRoot};
 use c10k_kernel::{process, shaper};
 use c10k_profile::{Live, Profile, Settable, diff};
-use c10k_record::HostSnapshot;
+use c10k_record::{HostSnapshot, as_root};
 
 use crate::host::{conntrack_count, forget_conntrack_unless};
 
@@ -71,11 +71,11 @@ impl Outside {
         host
     }
 
-    /// A line as this user pastes it: root needs no sudo, and may not even have it.
+    /// A line as this user pastes it.
     pub(crate) fn line(&self, command: &str) -> String {
         let server = command.strip_prefix("c10k-server").map(|rest| format!("c10k-lab server{rest}"));
         let line = server.unwrap_or_else(|| command.to_owned());
-        if self.root { line.replace("sudo ", "") } else { line }
+        if self.root { as_root(&line) } else { line }
     }
 }
 
