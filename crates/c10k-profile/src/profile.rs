@@ -89,6 +89,20 @@ impl Profile {
         toml::to_string(self).unwrap_or_default()
     }
 
+    /// Its settings one by one: the table that each stands in, its key, and its value in one line of TOML.
+    #[must_use]
+    pub fn settings(&self) -> Vec<(String, String, String)> {
+        let whole: toml::Table = self.to_toml().parse().unwrap_or_default();
+        let tables = whole.into_iter().filter_map(|(name, value)| match value {
+            toml::Value::Table(table) => Some((name, table)),
+            _ => None,
+        });
+        let settings = tables.flat_map(|(name, table)| {
+            table.into_iter().map(move |(key, value)| (name.clone(), key, value.to_string()))
+        });
+        settings.collect()
+    }
+
     /// The same profile with only those sysctls that `keep` wants, and nothing else.
     #[must_use]
     pub fn sysctls_only(&self, keep: impl Fn(&str, &Wanted) -> bool) -> Self {

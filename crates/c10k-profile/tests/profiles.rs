@@ -84,6 +84,23 @@ fn a_resolved_profile_written_as_text_is_the_same_profile() {
 }
 
 #[test]
+fn the_settings_of_a_profile_one_by_one_are_the_whole_of_it() {
+    for (name, _) in Profile::shipped() {
+        let profile = Profile::load(name).unwrap();
+        let mut text = "name = 'x'\nsummary = 'x'\n".to_owned();
+        // A table of TOML may be given in parts when its keys are whole.
+        for (table, key, value) in profile.settings() {
+            text.push_str(&format!("{table}.'{key}' = {value}\n"));
+        }
+        let again = Profile::from_text(&text).unwrap();
+        assert_eq!(
+            (again.limits, again.namespace, again.sysctl, again.socket),
+            (profile.limits, profile.namespace, profile.sysctl, profile.socket)
+        );
+    }
+}
+
+#[test]
 fn a_file_extends_a_shipped_profile_or_a_file_beside_it() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "base/base.toml", "extends = 'tuned'\n[socket]\nnodelay = true");
