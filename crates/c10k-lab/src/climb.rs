@@ -11,13 +11,13 @@
 
 mod brake;
 mod document;
+mod plain;
 mod step;
 
 use std::path::{Path, PathBuf};
 
 use c10k_ceiling::UNKNOWN;
-use c10k_kernel::{limits, process};
-use c10k_profile::Profile;
+use c10k_kernel::process;
 use c10k_record::{Exit, Predicted, Protocol, Quantity, Record, RunState, human_bytes, human_count};
 use clap::Args;
 
@@ -27,13 +27,10 @@ use crate::printer::Printer;
 use crate::setup::{Came, Setup};
 use crate::signals::Signals;
 use brake::Brake;
-use document::{Check, Climb, Counts, Next};
+use document::{Climb, Counts, Next};
+use plain::{check, plain};
 use step::{Lifts, Step};
 
-/// How long a connect and an echo may take. What is beyond a wall waits for so long in each step.
-const PATIENCE: &str = "4s";
-/// How long each step holds.
-const HOLD: &str = "500ms";
 /// The walls of memory.
 const MEMORY: [&str; 2] = ["ram", "cgroup-memory"];
 /// More steps than there are walls.
@@ -84,22 +81,27 @@ pub(crate) fn run(args: &ClimbArgs, printer: &mut Printer) -> Exit {
 type Refused = (String, String, Exit);
 
 fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
+    let most = u64::from(u32::MAX);
+    let bad_max = |why: String, hint: String| Err((why, hint, Exit::BadText));
+    match args.max {
+        Some(Quantity(0)) => {
+            return bad_max("--max 0 holds nothing".to_owned(), "expected at least 1".to_owned());
+        }
+        Some(Quantity(max)) if max > most => {
+            let why = format!("--max {max} is more than one box can number");
+            return bad_max(why, format!("expected at most {most}"));
+        }
+        _ => {}
+    }
     let mut setup = plain(args)?;
     let mut host = c10k_collector::host_snapshot();
     crate::host::complete(&mut host);
     let mut memory = Headroom::open(&host);
     let left = memory.left();
     setup.target = match (args.max, left) {
-        (Some(Quantity(0)), _) => {
-            return Err((
-                "--max 0 holds nothing".to_owned(),
-                "expected at least 1".to_owned(),
-                Exit::BadText,
-            ));
-        }
         (Some(Quantity(max)), _) => max,
         // A little more than fits: it is the memory that says where this ends.
-        (None, Some(left)) => (left.pairs() + left.pairs() / 20).max(1),
+        (None, Some(left)) => (left.pairs() + left.pairs() / 20).clamp(1, most),
         (None, None) => {
             let message = "it cannot be read how much memory is left".to_owned();
             return Err((message, "say with --max how far to climb".to_owned(), Exit::HostCannot));
@@ -135,12 +137,15 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
     climb.ended_because = end.because;
     climb.wall = end.wall;
     climb.next = end.next;
-    climb.keep(&setup, &folder)?;
-    let is_checked = !signals.came() && climb.connections.held > 0;
+    let mut unkept = climb.keep(&setup, &folder).err();
+    let is_checked = unkept.is_none() && !signals.came() && climb.connections.held > 0;
     if is_checked {
         brake.await_memory();
-        climb.check = check(&climb, &folder, &mut brake, printer);
-        climb.keep(&setup, &folder)?;
+        climb.check = check(&climb, &setup, &folder, &mut brake, printer);
+        unkept = climb.keep(&setup, &folder).err();
+    }
+    if let Some((message, hint, _)) = &unkept {
+        printer.error(message, Some(hint));
     }
     climb.tell(printer);
     if args.json {
@@ -149,6 +154,7 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
     let is_repeated = climb.check.as_ref().is_some_and(|check| check.held >= check.target);
     Ok(match end.exit {
         _ if signals.came() => signals.exit(),
+        _ if unkept.is_some() => Exit::Broke,
         Exit::Done if is_checked && !is_repeated => Exit::Short,
         exit => exit,
     })
@@ -196,7 +202,11 @@ fn up(
             Came::Record(record) => record,
             Came::Nothing(..) if brake.came() || brake.was_low().is_some() => return stopped_early(brake),
             Came::Nothing(why, code) => {
-                let exit = if code == Some(3) { Exit::HostCannot } else { Exit::Broke };
+                let exit = match code {
+                    Some(2) => Exit::BadText,
+                    Some(3) => Exit::HostCannot,
+                    _ => Exit::Broke,
+                };
                 // It is what was lifted last that this place does not take.
                 if exit == Exit::HostCannot
                     && let Some(step) = climb.steps.last_mut()
@@ -224,7 +234,7 @@ fn up(
         }
         // So that a climb that is killed has told how far it came.
         if let Err((error, _, exit)) = climb.keep(setup, folder) {
-            return ended(error, exit);
+            return ended(format!("what was found can no longer be written: {error}"), exit);
         }
     }
     ended(format!("{MOST_STEPS} steps are more than there are walls"), Exit::Broke)
@@ -248,11 +258,11 @@ fn after(
     let broken = broken.map(|verdict| format!("but `{}` does not hold", verdict.expr));
     if is_all && broken.is_none() {
         if climb.connections.target.is_some() {
-            let next = Next::beyond(step.held, record);
+            let next = Next::beyond(step.held, record, &climb.climbed);
             return Some(End { because: format!("{all} are held"), wall: None, next, exit: Exit::Done });
         }
         // A connection takes less here than was known.
-        setup.target += setup.target / 2;
+        setup.target = (setup.target + setup.target / 2).min(u32::MAX.into());
         return None;
     }
     let too_late = broken.as_ref().filter(|_| is_all).map(|broken| format!("{all} are held, {broken}"));
@@ -266,11 +276,11 @@ fn after(
         let because =
             too_late.map_or_else(|| nothing.to_owned(), |broken| format!("{broken}, and {nothing}"));
         let remedy = record.ceiling.as_ref().and_then(|ceiling| ceiling.remedy.clone());
-        let next = remedy.map(|remedy| Next::of(UNKNOWN, remedy));
+        let next = remedy.map(|remedy| Next::of(UNKNOWN, remedy, record, &climb.climbed));
         return Some(End { because, wall: Some(UNKNOWN.to_owned()), next, exit: Exit::Short });
     };
     let remedy = record.ceiling.as_ref().and_then(|ceiling| ceiling.remedy.clone());
-    step.next = remedy.clone().map(|remedy| Next::of(&wall, remedy));
+    step.next = remedy.clone().map(|remedy| Next::of(&wall, remedy, record, &climb.climbed));
     if MEMORY.contains(&wall.as_str()) && record.state == RunState::Complete {
         return Some(full(climb, step, wall, broken, brake));
     }
@@ -321,44 +331,9 @@ fn stopped_early(brake: &Brake<'_>) -> End {
     );
     let wall = left.map_or("ram", |left| left.wall()).to_owned();
     let summary = "End what else takes memory here, or give --max.".to_owned();
-    let next = Next { wall: wall.clone(), summary, commands: vec!["ps aux --sort=-rss | head".to_owned()] };
+    let commands = vec!["ps aux --sort=-rss | head".to_owned()];
+    let next = Next { wall: wall.clone(), summary, commands, any_suffices: false };
     End { because, wall: Some(wall), next: Some(next), exit: Exit::Short }
-}
-
-/// The run of a plain program.
-fn plain(args: &ClimbArgs) -> Result<Setup, Refused> {
-    let profile =
-        Profile::load(&args.start).map_err(|error| (error.to_string(), error.hint(), Exit::BadText))?;
-    let extends = match &profile.source {
-        c10k_profile::Source::File(path) => {
-            Some(path.canonicalize().unwrap_or_else(|_| path.clone()).display().to_string())
-        }
-        _ if args.start == "stock" => None,
-        _ => Some(args.start.clone()),
-    };
-    let mut setup = Setup { name: Some("step"), extends, ..Setup::default() };
-    let soft = limits::nofile().ok().filter(|limit| limit.soft < limit.hard).map(|limit| limit.soft);
-    for end in [&mut setup.stage.server, &mut setup.stage.swarm] {
-        end.one_table = true;
-        end.nofile = soft;
-    }
-    // It does not count its ports beforehand.
-    setup.stage.swarm.flags.insert("--target".to_owned(), "1".to_owned());
-    setup.stage.only_to_the_wall = true;
-    setup.stage.keeps_a_reserve = true;
-    let protocol = args.protocol.to_string();
-    for (flag, value) in [
-        ("--ips", "127.0.0.1"),
-        ("--hold", HOLD),
-        ("--connect-timeout", PATIENCE),
-        ("--handshake-timeout", PATIENCE),
-        ("--probe-timeout", PATIENCE),
-        ("--protocol", &protocol),
-        ("--close", "rst"),
-    ] {
-        setup.flags.insert(flag.to_owned(), value.to_owned());
-    }
-    Ok(setup)
 }
 
 /// A folder for this climb.
@@ -379,31 +354,4 @@ fn folder(results: &Path) -> Result<PathBuf, Refused> {
         }
     }
     Err(refused(results, std::io::ErrorKind::AlreadyExists.into()))
-}
-
-/// A fresh start with the profile that was written, as anybody would run it.
-fn check(climb: &Climb, folder: &Path, brake: &mut Brake<'_>, printer: &mut Printer) -> Option<Check> {
-    let target = climb.connections.held;
-    printer.say(&format!("check: {} from a fresh start with climbed.toml", human_count(target)));
-    let mut command = std::process::Command::new(c10k_kernel::process::own_executable());
-    command.args(["run", "--json", "--hold", HOLD, "--profile"]).arg(&climb.climbed);
-    command.arg("--results").arg(folder).args(["--target", &target.to_string()]);
-    command.args(["--protocol", &climb.protocol.to_string(), "--close", "rst"]);
-    match crate::setup::carry_out(command, &mut || brake.says_stop()) {
-        // It says nothing of the profile how far it was when it was ended.
-        _ if brake.came() => {
-            printer.say(&format!("warning: the check was stopped by {}", brake.name()));
-            None
-        }
-        Came::Record(record) => {
-            if brake.was_low().is_some() {
-                printer.say("warning: the check was ended for want of memory");
-            }
-            Some(Check { target, held: record.connections.held })
-        }
-        Came::Nothing(why, _) => {
-            printer.say(&format!("warning: the check came to nothing: {why}"));
-            None
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! What ends a step early, and what is waited for between two of them.
 //!
 //! A step ends its own growth while the reserve is still whole. The brake is for what nobody foresaw: another program
-//! that takes memory meanwhile, or a check run with the profile alone, which keeps no reserve.
+//! that takes memory meanwhile, or the check at the end, which keeps no reserve.
 
 use std::time::{Duration, Instant};
 

@@ -9,7 +9,9 @@ use c10k_record::{Evidence, Predicted, Record, Remedy, Scope, Setting, human_cou
 use serde::Serialize;
 
 use super::document::Next;
+use crate::child::Who;
 use crate::setup::Setup;
+use crate::stage::NOBODY;
 
 /// Above the rows.
 pub(super) const HEADING: &str = "step        held  predicted  wall, and what lifts it";
@@ -39,8 +41,39 @@ pub(super) struct Step {
 /// What lifted a wall.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Lifted {
+    /// Settings of a profile; flags of `c10k-lab run`; [`TABLES`] and [`APART`], which are neither.
     pub(super) settings: Vec<Setting>,
     pub(super) how: String,
+}
+
+/// An end whose workers have a descriptor table each.
+pub(super) const TABLES: &str = "tables";
+/// The user whom the swarm's watches are counted for, who is not the server's.
+pub(super) const APART: &str = "watches-apart";
+
+impl Lifted {
+    fn by(key: &str, value: &str, how: &str) -> Self {
+        let settings = vec![Setting { key: key.to_owned(), value: value.to_owned() }];
+        Self { settings, how: how.to_owned() }
+    }
+}
+
+/// How a setting that a profile cannot carry is given to who repeats the climb; `None` where a profile carries it, or
+/// where the climb has it no longer.
+pub(super) fn beside_a_profile(setting: &Setting, setup: &Setup) -> Option<String> {
+    let Setting { key, value } = setting;
+    match key.as_str() {
+        TABLES => {
+            let ends = [Who::Server, Who::Swarm].into_iter().filter(|who| who.command() == value);
+            let has = ends.into_iter().any(|who| !setup.stage.end(who).one_table);
+            has.then(|| format!("a descriptor table for each worker of c10k-{value}: no --one-table"))
+        }
+        APART => setup.stage.watches_apart.then(|| {
+            "the swarm's watches counted for another user, as `runuser -u nobody -- c10k-swarm` has them"
+                .to_owned()
+        }),
+        _ => (setup.flags.get(key) == Some(value)).then(|| format!("{key} {value}")),
+    }
 }
 
 impl Step {
@@ -155,8 +188,17 @@ impl Lifts {
 }
 
 fn lift(wall: &str, remedy: &Remedy, setup: &mut Setup, is_useless: impl Fn(&str) -> bool) -> Option<Lifted> {
-    if wall == "nr-open" && !is_useless(NOFILE) {
-        return tables(setup);
+    let own = match wall {
+        "nofile-server" => return descriptors(Who::Server, setup, is_useless),
+        "nofile-swarm" => return descriptors(Who::Swarm, setup, is_useless),
+        // The highest limit that the kernel lets any table have is passed by more tables, which takes no privilege and
+        // changes nothing of the host.
+        "nr-open" => tables(&[Who::Server, Who::Swarm], setup, &is_useless),
+        "epoll-watches" => watches_apart(setup, &is_useless),
+        _ => None,
+    };
+    if own.is_some() {
+        return own;
     }
     if remedy.scope == Scope::Host && limits::euid() != 0 {
         return None;
@@ -180,18 +222,13 @@ fn lift(wall: &str, remedy: &Remedy, setup: &mut Setup, is_useless: impl Fn(&str
     }
     let how: Vec<String> = settings
         .iter()
-        .map(|setting| match (setting.key.as_str(), wall) {
-            (NOFILE, "nofile-server") => descriptors(&setup.stage.server),
-            (NOFILE, "nofile-swarm") => descriptors(&setup.stage.swarm),
-            (key, _) => format!("{} = {}", key.trim_start_matches("sysctl."), setting.value),
-        })
+        .map(|setting| format!("{} = {}", setting.key.trim_start_matches("sysctl."), setting.value))
         .collect();
     Some(Lifted { settings, how: how.join(", ") })
 }
 
 /// What a climb raises for the whole host by itself, and puts back: bounds that cost nothing until they are reached.
-/// Any other setting of the host, `fs.epoll.max_user_watches` among them, is a person's to decide: the climb ends there
-/// and says the command.
+/// Any other setting of the host is a person's to decide: the climb ends there and says the command.
 const HOST_WIDE: [&str; 5] = [
     "fs.nr_open",
     "fs.file-max",
@@ -202,27 +239,36 @@ const HOST_WIDE: [&str; 5] = [
 const RANGE: &str = "net.ipv4.ip_local_port_range";
 const NOFILE: &str = "limits.nofile";
 
-/// The highest limit that the kernel lets any table have is passed by more tables, which takes no privilege and changes
-/// nothing of the host.
-fn tables(setup: &mut Setup) -> Option<Lifted> {
-    let ends = [&mut setup.stage.server, &mut setup.stage.swarm];
-    if ends.iter().all(|end| !end.one_table) {
-        return None;
+/// The soft limit of an end goes up to the hard one; where it stands there, each worker has a table of its own.
+fn descriptors(who: Who, setup: &mut Setup, is_useless: impl Fn(&str) -> bool) -> Option<Lifted> {
+    if !is_useless(NOFILE) && setup.raise_soft_limit(who) {
+        return Some(Lifted::by(NOFILE, "hard", "the soft limit up to the hard one"));
     }
-    for end in ends {
-        (end.nofile, end.one_table) = (None, false);
-    }
-    let settings = vec![Setting { key: NOFILE.to_owned(), value: "hard".to_owned() }];
-    Some(Lifted { settings, how: "a descriptor table for each worker".to_owned() })
+    tables(&[who], setup, &is_useless)
 }
 
-/// What [`Setup::lift`] has just made of an end.
-fn descriptors(end: &crate::stage::End) -> String {
-    if end.one_table {
-        "the soft limit up to the hard one".to_owned()
-    } else {
-        "a descriptor table for each worker".to_owned()
+/// A table for each worker of those of these ends that have one for all.
+fn tables(ends: &[Who], setup: &mut Setup, is_useless: &impl Fn(&str) -> bool) -> Option<Lifted> {
+    let mut lifted: Option<Lifted> = None;
+    for who in ends {
+        if !is_useless(TABLES) && std::mem::take(&mut setup.stage.end_mut(*who).one_table) {
+            let more = Lifted::by(TABLES, who.command(), "a descriptor table for each worker");
+            match &mut lifted {
+                Some(lifted) => lifted.settings.extend(more.settings),
+                None => lifted = Some(more),
+            }
+        }
     }
+    lifted
+}
+
+/// Root has each end counted for a user of its own, who has the whole limit: nothing of the host is changed.
+fn watches_apart(setup: &mut Setup, is_useless: &impl Fn(&str) -> bool) -> Option<Lifted> {
+    if limits::euid() != 0 || is_useless(APART) || setup.stage.watches_apart {
+        return None;
+    }
+    setup.stage.watches_apart = true;
+    Some(Lifted::by(APART, &NOBODY.to_string(), "the swarm's watches counted for another user"))
 }
 
 #[cfg(test)]
@@ -298,7 +344,7 @@ mod tests {
         let mut lifts = Lifts::default();
         let remedy = remedy(Scope::Host, &[("sysctl.fs.nr_open", "2000000")]);
         let lifted = lifts.lift("nr-open", 1_048_570, &remedy, &mut setup).expect("tables");
-        assert_eq!(lifted.how, "a descriptor table for each worker");
+        assert_eq!((lifted.how.as_str(), lifted.settings.len()), ("a descriptor table for each worker", 2));
         assert!(!setup.stage.server.one_table && !setup.stage.swarm.one_table && setup.sysctls.is_empty());
     }
 
@@ -308,10 +354,44 @@ mod tests {
             let remedy = remedy(Scope::Host, &[(&format!("sysctl.{key}"), "9000000")]);
             Lifts::default().lift(wall, 1, &remedy, &mut Setup::default()).map(|lifted| lifted.how)
         };
-        assert_eq!(lifted("epoll-watches", "fs.epoll.max_user_watches"), None);
         assert_eq!(lifted("neighbour-table", "net.ipv4.neigh.default.gc_thresh3"), None);
         let by_root = (limits::euid() == 0).then(|| "fs.file-max = 9000000".to_owned());
         assert_eq!(lifted("file-max", "fs.file-max"), by_root);
+    }
+
+    #[test]
+    fn the_watches_are_lifted_by_another_user_for_the_swarm_once_and_by_nothing_of_the_host() {
+        let remedy = remedy(Scope::Host, &[("sysctl.fs.epoll.max_user_watches", "9000000")]);
+        let (mut setup, mut lifts) = (Setup::default(), Lifts::default());
+        let lifted = lifts.lift("epoll-watches", 100, &remedy, &mut setup);
+        if limits::euid() != 0 {
+            assert!(lifted.is_none() && !setup.stage.watches_apart, "it takes root");
+            return;
+        }
+        let lifted = lifted.expect("another user");
+        assert_eq!(lifted.how, "the swarm's watches counted for another user");
+        assert!(setup.stage.watches_apart && setup.sysctls.is_empty());
+        let words = beside_a_profile(&lifted.settings[0], &setup).expect("no profile carries it");
+        assert!(words.contains("runuser -u nobody -- c10k-swarm"), "{words}");
+        assert!(lifts.lift("epoll-watches", 200, &remedy, &mut setup).is_none(), "there is no third end");
+        assert!(lifts.lift("epoll-watches", 100, &remedy, &mut setup).is_none());
+        assert!(!setup.stage.watches_apart && lifts.were_tried("epoll-watches"), "it did nothing");
+    }
+
+    #[test]
+    fn descriptors_are_lifted_by_the_hard_limit_and_then_by_tables_which_no_profile_carries() {
+        let remedy = remedy(Scope::Process, &[("limits.nofile", "9000")]);
+        let (mut setup, mut lifts) = (Setup::default(), Lifts::default());
+        (setup.stage.server.one_table, setup.stage.server.nofile) = (true, Some(100));
+        let first = lifts.lift("nofile-server", 90, &remedy, &mut setup).expect("the hard limit");
+        assert_eq!((first.settings[0].key.as_str(), first.settings[0].value.as_str()), (NOFILE, "hard"));
+        assert!(setup.nofile_hard && setup.stage.server.one_table);
+        assert_eq!(beside_a_profile(&first.settings[0], &setup), None);
+        let second = lifts.lift("nofile-server", 390, &remedy, &mut setup).expect("tables");
+        let words = beside_a_profile(&second.settings[0], &setup).expect("no profile carries them");
+        assert!(words.contains("c10k-server") && !setup.stage.server.one_table, "{words}");
+        assert!(lifts.lift("nofile-server", 390, &remedy, &mut setup).is_none());
+        assert_eq!(beside_a_profile(&second.settings[0], &setup), None, "they did nothing");
     }
 
     #[test]

@@ -281,8 +281,14 @@ impl Running {
 
     /// Waits for its end, and for that of all processes that came from it.
     #[track_caller]
-    pub(crate) fn wait(mut self) -> Ended {
-        let give_up = Instant::now() + PATIENCE;
+    pub(crate) fn wait(self) -> Ended {
+        self.wait_at_most(PATIENCE)
+    }
+
+    /// The same for what takes longer.
+    #[track_caller]
+    pub(crate) fn wait_at_most(mut self, longest: Duration) -> Ended {
+        let give_up = Instant::now() + longest;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child of ours") {
                 break status;
