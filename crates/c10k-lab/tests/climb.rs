@@ -220,6 +220,17 @@ fn users(pid: u32) -> Vec<String> {
     line.split_whitespace().take(3).map(str::to_owned).collect()
 }
 
+/// Where the other user is not known, as in a user namespace of one's own, the climb hears that its lift is refused.
+#[test]
+fn a_swarm_that_cannot_be_counted_for_another_user_is_refused() {
+    if !namespaces_allowed("a swarm that cannot be counted for another user") {
+        return;
+    }
+    let staged = ["--stage", "{\"watches_apart\":true}", "--profile", "stock", "--target", "30"];
+    let lab = Lab::new().under(&["unshare", "--user", "--map-root-user"]);
+    lab.run(&staged).expect_refused(3, &["cannot be counted as user 65534"]);
+}
+
 #[test]
 fn a_swarm_that_is_counted_for_another_user_holds_and_is_led_like_any_other() {
     if !nix::unistd::geteuid().is_root() || !namespaces_allowed("a swarm counted for another user") {

@@ -196,6 +196,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
         let beside = Beside::begin(&[address]).expect("somebody listens");
+        let mut host = HostSnapshot::default();
+        beside.note_limits(&mut host);
+        assert!(!host.watches_apart && host.server_nofile.is_some(), "it is of the same user");
         let clients: Vec<TcpStream> =
             (0..3).map(|_| TcpStream::connect(address).expect("room in the queue")).collect();
         let seen = beside.end(true);
