@@ -3,6 +3,7 @@
 use std::fmt;
 
 use c10k_kernel::sysctl::Scope;
+use c10k_record::shell::apostrophes;
 
 /// A setting that was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,5 +163,19 @@ impl fmt::Display for Why {
 
 /// The command that sets a sysctl.
 pub(crate) fn sysctl_command(key: &str, value: &str) -> String {
-    format!("sudo sysctl -w '{key}={value}'")
+    format!("sudo sysctl -w {}", apostrophes(&format!("{key}={value}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_hands_its_value_over_as_it_is_and_runs_nothing_of_it() {
+        let value = "a'; touch /tmp/x; '$(id)";
+        let line = sysctl_command("kernel.core_pattern", value).replace("sudo sysctl -w", "printf %s");
+        let output = std::process::Command::new("sh").args(["-c", &line]).output().expect("a shell");
+        assert_eq!(output.stdout, format!("kernel.core_pattern={value}").as_bytes(), "{line}");
+        assert_eq!(sysctl_command("a.b", "1 2"), "sudo sysctl -w 'a.b=1 2'");
+    }
 }

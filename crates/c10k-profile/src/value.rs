@@ -58,8 +58,8 @@ impl SysctlValue {
                 }
             ));
         }
-        if text.contains('\n') || text.contains('\0') {
-            return Err("expected a string of one line".to_owned());
+        if text.chars().any(|c| c.is_control() && c != '\t') {
+            return Err("expected a string of one line, without control characters".to_owned());
         }
         Ok(Self::Text(text.split_whitespace().collect::<Vec<_>>().join(" ")))
     }
@@ -314,6 +314,13 @@ mod tests {
             assert!(error.contains("written as a string"), "{text}: {error}");
         }
         assert!(SysctlValue::from_string("net.core.default_qdisc", "fq_codel").is_ok());
+    }
+
+    #[test]
+    fn control_characters_are_no_part_of_a_value() {
+        for text in ["a\nb", "a\0b", "a\x1b[2Jb", "a\rb"] {
+            assert!(SysctlValue::from_string("kernel.core_pattern", text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod plan;
 mod quantity;
 mod record;
 mod sample;
+pub mod shell;
 mod verdict;
 mod warning;
 mod whole;
