@@ -151,6 +151,9 @@ pub struct Listener {
     pub accept_queue: u32,
     /// The most that may wait (`idiag_wqueue`; Send-Q of ss(8)): the backlog after `somaxconn`.
     pub backlog: u32,
+    /// Packets that it dropped: its queues had no room, or a filter on it did not let them through (`sk_drops`, d of
+    /// skmem of ss(8)). `None` where the kernel does not say.
+    pub drops: Option<u32>,
     /// The inode of its socket, by which the process that holds it can be found.
     pub inode: u32,
     /// The user who made it.
@@ -214,7 +217,8 @@ impl SockDiag {
         let start = Instant::now();
         let mut census = Census::default();
         for family in [libc::AF_INET, libc::AF_INET6] {
-            census.interrupted |= self.dump(family, states, 0, |socket| census.add(socket, ports))?;
+            census.interrupted |=
+                self.dump(family, states, 0, ExtensionFlags::empty(), |socket| census.add(socket, ports))?;
         }
         census.duration_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         Ok(census)
@@ -227,16 +231,36 @@ impl SockDiag {
     pub fn listeners(&mut self, port: u16) -> io::Result<Vec<Listener>> {
         let mut found = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
-            self.dump(family, States::of(&[State::Listen]), port, |socket| {
+            let states = States::of(&[State::Listen]);
+            self.dump(family, states, port, ExtensionFlags::SKMEMINFO, |socket| {
                 // The kernel filters by the port already; port 0 asks for all.
                 if port == 0 || socket.local_port() == port {
                     found.push(Listener {
                         address: socket.local_address(),
                         accept_queue: socket.receive_queue(),
                         backlog: socket.send_queue(),
+                        drops: socket.drops(),
                         inode: socket.inode(),
                         uid: socket.uid(),
                     });
+                }
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// The addresses and ports at this end of the sockets in TIME_WAIT towards one of `ports`: each keeps its port from
+    /// a new connection to the same place. Costs as a census does.
+    ///
+    /// # Errors
+    /// As [`SockDiag::census`].
+    pub fn time_wait_towards(&mut self, ports: &PortSet) -> io::Result<Vec<SocketAddr>> {
+        let mut found = Vec::new();
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let states = States::of(&[State::TimeWait]);
+            self.dump(family, states, 0, ExtensionFlags::empty(), |socket| {
+                if socket.state() == State::TimeWait as u8 && ports.holds(socket.remote_port()) {
+                    found.push(socket.local_address());
                 }
             })?;
         }
@@ -249,10 +273,11 @@ impl SockDiag {
         family: i32,
         states: States,
         local_port: u16,
+        extensions: ExtensionFlags,
         mut each: impl FnMut(&SocketLine<'_>),
     ) -> io::Result<bool> {
         self.sequence = self.sequence.wrapping_add(1);
-        let request = request(self.sequence, family as u8, states, local_port);
+        let request = request(self.sequence, family as u8, states, local_port, extensions);
         self.socket.send(&request, 0)?;
         let mut interrupted = false;
         loop {
@@ -275,12 +300,18 @@ impl SockDiag {
 }
 
 /// The bytes of one `inet_diag_req_v2` dump request.
-fn request(sequence: u32, family: u8, states: States, local_port: u16) -> Vec<u8> {
+fn request(
+    sequence: u32,
+    family: u8,
+    states: States,
+    local_port: u16,
+    extensions: ExtensionFlags,
+) -> Vec<u8> {
     let id = if i32::from(family) == libc::AF_INET6 { SocketId::new_v6() } else { SocketId::new_v4() };
     let message = SockDiagMessage::InetRequest(InetRequest {
         family,
         protocol: libc::IPPROTO_TCP as u8,
-        extensions: ExtensionFlags::empty(),
+        extensions,
         states: StateFlags::from_bits_retain(states.0),
         socket_id: SocketId { source_port: local_port, ..id },
     });

@@ -1,4 +1,5 @@
-//! The memory cgroup of a process, versions 1 and 2: its limit, what is charged to it, and what it refused.
+//! The cgroups of a process, versions 1 and 2: of memory its limit, what is charged to it, and what it refused; the
+//! threads and the processor time that it may have.
 //!
 //! # Which group
 //! A process is bound by its own group and by every group above it. The figures are those of the group with the lowest
@@ -12,6 +13,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::counters::{ProcFile, ProcRoot, lines, number, words};
+
+mod others;
+
+pub use others::{CpuGroup, PidsGroup, PidsSeen};
 
 /// Version 1 writes "no limit" as the largest multiple of a page (mm/page_counter.c); nothing real comes near.
 const NO_LIMIT_BYTES: u64 = 1 << 62;
@@ -75,17 +80,7 @@ impl MemoryGroup {
     /// `NotFound` when the process is gone; what open(2) or read(2) say of `/proc/PID/cgroup` or of
     /// `/proc/self/mountinfo`; `Unsupported` when the process's group lies outside what is mounted here.
     pub fn limiting(root: &ProcRoot, pid: Option<u32>) -> io::Result<Option<Self>> {
-        let membership = fs::read_to_string(root.process_path(pid, "cgroup"))?;
-        let mounts = fs::read_to_string(root.process_path(None, "mountinfo"))?;
-        let Some((version, below, mount)) = find(&membership, &mounts) else { return Ok(None) };
-        let Some(inside) = below_mount(&below, &mount.root) else {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!("the group {below} lies outside of what is mounted at {}", mount.point),
-            ));
-        };
-        let top = root.path(mount.point.trim_start_matches('/'));
-        let own = top.join(inside);
+        let Some((version, top, own)) = place_of(root, pid, "memory")? else { return Ok(None) };
         let mut tightest: Option<(u64, &Path)> = None;
         for folder in own.ancestors().take_while(|folder| folder.starts_with(&top)) {
             let Some(limit) = limit_of(version, folder) else { continue };
@@ -177,6 +172,26 @@ impl MemoryGroup {
     }
 }
 
+/// Where the group of a process under a controller is: its version, the folder of the mount, its own folder.
+fn place_of(
+    root: &ProcRoot,
+    pid: Option<u32>,
+    controller: &str,
+) -> io::Result<Option<(CgroupVersion, PathBuf, PathBuf)>> {
+    let membership = fs::read_to_string(root.process_path(pid, "cgroup"))?;
+    let mounts = fs::read_to_string(root.process_path(None, "mountinfo"))?;
+    let Some((version, below, mount)) = find(&membership, &mounts, controller) else { return Ok(None) };
+    let Some(inside) = below_mount(&below, &mount.root) else {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("the group {below} lies outside of what is mounted at {}", mount.point),
+        ));
+    };
+    let top = root.path(mount.point.trim_start_matches('/'));
+    let own = top.join(inside);
+    Ok(Some((version, top, own)))
+}
+
 /// A mounted cgroup file system.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
@@ -184,8 +199,8 @@ struct Mount {
     point: String,
 }
 
-/// Where the memory controller is: its version, the process's path in it, and its mount.
-fn find(membership: &str, mounts: &str) -> Option<(CgroupVersion, String, Mount)> {
+/// Where a controller is: its version, the process's path in it, and its mount.
+fn find(membership: &str, mounts: &str, controller: &str) -> Option<(CgroupVersion, String, Mount)> {
     // `N:controllers:/path`; version 2 is `0::/path` (cgroups(7)).
     let path_of = |wanted: &dyn Fn(&str) -> bool| {
         membership.lines().find_map(|line| {
@@ -194,9 +209,9 @@ fn find(membership: &str, mounts: &str) -> Option<(CgroupVersion, String, Mount)
             wanted(controllers).then(|| path.to_owned())
         })
     };
-    let v1 = path_of(&|controllers| controllers.split(',').any(|controller| controller == "memory"));
+    let v1 = path_of(&|controllers| controllers.split(',').any(|other| other == controller));
     if let Some(path) = v1
-        && let Some(mount) = mount_of(mounts, "cgroup", Some("memory"))
+        && let Some(mount) = mount_of(mounts, "cgroup", Some(controller))
     {
         return Some((CgroupVersion::V1, path, mount));
     }
@@ -258,7 +273,7 @@ fn sum(text: &[u8], one: &[u8], other: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn record(folder: &Path, below: &str, text: &str) {
+    pub(super) fn record(folder: &Path, below: &str, text: &str) {
         let path = folder.join(below);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();

@@ -7,6 +7,7 @@
 
 use std::io;
 
+pub mod host_wide;
 mod named;
 mod proc_file;
 

@@ -23,9 +23,14 @@ pub struct Progress {
     pub interrupted: bool,
 }
 
-/// One socket of a dump: a view of its `struct inet_diag_msg`.
+/// `INET_DIAG_SKMEMINFO`: the attribute with the memory of a socket, and in it the place of `SK_MEMINFO_DROPS`
+/// (include/uapi/linux/inet_diag.h, sock_diag.h).
+const SKMEMINFO: u16 = 7;
+const SKMEMINFO_DROPS: usize = 8;
+
+/// One socket of a dump: a view of its `struct inet_diag_msg` and of the attributes behind it.
 #[derive(Clone, Copy)]
-pub struct SocketLine<'a>(&'a [u8; SOCKET_BYTES]);
+pub struct SocketLine<'a>(&'a [u8; SOCKET_BYTES], &'a [u8]);
 
 impl SocketLine<'_> {
     /// The kernel's number of its state.
@@ -82,6 +87,25 @@ impl SocketLine<'_> {
         u32::from_ne_bytes(self.part(68))
     }
 
+    /// Packets that the socket itself dropped (`sk_drops`), where they were asked for. At a listener these are the SYNs
+    /// and last ACKs for which a queue had no room (net/ipv4/tcp_ipv4.c, `tcp_listendrop`), and what a filter on the
+    /// socket did not let through.
+    #[must_use]
+    pub fn drops(&self) -> Option<u32> {
+        let mut rest = self.1;
+        // `struct rtattr`: length with these four bytes, type; the next one begins at a multiple of four.
+        while let Some((header, _)) = rest.split_first_chunk::<4>() {
+            let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+            let value = rest.get(4..length)?;
+            if u16::from_ne_bytes([header[2], header[3]]) == SKMEMINFO {
+                let bytes = value.get(4 * SKMEMINFO_DROPS..)?.first_chunk::<4>()?;
+                return Some(u32::from_ne_bytes(*bytes));
+            }
+            rest = rest.get(length.next_multiple_of(4)..)?;
+        }
+        None
+    }
+
     fn part<const N: usize>(&self, at: usize) -> [u8; N] {
         std::array::from_fn(|byte| self.0[at + byte])
     }
@@ -117,8 +141,9 @@ pub fn each_socket(
         progress.interrupted |= flags & NLM_F_DUMP_INTR != 0;
         match kind {
             SOCK_DIAG_BY_FAMILY => {
-                let (socket, _) = body.split_first_chunk::<SOCKET_BYTES>().ok_or_else(bad_message)?;
-                each(&SocketLine(socket));
+                let (socket, attributes) =
+                    body.split_first_chunk::<SOCKET_BYTES>().ok_or_else(bad_message)?;
+                each(&SocketLine(socket, attributes));
             }
             NLMSG_DONE => {
                 // A dump that failed on its way tells so in its last message.
