@@ -271,6 +271,12 @@ impl Collector {
         watched.as_ref().is_some_and(Watched::is_gone)
     }
 
+    /// The folder of the memory group that limits the server (without one, the collector).
+    #[must_use]
+    pub fn group_folder(&self) -> Option<&std::path::Path> {
+        self.group.as_ref().map(|(group, _)| group.folder())
+    }
+
     /// The pid that is watched on a side.
     #[must_use]
     pub fn pid(&self, side: Side) -> Option<u32> {

@@ -189,6 +189,7 @@ mod tests {
             address: text.parse().unwrap(),
             accept_queue: 0,
             backlog: 1,
+            drops: None,
             inode: 1,
             uid: 0,
         };

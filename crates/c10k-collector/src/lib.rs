@@ -26,12 +26,12 @@ pub use cli::{CollectorArgs, run};
 pub use collector::{Collector, CollectorConfig, CollectorError, Side};
 pub use document::{CensusSeen, Document, SelfCost};
 pub use find::{FindError, ServerFound, find_listeners, find_server};
-pub use host::host_snapshot;
+pub use host::{host_snapshot, time_wait_towards};
 pub use link::{LinkSeen, LinkWatch};
 pub use observation::{
     CpuSeen, DescriptorsSeen, GroupSeen, HostMemorySeen, ListenerSeen, Observation, ProcessSeen, SlabSeen,
     SocketsSeen,
 };
-pub use signs::ServerSigns;
+pub use signs::{QueueSigns, ServerSigns};
 pub use snapshot::{MemorySnapshot, ProcessSnapshot};
 pub use unreadable::Unreadable;

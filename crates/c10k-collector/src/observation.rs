@@ -174,6 +174,11 @@ pub struct ListenerSeen {
     pub waiting: u64,
     /// The smallest bound of an accept queue among them; `None` without listeners.
     pub backlog: Option<u64>,
+    /// Packets that they dropped themselves since they were made (`sk_drops`): SYNs and last ACKs for which a queue had
+    /// no room, and what a filter on them did not let through. `None` where the kernel does not say.
+    pub drops: Option<u64>,
+    /// The same of all other listeners of the namespace.
+    pub others_drops: Option<u64>,
 }
 
 /// Processor time of the whole host since the last tick, in cores.

@@ -2,10 +2,49 @@
 
 use std::time::Duration;
 
-use crate::observation::Observation;
+use crate::observation::{ListenerSeen, Observation};
 
 /// So long must connections wait while nobody is accepted to be a server that has stopped accepting.
 const STALL: Duration = Duration::from_secs(2);
+
+/// What the listeners of a server show, gathered tick by tick.
+///
+/// # Whose drops these are
+/// `ListenOverflows` and `ListenDrops` are counted for a whole namespace. What a listener itself dropped stands at its
+/// socket, overflows of its queue and SYNs that a filter on it did not let through alike. So an overflow is this
+/// server's where its own queue was seen full, or where it dropped and no other listener of the namespace did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueSigns {
+    /// The bound of the accept queue (Send-Q of ss(8)).
+    pub backlog: Option<u64>,
+    /// The longest accept queue (Recv-Q of ss(8)).
+    pub longest: Option<u64>,
+    /// Packets that the watched listeners dropped since the first look.
+    pub drops: Option<u64>,
+    /// The same of all other listeners of the namespace.
+    pub others_drops: Option<u64>,
+    /// Whether anybody listened at the last look.
+    pub listens: Option<bool>,
+    last: Option<ListenerSeen>,
+}
+
+impl QueueSigns {
+    /// Looks at one tick.
+    pub fn look(&mut self, seen: Option<ListenerSeen>) {
+        let Some(now) = seen else { return };
+        self.backlog = now.backlog.or(self.backlog);
+        self.longest = self.longest.max(Some(now.accept_queue));
+        self.listens = Some(now.listeners > 0);
+        let last = self.last.replace(now).unwrap_or(now);
+        // A listener that is closed takes its count with it: what was counted stays.
+        let grown = |sum: Option<u64>, before: Option<u64>, after: Option<u64>| match before.zip(after) {
+            Some((before, after)) => Some(sum.unwrap_or(0) + after.saturating_sub(before)),
+            None => sum,
+        };
+        self.drops = grown(self.drops, last.drops, now.drops);
+        self.others_drops = grown(self.others_drops, last.others_drops, now.others_drops);
+    }
+}
 
 /// The signs of a server seen from outside, gathered tick by tick. A sign that was seen once stays.
 ///
@@ -25,12 +64,10 @@ pub struct ServerSigns {
     pub table_was_full: bool,
     /// The most descriptors it had open in one table.
     pub most_descriptors: Option<u64>,
-    /// Its soft RLIMIT_NOFILE at the last look.
+    /// Its soft RLIMIT_NOFILE at the last look; of a table that was full, the limit at which it was.
     pub descriptor_limit: Option<u64>,
-    /// The bound of its accept queue (Send-Q of ss(8)).
-    pub backlog: Option<u64>,
-    /// The longest accept queue (Recv-Q of ss(8)).
-    pub longest_queue: Option<u64>,
+    /// Its listeners.
+    pub queue: QueueSigns,
     /// Since when, in ms, nobody has been accepted while somebody waited, and how many had been.
     waiting_since: Option<(u64, i128)>,
     /// Since when, in ms, nothing of the process has moved while somebody waited: what waits, descriptors, seconds.
@@ -43,14 +80,17 @@ type Still = (u64, u64, f64);
 impl ServerSigns {
     /// Looks at one tick.
     pub fn look(&mut self, seen: &Observation) {
-        if let Some(listener) = seen.listener {
-            self.backlog = listener.backlog.or(self.backlog);
-            self.longest_queue = self.longest_queue.max(Some(listener.accept_queue));
-        }
+        self.queue.look(seen.listener);
         if let Some(descriptors) = seen.server.descriptors {
-            self.table_was_full |= descriptors.is_full();
-            self.most_descriptors = self.most_descriptors.max(Some(descriptors.fullest));
-            self.descriptor_limit = descriptors.limit.or(self.descriptor_limit);
+            // Whoever changes the limit afterwards does not change what it was met at.
+            if descriptors.is_full() && !self.table_was_full {
+                self.table_was_full = true;
+                (self.most_descriptors, self.descriptor_limit) =
+                    (Some(descriptors.fullest), descriptors.limit);
+            } else if !self.table_was_full {
+                self.most_descriptors = self.most_descriptors.max(Some(descriptors.fullest));
+                self.descriptor_limit = descriptors.limit.or(self.descriptor_limit);
+            }
         }
         let stopped = seen.server.state.is_some_and(|state| matches!(state, 'T' | 't'));
         self.stopped |= stopped && self.was_stopped;
@@ -89,7 +129,13 @@ mod tests {
     fn tick(second: u64, entered: u64, waiting: u64) -> Observation {
         let mut seen = Observation { elapsed_ms: second * 1000, ..Observation::default() };
         seen.counters.insert("PassiveOpens", entered);
-        seen.listener = Some(ListenerSeen { listeners: 1, accept_queue: waiting, waiting, backlog: Some(5) });
+        seen.listener = Some(ListenerSeen {
+            listeners: 1,
+            accept_queue: waiting,
+            waiting,
+            backlog: Some(5),
+            ..ListenerSeen::default()
+        });
         seen
     }
 
@@ -103,7 +149,7 @@ mod tests {
     fn a_full_queue_from_which_nobody_is_taken_for_two_seconds_is_a_stall() {
         let seen = signs(&[tick(0, 100, 6), tick(1, 100, 6), tick(2, 100, 6)]);
         assert!(seen.accepted_stalled);
-        assert_eq!((seen.backlog, seen.longest_queue), (Some(5), Some(6)));
+        assert_eq!((seen.queue.backlog, seen.queue.longest), (Some(5), Some(6)));
         assert!(!signs(&[tick(0, 100, 6), tick(1, 100, 6)]).accepted_stalled, "one second is not enough");
     }
 
@@ -141,6 +187,38 @@ mod tests {
         };
         assert!(signs(&[look('T'), look('T')]).stopped);
         assert!(!signs(&[look('T'), look('S'), look('T')]).stopped);
+    }
+
+    #[test]
+    fn what_a_listener_dropped_is_told_from_what_others_dropped_and_outlives_it() {
+        let look = |listeners, drops, others_drops| {
+            let (drops, others_drops) = (Some(drops), Some(others_drops));
+            ListenerSeen { listeners, drops, others_drops, ..ListenerSeen::default() }
+        };
+        let mut queue = QueueSigns::default();
+        queue.look(None);
+        assert_eq!((queue.drops, queue.listens), (None, None));
+        for seen in [look(1, 7, 100), look(1, 9, 100), look(0, 0, 60), look(1, 4, 61)] {
+            queue.look(Some(seen));
+        }
+        assert_eq!((queue.drops, queue.others_drops, queue.listens), (Some(6), Some(1), Some(true)));
+    }
+
+    #[test]
+    fn a_limit_that_is_changed_afterwards_is_not_the_one_that_was_met() {
+        let look = |fullest, limit| {
+            let mut seen = Observation::default();
+            let (open, limit) = (fullest, Some(limit));
+            seen.server.descriptors = Some(DescriptorsSeen { open, tables: 1, fullest, limit, exact: true });
+            seen
+        };
+        let raised = signs(&[look(100, 1000), look(300, 300), look(900, 5000)]);
+        assert_eq!((raised.most_descriptors, raised.descriptor_limit), (Some(300), Some(300)));
+        let lowered = signs(&[look(100, 1000), look(150, 120), look(90, 120)]);
+        assert!(lowered.table_was_full);
+        assert_eq!((lowered.most_descriptors, lowered.descriptor_limit), (Some(150), Some(120)));
+        let never_full = signs(&[look(100, 1000), look(150, 200), look(90, 5000)]);
+        assert_eq!((never_full.table_was_full, never_full.descriptor_limit), (false, Some(5000)));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct HostSnapshot {
     pub swarm_nofile: Option<u64>,
     /// Hard RLIMIT_NOFILE here.
     pub nofile_hard: Option<u64>,
+    /// Soft RLIMIT_NOFILE here: of the shell from which the run was started, or of the process that asked.
+    pub nofile_soft: Option<u64>,
     /// Whether the server gives each worker a descriptor table of its own (`unshare(CLONE_FILES)`), so that
     /// RLIMIT_NOFILE bounds a worker and not the process.
     pub server_tables: bool,
@@ -60,6 +62,14 @@ pub struct HostSnapshot {
     pub max_syn_backlog: Option<u64>,
     /// `net.ipv4.tcp_max_tw_buckets`.
     pub max_tw_buckets: Option<u64>,
+    /// Sockets in TIME_WAIT towards the server's ports, at the start.
+    pub time_wait: Option<u64>,
+    /// `net.ipv4.tcp_tw_reuse`: 0 never, 1 everywhere, 2 on loopback alone.
+    pub tw_reuse: Option<u64>,
+    /// `net.ipv4.tcp_timestamps`, without which no port in TIME_WAIT is used again.
+    pub timestamps: Option<u64>,
+    /// `net.core.netdev_max_backlog`.
+    pub netdev_max_backlog: Option<u64>,
     /// `net.ipv4.tcp_mem`, pages: minimum, pressure, maximum.
     pub tcp_mem_pages: Option<[u64; 3]>,
     /// `net.ipv4.tcp_max_orphans`.
@@ -76,8 +86,22 @@ pub struct HostSnapshot {
     pub memory_available_bytes: Option<u64>,
     /// Limit of the memory cgroup, bytes, where there is one.
     pub cgroup_memory_bytes: Option<u64>,
+    /// The folder of that group, where its limit is written.
+    pub cgroup_memory_folder: Option<String>,
     /// Soft RLIMIT_NPROC.
     pub nproc: Option<u64>,
+    /// Hard RLIMIT_NPROC.
+    pub nproc_hard: Option<u64>,
+    /// Whether RLIMIT_NPROC does not bind this user: root, and whoever has CAP_SYS_RESOURCE or CAP_SYS_ADMIN.
+    pub nproc_bypassed: bool,
+    /// `pids.max` of the pids cgroup that has least left: the own one or one above it.
+    pub pids_max: Option<u64>,
+    /// `pids.current` of that group.
+    pub pids_current: Option<u64>,
+    /// The folder of that group.
+    pub pids_folder: Option<String>,
+    /// `kernel.threads-max`.
+    pub threads_max: Option<u64>,
     /// Connections that one descriptor table of the server takes beside what else it holds, by the server's own word.
     pub server_per_table: Option<u64>,
     /// The same for the swarm.

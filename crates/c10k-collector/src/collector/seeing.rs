@@ -137,6 +137,11 @@ impl Collector {
             }
         };
         let mut seen = ListenerSeen::default();
+        let drops = |is_watched: bool| {
+            let them = listeners.iter().filter(|one| self.ports.holds(one.address.port()) == is_watched);
+            them.map(|listener| listener.drops.map(u64::from)).sum()
+        };
+        (seen.drops, seen.others_drops) = (drops(true), drops(false));
         for listener in listeners.iter().filter(|listener| self.ports.holds(listener.address.port())) {
             seen.listeners += 1;
             seen.waiting += u64::from(listener.accept_queue);
