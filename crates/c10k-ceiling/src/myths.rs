@@ -56,8 +56,8 @@ pub static MYTHS: &[Myth] = &[
         truth: "Beyond it connections are closed without TIME_WAIT, so that late segments of an old connection may \
                 reach a new one. The documentation says: do not lower it.",
         run: "unshare -Urn sh -c 'ip link set lo up; echo 10 > /proc/sys/net/ipv4/tcp_max_tw_buckets; c10k-lab \
-              server & sleep 1; c10k-lab swarm --target 200 --hold 0s; grep TCP: /proc/net/sockstat; nstat -az \
-              TcpExtTCPTimeWaitOverflow; kill $!'",
+              server & sleep 1; c10k-lab swarm --target 200 --hold 0s; grep TCP: /proc/net/sockstat; d=$(mktemp -d); \
+              NSTAT_HISTORY=$d/n nstat -az TcpExtTCPTimeWaitOverflow; rm -r $d; kill $!'",
         shows: "`tw 10`, and TCPTimeWaitOverflow 190: so many closed without the protection. As many were held as \
                 before.",
         source: "ip-sysctl.rst: tcp_max_tw_buckets; net/ipv4/inet_timewait_sock.c: inet_twsk_alloc",
@@ -67,9 +67,9 @@ pub static MYTHS: &[Myth] = &[
         claim: "A default of 16 MiB in tcp_rmem and tcp_wmem is good for many connections.",
         truth: "A connection without data takes no buffer, whatever stands there: it gains nothing. One with data \
                 may take it all, times the number of connections, and autotuning begins where it should end.",
-        run: "printf 'name = \"fat\"\\nsummary = \"a default of 16 MiB\"\\n[sysctl]\\n\"net.ipv4.tcp_rmem\" = [4096, \
-              16777216, 16777216]\\n' > /tmp/fat.toml; for p in stock /tmp/fat.toml; do c10k-lab run --profile $p \
-              --target 2000 --hold 1s --results /tmp/c10k-myths; done",
+        run: "d=$(mktemp -d); printf 'name = \"fat\"\\nsummary = \"a default of 16 MiB\"\\n[sysctl]\\n\
+              \"net.ipv4.tcp_rmem\" = [4096, 16777216, 16777216]\\n' > $d/fat.toml; for p in stock $d/fat.toml; do \
+              c10k-lab run --profile $p --target 2000 --hold 1s --results $d/results; done; rm -r $d",
         shows: "The same kernel memory for a connection with both, about 4 KB at each end.",
         source: "tcp(7): tcp_rmem; net/ipv4/tcp_input.c: tcp_rcv_space_adjust",
     },
@@ -90,10 +90,10 @@ pub static MYTHS: &[Myth] = &[
         truth: "It counts pages: that is 64 GiB, and the protection is gone. Small values out of old guides throttle \
                 a large machine. It is the whole host's, and connections that sleep use none of it.",
         run: "echo $((16777216 * $(getconf PAGESIZE) / 1024 / 1024 / 1024)) GiB; unshare -Urn ls \
-              /proc/sys/net/ipv4/tcp_mem; c10k-lab run --target 2000 --hold 3s --results /tmp/c10k-myths & sleep 2; \
-              grep TCP: /proc/net/sockstat; wait",
-        shows: "64 GiB; no such file in a namespace, so it is host-wide; `mem`, in pages, stays a small part of the \
-                sockets' number while 2,000 connections are held.",
+              /proc/sys/net/ipv4/tcp_mem; unshare -Urn sh -c 'ip link set lo up; c10k-lab server & s=$!; sleep 1; \
+              c10k-lab swarm --target 2000 --hold 3s & w=$!; sleep 2; grep TCP: /proc/net/sockstat; wait $w; kill $s'",
+        shows: "64 GiB; no such file in a namespace, so it is host-wide; `inuse` is above 4,000, both ends of 2,000 \
+                connections, and `mem`, in pages of the whole host, a small part of that.",
         source: "tcp(7): tcp_mem; net/core/sock.c: __sk_mem_raise_allocated",
     },
     Myth {
@@ -111,11 +111,11 @@ pub static MYTHS: &[Myth] = &[
         claim: "tcp_abort_on_overflow = 1 makes a full server fail fast.",
         truth: "When the queue is full the SYN itself is dropped, before this setting is looked at: clients wait as \
                 long as before. Where it does act, it turns a delay into a loss.",
-        run: "printf 'name = \"five\"\\nsummary = \"a backlog of five\"\\n[socket]\\nbacklog = 5\\n' > \
-              /tmp/five.toml; for v in 0 1; do unshare -Urn sh -c 'ip link set lo up; echo '$v' > \
-              /proc/sys/net/ipv4/tcp_abort_on_overflow; c10k-lab server --profile /tmp/five.toml & sleep 1; kill \
+        run: "d=$(mktemp -d); printf 'name = \"five\"\\nsummary = \"a backlog of five\"\\n[socket]\\nbacklog = 5\\n' \
+              > $d/five.toml; for v in 0 1; do unshare -Urn sh -c 'ip link set lo up; echo '$v' > \
+              /proc/sys/net/ipv4/tcp_abort_on_overflow; c10k-lab server --profile '$d'/five.toml & sleep 1; kill \
               -STOP $!; c10k-lab swarm --target 100 --no-probe --hold 0s --connect-timeout 4s; kill -CONT $!; kill \
-              $!'; done",
+              $!'; done; rm -r $d",
         shows: "The same losses with both, all of them connect-timeout and not ECONNRESET.",
         source: "net/ipv4/tcp_input.c: tcp_conn_request; tcp_minisocks.c: tcp_check_req",
     },
@@ -126,7 +126,8 @@ pub static MYTHS: &[Myth] = &[
                 nothing. Without it a full queue drops SYNs instead.",
         run: "for v in 1 0; do unshare -Urn sh -c 'ip link set lo up; echo '$v' > \
               /proc/sys/net/ipv4/tcp_syncookies; c10k-lab server & sleep 1; c10k-lab swarm --target 2000 --hold 0s; \
-              nstat -az TcpExtSyncookiesSent TcpExtTCPReqQFullDrop; kill $!'; done",
+              d=$(mktemp -d); NSTAT_HISTORY=$d/n nstat -az TcpExtSyncookiesSent TcpExtTCPReqQFullDrop; rm -r $d; kill $!'; \
+              done",
         shows: "2,000 held with both and SyncookiesSent 0: nothing was there to be saved. The rates differ from one \
                 try to the next more than with the setting.",
         source: "ip-sysctl.rst: tcp_syncookies; net/ipv4/tcp_input.c: tcp_conn_request",
@@ -147,7 +148,7 @@ pub static MYTHS: &[Myth] = &[
         claim: "A server can have 65,535 connections, one for each port.",
         truth: "All connections of a server share its one port. What must differ is the four numbers together: each \
                 source address has that many ports to each destination.",
-        run: "c10k-lab run --ports 40000-40999 --target 2000 --hold 1s --results /tmp/c10k-myths",
+        run: "d=$(mktemp -d); c10k-lab run --ports 40000-40999 --target 2000 --hold 1s --results $d; rm -r $d",
         shows: "2,000 connections to one server port out of 1,000 port numbers, with several source addresses.",
         source: "RFC 9293 section 3.3.1; net/ipv4/inet_hashtables.c: __inet_lookup_established",
     },
@@ -182,6 +183,13 @@ mod tests {
                 let writes = myth.run[..at].trim_end().ends_with('>');
                 assert!(!writes || myth.run[..at].contains("unshare -Urn"), "{}", myth.name);
             }
+            // Two that are pasted at a time do not meet.
+            assert!(!myth.run.contains("/tmp/"), "{}", myth.name);
+            assert!(
+                myth.run.matches("nstat").count() == myth.run.matches("NSTAT_HISTORY=").count(),
+                "{}",
+                myth.name
+            );
         }
         assert!(myth("somaxconn").is_some() && myth("tcp_tw_bicycle").is_none());
     }

@@ -122,6 +122,88 @@ fn every_myth_has_a_line_to_paste() {
     lab(&["walls", "myths", "no-such-myth"]).expect_refused(2, &["no-such-myth", "somaxconn"]);
 }
 
+/// What a line of a myth said, on stdout and stderr together.
+#[track_caller]
+fn paste(name: &str) -> String {
+    let document = lab(&["walls", "myths", name, "--json"]).document();
+    let line = document["myths"][0]["run"].as_str().expect("a line").to_owned();
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_c10k-lab"));
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new("sh")
+        .args(["-c", &format!("{{ {line}\n}} 2>&1")])
+        .env("PATH", format!("{}:{path}", program.parent().expect("a folder").display()))
+        .stdin(Stdio::null())
+        .output()
+        .expect("a shell");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What stands behind a word, such as 4096 behind `rb`.
+fn number_behind(text: &str, word: &str) -> Option<u64> {
+    let (_, rest) = text.split_once(word)?;
+    let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+/// What the line of a myth has to say for its text to be true.
+type Shown = (&'static str, fn(&str) -> bool);
+
+fn expect_shown(myths: &[Shown]) {
+    for (name, is_shown) in myths {
+        let said = paste(name);
+        assert!(is_shown(&said), "{name}: {said}");
+    }
+}
+
+#[test]
+fn the_lines_of_the_myths_that_take_seconds_show_what_they_say() {
+    if !common::namespaces_allowed("the_lines_of_the_myths_that_take_seconds_show_what_they_say") {
+        return;
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            expect_shown(&[
+                ("tcp_tw_recycle", |said| said.contains("No such file or directory")),
+                ("nofile-unlimited", |said| said.contains("Operation not permitted")),
+                ("somaxconn", |said| {
+                    let listener = said.lines().find(|line| line.starts_with("LISTEN"));
+                    listener.is_some_and(|line| line.split_whitespace().any(|word| word == "4096"))
+                }),
+                ("tcp_max_tw_buckets", |said| {
+                    number_behind(said, " tw ") == Some(10)
+                        && number_behind(said, "TcpExtTCPTimeWaitOverflow") == Some(190)
+                }),
+            ]);
+        });
+        scope.spawn(|| {
+            expect_shown(&[
+                ("tcp_mem", |said| {
+                    said.contains("64 GiB")
+                        && said.contains("No such file or directory")
+                        && number_behind(said, "inuse ").is_some_and(|both_ends| both_ends > 4000)
+                }),
+                ("rmem_max", |said| said.contains("rb54321")),
+                ("65535", |said| said.contains("HELD 2,000 of 2,000")),
+            ]);
+        });
+    });
+}
+
+#[test]
+#[ignore = "the lines of the myths that wait for TIME_WAIT or for timeouts take a minute"]
+fn stress_the_lines_of_the_other_myths_show_what_they_say() {
+    let held_200 = |said: &str| said.matches("held 200 of 200").count();
+    assert!(paste("tcp_fin_timeout").contains("tw 200"));
+    assert_eq!(held_200(&paste("tcp_tw_reuse")), 4);
+    assert_eq!(held_200(&paste("tcp_timestamps")), 3);
+    let said = paste("tcp_syncookies");
+    assert_eq!(said.matches("held 2,000 of 2,000").count(), 2, "{said}");
+    assert!(!said.lines().any(|line| line.contains("SyncookiesSent") && !line.contains(" 0 ")), "{said}");
+    let said = paste("tcp_abort_on_overflow");
+    assert!(said.matches("connect-timeout").count() >= 2 && !said.contains("ECONNRESET"), "{said}");
+    assert_eq!(paste("tcp_rmem").matches("HELD 2,000 of 2,000").count(), 2);
+}
+
 // The word of the processes ------------------------------------------------------------------------------
 
 /// A server or a swarm that ends with the test.
