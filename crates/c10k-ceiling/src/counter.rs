@@ -33,6 +33,11 @@ pub const TIME_WAIT: &str = "time_wait";
 pub const FILES_IN_USE: &str = "files_in_use";
 /// Level: connections in the longest accept queue of the server (Recv-Q of ss(8)); it is full above the backlog.
 pub const ACCEPT_QUEUE: &str = "accept_queue";
+/// Counter: packets that the server's listeners dropped themselves, `sk_drops` of sock_diag: SYNs and last ACKs for which a
+/// queue had no room, and what a filter on the socket did not let through.
+pub const LISTENER_DROPS: &str = "listener_drops";
+/// Counter: the same of all other listeners of the namespace, whose overflows count in `ListenOverflows` too.
+pub const OTHER_LISTENERS_DROPS: &str = "other_listeners_drops";
 /// Level: net.netfilter.nf_conntrack_count.
 pub const CONNTRACK_COUNT: &str = "conntrack_count";
 /// Counter: packets of new connections dropped because the table of tracked connections was full,

@@ -118,6 +118,13 @@ fn what_was_seen(findings: &Findings) -> Vec<Evidence> {
     }));
     let names: Vec<&str> = c.failed.keys().map(c10k_record::Outcome::name).collect();
     evidence.extend(findings.lost_evidence(&names));
+    if let Some(process) = findings.server_process.as_ref().filter(|_| findings.server_end.is_none()) {
+        let text = match process.listens {
+            Some(false) => format!("its listener is gone, process {} lives", process.pid),
+            _ => format!("process {} lives", process.pid),
+        };
+        evidence.push(seen("process", Side::Server, None, text));
+    }
     if findings.server_is_hidden() {
         let text = "the server's process may not be seen by this user: whether it is stopped, busy or out of descriptors \
                     is not known";
@@ -162,6 +169,10 @@ fn where_to_look(findings: &Findings) -> Remedy {
     }
     if findings.lost_connecting(&["probe-timeout"]).is_some() {
         look("whether the server sends back what it gets; if it does not, run the swarm with --no-probe", "");
+    }
+    let lives = findings.server_end.is_none().then_some(findings.server_process.as_ref()).flatten();
+    if lives.is_some_and(|process| process.listens == Some(false)) {
+        look("why the server, which lives, has closed its listener", "ss -ltnp");
     }
     if findings.lost(&TAKEN_DOWN).is_some() {
         look("the server's own log and limits: it closed connections that it had taken", "");

@@ -49,7 +49,7 @@ pub struct ServerProcess {
     pub pid: u32,
     /// The most descriptors it had open in one table.
     pub most_descriptors: Option<u64>,
-    /// Its soft RLIMIT_NOFILE.
+    /// Its soft RLIMIT_NOFILE; of a table that was full, the one at which it was.
     pub descriptor_limit: Option<u64>,
     /// Its only descriptor table was seen full.
     pub table_was_full: bool,
@@ -59,6 +59,8 @@ pub struct ServerProcess {
     pub established: Option<u64>,
     /// Sockets at its side that it has not accepted: they have no inode.
     pub not_accepted: Option<u64>,
+    /// Whether anybody listened on its ports at the last look.
+    pub listens: Option<bool>,
 }
 
 /// All that a run showed. `None`, or a counter that is missing, means "could not be known", never 0.
@@ -159,7 +161,7 @@ impl Lost {
 /// Outcomes of a SYN that got no answer.
 pub(crate) const NO_ANSWER: [&str; 2] = ["connect-timeout", "ETIMEDOUT"];
 /// Outcomes of a connection that the other end took down.
-pub(crate) const TAKEN_DOWN: [&str; 4] = ["ECONNRESET", "EPIPE", "closed-by-server", "short-echo"];
+pub const TAKEN_DOWN: [&str; 4] = ["ECONNRESET", "EPIPE", "closed-by-server", "short-echo"];
 
 impl Findings {
     /// Whether the run fell short of its target.

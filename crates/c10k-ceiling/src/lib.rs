@@ -17,10 +17,12 @@ mod wall;
 mod walls;
 
 pub use diagnose::{UNKNOWN, diagnose};
-pub use findings::{CounterChange, CpuLoad, Findings, KeptFree, ServerEnd, ServerProcess};
+pub use findings::{CounterChange, CpuLoad, Findings, KeptFree, ServerEnd, ServerProcess, TAKEN_DOWN};
 pub use myths::{MYTHS, Myth, myth};
-pub use plan_view::PlanView;
+pub use plan_view::{KERNEL_PORT_RANGE, KERNEL_PORTS, PlanView};
 pub use predict::{Prediction, RatePrediction, predict, predict_rate, predicted_ceiling};
 pub use symptoms::{SYMPTOMS, Symptom, walls_of_symptom};
 pub use wall::{Bite, Forecast, Guide, Need, Plant, Wall};
-pub use walls::{any_command_lifts, memory_reserve_bytes, wall, walls};
+pub use walls::{
+    CLIENT_BYTES, MEMORY_WALLS, SERVER_BYTES, any_command_lifts, memory_reserve_bytes, wall, walls,
+};

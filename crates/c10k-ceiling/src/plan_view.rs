@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use c10k_record::HostSnapshot;
+use c10k_record::{HostSnapshot, shell};
 use serde::{Deserialize, Serialize};
 
 /// The part of a plan that decides which wall stands first.
@@ -39,15 +39,30 @@ pub struct PlanView {
     /// How many source addresses the swarm can take by itself when it needs them; `None` = those in `sources` and no
     /// more.
     pub pool: Option<u64>,
-    /// The command that does the same again, to which a remedy adds flags; `None` = `c10k-swarm`.
-    pub again: Option<String>,
+    /// The words of the command that does the same again, in which a remedy changes flags; empty = `c10k-swarm`.
+    pub again: Vec<String>,
+    /// Connections a second that are begun, where there is a bound; rounded up.
+    pub rate_per_second: Option<u64>,
+    /// Whether the same command starts the server too, so that flags and a profile reach it.
+    pub own_server: bool,
     /// Where the server listens, as a flag takes it.
     pub listen: Option<String>,
+    /// The ports of the server.
+    pub server_ports: Vec<u16>,
     /// The process of a server that runs already and that nobody here started, where it may be seen.
     pub server_pid: Option<u32>,
     /// Its hard RLIMIT_NOFILE.
     pub server_nofile_hard: Option<u64>,
+    /// Whether it was seen stopped by a signal (state T).
+    pub server_stopped: bool,
+    /// The file with the quota of processor time that holds the server back.
+    pub server_cpu_quota: Option<String>,
 }
+
+/// Ports of one source to one destination where nobody has changed `net.ipv4.ip_local_port_range`.
+pub const KERNEL_PORT_RANGE: (u16, u16) = (32_768, 60_999);
+/// How many that are: 28,232.
+pub const KERNEL_PORTS: u64 = (KERNEL_PORT_RANGE.1 - KERNEL_PORT_RANGE.0) as u64 + 1;
 
 impl PlanView {
     /// Source ports one source address has to one destination; `None` where the range is not known.
@@ -70,9 +85,40 @@ impl PlanView {
         if self.both_ends_here { 2 } else { 1 }
     }
 
-    /// The line that does the same again with these flags.
-    pub(crate) fn again_with(&self, flags: &str) -> String {
-        format!("{} {flags} --target {}", self.again.as_deref().unwrap_or("c10k-swarm"), self.target)
+    /// The line that does the same again with these flags in the place of those it had; a flag without a value has an
+    /// empty one.
+    pub(crate) fn again_with(&self, changed: &[(&str, &str)]) -> String {
+        let mut words = self.again.clone();
+        if words.is_empty() {
+            words.push("c10k-swarm".to_owned());
+        }
+        // Steps and a plan that is repeated have a target of their own.
+        let mut before = "";
+        let mut has_its_own = false;
+        for word in &words {
+            let is_plan = word.ends_with(".toml") && before != "--profile";
+            has_its_own |= is_plan || word == "--steps" || word.starts_with("--steps=");
+            before = word;
+        }
+        let target = self.target.to_string();
+        let target = ("--target", target.as_str());
+        let changed: Vec<(&str, &str)> =
+            changed.iter().copied().chain((!has_its_own).then_some(target)).collect();
+        let old: Vec<(&str, bool)> = changed.iter().map(|(flag, value)| (*flag, !value.is_empty())).collect();
+        words = shell::without(&words, &old);
+        for (flag, value) in changed {
+            words.push(flag.to_owned());
+            words.extend((!value.is_empty()).then(|| value.to_owned()));
+        }
+        shell::line(&words)
+    }
+
+    /// The same, with fewer connections begun a second than there were, and at most so many.
+    pub(crate) fn more_slowly(&self, most_per_second: u64) -> (String, String) {
+        let rate = self.rate_per_second.map_or(most_per_second, |rate| most_per_second.min(rate / 2)).max(1);
+        let rate = format!("{rate}/s");
+        let line = self.again_with(&[("--rate", &rate)]);
+        (rate, line)
     }
 
     /// A range for `--ips` with `count` addresses that begins like the present one; `None` where that cannot
@@ -143,6 +189,7 @@ mod tests {
 
     #[test]
     fn the_default_port_range_has_28232_ports() {
+        assert_eq!(KERNEL_PORTS, 28_232);
         let host = HostSnapshot { port_range: Some((32768, 60999)), ..HostSnapshot::default() };
         assert_eq!(PlanView::default().ports_per_pair(&host), Some(28_232));
         let plan = PlanView { source_ports: Some((1024, 65535)), ..PlanView::default() };
@@ -151,6 +198,43 @@ mod tests {
         assert_eq!(plan.ports_per_pair(&host), Some(64_511), "the server's own port is in the window");
         let plan = PlanView { source_ports: Some((9, 8)), ..PlanView::default() };
         assert_eq!(plan.ports_per_pair(&host), Some(0));
+    }
+
+    #[test]
+    fn the_same_again_keeps_every_word_but_those_that_change() {
+        let of = |line: &str, target: u64| PlanView {
+            again: line.split(' ').map(str::to_owned).collect(),
+            target,
+            ..PlanView::default()
+        };
+        assert_eq!(PlanView { target: 7, ..PlanView::default() }.again_with(&[]), "c10k-swarm --target 7");
+        let run = "c10k-lab run --mode hold --no-probe --ips=127.0.0.1 --target 900 --profile a.toml";
+        assert_eq!(
+            of(run, 900).again_with(&[("--ips", "127.0.0.1-127.0.0.2")]),
+            "c10k-lab run --mode hold --no-probe --profile a.toml --ips 127.0.0.1-127.0.0.2 --target 900"
+        );
+        let steps = of("c10k-swarm --steps 100x3", 300);
+        assert_eq!(steps.again_with(&[("--no-probe", "")]), "c10k-swarm --steps 100x3 --no-probe");
+        let plan = of("c10k-lab run results/x/plan.toml --json", 300);
+        assert_eq!(
+            plan.again_with(&[("--rate", "5/s")]),
+            "c10k-lab run results/x/plan.toml --json --rate 5/s"
+        );
+        let mut header = of("c10k-swarm --one-table --no-apply", 5);
+        header.again.extend(["--header".to_owned(), "X-Who: it's me".to_owned()]);
+        assert_eq!(
+            header.again_with(&[]),
+            "c10k-swarm --one-table --no-apply --header 'X-Who: it'\\''s me' --target 5"
+        );
+    }
+
+    #[test]
+    fn more_slowly_is_never_faster_than_it_was() {
+        let of = |rate_per_second| PlanView { rate_per_second, ..PlanView::default() }.more_slowly(5000).0;
+        assert_eq!(
+            [of(None), of(Some(400)), of(Some(90_000)), of(Some(1))],
+            ["5000/s", "200/s", "5000/s", "1/s"]
+        );
     }
 
     #[test]

@@ -184,15 +184,38 @@ pub(crate) fn remedy(
     Remedy { summary: summary.into(), settings: settings.iter().map(setting).collect(), commands, scope }
 }
 
-/// A remedy that is one sysctl.
-pub(crate) fn sysctl(scope: Scope, summary: impl Into<String>, key: &str, value: &impl ToString) -> Remedy {
-    let value = value.to_string();
-    let command = if value.contains(' ') {
-        format!("sudo sysctl -w {key}=\"{value}\"")
-    } else {
-        format!("sudo sysctl -w {key}={value}")
-    };
-    remedy(scope, summary, &[(&format!("sysctl.{key}"), value)], vec![command])
+/// A value that raises a limit: what is needed, and where so much stands already, twice that. Never less than what
+/// stands.
+pub(crate) fn raised(needed: u64, present: Option<u64>) -> u64 {
+    match present {
+        // Some limits are as high as a signed number goes, which is no limit.
+        Some(present) if present >= needed => present.saturating_mul(2).min(i64::MAX as u64).max(present),
+        _ => needed,
+    }
+}
+
+/// A remedy that raises one sysctl.
+pub(crate) fn raise(
+    scope: Scope,
+    summary: impl Into<String>,
+    key: &str,
+    needed: u64,
+    present: Option<u64>,
+) -> Remedy {
+    let value = raised(needed, present);
+    let settings = [(format!("sysctl.{key}"), value.to_string())];
+    let settings = settings.each_ref().map(|(key, value)| (key.as_str(), value.clone()));
+    remedy(scope, summary, &settings, vec![raise_line(key, value, present)])
+}
+
+/// The line that raises one sysctl. Where its present value is not known the line looks for itself, so as not to lower
+/// it.
+pub(crate) fn raise_line(key: &str, value: u64, present: Option<u64>) -> String {
+    let set = format!("sudo sysctl -w {key}={value}");
+    match present {
+        Some(_) => set,
+        None => format!("[ \"$(sysctl -n {key})\" -ge {value} ] || {set}"),
+    }
 }
 
 /// For walls whose number depends on more than limits.

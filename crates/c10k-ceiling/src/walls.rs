@@ -11,7 +11,7 @@ mod server;
 use crate::wall::Wall;
 
 pub(crate) use memory::COST_NO_CONNECTION;
-pub use memory::memory_reserve_bytes;
+pub use memory::{CLIENT_BYTES, MEMORY_WALLS, SERVER_BYTES, memory_reserve_bytes};
 pub(crate) use network::{LINK_UNCERTAINTY, link_rate};
 
 /// The groups, in the order in which walls that bit at the same time are told.
@@ -33,7 +33,8 @@ pub fn walls() -> impl Iterator<Item = &'static Wall> {
 /// Whether the commands of this wall's remedy are ways of which one suffices, and not steps of one way.
 #[must_use]
 pub fn any_command_lifts(wall: &str) -> bool {
-    ["ports-exhausted", "ports-reserved", "epoll-watches"].contains(&wall)
+    ["ports-exhausted", "ports-reserved", "time-wait-ports", "epoll-watches", "accept-queue", "cpu-server"]
+        .contains(&wall)
 }
 
 /// The wall of that name.

@@ -120,6 +120,38 @@ fn a_process_that_is_gone_is_a_server_that_died_though_nobody_knows_how() {
 }
 
 #[test]
+fn a_server_that_closed_its_listener_and_lives_has_not_died() {
+    for (held, listens) in [(50, Some(false)), (0, Some(false)), (0, None)] {
+        let mut findings = foreign(100);
+        findings.counters.clear();
+        findings.failures.clear();
+        findings.connections.failed.clear();
+        findings.connections.add_failed(Outcome::errno(104), 100 - held);
+        findings.connections.add_failed(Outcome::errno(111), 900);
+        findings.connections.held = held;
+        findings.server_process.as_mut().expect("seen").listens = listens;
+        let ceiling = diagnose(&findings, None).expect("short of the target");
+        assert_eq!(ceiling.wall, UNKNOWN, "{ceiling:?}");
+        let said = ceiling.evidence.iter().find(|evidence| evidence.source == "process").expect("said");
+        assert!(said.text.contains("process 4711 lives"), "{}", said.text);
+        assert_eq!(said.text.contains("listener is gone"), listens == Some(false), "{}", said.text);
+    }
+}
+
+#[test]
+fn a_blocked_server_is_not_to_be_woken_by_a_signal() {
+    let commands = |stopped| {
+        let mut findings = foreign(0);
+        findings.accepted_stalled = true;
+        (findings.plan.server_pid, findings.plan.server_stopped) = (Some(4711), stopped);
+        let ceiling = diagnose(&findings, None).expect("short of the target");
+        ceiling.remedy.expect("a remedy").commands
+    };
+    assert_eq!(commands(true), ["kill -CONT 4711"]);
+    assert!(commands(false).iter().all(|line| line.contains("4711") && !line.contains("kill")));
+}
+
+#[test]
 fn a_healthy_process_with_room_proves_no_wall_of_its_own() {
     let mut findings = foreign(290);
     findings.counters.clear();

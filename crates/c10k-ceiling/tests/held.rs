@@ -89,6 +89,8 @@ fn a_full_queue_explains_late_connects_and_no_late_echoes() {
         let mut findings = held(&[(expr, Some(1050.0))]);
         moved(&mut findings, counter::LISTEN_OVERFLOWS);
         moved(&mut findings, counter::SYN_RETRANSMITS);
+        moved(&mut findings, counter::LISTENER_DROPS);
+        findings.counters.insert(counter::OTHER_LISTENERS_DROPS.to_owned(), CounterChange::default());
         findings
     };
     let evidence = expect(&overflow("connect_p99 <= 100ms"), "accept-queue");
@@ -100,6 +102,7 @@ fn a_full_queue_explains_late_connects_and_no_late_echoes() {
     expect(&findings, "syn-queue");
     let mut findings = held(&[("connect_p99 <= 100ms", Some(1050.0))]);
     moved(&mut findings, counter::SOFTNET_DROPPED);
+    moved(&mut findings, counter::SYN_RETRANSMITS);
     expect(&findings, "netdev-backlog");
     let mut findings = held(&[("connect_p99 <= 100ms", Some(1050.0))]);
     moved(&mut findings, counter::SYN_RETRANSMITS);

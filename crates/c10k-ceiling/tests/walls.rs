@@ -217,6 +217,8 @@ fn planted(name: &str) -> Option<Findings> {
             moved(&mut f, counter::LISTEN_OVERFLOWS, 9_000);
             moved(&mut f, counter::LISTEN_DROPS, 9_000);
             moved(&mut f, counter::SYN_RETRANSMITS, 9_000);
+            moved(&mut f, counter::LISTENER_DROPS, 9_000);
+            f.counters.insert(counter::OTHER_LISTENERS_DROPS.to_owned(), change(0, 0));
             f
         }
         "syn-queue" => {
@@ -476,6 +478,252 @@ fn sources_that_were_used_up_are_exhausted_without_an_errno() {
     assert_eq!(names(&named(&findings)), ["ports-exhausted"]);
 }
 
+/// What a line of a remedy sets: the setting and its values.
+fn sets(line: &str) -> Vec<(String, Vec<u64>)> {
+    let numbers = |text: &str| -> Vec<u64> {
+        text.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect()
+    };
+    // A line that looks before it sets lowers nothing.
+    if line.starts_with('[') || line.starts_with("g=") || line.contains("$(sysctl -n") {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    if let Some((_, set)) = line.split_once("sysctl -w ")
+        && let Some((key, value)) = set.split_once('=')
+    {
+        found.push((key.to_owned(), numbers(value)));
+    }
+    if let Some((_, value)) = line.split_once("ulimit -Sn ") {
+        found.push(("soft".to_owned(), numbers(value)));
+    }
+    for (flag, name) in [("--nofile=", "nofile"), ("--nproc=", "nproc")] {
+        if let Some((_, value)) = line.split_once(flag) {
+            found.push((name.to_owned(), numbers(value)));
+        }
+    }
+    if let Some((_, rest)) = line.split_once("echo ")
+        && line.contains("tee")
+    {
+        let file = if line.contains("pids.max") { "pids.max" } else { "memory.max" };
+        found.push((file.to_owned(), numbers(rest.split_whitespace().next().unwrap_or(""))));
+    }
+    if let Some((_, value)) = line.split_once("--max-connections ") {
+        found.push(("max-connections".to_owned(), numbers(value.split_whitespace().next().unwrap_or(""))));
+    }
+    found
+}
+
+/// What stands, in the order of the values that a line would set in its place; empty where that is not known.
+fn stands(setting: &str, host: &HostSnapshot, plan: &PlanView, server: bool) -> Vec<u64> {
+    let of_server = server && plan.server_pid.is_some();
+    let one = |value: Option<u64>| value.into_iter().collect();
+    let both = |soft: Option<u64>, hard: Option<u64>| vec![soft.unwrap_or(0), hard.unwrap_or(0)];
+    let end = if server { host.server_nofile } else { host.swarm_nofile };
+    match setting {
+        "fs.nr_open" => one(host.nr_open),
+        "fs.file-max" => one(host.file_max),
+        "fs.epoll.max_user_watches" => one(host.epoll_watches),
+        "net.ipv4.tcp_max_orphans" => one(host.max_orphans),
+        "net.ipv4.tcp_max_tw_buckets" => one(host.max_tw_buckets),
+        "net.ipv4.tcp_max_syn_backlog" => one(host.max_syn_backlog),
+        "net.core.somaxconn" => one(host.somaxconn),
+        "net.core.netdev_max_backlog" => one(host.netdev_max_backlog),
+        "net.netfilter.nf_conntrack_max" => one(host.conntrack_max),
+        "net.ipv4.neigh.default.gc_thresh3" => one(host.neighbours_max),
+        "net.ipv4.tcp_mem" => host.tcp_mem_pages.map(Vec::from).unwrap_or_default(),
+        "kernel.threads-max" => one(host.threads_max),
+        "soft" => one(host.nofile_soft.max(end)),
+        // The soft one, and the hard one where it is set too.
+        "nofile" if of_server => both(host.server_nofile, plan.server_nofile_hard),
+        "nofile" => both(host.nofile_soft.max(end), host.nofile_hard),
+        "nproc" => both(host.nproc, host.nproc_hard),
+        "pids.max" => one(host.pids_max),
+        "memory.max" => one(host.cgroup_memory_bytes),
+        "max-connections" => one(plan.server_max_connections),
+        _ => Vec::new(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_line_that_lifts_a_wall_lowers_what_stands(host in any_host(), plan in any_plan()) {
+        // A soft limit is never above its hard one.
+        let mut host = host;
+        host.nofile_hard = host.nofile_hard.max(host.nofile_soft).max(host.server_nofile).max(host.swarm_nofile);
+        host.nproc_hard = host.nproc_hard.max(host.nproc);
+        let mut plan = plan;
+        plan.server_nofile_hard = plan.server_nofile_hard.max(host.server_nofile);
+        for wall in walls() {
+            let remedy = (wall.lift)(&host, &plan);
+            prop_assert!(!remedy.commands.is_empty(), "{}", wall.name);
+            let server = wall.name != "nofile-swarm";
+            for line in &remedy.commands {
+                for (setting, values) in sets(line) {
+                    for (value, present) in values.iter().zip(stands(&setting, &host, &plan, server)) {
+                        prop_assert!(*value >= present, "{}: {line}: {present} stands", wall.name);
+                    }
+                }
+            }
+            for setting in &remedy.settings {
+                let Some(key) = setting.key.strip_prefix("sysctl.") else { continue };
+                let values = setting.value.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
+                for (value, present) in values.zip(stands(key, &host, &plan, server)) {
+                    prop_assert!(value >= present, "{}: {setting:?}: {present} stands", wall.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_enough_already_is_said_and_doubled_for_more() {
+    let mut host = host();
+    host.nofile_soft = Some(20_000);
+    host.nofile_hard = Some(1 << 20);
+    let plan = PlanView { target: 5_000, ..plan() };
+    let lift = |name: &str| (wall(name).expect("a wall").lift)(&host, &plan);
+    let descriptors = lift("nofile-server");
+    assert_eq!(descriptors.commands, ["ulimit -Sn 40000"]);
+    assert!(descriptors.summary.starts_with("20,000 are enough for 5,000."), "{}", descriptors.summary);
+    let nr_open = lift("nr-open").commands;
+    assert_eq!(nr_open[0], "sudo sysctl -w fs.nr_open=2097152");
+    assert_eq!(nr_open[1], "sudo prlimit --pid $$ --nofile=2097152:2097152");
+    assert_eq!(lift("file-max").commands, ["sudo sysctl -w fs.file-max=4932354"]);
+    // What cannot be seen from here is looked at by the line itself.
+    let line = &lift("netdev-backlog").commands[0];
+    assert_eq!(
+        line,
+        "[ \"$(sysctl -n net.core.netdev_max_backlog)\" -ge 10000 ] || sudo sysctl -w \
+         net.core.netdev_max_backlog=10000"
+    );
+}
+
+#[test]
+fn an_end_that_was_started_with_less_than_the_shell_has_is_started_again() {
+    let mut host = host();
+    (host.server_tables, host.server_nofile) = (false, Some(300));
+    (host.nofile_soft, host.nofile_hard) = (Some(20_000), Some(20_000));
+    let plan = PlanView { target: 600, ..plan() };
+    let lift = (wall("nofile-server").expect("a wall").lift)(&host, &plan);
+    assert_eq!(lift.commands, ["c10k-server"]);
+    assert!(lift.summary.contains("20,000: it had 300"), "{}", lift.summary);
+}
+
+#[test]
+fn an_overflow_that_may_be_another_listeners_names_no_queue() {
+    let of = |own: Option<u64>, others: Option<u64>, longest: Option<u64>| {
+        let mut f = planted("accept-queue").expect("planted");
+        f.counters.remove(counter::LISTENER_DROPS);
+        f.counters.remove(counter::OTHER_LISTENERS_DROPS);
+        let seen = [
+            (counter::LISTENER_DROPS, own),
+            (counter::OTHER_LISTENERS_DROPS, others),
+            (counter::ACCEPT_QUEUE, longest),
+        ];
+        for (name, value) in seen {
+            f.counters.extend(value.map(|value| (name.to_owned(), change(0, value))));
+        }
+        named(&f).wall
+    };
+    // A filter drops every SYN of ours while somebody else's queue overflows.
+    assert_eq!(of(Some(800), Some(300), Some(0)), UNKNOWN);
+    assert_eq!(of(Some(0), Some(300), Some(4096)), UNKNOWN, "ours dropped nothing");
+    assert_eq!(of(None, None, None), UNKNOWN, "nothing is known of ours");
+    assert_eq!(of(Some(800), Some(0), Some(17)), "accept-queue", "nobody else dropped");
+    assert_eq!(of(Some(800), Some(300), Some(4096)), "accept-queue", "ours was seen full");
+    assert_eq!(of(None, None, Some(4097)), "accept-queue");
+}
+
+#[test]
+fn packets_that_somebody_else_lost_do_not_explain_the_syns_that_were_sent_again() {
+    let mut findings = planted("netdev-backlog").expect("planted");
+    moved(&mut findings, counter::SOFTNET_DROPPED, 1);
+    assert_eq!(named(&findings).wall, UNKNOWN);
+    moved(&mut findings, counter::SOFTNET_DROPPED, 4_500);
+    assert_eq!(named(&findings).wall, "netdev-backlog");
+    findings.counters.remove(counter::SYN_RETRANSMITS);
+    assert_eq!(named(&findings).wall, UNKNOWN);
+}
+
+#[test]
+fn ports_in_time_wait_are_predicted_where_they_are_not_used_again() {
+    let of = |reuse, timestamps, pool| {
+        let host = HostSnapshot {
+            port_range: Some((40_000, 40_399)),
+            time_wait: Some(300),
+            tw_reuse: Some(reuse),
+            timestamps: Some(timestamps),
+            ..host()
+        };
+        let plan = PlanView { target: 300, sources: 1, source_ports: None, pool, ..plan() };
+        let found = predict(&host, &plan).into_iter().find(|p| p.wall == "time-wait-ports");
+        found.map(|found| (found.connections, found.lift.commands))
+    };
+    let (left, lift) = of(0, 1, None).expect("they are kept");
+    assert_eq!(left, 100);
+    assert_eq!(lift[0], "c10k-swarm --ips 127.0.0.1-127.0.0.2 --target 300");
+    assert_eq!(lift[1..], ["sudo sysctl -w net.ipv4.tcp_tw_reuse=1"]);
+    assert_eq!(of(2, 1, None), None, "on loopback that gives them out again");
+    assert_eq!(of(1, 1, None), None);
+    assert_eq!(of(0, 1, Some(1 << 20)), None, "there are more addresses");
+    let (left, lift) = of(1, 0, None).expect("without timestamps nothing is used again");
+    assert_eq!((left, lift.len()), (100, 2));
+    assert_eq!(lift[1], "sudo sysctl -w net.ipv4.tcp_timestamps=1");
+}
+
+#[test]
+fn the_limit_on_threads_that_refused_is_named_and_lifted() {
+    let lift = |findings: &Findings| {
+        let ceiling = named(findings);
+        let sources: Vec<String> = ceiling.evidence.iter().map(|e| e.source.clone()).collect();
+        (sources, ceiling.remedy.expect("a remedy").commands)
+    };
+    let mut of_group = planted("threads").expect("planted");
+    of_group.host.nproc_bypassed = true;
+    (of_group.host.pids_max, of_group.host.pids_current) = (Some(5), Some(5));
+    of_group.host.pids_folder = Some("/sys/fs/cgroup/pids/a b".to_owned());
+    moved(&mut of_group, counter::SWARM_THREADS_REFUSED, 2);
+    let (sources, commands) = lift(&of_group);
+    assert_eq!(sources, ["EAGAIN", counter::SWARM_THREADS_REFUSED, "pids.max", "pids.current"]);
+    assert_eq!(commands, ["echo 69 | sudo tee '/sys/fs/cgroup/pids/a b/pids.max'"]);
+    let mut of_user = planted("threads").expect("planted");
+    of_user.host.nproc_hard = Some(90_000);
+    let (sources, commands) = lift(&of_user);
+    assert_eq!(sources, ["EAGAIN", "RLIMIT_NPROC"]);
+    assert_eq!(commands, ["sudo prlimit --pid $$ --nproc=90064:90064"]);
+    of_user.host.nproc_bypassed = true;
+    of_user.host.threads_max = Some(190_000);
+    let (sources, commands) = lift(&of_user);
+    assert_eq!(sources, ["EAGAIN", "kernel.threads-max"], "it does not bind root");
+    assert_eq!(commands, ["sudo sysctl -w kernel.threads-max=380000"]);
+}
+
+#[test]
+fn the_queue_of_a_program_that_asked_for_little_is_not_lifted_by_somaxconn() {
+    let lift = |backlog, somaxconn| {
+        let mut findings = planted("accept-queue").expect("planted");
+        (findings.host.backlog, findings.host.somaxconn) = (Some(backlog), Some(somaxconn));
+        named(&findings).remedy.expect("a remedy")
+    };
+    let by_program = lift(5, 4096);
+    assert_eq!(by_program.commands, ["c10k-swarm --in-flight 5 --target 100000"]);
+    assert!(by_program.summary.contains("asks listen() for 5"), "{}", by_program.summary);
+    let by_host = lift(4096, 4096);
+    assert_eq!(by_host.commands[1], "sudo sysctl -w net.core.somaxconn=16384");
+}
+
+#[test]
+fn ports_that_are_not_to_be_tracked_are_the_servers_own() {
+    let lines = |server_ports: &[u16]| {
+        let plan = PlanView { server_ports: server_ports.to_vec(), ..plan() };
+        (wall("conntrack").expect("a wall").lift)(&host(), &plan).commands.join("; ")
+    };
+    assert!(lines(&[8080]).contains("tcp dport 8080 notrack"), "{}", lines(&[8080]));
+    assert!(lines(&[80, 81]).contains("tcp sport { 80, 81 } notrack") && !lines(&[80, 81]).contains("9000"));
+}
+
 #[test]
 fn exhausted_ports_say_how_many_addresses_are_needed_and_which() {
     let ceiling = named(&planted("ports-exhausted").expect("planted"));
@@ -509,6 +757,9 @@ fn a_foreign_server_that_vanished_is_told_from_one_that_never_was() {
     findings.server_end = None;
     findings.server = None;
     assert_eq!(names(&named(&findings)), ["server-died"]);
+    // Who goes on serving some has not died.
+    findings.connections.held = 50;
+    assert_eq!(named(&findings).wall, UNKNOWN);
 }
 
 #[test]
@@ -601,13 +852,14 @@ fn two_users_have_the_watches_of_epoll_each_for_themselves() {
         let all = predict(host, plan);
         all.into_iter().find(|wall| wall.wall == "epoll-watches").expect("the limit was read")
     };
-    let (one, swarm) = (host(), PlanView { again: Some("c10k-swarm --server a:1".to_owned()), ..plan() });
+    let words = |line: &str| line.split(' ').map(str::to_owned).collect();
+    let (one, swarm) = (host(), PlanView { again: words("c10k-swarm --server a:1"), ..plan() });
     let found = forecast(&one, &swarm);
     assert_eq!((found.connections, found.uncertainty_percent), (5_491_511 / 2, 0));
     let line = format!("sudo -u nobody c10k-swarm --server a:1 --target {TARGET}");
     assert_eq!(found.lift.commands.last(), Some(&line));
     assert!(any_command_lifts("epoll-watches") && found.lift.commands.len() == 2);
-    let lab = PlanView { again: Some("c10k-lab run".to_owned()), ..plan() };
+    let lab = PlanView { again: words("c10k-lab run"), own_server: true, ..plan() };
     assert_eq!(forecast(&one, &lab).lift.commands.len(), 1, "the lab starts both ends as one user");
     let two = HostSnapshot { watches_apart: true, ..one.clone() };
     assert_eq!(forecast(&two, &swarm).connections, 5_491_511);
@@ -718,7 +970,10 @@ const OUTCOMES: [&str; 23] = [
     "worker-lost",
 ];
 
-const COUNTERS: [&str; 26] = [
+const COUNTERS: [&str; 29] = [
+    counter::ACCEPT_QUEUE,
+    counter::LISTENER_DROPS,
+    counter::OTHER_LISTENERS_DROPS,
     counter::LISTEN_OVERFLOWS,
     counter::LISTEN_DROPS,
     counter::SYN_RETRANSMITS,
@@ -758,7 +1013,7 @@ fn maybe() -> impl Strategy<Value = Option<u64>> {
 
 prop_compose! {
     fn any_host()(
-        a in proptest::collection::vec(maybe(), 22), range in proptest::option::of(any::<(u16, u16)>()),
+        a in proptest::collection::vec(maybe(), 30), range in proptest::option::of(any::<(u16, u16)>()),
         mem in proptest::option::of([number(), number(), number()]), tables in any::<(bool, bool)>(),
     ) -> HostSnapshot {
         HostSnapshot {
@@ -769,7 +1024,11 @@ prop_compose! {
             max_tw_buckets: a[11], server_per_table: a[12], swarm_per_table: a[13], threads_left: a[14],
             conntrack_entries: a[3], neighbours_max: a[15], link_bits_per_second: a[16], memory_total_bytes: a[17],
             cgroup_memory_bytes: a[18], cgroup_memory_used_bytes: a[19], server_connection_bytes: a[20],
-            client_connection_bytes: a[21], may_raise_nofile: Some(tables.0), nofile_hard: a[0],
+            client_connection_bytes: a[21], may_raise_nofile: Some(tables.0), nofile_hard: a[0], nofile_soft: a[22],
+            time_wait: a[23], tw_reuse: a[24], timestamps: a[25], netdev_max_backlog: a[26], nproc: a[27],
+            nproc_hard: a[28], nproc_bypassed: tables.1, pids_max: a[29], pids_current: a[22], threads_max: a[23],
+            max_syn_backlog: a[24], cgroup_memory_folder: a[25].map(|n| format!("/sys/fs/cgroup/{n}")),
+            pids_folder: a[26].map(|n| format!("/sys/fs/cgroup/{n}")),
             ..HostSnapshot::default()
         }
     }
@@ -785,6 +1044,8 @@ prop_compose! {
             target: n[0], sources: n[1], destinations: n[2], source_ports: window, both_ends_here: flags.0,
             probe: flags.1, explicit_ports: flags.2, ips, server_max_connections: max, ports_left_out: left_out,
             on_one_link: flags.0, probe_bytes: n[0] % 65_536, websocket: flags.1, pool: max,
+            server_pid: left_out.map(|n| n as u32), server_nofile_hard: max, own_server: flags.2,
+            rate_per_second: left_out, server_stopped: flags.0,
             ..PlanView::default()
         }
     }

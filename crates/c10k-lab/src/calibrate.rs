@@ -12,6 +12,7 @@ use c10k_record::{HostSnapshot, PhaseName, Protocol, ServerEvent, SwarmEvent};
 
 use crate::child::{Heard, Process, Who};
 use crate::host::{note_server, note_swarm};
+use crate::object_bytes::USER_BYTES;
 use crate::watch::{Watch, cpu_between};
 
 /// Connections of each of the two growths: the first finds memory cold and tables to be made, the second does not.
@@ -37,6 +38,13 @@ pub(crate) struct Calibration {
     pub(crate) swarm_us: Option<f64>,
     /// Kernel memory of a connection, both ends, as it was measured; what else runs here shows in it.
     pub(crate) measured_pair_bytes: Option<f64>,
+}
+
+impl Calibration {
+    /// Kernel and user memory of one connection, both ends, bytes.
+    pub(crate) fn pair_bytes(&self) -> Option<f64> {
+        self.measured_pair_bytes.map(|kernel| kernel + USER_BYTES.0 + USER_BYTES.1)
+    }
 }
 
 /// Calibrates with `profile` where this process stands; `Err` says why that could not be done.

@@ -16,7 +16,7 @@ mod step;
 
 use std::path::{Path, PathBuf};
 
-use c10k_ceiling::UNKNOWN;
+use c10k_ceiling::{MEMORY_WALLS as MEMORY, UNKNOWN};
 use c10k_kernel::process;
 use c10k_record::{Exit, Predicted, Protocol, Quantity, Record, RunState, human_bytes, human_count};
 use clap::Args;
@@ -31,8 +31,6 @@ use document::{Climb, Counts, Next};
 use plain::{check, plain};
 use step::{Lifts, Step};
 
-/// The walls of memory.
-const MEMORY: [&str; 2] = ["ram", "cgroup-memory"];
 /// More steps than there are walls.
 const MOST_STEPS: usize = 24;
 

@@ -4,7 +4,10 @@
 pub(crate) mod facts;
 mod page;
 
-use c10k_ceiling::{PlanView, Prediction, RatePrediction, memory_reserve_bytes, predict, predict_rate, wall};
+use c10k_ceiling::{
+    CLIENT_BYTES, KERNEL_PORTS, PlanView, Prediction, RatePrediction, SERVER_BYTES, memory_reserve_bytes,
+    predict, predict_rate, wall,
+};
 use c10k_kernel::process;
 use c10k_profile::Profile;
 use c10k_record::{
@@ -28,10 +31,9 @@ use facts::Outside;
 
 /// The sizes that people ask for.
 const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
-/// Ports of one source to one destination where nobody has changed anything: 32768–60999.
-const KERNEL_PORTS: u64 = 28_232;
-/// How far memory may be off at most where a calibration contradicts the sizes of the objects, percent.
-const MOST_RAM_UNCERTAINTY: u8 = 25;
+/// A calibration is not believed that is further than this from the sizes of the objects, percent: something else took
+/// or gave back memory meanwhile.
+const MOST_APART: u8 = 25;
 
 /// `c10k-lab doctor`. Of a server on another machine it knows nothing: run it there too, each end has its own walls.
 #[derive(Clone, Debug, Args)]
@@ -180,6 +182,10 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
         max_connections: args.max_connections,
         load,
         ..RunArgs::default()
+    })
+    .map_err(|refusal| Refusal {
+        hint: refusal.hint.map(|hint| hint.replace("c10k-lab run --help", "c10k-lab doctor --help")),
+        ..refusal
     })?;
     plan.protocol = args.protocol;
     let profile =
@@ -210,9 +216,9 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
             .map_err(|why| warnings.push(Warning::new("not-calibrated", format!("no calibration: {why}"))))
             .ok()
     };
-    let objects = object_bytes();
-    (host.server_connection_bytes, host.client_connection_bytes) =
-        (objects.map(|b| b.0), objects.map(|b| b.1));
+    let (server, client, doubt) = connection_bytes(object_bytes(), calibration.as_ref());
+    (host.server_connection_bytes, host.client_connection_bytes) = (Some(server), Some(client));
+    warnings.extend(doubt.map(|text| Warning::new("calibration-not-used", text)));
     let walls = rows(&plan, &host, &outside, args.plain, calibration.as_ref());
     let first = walls.iter().filter(|row| row.in_this_plan).find(|row| row.connections < Some(plan.target));
     let predicted = first.and_then(|row| {
@@ -273,7 +279,7 @@ fn rows(
         own.into_iter().map(|prediction| to_row(prediction, true, None)).chain(passed).collect()
     };
     for row in rows.iter_mut().filter(|row| row.wall == "ram") {
-        row.uncertainty_percent = row.uncertainty_percent.max(ram_uncertainty(host, calibration));
+        row.uncertainty_percent = row.uncertainty_percent.max(ram_uncertainty(calibration));
     }
     rows.sort_by_key(|row| row.connections);
     rows.extend(predict_rate(host, &view).map(|rate| link_row(rate, outside)));
@@ -293,6 +299,8 @@ fn plain(host: &HostSnapshot, view: &PlanView, outside: &Outside) -> (HostSnapsh
         swarm_tables: false,
         server_per_table: None,
         swarm_per_table: None,
+        // It runs where this shell is, and what waits here keeps ports from it.
+        time_wait: outside.time_wait_of(view),
         ..host.clone()
     };
     let sources = if view.ips.is_some() { view.sources } else { 1 };
@@ -334,17 +342,33 @@ fn row(prediction: Prediction, in_this_plan: bool, passed_by: Option<String>, ou
     }
 }
 
-/// How far the sizes of the objects and what was measured are apart, percent, within reason: what else runs here
-/// shows in what was measured.
-fn ram_uncertainty(host: &HostSnapshot, calibration: Option<&Calibration>) -> u8 {
-    let sizes = host.server_connection_bytes.zip(host.client_connection_bytes).map(|(a, b)| (a + b) as f64);
-    let measured = calibration.and_then(|calibration| calibration.measured_pair_bytes);
-    match (sizes, measured) {
-        (Some(sizes), Some(measured)) if sizes > 0.0 => {
-            (((measured - sizes).abs() / sizes * 100.0) as u8).min(MOST_RAM_UNCERTAINTY)
-        }
-        _ => 10,
+/// Memory of one connection at the server's end and at the client's, bytes: as it was measured, divided between the
+/// ends as the sizes of this kernel's objects are. A measurement that is far from those is not believed; the text says
+/// so.
+fn connection_bytes(
+    objects: Option<(u64, u64)>,
+    calibration: Option<&Calibration>,
+) -> (u64, u64, Option<String>) {
+    let (server, client) = objects.unwrap_or((SERVER_BYTES, CLIENT_BYTES));
+    let sizes = (server + client) as f64;
+    let Some(measured) = calibration.and_then(Calibration::pair_bytes) else { return (server, client, None) };
+    if (measured - sizes).abs() / sizes * 100.0 > f64::from(MOST_APART) {
+        let text = format!(
+            "the calibration measured {} B of memory a connection, both ends, where the objects that it is made of take \
+             {}: other programs took or gave back memory meanwhile, and the sizes are what is reckoned with",
+            human_count(measured as u64),
+            human_count(server + client)
+        );
+        return (server, client, Some(text));
     }
+    let of_server = (measured * server as f64 / sizes) as u64;
+    (of_server, measured as u64 - of_server, None)
+}
+
+/// How far memory may be off beyond what other programs take and give back, percent.
+fn ram_uncertainty(calibration: Option<&Calibration>) -> u8 {
+    let is_measured = calibration.is_some_and(|calibration| calibration.pair_bytes().is_some());
+    if is_measured { 0 } else { 10 }
 }
 
 /// What the link between the ends bounds.
@@ -411,8 +435,8 @@ fn machines(plan: &Plan, host: &HostSnapshot, calibration: Option<&Calibration>)
     sizes.sort_unstable();
     sizes.dedup();
     // One connection of each end by the walls' own arithmetic, so that the table and the wall agree.
-    let (server, client) =
-        (host.server_connection_bytes.unwrap_or(4_060), host.client_connection_bytes.unwrap_or(4_270));
+    let server = host.server_connection_bytes.unwrap_or(SERVER_BYTES);
+    let client = host.client_connection_bytes.unwrap_or(CLIENT_BYTES);
     let free = host
         .memory_available_bytes
         .map(|available| available.saturating_sub(host.memory_total_bytes.map_or(0, memory_reserve_bytes)));

@@ -6,7 +6,7 @@ use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, ServerEnd, counte
 use c10k_collector::{GroupSeen, Observation};
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process;
-use c10k_record::{HostSnapshot, Plan, Protocol, Record, Sample, Topology};
+use c10k_record::{HostSnapshot, LoadPlan, Plan, Protocol, Record, Sample, ServerMode, Topology, shell};
 
 use crate::foreign::Outside;
 use crate::watch::Watch;
@@ -49,29 +49,59 @@ pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
         probe_bytes: plan.load.probe_bytes.into(),
         websocket: plan.protocol == Protocol::Ws,
         pool: c10k_swarm::takes_more(&plan.load, &plan.server.listen).then_some(c10k_swarm::LOOPBACK_POOL),
-        again: Some(again(plan)),
+        again: again(plan),
+        rate_per_second: plan.load.rate_per_second.map(|rate| rate.ceil() as u64),
+        own_server: !plan.server.foreign,
+        listen: Some(plan.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+        server_ports: c10k_swarm::ports_of(&plan.server.listen),
         ..PlanView::default()
     }
 }
 
-/// The command of the same run, without its load.
-fn again(plan: &Plan) -> String {
-    let mut line = format!("c10k-lab run --profile {}", quoted(&plan.profile));
-    if plan.protocol != Protocol::Raw {
-        line.push_str(&format!(" --protocol {}", plan.protocol));
-    }
+/// The words of a command for the same run, made of its plan: what is not said is the default.
+fn again(plan: &Plan) -> Vec<String> {
+    let default = LoadPlan::default();
+    let mut words: Vec<String> = ["c10k-lab", "run", "--profile", &plan.profile].map(str::to_owned).to_vec();
+    let mut add = |flag: &str, value: Option<String>| {
+        if let Some(value) = value {
+            words.extend([flag.to_owned(), value]);
+        }
+    };
+    let unless = |same: bool, value: String| (!same).then_some(value);
+    add("--protocol", unless(plan.protocol == Protocol::Raw, plan.protocol.to_string()));
     match plan.server.listen.first() {
-        Some(server) if plan.server.foreign => line.push_str(&format!(" --server-port {}", server.port())),
-        _ if plan.topology != Topology::Loopback => line.push_str(&format!(" --topology {}", plan.topology)),
-        _ => {}
+        Some(server) if plan.server.foreign => add("--server-port", Some(server.port().to_string())),
+        _ => add("--topology", unless(plan.topology == Topology::Loopback, plan.topology.to_string())),
     }
-    line
+    add("--mode", unless(plan.server.mode == ServerMode::Echo, "hold".to_owned()));
+    add("--server-workers", plan.server.workers.map(|workers| workers.to_string()));
+    add("--max-connections", plan.server.max_connections.map(|most| most.to_string()));
+    let load = &plan.load;
+    add("--ips", load.ips.clone());
+    add("--ports", load.ports.clone());
+    add("--rate", load.rate_per_second.map(|rate| format!("{}/s", rate.ceil())));
+    add("--hold", unless(load.hold == default.hold, load.hold.to_string()));
+    add("--in-flight", unless(load.in_flight == default.in_flight, load.in_flight.to_string()));
+    for (flag, span, usual) in [
+        ("--connect-timeout", load.connect_timeout, default.connect_timeout),
+        ("--handshake-timeout", load.handshake_timeout, default.handshake_timeout),
+        ("--probe-timeout", load.probe_timeout, default.probe_timeout),
+    ] {
+        add(flag, unless(span == usual, span.to_string()));
+    }
+    add("--probe-bytes", unless(load.probe_bytes == default.probe_bytes, load.probe_bytes.to_string()));
+    add("--workers", load.workers.map(|workers| workers.to_string()));
+    add("--close", unless(load.close == default.close, load.close.to_string()));
+    if !load.probe {
+        words.push("--no-probe".to_owned());
+    }
+    words
 }
 
-/// A word of a shell's line.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@%+=".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+/// The words with which this run was started; what only the lab itself says to its own runs is left out.
+fn as_it_was_started(record: &Record) -> Option<Vec<String>> {
+    let words = shell::named(record.command.clone());
+    (words.len() > 1).then(|| shell::without(&words, &[("--stage", true)]))
 }
 
 /// Everything that was found.
@@ -120,17 +150,33 @@ pub(crate) fn findings(
     counters.extend(watch.signs.changes());
     let outside = watch.outside.as_ref();
     let mut host = host.clone();
-    if let Some(outside) = outside {
-        host.backlog = outside.signs.backlog;
-        if let Some(longest) = outside.signs.longest_queue {
-            let change = CounterChange { before: 0, after: longest };
-            counters.insert(counter::ACCEPT_QUEUE.to_owned(), change);
-        }
+    let queue = outside.map_or(levels.queue, |outside| outside.signs.queue);
+    if outside.is_some() {
+        host.backlog = queue.backlog;
+    }
+    for (name, after) in [
+        (counter::ACCEPT_QUEUE, queue.longest),
+        (counter::LISTENER_DROPS, queue.drops),
+        (counter::OTHER_LISTENERS_DROPS, queue.others_drops),
+    ] {
+        counters.extend(after.map(|after| (name.to_owned(), CounterChange { before: 0, after })));
+    }
+    // The group of the server, which need not be the lab's.
+    if let Some(limit) = watch.first.as_ref().and_then(|first| group(first).limit_bytes) {
+        host.cgroup_memory_bytes = Some(limit);
+        host.cgroup_memory_folder = watch.group_folder();
+    }
+    if let Some(threads) = watch.signs.fewest_threads() {
+        (host.pids_max, host.pids_current) = (threads.max, threads.current);
+        host.pids_folder = threads.folder.as_ref().map(|folder| folder.display().to_string());
     }
     let process = outside.and_then(Outside::process);
     let hard = |pid| limits::of_process(pid, Resource::OpenFiles).ok();
     Findings {
         plan: PlanView {
+            again: as_it_was_started(record).unwrap_or_else(|| again(plan)),
+            server_stopped: process.as_ref().is_some_and(|process| process.stopped),
+            server_cpu_quota: watch.signs.server_cpu_quota(),
             server_pid: process.as_ref().map(|process| process.pid),
             server_nofile_hard: process.as_ref().and_then(|process| Some(hard(process.pid)?.hard)),
             ..plan_view(plan, &host)

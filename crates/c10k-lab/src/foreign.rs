@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use c10k_ceiling::{ServerEnd, ServerProcess};
-use c10k_collector::{FindError, Observation, ServerSigns, find_listeners, find_server};
+use c10k_collector::{FindError, Observation, ServerSigns, find_listeners, find_server, time_wait_towards};
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process::name_of;
@@ -119,7 +119,14 @@ impl Foreign {
 
     /// Its own limits in the place of those that a server of ours would have.
     pub(crate) fn limits(&self, limits: HostSnapshot) -> HostSnapshot {
-        let limits = HostSnapshot { server_tables: false, server_per_table: None, backlog: None, ..limits };
+        let waiting = time_wait_towards(&c10k_swarm::ports_of(&self.listen));
+        let limits = HostSnapshot {
+            server_tables: false,
+            server_per_table: None,
+            backlog: None,
+            time_wait: waiting.map(|ends| ends.len() as u64),
+            ..limits
+        };
         // Of several processes that listen no one limit bounds all.
         let Some(pid) = self.pid.filter(|_| !self.shared) else {
             return HostSnapshot { server_nofile: None, ..limits };
@@ -210,6 +217,7 @@ impl Outside {
             stopped: self.signs.stopped,
             established: self.census.map(|(established, _)| established),
             not_accepted: self.census.map(|(_, waiting)| waiting),
+            listens: self.signs.queue.listens,
         })
     }
 }

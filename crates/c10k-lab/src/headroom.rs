@@ -5,7 +5,7 @@
 //! which they are not while the connections live. With two million of them it is off by gigabytes. What is left is
 //! taken for what is free and what the page cache of files has; other caches are not counted on.
 
-use c10k_ceiling::{KeptFree, memory_reserve_bytes};
+use c10k_ceiling::{CLIENT_BYTES, KeptFree, MEMORY_WALLS, SERVER_BYTES, memory_reserve_bytes};
 use c10k_kernel::cgroup::MemoryGroup;
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::memory::{MemInfo, MemInfoReader};
@@ -14,7 +14,7 @@ use c10k_record::HostSnapshot;
 use crate::object_bytes::object_bytes;
 
 /// Kernel and user memory of one pair where the sizes of the objects cannot be read, bytes.
-const PAIR_BYTES: u64 = 8_500;
+const PAIR_BYTES: u64 = SERVER_BYTES + CLIENT_BYTES;
 
 /// The files that say it, opened once.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Left {
 
     /// The wall that stands there.
     pub(crate) fn wall(&self) -> &'static str {
-        if self.in_a_group { "cgroup-memory" } else { "ram" }
+        MEMORY_WALLS[usize::from(self.in_a_group)]
     }
 
     /// As a run's findings have it.

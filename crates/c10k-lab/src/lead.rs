@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use c10k_ceiling::{KeptFree, ServerEnd};
+use c10k_ceiling::{KeptFree, MEMORY_WALLS as MEMORY, ServerEnd};
 use c10k_collector::{Collector, CollectorConfig, LinkWatch};
 use c10k_kernel::limits::{Resource, of_process};
 use c10k_record::{
@@ -39,9 +39,6 @@ const SILENCE: Duration = Duration::from_secs(30);
 const NAP: Duration = Duration::from_millis(50);
 /// How long the hold goes on before its memory is taken: what the ramp left behind is given back by then.
 const QUIET: Duration = Duration::from_millis(400);
-
-/// The walls at which a run that keeps a reserve stops by itself.
-const MEMORY: [&str; 2] = ["ram", "cgroup-memory"];
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::memory::{Slab, SlabNames, SlabReader};
 
 /// A slot of the server's table, bytes, and of the swarm's.
-const USER_BYTES: (f64, f64) = (16.0, 40.0);
+pub(crate) const USER_BYTES: (f64, f64) = (16.0, 40.0);
 /// A descriptor's place in its table: a pointer and its bits.
 const DESCRIPTOR_BYTES: f64 = 8.25;
 /// Objects of the kernel that each end of a connection has one of.

@@ -303,12 +303,18 @@ fn both(mut one: Setup, other: Setup) -> Setup {
     one
 }
 
-/// The ceiling without the lines that name the plant's own folder, which is gone when anybody pastes them.
+/// The ceiling with lines that do not name the plant's own folder and group, which are gone when anybody pastes them:
+/// the run's profile was what was planted, and stock is what is left without.
 fn without_lines_of(folder: &Path, mut ceiling: Ceiling) -> Ceiling {
     let folder = folder.display().to_string();
+    let profile = format!(" --profile {folder}/profile.toml");
+    let results = format!(" --results {folder}");
     let walls = ceiling.walls.iter_mut().flat_map(|wall| &mut wall.remedy);
     for remedy in ceiling.remedy.iter_mut().chain(walls) {
-        remedy.commands.retain(|command| !command.contains(&folder));
+        for command in &mut remedy.commands {
+            *command = command.replace(&profile, " --profile stock").replace(&results, "");
+        }
+        remedy.commands.retain(|command| !command.contains(&folder) && !command.contains(groups::PREFIX));
     }
     ceiling
 }

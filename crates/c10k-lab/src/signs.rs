@@ -1,9 +1,10 @@
 //! Signs of the host that belong to no connection: kills of the OOM killer, the table of neighbours, processes that
 //! their cpu cgroup holds back.
 
-use std::path::{Path, PathBuf};
-
 use c10k_ceiling::{CounterChange, counter};
+use c10k_kernel::cgroup::{CpuGroup, PidsGroup, PidsSeen};
+use c10k_kernel::counters::ProcRoot;
+use c10k_kernel::counters::host_wide::{neighbours, oom_kills};
 
 /// What was read at one moment; `None` = not here, or not readable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,45 +18,80 @@ struct Read {
     swarm_refused: Option<u64>,
 }
 
+/// The groups of one end, found while its process lived: they outlive it.
+#[derive(Debug, Default)]
+struct Groups {
+    cpu: Option<CpuGroup>,
+    pids: Option<PidsGroup>,
+}
+
+impl Groups {
+    fn of(root: &ProcRoot, pid: Option<u32>) -> Self {
+        if pid.is_none() {
+            return Self::default();
+        }
+        Self { cpu: CpuGroup::of(root, pid).ok().flatten(), pids: PidsGroup::of(root, pid).ok().flatten() }
+    }
+
+    fn throttled(&self) -> Option<u64> {
+        self.cpu.as_ref()?.throttled()
+    }
+
+    fn threads(&self) -> PidsSeen {
+        self.pids.as_ref().map(PidsGroup::read).unwrap_or_default()
+    }
+}
+
 /// The signs since the beginning of a run.
 #[derive(Debug)]
 pub(crate) struct HostSigns {
-    root: PathBuf,
-    /// Found while the processes lived: their groups outlive them.
-    server_group: Option<PathBuf>,
-    swarm_group: Option<PathBuf>,
-    server_threads: Option<PathBuf>,
-    swarm_threads: Option<PathBuf>,
+    root: ProcRoot,
+    server: Groups,
+    swarm: Groups,
     first: Read,
     /// The most neighbours that were seen.
     most_neighbours: Option<u64>,
+    /// The group of either end that had the fewest threads left, when it had.
+    fewest_threads: Option<PidsSeen>,
 }
 
 impl HostSigns {
     /// Begins to look, with these processes.
     pub(crate) fn begin(server: Option<u32>, swarm: Option<u32>) -> Self {
-        Self::begin_at(Path::new("/"), server, swarm)
+        Self::begin_at(ProcRoot::default(), server, swarm)
     }
 
-    pub(crate) fn begin_at(root: &Path, server: Option<u32>, swarm: Option<u32>) -> Self {
-        let group = |pid: Option<u32>| cpu_stat_of(root, pid?);
-        let threads = |pid: Option<u32>| group_file(root, pid?, "pids", "pids.events");
-        let mut signs = Self {
-            root: root.to_owned(),
-            server_group: group(server),
-            swarm_group: group(swarm),
-            server_threads: threads(server),
-            swarm_threads: threads(swarm),
-            first: Read::default(),
-            most_neighbours: None,
-        };
+    pub(crate) fn begin_at(root: ProcRoot, server: Option<u32>, swarm: Option<u32>) -> Self {
+        let (server, swarm) = (Groups::of(&root, server), Groups::of(&root, swarm));
+        let first = Read::default();
+        let mut signs = Self { root, server, swarm, first, most_neighbours: None, fewest_threads: None };
         signs.first = signs.read();
         signs
     }
 
     /// Looks at what goes up and down.
     pub(crate) fn look(&mut self) {
-        self.most_neighbours = self.most_neighbours.max(self.read().neighbours);
+        self.most_neighbours = self.most_neighbours.max(neighbours(&self.root).map(|seen| seen.entries));
+        for seen in [self.server.threads(), self.swarm.threads()] {
+            let fewest = self.fewest_threads.as_ref().and_then(PidsSeen::left);
+            if let Some(left) = seen.left()
+                && fewest.is_none_or(|fewest| left < fewest)
+            {
+                self.fewest_threads = Some(seen);
+            }
+        }
+    }
+
+    /// The pids cgroup of the two ends that had the fewest threads left.
+    pub(crate) fn fewest_threads(&self) -> Option<&PidsSeen> {
+        self.fewest_threads.as_ref()
+    }
+
+    /// The file with the quota that held the server back.
+    pub(crate) fn server_cpu_quota(&self) -> Option<String> {
+        let (file, _) = self.server.cpu.as_ref()?.quota()?;
+        let held_back = self.server.throttled() > self.first.server_throttled;
+        held_back.then(|| file.display().to_string())
     }
 
     /// What has changed, by the names that the walls know.
@@ -77,73 +113,23 @@ impl HostSigns {
     }
 
     fn read(&self) -> Read {
-        let text = |below: &str| std::fs::read_to_string(self.root.join(below)).ok();
-        let neighbours = text("proc/net/stat/arp_cache");
-        let column = |name| neighbours.as_deref().and_then(|text| hex_column(text, name));
+        let neighbours = neighbours(&self.root);
         Read {
-            oom_kills: text("proc/vmstat").and_then(|text| line_value(&text, "oom_kill")),
-            // Each processor's line has the one count of entries, and a count of its own of what found no room.
-            neighbours: column("entries").and_then(|rows| rows.first().copied()),
-            neighbour_table_fulls: column("table_fulls").map(|rows| rows.iter().sum()),
-            server_throttled: throttled(self.server_group.as_deref()),
-            swarm_throttled: throttled(self.swarm_group.as_deref()),
-            server_refused: refused(self.server_threads.as_deref()),
-            swarm_refused: refused(self.swarm_threads.as_deref()),
+            oom_kills: oom_kills(&self.root),
+            neighbours: neighbours.map(|seen| seen.entries),
+            neighbour_table_fulls: neighbours.map(|seen| seen.table_fulls),
+            server_throttled: self.server.throttled(),
+            swarm_throttled: self.swarm.throttled(),
+            server_refused: self.server.threads().refused,
+            swarm_refused: self.swarm.threads().refused,
         }
     }
 }
 
-fn throttled(group: Option<&Path>) -> Option<u64> {
-    line_value(&std::fs::read_to_string(group?).ok()?, "nr_throttled")
-}
-
-/// Threads that a pids cgroup has refused (EAGAIN; kernel/cgroup/pids.c, `pids_event`).
-fn refused(events: Option<&Path>) -> Option<u64> {
-    line_value(&std::fs::read_to_string(events?).ok()?, "max")
-}
-
-/// `cpu.stat` of the cpu cgroup of a process, version 1 or 2.
-fn cpu_stat_of(root: &Path, pid: u32) -> Option<PathBuf> {
-    group_file(root, pid, "cpu", "cpu.stat")
-}
-
-/// A file of the cgroup that a process has under a controller, version 1 or 2.
-fn group_file(root: &Path, pid: u32, controller: &str, file: &str) -> Option<PathBuf> {
-    let groups = std::fs::read_to_string(root.join(format!("proc/{pid}/cgroup"))).ok()?;
-    let find = |wanted: &str| {
-        groups.lines().find_map(|line| {
-            let mut parts = line.splitn(3, ':');
-            let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-            let named = controllers.split(',').any(|controller| controller == wanted);
-            named.then(|| path.trim_start_matches('/').to_owned())
-        })
-    };
-    let file = |mount: &str, group: String| {
-        let path = root.join("sys/fs/cgroup").join(mount).join(group).join(file);
-        path.exists().then_some(path)
-    };
-    let first = find(controller)
-        .and_then(|group| file(controller, group.clone()).or_else(|| file("cpu,cpuacct", group)));
-    first.or_else(|| file("", find("")?))
-}
-
-/// The value of a line such as `oom_kill 3`.
-fn line_value(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        (words.next()? == name).then(|| words.next()?.parse().ok())?
-    })
-}
-
-/// The hexadecimal values under a heading, a line a processor.
-fn hex_column(text: &str, heading: &str) -> Option<Vec<u64>> {
-    let mut lines = text.lines();
-    let at = lines.next()?.split_whitespace().position(|word| word == heading)?;
-    lines.map(|line| u64::from_str_radix(line.split_whitespace().nth(at)?, 16).ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn write(root: &Path, below: &str, text: &str) {
@@ -166,7 +152,17 @@ mod tests {
         write(root, "proc/7/cgroup", "4:cpu,cpuacct:/box\n3:pids:/box\n0::/\n");
         write(root, "sys/fs/cgroup/pids/box/pids.events", "max 0\n");
         write(root, "sys/fs/cgroup/cpu/box/cpu.stat", "nr_periods 5\nnr_throttled 0\n");
-        let mut signs = HostSigns::begin_at(root, Some(7), Some(8));
+        write(root, "sys/fs/cgroup/cpu/box/cpu.cfs_quota_us", "1000\n");
+        write(root, "sys/fs/cgroup/pids/box/pids.max", "9\n");
+        write(root, "sys/fs/cgroup/pids/box/pids.current", "9\n");
+        write(
+            root,
+            "proc/self/mountinfo",
+            "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n\
+             33 31 0:28 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n",
+        );
+        let mut signs = HostSigns::begin_at(ProcRoot::recorded(root), Some(7), Some(8));
+        assert_eq!(signs.server_cpu_quota(), None, "it has not been held back yet");
         write(root, "proc/net/stat/arp_cache", &neighbours(1024, 40));
         signs.look();
         write(root, "proc/net/stat/arp_cache", &neighbours(5, 40));
@@ -174,6 +170,9 @@ mod tests {
         write(root, "sys/fs/cgroup/cpu/box/cpu.stat", "nr_throttled 11\n");
         write(root, "sys/fs/cgroup/pids/box/pids.events", "max 4\n");
         std::fs::remove_file(root.join("proc/7/cgroup")).expect("the process is gone");
+        assert!(signs.server_cpu_quota().is_some_and(|file| file.ends_with("cpu/box/cpu.cfs_quota_us")));
+        let threads = signs.fewest_threads().expect("a limit");
+        assert_eq!((threads.max, threads.left()), (Some(9), Some(0)));
         let changes: Vec<(String, u64, u64)> =
             signs.changes().map(|(name, change)| (name, change.before, change.after)).collect();
         assert_eq!(
@@ -191,6 +190,6 @@ mod tests {
     #[test]
     fn a_host_that_says_nothing_has_changed_nothing() {
         let host = tempfile::tempdir().expect("a folder");
-        assert_eq!(HostSigns::begin_at(host.path(), Some(7), None).changes().count(), 0);
+        assert_eq!(HostSigns::begin_at(ProcRoot::recorded(host.path()), Some(7), None).changes().count(), 0);
     }
 }

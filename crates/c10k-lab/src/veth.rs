@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use c10k_ceiling::KERNEL_PORT_RANGE;
 use c10k_kernel::namespace::Beside;
 use c10k_kernel::{address, link};
 use c10k_profile::{Profile, SysctlValue};
@@ -22,7 +23,7 @@ const SWARM_DEVICE: &str = "c10k-swarm";
 /// 192.168.1.200–230, when no more are needed.
 const LEAST_SOURCES: u64 = 31;
 /// What a new namespace has, whatever its parent has (net/ipv4/af_inet.c, `inet_init_net`).
-const KERNEL_PORTS: PortWindow = PortWindow { first: 32768, last: 60999 };
+const KERNEL_PORTS: PortWindow = PortWindow { first: KERNEL_PORT_RANGE.0, last: KERNEL_PORT_RANGE.1 };
 /// `net.ipv4.neigh.default.gc_thresh3` of a kernel that nobody has told another (net/ipv4/arp.c).
 const KERNEL_NEIGHBOURS: u64 = 1024;
 /// Up to so many sources the server's end finds its neighbours by itself, as on a real network; the kernel begins to

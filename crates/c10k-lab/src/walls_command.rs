@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use c10k_ceiling::{MYTHS, Myth, Need, SYMPTOMS, Wall, myth, wall, walls, walls_of_symptom};
-use c10k_record::{Exit, HostSnapshot, Remedy, Scope, Side};
+use c10k_ceiling::{MYTHS, Myth, Need, PlanView, SYMPTOMS, Wall, myth, wall, walls, walls_of_symptom};
+use c10k_kernel::limits;
+use c10k_record::{Exit, HostSnapshot, Remedy, Scope, Side, human_count};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::doctor::facts::{Beforehand, line};
 use crate::plant::PlantArgs;
 use crate::printer::Printer;
 
@@ -83,11 +85,13 @@ fn explain(name: &str, as_json: bool, printer: &mut Printer) -> Exit {
             Exit::BadText
         }
         [wall] => {
-            printer.data(&if as_json { page_json(wall).to_string() } else { page(wall) });
+            let host = this_host();
+            printer.data(&if as_json { page_json(wall, &host).to_string() } else { page(wall, &host) });
             Exit::Done
         }
         _ if as_json => {
-            let rows: Vec<Value> = found.iter().map(|wall| page_json(wall)).collect();
+            let host = this_host();
+            let rows: Vec<Value> = found.iter().map(|wall| page_json(wall, &host)).collect();
             printer.data(&json!({ "symptom": name, "walls": rows }).to_string());
             Exit::Done
         }
@@ -141,7 +145,7 @@ fn summary(wall: &Wall) -> Value {
 }
 
 /// A wall with all that the guide says of it.
-fn page_json(wall: &Wall) -> Value {
+fn page_json(wall: &Wall, host: &HostSnapshot) -> Value {
     let mut page = summary(wall);
     let more = json!({
         "process": wall.process,
@@ -158,7 +162,7 @@ fn page_json(wall: &Wall) -> Value {
         "what_not_to_do": wall.guide.what_not_to_do,
         "kernel_source": wall.guide.kernel_source,
         "plant": wall.plant.how,
-        "remedy": example(wall),
+        "remedy": example(wall, host),
     });
     if let (Value::Object(page), Value::Object(more)) = (&mut page, more) {
         page.extend(more);
@@ -166,21 +170,38 @@ fn page_json(wall: &Wall) -> Value {
     page
 }
 
-/// What would lift it for 100,000 connections over loopback on a host of which nothing is known.
-fn example(wall: &Wall) -> Remedy {
-    let plan = c10k_ceiling::PlanView {
+/// The limits that stand here: what lifts a wall must not lower one of them.
+fn this_host() -> HostSnapshot {
+    let mut host = c10k_collector::host_snapshot();
+    crate::host::complete(&mut host);
+    Beforehand::look(limits::euid() == 0).note(&mut host);
+    (host.server_nofile, host.swarm_nofile) = (host.nofile_soft, host.nofile_soft);
+    host
+}
+
+/// 100,000 connections of ordinary programs over loopback, from one source to one server.
+fn example_plan(host: &HostSnapshot) -> PlanView {
+    PlanView {
         target: 100_000,
         sources: 1,
         destinations: 1,
         both_ends_here: true,
-        source_ports: Some((32_768, 60_999)),
+        source_ports: host.port_range,
         probe: true,
-        ..c10k_ceiling::PlanView::default()
-    };
-    (wall.lift)(&HostSnapshot::default(), &plan)
+        server_ports: vec![9000],
+        ..PlanView::default()
+    }
 }
 
-fn page(wall: &Wall) -> String {
+/// What would lift it for them on this host.
+fn example(wall: &Wall, host: &HostSnapshot) -> Remedy {
+    let mut remedy = (wall.lift)(host, &example_plan(host));
+    let root = limits::euid() == 0;
+    remedy.commands.iter_mut().for_each(|command| *command = line(root, command));
+    remedy
+}
+
+fn page(wall: &Wall, host: &HostSnapshot) -> String {
     let mut text = format!("{}: {}\n", wall.name, wall.title);
     let hard = if wall.hard { "an errno or a counter names it" } else { "a verdict breaks first" };
     let side = format!("{} ({}); {hard}", side_name(wall.side), wall.process);
@@ -211,8 +232,20 @@ fn page(wall: &Wall) -> String {
             text.push_str(&paragraph(label, said));
         }
     }
-    let _ = writeln!(text, "\n  for 100,000 connections from one source, for example:");
-    for command in example(wall).commands {
+    let plan = example_plan(host);
+    let here = match (wall.predict)(host, &plan) {
+        Some(forecast) if forecast.connections >= plan.target => {
+            format!(
+                "here it allows {} already ({}); for more",
+                human_count(forecast.connections),
+                forecast.now
+            )
+        }
+        Some(forecast) => format!("here it allows {} ({})", human_count(forecast.connections), forecast.now),
+        None => "here".to_owned(),
+    };
+    let _ = writeln!(text, "\n  for 100,000 connections from one source, {here}:");
+    for command in example(wall, host).commands {
         let _ = writeln!(text, "    {command}");
     }
     text
@@ -295,14 +328,17 @@ mod tests {
     #[test]
     fn every_page_says_everything_and_fits_its_width() {
         for wall in walls() {
-            let page = page(wall);
+            let page = page(wall, &this_host());
             for label in ["what it is", "what you see", "how to prove", "how to lift", "do not", "source"] {
                 assert!(page.contains(&format!("\n  {label} ")), "{page}");
             }
-            let pasted = |line: &&str| line.starts_with("    ") && !line.starts_with(&" ".repeat(INDENT));
+            let pasted = |line: &&str| {
+                line.starts_with("    ") && !line.starts_with(&" ".repeat(INDENT))
+                    || line.starts_with("  for 100,000")
+            };
             let too_wide = page.lines().find(|line| !pasted(line) && line.chars().count() > WIDTH);
             assert_eq!(too_wide, None, "{page}");
-            assert!(!example(wall).commands.is_empty(), "{}", wall.name);
+            assert!(!example(wall, &this_host()).commands.is_empty(), "{}", wall.name);
         }
     }
 }

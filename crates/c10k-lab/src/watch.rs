@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use c10k_collector::{Collector, LinkWatch, MemorySnapshot, Observation, Side};
+use c10k_collector::{Collector, LinkWatch, MemorySnapshot, Observation, QueueSigns, Side};
 use c10k_record::{Cpu, LiveCounts, Sample, ServerReport};
 
 use crate::far::FarEnd;
@@ -50,6 +50,8 @@ pub(crate) struct Levels {
     pub(crate) files_in_use: Option<u64>,
     pub(crate) conntrack: Option<u64>,
     pub(crate) lowest_memory_available: Option<u64>,
+    /// The server's listeners.
+    pub(crate) queue: QueueSigns,
     /// Since when the server has accepted nobody while its queue was full, and how many it had then.
     stalled: Option<(Instant, u64)>,
     /// Accepted stood still for 2 s with the queue full.
@@ -160,6 +162,11 @@ impl Watch {
         (near.map(|census| census.server_side), client_side)
     }
 
+    /// The folder of the memory group that limits the server.
+    pub(crate) fn group_folder(&self) -> Option<String> {
+        self.collector.group_folder().map(|folder| folder.display().to_string())
+    }
+
     /// Whether the server's process was found to have ended.
     pub(crate) fn server_is_gone(&self) -> bool {
         self.collector.is_gone(Side::Server)
@@ -173,6 +180,7 @@ impl Watch {
 
 impl Levels {
     fn look(&mut self, seen: &Observation) {
+        self.queue.look(seen.listener);
         self.time_wait = self.time_wait.max(seen.sockets.time_wait);
         self.orphans = self.orphans.max(seen.sockets.orphans);
         self.tcp_mem_pages = self.tcp_mem_pages.max(seen.sockets.mem_pages);

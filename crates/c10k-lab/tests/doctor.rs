@@ -130,18 +130,29 @@ fn every_line_that_lifts_a_wall_of_stock_works_when_it_is_pasted() {
             .after("ip link set lo up")
             .after("sysctl -qw net.ipv4.ip_local_port_range='40000 40499'")
     };
-    let ended = small()
-        .command(&["doctor", "--profile", "stock", "--target", "1200", "--no-calibration", "--json"])
-        .wait();
+    let doctor = ["doctor", "--profile", "stock", "--target", "1200", "--no-calibration", "--json"];
+    let ended = small().command(&doctor).wait();
     let document = ended.document();
     let mut pasted = Vec::new();
     for wall in document["walls"].as_array().expect("walls") {
-        // What is the whole host's is not this test's to set.
-        if wall["lift"]["scope"] == "host" {
+        let name = wall["wall"].as_str().expect("a name");
+        // What is the whole host's, or a group's that others are in, is not this test's to set.
+        if wall["lift"]["scope"] == "host" || ["cgroup-memory", "threads"].contains(&name) {
             continue;
         }
         for line in wall["lift"]["commands"].as_array().expect("commands") {
             let line = line.as_str().expect("a line");
+            if ["ulimit", "sysctl", "prlimit"].iter().any(|word| line.starts_with(word)) {
+                let after = small().after(&format!("{line} > /dev/null")).command(&doctor).wait().document();
+                let allows = |document: &Value| {
+                    numbered(document).into_iter().find(|other| other.0 == name).map(|other| other.1)
+                };
+                // One that is not told any more is passed.
+                let (before, now) = (allows(&document), allows(&after));
+                assert!(now.is_none() || now > before, "{name}: {line}: {before:?}, then {now:?}");
+                pasted.push(line.to_owned());
+                continue;
+            }
             let code = match line.split_whitespace().collect::<Vec<_>>()[..] {
                 ["c10k-lab", "run", ..] => {
                     format!("{line} --hold 200ms --verdict 'held = target' > /dev/null 2>&1")
@@ -150,16 +161,49 @@ fn every_line_that_lifts_a_wall_of_stock_works_when_it_is_pasted() {
                 ["c10k-lab", "server", ..] => {
                     format!("timeout --preserve-status -s INT 2 {line} > /dev/null 2>&1")
                 }
-                _ => format!("{line} > /dev/null"),
+                _ => panic!("{name}: what does this lift? {line}"),
             };
             let after = small().after(&code).command(&["--help"]).wait();
-            assert!(after.status.success(), "{}: {line}\n{}", wall["wall"], after.stderr);
+            assert!(after.status.success(), "{name}: {line}\n{}", after.stderr);
             pasted.push(line.to_owned());
         }
     }
     for part in ["ulimit -Sn", "--ips 127.0.0.1-127.0.0.3 ", "sysctl -w net.ipv4.ip_local_port_range"] {
         assert!(pasted.iter().any(|line| line.contains(part)), "{part}: {pasted:?}");
     }
+}
+
+#[test]
+fn ports_that_wait_are_foreseen_and_a_run_there_holds_what_was_foreseen() {
+    if !namespaces_allowed("ports_that_wait_are_foreseen_and_a_run_there_holds_what_was_foreseen") {
+        return;
+    }
+    // 300 connections closed from the client's side, and then what is asked, all in one namespace.
+    let after_300 = |reuse: u32, then: &str| -> Value {
+        let script = format!(
+            "ip link set lo up; sysctl -qw net.ipv4.ip_local_port_range='40000 40399'; \
+             sysctl -qw net.ipv4.tcp_tw_reuse={reuse}; \"$0\" server 2> /dev/null & s=$!; sleep 1; \
+             \"$0\" swarm --ips 127.0.0.1 --target 300 --hold 0s --close fin 2> /dev/null; \
+             \"$0\" {then} --json 2> /dev/null; kill $s"
+        );
+        let output = std::process::Command::new("unshare")
+            .args(["-Urn", "sh", "-c", &script, env!("CARGO_BIN_EXE_c10k-lab")])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("unshare(1)");
+        serde_json::from_slice(&output.stdout).expect("a document")
+    };
+    let doctor = "doctor --profile stock --plain --target 300 --no-calibration";
+    let document = after_300(0, doctor);
+    assert_eq!(document["predicted"]["wall"], "time-wait-ports", "{document}");
+    assert_eq!(document["predicted"]["connections"], 100);
+    let record = after_300(0, "swarm --ips 127.0.0.1 --target 300 --hold 0s");
+    assert_eq!(record["connections"]["held"], 100, "{record}");
+    assert_eq!(record["ceiling"]["wall"], "time-wait-ports");
+    let foreseen = &record["ceiling"]["predicted"];
+    assert_eq!((&foreseen["wall"], &foreseen["connections"]), (&"time-wait-ports".into(), &100.into()));
+    let free = after_300(1, doctor);
+    assert!(numbered(&free).iter().all(|wall| wall.0 != "time-wait-ports"), "a second later they are free");
 }
 
 #[test]
@@ -261,7 +305,9 @@ fn a_link_between_the_ends_and_the_servers_own_limit_are_walls_of_the_plan() {
     assert_eq!(document["predicted"]["connections"], 2000);
     assert_eq!(
         lift(&document, "server-max-connections"),
-        ["c10k-lab run --profile stock --topology veth --max-connections 3000 --target 3000"]
+        [
+            "c10k-lab run --profile stock --topology veth --ips 192.168.1.200-230 --max-connections 3000 --target 3000"
+        ]
     );
     assert!(number(&document, "ports-exhausted") >= 3000, "the sources of a link are as many as it takes");
 }
@@ -269,7 +315,7 @@ fn a_link_between_the_ends_and_the_servers_own_limit_are_walls_of_the_plan() {
 #[test]
 fn what_cannot_be_meant_is_refused() {
     lab(&["doctor", "--profile", "no-such-profile"]).expect_refused(2, &["no-such-profile"]);
-    lab(&["doctor", "--target", "0"]).expect_refused(2, &["--target 0"]);
+    lab(&["doctor", "--target", "0"]).expect_refused(2, &["--target 0", "c10k-lab doctor --help"]);
     lab(&["doctor", "--ips", "here"]).expect_refused(2, &["here"]);
     lab(&["doctor", "--protocol", "quic"]).expect_exit(2);
 }

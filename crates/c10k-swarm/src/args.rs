@@ -251,28 +251,6 @@ impl SwarmArgs {
         self.protocol.unwrap_or(implied)
     }
 
-    /// The command line that leads to the same server again, without its load.
-    pub(crate) fn again(&self) -> String {
-        let mut line = "c10k-swarm".to_owned();
-        let mut add = |flag: &str, value: &str| {
-            line.push_str(&format!(" {flag} {}", quoted(value)));
-        };
-        match (&self.server, &self.ws.url) {
-            (None, None) => add("--server", DEFAULT_SERVER),
-            (server, url) => {
-                server.iter().for_each(|server| add("--server", server));
-                url.iter().for_each(|url| add("--url", url));
-            }
-        }
-        if let Some(protocol) = self.protocol.filter(|protocol| *protocol != Protocol::Raw) {
-            add("--protocol", &protocol.to_string());
-        }
-        if self.profile != "stock" {
-            add("--profile", &self.profile);
-        }
-        line
-    }
-
     /// The servers as a text: `--server`, else the URL's host and port.
     pub(crate) fn server_text(&self) -> Result<String, SetupError> {
         if let Some(server) = &self.server {
@@ -284,12 +262,6 @@ impl SwarmArgs {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         Ok(format!("{host}:{}", url.port()))
     }
-}
-
-/// A word of a shell's line.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@%+=".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// Where a swarm connects that is not told where.

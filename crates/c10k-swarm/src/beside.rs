@@ -7,13 +7,21 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use c10k_ceiling::{CounterChange, ServerEnd, ServerProcess, counter};
-use c10k_collector::{CensusSeen, Collector, CollectorConfig, Observation, ServerSigns, Side, find_server};
+use c10k_collector::{
+    CensusSeen, Collector, CollectorConfig, GroupSeen, Observation, ServerSigns, Side, find_server,
+};
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process::real_user;
 use c10k_record::{HostSnapshot, Warning};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// So long must connections wait while nobody is served to be a server that has stopped accepting.
+const STALL: Duration = Duration::from_secs(2);
+/// A process that ends closes its sockets first and is gone some time later: so long is it waited for.
+const LAST_BREATH: Duration = Duration::from_millis(300);
+/// Between two looks at it meanwhile.
+const NAP: Duration = Duration::from_millis(15);
 
 /// Looks at the server beside this swarm.
 pub(crate) struct Beside {
@@ -28,6 +36,9 @@ pub(crate) struct Beside {
     descriptor_hard_limit: Option<u64>,
     /// Several processes listen.
     shared: bool,
+    /// Since when nobody new was echoed to while somebody waited, and how many had been.
+    unechoed_since: Option<(Instant, u64)>,
+    stalled: bool,
 }
 
 /// The highest (or lowest) that was seen of what goes up and down.
@@ -38,6 +49,10 @@ struct Levels {
     tcp_mem_pages: Option<u64>,
     files_in_use: Option<u64>,
     conntrack: Option<u64>,
+    /// Of the server's memory group, which may go with it.
+    group_bytes: Option<u64>,
+    group_failures: Option<u64>,
+    group_oom_kills: Option<u64>,
     lowest_memory_available: Option<u64>,
 }
 
@@ -50,6 +65,8 @@ pub(crate) struct SeenBeside {
     pub(crate) descriptor_limit: Option<u64>,
     pub(crate) descriptor_hard_limit: Option<u64>,
     pub(crate) backlog: Option<u64>,
+    /// The memory group of the server: its limit, bytes, and its folder.
+    pub(crate) memory_group: Option<(Option<u64>, String)>,
     pub(crate) lowest_memory_available_bytes: Option<u64>,
     pub(crate) time_wait_peak: Option<u64>,
     pub(crate) warnings: Vec<Warning>,
@@ -86,6 +103,8 @@ impl Beside {
             last_look: Instant::now(),
             hidden,
             shared: !found.others.is_empty(),
+            unechoed_since: None,
+            stalled: false,
         };
         beside.keep_levels();
         Some(beside)
@@ -109,17 +128,37 @@ impl Beside {
         }
     }
 
-    /// Looks when a second has passed.
-    pub(crate) fn look_if_due(&mut self, now: Instant) {
+    /// Looks when a second has passed. `echoed` is how many connections have been proven so far, where they are.
+    pub(crate) fn look_if_due(&mut self, now: Instant, echoed: Option<u64>) {
         if now.duration_since(self.last_look) >= INTERVAL {
             self.look(now);
+            self.look_for_a_stall(now, echoed);
+        }
+    }
+
+    /// Other listeners of the namespace hide a server that has stopped accepting, unless its process may be seen. But
+    /// whoever it accepts it echoes to, as it has done before: while some wait and nobody is echoed to, nobody is
+    /// accepted.
+    fn look_for_a_stall(&mut self, now: Instant, echoed: Option<u64>) {
+        let waits = self.last.listener.is_some_and(|listener| listener.waiting > 0);
+        let echoed = echoed.filter(|echoed| waits && *echoed > 0);
+        match (self.unechoed_since, echoed) {
+            (_, None) => self.unechoed_since = None,
+            (Some((since, then)), Some(echoed)) if then == echoed => {
+                self.stalled |= now.duration_since(since) >= STALL;
+            }
+            (_, Some(echoed)) => self.unechoed_since = Some((now, echoed)),
         }
     }
 
     /// Looks for the last time, before the connections are closed. With `short` the sockets of the server are counted
-    /// too, which takes the kernel less than 1 µs for each socket on this machine.
-    pub(crate) fn end(mut self, short: bool) -> SeenBeside {
+    /// too, which takes the kernel less than 1 µs for each socket on this machine. Where it has taken connections down,
+    /// it may be about to end.
+    pub(crate) fn end(mut self, short: bool, taken_down: bool) -> SeenBeside {
         self.look(Instant::now());
+        if taken_down {
+            self.await_its_end();
+        }
         let census = short.then(|| self.collector.census().ok()).flatten();
         let census = census.as_ref().map(CensusSeen::from);
         let gone = self.collector.is_gone(Side::Server);
@@ -133,15 +172,38 @@ impl Beside {
                 stopped: self.signs.stopped,
                 established: census.as_ref().map(|census| census.server_side),
                 not_accepted: census.as_ref().map(|census| census.not_accepted),
+                listens: self.signs.queue.listens,
             }),
             end: gone.then_some(ServerEnd::Gone),
-            accepted_stalled: self.signs.accepted_stalled,
+            accepted_stalled: self.signs.accepted_stalled || self.stalled,
             descriptor_limit: self.signs.descriptor_limit,
             descriptor_hard_limit: self.descriptor_hard_limit,
-            backlog: self.signs.backlog,
+            backlog: self.signs.queue.backlog,
+            memory_group: self.collector.group_folder().map(|folder| {
+                let limit = self.first.cgroup.and_then(|group| group.limit_bytes);
+                (limit, folder.display().to_string())
+            }),
             lowest_memory_available_bytes: self.levels.lowest_memory_available,
             time_wait_peak: self.levels.time_wait,
             warnings: self.hidden.into_iter().map(|text| Warning::new("server-hidden", text)).collect(),
+        }
+    }
+
+    /// Looks again and again until the process is gone or plainly alive: a process that sleeps at two looks in a row and
+    /// still has its memory is not ending.
+    fn await_its_end(&mut self) {
+        let until = Instant::now() + LAST_BREATH;
+        let mut asleep = 0;
+        while !self.collector.is_gone(Side::Server) && self.pid.is_some() && Instant::now() < until {
+            let seen = self.last.server;
+            let rests = seen.state.is_some_and(|state| matches!(state, 'S' | 'T' | 't'));
+            asleep = if rests && seen.rss_bytes > Some(0) { asleep + 1 } else { 0 };
+            if asleep > 2 {
+                return;
+            }
+            std::thread::sleep(NAP);
+            self.last = self.collector.tick();
+            self.keep_levels();
         }
     }
 
@@ -159,6 +221,9 @@ impl Beside {
         levels.tcp_mem_pages = levels.tcp_mem_pages.max(seen.sockets.mem_pages);
         levels.files_in_use = levels.files_in_use.max(seen.files_in_use);
         levels.conntrack = levels.conntrack.max(seen.conntrack_entries);
+        levels.group_bytes = levels.group_bytes.max(group(seen).usage_bytes);
+        levels.group_failures = levels.group_failures.max(group(seen).failures);
+        levels.group_oom_kills = levels.group_oom_kills.max(group(seen).oom_kills);
         let lowest = [levels.lowest_memory_available, seen.memory.available_bytes];
         levels.lowest_memory_available = lowest.into_iter().flatten().min();
     }
@@ -176,13 +241,22 @@ impl Beside {
                 (counter::ORPHANS, change(first.sockets.orphans, levels.orphans)),
                 (counter::TIME_WAIT, change(first.sockets.time_wait, levels.time_wait)),
                 (counter::FILES_IN_USE, change(first.files_in_use, levels.files_in_use)),
-                (counter::ACCEPT_QUEUE, change(Some(0), self.signs.longest_queue)),
+                (counter::ACCEPT_QUEUE, change(Some(0), self.signs.queue.longest)),
+                (counter::LISTENER_DROPS, change(Some(0), self.signs.queue.drops)),
+                (counter::OTHER_LISTENERS_DROPS, change(Some(0), self.signs.queue.others_drops)),
+                (counter::GROUP_BYTES, change(group(first).usage_bytes, levels.group_bytes)),
+                (counter::GROUP_FAILURES, change(group(first).failures, levels.group_failures)),
+                (counter::GROUP_OOM_KILLS, change(group(first).oom_kills, levels.group_oom_kills)),
                 (counter::CONNTRACK_COUNT, change(first.conntrack_entries, levels.conntrack)),
                 (counter::CONNTRACK_DROPPED, change(first.conntrack_dropped, last.conntrack_dropped)),
             ])
             .filter_map(|(name, change)| Some((name.to_owned(), change?)))
             .collect()
     }
+}
+
+fn group(seen: &Observation) -> GroupSeen {
+    seen.cgroup.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -201,12 +275,13 @@ mod tests {
         assert!(!host.watches_apart && host.server_nofile.is_some(), "it is of the same user");
         let clients: Vec<TcpStream> =
             (0..3).map(|_| TcpStream::connect(address).expect("room in the queue")).collect();
-        let seen = beside.end(true);
+        let seen = beside.end(true, true);
         assert_eq!(seen.counters.get(counter::LISTEN_OVERFLOWS).map(|change| change.before), Some(0));
         let process = seen.process.expect("its own process may be seen");
         assert_eq!((process.established, process.not_accepted), (Some(3), Some(3)));
         assert!(process.most_descriptors > Some(3) && seen.backlog.is_some());
         assert!(seen.end.is_none() && !seen.accepted_stalled);
+        assert_eq!(process.listens, Some(true));
         drop(clients);
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use c10k_ceiling::TAKEN_DOWN;
 use c10k_collector::{LinkSeen, LinkWatch};
 use c10k_record::{
     Command, ConnectRate, Connections, GrowthStop, LiveCounts, PhaseName, PhaseTimes, RunState, Span, Steps,
@@ -338,7 +339,9 @@ impl<'a> Conductor<'a> {
         let signal = self.signals.stop.load(Relaxed).then(|| self.signals.number());
         self.count_lost_workers();
         let short = self.shared.sum(|table| &table.held) < self.target;
-        let beside = self.beside.take().map(|beside| beside.end(short));
+        let is_its_doing = |name: &str| TAKEN_DOWN.contains(&name) || name == "ECONNREFUSED";
+        let taken_down = self.shared.tally().failures().iter().any(|row| is_its_doing(row.outcome.name()));
+        let beside = self.beside.take().map(|beside| beside.end(short, taken_down));
         // What closing sends is no part of what it was for.
         self.link.look();
         let link = std::mem::take(&mut self.link).narrowest();

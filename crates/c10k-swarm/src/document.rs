@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use c10k_ceiling::{CounterChange, Findings, PlanView, counter};
 use c10k_collector::LinkSeen;
+use c10k_kernel::cgroup::PidsGroup;
 use c10k_record::{
     Ceiling, HostSnapshot, Latencies, LoadPlan, Outcome, Predicted, Protocol, Record, Tool, Topology,
     Verdict, Warning, Workload, default_verdicts,
@@ -26,10 +27,23 @@ pub(crate) struct Background<'a> {
     pub(crate) warnings: Vec<Warning>,
     /// Processor time of this process before the first connect, seconds.
     pub(crate) cpu_ready_seconds: Option<f64>,
-    /// The command that does the same again.
-    pub(crate) again: String,
+    /// The words of the command that does the same again.
+    pub(crate) again: Vec<String>,
+    /// The pids cgroup of this process.
+    pub(crate) pids: Option<PidsGroup>,
+    /// Threads that it had refused before the workers were started.
+    pub(crate) refused_before: Option<u64>,
     /// The first wall by the limits of this side and, on this machine, of the server's process.
     pub(crate) predicted: Option<Predicted>,
+}
+
+impl Background<'_> {
+    /// Threads that the group of this process has refused since the beginning.
+    fn refused_threads(&self) -> Option<(String, CounterChange)> {
+        let after = self.pids.as_ref()?.read().refused?;
+        let before = self.refused_before?;
+        Some((counter::SWARM_THREADS_REFUSED.to_owned(), CounterChange { before, after }))
+    }
 }
 
 /// The record of a swarm that has come to its end.
@@ -101,8 +115,18 @@ pub fn plan_view(setup: &Setup, load: &LoadPlan, target: u64) -> PlanView {
         ports_left_out: Some(ports_left_out(setup)),
         pool: takes_more(load, &setup.servers).then_some(LOOPBACK_POOL),
         probe_bytes: load.probe_bytes.into(),
+        rate_per_second: load.rate_per_second.map(|rate| rate.ceil() as u64),
+        server_ports: ports_of(&setup.servers),
         ..PlanView::default()
     }
+}
+
+/// The ports of some servers, each once.
+pub fn ports_of(servers: &[SocketAddr]) -> Vec<u16> {
+    let mut ports: Vec<u16> = servers.iter().map(SocketAddr::port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
 }
 
 /// Whether the swarm takes further source addresses by itself: of 127.0.0.0/8, where none were named.
@@ -133,13 +157,18 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
     // What it was predicted by, and what it has by now where somebody raised it.
     host.server_nofile = beside.and_then(|seen| seen.descriptor_limit).or(host.server_nofile);
     host.backlog = beside.and_then(|seen| seen.backlog);
+    if let Some((limit, folder)) = beside.and_then(|seen| seen.memory_group.clone()) {
+        (host.cgroup_memory_bytes, host.cgroup_memory_folder) = (limit, Some(folder));
+    }
     let mut counters = beside.map_or_else(BTreeMap::new, |seen| seen.counters.clone());
     counters.extend(finding.link.as_ref().into_iter().flat_map(of_link));
+    counters.extend(background.refused_threads());
     Findings {
         plan: PlanView {
-            again: Some(background.again.clone()),
+            again: background.again.clone(),
             listen: background.setup.server_is_here.then(|| listen(&background.setup.servers)),
             server_pid: beside.and_then(|seen| Some(seen.process.as_ref()?.pid)),
+            server_stopped: beside.is_some_and(|seen| seen.process.as_ref().is_some_and(|of| of.stopped)),
             server_nofile_hard: beside.and_then(|seen| seen.descriptor_hard_limit),
             websocket: background.protocol == Protocol::Ws,
             ..plan_view(background.setup, background.load, record.connections.target)

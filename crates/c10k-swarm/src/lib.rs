@@ -30,7 +30,7 @@ mod undo;
 mod worker;
 
 pub use args::{LoadArgs, SwarmArgs};
-pub use document::{plan_view, takes_more};
+pub use document::{plan_view, ports_of, takes_more};
 pub use run::main_with;
 pub use sources::LOOPBACK_POOL;
 

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use c10k_ceiling::predicted_ceiling;
-use c10k_collector::LinkWatch;
+use c10k_collector::{LinkWatch, time_wait_towards};
+use c10k_kernel::cgroup::PidsGroup;
+use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::link::device_towards;
 use c10k_kernel::process;
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_profile::{InForce, put_in_force};
+use c10k_record::shell::own_command;
 use c10k_record::{
     CloseHow, Evidence, Exit, HostSnapshot, LoadPlan, Predicted, Record, RunState, SwarmEvent, Warning,
     human_count,
@@ -212,6 +215,8 @@ fn carry_out(
         read_commands(sender);
     }
     let mut conductor = Conductor::new(shared, crew, course, notes, signals, output);
+    let pids = PidsGroup::of(&ProcRoot::default(), None).ok().flatten();
+    let refused_before = pids.as_ref().and_then(|group| group.read().refused);
     conductor.start_workers().map_err(host("start the workers"))?;
     // A lab that leads this swarm looks for itself.
     let beside =
@@ -228,6 +233,7 @@ fn carry_out(
     });
     let mut host = HostSnapshot {
         swarm_per_table: Some(connections_per_table),
+        time_wait: time_wait(setup),
         // Of a server elsewhere nothing bounds what this side can foresee.
         server_tables: true,
         ..host_snapshot(in_force, setup, own_tables)
@@ -256,7 +262,9 @@ fn carry_out(
         rss_ready_bytes: own_rss_bytes(),
         cpu_ready_seconds: crate::own_cpu_seconds(),
         warnings,
-        again: args.again(),
+        again: own_command(),
+        pids,
+        refused_before,
     };
     let finding: Finding = conductor.run();
     Ok(document(&finding, &background))
@@ -392,6 +400,14 @@ fn host_snapshot(in_force: &InForce, setup: &Setup, own_tables: bool) -> HostSna
         port_range: Some((setup.window.first, setup.window.last)),
         ..c10k_collector::host_snapshot()
     }
+}
+
+/// Sockets in TIME_WAIT that keep ports of the plan.
+fn time_wait(setup: &Setup) -> Option<u64> {
+    let ports: Vec<u16> = setup.servers.iter().map(SocketAddr::port).collect();
+    let (sources, window) = (setup.plan.sources(), setup.window);
+    let of_plan = |end: &SocketAddr| window.contains(end.port()) && sources.contains(&end.ip());
+    Some(time_wait_towards(&ports)?.iter().filter(|end| of_plan(end)).count() as u64)
 }
 
 fn read_commands(notes: Sender<Note>) {

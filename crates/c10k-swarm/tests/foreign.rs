@@ -160,6 +160,55 @@ fn a_server_that_closes_what_comes_on_top_is_unknown_with_what_was_seen() {
 }
 
 #[test]
+fn a_server_that_closed_its_listener_and_lives_has_not_died() {
+    let Some(server) = Foreign::python_that_closes_its_listener_after(100) else { return };
+    let ended = swarm(&server, 300, &[]);
+    let ceiling = ended.record.ceiling.as_ref().expect("short of the target");
+    assert_eq!((ceiling.wall.as_str(), ended.record.connections.held), ("unknown", 50), "{}", ended.stderr);
+    let said = ceiling.evidence.iter().find(|evidence| evidence.source == "process").expect("it is seen");
+    assert_eq!(said.text, format!("its listener is gone, process {} lives", server.pid));
+}
+
+#[test]
+fn a_server_that_dies_of_its_limit_has_died_every_time() {
+    for _ in 0..5 {
+        let Some(server) = Foreign::python_that_dies_of_its_limit(200) else { return };
+        swarm(&server, 500, &[]).expect_wall("server-died");
+    }
+}
+
+#[test]
+fn a_limit_that_is_lowered_in_the_ramp_is_named_with_what_stood_then() {
+    let Some(server) = Foreign::python_echo(1024) else { return };
+    let pid = server.pid.to_string();
+    let limit = |most: u32| {
+        let argument = format!("--nofile={most}:");
+        let mut prlimit = Command::new("prlimit");
+        prlimit.args(["--pid", &pid, &argument]).stdin(Stdio::null()).status().is_ok_and(|s| s.success())
+    };
+    if !limit(room()) {
+        return say_skipped("prlimit does not run here");
+    }
+    // 200 connections in two seconds; after one it may have no more than 60, and before the end as many as ever.
+    let ended = std::thread::scope(|scope| {
+        let changes = scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(1000));
+            let lowered = limit(60);
+            std::thread::sleep(std::time::Duration::from_millis(7500));
+            lowered && limit(room())
+        });
+        let flags = ["--rate", "100/s", "--hold", "8s", "--connect-timeout", "3s", "--probe-timeout", "3s"];
+        let ended = swarm(&server, 200, &flags);
+        assert!(changes.join().expect("no panic"), "prlimit failed");
+        ended
+    });
+    let ceiling = ended.expect_wall("nofile-server");
+    let limit = ceiling.evidence.iter().find(|evidence| evidence.source == "RLIMIT_NOFILE").expect("told");
+    assert_eq!(limit.after, Some(60), "{:?}", ceiling.evidence);
+    assert!((60..200).contains(&ended.record.connections.held), "{:?}", ended.record.connections);
+}
+
+#[test]
 fn what_may_not_be_read_of_another_user_s_server_is_said() {
     if !nix::unistd::geteuid().is_root() {
         return say_skipped("it takes root to be two users");

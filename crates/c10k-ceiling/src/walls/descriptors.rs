@@ -5,7 +5,7 @@ use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
 use crate::counter;
 use crate::findings::Findings;
 use crate::plan_view::PlanView;
-use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, remedy, seen, sysctl};
+use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, raise, raise_line, raised, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -61,10 +61,17 @@ pub(super) static WALLS: &[Wall] = &[
             Some(bite)
         },
         lift: |host, plan| {
-            let wanted = wanted(plan).max(host.nr_open.unwrap_or(0).saturating_add(1));
-            let text = "Raise fs.nr_open (whole host) and RLIMIT_NOFILE after it, or give each worker a \
-                        descriptor table of its own, as c10k-server and c10k-swarm do.";
-            sysctl(Scope::Host, text, "fs.nr_open", &wanted)
+            let (wanted, enough) = more_than(plan, host.nr_open);
+            let text = format!(
+                "{enough}Raise fs.nr_open (whole host) and RLIMIT_NOFILE after it, or give each worker a descriptor \
+                 table of its own, as c10k-server and c10k-swarm do."
+            );
+            let mut remedy = raise(Scope::Host, text, "fs.nr_open", wanted, host.nr_open);
+            let pid = plan.server_pid.map_or_else(|| "$$".to_owned(), |pid| pid.to_string());
+            let limit =
+                [plan.server_nofile_hard, host.nofile_hard].into_iter().flatten().fold(wanted, u64::max);
+            remedy.commands.push(format!("sudo prlimit --pid {pid} --nofile={limit}:{limit}"));
+            remedy
         },
     },
     Wall {
@@ -203,8 +210,8 @@ pub(super) static WALLS: &[Wall] = &[
         lift: |host, plan| {
             let used = host.files_in_use.unwrap_or(10_000);
             let needed = plan.target.saturating_mul(plan.ends_here()).saturating_add(used);
-            let value = needed.saturating_add(needed / 10).max(host.file_max.unwrap_or(0).saturating_add(1));
-            sysctl(Scope::Host, "Raise fs.file-max (whole host).", "fs.file-max", &value)
+            let needed = needed.saturating_add(needed / 10);
+            raise(Scope::Host, "Raise fs.file-max (whole host).", "fs.file-max", needed, host.file_max)
         },
     },
     Wall {
@@ -261,7 +268,6 @@ pub(super) static WALLS: &[Wall] = &[
         lift: |host, plan| {
             let ends = ends_of_one_user(host, plan);
             let needed = plan.target.saturating_mul(ends).saturating_add(1024);
-            let value = needed.max(host.epoll_watches.unwrap_or(0).saturating_add(1));
             let text = match ends {
                 1 => "Raise fs.epoll.max_user_watches (whole host).",
                 _ => {
@@ -269,12 +275,11 @@ pub(super) static WALLS: &[Wall] = &[
                      whole limit for itself."
                 }
             };
-            let mut remedy = sysctl(Scope::Host, text, "fs.epoll.max_user_watches", &value);
+            let key = "fs.epoll.max_user_watches";
+            let mut remedy = raise(Scope::Host, text, key, needed, host.epoll_watches);
             // The lab starts both ends, so that they are of one user.
-            let is_swarms = plan.again.as_deref().is_none_or(|again| again.starts_with("c10k-swarm"));
-            if ends > 1 && is_swarms {
-                let again = plan.again.as_deref().unwrap_or("c10k-swarm");
-                remedy.commands.push(format!("sudo -u nobody {again} --target {}", plan.target));
+            if ends > 1 && !plan.own_server {
+                remedy.commands.push(format!("sudo -u nobody {}", plan.again_with(&[])));
             }
             remedy
         },
@@ -370,75 +375,112 @@ fn wanted(plan: &PlanView) -> u64 {
     plan.target.saturating_add(plan.target / 100).saturating_add(64)
 }
 
+/// More descriptors for a plan than there are: what it needs, and where so much stands already, twice that.
+fn more_than(plan: &PlanView, present: Option<u64>) -> (u64, String) {
+    let needed = wanted(plan);
+    let enough = present.filter(|present| *present >= needed);
+    let words = enough.map_or_else(String::new, |present| {
+        format!("{} are enough for {}. For more: ", human_count(present), human_count(plan.target))
+    });
+    (raised(needed, present), words)
+}
+
 /// A process that runs already can be given more without a restart (prlimit(1)).
 fn running_server_remedy(host: &HostSnapshot, plan: &PlanView, pid: u32) -> Remedy {
-    let wanted = wanted(plan);
-    let mut commands = Vec::new();
-    if host.nr_open.is_some_and(|nr_open| wanted > nr_open) {
-        commands.push(format!("sudo sysctl -w fs.nr_open={wanted}"));
-    }
-    let (text, command) = if plan.server_nofile_hard.is_some_and(|hard| hard >= wanted) {
-        ("its hard limit allows it", format!("prlimit --pid {pid} --nofile={wanted}:"))
-    } else {
-        (
-            "that is above its hard limit and needs root",
-            format!("sudo prlimit --pid {pid} --nofile={wanted}:{wanted}"),
-        )
+    let (wanted, enough) = more_than(plan, host.server_nofile);
+    let settings = [("limits.nofile", wanted.to_string())];
+    let Some(hard) = plan.server_nofile_hard else {
+        let text = format!("{enough}Raise the limit of process {pid}; what it is could not be read.");
+        return remedy(Scope::Process, text, &settings, vec![format!("sudo prlimit --pid {pid} --nofile")]);
     };
-    if host.may_raise_nofile == Some(false) && command.starts_with("sudo") {
-        let hard = plan.server_nofile_hard.map_or_else(|| "its hard limit".to_owned(), human_count);
+    let mut commands = Vec::new();
+    if hard < wanted && host.may_raise_nofile == Some(false) {
         let text = format!(
-            "Process {pid} may have {hard} descriptors and nobody may raise that here (no CAP_SYS_RESOURCE): start \
+            "{enough}Process {pid} may have {} descriptors and nobody may raise that here (no CAP_SYS_RESOURCE): start \
              the server in a shell with a higher hard limit, or as several processes, or use one with a descriptor \
-             table for each worker, as c10k-server has."
+             table for each worker, as c10k-server has.",
+            human_count(hard)
         );
-        let commands = vec![format!("prlimit --pid {pid} --nofile"), "ulimit -Hn".to_owned()];
-        return remedy(Scope::Process, text, &[("limits.nofile", wanted.to_string())], commands);
+        if host.server_nofile.is_some_and(|soft| soft < hard) {
+            commands.push(format!("prlimit --pid {pid} --nofile={hard}:"));
+        }
+        commands.push("c10k-server".to_owned());
+        return remedy(Scope::Process, text, &settings, commands);
     }
-    commands.push(command);
+    let text = if hard >= wanted {
+        commands.push(format!("prlimit --pid {pid} --nofile={wanted}:"));
+        "its hard limit allows it"
+    } else {
+        commands.extend(nr_open_line(host, wanted));
+        commands.push(format!("sudo prlimit --pid {pid} --nofile={wanted}:{wanted}"));
+        "that is above its hard limit and needs root"
+    };
     let text = format!(
-        "Raise the limit of process {pid} while it runs ({text}), and where it is started (ulimit -n, LimitNOFILE= of \
-         its unit), so that it lasts; a server that has sized itself by the old limit must be restarted."
+        "{enough}Raise the limit of process {pid} while it runs ({text}), and where it is started (ulimit -n, \
+         LimitNOFILE= of its unit), so that it lasts; a server that has sized itself by the old limit must be restarted."
     );
-    remedy(Scope::Process, text, &[("limits.nofile", wanted.to_string())], commands)
+    remedy(Scope::Process, text, &settings, commands)
+}
+
+/// `fs.nr_open` bounds every RLIMIT_NOFILE.
+fn nr_open_line(host: &HostSnapshot, wanted: u64) -> Option<String> {
+    host.nr_open.filter(|nr_open| wanted > *nr_open)?;
+    Some(raise_line("fs.nr_open", wanted, host.nr_open))
 }
 
 fn nofile_remedy(host: &HostSnapshot, plan: &PlanView, who: &str) -> Remedy {
     if let Some(pid) = plan.server_pid.filter(|_| who == "server") {
         return running_server_remedy(host, plan, pid);
     }
-    let wanted = wanted(plan);
+    let again = match who {
+        "server" if !plan.own_server => "c10k-server".to_owned(),
+        _ => plan.again_with(&[]),
+    };
+    let of_end = if who == "server" { host.server_nofile } else { host.swarm_nofile };
+    // An end that was started with less than this shell has.
+    if let (Some(end), Some(shell)) = (of_end, host.nofile_soft)
+        && end < wanted(plan)
+        && shell >= wanted(plan)
+    {
+        let text = format!(
+            "Start the {who} with the limit of this shell, {}: it had {}.",
+            human_count(shell),
+            human_count(end)
+        );
+        return remedy(Scope::Process, text, &[("limits.nofile", shell.to_string())], vec![again]);
+    }
+    let present = of_end.max(host.nofile_soft);
+    let (wanted, enough) = more_than(plan, present);
     let settings = [("limits.nofile", wanted.to_string())];
-    if host.nofile_hard.is_some_and(|hard| hard >= wanted) {
-        let text =
-            format!("Raise the soft limit of the shell that starts the {who}; the hard one allows it.");
+    let Some(hard) = host.nofile_hard else {
+        let text = format!("{enough}Raise the limit of the shell that starts the {who}.");
+        return remedy(Scope::Process, text, &settings, vec![format!("ulimit -Sn {wanted}")]);
+    };
+    if hard >= wanted {
+        let text = format!(
+            "{enough}Raise the soft limit of the shell that starts the {who}; the hard one allows it."
+        );
         return remedy(Scope::Process, text, &settings, vec![format!("ulimit -Sn {wanted}")]);
     }
     let mut commands = Vec::new();
     if host.may_raise_nofile == Some(false) {
-        let hard = host.nofile_hard.unwrap_or(0);
-        if host.server_nofile.max(host.swarm_nofile).is_some_and(|soft| soft < hard) {
+        if present.is_some_and(|soft| soft < hard) {
             commands.push(format!("ulimit -Sn {hard}"));
         }
-        commands.push(match who {
-            "server" => "c10k-server".to_owned(),
-            _ => format!("{} --target {}", plan.again.as_deref().unwrap_or("c10k-swarm"), plan.target),
-        });
+        commands.push(again);
         let text = format!(
-            "The hard limit is {} and nobody may raise it here (no CAP_SYS_RESOURCE). c10k-server and c10k-swarm \
+            "{enough}The hard limit is {} and nobody may raise it here (no CAP_SYS_RESOURCE). c10k-server and c10k-swarm \
              pass it with a descriptor table for each worker; another program needs {} processes.",
             human_count(hard),
             human_count(wanted.div_ceil(hard.max(1)))
         );
         return remedy(Scope::Process, text, &settings, commands);
     }
-    if host.nr_open.is_some_and(|nr_open| wanted > nr_open) {
-        commands.push(format!("sudo sysctl -w fs.nr_open={wanted}"));
-    }
+    commands.extend(nr_open_line(host, wanted));
     commands.push(format!("sudo prlimit --pid $$ --nofile={wanted}:{wanted}"));
     let text = format!(
-        "Raise the hard limit of the shell that starts the {who} (needs root), then start it again; or give each \
-         worker a descriptor table of its own, as c10k-server and c10k-swarm do."
+        "{enough}Raise the hard limit of the shell that starts the {who} (needs root), then start it again; or give \
+         each worker a descriptor table of its own, as c10k-server and c10k-swarm do."
     );
     remedy(Scope::Process, text, &settings, commands)
 }

@@ -1,16 +1,21 @@
 //! Memory: the machine's, TCP's own, and the limits that guard it.
 
+use c10k_record::shell::quoted;
 use c10k_record::{Evidence, HostSnapshot, Scope, Side, human_bytes, human_count};
 
 use crate::counter;
 use crate::findings::{Findings, KeptFree, ServerEnd};
 use crate::plan_view::PlanView;
-use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, first, no_forecast, remedy, seen, sysctl};
+use crate::wall::{
+    Bite, Forecast, Guide, Need, Plant, Wall, first, no_forecast, raise, raised, remedy, seen,
+};
 
+/// The walls at which a run stops by itself for the sake of memory.
+pub const MEMORY_WALLS: [&str; 2] = ["ram", "cgroup-memory"];
 /// Memory of one idle connection at the server's end, kernel and user space, bytes: measured on Linux 6.18.
-const SERVER_BYTES: u64 = 4_060;
+pub const SERVER_BYTES: u64 = 4_060;
 /// The same at the client's end, with the bucket of its port.
-const CLIENT_BYTES: u64 = 4_270;
+pub const CLIENT_BYTES: u64 = 4_270;
 /// How far memory may be off, percent: other programs take and give back theirs.
 const RAM_UNCERTAINTY: u8 = 5;
 /// Names under which connections are lost when memory runs out.
@@ -219,18 +224,15 @@ pub(super) static WALLS: &[Wall] = &[
         },
         lift: |host, plan| {
             let needed = plan.target.saturating_mul(charged_each(host, plan));
-            let wanted = needed.saturating_add(needed / 5).saturating_add(64 << 20);
+            let needed = needed.saturating_add(needed / 5).saturating_add(64 << 20);
+            let wanted = raised(needed, host.cgroup_memory_bytes);
             let text = format!(
                 "Give the group {}: memory.max (cgroup version 2), memory.limit_in_bytes (version 1), --memory of a \
                  container, MemoryMax= of a unit.",
                 human_bytes(wanted)
             );
-            let command = format!(
-                "g=$(sed -n 's/^0:://p' /proc/self/cgroup); f=/sys/fs/cgroup$g/memory.max; [ -e \"$f\" ] || \
-                 f=/sys/fs/cgroup/memory$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)/memory.limit_in_bytes; \
-                 echo {wanted} | sudo tee \"$f\""
-            );
-            remedy(Scope::Process, text, &[("memory.max", wanted.to_string())], vec![command])
+            let setting = [("memory.max", wanted.to_string())];
+            remedy(Scope::Process, text, &setting, vec![raise_group_line(host, plan, wanted)])
         },
     },
     Wall {
@@ -285,10 +287,14 @@ pub(super) static WALLS: &[Wall] = &[
             let text = "Raise net.ipv4.tcp_mem (pages, not bytes; whole host), or lower the maxima of tcp_rmem \
                         and tcp_wmem.";
             let Some(now) = host.tcp_mem_pages else {
-                return remedy(Scope::Host, text, &[], vec!["sysctl net.ipv4.tcp_mem".to_owned()]);
+                // Where it cannot be seen from here, the line doubles what it finds.
+                let doubled = "sudo sysctl -w net.ipv4.tcp_mem=\"$(sysctl -n net.ipv4.tcp_mem | awk '{print 2*$1, 2*$2, \
+                               2*$3}')\"";
+                return remedy(Scope::Host, text, &[], vec![doubled.to_owned()]);
             };
-            let value = now.map(|pages| pages.saturating_mul(2).to_string()).join(" ");
-            sysctl(Scope::Host, text, "net.ipv4.tcp_mem", &value)
+            let value = now.map(|pages| raised(0, Some(pages)).to_string()).join(" ");
+            let command = format!("sudo sysctl -w net.ipv4.tcp_mem=\"{value}\"");
+            remedy(Scope::Host, text, &[("sysctl.net.ipv4.tcp_mem", value)], vec![command])
         },
     },
     Wall {
@@ -335,9 +341,8 @@ pub(super) static WALLS: &[Wall] = &[
             Bite::proven(evidence, None)
         },
         lift: |host, plan| {
-            let value = plan.target.max(host.max_orphans.unwrap_or(0).saturating_mul(2));
-            let text = "Raise net.ipv4.tcp_max_orphans (whole host) to the number of connections.";
-            sysctl(Scope::Host, text, "net.ipv4.tcp_max_orphans", &value)
+            let text = "Raise net.ipv4.tcp_max_orphans (whole host), at least to the number of connections.";
+            raise(Scope::Host, text, "net.ipv4.tcp_max_orphans", plan.target, host.max_orphans)
         },
     },
     Wall {
@@ -392,15 +397,33 @@ pub(super) static WALLS: &[Wall] = &[
             Bite::proven(evidence, None)
         },
         lift: |host, plan| {
-            let value = plan.target.max(host.max_tw_buckets.unwrap_or(0).saturating_mul(2));
             let text = "Raise net.ipv4.tcp_max_tw_buckets; never lower it.";
-            sysctl(Scope::Namespace, text, "net.ipv4.tcp_max_tw_buckets", &value)
+            raise(Scope::Namespace, text, "net.ipv4.tcp_max_tw_buckets", plan.target, host.max_tw_buckets)
         },
     },
 ];
 
 /// The walls that are met without a connection lost or late: they are told of a run that reached its target too.
 pub(crate) const COST_NO_CONNECTION: [&str; 1] = ["time-wait-buckets"];
+
+/// The line that raises the limit of the group: of the one that was found to limit, else of the process's own.
+fn raise_group_line(host: &HostSnapshot, plan: &PlanView, wanted: u64) -> String {
+    if let Some(folder) = &host.cgroup_memory_folder {
+        // One of the two files is there: version 2's or version 1's.
+        return format!(
+            "for f in {folder}/memory.max {folder}/memory.limit_in_bytes; do [ ! -e \"$f\" ] || echo {wanted} | sudo \
+             tee \"$f\"; done",
+            folder = quoted(folder)
+        );
+    }
+    let process = plan.server_pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+    // Not known to limit: it is looked at first, so as not to lower it.
+    format!(
+        "g=$(sed -n 's/^0:://p' /proc/{process}/cgroup); f=/sys/fs/cgroup$g/memory.max; [ -e \"$f\" ] || \
+         f=/sys/fs/cgroup/memory$(sed -n 's/^[0-9]*:memory://p' /proc/{process}/cgroup)/memory.limit_in_bytes; \
+         [ \"$(cat \"$f\")\" = max ] || [ \"$(cat \"$f\")\" -ge {wanted} ] || echo {wanted} | sudo tee \"$f\""
+    )
+}
 
 /// Whether the OOM killer, of the group or of the machine, ended a process of the run.
 pub(super) fn ended_by_memory(findings: &Findings) -> bool {

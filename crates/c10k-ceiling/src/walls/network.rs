@@ -6,7 +6,9 @@ use super::server::stopped_accepting;
 use crate::counter;
 use crate::findings::{Findings, NO_ANSWER};
 use crate::plan_view::PlanView;
-use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, no_forecast, remedy, seen, sysctl};
+use crate::wall::{
+    Bite, Forecast, Guide, Need, Plant, Wall, no_forecast, raise, raise_line, raised, remedy, seen,
+};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -119,11 +121,11 @@ pub(super) static WALLS: &[Wall] = &[
         },
         lift: |host, plan| {
             let needed = plan.target.saturating_add(plan.target / 10).saturating_add(1024);
-            let value = needed.max(host.conntrack_max.unwrap_or(0).saturating_mul(2));
             let text = "Do not track these connections (notrack, priority raw), or raise nf_conntrack_max: that is \
                         for the whole host, and written in its first namespace.";
-            let mut remedy = sysctl(Scope::Host, text, "net.netfilter.nf_conntrack_max", &value);
-            remedy.commands.extend(NOTRACK.map(str::to_owned));
+            let key = "net.netfilter.nf_conntrack_max";
+            let mut remedy = raise(Scope::Host, text, key, needed, host.conntrack_max);
+            remedy.commands.extend(notrack_lines(plan));
             remedy
         },
     },
@@ -241,17 +243,17 @@ pub(super) static WALLS: &[Wall] = &[
             Bite::proven(evidence, lost.first_at_ms)
         },
         lift: |host, plan| {
-            let most = host.neighbours_max.unwrap_or(1024).max(plan.sources);
+            let needed = plan.sources.max(1024).saturating_add(1).checked_next_power_of_two();
             let most =
-                most.saturating_add(1).checked_next_power_of_two().unwrap_or(u64::MAX).saturating_mul(2);
+                raised(needed.map_or(u64::MAX, |needed| needed.saturating_mul(2)), host.neighbours_max);
             let key = |n: u8| format!("net.ipv4.neigh.default.gc_thresh{n}");
             let values = [(1, most / 8), (2, most / 2), (3, most)];
             let settings = values.map(|(n, value)| (format!("sysctl.{}", key(n)), value.to_string()));
             let settings: Vec<(&str, String)> =
                 settings.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
             // The highest first: each must stay above those below it.
-            let commands =
-                values.iter().rev().map(|(n, value)| format!("sudo sysctl -w {}={value}", key(*n)));
+            let present = |n: u8| host.neighbours_max.filter(|_| n == 3);
+            let commands = values.iter().rev().map(|(n, value)| raise_line(&key(*n), *value, present(*n)));
             let text = "Keep more neighbours (whole host), or put the sources behind a router.";
             remedy(Scope::Host, text, &settings, commands.collect())
         },
@@ -315,14 +317,15 @@ pub(super) static WALLS: &[Wall] = &[
         },
         lift: |host, plan| {
             // A fifth is left for what is sent twice.
-            let rate = link_rate(host, plan).map_or(5000, |(rate, _)| (rate - rate / 5).max(1));
+            let most = link_rate(host, plan).map_or(5000, |(rate, _)| (rate - rate / 5).max(1));
+            let rate = format!("{most}/s");
             remedy(
                 Scope::Process,
                 "Connect more slowly than the link carries, use a faster link or raise the rate of its queue, or send \
                  fewer or smaller messages.",
-                &[("--rate", format!("{rate}/s"))],
+                &[("--rate", rate.clone())],
                 vec![
-                    plan.again_with(&format!("--rate {rate}/s")),
+                    plan.again_with(&[("--rate", &rate)]),
                     "tc -s qdisc show".to_owned(),
                     "ip -s link".to_owned(),
                 ],
@@ -371,14 +374,26 @@ fn bytes_to_connect(plan: &PlanView) -> u64 {
     if shares { to_server.saturating_add(to_client) } else { to_server }
 }
 
-/// A table of its own, so that it can be taken away again by its name. Port 9000 is the lab's.
-const NOTRACK: [&str; 3] = [
-    "sudo nft add table inet untracked",
-    "sudo nft 'add chain inet untracked in { type filter hook prerouting priority raw; }; add rule inet untracked in \
-     tcp dport 9000 notrack; add rule inet untracked in tcp sport 9000 notrack'",
-    "sudo nft 'add chain inet untracked out { type filter hook output priority raw; }; add rule inet untracked out \
-     tcp dport 9000 notrack; add rule inet untracked out tcp sport 9000 notrack'",
-];
+/// Where the lab's server listens that is not told where.
+const DEFAULT_PORT: u16 = 9000;
+
+/// A table of its own, so that it can be taken away again by its name.
+fn notrack_lines(plan: &PlanView) -> Vec<String> {
+    let ports: Vec<String> = plan.server_ports.iter().map(u16::to_string).collect();
+    let ports = match &ports[..] {
+        [] => DEFAULT_PORT.to_string(),
+        [one] => one.clone(),
+        several => format!("{{ {} }}", several.join(", ")),
+    };
+    let chain = |name: &str, hook: &str| {
+        let rule = |end: &str| format!("add rule inet untracked {name} tcp {end} {ports} notrack");
+        let (to, from) = (rule("dport"), rule("sport"));
+        format!(
+            "sudo nft 'add chain inet untracked {name} {{ type filter hook {hook} priority raw; }}; {to}; {from}'"
+        )
+    };
+    vec!["sudo nft add table inet untracked".to_owned(), chain("in", "prerouting"), chain("out", "output")]
+}
 
 /// Whether the table of neighbours was full.
 fn neighbours_full(findings: &Findings) -> bool {

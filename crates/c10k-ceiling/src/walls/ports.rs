@@ -5,7 +5,7 @@ use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
 use crate::counter;
 use crate::findings::{Findings, Lost};
 use crate::plan_view::PlanView;
-use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, no_forecast, remedy, seen};
+use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -131,7 +131,7 @@ pub(super) static WALLS: &[Wall] = &[
             let mut settings = vec![("sysctl.net.ipv4.ip_local_reserved_ports", String::new())];
             let mut commands = vec!["sudo sysctl -w net.ipv4.ip_local_reserved_ports=".to_owned()];
             if let Some(ips) = plan.ips_for(plan.sources.saturating_add(1)) {
-                commands.push(plan.again_with(&format!("--ips {ips}")));
+                commands.push(plan.again_with(&[("--ips", &ips)]));
                 settings.push(("--ips", ips));
             }
             let text = "Shorten the list of reserved ports (sysctl net.ipv4.ip_local_reserved_ports shows it), or \
@@ -148,7 +148,8 @@ pub(super) static WALLS: &[Wall] = &[
         only_alone: false,
         outcomes: &["EADDRNOTAVAIL", "EADDRINUSE"],
         read_at: "/proc/net/sockstat, `tw`; ss -tan state time-wait",
-        formula: "ports there are − sockets in TIME_WAIT, for 60 s",
+        formula: "source addresses × ports of the window × destinations − sockets in TIME_WAIT towards the server, for \
+                  60 s; where tcp_tw_reuse and tcp_timestamps let a port be used again, those of the last second alone",
         not_there: "open connections that take all ports by themselves (ports-exhausted)",
         scope: Scope::Namespace,
         guide: Guide {
@@ -160,7 +161,8 @@ pub(super) static WALLS: &[Wall] = &[
             how_to_prove: "sockstat `tw` plus the open connections equal the ports there are.",
             how_to_lift: "Wait 60 s, let the server close first, close by RST (--close rst), use more source \
                           addresses, or tcp_tw_reuse = 1, which gives a port out again after a second. Its \
-                          default, 2, does so on loopback alone.",
+                          default, 2, does so on loopback alone, and neither does anything where \
+                          tcp_timestamps is 0, nor for a connection that was made without timestamps.",
             what_not_to_do: "tcp_fin_timeout does not shorten TIME_WAIT (it is FIN_WAIT_2's); tcp_tw_recycle \
                              is gone since Linux 4.12; lowering tcp_max_tw_buckets only hides it, at the \
                              price of connections that take old segments for their own.",
@@ -170,7 +172,21 @@ pub(super) static WALLS: &[Wall] = &[
             "a small window of ports, closed from the client's side a moment before the swarm begins, with \
              tcp_tw_reuse = 0.",
         ),
-        predict: no_forecast,
+        predict: |host, plan| {
+            let plan = &with_its_pool(plan);
+            let waiting = host.time_wait.filter(|waiting| *waiting > 0)?;
+            let left = capacity(host, plan)?.saturating_sub(waiting);
+            if are_used_again(host, plan) || plan.pool.is_some() && left >= plan.target {
+                return None;
+            }
+            let now = format!(
+                "{}, less {} in TIME_WAIT ({}), each for up to 60 s",
+                port_space(host, plan)?,
+                human_count(waiting),
+                why_kept(host)
+            );
+            Some(Forecast::exact(left, now))
+        },
         diagnose: |findings| {
             let lost = findings.lost(&NO_PORT)?;
             if !waits(findings) {
@@ -179,18 +195,43 @@ pub(super) static WALLS: &[Wall] = &[
             let mut evidence = findings.lost_evidence(&NO_PORT);
             let text = "sockets in TIME_WAIT (sockstat tw), each holding a port for 60 s";
             evidence.extend(findings.counter_evidence(counter::TIME_WAIT, Side::Swarm, text));
-            let capacity = findings.capacity.or_else(|| capacity(&findings.host, &findings.plan));
+            let host = &findings.host;
+            let waiting = host.time_wait.filter(|waiting| *waiting > 0);
+            evidence.extend(waiting.map(|count| {
+                let text = format!("of them towards the server before the run began ({})", why_kept(host));
+                seen("TIME_WAIT", Side::Swarm, Some(count), text)
+            }));
+            let capacity = findings.capacity.or_else(|| capacity(host, &findings.plan));
             evidence.push(seen("source ports", Side::Swarm, capacity, "connections the sources allow"));
             Bite::proven(evidence, lost.first_at_ms)
         },
-        lift: |_, _| {
-            remedy(
-                Scope::Namespace,
-                "Wait 60 s, close by RST (--close rst), add source addresses, or let new connections \
-                 reuse the ports. tcp_fin_timeout does not shorten TIME_WAIT.",
-                &[("sysctl.net.ipv4.tcp_tw_reuse", "1".to_owned())],
-                vec!["sudo sysctl -w net.ipv4.tcp_tw_reuse=1".to_owned()],
-            )
+        lift: |host, plan| {
+            let mut settings = Vec::new();
+            let mut commands = Vec::new();
+            // More addresses help at once, whatever waits.
+            commands.extend(
+                plan.ips_for(plan.sources.saturating_add(1)).map(|ips| plan.again_with(&[("--ips", &ips)])),
+            );
+            let mut text = "Wait 60 s, close by RST (--close rst), add source addresses, or let new connections use the \
+                            ports again after a second"
+                .to_owned();
+            if host.timestamps == Some(0) {
+                settings.push(("sysctl.net.ipv4.tcp_timestamps", "1".to_owned()));
+                commands.push("sudo sysctl -w net.ipv4.tcp_timestamps=1".to_owned());
+                text.push_str(
+                    " (tcp_tw_reuse, which does nothing without tcp_timestamps; what waits already was made without \
+                     them and waits its 60 s)",
+                );
+            }
+            if host.tw_reuse != Some(1) {
+                settings.push(("sysctl.net.ipv4.tcp_tw_reuse", "1".to_owned()));
+                commands.push("sudo sysctl -w net.ipv4.tcp_tw_reuse=1".to_owned());
+            }
+            if commands.is_empty() {
+                commands.push(format!("sleep 60; {}", plan.again_with(&[])));
+            }
+            text.push_str(". tcp_fin_timeout does not shorten TIME_WAIT.");
+            remedy(Scope::Namespace, text, &settings, commands)
         },
     },
 ];
@@ -198,6 +239,23 @@ pub(super) static WALLS: &[Wall] = &[
 const NO_PORT: [&str; 2] = ["EADDRNOTAVAIL", "EADDRINUSE"];
 /// 1024–65535, the widest window that needs no privilege.
 const WIDEST: u64 = 64_512;
+
+/// Whether a new connection may take a port in TIME_WAIT that is a second old (net/ipv4/tcp_ipv4.c,
+/// `tcp_twsk_unique`). Where a setting could not be read it is as the kernel sets it.
+fn are_used_again(host: &HostSnapshot, plan: &PlanView) -> bool {
+    let is_loopback = plan.both_ends_here && !plan.on_one_link;
+    host.timestamps.unwrap_or(1) != 0
+        && match host.tw_reuse.unwrap_or(2) {
+            0 => false,
+            2 => is_loopback,
+            _ => true,
+        }
+}
+
+fn why_kept(host: &HostSnapshot) -> String {
+    let number = |value: Option<u64>| value.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
+    format!("tcp_tw_reuse = {}, tcp_timestamps = {}", number(host.tw_reuse), number(host.timestamps))
+}
 
 /// A plan whose swarm takes further source addresses by itself, with all that it can take.
 fn with_its_pool(plan: &PlanView) -> PlanView {
@@ -271,9 +329,11 @@ fn waits(findings: &Findings) -> bool {
         return false;
     };
     let open = findings.connections.established;
-    waiting.before > 0
+    // Those towards the server where they were counted, else all of the namespace.
+    let before = findings.host.time_wait.unwrap_or(waiting.before);
+    before > 0
         && open < capacity
-        && open.saturating_add(waiting.before) >= capacity.saturating_sub(capacity / 100)
+        && open.saturating_add(before) >= capacity.saturating_sub(capacity / 100)
         && findings.lost(&NO_PORT).is_some()
 }
 
@@ -294,8 +354,10 @@ fn lift_ports(host: &HostSnapshot, plan: &PlanView) -> Remedy {
         ways.push(format!("use {} source addresses", human_count(needed)));
         if let Some(ips) = plan.ips_for(needed) {
             let ports = plan.source_ports.filter(|window| Some(*window) != host.port_range);
-            let ports = ports.map_or_else(String::new, |(first, last)| format!(" --ports {first}-{last}"));
-            commands.push(plan.again_with(&format!("--ips {ips}{ports}")));
+            let ports = ports.map(|(first, last)| format!("{first}-{last}"));
+            let mut changed = vec![("--ips", ips.as_str())];
+            changed.extend(ports.as_deref().map(|ports| ("--ports", ports)));
+            commands.push(plan.again_with(&changed));
             settings.push(("--ips", ips));
         }
     }
@@ -306,13 +368,17 @@ fn lift_ports(host: &HostSnapshot, plan: &PlanView) -> Remedy {
         let addresses = addresses_needed(plan, Some(WIDEST)).map_or_else(String::new, |needed| {
             format!(", which leaves {} addresses needed", human_count(needed))
         });
-        ways.push(format!("widen the port range to 1024-65535{addresses}"));
+        // What is below 1024 already stays.
+        let low = window.map_or(1024, |(first, _)| first.min(1024));
+        ways.push(format!("widen the port range to {low}-65535{addresses}"));
         if plan.explicit_ports && plan.source_ports.is_some() {
-            settings.push(("--ports", "1024-65535".to_owned()));
-            commands.push(plan.again_with("--ports 1024-65535"));
+            let ports = format!("{low}-65535");
+            commands.push(plan.again_with(&[("--ports", &ports)]));
+            settings.push(("--ports", ports));
         } else {
-            settings.push(("sysctl.net.ipv4.ip_local_port_range", "1024 65535".to_owned()));
-            commands.push("sudo sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"".to_owned());
+            let range = format!("{low} 65535");
+            commands.push(format!("sudo sysctl -w net.ipv4.ip_local_port_range=\"{range}\""));
+            settings.push(("sysctl.net.ipv4.ip_local_port_range", range));
         }
     }
     ways.push("let the server listen on more ports or addresses".to_owned());

@@ -1,12 +1,13 @@
 //! Threads, and the verdicts that break when the machine can do no more in time.
 
-use c10k_record::{Evidence, GrowthStop, Remedy, Scope, Side, human_count};
+use c10k_record::shell::quoted;
+use c10k_record::{Evidence, GrowthStop, HostSnapshot, Remedy, Scope, Setting, Side, human_count};
 
 use crate::counter;
 use crate::findings::{CpuLoad, Findings};
 use crate::plan_view::PlanView;
 use crate::verdicts::shown;
-use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, no_forecast, remedy, seen};
+use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, no_forecast, raise, raised, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -46,8 +47,12 @@ pub(super) static WALLS: &[Wall] = &[
                     .into_iter()
                     .filter_map(|(own, each)| each.filter(|_| own))
                     .min()?;
-            let now =
-                format!("{} more threads × {} connections a table", human_count(left), human_count(each));
+            let now = format!(
+                "{} more threads ({}) × {} connections a table",
+                human_count(left),
+                what_binds(host).in_words(host),
+                human_count(each)
+            );
             Some(Forecast::about((left / plan.ends_here()).saturating_mul(each), now, 5))
         },
         diagnose: |findings| {
@@ -69,19 +74,11 @@ pub(super) static WALLS: &[Wall] = &[
                 evidence.push(seen("growth_stopped", Side::Swarm, None, workers));
             }
             if !evidence.is_empty() {
-                let limit = findings.host.nproc;
-                evidence.extend(limit.map(|n| seen("RLIMIT_NPROC", Side::Host, Some(n), "the soft limit")));
+                evidence.extend(thread_limit(findings));
             }
             Bite::proven(evidence, crate::wall::first(lost))
         },
-        lift: |_, _| {
-            remedy(
-                Scope::Process,
-                "Use fewer workers, or raise RLIMIT_NPROC (and pids.max of the cgroup).",
-                &[("--workers", "1".to_owned())],
-                vec!["prlimit --nproc".to_owned(), "cat /proc/self/cgroup".to_owned()],
-            )
-        },
+        lift: lift_threads,
     },
     Wall {
         name: "cpu-server",
@@ -114,14 +111,18 @@ pub(super) static WALLS: &[Wall] = &[
         ),
         predict: no_forecast,
         diagnose: |findings| busy(findings, Side::Server, findings.server_cpu, counter::SERVER_THROTTLED),
-        lift: |_, _| {
-            remedy(
-                Scope::Process,
-                "Give the server more processors, or lift the quota of its cpu cgroup (cpu.max, \
-                 cpu.cfs_quota_us).",
-                &[("--server-workers", "2".to_owned())],
-                vec!["nproc".to_owned(), "cat /proc/self/cgroup".to_owned()],
-            )
+        lift: |_, plan| {
+            let Some(file) = &plan.server_cpu_quota else {
+                return slower(plan, "Give the server more processors, or connect and send more slowly.");
+            };
+            // What says that there is no quota, in version 1 and in version 2.
+            let none = if file.ends_with("cfs_quota_us") { "-1" } else { "max" };
+            let mut remedy = slower(
+                plan,
+                "Take the quota away that holds the server back, or raise it; or connect and send more slowly.",
+            );
+            remedy.commands.insert(0, format!("echo {none} | sudo tee {}", quoted(file)));
+            remedy
         },
     },
     Wall {
@@ -224,7 +225,9 @@ pub(super) static WALLS: &[Wall] = &[
             let c = &findings.connections;
             // Where connections could not even be tried, or none was held, the loss is not a matter of degree.
             let gave_up = findings.growth_stopped.is_some();
-            if c.held == 0 || c.attempted < c.target || gave_up {
+            let no_listener =
+                findings.server_process.as_ref().is_some_and(|process| process.listens == Some(false));
+            if c.held == 0 || c.attempted < c.target || gave_up || no_listener {
                 return None;
             }
             let mut evidence = findings.broken(|name| ["failed", "ghosts"].contains(&name));
@@ -285,6 +288,117 @@ fn resent(findings: &Findings) -> Option<Evidence> {
 }
 
 fn slower(plan: &PlanView, summary: &str) -> Remedy {
-    let commands = vec![plan.again_with("--rate 5000/s")];
-    remedy(Scope::Process, summary, &[("--rate", "5000/s".to_owned())], commands)
+    let (rate, line) = plan.more_slowly(5000);
+    remedy(Scope::Process, summary, &[("--rate", rate)], vec![line])
+}
+
+/// The limit on threads that stands first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ThreadLimit {
+    /// `pids.max` of a cgroup.
+    Pids,
+    /// RLIMIT_NPROC of the user.
+    Nproc,
+    /// `kernel.threads-max`.
+    Kernel,
+}
+
+impl ThreadLimit {
+    fn in_words(self, host: &HostSnapshot) -> String {
+        let number = |value: Option<u64>| value.map_or_else(|| "unknown".to_owned(), human_count);
+        match self {
+            Self::Pids => {
+                format!("pids.max = {}, {} there", number(host.pids_max), number(host.pids_current))
+            }
+            Self::Nproc => format!("RLIMIT_NPROC = {}", number(host.nproc)),
+            Self::Kernel => format!("kernel.threads-max = {}", number(host.threads_max)),
+        }
+    }
+}
+
+/// By what was left of each before the run.
+fn what_binds(host: &HostSnapshot) -> ThreadLimit {
+    let of_group = host.pids_max.zip(host.pids_current).map(|(max, now)| max.saturating_sub(now));
+    let of_user = host.nproc.filter(|limit| !host.nproc_bypassed && *limit != u64::MAX);
+    match (of_group, host.threads_left) {
+        (Some(group), Some(left)) if group <= left => ThreadLimit::Pids,
+        (Some(_), None) if of_user.is_none() => ThreadLimit::Pids,
+        _ if of_user.is_some() => ThreadLimit::Nproc,
+        _ => ThreadLimit::Kernel,
+    }
+}
+
+/// The limit that refused: a cgroup counts its refusals itself, and one that counted none did not refuse.
+fn thread_limit(findings: &Findings) -> Vec<Evidence> {
+    let host = &findings.host;
+    let refusals = [counter::SERVER_THREADS_REFUSED, counter::SWARM_THREADS_REFUSED];
+    let counted = refusals.iter().any(|name| findings.counter(name).is_some());
+    let refused = refusals.iter().any(|name| findings.grew(name).is_some());
+    let binds = match what_binds(host) {
+        _ if refused => ThreadLimit::Pids,
+        ThreadLimit::Pids if counted && !host.nproc_bypassed => ThreadLimit::Nproc,
+        binds => binds,
+    };
+    let limit = |name: &str, value: Option<u64>, text: &str| {
+        value.filter(|value| *value != u64::MAX).map(|value| seen(name, Side::Host, Some(value), text))
+    };
+    let found = match binds {
+        ThreadLimit::Pids => {
+            let folder = host.pids_folder.as_deref().unwrap_or("its cgroup");
+            let text = format!("the most threads that {folder} may have");
+            let there = "threads there were in it when that was looked up";
+            [limit("pids.max", host.pids_max, &text), limit("pids.current", host.pids_current, there)]
+        }
+        ThreadLimit::Nproc => {
+            [limit("RLIMIT_NPROC", host.nproc, "the most threads that this user may have"), None]
+        }
+        ThreadLimit::Kernel => {
+            [limit("kernel.threads-max", host.threads_max, "the most threads of the whole host"), None]
+        }
+    };
+    found.into_iter().flatten().collect()
+}
+
+fn lift_threads(host: &HostSnapshot, plan: &PlanView) -> Remedy {
+    let tables = [(host.server_tables, host.server_per_table), (host.swarm_tables, host.swarm_per_table)];
+    let each = tables.into_iter().filter_map(|(own, each)| each.filter(|each| own && *each > 0)).min();
+    let workers = each.map_or(0, |each| plan.target.div_ceil(each).saturating_mul(plan.ends_here()));
+    let beside = 64;
+    let fewer = "larger descriptor tables (ulimit -n), of which fewer workers hold as many";
+    let process = |summary: String, key: &str, value: u64, commands: Vec<String>| Remedy {
+        summary,
+        settings: vec![Setting { key: key.to_owned(), value: value.to_string() }],
+        commands,
+        scope: Scope::Process,
+    };
+    match what_binds(host) {
+        ThreadLimit::Pids => {
+            let now = host.pids_current.unwrap_or(0);
+            let wanted = raised(now.saturating_add(workers).saturating_add(beside), host.pids_max);
+            let folder = host.pids_folder.as_deref().unwrap_or("/sys/fs/cgroup");
+            let text = format!(
+                "Raise pids.max of {folder} (TasksMax= of a unit, --pids-limit of a container), or {fewer}."
+            );
+            let file = quoted(&format!("{folder}/pids.max"));
+            process(text, "pids.max", wanted, vec![format!("echo {wanted} | sudo tee {file}")])
+        }
+        ThreadLimit::Nproc => {
+            let needed = host.nproc.unwrap_or(0).saturating_add(workers).saturating_add(beside);
+            let wanted = raised(needed, host.nproc);
+            let (line, text) = if host.nproc_hard.is_some_and(|hard| hard >= wanted) {
+                (format!("prlimit --pid $$ --nproc={wanted}:"), "the hard limit allows it")
+            } else {
+                (
+                    format!("sudo prlimit --pid $$ --nproc={wanted}:{wanted}"),
+                    "that is above the hard limit and needs root",
+                )
+            };
+            let text = format!("Raise RLIMIT_NPROC of the shell that starts it ({text}), or {fewer}.");
+            process(text, "limits.nproc", wanted, vec![line])
+        }
+        ThreadLimit::Kernel => {
+            let text = format!("Raise kernel.threads-max (whole host), or {fewer}.");
+            raise(Scope::Host, text, "kernel.threads-max", workers.saturating_add(beside), host.threads_max)
+        }
+    }
 }

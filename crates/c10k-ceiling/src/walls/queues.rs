@@ -4,8 +4,9 @@ use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
 
 use super::server::stopped_accepting;
 use crate::counter;
-use crate::findings::{Findings, Lost, NO_ANSWER};
-use crate::wall::{Bite, Guide, Plant, Wall, first, no_forecast, remedy, seen, sysctl};
+use crate::findings::{CounterChange, Findings, Lost, NO_ANSWER};
+use crate::plan_view::PlanView;
+use crate::wall::{Bite, Guide, Plant, Wall, first, no_forecast, raise, raise_line, raised, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -19,7 +20,7 @@ pub(super) static WALLS: &[Wall] = &[
         read_at: "ss -ltn (Send-Q); /proc/sys/net/core/somaxconn",
         formula: "none: it bounds arrivals in the time that the server is away, not connections",
         not_there: "an accepted count that stands still (server-stopped-accepting), a full server, a \
-                    throttled one (cpu-server)",
+                    throttled one (cpu-server); an overflow that may be another listener's",
         scope: Scope::Namespace,
         guide: Guide {
             what_it_is: "Connections that are complete and wait for accept(). Its length is the smaller of \
@@ -29,8 +30,9 @@ pub(super) static WALLS: &[Wall] = &[
                            timeout). Where the last ACK was dropped the client has a connection that the \
                            server never knew: a ghost. With tcp_abort_on_overflow = 1, ECONNRESET \
                            (connection reset by peer).",
-            how_to_prove: "nstat -az TcpExtListenOverflows grows while the server goes on accepting; ss -ltn \
-                           shows Recv-Q above Send-Q.",
+            how_to_prove: "nstat -az TcpExtListenOverflows grows while the server goes on accepting (it is counted for \
+                           all listeners of the namespace together); ss -ltn shows Recv-Q above Send-Q, ss -ltnm a \
+                           growing d, what this listener dropped.",
             how_to_lift: "A larger backlog in the program and somaxconn with it (read at listen(): restart \
                           the server), faster accepting, more listeners (SO_REUSEPORT), a slower ramp.",
             what_not_to_do: "somaxconn alone does nothing when the program asks for 128; \
@@ -43,7 +45,10 @@ pub(super) static WALLS: &[Wall] = &[
         diagnose: |findings| {
             // A server that is full, stalled or at its own limit fills the queue too: that is the cause then.
             let throttled = findings.grew(counter::SERVER_THROTTLED).is_some();
-            if findings.server_full() || stopped_accepting(findings) || throttled || !overflowed(findings) {
+            if findings.server_full() || stopped_accepting(findings) || throttled {
+                return None;
+            }
+            if !(overflowed(findings) && is_its_own(findings)) {
                 return None;
             }
             let (lost, late) = (findings.unanswered(), findings.late_connects());
@@ -55,6 +60,10 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.counter_evidence(counter::LISTEN_OVERFLOWS, Side::Server, text));
             let text = "SYNs and ACKs dropped at the listener";
             evidence.extend(findings.counter_evidence(counter::LISTEN_DROPS, Side::Server, text));
+            let text = "connections waited in this server's queue at the most";
+            evidence.extend(findings.counter_evidence(counter::ACCEPT_QUEUE, Side::Server, text));
+            let text = "packets that this server's listener dropped itself (sk_drops)";
+            evidence.extend(findings.counter_evidence(counter::LISTENER_DROPS, Side::Server, text));
             evidence.extend(queue_length(&findings.host).map(|length| {
                 let text = "the queue's length: the smaller of backlog and net.core.somaxconn";
                 seen("backlog", Side::Server, Some(length), text)
@@ -108,18 +117,16 @@ pub(super) static WALLS: &[Wall] = &[
             Bite::proven(evidence, first(lost))
         },
         lift: |host, _| {
-            let value = host.max_syn_backlog.unwrap_or(0).saturating_mul(4).clamp(8192, 262_144).to_string();
+            let (key, present) = ("net.ipv4.tcp_max_syn_backlog", host.max_syn_backlog);
+            let value = raised(8192, present);
             remedy(
                 Scope::Namespace,
                 "Lengthen the SYN queue, together with backlog and somaxconn, and leave SYN cookies on.",
                 &[
-                    ("sysctl.net.ipv4.tcp_max_syn_backlog", value.clone()),
+                    ("sysctl.net.ipv4.tcp_max_syn_backlog", value.to_string()),
                     ("sysctl.net.ipv4.tcp_syncookies", "1".to_owned()),
                 ],
-                vec![
-                    format!("sudo sysctl -w net.ipv4.tcp_max_syn_backlog={value}"),
-                    "sudo sysctl -w net.ipv4.tcp_syncookies=1".to_owned(),
-                ],
+                vec![raise_line(key, value, present), raise_line("net.ipv4.tcp_syncookies", 1, None)],
             )
         },
     },
@@ -133,7 +140,8 @@ pub(super) static WALLS: &[Wall] = &[
         outcomes: &["connect-timeout", "ETIMEDOUT"],
         read_at: "/proc/sys/net/core/netdev_max_backlog; /proc/net/softnet_stat column 2",
         formula: "none: it bounds packets in a burst, not connections",
-        not_there: "ListenOverflows, TCPReqQFullDrop: then a queue of the listener dropped them",
+        not_there: "ListenOverflows, TCPReqQFullDrop: then a queue of the listener dropped them; SYNs sent again more \
+                    than twice as often as packets were dropped",
         scope: Scope::Host,
         guide: Guide {
             what_it_is: "Packets that wait for a processor before TCP sees them. Loopback and veth go \
@@ -151,10 +159,15 @@ pub(super) static WALLS: &[Wall] = &[
         plant: Plant::host_wide("the queue is the host's, so its evidence is replayed."),
         predict: no_forecast,
         diagnose: |findings| {
-            findings.grew(counter::SOFTNET_DROPPED)?;
+            let dropped = findings.grew(counter::SOFTNET_DROPPED)?;
             let (lost, late) = waited(findings)?;
-            // Its counter is the whole host's, and anybody's packets count: a full queue of the listener says more.
-            if overflowed(findings) || findings.grew(counter::REQ_QUEUE_FULL_DROP).is_some() {
+            // Its counter is the whole host's, and anybody's packets count: it must explain the SYNs that were sent
+            // again, and a full queue of the listener says more.
+            let resent = findings.grew(counter::SYN_RETRANSMITS)?;
+            if dropped.saturating_mul(2) < resent
+                || overflowed(findings)
+                || findings.grew(counter::REQ_QUEUE_FULL_DROP).is_some()
+            {
                 return None;
             }
             let text = "packets dropped at a processor's input queue";
@@ -166,9 +179,9 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(late);
             Bite::proven(evidence, first(lost))
         },
-        lift: |_, _| {
+        lift: |host, _| {
             let text = "Lengthen the input queue of each processor (whole host), or connect more slowly.";
-            sysctl(Scope::Host, text, "net.core.netdev_max_backlog", &10_000)
+            raise(Scope::Host, text, "net.core.netdev_max_backlog", 10_000, host.netdev_max_backlog)
         },
     },
 ];
@@ -191,6 +204,19 @@ fn overflowed(findings: &Findings) -> bool {
     }
 }
 
+/// Whether the overflow was of this server's listener and not of another one of the namespace, for which the counter
+/// stands too: its queue was seen full, or it dropped packets and no other listener did.
+fn is_its_own(findings: &Findings) -> bool {
+    let dropped = findings.counter(counter::LISTENER_DROPS).map(CounterChange::growth);
+    if dropped == Some(0) {
+        return false;
+    }
+    let longest = findings.counter(counter::ACCEPT_QUEUE).map(|change| change.after);
+    let was_full =
+        longest.zip(queue_length(&findings.host)).is_some_and(|(longest, most)| most > 0 && longest >= most);
+    was_full || dropped.is_some() && findings.stood_still(counter::OTHER_LISTENERS_DROPS)
+}
+
 fn queue_length(host: &HostSnapshot) -> Option<u64> {
     [host.backlog, host.somaxconn].into_iter().flatten().min()
 }
@@ -207,16 +233,36 @@ fn unanswered_evidence(findings: &Findings) -> Vec<c10k_record::Evidence> {
     evidence
 }
 
-fn lift_accept_queue(host: &HostSnapshot, _: &crate::plan_view::PlanView) -> Remedy {
+fn lift_accept_queue(host: &HostSnapshot, plan: &PlanView) -> Remedy {
     let now = queue_length(host).unwrap_or(0);
-    let value = now.saturating_mul(4).clamp(16_384, 65_535).to_string();
-    remedy(
-        Scope::Namespace,
-        format!(
-            "Lengthen the accept queue to {value} (the listener's backlog and somaxconn, which is read when the \
-             server starts to listen), connect more slowly, or accept with more workers."
-        ),
-        &[("sysctl.net.core.somaxconn", value.clone()), ("socket.backlog", value.clone())],
-        vec![format!("sudo sysctl -w net.core.somaxconn={value}"), "c10k-server --profile tuned".to_owned()],
-    )
+    let value = now.saturating_mul(4).clamp(16_384, 65_535).max(host.somaxconn.unwrap_or(0)).max(now);
+    let settings = [("sysctl.net.core.somaxconn", value.to_string()), ("socket.backlog", value.to_string())];
+    // Who has no more under way than the queue is long never fills it, whoever the server is.
+    let under_way = now.max(1).to_string();
+    let (rate, slowly) = plan.more_slowly(500);
+    // Without a proof a connection is under way no longer than until it is in the queue.
+    let (line, way) = if plan.probe {
+        let line = plan.again_with(&[("--in-flight", &under_way)]);
+        (line, format!("Have no more connections under way than the queue takes (--in-flight {under_way})"))
+    } else {
+        (slowly, format!("Connect more slowly (--rate {rate})"))
+    };
+    let mut commands = vec![line];
+    let by_program = host.backlog.zip(host.somaxconn).is_some_and(|(backlog, most)| backlog < most);
+    let mut text = way;
+    if by_program {
+        text.push_str(&format!(
+            ", or lengthen the queue: the program itself asks listen() for {now}, below net.core.somaxconn, which \
+             therefore changes nothing. It is the program's backlog that must grow, to {value} or so ([socket] backlog \
+             in a profile of c10k-server), and it is read when the program begins to listen"
+        ));
+    } else {
+        commands.push(raise_line("net.core.somaxconn", value, host.somaxconn));
+        text.push_str(&format!(
+            ", or lengthen the queue to {value}: net.core.somaxconn, which bounds it, and the backlog that the program \
+             asks for; both are read when the program begins to listen, so start it again"
+        ));
+    }
+    text.push_str("; or accept with more workers.");
+    remedy(Scope::Namespace, text, &settings, commands)
 }

@@ -3,7 +3,7 @@
 use c10k_record::{Remedy, Scope, Side, human_bytes, human_count};
 
 use crate::findings::{Findings, Lost, ServerEnd, TAKEN_DOWN};
-use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, no_forecast, remedy, seen};
+use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, no_forecast, raised, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -47,10 +47,12 @@ pub(super) static WALLS: &[Wall] = &[
             Bite::proven(evidence, first(findings.unanswered()))
         },
         lift: |_, plan| {
-            let value = plan.target.to_string();
-            let flag = format!("--max-connections {value}");
-            let is_lab = plan.again.as_deref().is_some_and(|again| again.starts_with("c10k-lab run"));
-            let command = if is_lab { plan.again_with(&flag) } else { format!("c10k-server {flag}") };
+            let value = raised(plan.target, plan.server_max_connections).to_string();
+            let command = if plan.own_server {
+                plan.again_with(&[("--max-connections", &value)])
+            } else {
+                format!("c10k-server --max-connections {value}")
+            };
             let text = "Let the server take more connections.";
             remedy(Scope::Process, text, &[("--max-connections", value)], vec![command])
         },
@@ -87,8 +89,13 @@ pub(super) static WALLS: &[Wall] = &[
             }
             let mut evidence = findings.server_end.map(end_evidence).into_iter().collect::<Vec<_>>();
             if evidence.is_empty() {
-                // Not our process: connections it had taken were taken down, and nobody listens any more.
+                // Not our process, and none that can be seen: what it had taken was taken down, all of it, and nobody
+                // listens any more.
                 taken_down_and_refused(findings)?;
+                let is_seen = findings.server.is_some() || findings.server_process.is_some();
+                if is_seen || findings.connections.held > 0 {
+                    return None;
+                }
             }
             evidence.extend(findings.lost_evidence(&TAKEN_DOWN));
             evidence.extend(findings.lost_evidence(&["ECONNREFUSED"]));
@@ -240,21 +247,28 @@ pub(super) static WALLS: &[Wall] = &[
         },
         lift: |_, plan| -> Remedy {
             let commands = match plan.server_pid {
-                Some(pid) => {
-                    vec![format!("ps -o pid,state,wchan:24,comm -p {pid}"), format!("kill -CONT {pid}")]
-                }
+                Some(pid) if plan.server_stopped => vec![format!("kill -CONT {pid}")],
+                Some(pid) => vec![
+                    format!("ps -L -o tid,state,wchan:24,comm -p {pid}"),
+                    format!("sudo cat /proc/{pid}/stack"),
+                ],
                 None => vec![
                     "sudo ss -ltnp".to_owned(),
                     "ps -eo pid,state,wchan:24,comm | awk '$2 ~ /[TD]/'".to_owned(),
                 ],
             };
-            remedy(
-                Scope::Process,
-                "Wake or mend the server: it is stopped (state T; kill -CONT wakes it), busy elsewhere, or does not \
-                 call accept. A longer backlog only hides it for a while.",
-                &[],
-                commands,
-            )
+            let text = match (plan.server_pid, plan.server_stopped) {
+                (_, true) => "Wake the server: it is stopped by a signal (state T).",
+                (Some(_), false) => {
+                    "Mend the server: it is not stopped, and is busy elsewhere or does not call accept; where it waits \
+                     its stack says. A longer backlog only hides it for a while."
+                }
+                (None, false) => {
+                    "Wake or mend the server: it is stopped (state T; kill -CONT wakes it), busy elsewhere, or does not \
+                     call accept. A longer backlog only hides it for a while."
+                }
+            };
+            remedy(Scope::Process, text, &[], commands)
         },
     },
     Wall {
@@ -298,7 +312,7 @@ pub(super) static WALLS: &[Wall] = &[
                 Scope::Process,
                 "Run the server in echo mode, or connect without probes to a server that does not echo.",
                 &[("--no-probe", "true".to_owned())],
-                vec![plan.again_with("--no-probe")],
+                vec![plan.again_with(&[("--no-probe", "")])],
             )
         },
     },
@@ -317,7 +331,7 @@ pub(super) fn stopped_accepting(findings: &Findings) -> bool {
     (findings.accepted_stalled || asleep()) && findings.server_end.is_none() && !findings.server_full()
 }
 
-/// Open connections were taken down and new ones refused: there is neither process nor listener any more.
+/// Open connections were taken down and new ones refused: the listener is gone, and perhaps its process.
 fn taken_down_and_refused(findings: &Findings) -> Option<Lost> {
     let refused = findings.lost(&["ECONNREFUSED"])?;
     let taken = findings.lost(&TAKEN_DOWN)?;

@@ -1,13 +1,18 @@
 //! What the doctor looks at before it enters a namespace: what only the machine's first one shows, and what this user
 //! and this machine may do at all.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
+use c10k_ceiling::PlanView;
+use c10k_kernel::cgroup::PidsGroup;
+use c10k_kernel::counters::ProcRoot;
+use c10k_kernel::counters::host_wide;
 use c10k_kernel::limits::{self, Limit};
 use c10k_kernel::sysctl::{Scope, SysctlRoot};
 use c10k_kernel::{process, shaper};
 use c10k_profile::{Live, Profile, Settable, diff};
 use c10k_record::{HostSnapshot, as_root};
+use c10k_swarm::ips::IpList;
 
 use crate::host::{conntrack_count, forget_conntrack_unless};
 
@@ -20,6 +25,8 @@ pub(crate) struct Outside {
     pub(crate) nofile: Option<Limit>,
     /// Whether this is root.
     pub(crate) root: bool,
+    /// The ends here of what waits in TIME_WAIT towards the port of a server that is not told another.
+    time_wait: Vec<SocketAddr>,
     /// Host-wide settings of the profile that a run by this user would raise, with their values.
     raised: Vec<(String, String)>,
 }
@@ -35,7 +42,23 @@ impl Outside {
         host.link_bits_per_second = shaper::line("lo").ok().flatten().map(|line| line.bits_per_second);
         crate::host::complete(&mut host);
         forget_conntrack_unless(tracks_connections(), &mut host);
-        Self { host, nofile: limits::nofile().ok(), root, raised: raised(profile) }
+        Self {
+            host,
+            nofile: limits::nofile().ok(),
+            root,
+            time_wait: c10k_collector::time_wait_towards(&[SERVER_PORT]).unwrap_or_default(),
+            raised: raised(profile),
+        }
+    }
+
+    /// How many of the ports of a program that runs here, with the sources of this plan or with one, are in TIME_WAIT.
+    pub(crate) fn time_wait_of(&self, view: &PlanView) -> Option<u64> {
+        let (first, last) = view.source_ports.or(self.host.port_range)?;
+        let named = view.ips.as_deref().and_then(|text| text.parse::<IpList>().ok());
+        let one = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let sources = named.as_ref().map_or(&one[..], |list| list.addresses());
+        let keeps = |end: &&SocketAddr| (first..=last).contains(&end.port()) && sources.contains(&end.ip());
+        Some(self.time_wait.iter().filter(keeps).count() as u64)
     }
 
     /// The limits of a run under the profile, of which `inside` was read in the namespace of that run.
@@ -47,6 +70,8 @@ impl Outside {
             somaxconn: inside.somaxconn,
             max_syn_backlog: inside.max_syn_backlog,
             max_tw_buckets: inside.max_tw_buckets,
+            tw_reuse: inside.tw_reuse,
+            timestamps: inside.timestamps,
             ..self.host.clone()
         };
         // A namespace of one's own has a link of its own too, and no queue before it.
@@ -60,6 +85,7 @@ impl Outside {
                 "fs.file-max" => &mut host.file_max,
                 "fs.epoll.max_user_watches" => &mut host.epoll_watches,
                 "net.ipv4.tcp_max_orphans" => &mut host.max_orphans,
+                "net.core.netdev_max_backlog" => &mut host.netdev_max_backlog,
                 "net.ipv4.neigh.default.gc_thresh3" => &mut host.neighbours_max,
                 "net.netfilter.nf_conntrack_max" => &mut host.conntrack_max,
                 _ => continue,
@@ -73,11 +99,20 @@ impl Outside {
 
     /// A line as this user pastes it.
     pub(crate) fn line(&self, command: &str) -> String {
-        let server = command.strip_prefix("c10k-server").map(|rest| format!("c10k-lab server{rest}"));
-        let line = server.unwrap_or_else(|| command.to_owned());
-        if self.root { as_root(&line) } else { line }
+        line(self.root, command)
     }
 }
+
+/// A line as this user pastes it who has this program alone: root needs no sudo, and may not even have it.
+pub(crate) fn line(root: bool, command: &str) -> String {
+    let other = |from: &str, to: &str| command.strip_prefix(from).map(|rest| format!("{to}{rest}"));
+    let own = other("c10k-server", "c10k-lab server").or_else(|| other("c10k-swarm", "c10k-lab swarm"));
+    let line = own.unwrap_or_else(|| command.to_owned());
+    if root { as_root(&line) } else { line }
+}
+
+/// The port of a plan that names no other.
+const SERVER_PORT: u16 = 9000;
 
 /// The settings of the whole host that a run as this user raises (and puts back).
 fn raised(profile: &Profile) -> Vec<(String, String)> {
@@ -94,9 +129,10 @@ fn number(key: &str) -> Option<u64> {
 }
 
 /// What only a process that has not entered a namespace yet can see.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Beforehand {
-    may_raise_nofile: Option<bool>,
+    /// All limits as they are seen from the first namespace, where the host-wide ones are.
+    host: HostSnapshot,
     threads_left: Option<u64>,
     neighbours_max: Option<u64>,
 }
@@ -105,15 +141,21 @@ impl Beforehand {
     /// Looks. `root` is whether the lab was started by root.
     pub(crate) fn look(root: bool) -> Self {
         Self {
-            // In a user namespace of its own everybody seems to have every capability.
-            may_raise_nofile: c10k_collector::host_snapshot().may_raise_nofile,
+            host: c10k_collector::host_snapshot(),
             threads_left: threads_left(root),
             neighbours_max: number("net.ipv4.neigh.default.gc_thresh3"),
         }
     }
 
     pub(crate) fn note(self, host: &mut HostSnapshot) {
-        host.may_raise_nofile = self.may_raise_nofile;
+        let before = self.host;
+        // In a user namespace of its own everybody seems to have every capability.
+        host.may_raise_nofile = before.may_raise_nofile;
+        host.nproc_bypassed = before.nproc_bypassed;
+        // What is the whole host's is absent in there.
+        host.tcp_mem_pages = host.tcp_mem_pages.or(before.tcp_mem_pages);
+        host.max_orphans = host.max_orphans.or(before.max_orphans);
+        host.netdev_max_backlog = host.netdev_max_backlog.or(before.netdev_max_backlog);
         host.threads_left = self.threads_left;
         host.neighbours_max = self.neighbours_max;
     }
@@ -121,8 +163,7 @@ impl Beforehand {
 
 /// What kernel.threads-max, `pids.max` of the own cgroup and, for an ordinary user, RLIMIT_NPROC leave.
 fn threads_left(root: bool) -> Option<u64> {
-    let loadavg = std::fs::read_to_string("/proc/loadavg").ok();
-    let all = loadavg.and_then(|text| text.split('/').nth(1)?.split(' ').next()?.parse::<u64>().ok());
+    let all = host_wide::threads(&ProcRoot::default());
     let of_host = number("kernel.threads-max").zip(all).map(|(max, now)| max.saturating_sub(now));
     // Root is not bound by it (kernel/fork.c, `copy_process`).
     let of_user = limits::nproc().ok().map(|limit| limit.soft).filter(|soft| !root && *soft != u64::MAX);
@@ -131,21 +172,9 @@ fn threads_left(root: bool) -> Option<u64> {
     [of_host, of_user, pids_left()].into_iter().flatten().min()
 }
 
-/// What the pids cgroup leaves, version 1 or 2; `None` without a limit.
+/// What the pids cgroups leave, the own one and those above it; `None` without a limit.
 fn pids_left() -> Option<u64> {
-    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let folder = own.lines().find_map(|line| {
-        let mut parts = line.splitn(3, ':');
-        let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-        if controllers.split(',').any(|controller| controller == "pids") {
-            Some(format!("/sys/fs/cgroup/pids{path}"))
-        } else {
-            controllers.is_empty().then(|| format!("/sys/fs/cgroup{path}"))
-        }
-    })?;
-    let read =
-        |name: &str| std::fs::read_to_string(format!("{folder}/{name}")).ok()?.trim().parse::<u64>().ok();
-    Some(read("pids.max")?.saturating_sub(read("pids.current")?))
+    PidsGroup::of(&ProcRoot::default(), None).ok().flatten()?.read().left()
 }
 
 /// Whether a connection of this namespace takes an entry: nothing is tracked before a rule asks for it.
@@ -173,7 +202,7 @@ mod tests {
             ..HostSnapshot::default()
         };
         let raised = raised.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Outside { host, nofile: None, root, raised }
+        Outside { host, nofile: None, root, time_wait: Vec::new(), raised }
     }
 
     #[test]
@@ -193,5 +222,6 @@ mod tests {
         assert_eq!(line(true, "sudo sysctl -w a.b=1"), "sysctl -w a.b=1");
         assert_eq!(line(false, "sudo sysctl -w a.b=1"), "sudo sysctl -w a.b=1");
         assert_eq!(line(true, "c10k-server"), "c10k-lab server");
+        assert_eq!(line(true, "c10k-swarm --target 5"), "c10k-lab swarm --target 5");
     }
 }

@@ -100,15 +100,35 @@ fn a_hard_limit_that_nobody_may_raise_is_not_offered_to_be_raised() {
 
 #[test]
 fn memory_says_how_far_it_may_be_off() {
-    let (sizes, host) = (|c: Option<&Calibration>| ram_uncertainty(&host(), c), host());
-    assert_eq!(sizes(None), 10);
-    assert_eq!(sizes(Some(&calibration())), 0, "8,400 measured, 8,350 by the sizes");
-    let noisy = Calibration { measured_pair_bytes: Some(80_000.0), ..calibration() };
-    assert_eq!(sizes(Some(&noisy)), MOST_RAM_UNCERTAINTY);
+    let host = host();
+    assert_eq!((ram_uncertainty(None), ram_uncertainty(Some(&calibration()))), (10, 0));
     let rows = rows(&plan(100_000), &host, &outside(1024), false, Some(&calibration()));
     let ram = rows.iter().find(|row| row.wall == "ram").expect("memory was read");
     assert_eq!(ram.connections, Some(((22 << 30) - memory_reserve_bytes(24 << 30)) / 8_350));
     assert_eq!(ram.uncertainty_percent, 5, "other programs take and give back theirs");
+}
+
+#[test]
+fn memory_is_reckoned_with_what_was_measured_unless_that_cannot_be_true() {
+    let objects = Some((4_100, 4_250));
+    let of = |measured| {
+        let calibration = Calibration { measured_pair_bytes: measured, ..calibration() };
+        connection_bytes(objects, Some(&calibration))
+    };
+    let (server, client, doubt) = of(Some(8_600.0));
+    assert_eq!(
+        (server + client, doubt),
+        (8_656, None),
+        "a little more than the kernel's part: two tables' slots"
+    );
+    assert!(server < client, "the client's end has a bucket more");
+    for far in [80_000.0, 900.0] {
+        let (server, client, doubt) = of(Some(far));
+        assert_eq!((server, client), (4_100, 4_250));
+        assert!(doubt.is_some_and(|text| text.contains("8,350")), "{far}");
+    }
+    assert_eq!(of(None), (4_100, 4_250, None));
+    assert_eq!(connection_bytes(None, None), (SERVER_BYTES, CLIENT_BYTES, None));
 }
 
 #[test]

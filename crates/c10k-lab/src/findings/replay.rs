@@ -75,7 +75,7 @@ fn walls(limits: &HostSnapshot, changed: &[(&str, &str)], lost: &str) -> Vec<Str
     write(root, &QUIET);
     let config = CollectorConfig { proc_root: ProcRoot::recorded(root), ..CollectorConfig::default() };
     let mut watch = Watch::new(Collector::new(config).expect("a recorded host"), None, false);
-    watch.signs = HostSigns::begin_at(root, None, None);
+    watch.signs = HostSigns::begin_at(ProcRoot::recorded(root), None, None);
     watch.tick("ramp", &LiveCounts::default(), None);
     write(root, changed);
     watch.tick("ramp", &LiveCounts::default(), None);

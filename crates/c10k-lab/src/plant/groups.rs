@@ -95,7 +95,7 @@ pub(super) struct Group {
 /// Where control groups of version 1 are, a folder a controller.
 const ROOT: &str = "/sys/fs/cgroup";
 /// A group's name is this, the pid of who made it, and the end that it is for.
-const PREFIX: &str = "c10k-plant-";
+pub(super) const PREFIX: &str = "c10k-plant-";
 
 /// Removes the groups of plants that were killed before they could: those whose maker is gone, with no process in them.
 pub(super) fn remove_left_behind() {

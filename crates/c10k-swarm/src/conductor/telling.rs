@@ -34,11 +34,11 @@ impl Conductor<'_> {
         if now.duration_since(last) < TICK {
             return;
         }
+        let counts = self.shared.counts();
         if let Some(beside) = &mut self.beside {
-            beside.look_if_due(now);
+            beside.look_if_due(now, self.course.probe.then_some(counts.verified));
         }
         self.link.look();
-        let counts = self.shared.counts();
         let seconds = now.duration_since(last).as_secs_f64();
         let settled = |c: &LiveCounts| if self.course.probe { c.verified } else { c.established };
         let per_second = settled(&counts).saturating_sub(settled(&before)) as f64 / seconds;

@@ -54,6 +54,58 @@ async def main():
 asyncio.run(main())
 "#;
 
+/// Takes so many, closes its listener, resets half of what it has and goes on echoing to the other half.
+const CLOSED: &str = r#"
+import os, selectors, socket, struct, sys
+
+most = int(sys.argv[1])
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen(1024)
+print(os.getpid(), listener.getsockname()[1], flush=True)
+poll = selectors.DefaultSelector()
+taken = []
+while len(taken) < most:
+    peer, _ = listener.accept()
+    taken.append(peer)
+    peer.sendall(peer.recv(65536))
+listener.close()
+for peer in taken[most // 2:]:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+for peer in taken[:most // 2]:
+    poll.register(peer, selectors.EVENT_READ)
+while True:
+    for key, _ in poll.select():
+        if data := key.fileobj.recv(65536):
+            key.fileobj.sendall(data)
+        else:
+            poll.unregister(key.fileobj)
+            key.fileobj.close()
+"#;
+
+/// Echoes until it has no descriptor left, and dies of it.
+const BRITTLE: &str = r#"
+import os, selectors, socket, sys
+
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen(int(sys.argv[1]))
+print(os.getpid(), listener.getsockname()[1], flush=True)
+poll = selectors.DefaultSelector()
+poll.register(listener, selectors.EVENT_READ)
+while True:
+    for key, _ in poll.select():
+        if key.fileobj is listener:
+            peer, _ = listener.accept()
+            poll.register(peer, selectors.EVENT_READ)
+        elif data := key.fileobj.recv(65536):
+            key.fileobj.sendall(data)
+        else:
+            poll.unregister(key.fileobj)
+            key.fileobj.close()
+"#;
+
 const DEAF: &str = r#"
 import os, signal, socket, sys
 listener = socket.socket()
@@ -89,6 +141,16 @@ impl Foreign {
     /// An asyncio echo server that serves so many, and closes what comes on top.
     pub(crate) fn python_echo_that_takes(most: u32) -> Option<Self> {
         Self::python(FULL, most, None)
+    }
+
+    /// Takes so many, closes its listener, resets half of them and lives on with the rest.
+    pub(crate) fn python_that_closes_its_listener_after(most: u32) -> Option<Self> {
+        Self::python(CLOSED, most, None)
+    }
+
+    /// Echoes with this many descriptors and dies when it needs one more.
+    pub(crate) fn python_that_dies_of_its_limit(descriptors: u32) -> Option<Self> {
+        Self::python(BRITTLE, 1024, Some(descriptors))
     }
 
     /// Listens and never accepts.
