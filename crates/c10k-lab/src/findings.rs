@@ -100,8 +100,11 @@ fn again(plan: &Plan) -> Vec<String> {
 
 /// The words with which this run was started; what only the lab itself says to its own runs is left out.
 fn as_it_was_started(record: &Record) -> Option<Vec<String>> {
-    let words = shell::named(record.command.clone());
-    (words.len() > 1).then(|| shell::without(&words, &[("--stage", true)]))
+    let mut words = shell::without(&record.command, &[("--stage", true)]);
+    // A run of the lab's own is started by way of /proc/self/exe.
+    let program = words.first_mut().filter(|_| record.command.len() > 1)?;
+    "c10k-lab".clone_into(program);
+    Some(words)
 }
 
 /// Everything that was found.
@@ -135,7 +138,7 @@ pub(crate) fn findings(
             (counter::FILES_IN_USE, level(first.files_in_use, levels.files_in_use)),
             (counter::CONNTRACK_COUNT, level(first.conntrack_entries, levels.conntrack)),
             (counter::CONNTRACK_DROPPED, level(first.conntrack_dropped, last.conntrack_dropped)),
-            (counter::GROUP_BYTES, level(group(first).usage_bytes, group(last).usage_bytes)),
+            (counter::GROUP_BYTES, level(group(first).usage_bytes, levels.group_bytes)),
             (counter::GROUP_FAILURES, level(group(first).failures, group(last).failures)),
             (counter::GROUP_OOM_KILLS, level(group(first).oom_kills, group(last).oom_kills)),
         ];

@@ -50,6 +50,8 @@ pub(crate) struct Levels {
     pub(crate) files_in_use: Option<u64>,
     pub(crate) conntrack: Option<u64>,
     pub(crate) lowest_memory_available: Option<u64>,
+    /// Charged to the memory group of the server.
+    pub(crate) group_bytes: Option<u64>,
     /// The server's listeners.
     pub(crate) queue: QueueSigns,
     /// Since when the server has accepted nobody while its queue was full, and how many it had then.
@@ -181,6 +183,7 @@ impl Watch {
 impl Levels {
     fn look(&mut self, seen: &Observation) {
         self.queue.look(seen.listener);
+        self.group_bytes = self.group_bytes.max(seen.cgroup.and_then(|group| group.usage_bytes));
         self.time_wait = self.time_wait.max(seen.sockets.time_wait);
         self.orphans = self.orphans.max(seen.sockets.orphans);
         self.tcp_mem_pages = self.tcp_mem_pages.max(seen.sockets.mem_pages);

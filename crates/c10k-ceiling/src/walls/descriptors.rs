@@ -67,6 +67,12 @@ pub(super) static WALLS: &[Wall] = &[
                  table of its own, as c10k-server and c10k-swarm do."
             );
             let mut remedy = raise(Scope::Host, text, "fs.nr_open", wanted, host.nr_open);
+            if host.may_raise_nofile == Some(false) {
+                // Nobody here may set the limit that would follow: more tables are what is left.
+                let own = if plan.own_server { plan.again_with(&[]) } else { "c10k-server".to_owned() };
+                remedy.commands.push(own);
+                return remedy;
+            }
             let pid = plan.server_pid.map_or_else(|| "$$".to_owned(), |pid| pid.to_string());
             let limit =
                 [plan.server_nofile_hard, host.nofile_hard].into_iter().flatten().fold(wanted, u64::max);

@@ -212,6 +212,15 @@ pub(super) static WALLS: &[Wall] = &[
             commands.extend(
                 plan.ips_for(plan.sources.saturating_add(1)).map(|ips| plan.again_with(&[("--ips", &ips)])),
             );
+            if are_used_again(host, plan) {
+                commands.insert(0, format!("sleep 1; {}", plan.again_with(&[])));
+                let text = format!(
+                    "Wait a second ({}: a port that has waited so long is used again), close by RST (--close rst), or \
+                     add source addresses.",
+                    why_kept(host)
+                );
+                return remedy(Scope::Namespace, text, &[], commands);
+            }
             let mut text = "Wait 60 s, close by RST (--close rst), add source addresses, or let new connections use the \
                             ports again after a second"
                 .to_owned();

@@ -68,7 +68,7 @@ pub(super) static WALLS: &[Wall] = &[
         read_at: "its exit code or signal; the kernel's log",
         formula: "none: it can happen at any number",
         not_there: "an OOM kill of its memory group (cgroup-memory) or of the host (ram), which are named \
-                    instead",
+                    instead; a process that lives and has only closed its listener",
         scope: Scope::Process,
         guide: Guide {
             what_it_is: "The server's process ended while connections were open.",
