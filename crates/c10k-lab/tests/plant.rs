@@ -215,6 +215,21 @@ fn healthy() {
 }
 
 #[test]
+#[ignore = "heavy: 100,000 connections, or C10K_STRESS_TARGET"]
+fn stress_a_healthy_run_of_the_default_size_names_no_wall() {
+    let target = std::env::var("C10K_STRESS_TARGET").unwrap_or_else(|_| "100000".to_owned());
+    // The verdicts are about numbers alone: how late a busy machine is proves nothing of it.
+    let verdicts = ["--verdict", "held = target", "--verdict", "failed <= 1%"];
+    for topology in ["loopback", "veth"] {
+        let plan = ["--target", &target, "--topology", topology, "--hold", "2s", "--json"];
+        let ended = common::run_lab(&[&plan[..], &verdicts].concat());
+        let record = ended.document();
+        assert_eq!(record["ceiling"], Value::Null, "{topology}: {}", ended.stderr);
+        assert_eq!(record["connections"]["held"].to_string(), target, "{topology}: {}", ended.stderr);
+    }
+}
+
+#[test]
 #[ignore = "ten rounds of all plants and twenty healthy runs take minutes"]
 fn stress_all_plants_are_named_right_ten_times_and_twenty_healthy_runs_name_none() {
     for round in 1..=10 {
