@@ -156,6 +156,13 @@ fn where_to_look(findings: &Findings) -> Remedy {
             look("the listener's counters on the server's machine", "nstat -az TcpExtListenOverflows");
         }
         look("the accept queue (Recv-Q above Send-Q is an overflow)", "ss -ltn");
+        if findings.grew(counter::LISTENER_DROPS).is_some() {
+            look(
+                "a filter on the listener's socket: it dropped packets itself (d of skmem), and its queue was not seen \
+                 full",
+                "ss -ltnm",
+            );
+        }
         look("firewall rules on the way", "sudo nft list ruleset");
     }
     let silenced = |row: &Failure| {

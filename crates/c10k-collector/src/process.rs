@@ -154,6 +154,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_process_that_is_over_is_gone_though_its_parent_has_not_looked() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut watched = Watched::new(&ProcRoot::default(), child.id(), 0.0).unwrap();
+        let (mut partial, mut list) = (false, UnreadableList::default());
+        watched.see(1.0, &mut partial, &mut list);
+        assert!(!watched.is_gone());
+        child.kill().unwrap();
+        let gone = (0..500).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            watched.see(2.0, &mut partial, &mut list);
+            watched.is_gone()
+        });
+        assert!(gone, "nobody has waited for it");
+        child.wait().unwrap();
+    }
+
+    #[test]
     fn a_process_that_ends_gives_one_partial_tick_and_is_then_known_to_be_gone() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let mut watched = Watched::new(&ProcRoot::default(), child.id(), 0.0).unwrap();

@@ -214,7 +214,7 @@ pub(super) static WALLS: &[Wall] = &[
             );
             let text = "times the limit of the group was hit";
             evidence.extend(findings.counter_evidence(counter::GROUP_FAILURES, Side::Host, text));
-            let text = "bytes charged to the group, at the most";
+            let text = "bytes charged to the group, the most that was seen";
             evidence.extend(findings.counter_evidence(counter::GROUP_BYTES, Side::Host, text));
             let limit = findings.host.cgroup_memory_bytes;
             evidence.extend(limit.map(|n| seen("memory.max", Side::Host, Some(n), "the limit of the group")));
