@@ -115,6 +115,7 @@ pub(crate) fn swarm_arguments(plan: &Plan, listen: &[std::net::SocketAddr], hlog
     option("--ports", load.ports.clone());
     option("--rate", load.rate_per_second.map(|rate| (rate as u64).to_string()));
     option("--workers", load.workers.map(|n| n.to_string()));
+    option("--ping-every", load.ping_every.map(|every| every.to_string()));
     arguments
 }
 

@@ -225,6 +225,9 @@ pub struct LoadPlan {
     pub handshake_timeout: Span,
     /// How long an echo may take.
     pub probe_timeout: Span,
+    /// Between two Pings of a WebSocket in the hold; `None` = nobody is pinged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ping_every: Option<Span>,
     /// Size of a probe, bytes.
     pub probe_bytes: u16,
     /// Whether connections prove themselves by an echo.
@@ -249,6 +252,7 @@ impl Default for LoadPlan {
             connect_timeout: Span::secs(15),
             handshake_timeout: handshake_timeout(),
             probe_timeout: Span::secs(15),
+            ping_every: None,
             probe_bytes: 64,
             probe: true,
             workers: None,
