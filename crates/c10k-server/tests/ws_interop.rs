@@ -2,15 +2,14 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod common;
-#[path = "../../c10k-wire/tests/support/peers.rs"]
-mod peers;
+#[path = "../../c10k-wire/tests/support/interop.rs"]
+mod interop;
 mod ws_support;
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use peers::{node, python};
+use interop::{node, python, script};
 use ws_support::start;
 
 #[test]
@@ -65,8 +64,4 @@ fn expect_served(mut program: Command, name: &str, closed: u64, failed: &[(&str,
     let report = server.stop().report;
     let found: Vec<(&str, u64)> = report.failed.iter().map(|(name, &count)| (name.as_str(), count)).collect();
     assert_eq!((found.as_slice(), report.closed), (failed, closed), "{report:?}");
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(name)
 }

@@ -2,15 +2,13 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod common;
-#[path = "../../c10k-wire/tests/support/peers.rs"]
-mod peers;
+#[path = "../../c10k-wire/tests/support/interop.rs"]
+mod interop;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use common::{Ended, run};
-use peers::{node, python};
 use serde_json::Value;
 
 /// Connections of each run.
@@ -86,16 +84,15 @@ fn expect_held(server: Foreign, arguments: &[&str]) -> Value {
 
 impl Foreign {
     fn websockets(how: &str) -> Option<Self> {
-        python("websockets").map(|python| Self::start(python, "websockets_server.py", how))
+        interop::python("websockets").map(|python| Self::start(python, "websockets_server.py", how))
     }
 
     fn ws(how: &str) -> Option<Self> {
-        node("ws").map(|node| Self::start(node, "ws_server.cjs", how))
+        interop::node("ws").map(|node| Self::start(node, "ws_server.cjs", how))
     }
 
     fn start(mut command: Command, script: &str, how: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(script);
-        command.arg(path).arg(how).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(interop::script(script)).arg(how).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
