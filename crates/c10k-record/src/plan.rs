@@ -237,6 +237,15 @@ pub struct LoadPlan {
     pub workers: Option<u32>,
     /// How connections are ended.
     pub close: CloseHow,
+    /// Path and query that a WebSocket's request asks for; `None` = `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Further headers of that request, `Name: value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
+    /// The subprotocols that it offers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subprotocols: Vec<String>,
 }
 
 impl Default for LoadPlan {
@@ -257,6 +266,9 @@ impl Default for LoadPlan {
             probe: true,
             workers: None,
             close: CloseHow::Fin,
+            path: None,
+            headers: Vec::new(),
+            subprotocols: Vec::new(),
         }
     }
 }

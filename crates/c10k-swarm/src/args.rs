@@ -142,6 +142,9 @@ impl LoadArgs {
                 probe: base.probe && !self.no_probe,
                 workers: self.workers.or(base.workers),
                 close: self.close.unwrap_or(base.close),
+                path: base.path,
+                headers: base.headers,
+                subprotocols: base.subprotocols,
             },
         ))
     }
