@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| c10k_wire::conformance::fuzzing::client(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    c10k_wire::conformance::fuzzing::client(data);
+});

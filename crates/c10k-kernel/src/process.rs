@@ -148,9 +148,16 @@ pub fn allowed_cpus() -> io::Result<Vec<usize>> {
     Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).collect())
 }
 
-/// Gives memory that was freed back to the kernel; true when there was any (malloc_trim(3)).
+/// Lets little memory lie free in this process from now on (`M_TRIM_THRESHOLD`, mallopt(3)); true where that can be had,
+/// which is with glibc. For the start of a process whose memory belongs to its connections: what the C library does by
+/// itself is to keep more the more was ever freed.
+pub fn keep_little_free_memory() -> bool {
+    raw_heap::limit_free()
+}
+
+/// Gives memory that was freed back to the kernel; true when there was any (malloc_trim(3)). What lies free at the end
+/// of a heap goes back of the calling thread's only, and more of it after [`keep_little_free_memory`].
 ///
-/// The C library does so itself only with what lies free at the top of an arena, and keeps the rest for later.
 /// The cost grows with the number of free pieces, and the first use of each page afterwards is a page fault: it
 /// is for the time after a crowd, not for every day. Without glibc nothing is done.
 pub fn give_back_free_memory() -> bool {

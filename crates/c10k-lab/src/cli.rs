@@ -85,6 +85,15 @@ pub(crate) struct RunArgs {
     pub(crate) verdicts: Vec<String>,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+    /// WebSocket: path and query to ask for [default: /].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Option<String>,
+    /// WebSocket: a header of the request, 'Name: value'; may be given several times.
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<String>,
+    /// WebSocket: offer this Sec-WebSocket-Protocol; may be given several times.
+    #[arg(long = "subprotocol", value_name = "NAME")]
+    pub(crate) subprotocols: Vec<String>,
     /// Where the folders of runs are made.
     #[arg(long, value_name = "FOLDER", default_value = "results")]
     pub(crate) results: PathBuf,

@@ -78,6 +78,7 @@ pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
         ));
     }
     plan.protocol = args.protocol.unwrap_or(plan.protocol);
+    ask_for(args, &mut plan)?;
     plan.server.mode = args.mode.unwrap_or(plan.server.mode);
     plan.server.workers = args.server_workers.or(plan.server.workers);
     plan.server.max_connections = match args.max_connections {
@@ -104,6 +105,32 @@ pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
             .map_err(|error| Refusal::text(error.to_string(), "for example 'failed <= 1%'"))?;
     }
     Ok(plan)
+}
+
+/// What the requests of WebSocket clients say.
+fn ask_for(args: &RunArgs, plan: &mut Plan) -> Result<(), Refusal> {
+    let load = &mut plan.load;
+    load.path = args.path.clone().or(load.path.take());
+    for (asked, planned) in [(&args.headers, &mut load.headers), (&args.subprotocols, &mut load.subprotocols)]
+    {
+        if !asked.is_empty() {
+            planned.clone_from(asked);
+        }
+    }
+    if let Some(path) = load.path.as_ref().filter(|path| !path.starts_with('/')) {
+        return Err(Refusal::text(
+            format!("the path '{path}' does not begin with /"),
+            "for example --path /chat",
+        ));
+    }
+    let asks = load.path.is_some() || !load.headers.is_empty() || !load.subprotocols.is_empty();
+    if plan.protocol != Protocol::Ws && (asks || load.ping_every.is_some()) {
+        return Err(Refusal::text(
+            "--path, --header, --subprotocol and --ping-every are WebSocket's",
+            "add --protocol ws",
+        ));
+    }
+    Ok(())
 }
 
 /// Puts a plan of another topology onto this one: the addresses of the one are not to be had in the other. Ports
@@ -191,6 +218,25 @@ mod tests {
         assert_eq!(resolve(&args).expect_err("probes").exit, Exit::BadText);
         args.load = LoadArgs { no_probe: true, ..LoadArgs::default() };
         assert_eq!(resolve(&args).expect("no probes").verdicts.len(), 2);
+    }
+
+    #[test]
+    fn what_only_a_websocket_asks_for_is_refused_without_it() {
+        for change in [
+            (|args| args.path = Some("/chat".to_owned())) as fn(&mut RunArgs),
+            |args| args.headers.push("X: y".to_owned()),
+            |args| args.subprotocols.push("chat".to_owned()),
+            |args| args.load.ping_every = Some(c10k_record::Span::secs(1)),
+        ] {
+            let mut args = RunArgs::default();
+            change(&mut args);
+            assert_eq!(resolve(&args).expect_err("raw").exit, Exit::BadText, "{args:?}");
+            args.protocol = Some(Protocol::Ws);
+            assert!(resolve(&args).is_ok(), "{args:?}");
+        }
+        let args =
+            RunArgs { path: Some("chat".to_owned()), protocol: Some(Protocol::Ws), ..RunArgs::default() };
+        assert_eq!(resolve(&args).expect_err("no slash").exit, Exit::BadText);
     }
 
     #[test]

@@ -115,6 +115,12 @@ pub(crate) fn swarm_arguments(plan: &Plan, listen: &[std::net::SocketAddr], hlog
     option("--ports", load.ports.clone());
     option("--rate", load.rate_per_second.map(|rate| (rate as u64).to_string()));
     option("--workers", load.workers.map(|n| n.to_string()));
+    option("--ping-every", load.ping_every.map(|every| every.to_string()));
+    // Where it connects is said above; of this the path counts, and what stands in the Host header.
+    let host = servers.first().map_or("", String::as_str);
+    option("--url", load.path.as_ref().map(|path| format!("ws://{host}{path}")));
+    load.headers.iter().for_each(|header| option("--header", Some(header.clone())));
+    load.subprotocols.iter().for_each(|name| option("--subprotocol", Some(name.clone())));
     arguments
 }
 

@@ -63,6 +63,40 @@ fn a_plan_repeats_a_websocket_run() {
 }
 
 #[test]
+fn a_run_asks_a_server_of_rules_for_what_it_wants_and_its_plan_does_so_again() {
+    let server = Server::start(&[
+        "--protocol",
+        "ws",
+        "--path",
+        "/chat",
+        "--origin",
+        "https://lab.example",
+        "--subprotocol",
+        "b",
+    ]);
+    let port = server.port.to_string();
+    let to_server = ["--profile", "stock", "--protocol", "ws", "--server-port", &port, "--close", "rst"];
+    let few = ["--target", "50", "--hold", "300ms", "--in-flight", "32"];
+    let right = ["--path", "/chat?room=1", "--header", "Origin: https://lab.example", "--subprotocol", "b"];
+    let ended = run_lab(&[&to_server[..], &few, &right, &["--ping-every", "100ms"]].concat());
+    let held = |ended: &Ended| ended.record().connections.held;
+    assert_eq!(held(&ended), 50, "{:?}", ended.record().connections);
+    let plan = ended.folder().join("plan.toml").display().to_string();
+    let again = run_lab(&[&plan]);
+    assert_eq!(held(&again), 50, "{:?}", again.record().connections);
+    let load = again.record().plan.expect("a plan").load;
+    assert_eq!(
+        (load.path.as_deref(), load.subprotocols.len(), load.headers.len()),
+        (Some("/chat?room=1"), 1, 1)
+    );
+    assert_eq!(load.ping_every.map(|every| every.to_string()).as_deref(), Some("100ms"));
+    let wrong = run_lab(&[&to_server[..], &few].concat());
+    let failed = &wrong.record().connections.failed;
+    let failed: Vec<_> = failed.iter().map(|(name, count)| (name.name(), *count)).collect();
+    assert_eq!(failed, [("handshake-status-404", 50)]);
+}
+
+#[test]
 fn without_probes_websockets_are_held_by_their_handshake() {
     let ended = run_lab(&["--protocol", "ws", "--no-probe", "--target", "200", "--hold", "300ms"]);
     ended.expect_exit(0);

@@ -55,7 +55,9 @@ const NAMED: &[(&str, &str)] = &[
     ),
     ("ping-timeout", "the peer did not answer a ping: it is dead or cut off"),
     ("probe-timeout", "connected, but the probe was not echoed in time: a ghost, or not an echo server"),
+    ("message-timeout", "a message was not whole within --message-timeout of its first byte"),
     ("short-echo", "the server closed the connection in the middle of an echo"),
+    ("stalled", "the peer took nothing of what it was sent for as long as is waited for that"),
     ("unproven", "open at the end, but the server no longer answered anybody, so it was not asked any more"),
     ("worker-lost", "a worker of the swarm ended before it could say what became of this connection"),
 ];
@@ -191,6 +193,9 @@ mod tests {
             Outcome::unproven(),
             Outcome::worker_lost(),
             Outcome::handshake_timeout(),
+            Outcome::named("ping-timeout"),
+            Outcome::named("message-timeout"),
+            Outcome::named("stalled"),
             Outcome::named("close-1009"),
             Outcome::named("handshake-status-429"),
         ] {

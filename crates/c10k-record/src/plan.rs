@@ -225,6 +225,9 @@ pub struct LoadPlan {
     pub handshake_timeout: Span,
     /// How long an echo may take.
     pub probe_timeout: Span,
+    /// Between two Pings of a WebSocket in the hold; `None` = nobody is pinged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ping_every: Option<Span>,
     /// Size of a probe, bytes.
     pub probe_bytes: u16,
     /// Whether connections prove themselves by an echo.
@@ -234,6 +237,15 @@ pub struct LoadPlan {
     pub workers: Option<u32>,
     /// How connections are ended.
     pub close: CloseHow,
+    /// Path and query that a WebSocket's request asks for; `None` = `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Further headers of that request, `Name: value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
+    /// The subprotocols that it offers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subprotocols: Vec<String>,
 }
 
 impl Default for LoadPlan {
@@ -249,10 +261,14 @@ impl Default for LoadPlan {
             connect_timeout: Span::secs(15),
             handshake_timeout: handshake_timeout(),
             probe_timeout: Span::secs(15),
+            ping_every: None,
             probe_bytes: 64,
             probe: true,
             workers: None,
             close: CloseHow::Fin,
+            path: None,
+            headers: Vec::new(),
+            subprotocols: Vec::new(),
         }
     }
 }

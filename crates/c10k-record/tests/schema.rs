@@ -158,6 +158,10 @@ fn full() -> Record {
             steps: Some(Steps { size: 5, count: 2 }),
             workers: Some(2),
             close: CloseHow::Fin,
+            ping_every: Some(c10k_record::Span::secs(1)),
+            path: Some("/chat".to_owned()),
+            headers: vec!["Name: value".to_owned()],
+            subprotocols: vec!["chat".to_owned()],
             ..LoadPlan::default()
         },
     });

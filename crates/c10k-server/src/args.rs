@@ -118,6 +118,11 @@ pub struct WsArgs {
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub handshake_timeout: Span,
 
+    /// How long a message may take from its first byte to its last, for whoever leaves it unfinished is paid for with its
+    /// size; then Close 1008. 60s is the largest message at 17 KiB/s. 0 = for ever
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub message_timeout: Span,
+
     /// Ping every client so often, and close those that have said nothing until the next ping; 0 = never
     #[arg(long, value_name = "DURATION", default_value = "0")]
     pub ping_every: Span,
@@ -179,6 +184,7 @@ impl ServerArgs {
         let settings = WsSettings {
             end: ServerEnd::new(limits, policy),
             handshake_timeout: Some(ws.handshake_timeout.0).filter(|timeout| !timeout.is_zero()),
+            message_timeout: Some(ws.message_timeout.0).filter(|timeout| !timeout.is_zero()),
             ping_every: Some(ws.ping_every.0).filter(|every| !every.is_zero()),
         };
         Ok(Language::Ws(Arc::new(settings), answer))

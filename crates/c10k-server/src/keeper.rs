@@ -81,6 +81,8 @@ impl Keeper {
     /// Everything up to the point where all lanes accept.
     fn start(args: ServerArgs) -> Result<Self, StartError> {
         args.check().map_err(StartError::Usage)?;
+        // Where the C library has no such limit it keeps what it likes.
+        let _ = process::keep_little_free_memory();
         if let Some(parent) = args.parent {
             process::die_with_parent(process::Signal::Terminate, parent)
                 .map_err(|_| StartError::ParentGone(parent))?;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// The outputs that wait, by slot. Each is at most what one read brought, since nothing more is read from a
-/// connection until its output is gone.
+/// The outputs that wait, by slot. Each is at most what one read has made: its own bytes, and with a message protocol
+/// the message that it completed. Nothing more is read from a connection until its output is gone.
 #[derive(Debug, Default)]
 pub(crate) struct PendingOutputs(HashMap<u32, Pending>);
 

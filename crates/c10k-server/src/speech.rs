@@ -21,6 +21,8 @@ pub(crate) struct Heard {
     pub(crate) reply: Reply,
     /// It completed the handshake.
     pub(crate) opened: bool,
+    /// It completed what was under way before: what is under way now has begun since.
+    pub(crate) finished: bool,
     /// The connection is over once the reply is sent.
     pub(crate) over: Option<Over>,
 }
@@ -86,6 +88,21 @@ pub(crate) trait Speech {
         None
     }
 
+    /// How long a message may take from its first byte to its last; `None` = for ever.
+    fn message_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether a message has begun and is not whole.
+    fn is_within_message(&self, _state: &Self::State) -> bool {
+        false
+    }
+
+    /// The message took too long; `None` when there is none.
+    fn give_up_message(&mut self, _state: &mut Self::State) -> Option<Heard> {
+        None
+    }
+
     /// Between two pings; `None` = nobody is pinged.
     fn ping_every(&self) -> Option<Duration> {
         None
@@ -134,6 +151,7 @@ impl Speech for Raw {
 pub(crate) struct WsSettings {
     pub(crate) end: ServerEnd,
     pub(crate) handshake_timeout: Option<Duration>,
+    pub(crate) message_timeout: Option<Duration>,
     pub(crate) ping_every: Option<Duration>,
 }
 
@@ -168,7 +186,8 @@ impl Speech for WebSocket {
             Answer::Echo => end.receive(state, input, &mut self.output, ws::echo),
             Answer::Discard => end.receive(state, input, &mut self.output, ws::discard),
         };
-        Heard { reply: self.reply(), opened: received.opened, over: received.end.map(over) }
+        let (opened, finished) = (received.opened, received.finished);
+        Heard { reply: self.reply(), opened, finished, over: received.end.map(over) }
     }
 
     fn output(&self) -> &[u8] {
@@ -203,7 +222,20 @@ impl Speech for WebSocket {
     fn give_up(&mut self, state: &mut ws::Connection) -> Option<Heard> {
         let settings = Arc::clone(&self.settings);
         let end = settings.end.give_up(state, &mut self.output)?;
-        Some(Heard { reply: self.reply(), opened: false, over: Some(over(end)) })
+        Some(Heard { reply: self.reply(), over: Some(over(end)), ..Heard::default() })
+    }
+
+    fn message_timeout(&self) -> Option<Duration> {
+        self.settings.message_timeout
+    }
+
+    fn is_within_message(&self, state: &ws::Connection) -> bool {
+        state.is_within()
+    }
+
+    fn give_up_message(&mut self, state: &mut ws::Connection) -> Option<Heard> {
+        let end = self.settings.end.give_up_message(state, &mut self.output)?;
+        Some(Heard { reply: self.reply(), over: Some(over(end)), ..Heard::default() })
     }
 
     fn ping_every(&self) -> Option<Duration> {

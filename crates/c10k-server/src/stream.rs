@@ -1,4 +1,5 @@
-//! What happens on a connection: reading, sending back, back-pressure; its end in [`ending`].
+//! What happens on a connection: reading, sending back, back-pressure; what the clock brings in [`deadlines`], its end in
+//! [`ending`].
 
 use std::collections::HashMap;
 use std::io;
@@ -6,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use c10k_kernel::{process, socket};
+use c10k_kernel::socket;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
@@ -17,6 +18,7 @@ use crate::speech::{Heard, Reply, Speech};
 use crate::table::{Flag, Key, Table};
 use crate::timers::{Deadlines, FreedMemory, Rounds};
 
+mod deadlines;
 mod ending;
 
 use ending::Ending;
@@ -25,14 +27,12 @@ use ending::Ending;
 /// needs hundreds of tables.
 const FIRST_BUFFER_BYTES: usize = 4 << 10;
 
-/// Its size once a read has filled it, and so the most that is ever kept for one slow reader.
+/// Its size once a read has filled it, and so the most that is ever kept for one slow reader beside a message that the
+/// read completed.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// What one connection may bring at a time before the others have their turn.
 const TURN_BYTES: usize = 256 << 10;
-
-/// Connections pinged between two looks at events.
-const PING_BATCH: u32 = 256;
 
 /// The connections of one worker.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ pub(crate) struct Streams<S: Speech> {
     /// How those will be counted that are over but for their last output or the peer's end.
     ends: HashMap<u32, Ending>,
     handshakes: Deadlines,
+    messages: Deadlines,
     lingering: Deadlines,
     pings: Option<Rounds>,
     freed: FreedMemory,
@@ -67,6 +68,7 @@ impl<S: Speech> Streams<S> {
             leftovers: Vec::new(),
             ends: HashMap::new(),
             handshakes: Deadlines::default(),
+            messages: Deadlines::default(),
             lingering: Deadlines::default(),
             pings: speech.ping_every().map(|every| Rounds::new(every, Instant::now())),
             speech,
@@ -145,61 +147,6 @@ impl<S: Speech> Streams<S> {
         }
     }
 
-    /// When the clock is next to be looked at for the sake of a connection; `None` = nothing waits for it.
-    pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
-        let table = &self.table;
-        let states = &self.states;
-        let speech = &self.speech;
-        let handshaking = self
-            .handshakes
-            .next(|key| table.socket(key).is_some() && speech.is_handshaking(&states[key.slot() as usize]));
-        let lingering = self.lingering.next(|key| table.has(key, Flag::Shut));
-        let ping = self.pings.as_ref().map(Rounds::due_at).filter(|_| self.table.open() > 0);
-        [handshaking, lingering, ping, self.freed.due_at()].into_iter().flatten().min()
-    }
-
-    /// Does what is due: gives up slow handshakes and peers that do not close, pings, gives memory back.
-    pub(crate) fn look_at_deadlines(&mut self, registry: &Registry, now: Instant) {
-        while let Some(key) = self.handshakes.due(now) {
-            if self.table.socket(key).is_none() || self.table.has(key, Flag::Shut) {
-                continue;
-            }
-            if let Some(heard) = self.speech.give_up(&mut self.states[key.slot() as usize]) {
-                self.answer(registry, key, heard, 0);
-            }
-        }
-        while let Some(key) = self.lingering.due(now) {
-            if self.table.has(key, Flag::Shut) {
-                let end = self.end_of(key, End::Drained);
-                self.abort(key, &end);
-            }
-        }
-        if let Some(slots) =
-            self.pings.as_mut().and_then(|pings| pings.next(now, PING_BATCH, self.table.slots()))
-        {
-            for slot in slots {
-                self.ping(registry, slot);
-            }
-        }
-        if self.freed.take(now) {
-            process::give_back_free_memory();
-        }
-    }
-
-    /// A peer that has said nothing since the last ping is taken for dead; others are pinged.
-    fn ping(&mut self, registry: &Registry, slot: u32) {
-        let Some(key) = self.table.key_in(slot) else { return };
-        if self.table.has(key, Flag::Pinged) {
-            return self.abort(key, &End::Named("ping-timeout".into()));
-        }
-        // A peer that takes nothing is the stall's affair.
-        if self.table.has(key, Flag::Pending) || !self.speech.ping(&self.states[slot as usize]) {
-            return;
-        }
-        self.table.set(key, Flag::Pinged, true);
-        self.answer(registry, key, Heard { reply: Reply::Output, ..Heard::default() }, 0);
-    }
-
     /// Reads until nothing is there, the output does not get away, or the turn is over.
     ///
     /// A read that does not fill the buffer has emptied the socket, and what comes later comes with an edge of
@@ -264,6 +211,7 @@ impl<S: Speech> Streams<S> {
         if self.pings.is_some() {
             self.table.set(key, Flag::Pinged, false);
         }
+        self.time_message(key, heard.finished);
         self.answer(registry, key, heard, count)
     }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use mio::Token;
 
 /// Bits of [`Entry::mark`] that are flags; the generation stands above them.
-const FLAG_BITS: u32 = 6;
+const FLAG_BITS: u32 = 8;
 const GENERATION_MASK: u32 = u32::MAX >> FLAG_BITS;
 
 /// Names one connection, also after its descriptor has been used again: slot and generation.
@@ -47,6 +47,10 @@ pub(crate) enum Flag {
     Last = 16,
     /// It was pinged and nothing has come from it since.
     Pinged = 32,
+    /// A deadline for a message of it is under way.
+    Timed = 64,
+    /// That message is whole: what is under way now has begun since.
+    Renewed = 128,
 }
 
 /// One place. The kernel's own state of the connection is a thousand times as large.

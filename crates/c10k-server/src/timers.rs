@@ -19,6 +19,10 @@ impl Deadlines {
         self.0.push_back((key, at));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The next one that still matters; those in front of it that do not are dropped.
     pub(crate) fn next(&mut self, matters: impl Fn(Key) -> bool) -> Option<Instant> {
         while let Some(&(key, at)) = self.0.front() {

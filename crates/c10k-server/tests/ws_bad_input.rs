@@ -111,7 +111,8 @@ fn without_a_deadline_a_handshake_may_take_its_time() {
 #[test]
 fn a_hundred_kilobytes_of_headers_are_refused_before_they_are_kept() {
     let scene = Scene::new(&[]);
-    let case = conformance::requests().into_iter().find(|case| case.name == "a head of 100 KiB").unwrap();
+    let case =
+        conformance::requests().into_iter().find(|case| case.name.ends_with(" a head of 100 KiB")).unwrap();
     for _ in 0..100 {
         let stream = connect(scene.server.address);
         send_what_is_taken(&stream, &case.bytes);

@@ -2,12 +2,14 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod common;
+#[path = "../../c10k-wire/tests/support/interop.rs"]
+mod interop;
 mod ws_support;
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use interop::{node, python, script};
 use ws_support::start;
 
 #[test]
@@ -62,42 +64,4 @@ fn expect_served(mut program: Command, name: &str, closed: u64, failed: &[(&str,
     let report = server.stop().report;
     let found: Vec<(&str, u64)> = report.failed.iter().map(|(name, &count)| (name.as_str(), count)).collect();
     assert_eq!((found.as_slice(), report.closed), (failed, closed), "{report:?}");
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(name)
-}
-
-/// Where the foreign clients are installed.
-fn installed() -> PathBuf {
-    let usual = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("interop");
-    std::env::var_os("C10K_INTEROP").map_or_else(usual, PathBuf::from)
-}
-
-/// Python with this module; says so loudly when there is none.
-fn python(module: &str) -> Option<Command> {
-    let path = installed().join("venv/bin/python");
-    let has = Command::new(&path).args(["-c", &format!("import {module}")]).output();
-    usable(has.is_ok_and(|output| output.status.success()), module).then(|| Command::new(path))
-}
-
-/// Node with this module; says so loudly when there is none.
-fn node(module: &str) -> Option<Command> {
-    let mut command = Command::new("node");
-    command.env("NODE_PATH", installed().join("node_modules"));
-    let mut check = Command::new("node");
-    check.env("NODE_PATH", installed().join("node_modules")).args(["-e", &format!("require('{module}')")]);
-    let has = check.output().is_ok_and(|output| output.status.success());
-    usable(has, module).then_some(command)
-}
-
-fn usable(is_usable: bool, module: &str) -> bool {
-    if !is_usable {
-        let place = installed();
-        eprintln!(
-            "SKIPPED: no usable {module} below {}; scripts/interop-setup.sh installs it",
-            place.display()
-        );
-    }
-    is_usable
 }

@@ -197,59 +197,74 @@ fn what_is_owed_at_the_end_is_delivered_before_the_close() {
 }
 
 #[test]
-fn a_thousand_connections_keep_nothing_of_the_64_kib_each_has_received() {
-    let server = start(&[]);
-    let clients: Vec<_> = (0..1000).map(|_| Client::open(server.address)).collect();
-    let message = pattern(64 << 10);
-    // The buffers of every worker are at their size.
-    for client in &clients[..50] {
-        client.expect_echo(&message);
-    }
-    clients.iter().for_each(|client| client.expect_echo(b"small"));
-    let before = server.rss();
-    for _ in 0..2 {
-        clients.iter().for_each(|client| client.expect_echo(&message));
-        let after = server.rss();
-        let grown = after.saturating_sub(before) / 1000;
-        assert!(grown < 1024, "{grown} B a connection: {before} B before, {after} B after");
-    }
-    clients.into_iter().for_each(Client::close);
-    assert_eq!(server.stop().report.closed, 1000);
+fn a_message_that_is_never_whole_has_a_deadline_and_no_other_does() {
+    let mut server = start(&["--message-timeout", "1s"]);
+    let open = || Client::open(server.address);
+    let (silent, dripping, pinging, frames) = (open(), open(), open(), open());
+    let (idle, always_within) = (open(), open());
+    let message = frame(first::BINARY, &pattern(1000));
+    silent.stream.try_clone().unwrap().write_all(&message[..900]).unwrap();
+    std::thread::scope(|scope| {
+        // Nothing of what these do makes their message whole.
+        scope.spawn(|| {
+            let _ = (message[..900].iter()).try_for_each(|&byte| {
+                std::thread::sleep(Duration::from_millis(50));
+                (&dripping.stream).write_all(&[byte])
+            });
+        });
+        scope.spawn(|| {
+            pinging.send(first::BINARY_BEGIN, b"half a message");
+            while (&pinging.stream).write_all(&frame(first::PING, b"")).is_ok() {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        scope.spawn(|| {
+            frames.send(first::BINARY_BEGIN, b"a frame at a time");
+            while (&frames.stream).write_all(&frame(first::MORE, b"and never the last")).is_ok() {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        // This one is within a message whenever anybody looks, and each is whole in good time.
+        scope.spawn(|| {
+            let mut stream = &always_within.stream;
+            stream.write_all(&message[..500]).unwrap();
+            for _ in 0..40 {
+                std::thread::sleep(Duration::from_millis(100));
+                stream.write_all(&[&message[500..], &message[..500]].concat()).unwrap();
+                assert!(always_within.next().payload == pattern(1000));
+            }
+            stream.write_all(&message[500..]).unwrap();
+            assert!(always_within.next().payload == pattern(1000));
+        });
+        let report =
+            server.wait_for("the four are given up", |report| report.failed.len() == 1 && report.open == 2);
+        assert_eq!(report.failed.get("message-timeout"), Some(&4), "{report:?}");
+    });
+    silent.expect_close(1008);
+    idle.expect_echo(b"nothing has begun here");
+    always_within.expect_echo(b"nor here");
+    let report = server.stop().report;
+    assert_eq!((report.drained, report.failed.get("message-timeout")), (2, Some(&4)), "{report:?}");
 }
 
 #[test]
-fn memory_of_messages_that_were_all_in_the_middle_at_one_time_goes_back_to_the_kernel() {
-    let server = start(&[]);
-    let clients: Vec<_> = (0..1000).map(|_| Client::open(server.address)).collect();
-    let message = pattern(64 << 10);
-    for client in &clients {
-        client.expect_echo(&message[..100]);
-    }
-    let before = server.rss();
-    let bytes = frame(first::BINARY, &message);
-    for client in &clients {
-        (&client.stream).write_all(&bytes[..40_000]).unwrap();
-    }
-    std::thread::sleep(Duration::from_millis(300));
-    let within = server.rss();
-    assert!(within > before + 1000 * 38_000, "{before} B before, {within} B within: it does not read");
-    for client in &clients {
-        (&client.stream).write_all(&bytes[40_000..]).unwrap();
-        assert!(client.next().payload == message);
-    }
-    // Not to the last page: where pieces lie free is the C library's affair.
-    let most = before + (within - before) / 2;
-    let begun = Instant::now();
-    while server.rss() > most {
-        let now = server.rss();
-        assert!(
-            begun.elapsed() < Duration::from_secs(8),
-            "{before} B before, {within} B within, {now} B after"
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    clients.into_iter().for_each(Client::close);
-    assert_eq!(server.stop().report.closed, 1000);
+fn a_message_behind_output_that_its_peer_does_not_take_is_not_cut_by_its_own_deadline() {
+    let mut server = start(&["--message-timeout", "500ms"]);
+    let client = Client::open(server.address);
+    let messages = frame(first::BINARY, &pattern(60_000)).repeat(400);
+    let sent = send_until_blocked(&client.stream, &messages);
+    assert!(sent < messages.len(), "the server reads without end");
+    std::thread::sleep(Duration::from_millis(2500));
+    let report = server.fresh_report();
+    assert_eq!((report.open, report.failed.len()), (1, 0), "{report:?}");
+    let one = frame(first::BINARY, &pattern(60_000)).len();
+    std::thread::scope(|scope| {
+        scope.spawn(|| (&client.stream).write_all(&messages[sent..sent.next_multiple_of(one)]).unwrap());
+        for n in 0..sent.div_ceil(one) {
+            assert!(client.next().payload == pattern(60_000), "echo {n}");
+        }
+    });
+    client.close();
 }
 
 #[test]

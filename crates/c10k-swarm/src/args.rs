@@ -46,6 +46,10 @@ pub struct LoadArgs {
     /// How long an echo may take [default: 15s].
     #[arg(long, value_name = "DURATION")]
     pub probe_timeout: Option<Span>,
+    /// WebSocket: ping every connection so often in the hold, and lose those from which nothing has come until the next
+    /// ping; 0 = never [default: 0].
+    #[arg(long, value_name = "DURATION")]
+    pub ping_every: Option<Span>,
     /// Size of a probe in bytes [default: 64].
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(8..=32768))]
     pub probe_bytes: Option<u16>,
@@ -133,10 +137,14 @@ impl LoadArgs {
                 connect_timeout: self.connect_timeout.unwrap_or(base.connect_timeout),
                 handshake_timeout: self.handshake_timeout.unwrap_or(base.handshake_timeout),
                 probe_timeout: self.probe_timeout.unwrap_or(base.probe_timeout),
+                ping_every: self.ping_every.or(base.ping_every).filter(|every| !every.0.is_zero()),
                 probe_bytes: self.probe_bytes.unwrap_or(base.probe_bytes),
                 probe: base.probe && !self.no_probe,
                 workers: self.workers.or(base.workers),
                 close: self.close.unwrap_or(base.close),
+                path: base.path,
+                headers: base.headers,
+                subprotocols: base.subprotocols,
             },
         ))
     }
@@ -163,10 +171,12 @@ impl WsArgs {
         &self,
         protocol: Protocol,
         servers: &[SocketAddr],
+        load: &LoadPlan,
     ) -> Result<Option<ClientRequest>, SetupError> {
         if protocol == Protocol::Raw {
-            let unused = self.headers.len() + self.subprotocols.len();
-            return if unused == 0 { Ok(None) } else { Err(SetupError::Usage(ONLY_WS.to_owned())) };
+            let none_is_used =
+                self.headers.is_empty() && self.subprotocols.is_empty() && load.ping_every.is_none();
+            return if none_is_used { Ok(None) } else { Err(SetupError::Usage(ONLY_WS.to_owned())) };
         }
         let text = match &self.url {
             Some(url) => url.clone(),
@@ -187,7 +197,8 @@ impl WsArgs {
     }
 }
 
-const ONLY_WS: &str = "--header and --subprotocol are WebSocket's: expected --protocol ws or --url with them";
+const ONLY_WS: &str =
+    "--header, --subprotocol and --ping-every are WebSocket's: expected --protocol ws or --url with them";
 
 /// `c10k-swarm`: connect from many sources, prove every connection, hold, prove again, count honestly.
 #[derive(Clone, Debug, Args)]

@@ -179,7 +179,7 @@ fn carry_out(
     output: &mut Output,
 ) -> Result<Record, Refusal> {
     let (sender, notes) = channel();
-    let upgrade = args.ws.request(args.protocol(), &setup.servers)?;
+    let upgrade = args.ws.request(args.protocol(), &setup.servers, load)?;
     let fixed = fixed(load, setup, in_force, upgrade);
     let arrivals = Arrivals::new(load.rate_per_second);
     let shared = Arc::new(Shared::new(fixed, setup.plan.clone(), arrivals, sender.clone()));
@@ -383,6 +383,7 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<Cli
         connect_timeout: load.connect_timeout.0,
         handshake_timeout: load.handshake_timeout.0,
         probe_timeout: load.probe_timeout.0,
+        ping_every: load.ping_every.map(|every| every.0),
         probes: if load.probe { Probes::new(seed, load.probe_bytes) } else { None },
         upgrade,
         reset_on_close: load.close == CloseHow::Rst,

@@ -67,6 +67,8 @@ pub(crate) struct Fixed {
     pub(crate) connect_timeout: Duration,
     pub(crate) handshake_timeout: Duration,
     pub(crate) probe_timeout: Duration,
+    /// Between two pings in the hold; `None` = nobody is pinged.
+    pub(crate) ping_every: Option<Duration>,
     pub(crate) probes: Option<Probes>,
     /// WebSocket is spoken, with this request; `None` = bytes as they are.
     pub(crate) upgrade: Option<ClientRequest>,
@@ -425,6 +427,7 @@ pub(crate) mod testing {
             connect_timeout: TIMEOUT,
             handshake_timeout: TIMEOUT,
             probe_timeout: TIMEOUT,
+            ping_every: None,
             probes,
             reset_on_close: false,
             socket_options: SocketOptions::default(),

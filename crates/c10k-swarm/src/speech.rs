@@ -60,6 +60,11 @@ pub(crate) trait Speech {
         out: &mut Vec<u8>,
     ) -> Heard;
 
+    /// Writes a ping; false when none may be sent now.
+    fn ping(&mut self, _state: &Self::State, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+
     /// Writes what ends the protocol in good order; false when there is nothing to say.
     fn goodbye(&mut self, state: &mut Self::State, out: &mut Vec<u8>) -> bool;
 
@@ -165,6 +170,13 @@ impl Speech for WebSocket {
         let lost = if corrupt { Some(Loss::Corrupt) } else { received.end.map(loss_of) };
         let echo = if echoed { Progress::Whole } else { Progress::Same };
         Heard { opened: received.opened, echo, lost }
+    }
+
+    fn ping(&mut self, state: &ws::Connection, out: &mut Vec<u8>) -> bool {
+        if state.is_open() {
+            self.end.output(out).ping(b"");
+        }
+        state.is_open()
     }
 
     fn goodbye(&mut self, state: &mut ws::Connection, out: &mut Vec<u8>) -> bool {

@@ -34,6 +34,8 @@ pub(crate) struct Slot<C> {
     pub(crate) state: State,
     /// Its input was not read to the end and waits for its next turn.
     pub(crate) has_unread: bool,
+    /// It was pinged and nothing has come from it since.
+    pub(crate) is_pinged: bool,
 }
 
 const _: () =
@@ -60,6 +62,7 @@ impl<C> Table<C> {
             round: 0,
             state: State::Connecting,
             has_unread: false,
+            is_pinged: false,
         };
         let index = match self.free.pop() {
             Some(index) => {

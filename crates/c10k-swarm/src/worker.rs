@@ -14,7 +14,12 @@ use crate::table::Table;
 
 mod connect;
 mod end;
+mod ping;
 mod prove;
+mod send;
+
+use ping::Rounds;
+use send::Unsent;
 
 /// How long a server may take to answer the goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -58,7 +63,9 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     /// What the speech wants to be sent.
     out: Vec<u8>,
     /// What the kernel had no room for yet, by slot.
-    unsent: HashMap<u32, Vec<u8>>,
+    unsent: HashMap<u32, Unsent>,
+    /// When it was last looked at for what does not move, µs.
+    stalls_checked_us: u64,
     shared: Arc<Shared>,
     control: Arc<TableControl>,
     table: Table<M::Connection>,
@@ -74,6 +81,8 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     probing: Deadlines,
     /// Tokens of connections whose input was not read to its end: an edge does not come twice.
     leftovers: Vec<u64>,
+    /// Rounds of pings in the hold; `None` = nobody is pinged.
+    pings: Option<Rounds>,
     /// Claimed connections not yet begun: first number and how many.
     claimed: (u64, u64),
     /// How far the walk of the present stage has come, and which stage that is.
@@ -97,12 +106,14 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         capacity: u32,
     ) -> Self {
         control.room.store(capacity, Relaxed);
+        let pings = shared.fixed.ping_every.map(|every| Rounds::new(every, shared.now_us()));
         Self {
             maker,
             speech,
             states: Vec::new(),
             out: Vec::new(),
             unsent: HashMap::new(),
+            stalls_checked_us: 0,
             shared,
             control,
             table: Table::new(),
@@ -112,6 +123,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             closing: Deadlines::new(),
             probing: Deadlines::new(),
             leftovers: Vec::new(),
+            pings,
             claimed: (0, 0),
             walk: (0, 0),
             under_way_before: 0,
@@ -157,6 +169,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         if self.walk.1 != sequence {
             self.walk = (0, sequence);
             self.under_way_before = self.counts.in_flight;
+            if stage == Stage::Hold {
+                self.begin_to_ping();
+            }
         }
         if stage != Stage::Ramp {
             self.shared.arrivals.forget(std::mem::take(&mut self.claimed.1));
@@ -170,7 +185,12 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 self.settle_ramp(turn);
                 more
             }
-            Stage::Hold | Stage::End => {
+            Stage::Hold => {
+                self.flush_measured();
+                self.ping_some(stage);
+                false
+            }
+            Stage::End => {
                 self.flush_measured();
                 false
             }
@@ -209,7 +229,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     fn timeout(&mut self) -> Option<Duration> {
         let now_us = self.shared.now_us();
         let arrival = self.wait_until_us.map(|at| Duration::from_micros(at.saturating_sub(now_us)));
-        let deadline = (self.counts.in_flight > 0).then_some(Duration::from_millis(100));
+        let waits = self.counts.in_flight > 0 || !self.unsent.is_empty();
+        let deadline = waits.then_some(Duration::from_millis(100));
         match (arrival, deadline) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),

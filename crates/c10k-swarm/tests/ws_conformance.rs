@@ -3,10 +3,10 @@
 mod common;
 mod ws_support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use c10k_wire::conformance::{self, Case, Ending, Response, Seen, first};
+use c10k_wire::conformance::{self, Case, Ending, Response, Seen, Sent, first, write_frame};
 use c10k_wire::ws::{Role, Violation};
 use common::{Ended, run};
 use ws_support::{Peer, WsServer, accept_of};
@@ -159,6 +159,76 @@ fn every_response_of_the_table_is_judged_and_counted_under_its_name() {
     }
 }
 
+/// A swarm hands out no messages, but it knows the bytes of its probe: so a probe takes the place of each message.
+#[test]
+fn a_probe_is_an_echo_in_every_shape_that_a_message_has_in_the_table_and_none_with_one_byte_changed() {
+    let mut shapes = BTreeSet::new();
+    let cases = conformance::cases().into_iter().filter(|case| case.is_for(Role::Client));
+    let cases: Vec<Case> =
+        cases.filter(|case| shape(case).is_some_and(|shape| shapes.insert(shape))).collect();
+    assert!(cases.len() > 10, "only {} shapes", cases.len());
+    let target = cases.len() as u64;
+    for is_right in [true, false] {
+        let cases = cases.clone();
+        let server = WsServer::start(move |number, peer| {
+            peer.open();
+            while let Some(frame) = peer.next() {
+                match frame.first {
+                    first::BINARY => {
+                        let mut echo = frame.payload;
+                        let at = number % echo.len();
+                        echo[at] ^= u8::from(!is_right);
+                        peer.write(&carrying(&cases[number], &echo));
+                    }
+                    first::CLOSE => drop(peer.send(first::CLOSE, &frame.payload)),
+                    _ => {}
+                }
+            }
+        });
+        let ended = run(&["--url", &server.url(), "--target", &target.to_string(), "--close", "fin"]);
+        if is_right {
+            ended.expect_code(0).expect_counts(target, target).expect_failed(&[]);
+        } else {
+            ended.expect_code(1).expect_counts(0, 0).expect_failed(&[("corrupt", target)]);
+        }
+        server.finish();
+    }
+}
+
+/// The frames of a case whose only message is taken: their first bytes, and which of them have a payload.
+fn shape(case: &Case) -> Option<Vec<(u8, bool)>> {
+    let messages = case.seen.iter().filter(|seen| matches!(seen, Seen::Message(..))).count();
+    let frames = case.sent.iter().map(|sent| match sent {
+        Sent::Frame(first, payload) => Some((*first, !payload.is_empty())),
+        _ => None,
+    });
+    let frames: Vec<(u8, bool)> = frames.collect::<Option<_>>()?;
+    let has_carrier = frames.iter().any(|&(first, has_payload)| is_data(first) && has_payload);
+    (case.end == Ending::Open && messages == 1 && has_carrier).then_some(frames)
+}
+
+/// The frames of a case with a probe as its message.
+fn carrying(case: &Case, probe: &[u8]) -> Vec<u8> {
+    let frames = shape(case).expect("a case of one message");
+    let carriers = frames.iter().filter(|&&(first, has_payload)| is_data(first) && has_payload).count();
+    let (mut out, mut carried) = (Vec::new(), 0);
+    for (first, has_payload) in frames {
+        let part = if has_payload && is_data(first) {
+            carried += 1;
+            &probe[(carried - 1) * probe.len() / carriers..carried * probe.len() / carriers]
+        } else {
+            &[]
+        };
+        // Text becomes binary, and a continuation stays one.
+        write_frame(first + u8::from(first & 0x0f == 1), false, part, &mut out);
+    }
+    out
+}
+
+fn is_data(first: u8) -> bool {
+    first & 0x0f < 8
+}
+
 #[test]
 fn an_echo_cut_at_every_place_is_an_echo() {
     // The response of the handshake, then the echo, each cut in two; what stands in one segment with the end of
@@ -207,7 +277,9 @@ fn every_violation_has_its_outcome_in_the_record() {
     let cases = conformance::cases();
     for violation in Violation::ALL {
         let some = |role| cases.iter().any(|case| case.is_for(role) && case.end == Ending::Failed(violation));
-        let expected = (violation != Violation::Unmasked, violation != Violation::Masked);
+        let by_bytes = violation != Violation::LateMessage;
+        let expected =
+            (by_bytes && violation != Violation::Unmasked, by_bytes && violation != Violation::Masked);
         assert_eq!((some(Role::Client), some(Role::Server)), expected, "{violation}");
     }
 }

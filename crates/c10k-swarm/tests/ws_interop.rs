@@ -2,9 +2,10 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod common;
+#[path = "../../c10k-wire/tests/support/interop.rs"]
+mod interop;
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use common::{Ended, run};
@@ -82,29 +83,16 @@ fn expect_held(server: Foreign, arguments: &[&str]) -> Value {
 }
 
 impl Foreign {
-    /// Python's `websockets`; says so loudly when there is none.
     fn websockets(how: &str) -> Option<Self> {
-        let python = installed().join("venv/bin/python");
-        let mut check = Command::new(&python);
-        check.args(["-c", "import websockets"]);
-        usable(check, "websockets").then(|| Self::start(Command::new(python), "websockets_server.py", how))
+        interop::python("websockets").map(|python| Self::start(python, "websockets_server.py", how))
     }
 
-    /// Node's `ws`; says so loudly when there is none.
     fn ws(how: &str) -> Option<Self> {
-        let node = || {
-            let mut command = Command::new("node");
-            command.env("NODE_PATH", installed().join("node_modules"));
-            command
-        };
-        let mut check = node();
-        check.args(["-e", "require('ws')"]);
-        usable(check, "ws").then(|| Self::start(node(), "ws_server.cjs", how))
+        interop::node("ws").map(|node| Self::start(node, "ws_server.cjs", how))
     }
 
     fn start(mut command: Command, script: &str, how: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(script);
-        command.arg(path).arg(how).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(interop::script(script)).arg(how).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
@@ -137,22 +125,4 @@ impl Drop for Foreign {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Where the foreign servers are installed.
-fn installed() -> PathBuf {
-    let usual = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("interop");
-    std::env::var_os("C10K_INTEROP").map_or_else(usual, PathBuf::from)
-}
-
-fn usable(mut check: Command, module: &str) -> bool {
-    let is_usable = check.output().is_ok_and(|output| output.status.success());
-    if !is_usable {
-        let place = installed();
-        eprintln!(
-            "SKIPPED: no usable {module} below {}; scripts/interop-setup.sh installs it",
-            place.display()
-        );
-    }
-    is_usable
 }

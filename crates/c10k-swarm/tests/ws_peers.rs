@@ -182,6 +182,52 @@ fn a_server_that_finds_a_probe_too_big_is_counted_by_its_code() {
 }
 
 #[test]
+fn what_stands_in_one_segment_with_a_close_counts_before_it() {
+    let ended = against(
+        |peer| {
+            let Some(request) = peer.request() else { return };
+            peer.write(&[response_to(&request), frame(first::CLOSE, &1013_u16.to_be_bytes())].concat());
+            peer.wait_for_end();
+        },
+        &[],
+    );
+    ended.expect_code(1).expect_counts(0, 0).expect_failed(&[("close-1013", COUNT)]);
+    let handshakes = |ended: &common::Ended| ended.record.latency_us.handshake.as_ref().map(|all| all.count);
+    assert_eq!(handshakes(&ended), Some(COUNT), "they were opened");
+
+    let ended = against(
+        |peer| {
+            peer.open();
+            let Some(probe) = peer.next() else { return };
+            let close = frame(first::CLOSE, &1000_u16.to_be_bytes());
+            peer.write(&[frame(first::BINARY, &probe.payload), close].concat());
+            peer.wait_for_end();
+        },
+        &[],
+    );
+    ended.expect_code(1).expect_counts(COUNT, 0).expect_failed(&[("close-1000", COUNT)]);
+    assert_eq!((handshakes(&ended), ended.record.latency_us.first_echo.count), (Some(COUNT), COUNT));
+}
+
+#[test]
+fn a_swarm_that_closes_leaves_the_end_of_tcp_to_its_server() {
+    let ended = against(
+        |peer| {
+            let code = peer.open().then(|| peer.echo()).flatten();
+            // Nothing comes behind its Close but, once this end has closed, its own end.
+            peer.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            let read = std::io::Read::read(&mut &peer.stream, &mut [0; 1]);
+            let waits = read.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+            peer.expect(code == Some(1000) && waits, || format!("closed with {code:?}, then {read:?}"));
+            peer.stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
+            peer.shut();
+        },
+        &["--close", "fin"],
+    );
+    ended.expect_code(0).expect_counts(COUNT, COUNT).expect_failed(&[]);
+}
+
+#[test]
 fn a_server_that_masks_breaks_a_rule() {
     let ended = against(
         |peer| {

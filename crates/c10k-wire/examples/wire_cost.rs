@@ -11,18 +11,21 @@ use std::time::Instant;
 use c10k_wire::conformance;
 use c10k_wire::ws::{self, ClientEnd, ClientRequest, Limits, ServerEnd, Url};
 use tungstenite::WebSocket;
+use tungstenite::handshake::machine::TryParse;
+use tungstenite::handshake::server::{Request, create_response, write_response};
 use tungstenite::protocol::{Role, WebSocketConfig};
 
 const PAYLOAD: [u8; 32] = [b'x'; 32];
 
 type Case = (&'static str, fn(u64));
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
     ("echo-ours", echo_ours),
     ("echo-ours-16-at-once", |count| echo_ours_pipelined(count, 16)),
     ("echo-stock", |count| echo_stock(count, WebSocketConfig::default())),
     ("echo-stock-4k", |count| echo_stock(count, WebSocketConfig::default().read_buffer_size(4096))),
     ("handshake-ours", handshake_ours),
+    ("handshake-stock", handshake_stock),
     ("handshake-both-ours", handshake_both),
     ("mask-1k-words", |count| mask_kib(count, |bytes, mask| ws::apply_mask(bytes, mask, 0))),
     ("mask-1k-bytes", |count| mask_kib(count, mask_byte_wise)),
@@ -49,7 +52,8 @@ fn time_all() {
         medians.push((name, runs[4]));
     }
     let median = |wanted| medians.iter().find(|(name, _)| *name == wanted).map_or(f64::NAN, |(_, ns)| *ns);
-    println!("stock / ours           {:8.1}", median("echo-stock") / median("echo-ours"));
+    println!("echo, stock / ours     {:8.1}", median("echo-stock") / median("echo-ours"));
+    println!("handshake, stock / ours{:8.1}", median("handshake-stock") / median("handshake-ours"));
     println!("byte-wise / word-wise  {:8.1}", median("mask-1k-bytes") / median("mask-1k-words"));
 }
 
@@ -122,6 +126,21 @@ fn handshake_ours(count: u64) {
         let mut connection = server.accept();
         let received = server.receive(&mut connection, &mut buffer, &mut out, ws::discard);
         assert!(received.opened);
+        black_box(&out);
+    }
+}
+
+/// The same by tungstenite's functions, as its own socket calls them.
+fn handshake_stock(count: u64) {
+    let request = conformance::sample_request();
+    let mut out = Vec::new();
+    for _ in 0..count {
+        let (size, parsed) =
+            Request::try_parse(black_box(&request)).expect("a request").expect("a whole one");
+        assert_eq!(size, request.len());
+        let response = create_response(&parsed).expect("one that is taken");
+        out.clear();
+        write_response(&mut out, &response).expect("a Vec takes whatever is written to it");
         black_box(&out);
     }
 }

@@ -8,5 +8,5 @@
 pub mod raw;
 pub mod ws;
 
-#[doc(hidden)]
+#[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

@@ -48,11 +48,19 @@ fn both_ends_do_what_the_standard_asks_for_however_the_input_is_cut() {
 
 #[test]
 fn each_case_has_a_name_of_its_own_and_the_section_it_is_about() {
-    let mut names = std::collections::BTreeSet::new();
-    for case in conformance::cases() {
-        let (section, _) = case.name.split_once(' ').expect("a section and words");
-        assert!(section.split('.').all(|part| part.parse::<u8>().is_ok()), "{}", case.name);
-        assert!(names.insert(case.name.clone()), "twice: {}", case.name);
+    let frames = conformance::cases().into_iter().map(|case| case.name);
+    let requests = conformance::requests().into_iter().map(|case| case.name.to_owned());
+    let responses = conformance::responses("").into_iter().map(|case| case.name.to_owned());
+    for names in [frames.collect::<Vec<_>>(), requests.collect(), responses.collect()] {
+        let mut seen = std::collections::BTreeSet::new();
+        for name in names {
+            // Of another standard than RFC 6455: its number, too.
+            let section =
+                name.strip_prefix("RFC ").map_or(Some(&name[..]), |rest| Some(rest.split_once(' ')?.1));
+            let section = section.and_then(|rest| rest.split_once(' ')).expect("a section and words").0;
+            assert!(section.split('.').all(|part| part.parse::<u8>().is_ok()), "{name}");
+            assert!(seen.insert(name.clone()), "twice: {name}");
+        }
     }
 }
 
@@ -176,6 +184,9 @@ fn answer(server: &ServerEnd, case: &Request, pieces: &[&[u8]]) -> String {
     assert_eq!((name.as_str(), opened), (case.outcome, case.outcome.is_empty()), "{}", case.name);
     assert_eq!(connection.is_ended(), !opened, "{}", case.name);
     let text = String::from_utf8(out).unwrap();
+    if case.bytes.starts_with(b"HEAD ") {
+        assert!(text.ends_with("\r\n\r\n") && text.contains("\r\nContent-Length: "), "{}: {text}", case.name);
+    }
     if opened {
         assert_eq!(connection.heap_bytes(), 0, "{}", case.name);
         let accept = format!("Sec-WebSocket-Accept: {}\r\n", conformance::SAMPLE_ACCEPT);

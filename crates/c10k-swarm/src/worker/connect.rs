@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use c10k_record::GrowthStop;
 use c10k_wire::raw::ProbeId;
 
+use super::send::Words;
 use super::{BATCH, OPTIMISM, Worker, would_block};
 use crate::arrivals::Claim;
 use crate::maker::{BeginError, Begun, Maker};
 use crate::shared::{Note, Stage};
 use crate::speech::Speech;
-use crate::table::{State, token};
+use crate::table::State;
 use crate::tally::Loss;
 
 impl<M: Maker, S: Speech> Worker<M, S> {
@@ -147,7 +148,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 let now_us = self.shared.now_us();
                 self.mark_established(index, now_us);
                 self.begin_step(index, state, 0, now_us);
-                self.keep_unsent(index, sent);
+                self.keep_unsent(index, sent, Words::Own);
                 true
             }
             Err(error) if would_block(&error) => {
@@ -179,55 +180,6 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         self.speech.probe(ProbeId { connection, round: u32::from(round) }, &mut self.out);
     }
 
-    /// Sends what the speech wrote, behind what has not gone out yet.
-    pub(super) fn send_out(&mut self, stage: Stage, index: u32) {
-        if let Some(waiting) = self.unsent.get_mut(&index) {
-            waiting.append(&mut self.out);
-            return;
-        }
-        let slot = self.table.get(index);
-        let Some(connection) = &slot.connection else { return };
-        match self.maker.send(connection, &self.out) {
-            Ok(sent) => self.keep_unsent(index, sent),
-            Err(error) if would_block(&error) => self.keep_unsent(index, 0),
-            Err(error) => self.lose(stage, index, Loss::from_error(&error)),
-        }
-    }
-
-    pub(super) fn keep_unsent(&mut self, index: u32, sent: usize) {
-        if sent < self.out.len() {
-            self.unsent.insert(index, self.out.split_off(sent));
-        }
-        self.out.clear();
-    }
-
-    /// Sends more of what had no room.
-    pub(super) fn flush(&mut self, stage: Stage, index: u32) {
-        let slot = self.table.get(index);
-        let (Some(connection), Some(waiting)) = (&slot.connection, self.unsent.get_mut(&index)) else {
-            return;
-        };
-        match self.maker.send(connection, waiting) {
-            Ok(sent) if sent >= waiting.len() => drop(self.unsent.remove(&index)),
-            Ok(sent) => drop(waiting.drain(..sent)),
-            Err(error) if would_block(&error) => {}
-            Err(error) => self.lose(stage, index, Loss::from_error(&error)),
-        }
-    }
-
-    /// What could not be sent at once waits for epoll's word.
-    pub(super) fn watch_if_unsent(&mut self, stage: Stage, index: u32) {
-        if !self.unsent.contains_key(&index) {
-            return;
-        }
-        let slot = self.table.get(index);
-        let token = token(index, slot.number);
-        let Some(connection) = &slot.connection else { return };
-        if let Err(error) = self.maker.watch_writable(connection, token) {
-            self.lose(stage, index, Loss::from_error(&error));
-        }
-    }
-
     pub(super) fn watch(&mut self, index: u32, token: u64, writable: bool) {
         let slot = self.table.get(index);
         let Some(connection) = &slot.connection else { return };
@@ -255,7 +207,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         match self.compose_first(index) {
             Some(state) => {
                 self.begin_step(index, state, 0, now_us);
-                self.send_out(stage, index);
+                self.send_out(stage, index, Words::Own);
             }
             None => self.settle(stage, index, now_us),
         }
@@ -268,23 +220,26 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         self.shared.succeeded(now_us);
     }
 
-    /// The handshake of the protocol is complete: the probe goes out, or the connection is done.
-    pub(super) fn opened(&mut self, stage: Stage, index: u32) {
+    /// The handshake of the protocol is complete: the probe goes out, or the connection is done. One that `is_over` with
+    /// the same input is sent nothing more.
+    pub(super) fn opened(&mut self, stage: Stage, index: u32, is_over: bool) {
         let now_us = self.shared.now_us();
         let took_us = (now_us as u32).wrapping_sub(self.table.get(index).since_us);
         self.measured().handshake.record_us(u64::from(took_us));
         if self.shared.fixed.probes.is_none() {
             return self.settle(stage, index, now_us);
         }
+        if is_over {
+            return;
+        }
         self.compose_probe(index, 0);
         self.begin_step(index, State::Probing, 0, now_us);
-        self.send_out(stage, index);
+        self.say(stage, index, Words::Own);
         // To the kernel this looks like a talk now, in which the next answer acknowledges. None follows the echo: a
         // timer would do it 40 ms later, with both sockets out of the processor's caches by then.
         if let Some(connection) = &self.table.get(index).connection {
             self.maker.will_not_answer(connection);
         }
-        self.watch_if_unsent(stage, index);
     }
 
     /// Tells the conductor when this worker has nothing under way and nothing to begin.

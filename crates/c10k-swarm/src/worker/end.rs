@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::AcqRel;
 use std::time::Duration;
 
+use super::send::Words;
 use super::{BATCH, Deadlines, GOODBYE, Worker};
 use crate::maker::Maker;
 use crate::shared::Stage;
@@ -63,6 +64,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         while let Some(index) = overdue(&mut self.probing, &mut self.table, State::Probing, probe, now_us) {
             self.lose(stage, index, Loss::ProbeTimeout);
         }
+        self.expire_unsent(stage, probe, now_us);
     }
 
     pub(super) fn cut(&mut self, stage: Stage) {
@@ -127,8 +129,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.table.get(index).state = State::Idle;
             self.begin_step(index, State::Closing, 0, self.shared.now_us());
             self.counts.in_flight += 1;
-            self.send_out(stage, index);
-            self.watch_if_unsent(stage, index);
+            self.say(stage, index, Words::Own);
         } else if let Some(connection) = self.remove(index) {
             self.maker.end(connection, reset);
         }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::{AcqRel, Release};
 
 use c10k_wire::raw::ProbeId;
 
+use super::send::Words;
 use super::{BATCH, TURN_BYTES, Worker, would_block};
 use crate::maker::{Maker, Ready};
 use crate::shared::{Note, Stage};
@@ -59,8 +60,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.compose_probe(index, round);
             self.begin_step(index, State::Probing, round, now_us);
             self.counts.in_flight += 1;
-            self.send_out(stage, index);
-            self.watch_if_unsent(stage, index);
+            self.say(stage, index, Words::Own);
         }
         true
     }
@@ -86,11 +86,15 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 return;
             }
             self.established(stage, index, now_us);
-        } else if event.writable {
-            self.flush(stage, index);
         }
-        if event.readable && self.table.find(event.token).is_some() && !self.table.get(index).has_unread {
-            self.receive(stage, event.token, event.closed);
+        // What came while reading waited brings no edge of its own.
+        let reads_on = state != State::Connecting && event.writable && self.flush(stage, index);
+        if (event.readable || reads_on)
+            && self.table.find(event.token).is_some()
+            && !self.table.get(index).has_unread
+            && self.may_read(index)
+        {
+            self.receive(stage, event.token, event.closed || reads_on);
         }
         if event.failed && self.table.find(event.token).is_some() {
             self.lose_by_failure(stage, index);
@@ -131,6 +135,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 }
                 Ok(length) => {
                     self.received(stage, index, length);
+                    if !self.may_read(index) {
+                        return;
+                    }
                     // Less than was asked for is all there was (epoll(7)), unless the end stands behind it.
                     if length < self.buffer.len() && !until_empty {
                         return;
@@ -148,8 +155,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 
     pub(super) fn received(&mut self, stage: Stage, index: u32, length: usize) {
-        let is_out = !self.unsent.contains_key(&index);
+        let is_out = self.has_said_its_own(index);
         let slot = self.table.get(index);
+        slot.is_pinged = false;
         let awaited = (slot.state == State::Probing).then(|| Awaited {
             id: ProbeId { connection: u64::from(slot.number), round: u32::from(slot.round) },
             got: slot.got,
@@ -160,22 +168,26 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         self.out.clear();
         let heard = self.speech.hear(state, awaited, input, &mut self.out);
         if !self.out.is_empty() {
-            self.send_out(stage, index);
-            self.watch_if_unsent(stage, index);
+            self.say(stage, index, Words::Answer);
         }
         if self.table.find(token).is_none() {
             return;
         }
-        if let Some(loss) = heard.lost {
-            return self.lose(stage, index, loss);
+        // In the order in which they came: what ends a connection takes nothing from what it was before.
+        if heard.opened {
+            self.opened(stage, index, heard.lost.is_some());
         }
         match heard.echo {
             Progress::Same => {}
             Progress::Partial(got) => self.table.get(index).got = got,
             Progress::Whole => self.proven(stage, index),
         }
-        if heard.opened {
-            self.opened(stage, index);
+        if let Some(loss) = heard.lost
+            && self.table.find(token).is_some()
+            // The server is to close TCP first (RFC 6455 section 7.1.1), and so keeps TIME_WAIT.
+            && self.table.get(index).state != State::Closing
+        {
+            self.lose(stage, index, loss);
         }
     }
 

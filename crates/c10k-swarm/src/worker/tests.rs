@@ -4,16 +4,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use c10k_record::GrowthStop;
 use c10k_wire::raw::Probes;
-use c10k_wire::ws::{self, ClientEnd, ClientRequest, Limits, ServerEnd, Url};
 
 use super::*;
 use crate::arrivals::Claim;
 use crate::maker::Ready;
 use crate::shared::testing::TIMEOUT;
-use crate::speech::WebSocket;
 use crate::tally::Loss;
 
 mod bench;
+mod websocket;
 
 use bench::*;
 
@@ -35,31 +34,6 @@ fn a_probe_sent_in_two_parts_and_echoed_in_two_parts_is_whole_at_every_offset() 
             bench.expect(&[("verified", 1), ("in_flight", 0), ("open", 1), ("failed", 0)]);
         }
     }
-}
-
-/// A raw connection's first echo is its first input, which the kernel acknowledges at once by itself.
-#[test]
-fn the_echo_behind_a_handshake_is_acknowledged_at_once() {
-    let probes = Probes::new(7, PROBE_BYTES);
-    let request = ClientRequest::new(&Url::parse("ws://h/").unwrap(), &[], &[]).unwrap();
-    let speech = WebSocket::new(ClientEnd::new(Limits::default(), request), probes);
-    let mut bench = Bench::speaking(speech, probes, 100, 50, None);
-    bench.ramp(1);
-    assert!(bench.world.borrow().will_not_answer.is_empty());
-    let (server, mut response) = (ServerEnd::default(), Vec::new());
-    let mut asked = std::mem::take(bench.world.borrow_mut().sent.get_mut(&1).unwrap());
-    let mut connection = server.accept();
-    assert!(server.receive(&mut connection, &mut asked, &mut response, ws::echo).opened);
-    bench.arrive(1, &response);
-    assert_eq!(bench.world.borrow().will_not_answer, [1]);
-    let mut probe = bench.world.borrow().sent[&1].clone();
-    response.clear();
-    assert_eq!(server.receive(&mut connection, &mut probe, &mut response, ws::echo).messages, 1);
-    bench.arrive(1, &response);
-    bench.expect(&[("verified", 1), ("open", 1), ("failed", 0)]);
-    let raw = Bench::verified(1);
-    raw.expect(&[("verified", 1)]);
-    assert!(raw.world.borrow().will_not_answer.is_empty());
 }
 
 #[test]

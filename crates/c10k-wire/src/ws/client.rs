@@ -27,6 +27,7 @@ impl ClientEnd {
     }
 
     /// A connection whose request was written by somebody else.
+    #[cfg(any(test, feature = "conformance"))]
     pub(crate) fn expecting(&self, accept: &[u8]) -> Connection {
         Connection::handshaking(Handshake::expecting(std::array::from_fn(|at| accept[at])))
     }

@@ -67,6 +67,12 @@ impl Connection {
         self.held.is_none()
     }
 
+    /// Whether it is open and a frame or a message has begun that is not whole: what a deadline is for.
+    #[must_use]
+    pub fn is_within(&self) -> bool {
+        matches!(self.held.as_deref(), Some(Held::Frames(partial)) if !partial.is_closing)
+    }
+
     /// Bytes on the heap for this connection; 0 while it is open and idle.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {

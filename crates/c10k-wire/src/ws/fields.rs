@@ -89,7 +89,7 @@ pub(crate) fn has_item(value: &[u8], wanted: &str) -> bool {
         || items(value).any(|item| item.eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
-fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }
 

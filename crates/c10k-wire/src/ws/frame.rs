@@ -38,8 +38,8 @@ pub(crate) struct Expected<'a> {
 impl Expected<'_> {
     /// Reads the header at the start of `bytes`; `None` when it is not whole yet.
     ///
-    /// Rules are checked as soon as the byte that breaks them is there, and in the order of the bytes, so that
-    /// the verdict does not depend on how a stream was cut into reads.
+    /// Rules are checked as soon as the byte that breaks them is there, those of a length with its last, and in the
+    /// order of the bytes, so that the verdict does not depend on how a stream was cut into reads.
     // Where it is called for each frame the role is known and no message has begun: half of it falls away.
     #[inline(always)]
     pub(crate) fn parse(self, bytes: &[u8]) -> Result<Option<Header>, Violation> {
@@ -75,11 +75,17 @@ impl Expected<'_> {
 
     #[inline(never)]
     fn parse_long(self, opcode: OpCode, second: u8, bytes: &[u8]) -> Result<Option<Header>, Violation> {
+        // `FrameHeader` gives it only once the mask behind it is there.
+        let length = match second & 0x7f {
+            126 => bytes[2..].first_chunk().map(|length| u64::from(u16::from_be_bytes(*length))),
+            _ => bytes[2..].first_chunk().map(|length| u64::from_be_bytes(*length)),
+        };
+        let Some(length) = length else { return Ok(None) };
+        let length = self.check_length(opcode, second & 0x7f, length)?;
         let mut cursor = Cursor::new(bytes);
         // Its one error is a reserved opcode.
         let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Violation::ReservedOpcode)?;
-        let Some((header, length)) = parsed else { return Ok(None) };
-        let length = self.check_length(opcode, second & 0x7f, length)?;
+        let Some((header, _)) = parsed else { return Ok(None) };
         let size = cursor.position() as usize;
         let mask = header.mask.unwrap_or_default();
         Ok(Some(Header { is_final: header.is_final, opcode, length, mask, size }))

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
 
-use super::fields::{Fields, Name, Only, has_item};
+use super::fields::{Fields, Name, Only, has_item, items};
 use super::head::{Found, HeadFault, Scan};
 use super::{Limits, Role};
 
@@ -25,6 +25,8 @@ pub(crate) fn accept_of(key: &[u8]) -> [u8; ACCEPT_BYTES] {
 pub(crate) struct Handshake {
     bytes: Vec<u8>,
     scan: Scan,
+    /// The present head is not the one that is awaited: another one follows it.
+    is_interim: bool,
     /// Client: the `Sec-WebSocket-Accept` that answers its key.
     accept: Option<[u8; ACCEPT_BYTES]>,
 }
@@ -51,13 +53,14 @@ impl Handshake {
     }
 
     /// Takes in `input`. Once the head is whole, gives it and says how much of `input` belongs to it; a head that
-    /// came in one piece is not copied. `check_first` judges the first line as soon as that is there.
+    /// came in one piece is not copied. `check_first` judges the first line as soon as that is there, and says whether
+    /// the head is only an interim one, to be read past.
     pub(crate) fn gather<'a, E: From<HeadFault>>(
         &'a mut self,
         role: Role,
         limits: &Limits,
         input: &'a [u8],
-        check_first: impl Fn(&[u8]) -> Result<(), E>,
+        check_first: impl Fn(&[u8]) -> Result<bool, E>,
     ) -> Result<Option<(&'a [u8], usize)>, E> {
         let before = self.bytes.len();
         if before > 0 {
@@ -65,19 +68,20 @@ impl Handshake {
             self.bytes.extend_from_slice(&input[..room.min(input.len())]);
         }
         let bytes = if before > 0 { &self.bytes } else { input };
-        let length = loop {
+        let end = loop {
             match self.scan.run(role, limits, bytes)? {
-                Found::FirstLine(length) => check_first(&bytes[..length])?,
-                Found::End(length) => break Some(length),
+                Found::FirstLine(end) => self.is_interim = check_first(&bytes[self.scan.begin()..end])?,
+                Found::End(_) if self.is_interim => self.scan.look_for_next(),
+                Found::End(end) => break Some(end),
                 Found::More => break None,
             }
         };
-        match length {
+        match end {
             None if before == 0 => self.bytes = input.to_vec(),
             None => {}
-            Some(length) => {
+            Some(end) => {
                 let bytes = if before > 0 { &self.bytes } else { input };
-                return Ok(Some((&bytes[..length], length - before)));
+                return Ok(Some((&bytes[self.scan.begin()..end], end - before)));
             }
         }
         Ok(None)
@@ -93,7 +97,7 @@ pub enum HandshakeFault {
     Malformed(HeadFault),
     /// 101 in another version than HTTP/1.1.
     HttpVersion,
-    /// Another status than 101.
+    /// Another final status than 101.
     Status(u16),
     /// No `Upgrade: websocket`.
     Upgrade,
@@ -108,6 +112,21 @@ pub enum HandshakeFault {
 }
 
 impl HandshakeFault {
+    /// All of them, a fault of the head once for each name, and one status.
+    pub const ALL: [Self; 11] = [
+        Self::NotHttp,
+        Self::Malformed(HeadFault::Byte),
+        Self::Malformed(HeadFault::TooLong),
+        Self::Malformed(HeadFault::TooManyHeaders),
+        Self::HttpVersion,
+        Self::Status(429),
+        Self::Upgrade,
+        Self::Connection,
+        Self::Accept,
+        Self::Extension,
+        Self::Protocol,
+    ];
+
     /// The name it is counted under.
     #[must_use]
     pub fn name(self) -> Cow<'static, str> {
@@ -133,8 +152,9 @@ impl From<HeadFault> for HandshakeFault {
     }
 }
 
-/// Judges a status line (RFC 9112 section 4): a refusal is known with it, whatever body follows.
-pub(crate) fn check_status_line(line: &[u8]) -> Result<(), HandshakeFault> {
+/// Judges a status line (RFC 9112 section 4): a refusal is known with it, whatever body follows. True for an interim
+/// response, of which any number may come before the one that counts (RFC 9110 section 15.2).
+pub(crate) fn check_status_line(line: &[u8]) -> Result<bool, HandshakeFault> {
     let digits = line.strip_prefix(b"HTTP/1.").and_then(|rest| match rest {
         [b'0'..=b'9', b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => Some([a, b, c]),
         [b'0'..=b'9', b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ', ..] => Some([a, b, c]),
@@ -142,10 +162,12 @@ pub(crate) fn check_status_line(line: &[u8]) -> Result<(), HandshakeFault> {
     });
     let digits = digits.ok_or(HandshakeFault::NotHttp)?;
     let status = digits.iter().fold(0, |sum, &&digit| 10 * sum + u16::from(digit - b'0'));
-    if status != 101 {
-        return Err(HandshakeFault::Status(status));
+    match status {
+        101 if line.starts_with(b"HTTP/1.1 ") => Ok(false),
+        101 => Err(HandshakeFault::HttpVersion),
+        100..200 => Ok(true),
+        _ => Err(HandshakeFault::Status(status)),
     }
-    if line.starts_with(b"HTTP/1.1 ") { Ok(()) } else { Err(HandshakeFault::HttpVersion) }
 }
 
 /// Judges a whole head with status 101 (RFC 6455 section 4.1, the client's list of six).
@@ -157,7 +179,8 @@ pub(crate) fn check_response(head: &[u8], accept: &[u8], protocols: &[String]) -
             Name::Upgrade => upgrade.see(value),
             Name::Connection => connects |= has_item(value, "upgrade"),
             Name::Accept => given.see(value),
-            Name::Extensions => extends = true,
+            // A list of none names none (RFC 9110 section 5.6.1).
+            Name::Extensions => extends |= items(value).any(|item| !item.is_empty()),
             Name::Protocol => protocol.see(value),
             _ => {}
         }
@@ -179,4 +202,50 @@ pub(crate) fn check_response(head: &[u8], accept: &[u8], protocols: &[String]) -
         return Err(HandshakeFault::Protocol);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_has_every_fault_and_each_a_name_of_its_own() {
+        for (at, fault) in HandshakeFault::ALL.into_iter().enumerate() {
+            // One that is new does not compile here, and belongs into the list then.
+            let place = match fault {
+                HandshakeFault::NotHttp => 0,
+                HandshakeFault::Malformed(HeadFault::TooLong) => 2,
+                HandshakeFault::Malformed(HeadFault::TooManyHeaders) => 3,
+                HandshakeFault::Malformed(_) => 1,
+                HandshakeFault::HttpVersion => 4,
+                HandshakeFault::Status(_) => 5,
+                HandshakeFault::Upgrade => 6,
+                HandshakeFault::Connection => 7,
+                HandshakeFault::Accept => 8,
+                HandshakeFault::Extension => 9,
+                HandshakeFault::Protocol => 10,
+            };
+            assert_eq!(place, at);
+        }
+        let names: std::collections::BTreeSet<_> =
+            HandshakeFault::ALL.iter().map(|fault| fault.name()).collect();
+        assert_eq!(names.len(), HandshakeFault::ALL.len());
+    }
+
+    #[test]
+    fn an_interim_response_is_read_past_wherever_it_is_cut() {
+        let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\n";
+        let all = [&interim[..], interim, head, b"behind"].concat();
+        for cut in 0..all.len() - b"behind".len() {
+            let mut handshake = Handshake::default();
+            let mut gather = |input: &[u8]| {
+                let gathered = handshake.gather(Role::Client, &Limits::default(), input, check_status_line);
+                gathered.map(|found| found.map(|(head, consumed)| (head.to_vec(), consumed)))
+            };
+            assert_eq!(gather(&all[..cut]), Ok(None), "cut at {cut}");
+            let consumed = all.len() - b"behind".len() - cut;
+            assert_eq!(gather(&all[cut..]), Ok(Some((head.to_vec(), consumed))), "cut at {cut}");
+        }
+    }
 }

@@ -49,6 +49,8 @@ impl fmt::Display for HeadFault {
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     at: u32,
+    /// Where the present head begins.
+    begin: u32,
     headers: u16,
     place: Place,
 }
@@ -70,14 +72,25 @@ enum Place {
 pub(crate) enum Found {
     /// Nothing yet.
     More,
-    /// The first line has this many bytes, without its CR LF. The scan is to be run on.
+    /// The first line ends here, its CR LF not included. The scan is to be run on.
     FirstLine(usize),
-    /// The head has this many bytes, its empty line included.
+    /// The head ends here, its empty line included.
     End(usize),
 }
 
 impl Scan {
-    /// Looks at what of `bytes`, which begin with the head, was not looked at before.
+    /// The head that was found is not the one that is looked for: another one follows it. The limits are those of all
+    /// together.
+    pub(crate) fn look_for_next(&mut self) {
+        (self.begin, self.place) = (self.at, Place::FirstLine);
+    }
+
+    /// Where the present head begins.
+    pub(crate) fn begin(&self) -> usize {
+        self.begin as usize
+    }
+
+    /// Looks at what of `bytes`, which begin with the first head, was not looked at before.
     pub(crate) fn run(&mut self, role: Role, limits: &Limits, bytes: &[u8]) -> Result<Found, HeadFault> {
         let most = limits.max_handshake_bytes as usize;
         loop {
@@ -89,7 +102,7 @@ impl Scan {
             }
             self.at += 1;
             self.place = match (self.place, byte) {
-                (Place::FirstLine, b'\r') if at == 0 => return Err(HeadFault::EmptyFirstLine),
+                (Place::FirstLine, b'\r') if at == self.begin() => return Err(HeadFault::EmptyFirstLine),
                 (Place::FirstLine, b'\r') => Place::FirstLineEnd,
                 (Place::FirstLineEnd, b'\n') => {
                     self.place = Place::LineStart;

@@ -2,8 +2,6 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use crate::raw::ProbeId;
-
 /// Masks or unmasks `bytes` in place, which are the same thing. `offset` is the number of payload bytes of this
 /// frame that came before, so that a payload may be treated in pieces.
 ///
@@ -43,19 +41,8 @@ impl Masks {
     /// A fresh key.
     pub fn fresh(&mut self) -> [u8; 4] {
         self.used = self.used.wrapping_add(1);
-        half(self.secret.hash_one(self.used))
+        (self.secret.hash_one(self.used) as u32).to_le_bytes()
     }
-
-    /// The key of a probe: the same each time it is asked for, so that a probe that went out in part can be made
-    /// again instead of being kept.
-    #[must_use]
-    pub fn of_probe(&self, id: ProbeId) -> [u8; 4] {
-        half(self.secret.hash_one((id.connection, id.round)))
-    }
-}
-
-fn half(word: u64) -> [u8; 4] {
-    (word as u32).to_le_bytes()
 }
 
 #[cfg(test)]
@@ -79,13 +66,11 @@ mod tests {
     }
 
     #[test]
-    fn keys_differ_and_those_of_a_probe_are_found_again() {
-        let mut masks = Masks::new();
-        let fresh: std::collections::BTreeSet<_> = (0..100).map(|_| masks.fresh()).collect();
-        assert!(fresh.len() > 95, "{fresh:?}");
-        let id = ProbeId { connection: 7, round: 1 };
-        assert_eq!(masks.of_probe(id), masks.of_probe(id));
-        assert_ne!(masks.of_probe(id), masks.of_probe(ProbeId { round: 2, ..id }));
+    fn keys_differ_from_one_to_the_next_and_from_one_client_to_another() {
+        let (mut masks, mut others) = (Masks::new(), Masks::new());
+        let fresh: std::collections::BTreeSet<_> =
+            (0..100).flat_map(|_| [masks.fresh(), others.fresh()]).collect();
+        assert!(fresh.len() > 195, "{fresh:?}");
     }
 
     proptest! {

@@ -114,6 +114,10 @@ pub struct Received {
     pub pings: u32,
     /// Pongs, asked for or not.
     pub pongs: u32,
+    /// Something was made whole that an earlier input had begun: if the connection is
+    /// [within](Connection::is_within) something now, that is something else. A control frame between the frames of
+    /// a message is none of it.
+    pub finished: bool,
     /// Whether it is over. Once: what comes after it is ignored.
     pub end: Option<End>,
 }
@@ -128,7 +132,7 @@ pub enum End {
     Violated(Violation),
     /// Server: the request was refused, and a response written that says why.
     Refused(Refusal),
-    /// Server: a plain `GET /healthz`, answered with 200.
+    /// Server: a plain GET or HEAD of `/healthz`, answered with 200.
     Healthy,
     /// Client: the server's response is not the one that opens a connection.
     Failed(HandshakeFault),

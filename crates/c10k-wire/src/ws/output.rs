@@ -32,10 +32,9 @@ impl<'a> Output<'a> {
         self.frame(OpCode::Control(Control::Ping), payload);
     }
 
-    /// Writes a probe as one binary message. At one [`ClientEnd`](super::ClientEnd) the same probe has the same
-    /// bytes each time, its mask included: one that went out in part can be made again and continued.
+    /// Writes a probe as one binary message.
     pub fn probe(&mut self, probes: &Probes, id: ProbeId) {
-        let mask = self.masks.as_ref().map(|masks| masks.of_probe(id));
+        let mask = self.masks.as_mut().map(|masks| masks.fresh());
         let size = usize::from(probes.size());
         frame::write_header(OpCode::Data(Data::Binary), size, mask, self.bytes);
         let start = self.bytes.len();

@@ -42,6 +42,11 @@ impl Partial {
         !self.is_closing && self.head_size == 0 && self.frame.is_none() && self.message.is_none()
     }
 
+    /// Whether a message has begun, be it between two of its frames.
+    pub(crate) fn is_within_message(&self) -> bool {
+        self.message.is_some()
+    }
+
     /// Bytes on the heap, this value itself not counted.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.control.capacity() + self.message.as_ref().map_or(0, |message| message.bytes.capacity())

@@ -12,7 +12,7 @@ use super::handshake::accept_of;
 use super::head::is_token;
 use super::refusal::{self, Refusal};
 
-/// The path of the plain request that asks whether the server is alive.
+/// The path of the plain request that asks whether the server is alive, by GET or by HEAD as load balancers do.
 const HEALTH_PATH: &str = "/healthz";
 /// A longer target is left to the `http` crate, which has a limit of its own (65,534 bytes).
 const MOST_PLAIN_TARGET_BYTES: usize = 1024;
@@ -75,22 +75,25 @@ impl ServerPolicy {
 
     /// Judges a whole head and appends the response to it, whichever that is.
     pub(crate) fn answer(&self, head: &[u8], out: &mut Vec<u8>) -> Answer {
-        match self.judge(head, out) {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                refusal.write(out);
-                Answer::Refused(refusal)
-            }
+        let start = out.len();
+        let answer = self.judge(head, out).unwrap_or_else(|refusal| {
+            refusal.write(out);
+            Answer::Refused(refusal)
+        });
+        if head.starts_with(b"HEAD ") {
+            refusal::take_body(out, start);
         }
+        answer
     }
 
     fn judge(&self, head: &[u8], out: &mut Vec<u8>) -> Result<Answer, Refusal> {
         let line = RequestLine::parse(head.split(|&byte| byte == b'\r').next().unwrap_or_default())?;
-        if line.method != b"GET" {
+        let is_head = line.method == b"HEAD";
+        if line.method != b"GET" && !(is_head && line.target_path() == HEALTH_PATH.as_bytes()) {
             return Err(Refusal::Method);
         }
         if !line.is_http_1_1 {
-            if line.target == HEALTH_PATH.as_bytes() {
+            if line.target_path() == HEALTH_PATH.as_bytes() {
                 refusal::write_healthy(out);
                 return Ok(Answer::Healthy);
             }
@@ -110,6 +113,9 @@ impl ServerPolicy {
                 return Ok(Answer::Healthy);
             }
             return Err(Refusal::NoUpgrade);
+        }
+        if is_head {
+            return Err(Refusal::Method);
         }
         if !asked.connects {
             return Err(Refusal::Connection);
@@ -227,16 +233,20 @@ impl<'a> RequestLine<'a> {
         }
     }
 
+    /// The target without a query; of a plain one, its path.
+    fn target_path(&self) -> &'a [u8] {
+        self.target.split(|&byte| byte == b'?').next().unwrap_or_default()
+    }
+
     /// The path that is asked for, in the line of this head. A plain one is seen by its bytes; tungstenite and the
     /// `http` crate judge all else.
     fn path(&self, head: &[u8]) -> Result<Cow<'a, [u8]>, Refusal> {
-        let end = self.target.iter().position(|&byte| byte == b'?').unwrap_or(self.target.len());
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~%=&?".contains(byte);
         if self.target[0] == b'/'
             && self.target.len() <= MOST_PLAIN_TARGET_BYTES
             && self.target.iter().all(is_plain)
         {
-            return Ok(self.target[..end].into());
+            return Ok(self.target_path().into());
         }
         let Ok(Some((_, request))) = Request::try_parse(head) else { return Err(Refusal::RequestLine) };
         Ok(path_of(request.uri())?.as_bytes().to_vec().into())

@@ -1,13 +1,7 @@
 //! A probe as a message, and its check on the way back.
 
-use super::frame::LONGEST_HEADER_BYTES;
 use super::{Kind, Message};
-use crate::raw::{Echo, LARGEST_PROBE_BYTES, ProbeId, Probes};
-
-const _: () = assert!(
-    LARGEST_PROBE_BYTES as usize + LONGEST_HEADER_BYTES <= u16::MAX as usize,
-    "bytes of a probe that went out are counted in 16 bits"
-);
+use crate::raw::{Echo, ProbeId, Probes};
 
 /// Whether a message is the echo of this probe: the same bytes, in a binary message, however it was fragmented.
 /// `scratch` holds the expected bytes and must be as long as a probe.

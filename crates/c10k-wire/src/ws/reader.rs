@@ -109,6 +109,7 @@ impl<F: FnMut(&mut Message<'_>, &mut Output<'_>)> Reader<'_, F> {
         last_ping: &mut LastPing,
     ) -> Result<usize, Stop> {
         let (taken, whole) = partial.take(self.role, self.limits, input)?;
+        self.received.finished |= whole.is_some() && !partial.is_within_message();
         match whole {
             None => {}
             Some(Whole::Control(control, payload)) => {

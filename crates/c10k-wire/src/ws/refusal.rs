@@ -138,9 +138,16 @@ impl From<HeadFault> for Refusal {
     }
 }
 
-/// Appends the response to a plain `GET /healthz`.
+/// Appends the response to a plain request for `/healthz`.
 pub(crate) fn write_healthy(out: &mut Vec<u8>) {
     write_response(200, "OK", "Connection: close\r\n", "ok", out);
+}
+
+/// Takes the body off the response at `start` of `out`: that to HEAD has none (RFC 9110 section 9.3.2).
+pub(crate) fn take_body(out: &mut Vec<u8>, start: usize) {
+    if let Some(end) = out[start..].windows(4).position(|window| window == b"\r\n\r\n") {
+        out.truncate(start + end + 4);
+    }
 }
 
 fn write_response(status: u16, words: &str, extra: &str, body: &str, out: &mut Vec<u8>) {
@@ -155,6 +162,32 @@ fn write_response(status: u16, words: &str, extra: &str, body: &str, out: &mut V
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_list_has_every_refusal() {
+        for (at, refusal) in Refusal::ALL.into_iter().enumerate() {
+            // One that is new does not compile here, and belongs into the list then.
+            let place = match refusal {
+                Refusal::Malformed(HeadFault::TooLong) => 1,
+                Refusal::Malformed(HeadFault::TooManyHeaders) => 2,
+                Refusal::Malformed(_) => 0,
+                Refusal::RequestLine => 3,
+                Refusal::HttpVersion => 4,
+                Refusal::Method => 5,
+                Refusal::Body => 6,
+                Refusal::Host => 7,
+                Refusal::NoUpgrade => 8,
+                Refusal::Connection => 9,
+                Refusal::NoVersion => 10,
+                Refusal::Version => 11,
+                Refusal::Key => 12,
+                Refusal::Path => 13,
+                Refusal::Origin => 14,
+                Refusal::Late => 15,
+            };
+            assert_eq!(place, at);
+        }
+    }
 
     #[test]
     fn each_refusal_has_a_name_of_its_own_and_a_whole_response() {

@@ -4,7 +4,7 @@ use super::connection::{Connection, Held};
 use super::handshake::Handshake;
 use super::policy::{Answer, RequestLine, ServerPolicy};
 use super::reader::Reader;
-use super::{End, Limits, Message, Output, Received, Refusal, Role};
+use super::{End, Limits, Message, Output, Received, Refusal, Role, Violation};
 
 /// What all connections of a server have in common. One serves any number of workers.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +77,18 @@ impl ServerEnd {
         Some(End::Refused(Refusal::Late))
     }
 
+    /// Gives up a message that took too long: writes a Close frame that says so. `None`, and nothing written, when the
+    /// connection is not [within](Connection::is_within) one.
+    pub fn give_up_message(&self, connection: &mut Connection, out: &mut Vec<u8>) -> Option<End> {
+        if !connection.is_within() {
+            return None;
+        }
+        let violation = Violation::LateMessage;
+        self.output(out).close(Some(violation.code()), &violation.to_string());
+        connection.end();
+        Some(End::Violated(violation))
+    }
+
     /// Says how much of `input` belonged to the request that was accepted.
     fn handshake(
         &self,
@@ -84,7 +96,7 @@ impl ServerEnd {
         input: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Option<usize>, End> {
-        let check_first = |line: &[u8]| RequestLine::parse(line).map(drop);
+        let check_first = |line: &[u8]| RequestLine::parse(line).map(|_| false);
         let (head, consumed) = match handshake.gather(Role::Server, &self.limits, input, check_first) {
             Ok(None) => return Ok(None),
             Ok(Some(gathered)) => gathered,

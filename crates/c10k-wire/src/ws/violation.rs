@@ -77,11 +77,13 @@ pub enum Violation {
     InvalidCloseCode,
     /// A close reason that is not UTF-8 (section 5.5.1).
     InvalidCloseReason,
+    /// A frame or a message that was not whole in time (section 10.4); how long that is, is the caller's.
+    LateMessage,
 }
 
 impl Violation {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ReservedBits,
         Self::ReservedOpcode,
         Self::FragmentedControl,
@@ -99,6 +101,7 @@ impl Violation {
         Self::HalfCloseCode,
         Self::InvalidCloseCode,
         Self::InvalidCloseReason,
+        Self::LateMessage,
     ];
 
     /// The code that goes into the Close frame.
@@ -106,7 +109,7 @@ impl Violation {
     pub fn code(self) -> CloseCode {
         match self {
             Self::FrameTooBig | Self::MessageTooBig => CloseCode::TOO_BIG,
-            Self::TooManyFragments => CloseCode::POLICY,
+            Self::TooManyFragments | Self::LateMessage => CloseCode::POLICY,
             Self::InvalidText | Self::InvalidCloseReason => CloseCode::INVALID,
             _ => CloseCode::PROTOCOL,
         }
@@ -139,6 +142,7 @@ impl Violation {
             Self::HalfCloseCode => ("ws-half-close-code", "a Close frame of one byte"),
             Self::InvalidCloseCode => ("ws-invalid-close-code", "a close code that may not be sent"),
             Self::InvalidCloseReason => ("ws-invalid-close-reason", "a close reason that is not UTF-8"),
+            Self::LateMessage => ("message-timeout", "a message that was not whole in time"),
         }
     }
 }
@@ -161,6 +165,34 @@ mod tests {
         for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1014, 3000, 3999, 4000, 4999]
         {
             assert_eq!(CloseCode::new(code).map(CloseCode::get), Some(code));
+        }
+    }
+
+    #[test]
+    fn the_list_has_every_violation() {
+        for (at, violation) in Violation::ALL.into_iter().enumerate() {
+            // One that is new does not compile here, and belongs into the list then.
+            let place = match violation {
+                Violation::ReservedBits => 0,
+                Violation::ReservedOpcode => 1,
+                Violation::FragmentedControl => 2,
+                Violation::LongControl => 3,
+                Violation::Unmasked => 4,
+                Violation::Masked => 5,
+                Violation::NonMinimalLength => 6,
+                Violation::ImpossibleLength => 7,
+                Violation::StrayContinuation => 8,
+                Violation::InterruptedMessage => 9,
+                Violation::FrameTooBig => 10,
+                Violation::MessageTooBig => 11,
+                Violation::TooManyFragments => 12,
+                Violation::InvalidText => 13,
+                Violation::HalfCloseCode => 14,
+                Violation::InvalidCloseCode => 15,
+                Violation::InvalidCloseReason => 16,
+                Violation::LateMessage => 17,
+            };
+            assert_eq!(place, at);
         }
     }
 

@@ -1,0 +1,102 @@
+//! What only WebSocket has: a handshake in front, and answers that nobody asked for.
+
+use c10k_wire::raw::Probes;
+use c10k_wire::ws::{self, ClientEnd, ClientRequest, Limits, ServerEnd, Url};
+
+use super::bench::*;
+use crate::shared::Stage;
+use crate::shared::testing::TIMEOUT;
+use crate::speech::WebSocket;
+
+/// One WebSocket that has asked for its handshake, and the server's response to it.
+fn asking_websocket() -> (Bench<WebSocket>, ServerEnd, ws::Connection, Vec<u8>) {
+    let probes = Probes::new(7, PROBE_BYTES);
+    let request = ClientRequest::new(&Url::parse("ws://h/").unwrap(), &[], &[]).unwrap();
+    let speech = WebSocket::new(ClientEnd::new(Limits::default(), request), probes);
+    let mut bench = Bench::speaking(speech, probes, 100, 50, None);
+    bench.ramp(1);
+    let (server, mut response) = (ServerEnd::default(), Vec::new());
+    let mut asked = std::mem::take(bench.world.borrow_mut().sent.get_mut(&1).unwrap());
+    let mut connection = server.accept();
+    assert!(server.receive(&mut connection, &mut asked, &mut response, ws::echo).opened);
+    (bench, server, connection, response)
+}
+
+/// One WebSocket that has proven itself.
+fn proven_websocket() -> Bench<WebSocket> {
+    let (mut bench, server, mut connection, mut response) = asking_websocket();
+    bench.arrive(1, &response);
+    let mut probe = std::mem::take(bench.world.borrow_mut().sent.get_mut(&1).unwrap());
+    response.clear();
+    assert_eq!(server.receive(&mut connection, &mut probe, &mut response, ws::echo).messages, 1);
+    bench.arrive(1, &response);
+    bench.expect(&[("verified", 1), ("open", 1), ("failed", 0)]);
+    bench
+}
+
+/// A raw connection's first echo is its first input, which the kernel acknowledges at once by itself.
+#[test]
+fn the_echo_behind_a_handshake_is_acknowledged_at_once() {
+    let (mut bench, _, _, response) = asking_websocket();
+    assert!(bench.world.borrow().will_not_answer.is_empty());
+    bench.arrive(1, &response);
+    assert_eq!(bench.world.borrow().will_not_answer, [1]);
+    assert_eq!(proven_websocket().world.borrow().will_not_answer, [1]);
+    let raw = Bench::verified(1);
+    raw.expect(&[("verified", 1)]);
+    assert!(raw.world.borrow().will_not_answer.is_empty());
+}
+
+const PING: [u8; 2] = [0x89, 0];
+/// Of a Pong without payload: two bytes and a mask.
+const PONG_BYTES: usize = 6;
+
+#[test]
+fn while_an_answer_finds_no_room_nothing_more_is_read() {
+    let mut bench = proven_websocket();
+    bench.shared.enter(Stage::Hold);
+    bench.plan(|world| world.sends.push_back(Send::Some(1)));
+    bench.arrive(1, &PING);
+    bench.plan(|world| world.receives.push_back(Receive::Bytes(PING.to_vec())));
+    bench.ready(1, |event| event.readable = true);
+    assert_eq!(bench.world.borrow().receives.len(), 1, "it was read");
+    let sent = |bench: &Bench<WebSocket>| bench.world.borrow().sent[&1].len();
+    assert_eq!(sent(&bench), 1);
+    // With room again: the rest, and then what came meanwhile, of which no edge tells.
+    bench.ready(1, |event| event.writable = true);
+    assert_eq!((sent(&bench), bench.world.borrow().receives.len()), (2 * PONG_BYTES, 0));
+    bench.expect(&[("open", 1), ("failed", 0)]);
+}
+
+#[test]
+fn an_answer_that_nobody_takes_is_given_up_at_its_time_and_not_before() {
+    let mut bench = proven_websocket();
+    bench.shared.enter(Stage::Hold);
+    bench.plan(|world| world.sends.push_back(Send::Blocks));
+    bench.arrive(1, &PING);
+    assert!(bench.worker.timeout().is_some(), "nobody would look again");
+    bench.shared.skip(TIMEOUT - MARGIN);
+    // What is taken gives it its time anew.
+    bench.plan(|world| world.sends.push_back(Send::Some(1)));
+    bench.ready(1, |event| event.writable = true);
+    bench.shared.skip(MARGIN);
+    bench.expire();
+    bench.expect(&[("open", 1), ("failed", 0)]);
+    bench.shared.skip(TIMEOUT);
+    bench.expire();
+    bench.expect(&[("open", 0), ("failed", 1)]);
+    bench.expect_losses(&[("stalled", 1)]);
+}
+
+#[test]
+fn an_echo_is_right_although_an_answer_waits_behind_the_probe() {
+    let (mut bench, server, mut connection, response) = asking_websocket();
+    // The probe goes out, and behind it no Pong does.
+    bench.plan(|world| world.sends.extend([Send::Some(usize::MAX), Send::Blocks]));
+    bench.arrive(1, &response);
+    let mut probe = std::mem::take(bench.world.borrow_mut().sent.get_mut(&1).unwrap());
+    let mut echo = PING.to_vec();
+    let _ = server.receive(&mut connection, &mut probe, &mut echo, ws::echo);
+    bench.arrive(1, &echo);
+    bench.expect(&[("verified", 1), ("failed", 0)]);
+}
