@@ -166,12 +166,6 @@ impl Collector {
         Ok(())
     }
 
-    /// Sets the ports the server listens on, when they are known only after it started.
-    pub fn set_ports(&mut self, ports: &[u16]) {
-        self.ports = PortSet::of(ports);
-        self.has_ports = !ports.is_empty();
-    }
-
     /// Reads all cheap sources now. Its cost does not grow with the number of connections, but for sockstat's few
     /// microseconds for a thousand sockets.
     pub fn tick(&mut self) -> Observation {

@@ -27,14 +27,8 @@ pub fn time_wait_towards(ports: &[u16]) -> Option<Vec<SocketAddr>> {
 
 fn snapshot_at(root: &ProcRoot) -> HostSnapshot {
     let sysctl = SysctlRoot::at(root.path("proc/sys"));
-    let numbers = |key: &str| -> Option<Vec<u64>> {
-        sysctl.read(key).ok()?.split_whitespace().map(|word| word.parse().ok()).collect()
-    };
-    let number = |key: &str| numbers(key)?.first().copied();
-    let port_range = numbers("net.ipv4.ip_local_port_range").and_then(|range| match range[..] {
-        [first, last] => Some((u16::try_from(first).ok()?, u16::try_from(last).ok()?)),
-        _ => None,
-    });
+    let number = |key: &str| sysctl.numbers(key)?.first().copied();
+    let port_range = sysctl.local_port_range();
     let reserved = sysctl.read("net.ipv4.ip_local_reserved_ports").ok();
     let group = MemoryGroup::limiting(root, None).ok().flatten();
     let group_folder = group.as_ref().map(|group| group.folder().display().to_string());
@@ -44,7 +38,7 @@ fn snapshot_at(root: &ProcRoot) -> HostSnapshot {
         nofile_hard: nofile.map(|limit| limit.hard),
         nofile_soft: nofile.map(|limit| limit.soft),
         may_raise_nofile: may_raise_nofile(root),
-        nr_open: number("fs.nr_open"),
+        nr_open: sysctl.nr_open(),
         file_max: number("fs.file-max"),
         files_in_use: number("fs.file-nr"),
         file_max_bypassed: passes_file_max(root),
@@ -56,7 +50,7 @@ fn snapshot_at(root: &ProcRoot) -> HostSnapshot {
         tw_reuse: number("net.ipv4.tcp_tw_reuse"),
         timestamps: number("net.ipv4.tcp_timestamps"),
         netdev_max_backlog: number("net.core.netdev_max_backlog"),
-        tcp_mem_pages: numbers("net.ipv4.tcp_mem").and_then(|list| list.try_into().ok()),
+        tcp_mem_pages: sysctl.numbers("net.ipv4.tcp_mem").and_then(|list| list.try_into().ok()),
         max_orphans: number("net.ipv4.tcp_max_orphans"),
         epoll_watches: number("fs.epoll.max_user_watches"),
         conntrack_max: number("net.netfilter.nf_conntrack_max"),

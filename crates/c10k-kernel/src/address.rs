@@ -61,6 +61,12 @@ pub fn is_local(ip: IpAddr) -> io::Result<bool> {
     }
 }
 
+/// Bits of the whole address: the prefix of a network that is this address alone.
+#[must_use]
+pub fn whole_bits(ip: IpAddr) -> u8 {
+    if ip.is_ipv4() { 32 } else { 128 }
+}
+
 /// Adds an address to a device.
 ///
 /// # Errors

@@ -52,17 +52,6 @@ impl ProcessCpu {
     }
 }
 
-/// CPU time of one thread.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ThreadCpu {
-    /// The thread's id.
-    pub tid: u32,
-    /// The thread's name, as the kernel keeps it (15 bytes).
-    pub name: String,
-    /// Its time.
-    pub cpu: ProcessCpu,
-}
-
 /// The cores kept busy between two readings of a time that only grows: `(later − earlier) ÷ elapsed`. `None` when no
 /// time passed or the time went backwards.
 #[must_use]
@@ -165,23 +154,6 @@ impl ProcessCpuReader {
     }
 }
 
-/// The CPU time of every thread a process has now. Opens files: not for every tick.
-///
-/// # Errors
-/// ENOENT when there is no such process. Threads that end meanwhile are left out.
-pub fn threads(root: &ProcRoot, pid: u32) -> io::Result<Vec<ThreadCpu>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(root.process_path(Some(pid), "task"))? {
-        let entry = entry?;
-        let Some(tid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let Ok(text) = std::fs::read(entry.path().join("stat")) else { continue };
-        if let Some(stat) = parse_process_stat(&text, seconds_per_tick()) {
-            found.push(ThreadCpu { tid, name: stat.name, cpu: stat.cpu });
-        }
-    }
-    Ok(found)
-}
-
 /// `1 ÷ sysconf(_SC_CLK_TCK)`; 100 ticks a second where the system does not say.
 fn seconds_per_tick() -> f64 {
     let ticks =
@@ -228,14 +200,12 @@ fn parse_cpu_line(line: &[u8], seconds_per_tick: f64) -> Option<CpuTimes> {
 }
 
 struct ProcessStat {
-    name: String,
     state: u8,
     cpu: ProcessCpu,
 }
 
 /// The name stands in parentheses and may itself hold blanks and parentheses: the fields begin after the last one.
 fn parse_process_stat(text: &[u8], seconds_per_tick: f64) -> Option<ProcessStat> {
-    let open = text.iter().position(|byte| *byte == b'(')?;
     let close = text.iter().rposition(|byte| *byte == b')')?;
     let mut fields = words(text.get(close + 1..)?);
     let state = *fields.next()?.first()?;
@@ -243,7 +213,6 @@ fn parse_process_stat(text: &[u8], seconds_per_tick: f64) -> Option<ProcessStat>
     let user = number(fields.nth(10)?)?;
     let system = number(fields.next()?)?;
     Some(ProcessStat {
-        name: String::from_utf8_lossy(text.get(open + 1..close)?).into_owned(),
         state,
         cpu: ProcessCpu {
             user_seconds: user as f64 * seconds_per_tick,
@@ -275,7 +244,7 @@ mod tests {
     fn a_process_name_with_blanks_and_parentheses_does_not_shift_the_fields() {
         let text = b"42 (a) b (c) R 1 42 42 0 -1 4194560 120 0 0 0 250 150 0 0 20 0 3 0 100 1000 10\n";
         let stat = parse_process_stat(text, 0.01).unwrap();
-        assert_eq!((stat.name.as_str(), stat.state), ("a) b (c", b'R'));
+        assert_eq!(stat.state, b'R');
         assert!((stat.cpu.user_seconds - 2.5).abs() < 1e-9);
         assert!((stat.cpu.seconds() - 4.0).abs() < 1e-9);
         assert!(parse_process_stat(b"42 (short) S 1", 0.01).is_none());
@@ -289,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_and_its_threads_have_times() {
+    fn this_process_and_this_host_have_times() {
         let pid = std::process::id();
         let mut reader = ProcessCpuReader::open(&ProcRoot::default(), pid);
         let before = reader.read().unwrap().seconds();
@@ -297,8 +266,6 @@ mod tests {
         while reader.read().unwrap().seconds() <= before {
             waste = (0..100_000).fold(waste, |sum, next| std::hint::black_box(sum ^ next));
         }
-        let own = threads(&ProcRoot::default(), pid).unwrap();
-        assert!(own.iter().any(|thread| thread.tid == pid), "the first thread has the process's id");
         assert!(HostCpuReader::open(&ProcRoot::default()).read().unwrap().total.idle_seconds > 0.0);
     }
 

@@ -3,12 +3,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sched::{CloneFlags, unshare};
-
-use crate::sys::raw_epoll;
 
 /// Gives the calling thread a descriptor table of its own: a copy of the present one, shared with nobody.
 ///
@@ -49,40 +47,24 @@ pub fn open_count_of_thread(pid: u32, tid: u32) -> io::Result<u64> {
     count(&format!("/proc/{pid}/task/{tid}/fd"))
 }
 
-/// The highest open descriptor number in the calling thread's table; None when nothing is open.
+/// How many descriptors the calling thread's table has open.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
-pub fn highest_open() -> io::Result<Option<u32>> {
-    let mut highest = None;
-    // Reading the folder opens a descriptor, which is listed too: look first, then forget what is closed again.
-    let listed: Vec<u32> = std::fs::read_dir("/proc/thread-self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    for fd in listed {
-        if highest < Some(fd) && std::fs::symlink_metadata(format!("/proc/thread-self/fd/{fd}")).is_ok() {
-            highest = Some(fd);
-        }
-    }
-    Ok(highest)
+pub fn open_count_of_this_thread() -> io::Result<u64> {
+    count("/proc/thread-self/fd")
 }
 
-/// Adds `fd` to `epoll` for EPOLLIN with EPOLLEXCLUSIVE, so that one new connection wakes one waiter and not
-/// all that wait on the same listener (epoll_ctl(2)). Level-triggered; `token` comes back as `data`.
+/// How many descriptor numbers below `limit` are in use in the calling thread's table: one above it, inherited from a
+/// time of higher limits, takes no room.
 ///
 /// # Errors
-/// EEXIST when it is there already, ENOSPC at `fs.epoll.max_user_watches`, EINVAL before Linux 4.5.
-pub fn epoll_add_exclusive(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-    let events = libc::EPOLLIN.cast_unsigned() | libc::EPOLLEXCLUSIVE.cast_unsigned();
-    raw_epoll::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, events, token)
-}
-
-/// Takes `fd` out of `epoll`. Closing a copy of a shared listener does not: this does.
-///
-/// # Errors
-/// ENOENT when it is not there.
-pub fn epoll_del(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
-    raw_epoll::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0)
+/// When `/proc` cannot be read.
+pub fn open_below(limit: u64) -> io::Result<u64> {
+    let listed = std::fs::read_dir("/proc/thread-self/fd")?;
+    let numbers = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
+    // One of them is the listing's own.
+    Ok((numbers.filter(|number| *number < limit).count() as u64).saturating_sub(1))
 }
 
 /// Since Linux 6.2 the folder's size is the count; before it is 0 and the entries are counted.
@@ -97,8 +79,6 @@ fn count(folder: &str) -> io::Result<u64> {
 mod tests {
     use super::*;
     use crate::limits;
-    use std::os::fd::{AsFd, AsRawFd};
-    use std::os::unix::net::UnixStream;
 
     fn in_a_table_of_its_own(test: impl FnOnce() + Send + 'static) {
         std::thread::spawn(|| {
@@ -129,33 +109,23 @@ mod tests {
     fn the_table_grows_to_just_below_the_soft_limit_and_not_beyond() {
         in_a_table_of_its_own(|| {
             let soft = u32::try_from(limits::nofile().unwrap().soft.min(1 << 20)).unwrap();
-            let before = highest_open().unwrap();
+            let before = open_count_of_this_thread().unwrap();
             grow_table_to(soft - 1).unwrap();
-            assert_eq!(highest_open().unwrap(), before);
+            assert_eq!(open_count_of_this_thread().unwrap(), before);
             assert_eq!(grow_table_to(u32::MAX).unwrap_err().raw_os_error(), Some(libc::EINVAL));
         });
     }
 
     #[test]
-    fn the_highest_descriptor_is_the_one_opened_last_at_the_top() {
+    fn a_descriptor_above_the_limit_takes_no_room_below_it() {
         in_a_table_of_its_own(|| {
+            let before = open_below(700).unwrap();
             let file = File::open("/dev/null").unwrap();
+            assert_eq!(open_below(700).unwrap(), before + 1);
             let copy = fcntl(&file, FcntlArg::F_DUPFD_CLOEXEC(700)).unwrap();
-            assert_eq!(highest_open().unwrap(), u32::try_from(copy).ok());
+            assert_eq!(open_below(700).unwrap(), before + 1);
+            assert_eq!(open_below(u64::MAX).unwrap(), before + 2);
             nix::unistd::close(copy).unwrap();
-            assert!(highest_open().unwrap() >= Some(file.as_raw_fd().cast_unsigned()));
         });
-    }
-
-    #[test]
-    fn a_watch_is_added_once_and_taken_out_once() {
-        let epoll = nix::sys::epoll::Epoll::new(nix::sys::epoll::EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
-        let (near, _far) = UnixStream::pair().unwrap();
-        epoll_add_exclusive(epoll.0.as_fd(), near.as_fd(), 7).unwrap();
-        let again = epoll_add_exclusive(epoll.0.as_fd(), near.as_fd(), 7).unwrap_err();
-        assert_eq!(again.raw_os_error(), Some(libc::EEXIST));
-        epoll_del(epoll.0.as_fd(), near.as_fd()).unwrap();
-        let gone = epoll_del(epoll.0.as_fd(), near.as_fd()).unwrap_err();
-        assert_eq!(gone.raw_os_error(), Some(libc::ENOENT));
     }
 }

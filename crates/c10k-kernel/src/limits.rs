@@ -22,10 +22,6 @@ pub enum Resource {
     OpenFiles,
     /// RLIMIT_NPROC: threads of the real user.
     Processes,
-    /// RLIMIT_MEMLOCK, bytes.
-    LockedMemory,
-    /// RLIMIT_AS, bytes.
-    AddressSpace,
 }
 
 impl Resource {
@@ -33,8 +29,6 @@ impl Resource {
         match self {
             Self::OpenFiles => "Max open files",
             Self::Processes => "Max processes",
-            Self::LockedMemory => "Max locked memory",
-            Self::AddressSpace => "Max address space",
         }
     }
 }
@@ -42,10 +36,6 @@ impl Resource {
 /// A capability that decides what the lab may set (capabilities(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cap {
-    /// Bind to ports below `ip_unprivileged_port_start`.
-    NetBindService,
-    /// Add addresses, bring devices up, set network sysctls.
-    NetAdmin,
     /// Make namespaces; go beyond `fs.file-max`.
     SysAdmin,
     /// Raise hard resource limits.
@@ -56,8 +46,6 @@ impl Cap {
     /// Bit number (include/uapi/linux/capability.h).
     fn bit(self) -> u32 {
         match self {
-            Self::NetBindService => 10,
-            Self::NetAdmin => 12,
             Self::SysAdmin => 21,
             Self::SysResource => 24,
         }
@@ -173,7 +161,7 @@ Max open files            1024                 20000                files     \n
     fn the_kernels_table_is_read_with_unlimited_as_the_greatest_number() {
         assert_eq!(parse_limits(TABLE, Resource::OpenFiles), Some(Limit { soft: 1024, hard: 20000 }));
         assert_eq!(parse_limits(TABLE, Resource::Processes), Some(Limit { soft: 95000, hard: u64::MAX }));
-        assert_eq!(parse_limits(TABLE, Resource::LockedMemory), None);
+        assert_eq!(parse_limits("", Resource::OpenFiles), None);
     }
 
     #[test]

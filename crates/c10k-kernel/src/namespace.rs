@@ -212,6 +212,24 @@ pub fn network_cookie() -> io::Result<u64> {
     raw_socket::getsockopt_u64(socket.as_fd(), libc::SOL_SOCKET, libc::SO_NETNS_COOKIE)
 }
 
+/// Whether a process stands in the network namespace with this inode or a mount keeps it, as far as this user may see.
+#[must_use]
+pub fn may_exist(inode: u64) -> bool {
+    let name = format!("net:[{inode}]");
+    let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { return true };
+    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
+    let is_there = |pid: &str| match std::fs::read_link(format!("/proc/{pid}/ns/net")) {
+        Ok(link) => link.as_os_str() == name.as_str(),
+        // Root sees all that processes of its own could stand in; another user may be shut out even of its own.
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied && crate::limits::euid() != 0,
+    };
+    mounts.contains(&name)
+        || processes
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str().map(str::to_owned))
+            .any(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && is_there(&name))
+}
+
 /// The random id that the kernel took at boot.
 ///
 /// # Errors

@@ -1,11 +1,10 @@
-//! This process and its children: names, processors, and how long a child may outlive its parent.
+//! This process, its children and others: names, processors, and how long a child may outlive its parent.
 
-use std::ffi::CString;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, Uid, geteuid, setresuid};
 
 use crate::sys::{raw_command, raw_heap, raw_sched};
@@ -103,26 +102,6 @@ pub fn real_user(pid: u32) -> io::Result<u32> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/status has no Uid")))
 }
 
-/// Names the calling thread (and the process, when it is the first thread), cut to the kernel's 15 bytes.
-///
-/// # Errors
-/// `InvalidInput` when the name has a NUL byte.
-pub fn set_name(name: &str) -> io::Result<()> {
-    let end = name.floor_char_boundary(15);
-    let name = CString::new(&name[..end])?;
-    Ok(nix::sys::prctl::set_name(&name)?)
-}
-
-/// Keeps the calling thread on processor `cpu` (sched_setaffinity(2)).
-///
-/// # Errors
-/// EINVAL when this process may not run there.
-pub fn pin_current_thread(cpu: usize) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu)?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
-}
-
 /// Has the calling thread, and those that it starts later, wait for its turn when it is woken instead of taking the
 /// processor from who runs there: `SCHED_BATCH` (sched(7); `wakeup_preempt_fair`, kernel/sched/fair.c). A policy that
 /// somebody has chosen (chrt(1)) stays. It needs no privilege.
@@ -208,6 +187,14 @@ pub fn start_time(pid: u32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is unreadable")))
 }
 
+/// Whether the process that started then is still there and has not ended: one that has ended and that nobody has
+/// waited for yet keeps its pid (proc_pid_stat(5), field 3).
+#[must_use]
+pub fn runs_since(pid: u32, start_time: u64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    parse_start_time(&stat) == Some(start_time) && !has_ended(&stat)
+}
+
 /// The name of a process, as the kernel keeps it (at most 15 bytes).
 ///
 /// # Errors
@@ -235,6 +222,10 @@ fn parse_start_time(stat: &str) -> Option<u64> {
     behind_name.split_whitespace().nth(22 - 3)?.parse().ok()
 }
 
+fn has_ended(stat: &str) -> bool {
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +241,21 @@ mod tests {
         let pid = std::process::id();
         assert_eq!(start_time(pid).unwrap(), start_time(pid).unwrap());
         assert_eq!(start_time(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let since = start_time(pid).unwrap();
+        assert!(runs_since(pid, since) && !runs_since(pid, since + 1) && !runs_since(u32::MAX, 0));
+    }
+
+    #[test]
+    fn a_child_that_has_ended_runs_no_more_even_before_anybody_has_waited_for_it() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let since = start_time(child.id()).unwrap();
+        assert!(runs_since(child.id(), since));
+        child.kill().unwrap();
+        while runs_since(child.id(), since) {
+            std::thread::yield_now();
+        }
+        assert_eq!(start_time(child.id()).unwrap(), since, "its pid is still there");
+        child.wait().unwrap();
     }
 
     #[test]
@@ -270,7 +276,7 @@ mod tests {
         let mut report = [0; 4];
         // In a child: the C library changes all threads of a process.
         crate::sys::raw_fork::fork_and_report(&mut report, |report| {
-            let capable = || crate::limits::has_capability(crate::limits::Cap::NetAdmin).unwrap_or(false);
+            let capable = || crate::limits::has_capability(crate::limits::Cap::SysAdmin).unwrap_or(false);
             let before = capable();
             die_with_parent(Signal::Kill, parent).unwrap();
             be_counted_as(65_534).unwrap();
@@ -299,18 +305,6 @@ mod tests {
         let inherited = raw_sched::policy().unwrap();
         let expected = if inherited == libc::SCHED_OTHER { libc::SCHED_BATCH } else { inherited };
         assert_eq!(policy_after(None), expected);
-    }
-
-    #[test]
-    fn a_pinned_thread_may_run_on_one_processor_only() {
-        std::thread::spawn(|| {
-            let first = allowed_cpus().unwrap()[0];
-            pin_current_thread(first).unwrap();
-            assert_eq!(allowed_cpus().unwrap(), [first]);
-            assert_eq!(cpus_allowed(), 1);
-        })
-        .join()
-        .unwrap();
     }
 
     #[test]
@@ -348,16 +342,5 @@ mod tests {
             nix::sys::signal::kill(orphan, nix::sys::signal::Signal::SIGKILL).unwrap();
         }
         assert!(ended, "process {child} outlived the one it was bound to");
-    }
-
-    #[test]
-    fn a_long_name_is_cut_to_what_the_kernel_keeps() {
-        std::thread::spawn(|| {
-            set_name("a-name-of-twenty-bytes").unwrap();
-            let name = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
-            assert_eq!(name.trim_end(), "a-name-of-twent");
-        })
-        .join()
-        .unwrap();
     }
 }

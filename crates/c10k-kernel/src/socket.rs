@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use crate::sys::raw_socket;
 
@@ -131,10 +132,86 @@ pub fn set_reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
     raw_socket::setsockopt_linger(socket, libc::linger { l_onoff: 1, l_linger: 0 })
 }
 
+/// What a TCP connection's peer has still to take, and how that goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Bytes that the peer's kernel has not acknowledged, sent or not.
+    pub bytes: u64,
+    /// Time since data was last sent. A probe of a closed window is none.
+    pub since_sent: Duration,
+    /// Time since the peer's kernel last acknowledged anything.
+    pub since_acknowledged: Duration,
+}
+
+impl Outgoing {
+    /// Whether the peer has taken a part of it within this time, with more to come.
+    #[must_use]
+    pub fn moves_within(&self, time: Duration) -> bool {
+        self.bytes > 0 && self.since_sent < time && self.since_acknowledged < time
+    }
+}
+
+/// What is on its way to the peer: `SIOCOUTQ` and `TCP_INFO` (tcp(7)).
+///
+/// # Errors
+/// As getsockopt(2) and ioctl(2).
+pub fn outgoing(socket: BorrowedFd<'_>) -> io::Result<Outgoing> {
+    let info = raw_socket::tcp_info(socket)?;
+    Ok(Outgoing {
+        bytes: u64::try_from(raw_socket::unacknowledged(socket)?).unwrap_or(0),
+        since_sent: Duration::from_millis(info.tcpi_last_data_sent.into()),
+        since_acknowledged: Duration::from_millis(info.tcpi_last_ack_recv.into()),
+    })
+}
+
 /// The error waiting on a socket, taken off it: `SO_ERROR` (socket(7)).
 ///
 /// # Errors
 /// As getsockopt(2).
 pub fn take_error(socket: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
     socket2::SockRef::from(&socket).take_error()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[test]
+    fn what_a_peer_takes_slowly_moves_and_what_it_does_not_take_does_not() {
+        const MOMENT: Duration = Duration::from_millis(200);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut socket = listener.accept().unwrap().0;
+        assert_eq!(outgoing(socket.as_fd()).unwrap().bytes, 0);
+
+        socket.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        // Until the kernels have no more room, which takes a few rounds on the way.
+        for _ in 0..20 {
+            while let Ok(count) = socket.write(&[0; 64 << 10]) {
+                sent += count;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(2 * MOMENT);
+        let stuck = outgoing(socket.as_fd()).unwrap();
+        assert!(stuck.bytes > 0 && !stuck.moves_within(MOMENT), "{stuck:?}");
+
+        let mut taken = vec![0; sent / 2];
+        peer.read_exact(&mut taken).unwrap();
+        let moved = outgoing(socket.as_fd()).unwrap();
+        assert!(moved.since_sent < stuck.since_sent, "{moved:?} after {stuck:?}");
+        peer.read_exact(&mut taken).unwrap();
+        drop(taken);
+        let emptied = (0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            outgoing(socket.as_fd()).unwrap().bytes == 0
+        });
+        assert!(emptied, "the peer has read all");
+        assert!(!outgoing(socket.as_fd()).unwrap().moves_within(Duration::from_secs(60)));
+    }
 }

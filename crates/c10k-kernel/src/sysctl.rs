@@ -105,6 +105,27 @@ impl SysctlRoot {
         Ok(value)
     }
 
+    /// The present value as numbers; `None` when the key is not here, may not be read, or holds anything else.
+    #[must_use]
+    pub fn numbers(&self, key: &str) -> Option<Vec<u64>> {
+        self.read(key).ok()?.split_whitespace().map(|word| word.parse().ok()).collect()
+    }
+
+    /// `net.ipv4.ip_local_port_range`: the first and the last port that the kernel chooses from.
+    #[must_use]
+    pub fn local_port_range(&self) -> Option<(u16, u16)> {
+        match self.numbers("net.ipv4.ip_local_port_range")?[..] {
+            [first, last] => Some((u16::try_from(first).ok()?, u16::try_from(last).ok()?)),
+            _ => None,
+        }
+    }
+
+    /// `fs.nr_open`: how far a hard RLIMIT_NOFILE can be raised.
+    #[must_use]
+    pub fn nr_open(&self) -> Option<u64> {
+        self.numbers("fs.nr_open")?.first().copied()
+    }
+
     /// Writes a value in one write(2).
     ///
     /// An error does not mean that nothing changed: a vector refused with EINVAL may have lost its first field,
@@ -182,6 +203,25 @@ fn may_write(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_read_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = SysctlRoot::at(folder.path());
+        let set = |key: &str, value: &str| {
+            let path = root.path(key).unwrap();
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, value).unwrap();
+        };
+        assert_eq!((root.local_port_range(), root.nr_open()), (None, None));
+        set("net.ipv4.ip_local_port_range", "1024\t65535\n");
+        set("fs.nr_open", "1048576\n");
+        assert_eq!((root.local_port_range(), root.nr_open()), (Some((1024, 65535)), Some(1_048_576)));
+        for odd in ["1024\n", "1024 65536\n", "1024 many\n", ""] {
+            set("net.ipv4.ip_local_port_range", odd);
+            assert_eq!(root.local_port_range(), None, "{odd:?}");
+        }
+    }
 
     fn root_with(key: &str, value: &str, mode: u32) -> (tempfile::TempDir, SysctlRoot) {
         let folder = tempfile::tempdir().unwrap();

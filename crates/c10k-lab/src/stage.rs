@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use c10k_ceiling::memory_reserve_bytes;
+use c10k_kernel::socket::set_bind_address_no_port;
 use c10k_kernel::{address, conntrack, shaper};
 use c10k_record::{HostSnapshot, LiveCounts, PhaseName};
 use nix::sys::signal::{Signal, kill};
@@ -250,7 +252,9 @@ const REUSABLE: Duration = Duration::from_millis(1100);
 fn close_first(source: IpAddr, server: SocketAddr, count: u32) -> io::Result<()> {
     let open = |_| -> io::Result<Socket> {
         let client = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
-        client.bind_without_port(source)?;
+        // The port is chosen by connect(), for this destination alone.
+        set_bind_address_no_port(client.as_fd())?;
+        client.bind(&SocketAddr::new(source, 0).into())?;
         client.connect_timeout(&SockAddr::from(server), Duration::from_secs(5))?;
         Ok(client)
     };
@@ -258,19 +262,6 @@ fn close_first(source: IpAddr, server: SocketAddr, count: u32) -> io::Result<()>
     drop(clients);
     std::thread::sleep(REUSABLE);
     Ok(())
-}
-
-/// Binding to an address and leaving the port to connect().
-trait BindFree {
-    fn bind_without_port(&self, source: IpAddr) -> io::Result<()>;
-}
-
-impl BindFree for Socket {
-    fn bind_without_port(&self, source: IpAddr) -> io::Result<()> {
-        // So that the port is chosen by connect(), for this destination alone (ip(7)).
-        nix::sys::socket::setsockopt(self, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
-        self.bind(&SocketAddr::new(source, 0).into())
-    }
 }
 
 /// The acts of a stage, done when their time has come.

@@ -117,7 +117,7 @@ impl Live {
     }
 
     pub(crate) fn nr_open(&self) -> Option<u64> {
-        self.root.read("fs.nr_open").ok()?.parse().ok()
+        self.root.nr_open()
     }
 }
 

@@ -31,7 +31,7 @@ pub fn apply_limits(profile: &Profile) -> Applied {
     else {
         return applied;
     };
-    let nr_open = SysctlRoot::default().read("fs.nr_open").ok().and_then(|text| text.parse().ok());
+    let nr_open = SysctlRoot::default().nr_open();
     let (shown, judgement) = judge_nofile(wanted, now, nr_open, may_raise_hard);
     let (goal, mut why) = match judgement {
         Nofile::AlreadySo => return applied,

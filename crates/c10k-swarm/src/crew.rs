@@ -34,24 +34,8 @@ const START_NAP: Duration = Duration::from_millis(10);
 /// How many connections fit the calling thread's table with this soft limit and so many kept free.
 fn per_table(soft_nofile: u64, reserve: u64) -> u32 {
     // Counted and not told from the highest: what was inherited may have any number, even one above the limit.
-    let open = open_here().unwrap_or(16);
+    let open = descriptors::open_count_of_this_thread().unwrap_or(16);
     soft_nofile.saturating_sub(open + reserve).clamp(1, u64::from(u32::MAX >> 1)) as u32
-}
-
-/// How many descriptors the calling thread's table has open.
-fn open_here() -> io::Result<u64> {
-    let me = std::fs::read_link("/proc/thread-self")?;
-    let thread = me.file_name().and_then(|id| id.to_str()?.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
-    descriptors::open_count_of_thread(std::process::id(), thread)
-}
-
-/// How many descriptor numbers below `limit` are in use in the calling thread's table: one above it, inherited from
-/// a time of higher limits, takes no room.
-fn open_below(limit: u64) -> io::Result<u64> {
-    let listed = std::fs::read_dir("/proc/thread-self/fd")?;
-    let numbers = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
-    // One of them is the listing's own.
-    Ok((numbers.filter(|number| *number < limit).count() as u64).saturating_sub(1))
 }
 
 /// Whether threads may have descriptor tables of their own here: tried on a thread that ends at once.
@@ -88,7 +72,7 @@ impl Crew {
         // A thread that has just started may have a file of the C library open for a moment.
         let look = |_| {
             std::thread::sleep(LOOK_NAP);
-            self.soft_nofile.saturating_sub(open_below(self.soft_nofile).unwrap_or(16))
+            self.soft_nofile.saturating_sub(descriptors::open_below(self.soft_nofile).unwrap_or(16))
         };
         (0..LOOKS).map(look).max().unwrap_or(0)
     }

@@ -74,6 +74,30 @@ pub(crate) fn getsockopt_u64(fd: BorrowedFd<'_>, level: libc::c_int, name: libc:
     if length as usize == size_of::<u64>() { Ok(value) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
+pub(crate) fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
+    // SAFETY: tcp_info is plain integers; all zeroes is a valid value of it.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: both pointers are to live values, and the length is the size of the first; the kernel writes no more.
+    checked(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(info)
+}
+
+pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ, which has TIOCOUTQ's number, writes one int through the pointer (tcp(7)).
+    checked(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(bytes)
+}
+
 pub(crate) fn setsockopt_linger(fd: BorrowedFd<'_>, value: libc::linger) -> io::Result<()> {
     // SAFETY: the pointer is to a live `linger` and the length is its size.
     checked(unsafe {

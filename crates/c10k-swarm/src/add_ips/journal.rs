@@ -275,27 +275,10 @@ impl Here {
             Some((theirs, ours)) if theirs == ours => Found::Here,
             Some(_) if same_inode => Found::Nowhere,
             None if same_inode => Found::Here,
-            _ if may_exist(head.network_inode) => Found::Elsewhere,
+            _ if namespace::may_exist(head.network_inode) => Found::Elsewhere,
             _ => Found::Nowhere,
         }
     }
-}
-
-/// Whether a process stands in this network namespace or a mount keeps it, as far as this user may see.
-fn may_exist(inode: u64) -> bool {
-    let name = format!("net:[{inode}]");
-    let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { return true };
-    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
-    let is_there = |pid: &str| match std::fs::read_link(format!("/proc/{pid}/ns/net")) {
-        Ok(link) => link.as_os_str() == name.as_str(),
-        // Root sees all that its own swarms could stand in; another user may be shut out even of its own.
-        Err(error) => error.kind() == io::ErrorKind::PermissionDenied && limits::euid() != 0,
-    };
-    mounts.contains(&name)
-        || processes
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str().map(str::to_owned))
-            .any(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && is_there(&name))
 }
 
 #[cfg(test)]
