@@ -1,23 +1,21 @@
 //! Applying a profile to where this process runs, and undoing it however the process ends.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use c10k_kernel::sysctl::{Scopes, SysctlRoot};
 use c10k_kernel::{limits, namespace, process};
 
 use crate::apply::{Plan, plan};
 use crate::change::{Change, NotSet, Why};
-use crate::error::{ApplyError, JournalError};
-use crate::guard::{AppliedGuard, Claim, lock};
-use crate::journal::{
-    Entry, Existence, Holder, Journal, Reading, Spot, Sweep, Written, journal_path, journals_in,
-    look_for_namespace, set_aside,
-};
+use crate::error::ApplyError;
+use crate::guard::{AppliedGuard, Claim};
+use crate::journal::{Entry, Holder, Journal, Reading, Spot, Written, journal_path};
 use crate::judge::{Ground, Live};
 use crate::place::{Locker, Place};
 use crate::profile::Profile;
-use crate::recovery::{Pending, Recovery, RollBack};
+use crate::recovery::{Pending, Recovery};
+use crate::sweep::incomplete;
 
 /// Who applies a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,6 +153,12 @@ impl Here {
         Self { place: Place::at(folder.into()), ..self }
     }
 
+    /// Keeps the journal in the first of these folders that can be had, unless another one of them has it already.
+    #[must_use]
+    pub fn with_journal_in_one_of(self, folders: Vec<PathBuf>) -> Self {
+        Self { place: Place::one_of(folders), ..self }
+    }
+
     /// Calls `progress` after each step.
     #[must_use]
     pub fn with_progress(self, progress: impl FnMut(Progress) + Send + 'static) -> Self {
@@ -201,60 +205,6 @@ impl Here {
         })
     }
 
-    /// Puts back what dead processes left in this network namespace; what a live one or `profile apply` holds
-    /// stays. Journals that are damaged, from another boot or from a network namespace that is gone are set aside
-    /// and told of.
-    ///
-    /// # Errors
-    /// When the journal's folder cannot be read or written.
-    pub fn recover(self, drift: Drift) -> Result<Vec<Recovery>, JournalError> {
-        self.sweep(drift, Sweep::default())
-    }
-
-    /// As [`Here::recover`], and what `profile apply` has set is put back too. With [`Drift::Restore`], so is
-    /// what an earlier roll back left alone because somebody else had changed it.
-    ///
-    /// # Errors
-    /// When the journal's folder cannot be read or written.
-    pub fn roll_back(self, drift: Drift) -> Result<Vec<Recovery>, JournalError> {
-        self.sweep(drift, Sweep { kept: true, drifted: drift == Drift::Restore })
-    }
-
-    /// What a dead process left in this network namespace; a live one's settings are not meant.
-    ///
-    /// # Errors
-    /// When the journal cannot be read.
-    pub fn pending(&self) -> Result<Option<Pending>, JournalError> {
-        for path in self.own_journals() {
-            if let Reading::Ours(journal) = Journal::read(&path, &self.spot)?
-                && let Some(pending) = journal.left_over(&path, Sweep::default())
-                && !pending.keys.is_empty()
-            {
-                return Ok(Some(pending));
-            }
-        }
-        Ok(None)
-    }
-
-    fn sweep(mut self, drift: Drift, sweep: Sweep) -> Result<Vec<Recovery>, JournalError> {
-        let mut recovered = Vec::new();
-        for folder in self.place.existing() {
-            if journals_in(&folder).is_empty() {
-                continue;
-            }
-            let locker = Locker { pid: std::process::id(), program: "recovery".to_owned() };
-            let _lock = lock(&folder, self.spot.net_namespace, &locker)?;
-            recovered.extend(self.sweep_folder(&folder, drift, sweep)?);
-        }
-        Ok(recovered)
-    }
-
-    pub(crate) fn own_journals(&self) -> Vec<PathBuf> {
-        let paths =
-            self.place.existing().into_iter().map(|folder| journal_path(&folder, self.spot.net_namespace));
-        paths.filter(|path| path.exists()).collect()
-    }
-
     /// What is to be done, when the profile's text allows anything to be done at all.
     fn checked_plan(&self, profile: &Profile, policy: Policy) -> Result<Plan, ApplyError> {
         let scopes = match &self.scopes {
@@ -292,10 +242,8 @@ impl Here {
         who: &Applier,
         policy: Policy,
     ) -> Result<AppliedGuard, ApplyError> {
-        let folder = self.place.folder()?;
         let locker = Locker { pid: who.pid, program: who.program.clone() };
-        let lock = lock(&folder, self.spot.net_namespace, &locker)?;
-        let recovered = self.sweep_folder(&folder, policy.drift, Sweep::default())?;
+        let (folder, lock, recovered) = self.lock_and_sweep(&locker, policy.drift)?;
         if let Some(roll_back) = recovered.iter().find_map(incomplete) {
             return Err(ApplyError::NotRecovered(Box::new(roll_back.clone())));
         }
@@ -307,7 +255,8 @@ impl Here {
             _ => Journal::new(&self.spot),
         };
         refuse_other_values(profile, &plan, &journal)?;
-        let id = journal.fresh_id();
+        // There is one: any other journal is none of ours.
+        let id = journal.fresh_id().unwrap_or(u32::MAX);
         enter(&mut journal, &plan, profile, id);
         if !journal.entries.iter().any(|entry| entry.holders.contains(&id)) {
             return Ok(AppliedGuard::without_changes(plan, recovered));
@@ -328,46 +277,6 @@ impl Here {
         guard.tell(Progress::JournalStored);
         guard.write_all(plan, profile, policy)?;
         Ok(guard)
-    }
-
-    /// With the lock held: every journal in the folder is either acted upon, set aside or left for its own place.
-    fn sweep_folder(
-        &mut self,
-        folder: &Path,
-        drift: Drift,
-        sweep: Sweep,
-    ) -> Result<Vec<Recovery>, JournalError> {
-        let mut recovered = Vec::new();
-        for path in journals_in(folder) {
-            match Journal::read(&path, &self.spot)? {
-                Reading::Nothing => {}
-                Reading::Useless(why) => recovered.push(set_aside(&path, why)?),
-                Reading::Foreign(journal) => recovered.extend(foreign(folder, &path, &journal, sweep)?),
-                Reading::Ours(journal) => {
-                    recovered.extend(self.sweep_journal(&path, journal, drift, sweep)?);
-                }
-            }
-        }
-        Ok(recovered)
-    }
-
-    fn sweep_journal(
-        &mut self,
-        path: &Path,
-        mut journal: Journal,
-        drift: Drift,
-        sweep: Sweep,
-    ) -> Result<Option<Recovery>, JournalError> {
-        let pending = journal.left_over(path, sweep);
-        let before = journal.clone();
-        if sweep.kept {
-            journal.holders.iter_mut().filter(|holder| holder.kept).for_each(Holder::let_go);
-        }
-        let roll_back = journal.settle(&self.root, drift, sweep.drifted, &mut self.progress);
-        if journal != before && journal.store_or_remove(path)? {
-            (self.progress)(Progress::JournalRemoved);
-        }
-        Ok(pending.map(|pending| Recovery::Restored { pending, roll_back }))
     }
 }
 
@@ -417,38 +326,4 @@ fn enter(journal: &mut Journal, plan: &Plan, profile: &Profile, id: u32) {
         written: Written::No,
         holders: vec![id],
     }));
-}
-
-fn incomplete(recovery: &Recovery) -> Option<&RollBack> {
-    match recovery {
-        Recovery::Restored { roll_back, .. } if !roll_back.is_complete() => Some(roll_back),
-        _ => None,
-    }
-}
-
-/// A journal of another network namespace: one that is gone takes its settings along.
-fn foreign(
-    folder: &Path,
-    path: &Path,
-    journal: &Journal,
-    sweep: Sweep,
-) -> Result<Option<Recovery>, JournalError> {
-    let net_namespace = journal.net_namespace;
-    let existence = if path == journal_path(folder, net_namespace) {
-        look_for_namespace(net_namespace, journal.user_namespace)
-    } else {
-        Existence::Gone
-    };
-    match existence {
-        Existence::Door(door) => Ok(journal.left_over(path, sweep).map(|pending| Recovery::Elsewhere {
-            pending,
-            net_namespace,
-            door,
-        })),
-        Existence::Unknown => Ok(None),
-        Existence::Gone => {
-            let why = format!("it is of another network namespace (net:[{net_namespace}])");
-            set_aside(path, why).map(Some)
-        }
-    }
 }

@@ -117,7 +117,7 @@ impl Holder {
     /// Whether it still wants its settings: its process lives, or they are kept until a roll back.
     #[must_use]
     pub fn stands(&self) -> bool {
-        self.kept || (process::start_time(self.pid).ok() == Some(self.start_time) && !is_zombie(self.pid))
+        self.kept || process::runs_since(self.pid, self.start_time)
     }
 
     pub(crate) fn let_go(&mut self) {
@@ -199,6 +199,11 @@ impl Journal {
             Ok(journal) => journal,
             Err(error) => return Ok(Reading::Useless(format!("it is damaged or cut short: {error}"))),
         };
+        if journal.fresh_id().is_none() {
+            return Ok(Reading::Useless(
+                "it was changed: no process was given the last number there is".to_owned(),
+            ));
+        }
         let is_another = journal.net_cookie.zip(spot.net_cookie).is_some_and(|(theirs, ours)| theirs != ours);
         Ok(if journal.boot_id != spot.boot_id {
             Reading::Useless("it is from before the last boot, which has put everything back".to_owned())
@@ -211,9 +216,9 @@ impl Journal {
         })
     }
 
-    /// A number that no holder has yet.
-    pub(crate) fn fresh_id(&self) -> u32 {
-        self.holders.iter().map(|holder| holder.id + 1).max().unwrap_or(0)
+    /// A number that no holder has yet; `None` when there is none above theirs, which nobody has written.
+    pub(crate) fn fresh_id(&self) -> Option<u32> {
+        self.holders.iter().map(|holder| holder.id).max().map_or(Some(0), |greatest| greatest.checked_add(1))
     }
 
     pub(crate) fn holder(&self, id: u32) -> Option<&Holder> {
@@ -321,10 +326,4 @@ fn remove(path: &Path) -> Result<(), JournalError> {
 
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// A process that has ended and that nobody has waited for yet (proc_pid_stat(5), field 3).
-fn is_zombie(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
 }

@@ -23,6 +23,7 @@ mod shipped;
 mod socket_options;
 mod standing;
 pub mod state_folder;
+mod sweep;
 mod value;
 
 pub use apply::{Applied, apply_in_own_namespace, unknown_keys};

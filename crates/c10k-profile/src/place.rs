@@ -46,7 +46,11 @@ impl Place {
     }
 
     pub(crate) fn at(folder: PathBuf) -> Self {
-        Self { candidates: vec![folder] }
+        Self::one_of(vec![folder])
+    }
+
+    pub(crate) fn one_of(candidates: Vec<PathBuf>) -> Self {
+        Self { candidates }
     }
 
     /// The folders that are there already and ours.

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 const MOST_TRIES: u32 = 100;
 
 /// Where it may stand, best first: `/run/c10k-lab` for root, else `$XDG_RUNTIME_DIR/c10k-lab` or
-/// `/tmp/c10k-lab-UID`. Root of a user namespace may not write to `/run` and goes on to the next.
+/// `/tmp/c10k-lab-UID`. Root of a user namespace may not write to `/run` and goes on to the next. Behind them stands
+/// what XDG_RUNTIME_DIR usually is, so that a process without it finds what one with it has written.
 #[must_use]
 pub fn candidates(euid: u32) -> Vec<PathBuf> {
     let run = (euid == 0).then(|| PathBuf::from("/run/c10k-lab"));
@@ -18,7 +19,12 @@ pub fn candidates(euid: u32) -> Vec<PathBuf> {
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join("c10k-lab"));
     let tmp = PathBuf::from(format!("/tmp/c10k-lab-{euid}"));
-    run.into_iter().chain(runtime).chain([tmp]).collect()
+    let usual = PathBuf::from(format!("/run/user/{euid}/c10k-lab"));
+    let mut candidates: Vec<PathBuf> = run.into_iter().chain(runtime).chain([tmp]).collect();
+    if !candidates.contains(&usual) {
+        candidates.push(usual);
+    }
+    candidates
 }
 
 /// Makes it with mode 0700, or finds it there and this user's alone.

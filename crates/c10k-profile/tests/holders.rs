@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use c10k_profile::{Applier, ApplyError, Drift, Kept, Policy, Profile, Progress, Recovery, State};
+use c10k_profile::{Applier, ApplyError, Drift, Here, Kept, Policy, Profile, Progress, Recovery, State};
 use common::{Machine, applier, profile};
 
 const SOMAXCONN: &str = "net.core.somaxconn";
@@ -310,4 +310,49 @@ fn skipped() {
     {
         eprintln!("SKIPPED: no network namespace may be made here");
     }
+}
+
+/// Two folders, and what a process sees that has the second one alone, and one that has both.
+fn alone_and_both(machine: &Machine) -> [Box<dyn Fn() -> Here + '_>; 2] {
+    let (first, second) = (machine.folder().join("first"), machine.folder().join("second"));
+    let alone = vec![second.clone()];
+    let both = vec![first, second];
+    [alone, both].map(|folders| -> Box<dyn Fn() -> Here + '_> {
+        Box::new(move || machine.here().with_journal_in_one_of(folders.clone()))
+    })
+}
+
+#[test]
+fn those_whose_environments_name_different_folders_first_keep_one_journal() {
+    let machine = Machine::new();
+    let before = machine.snapshot();
+    let [alone, both] = alone_and_both(&machine);
+    let one = alone().apply(&profile(SOME), &applier("one"), Policy::default()).unwrap();
+    let refused =
+        both().apply(&profile("'net.core.somaxconn' = 99"), &applier("other wishes"), Policy::default());
+    assert!(matches!(refused, Err(ApplyError::HeldBy { .. })), "{refused:?}");
+    let two = both().apply(&profile(SOME), &applier("two"), Policy::default()).unwrap();
+    assert!(two.changes.is_empty() && two.holds_settings());
+    assert!(!machine.folder().join("first").exists());
+    assert_eq!(one.roll_back().unwrap().still_held.len(), 2);
+    assert_eq!(two.roll_back().unwrap().restored.len(), 2);
+    assert_eq!(machine.snapshot(), before);
+}
+
+#[test]
+fn what_a_dead_one_left_set_is_never_taken_for_what_stood_before_whatever_folder_its_journal_is_in() {
+    let machine = Machine::new();
+    let before = machine.snapshot();
+    let [alone, both] = alone_and_both(&machine);
+    let mut process = sleeper();
+    let theirs = alone().apply(&profile(SOME), &named("theirs", process.id()), Policy::default()).unwrap();
+    std::mem::forget(theirs);
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let ours = both().apply(&profile(SOME), &applier("ours"), Policy::default()).unwrap();
+    assert!(matches!(&ours.recovered[..], [Recovery::Restored { .. }]), "{:?}", ours.recovered);
+    assert_eq!(ours.changes.len(), 2);
+    ours.roll_back().unwrap();
+    assert_eq!(machine.snapshot(), before);
+    assert!(!machine.folder().join("first").exists() && !machine.folder().join("second").exists());
 }

@@ -239,7 +239,7 @@ fn a_journal_that_is_damaged_or_of_another_boot_or_namespace_is_kept_aside_and_n
     let inode = c10k_kernel::namespace::network_inode().unwrap().to_string();
     let cookie = c10k_kernel::namespace::network_cookie().ok();
     type Change<'a> = Box<dyn Fn(String) -> String + 'a>;
-    let changes: [(&str, Change<'_>); 7] = [
+    let changes: [(&str, Change<'_>); 8] = [
         ("damaged or cut short", Box::new(|text| text[..text.len() / 2].to_owned())),
         ("damaged or cut short", Box::new(|_| String::new())),
         ("damaged or cut short", Box::new(|text| text.replace("\"entries\"", "\"entires\""))),
@@ -254,6 +254,13 @@ fn a_journal_that_is_damaged_or_of_another_boot_or_namespace_is_kept_aside_and_n
             Box::new(|text| match cookie {
                 Some(cookie) => text.replace(&format!("\"net_cookie\":{cookie}"), "\"net_cookie\":123456789"),
                 None => String::new(),
+            }),
+        ),
+        (
+            "no process was given the last number",
+            Box::new(|text| {
+                let last = text.replace("\"id\":0", "\"id\":4294967295");
+                last.replace("\"holders\":[0]", "\"holders\":[4294967295]")
             }),
         ),
         ("version 9", Box::new(|text| text.replace("\"version\":2", "\"version\":9"))),

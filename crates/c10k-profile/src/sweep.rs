@@ -1,0 +1,186 @@
+//! Putting back what earlier processes left, and finding the one journal of this place among several folders.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::JournalError;
+use crate::guard::lock;
+use crate::here::{Drift, Here, Progress};
+use crate::journal::{
+    Existence, Holder, Journal, Reading, Sweep, journal_path, journals_in, look_for_namespace, set_aside,
+};
+use crate::place::{Lock, Locker};
+use crate::recovery::{Pending, Recovery, RollBack};
+
+impl Here {
+    /// Puts back what dead processes left in this network namespace; what a live one or `profile apply` holds
+    /// stays. Journals that are damaged, from another boot or from a network namespace that is gone are set aside
+    /// and told of.
+    ///
+    /// # Errors
+    /// When the journal's folder cannot be read or written.
+    pub fn recover(self, drift: Drift) -> Result<Vec<Recovery>, JournalError> {
+        self.sweep(drift, Sweep::default())
+    }
+
+    /// As [`Here::recover`], and what `profile apply` has set is put back too. With [`Drift::Restore`], so is
+    /// what an earlier roll back left alone because somebody else had changed it.
+    ///
+    /// # Errors
+    /// When the journal's folder cannot be read or written.
+    pub fn roll_back(self, drift: Drift) -> Result<Vec<Recovery>, JournalError> {
+        self.sweep(drift, Sweep { kept: true, drifted: drift == Drift::Restore })
+    }
+
+    /// What a dead process left in this network namespace; a live one's settings are not meant.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn pending(&self) -> Result<Option<Pending>, JournalError> {
+        for path in self.own_journals() {
+            if let Reading::Ours(journal) = Journal::read(&path, &self.spot)?
+                && let Some(pending) = journal.left_over(&path, Sweep::default())
+                && !pending.keys.is_empty()
+            {
+                return Ok(Some(pending));
+            }
+        }
+        Ok(None)
+    }
+
+    fn sweep(mut self, drift: Drift, sweep: Sweep) -> Result<Vec<Recovery>, JournalError> {
+        let locker = Locker { pid: std::process::id(), program: "recovery".to_owned() };
+        self.sweep_all_but(None, &locker, drift, sweep)
+    }
+
+    /// Every folder that has journals, one after the other, each under its own lock.
+    fn sweep_all_but(
+        &mut self,
+        other: Option<&Path>,
+        locker: &Locker,
+        drift: Drift,
+        sweep: Sweep,
+    ) -> Result<Vec<Recovery>, JournalError> {
+        let mut recovered = Vec::new();
+        for folder in self.place.existing() {
+            if Some(&*folder) == other || journals_in(&folder).is_empty() {
+                continue;
+            }
+            let _lock = lock(&folder, self.spot.net_namespace, locker)?;
+            recovered.extend(self.sweep_folder(&folder, drift, sweep)?);
+        }
+        Ok(recovered)
+    }
+
+    /// Locks the folder where the journal of this place lies, or is to lie, and puts back what dead processes left in
+    /// it and in the others: processes whose environments name different folders first must find each other's.
+    pub(crate) fn lock_and_sweep(
+        &mut self,
+        locker: &Locker,
+        drift: Drift,
+    ) -> Result<(PathBuf, Lock, Vec<Recovery>), JournalError> {
+        let mut recovered = Vec::new();
+        loop {
+            let folder = match self.folder_of_journal()? {
+                Some(folder) => folder,
+                None => self.place.folder()?,
+            };
+            recovered.extend(self.sweep_all_but(Some(&folder), locker, drift, Sweep::default())?);
+            let lock = lock(&folder, self.spot.net_namespace, locker)?;
+            // Another one may have begun a journal elsewhere meanwhile.
+            if self.folder_of_journal()?.is_none_or(|now| now == folder) {
+                recovered.extend(self.sweep_folder(&folder, drift, Sweep::default())?);
+                return Ok((folder, lock, recovered));
+            }
+        }
+    }
+
+    fn folder_of_journal(&self) -> Result<Option<PathBuf>, JournalError> {
+        for folder in self.place.existing() {
+            let path = journal_path(&folder, self.spot.net_namespace);
+            if let Reading::Ours(_) = Journal::read(&path, &self.spot)? {
+                return Ok(Some(folder));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn own_journals(&self) -> Vec<PathBuf> {
+        let paths =
+            self.place.existing().into_iter().map(|folder| journal_path(&folder, self.spot.net_namespace));
+        paths.filter(|path| path.exists()).collect()
+    }
+
+    /// With the lock held: every journal in the folder is either acted upon, set aside or left for its own place.
+    fn sweep_folder(
+        &mut self,
+        folder: &Path,
+        drift: Drift,
+        sweep: Sweep,
+    ) -> Result<Vec<Recovery>, JournalError> {
+        let mut recovered = Vec::new();
+        for path in journals_in(folder) {
+            match Journal::read(&path, &self.spot)? {
+                Reading::Nothing => {}
+                Reading::Useless(why) => recovered.push(set_aside(&path, why)?),
+                Reading::Foreign(journal) => recovered.extend(foreign(folder, &path, &journal, sweep)?),
+                Reading::Ours(journal) => {
+                    recovered.extend(self.sweep_journal(&path, journal, drift, sweep)?);
+                }
+            }
+        }
+        Ok(recovered)
+    }
+
+    fn sweep_journal(
+        &mut self,
+        path: &Path,
+        mut journal: Journal,
+        drift: Drift,
+        sweep: Sweep,
+    ) -> Result<Option<Recovery>, JournalError> {
+        let pending = journal.left_over(path, sweep);
+        let before = journal.clone();
+        if sweep.kept {
+            journal.holders.iter_mut().filter(|holder| holder.kept).for_each(Holder::let_go);
+        }
+        let roll_back = journal.settle(&self.root, drift, sweep.drifted, &mut self.progress);
+        if journal != before && journal.store_or_remove(path)? {
+            (self.progress)(Progress::JournalRemoved);
+        }
+        Ok(pending.map(|pending| Recovery::Restored { pending, roll_back }))
+    }
+}
+
+pub(crate) fn incomplete(recovery: &Recovery) -> Option<&RollBack> {
+    match recovery {
+        Recovery::Restored { roll_back, .. } if !roll_back.is_complete() => Some(roll_back),
+        _ => None,
+    }
+}
+
+/// A journal of another network namespace: one that is gone takes its settings along.
+fn foreign(
+    folder: &Path,
+    path: &Path,
+    journal: &Journal,
+    sweep: Sweep,
+) -> Result<Option<Recovery>, JournalError> {
+    let net_namespace = journal.net_namespace;
+    let existence = if path == journal_path(folder, net_namespace) {
+        look_for_namespace(net_namespace, journal.user_namespace)
+    } else {
+        Existence::Gone
+    };
+    match existence {
+        Existence::Door(door) => Ok(journal.left_over(path, sweep).map(|pending| Recovery::Elsewhere {
+            pending,
+            net_namespace,
+            door,
+        })),
+        Existence::Unknown => Ok(None),
+        Existence::Gone => {
+            let why = format!("it is of another network namespace (net:[{net_namespace}])");
+            set_aside(path, why).map(Some)
+        }
+    }
+}
