@@ -8,7 +8,9 @@ use crate::wall::seen;
 impl Findings {
     /// The broken verdicts on latency and rate.
     pub(crate) fn too_late(&self) -> Vec<Evidence> {
-        self.broken(|name| name.starts_with("echo_") || is_of_connects(name))
+        self.broken(|name| {
+            ["echo_", "handshake_"].iter().any(|kind| name.starts_with(kind)) || is_of_connects(name)
+        })
     }
 
     /// Those of them that are about connecting: the SYNs that a full queue drops make a connect wait, and no echo.
@@ -43,7 +45,7 @@ fn subject(verdict: &Verdict) -> String {
 fn unit(verdict: &Verdict) -> &'static str {
     match subject(verdict).as_str() {
         "connects_per_second" => " a second",
-        name if name.ends_with("_p95") || name.ends_with("_p99") => " ms",
+        name if ["_p50", "_p95", "_p99"].iter().any(|percentile| name.ends_with(percentile)) => " ms",
         _ if verdict.expr.trim_end().ends_with('%') => " % of the attempts",
         _ => "",
     }

@@ -36,14 +36,19 @@ pub fn default_verdicts(probe: bool) -> Vec<String> {
 )]
 pub struct VerdictError(String);
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 14] = [
     "held",
     "failed",
     "ghosts",
     "verified",
     "connects_per_second",
+    "connect_p50",
     "connect_p95",
     "connect_p99",
+    "handshake_p50",
+    "handshake_p95",
+    "handshake_p99",
+    "echo_p50",
     "echo_p95",
     "echo_p99",
 ];
@@ -100,15 +105,15 @@ impl<'a> Expression<'a> {
         if !NAMES.contains(&name) {
             return Err(bad());
         }
-        let latency = name.ends_with("_p95") || name.ends_with("_p99");
+        let latency = latency_of(name).is_some();
+        let rate = name == "connects_per_second";
         let percent = value.ends_with('%');
-        let limit = if value == "target" && !latency {
+        let limit = if value == "target" && !latency && !rate {
             Limit::Target
         } else if let Some(number) = value.strip_suffix('%') {
-            if latency || name == "connects_per_second" {
-                return Err(bad());
-            }
-            Limit::Number(number.trim().parse().map_err(|_| bad())?)
+            let number =
+                number.trim().parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+            Limit::Number(number.filter(|_| !latency && !rate).ok_or_else(bad)?)
         } else if latency {
             Limit::Number(value.parse::<crate::Span>().map_err(|_| bad())?.0.as_secs_f64() * 1000.0)
         } else {
@@ -120,17 +125,13 @@ impl<'a> Expression<'a> {
     /// The value in the unit of the expression: connections, percent of attempts, per second, or ms.
     fn value(&self, record: &Record) -> Option<f64> {
         let c = &record.connections;
-        let ms = |us: Option<u64>| us.map(|us| us as f64 / 1000.0);
         let count = match self.name {
             "held" => c.held,
             "failed" => c.failed_total(),
             "ghosts" => c.ghosts?,
             "verified" => c.verified?,
             "connects_per_second" => return record.rate.connects_per_second.mean,
-            "connect_p95" => return ms(record.latency_us.connect.p95),
-            "connect_p99" => return ms(record.latency_us.connect.p99),
-            "echo_p95" => return ms(record.latency_us.echo.p95),
-            _ => return ms(record.latency_us.echo.p99),
+            name => return latency_ms(name, record),
         };
         if !self.percent {
             return Some(count as f64);
@@ -139,9 +140,32 @@ impl<'a> Expression<'a> {
     }
 }
 
+/// The kind of latency and the percentile in the name of a verdict.
+fn latency_of(name: &str) -> Option<(&str, &str)> {
+    name.rsplit_once('_').filter(|(_, percentile)| ["p50", "p95", "p99"].contains(percentile))
+}
+
+/// In ms; `None` when none of the kind was measured.
+fn latency_ms(name: &str, record: &Record) -> Option<f64> {
+    let (kind, percentile) = latency_of(name)?;
+    let all = &record.latency_us;
+    let summary = match kind {
+        "connect" => all.connect,
+        "handshake" => all.handshake?,
+        _ => all.echo,
+    };
+    let us = match percentile {
+        "p50" => summary.p50,
+        "p95" => summary.p95,
+        _ => summary.p99,
+    };
+    us.map(|us| us as f64 / 1000.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::LatencySummary;
     use crate::record::sample_record;
 
     #[test]
@@ -179,8 +203,50 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_verdicts_are_refused() {
-        for expr in ["", "held", "held = many", "speed > 3", "echo_p95 <= 1%", "echo_p95 <= 100"] {
+        for expr in [
+            "",
+            "held",
+            "held = many",
+            "speed > 3",
+            "echo_p95 <= 1%",
+            "echo_p95 <= 100",
+            "echo_p95 <= target",
+            "first_p50 <= 1ms",
+            "failed <= NaN%",
+            "failed <= inf%",
+            "failed <= -1%",
+            "failed <= %",
+            "connects_per_second >= target",
+            "connects_per_second >= 1%",
+        ] {
             assert!(Verdict::check(expr).is_err(), "{expr}");
+            assert!(!Verdict::evaluate(expr, &sample_record()).passed, "{expr}");
+        }
+    }
+
+    #[test]
+    fn every_latency_that_is_measured_can_be_judged_by_its_percentiles() {
+        let mut record = sample_record();
+        let summary = |us: u64| LatencySummary {
+            p50: Some(us),
+            p95: Some(us + 1000),
+            p99: Some(us + 2000),
+            ..LatencySummary::default()
+        };
+        record.latency_us.connect = summary(1000);
+        record.latency_us.echo = summary(2000);
+        assert_eq!(Verdict::evaluate("handshake_p95 <= 1s", &record).value, None, "of raw TCP there is none");
+        record.latency_us.handshake = Some(summary(3000));
+        for (expr, value, passed) in [
+            ("connect_p99 <= 3ms", 3.0, true),
+            ("handshake_p50 < 3ms", 3.0, false),
+            ("handshake_p95 <= 4ms", 4.0, true),
+            ("handshake_p99 <= 4ms", 5.0, false),
+            ("echo_p50 <= 2ms", 2.0, true),
+            ("echo_p95 <= 2ms", 3.0, false),
+        ] {
+            let expected = Verdict { expr: expr.to_owned(), passed, value: Some(value) };
+            assert_eq!(Verdict::evaluate(expr, &record), expected);
         }
     }
 }
