@@ -1,11 +1,11 @@
 //! The command: its line, its loop, and the one place that writes.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use c10k_record::{Exit, Span, human_bytes};
+use c10k_record::{Exit, Span, each_line, human_bytes};
 use clap::Args;
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -229,18 +229,15 @@ fn stop_signals(commands: bool) -> io::Result<Receiver<()>> {
 }
 
 fn stop_command(send: &Sender<()>) {
-    for line in io::stdin().lock().lines() {
-        match line {
-            // Anything else is no command of a collector; a closed stdin is no command at all.
-            Ok(line) if line.trim() == "stop" => {
-                // When nobody receives any more the collector has ended already.
-                let _ = send.send(());
-                return;
-            }
-            Ok(_) => {}
-            Err(_) => return,
+    each_line(io::stdin().lock(), |line| {
+        // Anything else is no command of a collector; a closed stdin is no command at all.
+        let is_stop = line.trim() == "stop";
+        if is_stop {
+            // When nobody receives any more the collector has ended already.
+            let _ = send.send(());
         }
-    }
+        !is_stop
+    });
 }
 
 /// The parser of `--interval`.

@@ -100,7 +100,7 @@ fn events_are_json_lines_from_ready_to_done_and_stop_ends_it() {
     let tick = next().unwrap();
     assert_eq!(tick["event"], "tick");
     assert!(tick["server"]["rss_bytes"].as_u64().unwrap() > 0);
-    writeln!(child.stdin.as_mut().unwrap(), "what is this\nstop").unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"what is this\n\xff\xfe\nstop\n").unwrap();
     let mut last = tick;
     while let Some(event) = next() {
         last = event;

@@ -2,7 +2,7 @@
 //!
 //! This room knows what a run is called and made of: the plan as data, the four counts, outcomes by errno,
 //! samples, the memory account, verdicts, what a ceiling and a remedy look like, and how all of it is read
-//! from and written to a run's folder. It refuses to know how anything is measured, what a number means for
+//! from and written to a run's folder, or said line by line. It refuses to know how anything is measured, what a number means for
 //! the user, or how it is shown.
 
 mod ceiling;
@@ -13,6 +13,7 @@ mod folder;
 mod growth;
 mod host;
 mod latency;
+mod lines;
 mod memory;
 mod outcome;
 mod plan;
@@ -32,6 +33,7 @@ pub use folder::{FolderError, RunFolder, partial_record_name, read_record};
 pub use growth::GrowthStop;
 pub use host::{Host, HostSnapshot};
 pub use latency::{Latencies, LatencyHistogram, LatencySummary};
+pub use lines::{Printer, each_line};
 pub use memory::{MemoryPart, MemoryPerConnection};
 pub use outcome::Outcome;
 pub use plan::{

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use c10k_kernel::process;
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_profile::AppliedGuard;
-use c10k_record::{Command, Exit, ServerEvent, ServerReport};
+use c10k_record::{Command, Exit, Printer, ServerEvent, ServerReport};
 
 use nix::errno::Errno;
 
@@ -19,9 +19,8 @@ use crate::host::{self, Prepared};
 use crate::lane::{Lane, Slots};
 use crate::listen;
 use crate::plan::plan_tables;
-use crate::printer::Printer;
 use crate::report;
-use crate::shared::{Note, Seat, Shared};
+use crate::shared::{Language, Note, Seat, Shared};
 use crate::start::StartError;
 use crate::watch::{watch_signals, watch_stdin};
 use crate::worker;
@@ -81,6 +80,8 @@ impl Keeper {
     /// Everything up to the point where all lanes accept.
     fn start(args: ServerArgs) -> Result<Self, StartError> {
         args.check().map_err(StartError::Usage)?;
+        // All that is text, before anything on the host is changed.
+        let language = args.language()?;
         // Where the C library has no such limit it keeps what it likes.
         let _ = process::keep_little_free_memory();
         if let Some(parent) = args.parent {
@@ -92,7 +93,7 @@ impl Keeper {
         watch_signals(note_sender.clone()).map_err(StartError::system("watch for signals"))?;
         let mut prepared = host::prepare(&args)?;
         let guard = prepared.guard.take();
-        match Self::start_prepared(args, prepared, notes, note_sender) {
+        match Self::start_prepared(args, language, prepared, notes, note_sender) {
             Ok(mut keeper) => {
                 keeper.prepared.guard = guard;
                 Ok(keeper)
@@ -105,12 +106,12 @@ impl Keeper {
     /// The same with the host prepared.
     fn start_prepared(
         args: ServerArgs,
+        language: Language,
         mut prepared: Prepared,
         notes: Receiver<Note>,
         note_sender: Sender<Note>,
     ) -> Result<Self, StartError> {
         let lanes = args.workers.map_or_else(process::cpus_allowed, |workers| workers as usize);
-        let language = args.language()?;
         let (settings, max_connections) = plan_tables(&args, lanes, &mut prepared)?;
         let listeners = listen::open(&args.listen, lanes, &prepared.listener)?;
         let made: io::Result<Vec<Lane>> = listeners.of_lane.into_iter().map(Lane::new).collect();
@@ -369,11 +370,11 @@ impl Keeper {
         let report = self.report();
         match self.args.stats {
             Some(StatsForm::Text) => say(&report::stats_line(&report, &self.last)),
-            Some(StatsForm::Json) => self.print(&report),
+            Some(StatsForm::Json) => self.tell(&report),
             None => {}
         }
         if self.args.events {
-            self.print(&ServerEvent::Tick(report.clone()));
+            self.tell(&ServerEvent::Tick(report.clone()));
         }
         self.last = report;
     }
@@ -403,8 +404,10 @@ impl Keeper {
             say(&report::final_text(&report));
         }
         self.broke |= !put_back(self.prepared.guard.take());
+        // A reader that has stopped reading is no fault of the server's.
         if let Some(printer) = self.printer.take()
             && let Err(error) = printer.finish(last)
+            && error.kind() != io::ErrorKind::TimedOut
         {
             say(&format!("error: the output cannot be written: {error}"));
             self.broke = true;
@@ -415,6 +418,13 @@ impl Keeper {
     fn print(&self, value: &impl serde::Serialize) {
         if let Some(printer) = &self.printer {
             printer.line(json(value));
+        }
+    }
+
+    /// The same for what comes once a second.
+    fn tell(&self, value: &impl serde::Serialize) {
+        if let Some(printer) = &self.printer {
+            printer.tick(json(value));
         }
     }
 }

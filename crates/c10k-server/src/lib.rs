@@ -19,7 +19,6 @@ mod lane;
 mod listen;
 mod pending;
 mod plan;
-mod printer;
 mod refusal;
 mod report;
 mod reserve;

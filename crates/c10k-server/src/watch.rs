@@ -1,9 +1,10 @@
 //! Threads that wait for signals and for lines on stdin, and pass them on to the keeper.
 
-use std::io::{self, BufRead};
+use std::io;
 use std::sync::mpsc::Sender;
 
 use c10k_kernel::process;
+use c10k_record::each_line;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -29,12 +30,7 @@ pub(crate) fn watch_signals(notes: Sender<Note>) -> io::Result<()> {
 /// The end of stdin is no command: the server goes on.
 pub(crate) fn watch_stdin(notes: Sender<Note>) -> io::Result<()> {
     std::thread::Builder::new().name("stdin".to_owned()).stack_size(STACK_BYTES).spawn(move || {
-        for line in io::stdin().lock().lines() {
-            let Ok(line) = line else { return };
-            if notes.send(Note::Line(line)).is_err() {
-                return;
-            }
-        }
+        each_line(io::stdin().lock(), |line| notes.send(Note::Line(line.to_owned())).is_ok());
     })?;
     Ok(())
 }

@@ -5,6 +5,7 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -148,6 +149,38 @@ fn a_profile_is_applied_where_the_server_runs_and_put_back_at_its_end() {
     assert!(heard.contains("a backlog of 77 is cut to 31"), "{heard}");
 }
 
+/// What a script says on stdout and stderr that has the program as $0 and namespaces of the network and of mounts of
+/// its own, which die with it; `None` where none may be made.
+fn in_own_namespaces(script: &str, arguments: &[&Path]) -> Option<(String, String)> {
+    let root = nix::unistd::geteuid().is_root();
+    let output = Command::new("unshare")
+        .args([if root { "-nm" } else { "-Urnm" }, "sh", "-c", script, PROGRAM])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let [said, heard] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    if said.is_empty() {
+        eprintln!("SKIPPED: no namespaces of network and mounts may be made here: {heard}");
+        return None;
+    }
+    Some((said, heard))
+}
+
+#[test]
+fn bad_text_is_refused_before_anything_would_be_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    std::fs::write(&path, "name = 'mine'\nsummary = 'x'\n[sysctl]\n'net.core.somaxconn' = 31\n").unwrap();
+    // Where nothing can be written down nothing is changed: whoever asks for that ends with 3.
+    let script = "unset XDG_RUNTIME_DIR; mount -t tmpfs -o ro none /run || exit 77
+        mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp || exit 77
+        set -- --profile \"$1\" --listen 127.0.0.1:0 --protocol ws; \"$0\" \"$@\"; echo code $?; \"$0\" \"$@\" --path 'no path'; echo code $?";
+    let Some((said, heard)) = in_own_namespaces(script, &[&path]) else { return };
+    assert_eq!(said, "code 3\ncode 2\n", "{heard}");
+    assert!(heard.contains("no folder for the journal") && heard.contains("path \"no path\""), "{heard}");
+}
+
 #[test]
 fn a_setting_that_cannot_be_put_back_is_told_with_the_command_and_by_the_exit_code() {
     let folder = tempfile::tempdir().unwrap();
@@ -160,18 +193,7 @@ fn a_setting_that_cannot_be_put_back_is_told_with_the_command_and_by_the_exit_co
         \"$0\" --profile \"$1\" --listen 127.0.0.1:0 & server=$!; key=/proc/sys/net/core/somaxconn
         tries=0; while [ $(cat $key) != 31 ] && [ $tries -lt 300 ]; do sleep 0.1; tries=$((tries + 1)); done
         sleep 0.5; mount -o remount,bind,ro /proc/sys || exit 77; kill $server; wait $server; echo code $?";
-    let root = nix::unistd::geteuid().is_root();
-    let output = Command::new("unshare")
-        .args([if root { "-nm" } else { "-Urnm" }, "sh", "-c", script, PROGRAM, path.to_str().unwrap()])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let (said, heard) =
-        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    if said.is_empty() {
-        eprintln!("SKIPPED: no namespaces of network and mounts may be made here: {heard}");
-        return;
-    }
+    let Some((said, heard)) = in_own_namespaces(script, &[&path]) else { return };
     assert_eq!(said, "code 4\n", "{heard}");
     assert!(heard.contains("error: ") && heard.contains("could not be put back to 4096"), "{heard}");
     assert!(heard.contains("hint: ") && heard.contains("net.core.somaxconn=4096"), "{heard}");
@@ -205,19 +227,7 @@ fn a_server_that_is_refused_and_cannot_put_its_settings_back_says_both() {
     let script = "mount -t tmpfs none /run || exit 77; mount --bind /proc/sys /proc/sys || exit 77
         LD_PRELOAD=\"$2\" \"$0\" --profile \"$1\" --listen 127.0.0.1:9; echo code $?
         cat /proc/sys/net/core/somaxconn";
-    let root = nix::unistd::geteuid().is_root();
-    let output = Command::new("unshare")
-        .args([if root { "-nm" } else { "-Urnm" }, "sh", "-c", script, PROGRAM])
-        .args([&path, &shim])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let (said, heard) =
-        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    if said.is_empty() {
-        eprintln!("SKIPPED: no namespaces of network and mounts may be made here: {heard}");
-        return;
-    }
+    let Some((said, heard)) = in_own_namespaces(script, &[&path, &shim]) else { return };
     assert_eq!(said, "code 4\n31\n", "{heard}");
     assert!(heard.contains("could not be put back to 4096"), "{heard}");
     assert!(heard.contains("error: cannot listen on 127.0.0.1:9"), "{heard}");
@@ -251,6 +261,7 @@ fn a_command_on_stdin_ends_it_and_others_are_answered() {
         server.command(line);
     }
     server.fresh_report();
+    server.command_bytes(b"\xff\xfe no text\n");
     server.command("stop");
     let ended = server.wait_for_end();
     assert_eq!((ended.status.code(), ended.report.drained), (Some(0), 1), "{}", ended.stderr);

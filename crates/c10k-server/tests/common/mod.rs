@@ -3,11 +3,14 @@
 #![allow(dead_code, reason = "every test file uses its own part of this vocabulary")]
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+#[path = "../../../c10k-record/tests/common/program.rs"]
+mod program;
+
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -66,22 +69,7 @@ impl Server {
         command.args(["--listen", listen, "--events"]).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        let stderr = std::thread::spawn(move || {
-            let mut text = String::new();
-            stderr.read_to_string(&mut text).unwrap();
-            text
-        });
-        let (sender, events) = channel();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-                if sender.send(event).is_err() {
-                    return;
-                }
-            }
-        });
+        let (events, stderr) = program::listen_to(&mut child);
         let Ok(ready) = events.recv_timeout(PATIENCE) else {
             let _ = child.kill();
             panic!("the server is not ready: {}", stderr.join().unwrap());
@@ -101,7 +89,11 @@ impl Server {
 
     /// Sends a line to its stdin.
     pub(crate) fn command(&mut self, line: &str) {
-        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+        self.command_bytes(format!("{line}\n").as_bytes());
+    }
+
+    pub(crate) fn command_bytes(&mut self, bytes: &[u8]) {
+        self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
     pub(crate) fn close_stdin(&mut self) {
@@ -220,9 +212,7 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 
 /// The program with a descriptor limit, soft and hard.
 pub(crate) fn limited(nofile: u32) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -n {nofile} && exec \"$0\" \"$@\""), PROGRAM]);
-    command
+    program::limited(PROGRAM, nofile)
 }
 
 /// Runs the program to its end.
