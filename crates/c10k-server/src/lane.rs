@@ -85,6 +85,13 @@ impl Lane {
         self.take_turn_from(STARTING, desk)
     }
 
+    /// Whether a table that hears the bell accepts from now on: it has been given the turn, or nobody has it and it
+    /// has room. That room may have come between the keeper's look for some and its saying that there is none, when
+    /// the table could not take the turn yet.
+    pub(crate) fn takes_turn_at_bell(&self, desk: &Desk) -> bool {
+        self.is_turn_of(desk) || (desk.room() > 0 && self.take_free_turn(desk))
+    }
+
     /// A table with new room takes the turn if nobody has it.
     pub(crate) fn take_free_turn(&self, desk: &Desk) -> bool {
         self.take_turn_from(NOBODY, desk)
@@ -115,14 +122,25 @@ impl Lane {
     /// The table that should have taken the turn could not be started: any table with room does, else the
     /// first in which a connection closes. True when the lane has come to a pause, once until it has ended.
     pub(crate) fn start_failed(&self) -> bool {
+        let next = self.roomiest();
+        let is_paused = next.is_none();
+        // Before somebody can take the turn and end the pause.
+        let was_told = self.pause_told.swap(is_paused, Ordering::Relaxed);
+        self.give_turn_to(next);
+        is_paused && !was_told
+    }
+
+    /// The number of the table with the most room; `None` when all are full.
+    fn roomiest(&self) -> Option<u32> {
         let desks = self.desks();
         let next = desks.iter().max_by_key(|desk| desk.room()).filter(|desk| desk.room() > 0);
-        let holder = next.map_or(NOBODY, |desk| desk.number);
-        self.holder.store(holder, Ordering::Release);
-        drop(desks);
+        next.map(|desk| desk.number)
+    }
+
+    /// Gives the turn to this table, or to the first one that can take it, and rings at all of them.
+    fn give_turn_to(&self, next: Option<u32>) {
+        self.holder.store(next.unwrap_or(NOBODY), Ordering::Release);
         self.bell.ring();
-        let is_paused = holder == NOBODY;
-        !self.pause_told.swap(is_paused, Ordering::Relaxed) && is_paused
     }
 
     /// Whether nobody has the turn, in which case the keeper may try again to start a table:
@@ -308,6 +326,21 @@ mod tests {
         assert!(lane.take_free_turn(&desks[0]), "it is over");
         lane.pass_turn();
         assert!(lane.start_failed(), "the next one");
+    }
+
+    #[test]
+    fn room_that_came_while_the_keeper_looked_for_it_is_taken_when_the_bell_rings() {
+        let (lane, desks) = lane_with(&[(100, 100), (100, 100)]);
+        assert!(lane.take_waiting_turn(&desks[0]));
+        assert_eq!(lane.pass_turn(), Next::New);
+        // The keeper finds no room; then a connection of the first table closes, too early for it to take the turn.
+        let found = lane.roomiest();
+        desks[0].set_open(99);
+        assert!(!lane.take_free_turn(&desks[0]));
+        lane.give_turn_to(found);
+        assert!(!lane.takes_turn_at_bell(&desks[1]), "it is full");
+        assert!(lane.takes_turn_at_bell(&desks[0]) && lane.is_turn_of(&desks[0]));
+        assert!(!lane.takes_turn_at_bell(&desks[1]));
     }
 
     #[test]

@@ -196,7 +196,7 @@ impl<S: Speech> Worker<S> {
         match token {
             BELL if self.shared.is_ending() => self.begin_to_end(),
             BELL => {
-                if self.turn == Turn::Idle && self.lane().is_turn_of(&self.desk) {
+                if self.turn == Turn::Idle && self.lane().takes_turn_at_bell(&self.desk) {
                     self.begin_to_accept();
                 }
             }
