@@ -94,6 +94,30 @@ fn pings_find_those_that_never_answer_and_no_others() {
 }
 
 #[test]
+fn a_reader_that_takes_longer_than_the_time_between_two_pings_is_alive_as_long_as_it_reads() {
+    let mut server = start(&["--ping-every", "1s"]);
+    let stream = connect(server.address);
+    // Little of it waits on the reader's side, where the server could not see that it is being read.
+    socket2::SockRef::from(&stream).set_recv_buffer_size(64 << 10).unwrap();
+    let slow = Client::on(stream);
+    let message = frame(first::BINARY, &pattern(60_000));
+    let sent = send_until_blocked(&slow.stream, &message.repeat(2000));
+    let messages = sent / message.len();
+    assert!((1..2000).contains(&messages), "{messages} messages of {sent} bytes");
+    // It says nothing more, and needs several times as long for all that is under way to it.
+    let pace = Duration::from_secs(5) / messages as u32;
+    let mut echoes = 0;
+    while echoes < messages {
+        let next = read_frame(&slow.stream).unwrap_or_else(|| panic!("cut after {echoes} of {messages}"));
+        echoes += usize::from(next.first == first::BINARY);
+        std::thread::sleep(pace);
+    }
+    // Once it has everything and still says nothing it is as dead as any other.
+    let report = server.wait_for("it is found dead", |report| report.open == 0);
+    assert_eq!(report.failed.get("ping-timeout"), Some(&1), "{report:?}");
+}
+
+#[test]
 fn a_peer_that_was_stopped_by_a_signal_is_found_dead_and_one_that_goes_on_is_not() {
     let mut server = start(&["--ping-every", "700ms"]);
     let (stopped, going_on) = (Peer::of(server.address), Peer::of(server.address));

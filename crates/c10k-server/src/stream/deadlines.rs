@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use c10k_kernel::process;
+use c10k_kernel::{process, socket};
 use mio::Registry;
 
 use super::Streams;
@@ -113,17 +113,32 @@ impl<S: Speech> Streams<S> {
         self.answer(registry, key, heard, 0);
     }
 
-    /// A peer that has said nothing since the last ping is taken for dead; others are pinged.
+    /// A peer that has said nothing since its last ping is taken for dead; others are pinged. The time for the answer
+    /// counts from when the ping has left: behind output that the peer takes slowly it has not come to it yet.
     fn ping(&mut self, registry: &Registry, slot: u32) {
         let Some(key) = self.table.key_in(slot) else { return };
-        if self.table.has(key, Flag::Pinged) {
-            return self.abort(key, &End::Named("ping-timeout".into()));
-        }
         // A peer that takes nothing is the stall's affair.
-        if self.table.has(key, Flag::Pending) || !self.speech.ping(&self.states[slot as usize]) {
+        if self.table.has(key, Flag::Pending) {
             return;
         }
-        self.table.set(key, Flag::Pinged, true);
+        if self.table.has(key, Flag::Pinged) {
+            if !self.is_taking_output(key) {
+                self.abort(key, &End::Named("ping-timeout".into()));
+            }
+            return;
+        }
+        if !self.speech.ping(&self.states[slot as usize]) {
+            return;
+        }
         self.answer(registry, key, Heard { reply: Reply::Output, ..Heard::default() }, 0);
+        let has_left = !self.table.has(key, Flag::Pending);
+        self.table.set(key, Flag::Pinged, has_left);
+    }
+
+    /// Whether a ping may still wait in the kernel behind what the peer takes bit by bit.
+    fn is_taking_output(&self, key: Key) -> bool {
+        let every = self.speech.ping_every().unwrap_or_default();
+        let outgoing = self.table.socket(key).and_then(|socket| socket::outgoing(socket).ok());
+        outgoing.is_some_and(|outgoing| outgoing.moves_within(every))
     }
 }
