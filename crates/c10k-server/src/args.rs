@@ -1,6 +1,7 @@
 //! The command line: raw arguments that only parse.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use c10k_record::{Protocol, Quantity, ServerMode, Span};
 use c10k_wire::raw::Answer;
@@ -86,7 +87,7 @@ pub struct ServerArgs {
     pub parent: Option<u32>,
 }
 
-/// What WebSocket clients may do; nothing of it is used with --protocol raw.
+/// What WebSocket clients may do; with --protocol raw it is refused.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "WebSocket")]
 pub struct WsArgs {
@@ -102,31 +103,52 @@ pub struct WsArgs {
     #[arg(long = "origin", value_name = "ORIGIN")]
     pub origins: Vec<String>,
 
-    /// The largest frame, bytes; over it Close 1009
-    #[arg(long, value_name = "BYTES", default_value = "1048576", value_parser = clap::value_parser!(u32).range(125..))]
-    pub max_frame: u32,
+    /// The largest frame, bytes; over it Close 1009 [default: 1048576]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(125..))]
+    pub max_frame: Option<u32>,
 
-    /// The largest message, bytes; over it Close 1009
-    #[arg(long, value_name = "BYTES", default_value = "1048576", value_parser = clap::value_parser!(u32).range(125..))]
-    pub max_message: u32,
+    /// The largest message, bytes; over it Close 1009 [default: 1048576]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(125..))]
+    pub max_message: Option<u32>,
 
-    /// The largest head of a request, bytes; over it 431
-    #[arg(long, value_name = "BYTES", default_value = "8192", value_parser = clap::value_parser!(u32).range(256..=65536))]
-    pub max_handshake: u32,
+    /// The largest head of a request, bytes; over it 431 [default: 8192]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(256..=65536))]
+    pub max_handshake: Option<u32>,
 
-    /// How long a handshake may take; 0 = for ever
-    #[arg(long, value_name = "DURATION", default_value = "10s")]
-    pub handshake_timeout: Span,
+    /// How long a handshake may take; 0 = for ever [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    pub handshake_timeout: Option<Span>,
 
     /// How long a message may take from its first byte to its last, for whoever leaves it unfinished is paid for with its
-    /// size; then Close 1008. 60s is the largest message at 17 KiB/s. 0 = for ever
-    #[arg(long, value_name = "DURATION", default_value = "60s")]
-    pub message_timeout: Span,
+    /// size; then Close 1008. 60s is the largest message at 17 KiB/s. 0 = for ever [default: 60s]
+    #[arg(long, value_name = "DURATION")]
+    pub message_timeout: Option<Span>,
 
-    /// Ping every client so often, and close those that have said nothing until the next ping; 0 = never
-    #[arg(long, value_name = "DURATION", default_value = "0")]
-    pub ping_every: Span,
+    /// Ping every client so often, and close those that have said nothing until the next ping [default: 0, never]
+    #[arg(long, value_name = "DURATION")]
+    pub ping_every: Option<Span>,
 }
+
+impl WsArgs {
+    /// Whether a flag was given.
+    fn asks_for_anything(&self) -> bool {
+        let lists = [&self.paths, &self.subprotocols, &self.origins];
+        let sizes = [self.max_frame, self.max_message, self.max_handshake];
+        let times = [self.handshake_timeout, self.message_timeout, self.ping_every];
+        lists.iter().any(|list| !list.is_empty())
+            || sizes.iter().any(Option::is_some)
+            || times.iter().any(Option::is_some)
+    }
+}
+
+/// The largest frame and the largest message of one that is not told, bytes.
+const MAX_BYTES: u32 = 1 << 20;
+/// The largest head of a request of one that is not told, bytes.
+const MAX_HANDSHAKE_BYTES: u32 = 8 << 10;
+/// How long a handshake may take where nothing else is said.
+const HANDSHAKE_TIMEOUT: Span = Span::secs(10);
+/// How long a message may take where nothing else is said.
+const MESSAGE_TIMEOUT: Span = Span::secs(60);
 
 /// How the kernel schedules a server's workers (sched(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -157,6 +179,11 @@ impl ServerArgs {
             let other = if self.events { "--events" } else { "--json" };
             return Err(format!("--stats json and {other} both write on stdout: choose one of them"));
         }
+        if self.protocol == Protocol::Raw && self.ws.asks_for_anything() {
+            return Err("--path, --subprotocol, --origin, --max-frame, --max-message, --max-handshake, \
+                        --handshake-timeout, --message-timeout and --ping-every are WebSocket's: expected --protocol ws with them"
+                .to_owned());
+        }
         Ok(())
     }
 
@@ -176,19 +203,23 @@ impl ServerArgs {
         let policy = ServerPolicy::new(ws.paths.clone(), ws.subprotocols.clone(), ws.origins.clone())
             .map_err(|error| StartError::Usage(error.to_string()))?;
         let limits = Limits {
-            max_frame_bytes: ws.max_frame,
-            max_message_bytes: ws.max_message,
-            max_handshake_bytes: ws.max_handshake,
+            max_frame_bytes: ws.max_frame.unwrap_or(MAX_BYTES),
+            max_message_bytes: ws.max_message.unwrap_or(MAX_BYTES),
+            max_handshake_bytes: ws.max_handshake.unwrap_or(MAX_HANDSHAKE_BYTES),
             ..Limits::default()
         };
         let settings = WsSettings {
             end: ServerEnd::new(limits, policy),
-            handshake_timeout: Some(ws.handshake_timeout.0).filter(|timeout| !timeout.is_zero()),
-            message_timeout: Some(ws.message_timeout.0).filter(|timeout| !timeout.is_zero()),
-            ping_every: Some(ws.ping_every.0).filter(|every| !every.is_zero()),
+            handshake_timeout: unless_zero(ws.handshake_timeout.unwrap_or(HANDSHAKE_TIMEOUT)),
+            message_timeout: unless_zero(ws.message_timeout.unwrap_or(MESSAGE_TIMEOUT)),
+            ping_every: ws.ping_every.and_then(unless_zero),
         };
         Ok(Language::Ws(Arc::new(settings), answer))
     }
+}
+
+fn unless_zero(time: Span) -> Option<Duration> {
+    Some(time.0).filter(|time| !time.is_zero())
 }
 
 fn at_least_one(text: &str) -> Result<Quantity, String> {
@@ -242,6 +273,28 @@ mod tests {
             let error = parse(words).err().unwrap_or_else(|| panic!("{words:?} was taken"));
             assert_eq!(error.exit_code(), 2, "{words:?}");
         }
+    }
+
+    #[test]
+    fn what_only_websocket_has_is_refused_without_it() {
+        for flag in [
+            ["--path", "/x"],
+            ["--subprotocol", "x"],
+            ["--origin", "http://x"],
+            ["--max-frame", "1048576"],
+            ["--max-message", "1048576"],
+            ["--max-handshake", "8192"],
+            ["--handshake-timeout", "10s"],
+            ["--message-timeout", "60s"],
+            ["--ping-every", "0"],
+        ] {
+            let error = parse(&flag).unwrap().check().unwrap_err();
+            assert!(error.contains(flag[0]) && error.contains("--protocol ws"), "{error}");
+            let with_it = parse(&[&flag[..], &["--protocol", "ws"]].concat()).unwrap();
+            assert_eq!(with_it.check(), Ok(()), "{flag:?}");
+            assert!(with_it.language().is_ok(), "{flag:?}");
+        }
+        assert_eq!(parse(&[]).unwrap().check(), Ok(()));
     }
 
     #[test]

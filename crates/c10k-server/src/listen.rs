@@ -1,5 +1,6 @@
 //! Where a server listens: addresses as they are written, and the listeners on them.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -60,11 +61,12 @@ impl FromStr for ListenSpec {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut addresses = Vec::new();
+        let mut seen = HashSet::new();
         for part in text.split(',').map(str::trim) {
             let (ip, ports) = split_place(part)?;
             for port in parse_ports(ports)? {
                 let address = SocketAddr::new(ip, port);
-                if port != 0 && addresses.contains(&address) {
+                if port != 0 && !seen.insert(address) {
                     return Err(ListenError::Twice(address));
                 }
                 addresses.push(address);

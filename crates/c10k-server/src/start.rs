@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use c10k_kernel::address::whole_bits;
 use c10k_record::{Exit, human_count};
 use thiserror::Error;
 
@@ -116,8 +117,8 @@ impl StartError {
                 address.port()
             )),
             Self::NotHere { address } => {
-                let length = if address.is_ipv6() { 128 } else { 32 };
-                Some(format!("add it with `sudo ip addr add {}/{length} dev lo`", address.ip()))
+                let ip = address.ip();
+                Some(format!("add it with `sudo ip addr add {ip}/{} dev lo`", whole_bits(ip)))
             }
             Self::Listen { .. } => None,
             Self::Descriptors { needed, hard, one_table_by_choice, .. } => {
