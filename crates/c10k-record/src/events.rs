@@ -150,7 +150,9 @@ pub enum SwarmEvent {
     },
 }
 
-/// A swarm's counts while it works.
+/// A swarm's counts while it works, all of one moment for each worker.
+///
+/// attempted − (open + failed + released) are those whose connect is under way: no more than `in_flight`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveCounts {
     /// Connections begun.
@@ -163,6 +165,9 @@ pub struct LiveCounts {
     pub open: u64,
     /// Lost.
     pub failed: u64,
+    /// Closed because a command asked for it.
+    #[serde(default)]
+    pub released: u64,
     /// Connecting or waiting for an echo now.
     pub in_flight: u64,
     /// Echoes received, ever.

@@ -1,8 +1,15 @@
 //! One worker as the others see it: its turn, its room, its counts, and the bell that wakes it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Release};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+    fence,
+};
 
 use c10k_kernel::bell::Bell;
+
+/// Looks at counts that are being written: a worker has long done so by then, unless it died of it.
+const MOST_LOOKS: u32 = 10_000;
 
 /// What a worker shows of itself; on a cache line of its own, so that counting disturbs nobody.
 #[repr(align(128))]
@@ -21,6 +28,8 @@ pub(crate) struct TableControl {
     /// Connections this worker shall release.
     pub(crate) release: AtomicU64,
     pub(crate) alive: AtomicBool,
+    /// Odd while the worker writes the counts below.
+    version: AtomicU32,
     pub(crate) attempted: AtomicU64,
     pub(crate) established: AtomicU64,
     pub(crate) verified: AtomicU64,
@@ -47,6 +56,7 @@ impl TableControl {
             done: AtomicU32::new(0),
             release: AtomicU64::new(0),
             alive: AtomicBool::new(false),
+            version: AtomicU32::new(0),
             attempted: AtomicU64::new(0),
             established: AtomicU64::new(0),
             verified: AtomicU64::new(0),
@@ -60,6 +70,29 @@ impl TableControl {
         })
     }
 
+    /// The worker writes its counts, so that [`TableControl::at_one_moment`] never sees some old and some new.
+    pub(crate) fn publish(&self, write: impl FnOnce()) {
+        let before = self.version.load(Relaxed);
+        self.version.store(before.wrapping_add(1), Relaxed);
+        fence(Release);
+        write();
+        self.version.store(before.wrapping_add(2), Release);
+    }
+
+    /// Reads the counts as they were at one moment.
+    pub(crate) fn at_one_moment<T>(&self, read: impl Fn() -> T) -> T {
+        for _ in 0..MOST_LOOKS {
+            let before = self.version.load(Acquire);
+            let counts = read();
+            fence(Acquire);
+            if before.is_multiple_of(2) && self.version.load(Relaxed) == before {
+                return counts;
+            }
+            std::thread::yield_now();
+        }
+        read()
+    }
+
     pub(crate) fn wake(&self) {
         self.bell.ring();
     }
@@ -71,5 +104,31 @@ impl TableControl {
     pub(crate) fn give_turn(&self) {
         self.turn.store(true, Release);
         self.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_belong_together_are_seen_together() {
+        let control = TableControl::new().expect("a bell");
+        let write = |count: u64| {
+            control.publish(|| {
+                control.attempted.store(count, Relaxed);
+                control.open.store(count, Relaxed);
+            });
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| (1..=200_000).for_each(write));
+            let mut last = 0;
+            while last < 200_000 {
+                let look = || (control.attempted.load(Relaxed), control.open.load(Relaxed));
+                let (attempted, open) = control.at_one_moment(look);
+                assert_eq!(attempted, open);
+                last = open;
+            }
+        });
     }
 }

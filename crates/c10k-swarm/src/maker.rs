@@ -2,7 +2,8 @@
 //!
 //! Arrivals, probes and counting stand on this side of [`Maker`]; what a connection is made of stands on the
 //! other. [`KernelSockets`] makes it of a kernel socket watched by epoll; an endpoint in user space can stand
-//! here as well, since nothing on this side knows descriptors.
+//! here as well. Of descriptors this side knows only that a maker may be out of them ([`BeginError`]), which one
+//! without any never is.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};

@@ -30,7 +30,7 @@ pub(crate) enum Stage {
     Ramp,
     Hold,
     Verify,
-    /// Whatever is still under way is lost as `aborted`.
+    /// Whatever is still under way is lost, as [`Shared::cut_as`] says.
     Cut,
     Close,
     End,
@@ -383,13 +383,24 @@ impl Shared {
     pub(crate) fn counts(&self) -> LiveCounts {
         let mut counts = LiveCounts::default();
         for table in self.tables() {
-            counts.attempted += table.attempted.load(Acquire);
-            counts.established += table.established.load(Relaxed);
-            counts.verified += table.verified.load(Relaxed);
-            counts.open += table.open.load(Relaxed);
-            counts.failed += table.failed.load(Relaxed);
-            counts.in_flight += table.in_flight.load(Relaxed);
-            counts.messages += table.messages.load(Relaxed);
+            let of_table = table.at_one_moment(|| LiveCounts {
+                attempted: table.attempted.load(Acquire),
+                established: table.established.load(Relaxed),
+                verified: table.verified.load(Relaxed),
+                open: table.open.load(Relaxed),
+                failed: table.failed.load(Relaxed),
+                released: table.released.load(Relaxed),
+                in_flight: table.in_flight.load(Relaxed),
+                messages: table.messages.load(Relaxed),
+            });
+            counts.attempted += of_table.attempted;
+            counts.established += of_table.established;
+            counts.verified += of_table.verified;
+            counts.open += of_table.open;
+            counts.failed += of_table.failed;
+            counts.released += of_table.released;
+            counts.in_flight += of_table.in_flight;
+            counts.messages += of_table.messages;
         }
         counts
     }

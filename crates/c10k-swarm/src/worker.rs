@@ -259,19 +259,21 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 
     fn publish(&self) {
-        let to = &self.control;
-        to.in_flight.store(self.counts.in_flight, Relaxed);
-        to.established.store(self.counts.established, Relaxed);
-        to.verified.store(self.counts.verified, Relaxed);
-        to.open.store(self.counts.open, Relaxed);
-        to.failed.store(self.counts.failed, Relaxed);
-        to.messages.store(self.counts.messages, Relaxed);
-        to.held.store(self.counts.held, Relaxed);
-        to.released.store(self.counts.released, Relaxed);
-        to.tuples_skipped.store(self.counts.tuples_skipped, Relaxed);
-        to.room.store(self.room(), Relaxed);
-        // Last: whoever sees these attempts sees what is under way of them.
-        to.attempted.store(self.counts.attempted, Release);
+        let (to, room) = (&self.control, self.room());
+        to.publish(|| {
+            to.in_flight.store(self.counts.in_flight, Relaxed);
+            to.established.store(self.counts.established, Relaxed);
+            to.verified.store(self.counts.verified, Relaxed);
+            to.open.store(self.counts.open, Relaxed);
+            to.failed.store(self.counts.failed, Relaxed);
+            to.messages.store(self.counts.messages, Relaxed);
+            to.held.store(self.counts.held, Relaxed);
+            to.released.store(self.counts.released, Relaxed);
+            to.tuples_skipped.store(self.counts.tuples_skipped, Relaxed);
+            to.room.store(room, Relaxed);
+            // Last: whoever sees these attempts sees what is under way of them.
+            to.attempted.store(self.counts.attempted, Release);
+        });
     }
 }
 

@@ -2,11 +2,13 @@
 
 #![allow(dead_code, reason = "every test file uses its own part of this vocabulary")]
 
+#[path = "../../../c10k-record/tests/common/program.rs"]
+mod program;
 pub(crate) mod server;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -118,6 +120,16 @@ fn run_by(mut command: Command, arguments: &[&str]) -> Ended {
     Ended { code: output.status.code(), record, stderr, took: begun.elapsed() }
 }
 
+/// Asserts that every connection is counted once, at every sample: as open, as ended in one way, or as under way.
+#[track_caller]
+fn expect_all_counted(event: &SwarmEvent) {
+    if let SwarmEvent::Tick { counts, .. } | SwarmEvent::Phase { counts, .. } = event {
+        let settled = counts.open + counts.failed + counts.released;
+        let within = settled..=settled + counts.in_flight;
+        assert!(within.contains(&counts.attempted), "{event:?}");
+    }
+}
+
 /// Leaves no TIME_WAIT behind, which would take tuples from the next test that gets the same port.
 fn close_by_rst<'a>(arguments: &[&str]) -> &'a [&'a str] {
     if arguments.contains(&"--close") { &[] } else { &["--close", "rst"] }
@@ -132,9 +144,7 @@ pub(crate) fn run_to_refusal(arguments: &[&str]) -> (Option<i32>, String, String
 
 /// The program with a descriptor limit, soft and hard.
 pub(crate) fn limited(nofile: u32) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -n {nofile} && exec \"$0\" \"$@\""), PROGRAM]);
-    command
+    program::limited(PROGRAM, nofile)
 }
 
 fn one_document(stdout: &str) -> Result<Record, String> {
@@ -174,22 +184,7 @@ impl Swarm {
         command.args(["--no-apply", "--events"]).args(close_by_rst(arguments)).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        let stderr = std::thread::spawn(move || {
-            let mut text = String::new();
-            stderr.read_to_string(&mut text).unwrap();
-            text
-        });
-        let (sender, events) = channel();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-                if sender.send(event).is_err() {
-                    return;
-                }
-            }
-        });
+        let (events, stderr) = program::listen_to(&mut child);
         let stdin = child.stdin.take();
         let swarm = Self { child, stdin, events, stderr: Some(stderr), begun: Instant::now() };
         let ready = swarm.next();
@@ -200,7 +195,9 @@ impl Swarm {
     /// The next line it says.
     #[track_caller]
     pub(crate) fn next(&self) -> SwarmEvent {
-        self.events.recv_timeout(PATIENCE).expect("the swarm says nothing more")
+        let event = self.events.recv_timeout(PATIENCE).expect("the swarm says nothing more");
+        expect_all_counted(&event);
+        event
     }
 
     /// Waits until it enters a phase.
@@ -272,7 +269,7 @@ impl Swarm {
         let record = loop {
             match self.events.recv_timeout(PATIENCE) {
                 Ok(SwarmEvent::Done { record }) => break *record,
-                Ok(_) => {}
+                Ok(event) => expect_all_counted(&event),
                 Err(error) => {
                     let _ = self.child.kill();
                     panic!("no last word ({error}): {}", self.stderr.take().unwrap().join().unwrap());
