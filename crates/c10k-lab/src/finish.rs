@@ -67,6 +67,9 @@ impl Lab<'_> {
             self.record.rate = said.rate;
             self.record.latency_us = said.latency_us;
             self.record.phases = said.phases;
+            if said.state == RunState::Broken {
+                self.broken = self.broken.take().or(said.ended_because);
+            }
             // What of the profile is not in force was listed when the place was made.
             let known = &self.record.warnings;
             let is_new = |w: &Warning| w.id != "profile-not-applied" && !known.contains(w);

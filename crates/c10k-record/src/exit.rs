@@ -18,7 +18,7 @@ pub enum Exit {
     Broke,
     /// 130: the swarm or the lab was stopped by SIGINT.
     Interrupted,
-    /// 143: the swarm or the lab was stopped by SIGTERM.
+    /// 143: the swarm or the lab was stopped by SIGTERM, SIGHUP or SIGQUIT.
     Terminated,
 }
 
@@ -37,10 +37,11 @@ impl Exit {
         }
     }
 
-    /// How whoever was stopped by this signal ends (signal(7)).
+    /// How whoever was stopped by this signal ends (signal(7)). A terminal that is gone and a SIGQUIT ask for what
+    /// SIGTERM does.
     #[must_use]
     pub fn of_signal(number: i32) -> Self {
-        if number == libc::SIGTERM { Self::Terminated } else { Self::Interrupted }
+        if number == libc::SIGINT { Self::Interrupted } else { Self::Terminated }
     }
 }
 
@@ -58,6 +59,9 @@ mod tests {
     fn a_signal_ends_with_the_code_that_a_shell_gives_it() {
         for signal in [libc::SIGINT, libc::SIGTERM] {
             assert_eq!(i32::from(Exit::of_signal(signal).code()), 128 + signal);
+        }
+        for signal in [libc::SIGHUP, libc::SIGQUIT] {
+            assert_eq!(Exit::of_signal(signal), Exit::Terminated);
         }
     }
 }

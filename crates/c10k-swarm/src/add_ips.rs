@@ -8,9 +8,9 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use c10k_kernel::address;
+use c10k_kernel::address::{self, whole_bits};
 use thiserror::Error;
 
 mod journal;
@@ -23,7 +23,7 @@ use journal::Journal;
 #[derive(Debug)]
 #[must_use = "the addresses are removed when this is dropped"]
 pub struct AddedIps {
-    work: Arc<Mutex<Work>>,
+    work: Mutex<Work>,
 }
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct Work {
     journal: Option<Journal>,
 }
 
-/// Why the addresses were not added. Those that had been added before are removed again.
+/// Why an address was not added. Those that had been added before stay until they are removed.
 #[derive(Debug, Error)]
 pub enum AddError {
     /// The kernel refused an address.
@@ -113,19 +113,6 @@ impl fmt::Display for Removed {
     }
 }
 
-/// Adds addresses to a device as /32 or /128, each written down in a journal first. One that is there already
-/// by the time it is added stays somebody else's.
-///
-/// # Errors
-/// [`AddError`]; nothing is left added then.
-pub fn add(device: &str, missing: &[IpAddr]) -> Result<AddedIps, AddError> {
-    let added = AddedIps::prepare(device)?;
-    for ip in missing {
-        added.add(*ip)?;
-    }
-    Ok(added)
-}
-
 impl AddedIps {
     /// Writes the journal and adds nothing yet.
     ///
@@ -136,13 +123,14 @@ impl AddedIps {
         let journal =
             Journal::begin(device, index).map_err(|(path, error)| AddError::Journal { path, error })?;
         let work = Work { device: device.to_owned(), added: Vec::new(), journal: Some(journal) };
-        Ok(Self { work: Arc::new(Mutex::new(work)) })
+        Ok(Self { work: Mutex::new(work) })
     }
 
-    /// Adds one address.
+    /// Adds one address as /32 or /128, written down in the journal first. One that is there already by then stays
+    /// somebody else's.
     ///
     /// # Errors
-    /// [`AddError::Refused`], [`AddError::Journal`], and [`AddError::Stopped`] after a second signal.
+    /// [`AddError::Refused`], [`AddError::Journal`], and [`AddError::Stopped`] when all have been removed already.
     pub fn add(&self, ip: IpAddr) -> Result<(), AddError> {
         lock(&self.work).add(ip)
     }
@@ -249,8 +237,4 @@ fn lock(work: &Mutex<Work>) -> MutexGuard<'_, Work> {
 
 pub(crate) fn addresses(count: usize) -> &'static str {
     if count == 1 { "address" } else { "addresses" }
-}
-
-fn whole_bits(ip: IpAddr) -> u8 {
-    if ip.is_ipv4() { 32 } else { 128 }
 }

@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{Acquire, Relaxed},
+};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -53,9 +56,9 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// The one that stopped the swarm; 0 where none came.
-    pub(crate) fn number(&self) -> i32 {
-        self.number.load(Relaxed) as i32
+    /// The first signal that asked for the end.
+    pub(crate) fn came(&self) -> Option<i32> {
+        self.stop.load(Acquire).then(|| self.number.load(Relaxed) as i32)
     }
 }
 
@@ -336,7 +339,7 @@ impl<'a> Conductor<'a> {
     }
 
     fn close(mut self) -> Finding {
-        let signal = self.signals.stop.load(Relaxed).then(|| self.signals.number());
+        let signal = self.signals.came();
         self.count_lost_workers();
         let short = self.shared.sum(|table| &table.held) < self.target;
         let is_its_doing = |name: &str| TAKEN_DOWN.contains(&name) || name == "ECONNREFUSED";
@@ -373,7 +376,6 @@ impl<'a> Conductor<'a> {
             .shared
             .verified_over_us()
             .map(|us| connections.verified.unwrap_or(connections.established) as f64 * 1e6 / us as f64);
-        self.output.end_interval_log();
         Finding {
             connections,
             failures,

@@ -7,8 +7,8 @@ use c10k_ceiling::{CounterChange, Findings, PlanView, counter};
 use c10k_collector::LinkSeen;
 use c10k_kernel::cgroup::PidsGroup;
 use c10k_record::{
-    Ceiling, HostSnapshot, Latencies, LoadPlan, Outcome, Predicted, Protocol, Record, Tool, Topology,
-    Verdict, Warning, Workload, default_verdicts,
+    Ceiling, HostSnapshot, Latencies, LoadPlan, Outcome, Predicted, Protocol, Record, RunState, Tool,
+    Topology, Verdict, Warning, Workload, default_verdicts,
 };
 
 use crate::conductor::Finding;
@@ -25,6 +25,8 @@ pub(crate) struct Background<'a> {
     /// RSS of this process before the first connect, bytes.
     pub(crate) rss_ready_bytes: Option<u64>,
     pub(crate) warnings: Vec<Warning>,
+    /// What was to be written besides the record and could not be.
+    pub(crate) lost: Option<Warning>,
     /// Processor time of this process before the first connect, seconds.
     pub(crate) cpu_ready_seconds: Option<f64>,
     /// The words of the command that does the same again.
@@ -83,16 +85,22 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     record.verdicts =
         default_verdicts(background.load.probe).iter().map(|expr| Verdict::evaluate(expr, &record)).collect();
     if let Some(number) = finding.signal {
-        record.ended_because = Some(match number {
-            libc::SIGINT => "stopped by SIGINT".to_owned(),
-            libc::SIGTERM => "stopped by SIGTERM".to_owned(),
-            other => format!("stopped by signal {other}"),
+        record.ended_because = Some(match signal_hook::low_level::signal_name(number) {
+            Some(name) => format!("stopped by {name}"),
+            None => format!("stopped by signal {number}"),
         });
     }
     let found = findings(&record, finding, background);
     let ceiling = c10k_ceiling::diagnose(&found, background.predicted.clone());
     record.ceiling = if c10k_kernel::limits::euid() == 0 { ceiling.map(Ceiling::for_root) } else { ceiling };
     record.end(finding.state);
+    if let Some(lost) = &background.lost {
+        record.warnings.push(lost.clone());
+        if record.state == RunState::Complete {
+            record.state = RunState::Broken;
+            record.ended_because = Some(lost.text.clone());
+        }
+    }
     record
 }
 

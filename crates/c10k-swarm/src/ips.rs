@@ -1,5 +1,6 @@
 //! Texts that name addresses: source lists, port windows, servers.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
@@ -63,7 +64,7 @@ impl FromStr for IpList {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut list = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for part in text.split(',') {
             for address in addresses_of(part.trim())? {
                 if list.len() as u128 >= MOST_SOURCES {
@@ -168,6 +169,7 @@ impl FromStr for PortWindow {
 /// [`AddressError`] when a text names no server or its name cannot be resolved.
 pub fn servers_of(text: &str) -> Result<Vec<SocketAddr>, AddressError> {
     let mut servers = Vec::new();
+    let mut seen = HashSet::new();
     for part in text.split(',') {
         let part = part.trim();
         let bad = || AddressError::NotAServer(part.to_owned());
@@ -184,7 +186,7 @@ pub fn servers_of(text: &str) -> Result<Vec<SocketAddr>, AddressError> {
         for port in window.first..=window.last {
             let server = SocketAddr::new(ip, port);
             // Named twice it is still one destination, with one set of ports.
-            if !servers.contains(&server) {
+            if seen.insert(server) {
                 servers.push(server);
             }
         }

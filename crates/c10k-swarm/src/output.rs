@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use c10k_record::{LatencyHistogram, LiveCounts, PhaseName, SwarmEvent, human_count};
+use c10k_record::{LatencyHistogram, LiveCounts, PhaseName, Printer, SwarmEvent, Warning, human_count};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
@@ -14,26 +14,39 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The one printer of a swarm.
 pub(crate) struct Output {
-    events: bool,
+    /// Where the JSON lines go, with --events.
+    events: Option<Printer>,
     terminal: bool,
     last_plain: Option<Instant>,
     line_open: bool,
     log: Option<IntervalLog>,
-    /// Data for stdout was lost, and not because its reader had gone.
+    /// Data was lost, and not because its reader had gone.
     lost: bool,
 }
 
 struct IntervalLog {
+    path: PathBuf,
     file: BufWriter<File>,
     begun: Instant,
     last: Duration,
-    failed: bool,
+    /// By what a part of it was lost first.
+    failed: Option<String>,
 }
 
 impl Output {
-    pub(crate) fn new(events: bool) -> Self {
+    /// One for words alone.
+    pub(crate) fn new() -> Self {
         let terminal = io::stderr().is_terminal();
-        Self { events, terminal, last_plain: None, line_open: false, log: None, lost: false }
+        Self { events: None, terminal, last_plain: None, line_open: false, log: None, lost: false }
+    }
+
+    /// Says JSON lines on stdout from now on.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) fn say_events(&mut self) -> io::Result<()> {
+        self.events = Some(Printer::new(io::stdout())?);
+        Ok(())
     }
 
     /// Writes latencies to an HdrHistogram interval log from now on.
@@ -48,7 +61,8 @@ impl Output {
         writeln!(file, "#[StartTime: {:.3} (seconds since epoch)]", epoch.as_secs_f64())?;
         writeln!(file, "#[values in microseconds; tags: connect, handshake, first_echo, echo]")?;
         file.flush()?;
-        self.log = Some(IntervalLog { file, begun: Instant::now(), last: Duration::ZERO, failed: false });
+        let (path, begun) = (path.to_owned(), Instant::now());
+        self.log = Some(IntervalLog { path, file, begun, last: Duration::ZERO, failed: None });
         Ok(())
     }
 
@@ -59,32 +73,51 @@ impl Output {
         let (start, long) = (log.last, now - log.last);
         log.last = now;
         for (name, histogram) in histograms.iter().filter(|(_, histogram)| histogram.count() > 0) {
-            log.failed |= write_interval(&mut log.file, name, histogram, start, long).is_err();
+            if let Err(error) = write_interval(&mut log.file, name, histogram, start, long) {
+                log.failed.get_or_insert(error);
+            }
         }
-        log.failed |= log.file.flush().is_err();
+        if let Err(error) = log.file.flush() {
+            log.failed.get_or_insert(error.to_string());
+        }
     }
 
-    pub(crate) fn end_interval_log(&mut self) {
-        if let Some(log) = self.log.take()
-            && log.failed
-        {
-            self.warn("the interval log could not be written whole");
-        }
+    /// Writes no more into the interval log, and gives what the record has to say when a part of it was lost.
+    pub(crate) fn end_interval_log(&mut self) -> Option<Warning> {
+        let log = self.log.take()?;
+        let error = log.failed?;
+        self.lost = true;
+        let text = format!("the interval log {} could not be written whole: {error}", log.path.display());
+        self.say(&format!("error: {text}"));
+        Some(Warning::new("output-lost", text))
     }
 
     /// One JSON line on stdout, with --events.
-    pub(crate) fn event(&mut self, event: &SwarmEvent) {
-        if self.events {
-            self.document(event);
+    pub(crate) fn event(&self, event: &SwarmEvent) {
+        let Some(printer) = &self.events else { return };
+        match event {
+            SwarmEvent::Tick { .. } => printer.tick(json(event)),
+            _ => printer.line(json(event)),
         }
     }
 
-    /// One JSON document on stdout. Whoever read it may be gone: nobody is left to be told then. A disk that is full
-    /// is told, once.
+    /// The last JSON line, with --events.
+    pub(crate) fn last_event(&mut self, event: &SwarmEvent) {
+        if let Some(printer) = self.events.take() {
+            self.note_loss(printer.finish(Some(json(event))));
+        }
+    }
+
+    /// One JSON document on stdout.
     pub(crate) fn document(&mut self, document: &impl serde::Serialize) {
         let mut stdout = io::stdout().lock();
-        let text = serde_json::to_string(document).unwrap_or_default();
-        let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+        let written = writeln!(stdout, "{}", json(document)).and_then(|()| stdout.flush());
+        drop(stdout);
+        self.note_loss(written);
+    }
+
+    /// Whoever read it may be gone: nobody is left to be told then. A disk that is full is told, once.
+    fn note_loss(&mut self, written: io::Result<()>) {
         if let Err(error) = written
             && error.kind() != io::ErrorKind::BrokenPipe
             && !std::mem::replace(&mut self.lost, true)
@@ -93,7 +126,7 @@ impl Output {
         }
     }
 
-    /// Whether data for stdout was lost, and not because its reader had gone.
+    /// Whether data was lost, of stdout or of the interval log, and not because its reader had gone.
     pub(crate) fn has_lost_data(&self) -> bool {
         self.lost
     }
@@ -121,7 +154,7 @@ impl Output {
         per_second: f64,
         probe: bool,
     ) {
-        if self.events {
+        if self.events.is_some() {
             return;
         }
         let due = self.last_plain.is_none_or(|last| last.elapsed() >= PLAIN_INTERVAL);
@@ -147,6 +180,11 @@ impl Output {
             self.say(&line);
         }
     }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    // Plain data with string keys: there is nothing in it that JSON could not hold.
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn write_interval(

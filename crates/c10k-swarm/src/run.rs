@@ -1,6 +1,6 @@
 //! The swarm's way: arguments → setup → ramp, hold, verify, close → document.
 
-use std::io::{self, BufRead};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -16,7 +16,7 @@ use c10k_profile::{InForce, put_in_force};
 use c10k_record::shell::own_command;
 use c10k_record::{
     CloseHow, Evidence, Exit, HostSnapshot, LoadPlan, Predicted, Record, RunState, SwarmEvent, Warning,
-    human_count,
+    each_line, human_count,
 };
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
@@ -29,9 +29,9 @@ use crate::conductor::{Conductor, Course, Finding, Signals, own_rss_bytes};
 use crate::crew::{Crew, own_tables_possible};
 use crate::document::{Background, document, plan_view};
 use crate::output::Output;
-use crate::setup::{Setup, SetupError, is_here, resolve, resolve_with_missing};
+use crate::setup::{Asked, Setup, SetupError, is_here};
 use crate::shared::{Fixed, Note, Shared};
-use crate::undo::Undo;
+use crate::undo::{PutBack, Undo};
 
 /// The target of a swarm that is not told one: C10K.
 const DEFAULT_TARGET: u64 = 10_000;
@@ -42,7 +42,7 @@ const LEAST_GIVE_UP: u64 = 256;
 
 /// Runs a swarm to its end and says with which exit code the process should end.
 pub fn main_with(args: &SwarmArgs) -> Exit {
-    let mut output = Output::new(args.events);
+    let mut output = Output::new();
     match swarm(args, &mut output) {
         Ok(exit) => exit,
         Err(refusal) => {
@@ -86,6 +86,9 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
         process::die_with_parent(process::Signal::Terminate, parent)
             .map_err(host("follow the parent process"))?;
     }
+    if args.events {
+        output.say_events().map_err(host("start the printer"))?;
+    }
     let undo = Undo::default();
     let signals = undo.watch_signals().map_err(host("watch signals"))?;
     let led = lead(args, &undo, signals.clone(), output);
@@ -104,12 +107,16 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
     }
 }
 
-/// Applies the profile, finds the way, and goes it; what is changed on the host is in `undo`.
+/// Reads what is asked for, applies the profile, finds the way, and goes it; what is changed on the host is in
+/// `undo`.
 fn lead(args: &SwarmArgs, undo: &Undo, signals: Signals, output: &mut Output) -> Result<Record, Refusal> {
     let (target, load) = args
         .load
         .resolve(&LoadPlan::default(), DEFAULT_TARGET)
         .map_err(|usage| Refusal::from(SetupError::Usage(usage)))?;
+    // All that is text, before anything on the host is changed.
+    let asked = Asked::read(&args.server_text()?, &load)?;
+    let upgrade = args.ws.request(args.protocol(), asked.servers(), &load)?;
     let mut in_force = {
         let mut changes = undo.changes();
         let mut in_force =
@@ -124,62 +131,79 @@ fn lead(args: &SwarmArgs, undo: &Undo, signals: Signals, output: &mut Output) ->
     let left = add_ips::left_behind().unwrap_or_default();
     in_force.warnings.extend(left.iter().map(|left| Warning::new("ips-left-behind", left.to_string())));
     let setup = match args.add_ips {
-        Some(_) => resolve_with_missing(&args.server_text()?, &load, target)?,
-        None => resolve(&args.server_text()?, &load, target)?,
+        Some(_) => asked.resolve_with_missing(&load, target)?,
+        None => asked.resolve(&load, target)?,
     };
     if let Some(path) = &args.hlog {
         output.log_intervals_to(path).map_err(host(&format!("write '{}'", path.display())))?;
     }
     if let Some(device) = &args.add_ips {
-        let mut changes = undo.changes();
-        changes.addresses = Some(add_missing(device, &setup, output)?);
+        add_missing(device, &setup, undo, &signals, output)?;
     }
-    carry_out(args, &load, target, &setup, &in_force, signals, output)
+    let way = Way { load: &load, target, setup: &setup, upgrade };
+    carry_out(args, way, &in_force, signals, output)
 }
 
-/// Adds the sources that are missing, which are removed when the result is dropped.
-fn add_missing(device: &str, setup: &Setup, output: &mut Output) -> Result<AddedIps, Refusal> {
-    let added = AddedIps::prepare(device)?;
+/// Adds the sources that are missing, each noted in `undo` before the next, until a signal asks for the end.
+fn add_missing(
+    device: &str,
+    setup: &Setup,
+    undo: &Undo,
+    signals: &Signals,
+    output: &mut Output,
+) -> Result<(), Refusal> {
+    undo.changes().addresses = Some(AddedIps::prepare(device)?);
     for ip in &setup.missing {
-        added.add(*ip)?;
+        if let Some(exit) = signals.came().map(Exit::of_signal) {
+            let message = AddError::Stopped.to_string();
+            return Err(Refusal { message, hint: Some(AddError::Stopped.hint()), exit });
+        }
+        if let Some(added) = &undo.changes().addresses {
+            added.add(*ip)?;
+        }
     }
     let missing: Vec<_> = setup.missing.iter().copied().filter(|ip| !is_here(*ip)).collect();
     let named = setup.plan.sources().len();
     if !missing.is_empty() {
         return Err(SetupError::NotHere { missing, named }.into());
     }
-    let count = added.count();
+    let count = undo.changes().addresses.as_ref().map_or(0, AddedIps::count);
     output.say(&format!("added {count} of {named} source {} to {device}", add_ips::addresses(named)));
-    Ok(added)
+    Ok(())
 }
 
 fn remove_left_behind(output: &mut Output) -> Result<Exit, Refusal> {
     let (removed, elsewhere) =
         add_ips::remove_left_behind().map_err(host("look for addresses that were left behind"))?;
-    for report in &removed {
-        output.say(&report.to_string());
-    }
+    let nothing = removed.is_empty() && elsewhere.is_empty();
+    let mut back = PutBack::default();
+    removed.into_iter().for_each(|removed| back.take_in(&removed));
+    back.said.iter().for_each(|line| output.say(line));
     for left in &elsewhere {
         output.say(&format!("left alone: {left}"));
     }
-    if removed.is_empty() && elsewhere.is_empty() {
+    if nothing {
         output.say("nothing was left behind");
     }
-    let all = removed.iter().all(|report| report.failed.is_empty());
-    Ok(if all { Exit::Done } else { Exit::HostCannot })
+    Ok(if back.is_whole() { Exit::Done } else { Exit::Broke })
+}
+
+/// What is to be gone, with everything about it known.
+struct Way<'a> {
+    load: &'a LoadPlan,
+    target: u64,
+    setup: &'a Setup,
+    upgrade: Option<ClientRequest>,
 }
 
 fn carry_out(
     args: &SwarmArgs,
-    load: &LoadPlan,
-    target: u64,
-    setup: &Setup,
+    Way { load, target, setup, upgrade }: Way<'_>,
     in_force: &InForce,
     signals: Signals,
     output: &mut Output,
 ) -> Result<Record, Refusal> {
     let (sender, notes) = channel();
-    let upgrade = args.ws.request(args.protocol(), &setup.servers, load)?;
     let fixed = fixed(load, setup, in_force, upgrade);
     let arrivals = Arrivals::new(load.rate_per_second);
     let shared = Arc::new(Shared::new(fixed, setup.plan.clone(), arrivals, sender.clone()));
@@ -252,7 +276,7 @@ fn carry_out(
     let tracks = tracked.and_then(|text| text.trim().parse::<u64>().ok()).is_some_and(|count| count > 0);
     let bounding = HostSnapshot { conntrack_max: host.conntrack_max.filter(|_| tracks), ..host.clone() };
     let predicted = predicted_ceiling(&bounding, &plan_view(setup, load, target));
-    let background = Background {
+    let mut background = Background {
         protocol: args.protocol(),
         setup,
         load,
@@ -262,11 +286,13 @@ fn carry_out(
         rss_ready_bytes: own_rss_bytes(),
         cpu_ready_seconds: crate::own_cpu_seconds(),
         warnings,
+        lost: None,
         again: own_command(),
         pids,
         refused_before,
     };
     let finding: Finding = conductor.run();
+    background.lost = output.end_interval_log();
     Ok(document(&finding, &background))
 }
 
@@ -277,8 +303,8 @@ fn link_towards(servers: &[SocketAddr]) -> LinkWatch {
 }
 
 fn last_word(args: &SwarmArgs, record: Record, signals: &Signals, output: &mut Output) -> Exit {
-    let exit = match record.state {
-        RunState::Aborted => Exit::of_signal(signals.number()),
+    let exit = match signals.came() {
+        Some(signal) if record.state == RunState::Aborted => Exit::of_signal(signal),
         _ if record.succeeded() => Exit::Done,
         _ => Exit::Short,
     };
@@ -286,7 +312,7 @@ fn last_word(args: &SwarmArgs, record: Record, signals: &Signals, output: &mut O
         output.document(&record);
     }
     if args.events {
-        output.event(&SwarmEvent::Done { record: Box::new(record) });
+        output.last_event(&SwarmEvent::Done { record: Box::new(record) });
     } else {
         output.say(&words(&record));
     }
@@ -413,16 +439,9 @@ fn time_wait(setup: &Setup) -> Option<u64> {
 
 fn read_commands(notes: Sender<Note>) {
     std::thread::spawn(move || {
-        let mut stdin = io::stdin().lock();
-        let mut line = Vec::new();
-        // A line that is no text is a wrong command like any other, and not the end of all commands.
-        while matches!(stdin.read_until(b'\n', &mut line), Ok(length) if length > 0) {
-            let text = String::from_utf8_lossy(&line).trim().to_owned();
-            line.clear();
-            if !text.is_empty() && notes.send(Note::Line(text)).is_err() {
-                return;
-            }
-        }
+        each_line(io::stdin().lock(), |line| {
+            line.trim().is_empty() || notes.send(Note::Line(line.trim().to_owned())).is_ok()
+        });
     });
 }
 

@@ -110,7 +110,6 @@ impl SetupError {
 
 /// The command that adds addresses, short for a run within one /24.
 fn add_command(missing: &[IpAddr]) -> String {
-    let prefix = |ip: &IpAddr| if ip.is_ipv4() { 32 } else { 128 };
     let last_bytes: Option<Vec<u8>> = missing
         .iter()
         .map(|ip| match (ip, missing.first()) {
@@ -130,7 +129,7 @@ fn add_command(missing: &[IpAddr]) -> String {
         _ => missing
             .iter()
             .take(4)
-            .map(|ip| format!("ip addr add {ip}/{} dev lo", prefix(ip)))
+            .map(|ip| format!("ip addr add {ip}/{} dev lo", address::whole_bits(*ip)))
             .collect::<Vec<_>>()
             .join("; "),
     }
@@ -155,70 +154,85 @@ pub struct Setup {
     pub notes: Vec<(&'static str, String)>,
 }
 
-/// Resolves addresses, sources and ports, and checks them against this host.
-///
-/// # Errors
-/// [`SetupError`]; nothing has been changed or connected then.
-pub fn resolve(server: &str, load: &LoadPlan, target: u64) -> Result<Setup, SetupError> {
-    let setup = resolve_with_missing(server, load, target)?;
-    if setup.missing.is_empty() {
-        return Ok(setup);
-    }
-    Err(SetupError::NotHere { missing: setup.missing, named: setup.plan.sources().len() })
+/// What the texts of a command line ask for: read, and not yet compared with this host.
+#[derive(Debug)]
+pub struct Asked {
+    servers: Vec<SocketAddr>,
+    window: Option<PortWindow>,
+    sources: Option<Vec<IpAddr>>,
 }
 
-/// As [`resolve`], for a caller who will add the sources that are missing.
-///
-/// # Errors
-/// As [`resolve`], but for [`SetupError::NotHere`].
-pub fn resolve_with_missing(server: &str, load: &LoadPlan, target: u64) -> Result<Setup, SetupError> {
-    let servers = servers_of(server)?;
-    let first = servers[0];
-    if let Some(other) = servers.iter().find(|other| other.is_ipv4() != first.is_ipv4()) {
-        return Err(SetupError::Family { source_ip: first.ip(), server: *other });
+impl Asked {
+    /// Reads servers, sources and ports. Nothing on this host is looked at but the names of servers.
+    ///
+    /// # Errors
+    /// [`SetupError`] for a text that names nothing, or for sources and servers of different families.
+    pub fn read(server: &str, load: &LoadPlan) -> Result<Self, SetupError> {
+        let servers = servers_of(server)?;
+        let first = servers[0];
+        if let Some(other) = servers.iter().find(|other| other.is_ipv4() != first.is_ipv4()) {
+            return Err(SetupError::Family { source_ip: first.ip(), server: *other });
+        }
+        let window = load.ports.as_deref().map(str::parse).transpose()?;
+        let sources = load.ips.as_deref().map(|text| named_sources(text, first)).transpose()?;
+        Ok(Self { servers, window, sources })
     }
-    let server_is_here = is_here(first.ip());
-    let sysctl = SysctlRoot::default();
-    let range = local_port_range(&sysctl);
-    let window: PortWindow = match &load.ports {
-        Some(text) => text.parse()?,
-        None => range,
-    };
-    let mut notes = Vec::new();
-    let choice = choose(window, range, &mut notes);
-    let left_out = left_out(&sysctl, &servers, server_is_here, choice);
-    let ports = window.len() - left_out.iter().filter(|port| window.contains(**port)).count() as u64;
-    let per_source = ports * servers.len() as u64;
-    let sources = match &load.ips {
-        Some(text) => named_sources(text, first)?,
-        None => default_sources(first, target, per_source),
-    };
-    let missing = match &load.ips {
-        Some(_) => sources.iter().copied().filter(|ip| !is_here(*ip)).collect(),
-        None => Vec::new(),
-    };
-    let plan = SourcePlan::new(sources, window, &left_out, &servers, choice);
-    if plan.capacity() < target {
-        return Err(SetupError::TooFew {
-            capacity: plan.capacity(),
-            target,
-            sources: plan.sources().len() as u64,
-            ports,
-            destinations: servers.len() as u64,
-        });
+
+    /// The servers; never empty.
+    #[must_use]
+    pub fn servers(&self) -> &[SocketAddr] {
+        &self.servers
     }
-    let turns = load.workers.map_or_else(process::cpus_allowed, |workers| workers as usize).max(1);
-    Ok(Setup { servers, plan, window, server_is_here, turns, missing, notes })
+
+    /// Resolves sources and ports, and checks them against this host.
+    ///
+    /// # Errors
+    /// [`SetupError`]; nothing has been changed or connected then.
+    pub fn resolve(self, load: &LoadPlan, target: u64) -> Result<Setup, SetupError> {
+        let setup = self.resolve_with_missing(load, target)?;
+        if setup.missing.is_empty() {
+            return Ok(setup);
+        }
+        Err(SetupError::NotHere { missing: setup.missing, named: setup.plan.sources().len() })
+    }
+
+    /// As [`Asked::resolve`], for a caller who will add the sources that are missing.
+    ///
+    /// # Errors
+    /// As [`Asked::resolve`], but for [`SetupError::NotHere`].
+    pub fn resolve_with_missing(self, load: &LoadPlan, target: u64) -> Result<Setup, SetupError> {
+        let Self { servers, window, sources } = self;
+        let first = servers[0];
+        let server_is_here = is_here(first.ip());
+        let sysctl = SysctlRoot::default();
+        let range = local_port_range(&sysctl);
+        let window = window.unwrap_or(range);
+        let mut notes = Vec::new();
+        let choice = choose(window, range, &mut notes);
+        let left_out = left_out(&sysctl, &servers, server_is_here, choice);
+        let ports = window.len() - left_out.iter().filter(|port| window.contains(**port)).count() as u64;
+        let per_source = ports * servers.len() as u64;
+        let missing = sources.iter().flatten().copied().filter(|ip| !is_here(*ip)).collect();
+        let sources = sources.unwrap_or_else(|| default_sources(first, target, per_source));
+        let plan = SourcePlan::new(sources, window, &left_out, &servers, choice);
+        if plan.capacity() < target {
+            return Err(SetupError::TooFew {
+                capacity: plan.capacity(),
+                target,
+                sources: plan.sources().len() as u64,
+                ports,
+                destinations: servers.len() as u64,
+            });
+        }
+        let turns = load.workers.map_or_else(process::cpus_allowed, |workers| workers as usize).max(1);
+        Ok(Setup { servers, plan, window, server_is_here, turns, missing, notes })
+    }
 }
 
 /// `net.ipv4.ip_local_port_range` of this namespace; the kernel's default where it cannot be read.
 fn local_port_range(sysctl: &SysctlRoot) -> PortWindow {
-    let read = sysctl.read("net.ipv4.ip_local_port_range").ok();
-    let parsed = read.and_then(|text| {
-        let mut ports = text.split_whitespace().map(str::parse);
-        Some(PortWindow { first: ports.next()?.ok()?, last: ports.next()?.ok()? })
-    });
-    parsed.unwrap_or(PortWindow { first: 32768, last: 60999 })
+    let (first, last) = sysctl.local_port_range().unwrap_or((32768, 60999));
+    PortWindow { first, last }
 }
 
 /// One-port ranges wherever the kernel has them and the window lies within its own range: they reserve nothing
@@ -302,6 +316,10 @@ fn source_towards(server: SocketAddr) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn resolve(server: &str, load: &LoadPlan, target: u64) -> Result<Setup, SetupError> {
+        Asked::read(server, load)?.resolve(load, target)
+    }
 
     fn ips(text: &str) -> Vec<IpAddr> {
         text.parse::<IpList>().expect("a list").addresses().to_vec()

@@ -4,6 +4,7 @@
 //! the sources, the port window and the destinations allow, and hands the numbers out in order, so that each
 //! tuple is tried once and no search in the kernel grows with the fill.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use c10k_kernel::socket::Address;
@@ -57,6 +58,7 @@ impl SourcePlan {
         destinations: &[SocketAddr],
         choice: PortChoice,
     ) -> Self {
+        let left_out: HashSet<u16> = left_out.iter().copied().collect();
         let ports = (window.first..=window.last).filter(|port| !left_out.contains(port)).collect();
         let local = sources.iter().map(|ip| Address::from(SocketAddr::new(*ip, 0))).collect();
         let remote = destinations.iter().copied().map(Address::from).collect();

@@ -1,7 +1,7 @@
 //! What a swarm has changed on its host, and puts back however it ends.
 
 use std::io::{self, Write as _};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use c10k_kernel::process::is_ignored;
@@ -9,7 +9,7 @@ use c10k_profile::AppliedGuard;
 use c10k_record::{Exit, Warning};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use crate::add_ips::AddedIps;
+use crate::add_ips::{AddedIps, Removed};
 use crate::conductor::Signals;
 
 /// Settings and addresses of this process: put back when it is dropped, however its owner returns, and first of all
@@ -30,32 +30,34 @@ impl Undo {
         lock(&self.0)
     }
 
-    /// Watches signals: a first SIGINT or SIGTERM asks for an orderly end; a second one, SIGHUP and SIGQUIT put
-    /// everything back and end the process there and then, with [`Exit::Broke`] if that failed. To be called before anything is changed.
+    /// Watches SIGINT, SIGTERM, SIGHUP and SIGQUIT: the first one asks for an orderly end; a second one puts
+    /// everything back and ends the process there and then, with [`Exit::Broke`] if that failed. SIGHUP and SIGQUIT
+    /// are left ignored where the one who started it has asked for that. To be called before anything is changed.
     ///
     /// # Errors
     /// As sigaction(2) and pipe(2), or when no thread can be started.
     pub(crate) fn watch_signals(&self) -> io::Result<Signals> {
-        let watched = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain((!is_ignored(SIGHUP)).then_some(SIGHUP));
+        let unless_ignored = [SIGHUP, SIGQUIT].into_iter().filter(|signal| !is_ignored(*signal));
+        let watched = [SIGINT, SIGTERM].into_iter().chain(unless_ignored);
         let mut coming = signal_hook::iterator::Signals::new(watched)?;
         let signals = Signals::default();
         // The changes and not this value: the thread outlives its owner, and must not keep it from being dropped.
         let (changes, told) = (Arc::clone(&self.0), signals.clone());
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in coming.forever() {
-                if matches!(signal, SIGINT | SIGTERM) && !told.stop.load(Relaxed) {
+                if !told.stop.load(Relaxed) {
                     told.number.store(signal as usize, Relaxed);
-                    told.stop.store(true, Relaxed);
+                    told.stop.store(true, Release);
                     continue;
                 }
                 // Held until the process is gone: nobody changes anything any more.
                 let mut changes = lock(&changes);
                 let back = changes.put_back();
-                let code = if back.is_whole() { 128 + signal } else { i32::from(Exit::Broke.code()) };
+                let exit = if back.is_whole() { Exit::of_signal(signal) } else { Exit::Broke };
                 let mut stderr = io::stderr().lock();
                 // A stderr that is gone is no reason to stay.
                 let _ = back.said.iter().try_for_each(|line| writeln!(stderr, "{line}"));
-                signal_hook::low_level::exit(code);
+                signal_hook::low_level::exit(exit.code().into());
             }
         })?;
         Ok(signals)
@@ -78,12 +80,7 @@ impl Changes {
     pub(crate) fn put_back(&mut self) -> PutBack {
         let mut back = PutBack::default();
         if let Some(added) = self.addresses.take() {
-            let removed = added.remove();
-            if removed.failed.is_empty() {
-                back.said.push(removed.to_string());
-            } else {
-                back.leave("add-ips", removed.to_string(), "c10k-swarm --remove-ips");
-            }
+            back.take_in(&added.remove());
         }
         match self.settings.take().map(AppliedGuard::roll_back) {
             Some(Ok(rolled)) if !rolled.is_complete() => {
@@ -117,10 +114,37 @@ impl PutBack {
         !self.is_broken
     }
 
+    /// Takes in what came of removing addresses.
+    pub(crate) fn take_in(&mut self, removed: &Removed) {
+        if removed.failed.is_empty() {
+            self.said.push(removed.to_string());
+        } else {
+            self.leave("add-ips", removed.to_string(), "c10k-swarm --remove-ips");
+        }
+    }
+
     /// Something stays as it was not before.
     fn leave(&mut self, id: &str, text: String, by_hand: &str) {
         self.said.extend([format!("error: {text}"), format!("hint: {by_hand}")]);
         self.warnings.push(Warning::new(id, text));
         self.is_broken = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_stays_is_told_with_the_command_and_kept_for_the_record() {
+        let mut back = PutBack::default();
+        back.take_in(&Removed { device: "lo".to_owned(), removed: 2, ..Removed::default() });
+        assert!(back.is_whole() && back.warnings.is_empty());
+        assert_eq!(back.said, ["removed 2 source addresses from lo"]);
+        let refused = ("192.0.2.7".parse().expect("an address"), io::Error::from_raw_os_error(libc::EPERM));
+        back.take_in(&Removed { device: "lo".to_owned(), failed: vec![refused], ..Removed::default() });
+        assert!(!back.is_whole());
+        assert_eq!(back.said.last().map(String::as_str), Some("hint: c10k-swarm --remove-ips"));
+        assert!(back.warnings.iter().all(|warning| warning.id == "add-ips") && back.warnings.len() == 1);
     }
 }

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::io::Read as _;
 use std::net::IpAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::panic::catch_unwind;
@@ -14,13 +15,14 @@ use std::time::{Duration, Instant};
 use c10k_kernel::address;
 use c10k_kernel::namespace::{NamespaceError, enter_new, network_inode};
 use c10k_record::PhaseName;
-use c10k_swarm::add_ips;
+use c10k_swarm::add_ips::{self, AddedIps};
 use c10k_swarm::ips::IpList;
 use common::server::{Behaviour, Server};
 use common::{PATIENCE, PROGRAM, Swarm, run, run_to_refusal};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const CASE: &str = "C10K_TEST_CASE";
 /// The inode of the machine's own network namespace.
@@ -37,6 +39,10 @@ const CASES: &[(&str, fn())] = &[
     ("addresses_of_ipv6_are_added_and_removed_too", ipv6_too),
     ("without_the_flag_a_missing_source_is_refused_as_ever", not_asked_for),
     ("a_refused_plan_adds_nothing", refused_plan),
+    ("bad_text_is_refused_before_the_host_is_looked_at_for_a_place_to_write", bad_text_first),
+    ("an_address_that_is_refused_takes_off_those_before_it_and_says_so", refused_in_the_middle),
+    ("a_first_signal_stops_the_adding", signal_while_adding),
+    ("what_cannot_be_removed_is_told_by_the_exit_code_and_stays_written_down", not_removable),
     ("a_refusal_after_the_profile_puts_its_settings_back", refused_with_a_profile),
     ("a_run_that_fails_removes_them", failed_run),
     ("a_first_signal_removes_them_at_an_orderly_end", first_signal),
@@ -199,6 +205,85 @@ fn refused_plan() {
     }
 }
 
+/// Where nothing can be written down nothing may be changed, so what asks for a change of the host ends with 3.
+fn bad_text_first() {
+    let none: Option<&str> = None;
+    for folder in ["/run", "/tmp"] {
+        let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        let over_itself = mount(Some(folder), folder, none, MsFlags::MS_BIND, none);
+        if over_itself.and_then(|()| mount(none, folder, none, read_only, none)).is_err() {
+            return println!("SKIPPED: {folder} may not be made read-only here");
+        }
+    }
+    let ends_with = |text: &[&str]| {
+        let wish = ["--profile", "tuned", "--target", "5", "--ips", DIARY, "--add-ips", "lo"];
+        let output = Command::new(PROGRAM).args(wish).args(text).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = ends_with(&[]);
+    assert!(code == Some(3) && said.contains("no folder for the journal"), "{code:?} {said}");
+    for (text, reason) in [
+        (&["--protocol", "ws", "--header", "no colon"][..], "'no colon' is not a header"),
+        (&["--header", "a: b"], "--header and --subprotocol are WebSocket's"),
+        (&["--url", "http://127.0.0.1/"], "http://"),
+        (&["--ports", "9-1"], "reversed"),
+        (&["--server", "here"], "'here' is not a server"),
+    ] {
+        let (code, said) = ends_with(text);
+        assert!(code == Some(2) && said.contains(reason), "{text:?}: {code:?} {said}");
+    }
+    expect_nothing_left();
+}
+
+fn refused_in_the_middle() {
+    if !address::is_local(ip("::1")).unwrap() {
+        return println!("SKIPPED: no IPv6 here");
+    }
+    let plan =
+        ["--server", "[::1]:9", "--target", "5", "--ips", "fd00::200-fd00::202,ff02::1", "--add-ips", "lo"];
+    let (code, _, said) = run_to_refusal(&plan);
+    assert!(code == Some(3) && said.contains("error: cannot add ff02::1 to 'lo'"), "{code:?} {said}");
+    assert!(said.contains("removed 3 source addresses from lo"), "{said}");
+    expect_nothing_left();
+}
+
+fn signal_while_adding() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGQUIT, 143)] {
+        let mut swarm = Command::new(PROGRAM)
+            .args(["--no-apply", "--target", "5", "--ips", "10.0.0.0-10.0.200.0", "--add-ips", "lo"])
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let give_up = Instant::now() + PATIENCE;
+        while present().len() < 100 && Instant::now() < give_up {}
+        kill(Pid::from_raw(swarm.id().cast_signed()), signal).unwrap();
+        let mut said = String::new();
+        swarm.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(swarm.wait().unwrap().code(), Some(code), "{said}");
+        assert!(said.contains("stopped by a signal while addresses were being added"), "{said}");
+        assert!(said.contains("removed ") && !said.contains("added 5"), "{said}");
+        expect_nothing_left();
+    }
+}
+
+/// Root of a user namespace of its own may not touch this network namespace.
+fn not_removable() {
+    let server = Server::start_at(SERVER, Behaviour::Echo);
+    let swarm = held_swarm(&server);
+    swarm.signal(Signal::SIGKILL);
+    swarm.wait_for_death();
+    let mut stranger = Command::new("unshare");
+    stranger.args(["--user", "--map-root-user", PROGRAM, "--remove-ips"]);
+    let refused = stranger.output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(4), "{said}");
+    assert!(said.contains("error: removed 0 source addresses from lo; 31 could not be removed"), "{said}");
+    assert!(said.contains("hint: c10k-swarm --remove-ips"), "{said}");
+    assert_eq!((present(), journals()), (ips(DIARY), 1));
+    assert_eq!(remove_ips().0, Some(0));
+    expect_nothing_left();
+}
+
 /// In this case's own namespace the profile may really be applied.
 fn refused_with_a_profile() {
     let range = || std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
@@ -251,7 +336,7 @@ fn closed_terminal() {
     let server = Server::start_at(SERVER, Behaviour::Echo);
     let swarm = held_swarm(&server);
     swarm.signal(Signal::SIGHUP);
-    assert_eq!(swarm.wait_for_death().code(), Some(129));
+    swarm.wait_for_end().expect_code(143).expect_counts(310, 310);
     expect_nothing_left();
 }
 
@@ -259,7 +344,8 @@ fn panicking() {
     // This one is meant: it needs no trace.
     std::panic::set_hook(Box::new(|_| {}));
     let panicked = catch_unwind(|| {
-        let _added = add_ips::add("lo", &ips(DIARY)).unwrap();
+        let added = AddedIps::prepare("lo").unwrap();
+        ips(DIARY).into_iter().for_each(|ip| added.add(ip).unwrap());
         assert_eq!((present(), journals()), (ips(DIARY), 1));
         panic!("as if by a fault of the program");
     });

@@ -2,9 +2,13 @@
 
 mod common;
 
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+
 use c10k_record::{PhaseName, RunState, SwarmEvent};
 use common::server::{Behaviour, Server};
-use common::{Swarm, limited};
+use common::{PROGRAM, Swarm, limited};
+use nix::fcntl::{FcntlArg, fcntl};
 
 fn grown(server: &Server, arguments: &[&str], count: u64) -> Swarm {
     let mut swarm = Swarm::commanded(&[&["--server", &server.at()], arguments].concat());
@@ -226,4 +230,23 @@ fn commands_work_in_an_ordinary_hold_too() {
     swarm.wait_for("more", |counts| counts.verified == 60);
     swarm.command("stop");
     swarm.wait_for_end().expect_code(0).expect_counts(60, 60);
+}
+
+#[test]
+fn a_swarm_whose_events_nobody_reads_goes_on_to_its_end_and_says_that_its_last_word_is_lost() {
+    let server = Server::echo();
+    let (_reader, mut writer) = std::io::pipe().unwrap();
+    let room = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    writer.write_all(&vec![b' '; room as usize]).unwrap();
+    let mut child = Command::new(PROGRAM)
+        .args(["--no-apply", "--events", "--target", "50", "--hold", "1s", "--server", &server.at()])
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(4), "{stderr}");
+    assert!(stderr.contains("error: the output cannot be written: its reader reads no more"), "{stderr}");
 }

@@ -385,3 +385,33 @@ fn a_document_that_cannot_be_written_is_told_and_is_no_success() {
         assert_eq!(stderr.matches("error: the output cannot be written").count(), 1, "{form}: {stderr}");
     }
 }
+
+#[test]
+fn an_interval_log_that_finds_no_room_is_told_by_the_record_and_by_the_exit_code() {
+    let server = Server::echo();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("latency.hlog");
+    for form in ["--json", "--events"] {
+        // A file may have so many blocks, and what goes beyond is an error instead of a signal (setrlimit(2)): the
+        // head of the log fits, the latencies do not.
+        let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
+        let output = Command::new("sh")
+            .args(["-c", script, PROGRAM, "--no-apply", "--server", &server.at(), "--target", "200"])
+            .args(["--hold", "600ms", "--close", "rst", form, "--hlog"])
+            .arg(&log)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let (stdout, stderr) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(output.status.code(), Some(4), "{form}: {stderr}");
+        assert_eq!(stderr.matches("error: the interval log").count(), 1, "{form}: {stderr}");
+        let last: serde_json::Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+        let record = last.get("record").unwrap_or(&last);
+        assert_eq!((&record["state"], &record["connections"]["held"]), (&"broken".into(), &200.into()));
+        let why = record["ended_because"].as_str().unwrap();
+        assert!(why.contains("latency.hlog could not be written whole: File too large"), "{form}: {why}");
+        let warnings = record["warnings"].as_array().unwrap();
+        assert!(warnings.iter().any(|warning| warning["id"] == "output-lost"), "{form}: {warnings:?}");
+    }
+}

@@ -90,9 +90,12 @@ fn sigint_between_two_steps_ends_at_once() {
 
 #[test]
 fn a_signal_in_the_hold_still_proves_all() {
-    for (signal, code, why) in
-        [(Signal::SIGINT, 130, "stopped by SIGINT"), (Signal::SIGTERM, 143, "stopped by SIGTERM")]
-    {
+    for (signal, code, why) in [
+        (Signal::SIGINT, 130, "stopped by SIGINT"),
+        (Signal::SIGTERM, 143, "stopped by SIGTERM"),
+        (Signal::SIGHUP, 143, "stopped by SIGHUP"),
+        (Signal::SIGQUIT, 143, "stopped by SIGQUIT"),
+    ] {
         let server = Server::echo();
         let swarm = Swarm::start(&["--server", &server.at(), "--target", "200", "--hold", "1h"]);
         swarm.wait_for_phase(PhaseName::Hold);
@@ -119,7 +122,7 @@ fn sigint_in_a_verification_that_nobody_answers_ends_in_time() {
 #[test]
 fn a_second_signal_ends_at_once() {
     for (first, second, code) in
-        [(Signal::SIGINT, Signal::SIGINT, 130), (Signal::SIGINT, Signal::SIGTERM, 143)]
+        [(Signal::SIGINT, Signal::SIGINT, 130), (Signal::SIGHUP, Signal::SIGTERM, 143)]
     {
         let server = Server::start(Behaviour::Silent);
         let swarm = Swarm::start(&["--server", &server.at(), "--target", "100"]);
@@ -130,6 +133,20 @@ fn a_second_signal_ends_at_once() {
         swarm.signal(second);
         assert_eq!(swarm.wait_for_death().code(), Some(code));
     }
+}
+
+#[test]
+fn a_signal_that_was_ignored_when_it_started_stays_ignored() {
+    let server = Server::echo();
+    let mut background = Command::new("sh");
+    background.args(["-c", "trap '' HUP QUIT; exec \"$0\" \"$@\"", PROGRAM]);
+    let load = ["--server", &server.at(), "--target", "50", "--hold", "1h"];
+    let swarm = Swarm::start_by(background, &load);
+    swarm.wait_for_phase(PhaseName::Hold);
+    swarm.signal(Signal::SIGHUP);
+    swarm.signal(Signal::SIGQUIT);
+    swarm.signal(Signal::SIGTERM);
+    expect_aborted(&swarm.wait_for_end(), 143, "stopped by SIGTERM");
 }
 
 #[test]
@@ -160,7 +177,7 @@ fn a_setting_that_cannot_be_put_back_is_told_with_the_command_and_by_the_exit_co
         case $ends_by in stop) echo stop >&9;; *) kill -$ends_by $swarm;; esac
         wait $swarm; echo code $?; grep -c rollback /run/said";
     let root = nix::unistd::geteuid().is_root();
-    for (ends_by, in_the_record) in [("stop", 1), ("TERM", 1), ("QUIT", 0)] {
+    for ends_by in ["stop", "TERM", "HUP"] {
         let output = Command::new("unshare")
             .args([if root { "-nm" } else { "-Urnm" }, "sh", "-c", script, PROGRAM, ends_by])
             .arg(&profile)
@@ -173,7 +190,7 @@ fn a_setting_that_cannot_be_put_back_is_told_with_the_command_and_by_the_exit_co
             eprintln!("SKIPPED: no namespaces of network and mounts may be made here: {heard}");
             return;
         }
-        assert_eq!(said, format!("during 31\ncode 4\n{in_the_record}\n"), "{ends_by}: {heard}");
+        assert_eq!(said, "during 31\ncode 4\n1\n", "{ends_by}: {heard}");
         assert!(heard.contains("error: ") && heard.contains("could not be put back to 4096"), "{heard}");
         assert!(heard.contains("hint: ") && heard.contains("net.core.somaxconn=4096"), "{heard}");
     }

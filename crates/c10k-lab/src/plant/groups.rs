@@ -55,14 +55,14 @@ pub(super) static PLANTS: &[Planted] = &[
             let mut setup = small(600);
             setup.stage.swarm.nofile = Some(120);
             // RLIMIT_NPROC binds everybody but root; the lab's own next threads count too.
-            setup.stage.swarm.more_threads = Some(7).filter(|_| limits::euid() != 0);
+            setup.stage.swarm.more_threads = Some(8).filter(|_| limits::euid() != 0);
             setup
         },
         group: Some(Group {
             who: Who::Swarm,
             controller: "pids",
             file: "pids.max",
-            value: "5",
+            value: "6",
             for_root_alone: true,
         }),
         lift: Lift::TakenAway("the swarm may have as many threads as anybody"),

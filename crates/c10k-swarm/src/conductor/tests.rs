@@ -38,7 +38,7 @@ fn with_conductor(commanded: bool, test: impl FnOnce(Conductor<'_>, &Arc<Shared>
     let (shared, notes) = shared_of(None, 50, None);
     let control = Arc::new(TableControl::new().expect("a bell"));
     let crew = Crew::of_one_dead(Arc::clone(&shared), Arc::clone(&control));
-    let mut output = Output::new(false);
+    let mut output = Output::new();
     let signals = Signals::default();
     let conductor = Conductor::new(Arc::clone(&shared), crew, course(commanded), notes, signals, &mut output);
     test(conductor, &shared, &control);
