@@ -328,14 +328,37 @@ fn a_disk_that_is_full_at_the_end_breaks_the_run_and_the_document_is_still_print
     assert!(!ended.folder().join("record.json").exists());
 }
 
+/// From now on no file of this process may grow beyond a few hundred bytes.
+#[track_caller]
+fn leave_no_room_to(pid: u32) {
+    let limit = ["--pid", &pid.to_string(), "--fsize=512:512"];
+    assert!(std::process::Command::new("prlimit").args(limit).status().expect("prlimit").success());
+}
+
+#[test]
+fn latencies_that_could_not_be_written_break_the_run_whose_record_is_whole() {
+    let lab = Lab::new().after("trap '' XFSZ");
+    let mut running = lab.start(&["--target", "50", "--hold", "3s", "--json"]);
+    running.wait_for_hold(50);
+    leave_no_room_to(running.swarm().pid);
+    let ended = running.wait();
+    ended.expect_exit(4);
+    let document = ended.document();
+    assert_eq!((&document["state"], &document["connections"]["held"]), (&"broken".into(), &50.into()));
+    let why = document["ended_because"].as_str().expect("a reason");
+    assert!(why.contains("latency.hlog could not be written whole"), "{why}");
+    let warnings = document["warnings"].as_array().expect("a list");
+    assert!(warnings.iter().any(|warning| warning["id"] == "output-lost"), "{warnings:?}");
+    assert!(ended.folder().join("record.json").exists());
+}
+
 #[test]
 fn a_disk_that_fills_up_in_the_hold_ends_the_run() {
     let lab = Lab::new().after("trap '' XFSZ");
     let mut running = lab.start(&["--target", "50", "--hold", "60s", "--json"]);
     running.wait_for_hold(50);
     let begun = Instant::now();
-    let limit = ["--pid", &running.pid().to_string(), "--fsize=512:512"];
-    assert!(std::process::Command::new("prlimit").args(limit).status().expect("prlimit").success());
+    leave_no_room_to(running.pid());
     let ended = running.wait();
     assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
     expect_no_room(&ended);
