@@ -219,6 +219,7 @@ mod tests {
         assert_eq!(places("[::1]:9000, localhost:80"), ["[::1]:9000", "127.0.0.1:80"]);
         assert_eq!(places("*:0,*:0"), ["0.0.0.0:0", "0.0.0.0:0"]);
         assert_eq!(places(":65535").len(), 1);
+        assert_eq!(places(":1-65535,[::1]:1-65535").len(), 2 * 65535);
     }
 
     #[test]

@@ -249,6 +249,7 @@ mod tests {
         let texts: Vec<String> = servers.iter().map(SocketAddr::to_string).collect();
         assert_eq!(texts, ["127.0.0.1:9000", "127.0.0.1:9001", "127.0.0.1:9002", "[::1]:80"]);
         assert_eq!(servers_of("127.0.0.1:80,127.0.0.1:80").expect("twice").len(), 1);
+        assert_eq!(servers_of("127.0.0.1:1-65535,127.0.0.1:9-99").expect("all ports").len(), 65_535);
         for text in ["127.0.0.1", ":9000", "127.0.0.1:0", "127.0.0.1:0-0", "::1:80", "127.0.0.1:x"] {
             assert!(servers_of(text).is_err(), "{text}");
         }

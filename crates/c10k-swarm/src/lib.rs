@@ -27,6 +27,7 @@ mod speech;
 mod table;
 mod tally;
 mod undo;
+mod words;
 mod worker;
 
 pub use args::{LoadArgs, SwarmArgs};

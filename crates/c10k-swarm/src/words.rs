@@ -1,0 +1,80 @@
+//! A swarm's document as people read it.
+
+use c10k_record::{Evidence, Predicted, Record, human_count};
+
+/// The end of a run in a few lines: the verdict first, then the counts, then what was lost.
+pub(crate) fn words(record: &Record) -> String {
+    let c = &record.connections;
+    let mut lines = Vec::new();
+    let first = match (c.held >= c.target, record.verdicts.iter().all(|verdict| verdict.passed)) {
+        (true, true) => "held",
+        (true, false) => "HELD, but a verdict does not hold",
+        (false, _) => "SHORT",
+    };
+    lines.push(format!("{first}: held {} of {} connections", human_count(c.held), human_count(c.target)));
+    if let Some(why) = &record.ended_because {
+        lines.push(why.clone());
+    }
+    let verified = c.verified.map_or_else(|| "unknown (no probes)".to_owned(), human_count);
+    lines.push(format!(
+        "attempted {}, established {}, verified {verified}, held {}",
+        human_count(c.attempted),
+        human_count(c.established),
+        human_count(c.held)
+    ));
+    for failure in &record.failures {
+        lines.push(format!(
+            "lost in {}: {} × {} ({})",
+            failure.phase,
+            human_count(failure.count),
+            failure.outcome,
+            failure.outcome.meaning()
+        ));
+    }
+    if let Some(mean) = record.rate.connects_per_second.mean {
+        lines.push(format!("{} connections a second", human_count(mean as u64)));
+    }
+    if let Some(ceiling) = &record.ceiling {
+        lines.push(format!("wall: {}", ceiling.wall));
+        lines.extend(ceiling.predicted.as_ref().map(|predicted| foreseen(predicted, ceiling.off_by)));
+        lines.extend(ceiling.evidence.iter().map(evidence_line));
+        if let Some(remedy) = &ceiling.remedy {
+            lines.push(format!("hint: {}", remedy.summary));
+            lines.extend(remedy.commands.iter().map(|command| format!("  {command}")));
+        }
+    }
+    for verdict in &record.verdicts {
+        let value =
+            verdict.value.map_or_else(|| "nothing measured".to_owned(), |value| format!("{value:.3}"));
+        lines.push(format!(
+            "{} {} ({value})",
+            if verdict.passed { "passed" } else { "FAILED" },
+            verdict.expr
+        ));
+    }
+    lines.join("\n")
+}
+
+/// What was predicted before the first connect.
+fn foreseen(predicted: &Predicted, off_by: Option<i64>) -> String {
+    let met = match off_by {
+        None => ", which was not met".to_owned(),
+        Some(0) => ", exactly".to_owned(),
+        Some(off) if off > 0 => format!(", {} more were held", human_count(off.unsigned_abs())),
+        Some(off) => format!(", {} fewer were held", human_count(off.unsigned_abs())),
+    };
+    let about = match predicted.uncertainty_percent {
+        0 => String::new(),
+        percent => format!(" (± {percent} %)"),
+    };
+    format!("predicted: {}{about} by {}{met}", human_count(predicted.connections), predicted.wall)
+}
+
+/// What was looked at, from what to what, and what that means.
+fn evidence_line(evidence: &Evidence) -> String {
+    let value = match (evidence.before, evidence.after) {
+        (Some(before), Some(after)) => format!(" {} → {}", human_count(before), human_count(after)),
+        (before, after) => after.or(before).map_or_else(String::new, |n| format!(" {}", human_count(n))),
+    };
+    format!("  {}{value}: {}", evidence.source, evidence.text)
+}
