@@ -5,11 +5,15 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
     fence,
 };
+use std::time::Duration;
 
 use c10k_kernel::bell::Bell;
 
-/// Looks at counts that are being written: a worker has long done so by then, unless it died of it.
+/// Looks at counts that are being written, one right after the other, and then with a nap before each: a worker that
+/// has lost its processor meanwhile has it again long before the last of them.
+const QUICK_LOOKS: u32 = 100;
 const MOST_LOOKS: u32 = 10_000;
+const LOOK_NAP: Duration = Duration::from_micros(200);
 
 /// What a worker shows of itself; on a cache line of its own, so that counting disturbs nobody.
 #[repr(align(128))]
@@ -81,14 +85,18 @@ impl TableControl {
 
     /// Reads the counts as they were at one moment.
     pub(crate) fn at_one_moment<T>(&self, read: impl Fn() -> T) -> T {
-        for _ in 0..MOST_LOOKS {
+        for look in 0..MOST_LOOKS {
             let before = self.version.load(Acquire);
             let counts = read();
             fence(Acquire);
             if before.is_multiple_of(2) && self.version.load(Relaxed) == before {
                 return counts;
             }
-            std::thread::yield_now();
+            if look < QUICK_LOOKS {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(LOOK_NAP);
+            }
         }
         read()
     }
