@@ -18,6 +18,7 @@ pub mod conntrack;
 pub mod counters;
 pub mod cpu;
 pub mod descriptors;
+pub mod heap;
 pub mod limits;
 pub mod link;
 pub mod memory;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
+use c10k_kernel::heap::FreedMemory;
 use c10k_kernel::socket;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
@@ -16,7 +17,7 @@ use crate::pending::PendingOutputs;
 use crate::reserve::Reserve;
 use crate::speech::{Heard, Reply, Speech};
 use crate::table::{Flag, Key, Table};
-use crate::timers::{Deadlines, FreedMemory, Rounds};
+use crate::timers::{Deadlines, Rounds};
 
 mod deadlines;
 mod ending;

@@ -86,6 +86,8 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
         process::die_with_parent(process::Signal::Terminate, parent)
             .map_err(host("follow the parent process"))?;
     }
+    // Where the C library has no such limit it keeps what it likes.
+    let _ = process::keep_little_free_memory();
     if args.events {
         output.say_events().map_err(host("start the printer"))?;
     }

@@ -60,6 +60,11 @@ pub(crate) trait Speech {
         out: &mut Vec<u8>,
     ) -> Heard;
 
+    /// Bytes that a connection keeps beside its state.
+    fn kept_bytes(&self, _state: &Self::State) -> usize {
+        0
+    }
+
     /// Writes a ping; false when none may be sent now.
     fn ping(&mut self, _state: &Self::State, _out: &mut Vec<u8>) -> bool {
         false
@@ -170,6 +175,10 @@ impl Speech for WebSocket {
         let lost = if corrupt { Some(Loss::Corrupt) } else { received.end.map(loss_of) };
         let echo = if echoed { Progress::Whole } else { Progress::Same };
         Heard { opened: received.opened, echo, lost }
+    }
+
+    fn kept_bytes(&self, state: &ws::Connection) -> usize {
+        state.heap_bytes()
     }
 
     fn ping(&mut self, state: &ws::Connection, out: &mut Vec<u8>) -> bool {

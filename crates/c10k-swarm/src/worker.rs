@@ -4,7 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use c10k_kernel::heap::FreedMemory;
 
 use crate::control::TableControl;
 use crate::maker::Maker;
@@ -83,6 +85,7 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     leftovers: Vec<u64>,
     /// Rounds of pings in the hold; `None` = nobody is pinged.
     pings: Option<Rounds>,
+    freed: FreedMemory,
     /// Claimed connections not yet begun: first number and how many.
     claimed: (u64, u64),
     /// How far the walk of the present stage has come, and which stage that is.
@@ -124,6 +127,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             probing: Deadlines::new(),
             leftovers: Vec::new(),
             pings,
+            freed: FreedMemory::default(),
             claimed: (0, 0),
             walk: (0, 0),
             under_way_before: 0,
@@ -160,6 +164,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             }
             self.read_leftovers(stage);
             self.expire(stage, now_us);
+            if self.freed.due_at().is_some() {
+                self.freed.give_back(Instant::now());
+            }
             self.share_measured();
         }
     }
@@ -231,10 +238,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let arrival = self.wait_until_us.map(|at| Duration::from_micros(at.saturating_sub(now_us)));
         let waits = self.counts.in_flight > 0 || !self.unsent.is_empty();
         let deadline = waits.then_some(Duration::from_millis(100));
-        match (arrival, deadline) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let freed = self.freed.due_at().map(|at| at.saturating_duration_since(Instant::now()));
+        [arrival, deadline, freed].into_iter().flatten().min()
     }
 
     fn measured(&mut self) -> &mut Measured {

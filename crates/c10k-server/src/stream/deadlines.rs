@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use c10k_kernel::{process, socket};
+use c10k_kernel::socket;
 use mio::Registry;
 
 use super::Streams;
@@ -51,9 +51,7 @@ impl<S: Speech> Streams<S> {
                 self.ping(registry, slot);
             }
         }
-        if self.freed.take(now) {
-            process::give_back_free_memory();
-        }
+        self.freed.give_back(now);
     }
 
     /// Notes after an input when a message that has begun is to be whole. `finished` says that one that was under way

@@ -40,7 +40,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         if !self.unsent.is_empty() {
             self.unsent.remove(&index);
         }
-        self.states[index as usize] = S::State::default();
+        let state = std::mem::take(&mut self.states[index as usize]);
+        self.freed.add(self.speech.kept_bytes(&state));
         self.table.remove(index)
     }
 

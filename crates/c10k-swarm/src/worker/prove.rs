@@ -166,7 +166,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let token = token(index, slot.number);
         let (state, input) = (&mut self.states[index as usize], &mut self.buffer[..length]);
         self.out.clear();
+        let kept = self.speech.kept_bytes(state);
         let heard = self.speech.hear(state, awaited, input, &mut self.out);
+        self.freed.add(kept.saturating_sub(self.speech.kept_bytes(state)));
         if !self.out.is_empty() {
             self.say(stage, index, Words::Answer);
         }
