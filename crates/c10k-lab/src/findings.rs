@@ -1,6 +1,7 @@
 //! What a run showed, as the walls want it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, ServerEnd, counter};
 use c10k_collector::{GroupSeen, Observation};
@@ -58,7 +59,8 @@ pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
     }
 }
 
-/// The words of a command for the same run, made of its plan: what is not said is the default.
+/// The words of a command for the same run, made of its plan: what is not said is the default. How long it waits and
+/// holds, and how it closes, is left to the one who pastes it.
 fn again(plan: &Plan) -> Vec<String> {
     let default = LoadPlan::default();
     let mut words: Vec<String> = ["c10k-lab", "run", "--profile", &plan.profile].map(str::to_owned).to_vec();
@@ -80,31 +82,21 @@ fn again(plan: &Plan) -> Vec<String> {
     add("--ips", load.ips.clone());
     add("--ports", load.ports.clone());
     add("--rate", load.rate_per_second.map(|rate| format!("{}/s", rate.ceil())));
-    add("--hold", unless(load.hold == default.hold, load.hold.to_string()));
     add("--in-flight", unless(load.in_flight == default.in_flight, load.in_flight.to_string()));
-    for (flag, span, usual) in [
-        ("--connect-timeout", load.connect_timeout, default.connect_timeout),
-        ("--handshake-timeout", load.handshake_timeout, default.handshake_timeout),
-        ("--probe-timeout", load.probe_timeout, default.probe_timeout),
-    ] {
-        add(flag, unless(span == usual, span.to_string()));
-    }
     add("--probe-bytes", unless(load.probe_bytes == default.probe_bytes, load.probe_bytes.to_string()));
     add("--workers", load.workers.map(|workers| workers.to_string()));
-    add("--close", unless(load.close == default.close, load.close.to_string()));
     if !load.probe {
         words.push("--no-probe".to_owned());
     }
     words
 }
 
-/// The words with which this run was started; what only the lab itself says to its own runs is left out.
+/// The words with which a person started this run; `None` for one that a plant or a climb started, by way of
+/// /proc/self/exe.
 fn as_it_was_started(record: &Record) -> Option<Vec<String>> {
-    let mut words = shell::without(&record.command, &[("--stage", true)]);
-    // A run of the lab's own is started by way of /proc/self/exe.
-    let program = words.first_mut().filter(|_| record.command.len() > 1)?;
-    "c10k-lab".clone_into(program);
-    Some(words)
+    let program = record.command.first()?;
+    let is_a_persons = record.command.len() > 1 && Path::new(program) != process::own_executable();
+    is_a_persons.then(|| shell::named(record.command.clone()))
 }
 
 /// Everything that was found.

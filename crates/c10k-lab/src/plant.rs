@@ -308,12 +308,10 @@ fn both(mut one: Setup, other: Setup) -> Setup {
 fn without_lines_of(folder: &Path, mut ceiling: Ceiling) -> Ceiling {
     let folder = folder.display().to_string();
     let profile = format!(" --profile {folder}/profile.toml");
-    let results = format!(" --results {folder}");
     let walls = ceiling.walls.iter_mut().flat_map(|wall| &mut wall.remedy);
     for remedy in ceiling.remedy.iter_mut().chain(walls) {
         for command in &mut remedy.commands {
-            *command = command.replace(&profile, " --profile stock").replace(&results, "");
-            *command = command.replace("c10k-lab run --json", "c10k-lab run");
+            *command = command.replace(&profile, " --profile stock");
         }
         remedy.commands.retain(|command| !command.contains(&folder) && !command.contains(groups::PREFIX));
     }

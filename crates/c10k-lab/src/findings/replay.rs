@@ -173,3 +173,22 @@ fn the_same_losses_on_a_quiet_host_prove_nothing_of_it() {
     assert_eq!(walls(&limits(), &[("proc/self/net/netstat", RESENT)], "connect-timeout"), ["firewall-drop"]);
     assert_eq!(walls(&limits(), &[], "EHOSTUNREACH"), ["no-route"]);
 }
+
+#[test]
+fn the_same_run_again_is_what_a_person_typed_or_else_what_its_plan_says() {
+    let load = LoadArgs { no_probe: true, ips: Some("127.0.0.9".to_owned()), ..LoadArgs::default() };
+    let mode = Some(c10k_record::ServerMode::Hold);
+    let plan = crate::plan::resolve(&RunArgs { mode, load, ..RunArgs::default() }).expect("a plan");
+    let tool = Tool { name: "c10k-lab".to_owned(), version: "0".to_owned() };
+    let mut record = Record::begun(tool, "again".to_owned(), plan.topology, plan.protocol, plan.workload);
+    let words = |record: &Record| super::as_it_was_started(record).map(|words| words.join(" "));
+    assert_eq!(words(&record), None);
+    record.command = ["/bin/c10k-lab", "run", "--mode", "hold"].map(str::to_owned).to_vec();
+    assert_eq!(words(&record).as_deref(), Some("c10k-lab run --mode hold"));
+    "/proc/self/exe".clone_into(&mut record.command[0]);
+    assert_eq!(words(&record), None, "a plant or a climb did");
+    assert_eq!(
+        super::again(&plan).join(" "),
+        "c10k-lab run --profile tuned --mode hold --ips 127.0.0.9 --no-probe"
+    );
+}
