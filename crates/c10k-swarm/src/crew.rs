@@ -54,11 +54,6 @@ fn open_below(limit: u64) -> io::Result<u64> {
     Ok((numbers.filter(|number| *number < limit).count() as u64).saturating_sub(1))
 }
 
-/// Whether threads may have descriptor tables of their own here: tried on a thread that ends at once.
-pub(crate) fn own_tables_possible() -> bool {
-    std::thread::spawn(|| descriptors::unshare_table().is_ok()).join().unwrap_or(false)
-}
-
 /// The workers of a swarm.
 pub(crate) struct Crew {
     shared: Arc<Shared>,

@@ -86,6 +86,8 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
         record.ended_because = Some(match number {
             libc::SIGINT => "stopped by SIGINT".to_owned(),
             libc::SIGTERM => "stopped by SIGTERM".to_owned(),
+            libc::SIGHUP => "stopped by SIGHUP".to_owned(),
+            libc::SIGQUIT => "stopped by SIGQUIT".to_owned(),
             other => format!("stopped by signal {other}"),
         });
     }

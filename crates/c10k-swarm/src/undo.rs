@@ -30,20 +30,22 @@ impl Undo {
         lock(&self.0)
     }
 
-    /// Watches signals: a first SIGINT or SIGTERM asks for an orderly end; a second one, SIGHUP and SIGQUIT put
-    /// everything back and end the process there and then, with [`Exit::Broke`] if that failed. To be called before anything is changed.
+    /// Watches signals: a first SIGINT, SIGTERM, SIGHUP or SIGQUIT asks for an orderly end; a second one puts everything
+    /// back and ends the process there and then, with [`Exit::Broke`] if that failed. SIGHUP and SIGQUIT that were
+    /// ignored when it was started (nohup(1)) stay so. To be called before anything is changed.
     ///
     /// # Errors
     /// As sigaction(2) and pipe(2), or when no thread can be started.
     pub(crate) fn watch_signals(&self) -> io::Result<Signals> {
-        let watched = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain((!is_ignored(SIGHUP)).then_some(SIGHUP));
+        let unless_ignored = [SIGHUP, SIGQUIT].into_iter().filter(|signal| !is_ignored(*signal));
+        let watched = [SIGINT, SIGTERM].into_iter().chain(unless_ignored);
         let mut coming = signal_hook::iterator::Signals::new(watched)?;
         let signals = Signals::default();
         // The changes and not this value: the thread outlives its owner, and must not keep it from being dropped.
         let (changes, told) = (Arc::clone(&self.0), signals.clone());
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in coming.forever() {
-                if matches!(signal, SIGINT | SIGTERM) && !told.stop.load(Relaxed) {
+                if !told.stop.load(Relaxed) {
                     told.number.store(signal as usize, Relaxed);
                     told.stop.store(true, Relaxed);
                     continue;

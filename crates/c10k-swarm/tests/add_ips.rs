@@ -251,7 +251,7 @@ fn closed_terminal() {
     let server = Server::start_at(SERVER, Behaviour::Echo);
     let swarm = held_swarm(&server);
     swarm.signal(Signal::SIGHUP);
-    assert_eq!(swarm.wait_for_death().code(), Some(129));
+    assert_eq!(swarm.wait_for_death().code(), Some(143));
     expect_nothing_left();
 }
 
