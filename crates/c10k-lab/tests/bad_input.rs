@@ -197,6 +197,25 @@ fn a_plan_that_is_not_right_is_told_with_its_place() {
     plan_refused(BAD_TEXT, "target = 5", "target = \"x\"", &["'plan.toml'", "line 6"]);
     plan_refused(BAD_TEXT, "target = 5", "target = 0", &["--target 0"]);
     plan_refused(BAD_TEXT, "[\"127.0.0.1:9000\"]", "[]", &["listen"]);
+    plan_refused(
+        BAD_TEXT,
+        "in_flight = 512",
+        "in_flight = 0",
+        &["'plan.toml'", "load.in_flight = 0: expected 1"],
+    );
+    plan_refused(
+        BAD_TEXT,
+        "probe_bytes = 64",
+        "probe_bytes = 7",
+        &["load.probe_bytes = 7: expected 8 to 32768"],
+    );
+    plan_refused(
+        BAD_TEXT,
+        "connect_timeout = \"5s\"",
+        "connect_timeout = \"2h\"",
+        &["2h is longer", "at most 30m"],
+    );
+    plan_refused(BAD_TEXT, "mode = \"echo\"", "mode = \"echo\"\nworkers = 0", &["server.workers = 0"]);
     plan_refused(BAD_TEXT, "\"tuned\"", "\"nosuch\"", &["`nosuch`"]);
     plan_refused(BAD_TEXT, "schema_version", "[[[", &["'plan.toml'", "line 1"]);
     run_lab(&["./no/plan.toml"]).expect_refused(BAD_TEXT, &["'./no/plan.toml'", "No such file"]);
