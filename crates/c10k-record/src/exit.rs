@@ -14,11 +14,12 @@ pub enum Exit {
     /// 3: this host cannot: port taken, source not on this machine, target beyond what the sources allow,
     /// results not writable at the start.
     HostCannot,
-    /// 4: the run broke: a child was killed, the disk is full.
+    /// 4: the run broke: a child was killed, the disk is full, output could not be written; or what was changed on the
+    /// host could not be put back.
     Broke,
     /// 130: the swarm or the lab was stopped by SIGINT.
     Interrupted,
-    /// 143: the swarm or the lab was stopped by SIGTERM.
+    /// 143: the swarm or the lab was stopped by SIGTERM, SIGHUP or SIGQUIT.
     Terminated,
 }
 
@@ -37,10 +38,10 @@ impl Exit {
         }
     }
 
-    /// How whoever was stopped by this signal ends (signal(7)).
+    /// How whoever was stopped by this signal ends (signal(7)); SIGHUP and SIGQUIT ask for what SIGTERM does.
     #[must_use]
     pub fn of_signal(number: i32) -> Self {
-        if number == libc::SIGTERM { Self::Terminated } else { Self::Interrupted }
+        if number == libc::SIGINT { Self::Interrupted } else { Self::Terminated }
     }
 }
 
