@@ -228,7 +228,7 @@ fn stands_here(pid: u32) -> Result<(), Refusal> {
     match (namespace(None), namespace(Some(pid))) {
         (Some(own), Some(other)) if own != other => Err(Refusal::host(
             format!("process {pid} stands in another network namespace"),
-            format!("sudo nsenter --target {pid} --net c10k-lab run --server-pid {pid} …"),
+            format!("sudo nsenter --target {pid} --net c10k-lab run --server-pid {pid}"),
         )),
         _ => Ok(()),
     }
