@@ -67,8 +67,10 @@ fn few_threads(setup: &mut Setup) {
 fn as_nobody(setup: &mut Setup) {
     setup.stage.swarm.uid = Some(NOBODY);
     setup.stage.swarm.more_threads = Some(5);
-    // The plant's folder is root's.
-    setup.stage.swarm.flags.insert("--hlog".to_owned(), "/dev/null".to_owned());
+    // The plant's folder is root's; of its profile all is for the server.
+    for (flag, value) in [("--hlog", "/dev/null"), ("--profile", "stock")] {
+        setup.stage.swarm.flags.insert(flag.to_owned(), value.to_owned());
+    }
 }
 
 /// A run in which an end that is slow is seen to be late; whoever waits long enough loses nothing by it.
