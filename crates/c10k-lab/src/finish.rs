@@ -48,22 +48,25 @@ impl Lab<'_> {
 
     /// The server's own word on how many it had accepted; of one that has not said its last word it is not known.
     fn accepted(&mut self) -> Option<u64> {
-        let last = self.record.server.as_ref()?.accepted;
+        let last = self.record.server.as_ref().map(|server| server.accepted);
+        // Another's never says anything.
+        if !self.server.is_ours() {
+            return None;
+        }
         if !self.server_is_done || self.server_end.is_some() {
-            self.record.warnings.push(Warning::new(
-                "server-silent",
-                format!(
-                    "the server did not say its last word: it had accepted {last} when it was last heard"
-                ),
-            ));
+            let heard = last.map_or_else(
+                || "it was never heard".to_owned(),
+                |last| format!("it had accepted {last} when it was last heard"),
+            );
+            let text = format!("the server did not say its last word: {heard}");
+            self.record.warnings.push(Warning::new("server-silent", text));
             return None;
         }
         // One that had paused in the hold takes what was queued when the close makes room: those were ghosts.
-        let then = self
-            .server_at_proof
-            .as_ref()
-            .filter(|then| then.paused > 0 && then.accepted < self.record.connections.established);
-        Some(then.map_or(last, |then| then.accepted))
+        let established = self.record.connections.established;
+        let then = self.server_at_proof.as_ref();
+        let paused = then.filter(|then| then.paused > 0 && then.accepted < established);
+        paused.map(|then| then.accepted).or(last)
     }
 
     fn take_over_the_swarms_word(&mut self) {
