@@ -257,6 +257,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_threads_of_a_user_are_those_of_this_process_and_more() {
+        let own = threads_of_user(nix::unistd::getuid().as_raw()).unwrap();
+        assert!(own >= u64::from(threads().unwrap().min(1)), "{own}");
+        // Nobody has the last user id there can be (setreuid(2)).
+        assert_eq!(threads_of_user(u32::MAX).unwrap(), 0);
+    }
+
+    #[test]
     fn the_start_time_is_found_behind_a_name_with_spaces_and_parentheses() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 9 9 9";
         assert_eq!(parse_start_time(stat), Some(4711));

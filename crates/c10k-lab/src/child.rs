@@ -169,10 +169,13 @@ fn with_few_threads(end: &End, more: u64, start: impl FnOnce() -> io::Result<Chi
     };
     limits::set_nproc_soft(now.saturating_add(more).min(before))?;
     let child = start();
-    let restored = limits::set_nproc_soft(before);
-    match (child, restored) {
+    ended_unless(limits::set_nproc_soft(before), child)
+}
+
+/// The child, unless what its start had changed here could not be undone: whatever is started next would meet it.
+fn ended_unless(undone: io::Result<()>, child: io::Result<Child>) -> io::Result<Child> {
+    match (child, undone) {
         (Ok(mut child), Err(error)) => {
-            // What comes next would meet a limit that is not its own.
             let _ = child.kill();
             let _ = child.wait();
             Err(error)
@@ -216,5 +219,20 @@ pub(crate) fn end_in_words(who: Who, status: ExitStatus) -> String {
         (Some(signal), _) => format!("the {} was killed by signal {signal}", who.command()),
         (None, Some(code)) => format!("the {} ended by itself with exit code {code}", who.command()),
         (None, None) => format!("the {} ended", who.command()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_whose_start_cannot_be_undone_here_is_ended_and_waited_for() {
+        let child = Command::new("sleep").arg("60").spawn().expect("sleep(1)");
+        let pid = child.id();
+        assert!(ended_unless(Err(io::ErrorKind::Other.into()), Ok(child)).is_err());
+        assert!(process::start_time(pid).is_err(), "it is not even a zombie");
+        let mut child = ended_unless(Ok(()), Command::new("true").spawn()).expect("true(1)");
+        assert!(child.wait().expect("it ends").success());
     }
 }
