@@ -283,3 +283,19 @@ fn an_answer_that_cannot_be_written_is_told_and_is_no_success() {
         assert_eq!(stderr.matches("error: the output cannot be written").count(), 1, "{command:?}: {stderr}");
     }
 }
+
+#[test]
+fn a_reader_that_is_gone_is_no_error() {
+    for command in [&["schema"][..], &["walls", "--json"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_c10k-lab"))
+            .args(command)
+            .stdout(writer)
+            .output()
+            .expect("the lab");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{command:?}: {stderr}");
+        assert!(!stderr.contains("error"), "{command:?}: {stderr}");
+    }
+}
