@@ -166,7 +166,7 @@ fn refused(error: ApplyError, printer: &mut Printer) -> Exit {
         error => error.hint(),
     };
     printer.error(&error.to_string(), Some(&hint));
-    if InForceError::from(error).is_bad_text() { Exit::BadText } else { Exit::HostCannot }
+    InForceError::from(error).exit()
 }
 
 fn tell(recovery: &Recovery, printer: &mut Printer) {

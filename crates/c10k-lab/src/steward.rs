@@ -136,8 +136,7 @@ fn raise(part: &Profile, printer: &mut Printer) -> Result<Stewarded, Refusal> {
     let who = Applier { run_id: format!("c10k-lab-{pid}"), pid, program: "c10k-lab run".to_owned() };
     let guard = apply_here(part, &who, Policy::default()).map_err(|error| {
         let error = InForceError::from(error);
-        let exit = if error.is_bad_text() { Exit::BadText } else { Exit::HostCannot };
-        Refusal { message: error.to_string(), hint: error.hint(), exit }
+        Refusal { message: error.to_string(), hint: error.hint(), exit: error.exit() }
     })?;
     let mut in_run = ProfileInRun::default();
     note(&mut in_run, &guard.changes, &guard.not_set);

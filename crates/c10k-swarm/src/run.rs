@@ -112,12 +112,9 @@ fn lead(args: &SwarmArgs, undo: &Undo, signals: Signals, output: &mut Output) ->
         .map_err(|usage| Refusal::from(SetupError::Usage(usage)))?;
     let mut in_force = {
         let mut changes = undo.changes();
-        let mut in_force =
-            put_in_force(&args.profile, "c10k-swarm", !args.no_apply).map_err(|error| Refusal {
-                message: error.to_string(),
-                hint: error.hint(),
-                exit: if error.is_bad_text() { Exit::BadText } else { Exit::HostCannot },
-            })?;
+        let mut in_force = put_in_force(&args.profile, "c10k-swarm", !args.no_apply).map_err(|error| {
+            Refusal { message: error.to_string(), hint: error.hint(), exit: error.exit() }
+        })?;
         changes.settings = in_force.guard.take();
         in_force
     };

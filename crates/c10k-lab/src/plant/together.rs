@@ -31,7 +31,7 @@ pub(super) enum Stands {
 
 /// Each wall with those that are named after it when both stand in one run. What cost its first connection at a moment
 /// that is not known, as `threads` does, is named last.
-static THEN: [(&str, &[&str]); 18] = [
+static THEN: [(&str, &[&str]); 17] = [
     (
         "nofile-swarm",
         &[
@@ -77,7 +77,6 @@ static THEN: [(&str, &[&str]); 18] = [
     ("bandwidth", &["server-died", "not-an-echo-server", "threads"]),
     ("server-died", &["threads"]),
     ("threads", &["cpu-server", "cpu-swarm"]),
-    ("cpu-server", &["cpu-swarm"]),
     ("latency-verdict", &["error-verdict"]),
 ];
 
