@@ -49,7 +49,7 @@ pub(super) static PLANTS: &[Planted] = &[
             }
             setup
         },
-        group: Some(Group { who: Who::Swarm, limit: Limit::Threads(5), instead: Some(as_nobody) }),
+        group: Some(Group { who: Who::Swarm, limit: Limit::Threads(6), instead: Some(as_nobody) }),
         lift: Lift::TakenAway("the swarm may have as many threads as anybody"),
     },
 ];
@@ -60,13 +60,13 @@ const A_HUNDREDTH: Limit = Limit::Processor(1000);
 
 /// The lab's own next threads count too.
 fn few_threads(setup: &mut Setup) {
-    setup.stage.swarm.more_threads = Some(7);
+    setup.stage.swarm.more_threads = Some(8);
 }
 
 /// Root's swarm is bound by RLIMIT_NPROC once it is not root's.
 fn as_nobody(setup: &mut Setup) {
     setup.stage.swarm.uid = Some(NOBODY);
-    setup.stage.swarm.more_threads = Some(5);
+    setup.stage.swarm.more_threads = Some(6);
     // The plant's folder is root's; of its profile all is for the server.
     for (flag, value) in [("--hlog", "/dev/null"), ("--profile", "stock")] {
         setup.stage.swarm.flags.insert(flag.to_owned(), value.to_owned());
@@ -79,6 +79,8 @@ fn slow(frame: &Frame) -> Setup {
     for name in ["--probe-timeout", "--connect-timeout"] {
         flag(&mut setup, name, "30s");
     }
-    setup.verdicts.push("echo_p95 <= 20ms".to_owned());
+    // Beside another plant there may be few connections to be late.
+    let late = if frame.is_shared { "1ms" } else { "20ms" };
+    setup.verdicts.push(format!("echo_p95 <= {late}"));
     setup
 }

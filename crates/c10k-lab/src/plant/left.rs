@@ -30,14 +30,15 @@ impl Maker {
 
     /// What the names of all that it makes begin with.
     pub(super) fn name(&self) -> String {
-        format!("{PREFIX}{}-{}-{}", self.namespace, self.pid, self.started)
+        format!("{PREFIX}{}-{}-{}", self.pid, self.started, self.namespace)
     }
 
     /// Who made what has this name.
     fn of(name: &str) -> Option<Self> {
         let mut numbers = name.strip_prefix(PREFIX)?.split('-');
         let mut next = || numbers.next()?.parse().ok();
-        Some(Self { namespace: next()?, pid: next()?.try_into().ok()?, started: next()? })
+        let (pid, started, namespace): (u64, _, _) = (next()?, next()?, next()?);
+        Some(Self { namespace, pid: pid.try_into().ok()?, started })
     }
 
     /// Whether it has ended, seen from this process; of another pid namespace it cannot be said.

@@ -67,10 +67,7 @@ static THEN: [(&str, &[&str]); 17] = [
     ("firewall-drop", &["ports-exhausted", "ports-reserved", "threads"]),
     ("nofile-server", AFTER_FULL),
     ("server-max-connections", AFTER_FULL),
-    (
-        "accept-queue",
-        &["server-died", "conntrack", "bandwidth", "not-an-echo-server", "cpu-swarm", "threads"],
-    ),
+    ("accept-queue", &["server-died", "conntrack", "bandwidth", "not-an-echo-server", "threads"]),
     ("syn-queue", &["conntrack", "threads"]),
     ("server-stopped-accepting", &["conntrack", "bandwidth", "not-an-echo-server", "threads"]),
     ("conntrack", &["server-died", "bandwidth", "not-an-echo-server", "threads"]),
@@ -145,6 +142,9 @@ fn why_not(one: &Planted, two: &Planted) -> String {
         }
         (Swarm, Swarm) => {
             return "the swarm stops at the first that it meets, and never comes to the other".to_owned();
+        }
+        (Slow, Slow) => {
+            return "the end that is slower keeps the other from being busy".to_owned();
         }
         (Full | Gone, Full | Gone) => {
             return "the server takes no more at the first that it meets, and never comes to the other"
