@@ -31,7 +31,7 @@ pub(super) enum Stands {
 
 /// Each wall with those that are named after it when both stand in one run. What cost its first connection at a moment
 /// that is not known, as `threads` does, is named last.
-static THEN: [(&str, &[&str]); 17] = [
+static THEN: [(&str, &[&str]); 18] = [
     (
         "nofile-swarm",
         &[
@@ -67,11 +67,15 @@ static THEN: [(&str, &[&str]); 17] = [
     ("firewall-drop", &["ports-exhausted", "ports-reserved", "threads"]),
     ("nofile-server", AFTER_FULL),
     ("server-max-connections", AFTER_FULL),
-    ("accept-queue", &["server-died", "conntrack", "bandwidth", "not-an-echo-server", "threads"]),
+    (
+        "accept-queue",
+        &["server-died", "conntrack", "bandwidth", "not-an-echo-server", "cgroup-memory", "threads"],
+    ),
     ("syn-queue", &["conntrack", "threads"]),
     ("server-stopped-accepting", &["conntrack", "bandwidth", "not-an-echo-server", "threads"]),
     ("conntrack", &["server-died", "bandwidth", "not-an-echo-server", "threads"]),
     ("bandwidth", &["server-died", "not-an-echo-server", "threads"]),
+    ("not-an-echo-server", &["threads"]),
     ("server-died", &["threads"]),
     ("threads", &["cpu-server", "cpu-swarm"]),
     ("latency-verdict", &["error-verdict"]),
@@ -153,7 +157,7 @@ fn why_not(one: &Planted, two: &Planted) -> String {
         _ => {}
     }
     if let Some((before, other)) = at(Before) {
-        return format!("{before} lets no connection come about, and {other} takes some that are there");
+        return format!("{before} lets no connection come about, and {other} is met only where some do");
     }
     if let Some((slow, other)) = at(Slow) {
         return format!(
@@ -166,7 +170,7 @@ fn why_not(one: &Planted, two: &Planted) -> String {
              come about"
         );
     }
-    if let Some((_, gone)) = at(Mute) {
+    if let (Some((_, gone)), Some(_)) = (at(Mute), at(Gone)) {
         return format!("a server that is dead ({gone}) cannot say that it had taken what it did not answer");
     }
     if let Some(other) = named("cgroup-memory") {
