@@ -191,9 +191,7 @@ pub fn threads_in_user_namespace() -> io::Result<u64> {
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn threads_of_user(uid: u32) -> io::Result<u64> {
-    threads_where(|_, status| {
-        parse_real_user(status) == Some(uid)
-    })
+    threads_where(|_, status| parse_real_user(status) == Some(uid))
 }
 
 /// The threads of all processes of which a path in `/proc` and the status are as wanted.

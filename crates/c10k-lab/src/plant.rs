@@ -21,8 +21,8 @@ use clap::Args;
 
 use crate::child::Who;
 use crate::printer::Printer;
-use crate::signals::Signals;
 use crate::setup::{Came, Setup};
+use crate::signals::Signals;
 use crate::stage::Stage;
 use hierarchy::{Hierarchy, Limit, Made};
 use left::{Folder, Maker};
