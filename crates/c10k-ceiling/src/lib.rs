@@ -5,6 +5,8 @@
 //! it. All of it is pure functions over data: it refuses to know sockets, files, clocks and processes, how
 //! the data was collected, and how it is shown. What the evidence does not prove is called `unknown`.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod counter;
 mod diagnose;
 mod findings;

@@ -6,8 +6,14 @@ use c10k_kernel::census::Census;
 use c10k_record::MemoryPerConnection;
 use serde::Serialize;
 
+use crate::account::account;
+use crate::args::CollectorArgs;
+use crate::collector::Collector;
 use crate::observation::Observation;
+use crate::snapshot::MemorySnapshot;
 use crate::unreadable::Unreadable;
+
+const DOCUMENT_VERSION: u32 = 1;
 
 /// The collector's last word: the document of `--json` and the `done` line of `--events`.
 #[derive(Clone, Debug, Serialize)]
@@ -96,6 +102,67 @@ impl From<&Census> for CensusSeen {
             not_accepted: census.not_accepted,
             interrupted: census.interrupted,
             duration_us: census.duration_us,
+        }
+    }
+}
+
+impl Document {
+    pub(crate) fn begin(args: &CollectorArgs, pid: Option<u32>, collector: &mut Collector) -> Self {
+        Self {
+            schema_version: DOCUMENT_VERSION,
+            tool_version: env!("CARGO_PKG_VERSION"),
+            pid,
+            swarm_pid: args.swarm_pid,
+            ports: args.ports.clone(),
+            elapsed_ms: 0,
+            ticks: 0,
+            partial_ticks: 0,
+            longest_tick_us: 0,
+            target_ended: false,
+            peak_sockets_in_use: None,
+            peak_time_wait: None,
+            peak_accept_queue: None,
+            peak_descriptors: None,
+            peak_conntrack: None,
+            last: None,
+            census_at_start: collector.census().ok().as_ref().map(CensusSeen::from),
+            census_at_end: None,
+            memory_per_connection: None,
+            self_cost: SelfCost::default(),
+            unreadable: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, seen: &Observation) {
+        self.elapsed_ms = seen.elapsed_ms;
+        self.ticks += 1;
+        self.partial_ticks += u64::from(seen.partial);
+        self.longest_tick_us = self.longest_tick_us.max(seen.tick_us);
+        self.peak_sockets_in_use = self.peak_sockets_in_use.max(seen.sockets.in_use);
+        self.peak_time_wait = self.peak_time_wait.max(seen.sockets.time_wait);
+        self.peak_accept_queue =
+            self.peak_accept_queue.max(seen.listener.map(|listener| listener.accept_queue));
+        self.peak_descriptors = self.peak_descriptors.max(seen.server.descriptors.map(|open| open.open));
+        self.peak_conntrack = self.peak_conntrack.max(seen.conntrack_entries);
+        self.last = Some(seen.clone());
+    }
+
+    pub(crate) fn finish(
+        &mut self,
+        collector: &mut Collector,
+        before: &MemorySnapshot,
+        after: Option<&MemorySnapshot>,
+    ) {
+        self.census_at_end = collector.census().ok().as_ref().map(CensusSeen::from);
+        self.unreadable = collector.unreadable().to_vec();
+        let (Some(start), Some(end), Some(after)) = (&self.census_at_start, &self.census_at_end, after)
+        else {
+            return;
+        };
+        let added = end.server_side.saturating_sub(start.server_side);
+        let clients_here = end.client_side.saturating_sub(start.client_side) * 2 > added;
+        if added > 0 {
+            self.memory_per_connection = Some(account(before, after, added, clients_here));
         }
     }
 }

@@ -7,6 +7,7 @@ use c10k_kernel::cgroup::{MemoryGroup, PidsGroup};
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::limits::{self, Cap};
 use c10k_kernel::memory::MemInfoReader;
+use c10k_kernel::namespace;
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_record::HostSnapshot;
 
@@ -97,21 +98,18 @@ fn passes_nproc(root: &ProcRoot) -> bool {
 
 fn in_first_user_namespace(root: &ProcRoot) -> bool {
     let map = std::fs::read_to_string(root.process_path(None, "uid_map")).unwrap_or_default();
-    map.split_whitespace().eq(["0", "0", "4294967295"])
+    namespace::is_map_of_first(&map)
 }
 
 /// Whether the hard limit can be raised by somebody here: by this process, or through sudo, which cannot give what
 /// the bounding set has lost (capabilities(7)). Inside a user namespace of one's own it cannot be told: everybody
 /// seems to have all there.
 fn may_raise_nofile(root: &ProcRoot) -> Option<bool> {
-    const SYS_RESOURCE: u32 = 24;
     if !in_first_user_namespace(root) {
         return None;
     }
     let status = std::fs::read_to_string(root.process_path(None, "status")).ok()?;
-    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
-    let bounding = u64::from_str_radix(bounding.trim(), 16).ok()?;
-    Some(bounding & (1 << SYS_RESOURCE) != 0)
+    limits::is_in_bounding_set(&status, Cap::SysResource)
 }
 
 /// How many ports of `range` a list such as `8080,9000-9010` takes out.

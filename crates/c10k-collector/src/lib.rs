@@ -8,21 +8,27 @@
 //! What could not be read is `None`, never 0; a difference is never negative; and what this user may not read is named
 //! once, with what stays unknown without it ([`Unreadable`]).
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod account;
-mod cli;
+mod args;
 mod collector;
+mod cost;
 mod document;
 mod find;
 mod host;
 mod link;
 mod observation;
+mod output;
 mod process;
 mod signs;
 mod snapshot;
+mod stop;
 mod unreadable;
+mod watch;
 
 pub use account::account;
-pub use cli::{CollectorArgs, run};
+pub use args::CollectorArgs;
 pub use collector::{Collector, CollectorConfig, CollectorError, Side};
 pub use document::{CensusSeen, Document, SelfCost};
 pub use find::{FindError, ServerFound, find_listeners, find_server};
@@ -35,3 +41,4 @@ pub use observation::{
 pub use signs::{QueueSigns, ServerSigns};
 pub use snapshot::{MemorySnapshot, ProcessSnapshot};
 pub use unreadable::Unreadable;
+pub use watch::run;

@@ -152,13 +152,81 @@ fn a_duration_ends_it_with_code_0_also_at_sigint() {
 }
 
 #[test]
-fn a_closed_stdout_ends_it_with_code_4_and_no_panic() {
+fn a_reader_that_is_gone_ends_it_without_a_word_and_a_full_disk_with_code_4() {
     let own = std::process::id().to_string();
-    let mut child = collector(&["--pid", &own, "--interval", "20ms", "--events"]).spawn().unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(4));
-    assert!(text(&output.stderr).contains("cannot be written"), "{}", text(&output.stderr));
+    for format in ["--events", "--json"] {
+        let args = ["--pid", &own, "--interval", "20ms", "--duration", "200ms", format];
+        let mut child = collector(&args).spawn().unwrap();
+        drop(child.stdout.take());
+        let gone = child.wait_with_output().unwrap();
+        assert_eq!(gone.status.code(), Some(0), "{}", text(&gone.stderr));
+        assert!(!text(&gone.stderr).contains("error"), "{}", text(&gone.stderr));
+
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let full = collector(&args).stdout(full).output().unwrap();
+        assert_eq!(full.status.code(), Some(4), "{}", text(&full.stderr));
+        assert!(text(&full.stderr).contains("cannot be written"), "{}", text(&full.stderr));
+    }
+}
+
+#[test]
+fn a_closed_terminal_ends_it_in_good_order_unless_it_was_started_to_ignore_that() {
+    let own = std::process::id().to_string();
+    for (before, signals) in [
+        ("", &[Signal::SIGHUP][..]),
+        ("", &[Signal::SIGQUIT]),
+        ("trap '' HUP QUIT; ", &[Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTERM]),
+    ] {
+        let mut child = Command::new("env")
+            .args(["--default-signal=HUP,QUIT", "sh", "-c", &format!("{before}exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_c10k-collector"))
+            .args(["--pid", &own, "--interval", "20ms", "--events"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut next = || lines.next().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        assert_eq!(next().unwrap()["event"], "ready");
+        for signal in signals {
+            assert_eq!(next().unwrap()["event"], "tick", "{signals:?}: it goes on until {signal}");
+            kill(Pid::from_raw(child.id().cast_signed()), *signal).unwrap();
+        }
+        let mut last = None;
+        while let Some(event) = next() {
+            last = Some(event);
+        }
+        assert_eq!(last.unwrap()["event"], "done", "{signals:?}");
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{signals:?}");
+    }
+}
+
+/// RLIMIT_NPROC binds everybody but root.
+#[test]
+fn where_no_thread_can_be_started_it_says_so_with_code_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("collector");
+    std::fs::copy(env!("CARGO_BIN_EXE_c10k-collector"), &program).unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let own = std::process::id().to_string();
+    let mut words = vec!["prlimit", "--nproc=1"];
+    if nix::unistd::geteuid().is_root() {
+        words.extend(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+    }
+    let output = Command::new(words[0])
+        .args(&words[1..])
+        .arg(&program)
+        .args(["--pid", &own, "--duration", "50ms"])
+        .stdin(Stdio::null())
+        .output();
+    let Ok(output) = output else { return skipped("no prlimit here") };
+    let people = text(&output.stderr);
+    // The kernel refuses to start a program by who has too many already.
+    if people.contains("failed to execute") {
+        return skipped("this user has other processes, so that none can be started");
+    }
+    assert_eq!(output.status.code(), Some(3), "{people}");
+    assert!(people.contains("cannot watch for signals") && people.contains("hint: "), "{people}");
 }
 
 #[test]

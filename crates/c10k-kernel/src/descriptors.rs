@@ -19,6 +19,16 @@ pub fn unshare_table() -> io::Result<()> {
     Ok(unshare(CloneFlags::CLONE_FILES)?)
 }
 
+/// Whether threads may have descriptor tables of their own here: tried on a thread that ends at once.
+///
+/// # Errors
+/// As [`unshare_table`]; EAGAIN where no further thread may be started (pthread_create(3)).
+pub fn own_tables_possible() -> io::Result<()> {
+    const STACK_BYTES: usize = 64 << 10;
+    let tried = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(unshare_table)?;
+    tried.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+}
+
 /// Grows the calling thread's table in one step until descriptor number `top` fits. A table doubles and
 /// copies; when threads share it each doubling waits for an RCU grace period, so grow first, then start them.
 ///
@@ -91,6 +101,12 @@ mod tests {
 
     fn own_tid() -> u32 {
         nix::unistd::gettid().as_raw().cast_unsigned()
+    }
+
+    #[test]
+    fn that_tables_of_their_own_are_possible_is_what_a_thread_finds() {
+        let found = std::thread::spawn(|| unshare_table().is_ok()).join().unwrap();
+        assert_eq!(own_tables_possible().is_ok(), found);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! with netlink, `unshare` and `unsafe` code. It refuses to know what a profile or a run is, or which value
 //! would be a good one: it says what *is* and does what it is told.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 #[cfg(not(target_os = "linux"))]
 compile_error!(
     "the connection-capacity lab runs on Linux only; on another system use the Vagrantfile in this repository (`vagrant up`)"

@@ -127,6 +127,14 @@ pub fn has_capability(cap: Cap) -> io::Result<bool> {
     Ok(effective & (1 << cap.bit()) != 0)
 }
 
+/// Whether the bounding set of a process still has `cap`, by the text of its `/proc/PID/status`: what it has lost
+/// nothing gives back, neither sudo nor a file (capabilities(7)). `None` where the text does not say.
+#[must_use]
+pub fn is_in_bounding_set(status: &str, cap: Cap) -> Option<bool> {
+    let bounding = u64::from_str_radix(status_field(status, "CapBnd")?, 16).ok()?;
+    Some(bounding & (1 << cap.bit()) != 0)
+}
+
 /// The effective user id; 0 is root (of the user namespace this process is in).
 #[must_use]
 pub fn euid() -> u32 {
@@ -162,6 +170,14 @@ Max open files            1024                 20000                files     \n
         assert_eq!(parse_limits(TABLE, Resource::OpenFiles), Some(Limit { soft: 1024, hard: 20000 }));
         assert_eq!(parse_limits(TABLE, Resource::Processes), Some(Limit { soft: 95000, hard: u64::MAX }));
         assert_eq!(parse_limits("", Resource::OpenFiles), None);
+    }
+
+    #[test]
+    fn a_capability_is_in_the_bounding_set_or_has_been_lost() {
+        let status = |set: &str| format!("Name:\tx\nCapEff:\t0\nCapBnd:\t{set}\n");
+        let has = |set: &str| is_in_bounding_set(&status(set), Cap::SysResource);
+        assert_eq!((has("000001ffffffffff"), has("000001fffeffffff")), (Some(true), Some(false)));
+        assert_eq!((has("of mice"), is_in_bounding_set("Name:\tx\n", Cap::SysAdmin)), (None, None));
     }
 
     #[test]

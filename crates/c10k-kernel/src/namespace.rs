@@ -114,6 +114,13 @@ impl NamespaceError {
     }
 }
 
+/// Whether a process is in the machine's first user namespace, by the text of its `/proc/PID/uid_map`: only there is
+/// every id its own (user_namespaces(7)).
+#[must_use]
+pub fn is_map_of_first(uid_map: &str) -> bool {
+    uid_map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 /// What a fresh network namespace shows of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {

@@ -1,7 +1,7 @@
 //! This process, its children and others: names, processors, and how long a child may outlive its parent.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -161,16 +161,31 @@ pub fn threads() -> io::Result<u32> {
 /// When `/proc` cannot be read.
 pub fn threads_in_user_namespace() -> io::Result<u64> {
     let own = std::fs::read_link("/proc/self/ns/user")?;
+    // Of other users' processes the namespace is not shown.
+    threads_where(|path, _| std::fs::read_link(path.join("ns/user")).is_ok_and(|namespace| namespace == own))
+}
+
+/// How many threads a user has, by their real user id, which RLIMIT_NPROC counts; of those processes that may be seen.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn threads_of_user(uid: u32) -> io::Result<u64> {
+    threads_where(|_, status| parse_real_user(status) == Some(uid))
+}
+
+/// The threads of all processes of which a path in `/proc` and the status are as wanted.
+fn threads_where(is_wanted: impl Fn(&Path, &str) -> bool) -> io::Result<u64> {
     let mut threads = 0;
     for process in std::fs::read_dir("/proc")?.flatten() {
-        let path = process.path();
-        // Others may end meanwhile, and of other users' processes the namespace is not shown.
-        if std::fs::read_link(path.join("ns/user")).is_ok_and(|namespace| namespace == own) {
-            let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
-            let of_process = status_field(&status, "Threads").and_then(|count| count.parse::<u64>().ok());
-            // `/proc/self` and `/proc/thread-self` are this process once more.
-            let is_number = process.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
-            threads += of_process.filter(|_| is_number).unwrap_or(0);
+        // `/proc/self` and `/proc/thread-self` are this process once more.
+        if !process.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        // It may end meanwhile.
+        let status = std::fs::read_to_string(process.path().join("status")).unwrap_or_default();
+        if is_wanted(&process.path(), &status) {
+            threads +=
+                status_field(&status, "Threads").and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
         }
     }
     Ok(threads)
@@ -229,6 +244,14 @@ fn has_ended(stat: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_threads_of_a_user_are_those_of_this_process_and_more() {
+        let own = threads_of_user(nix::unistd::getuid().as_raw()).unwrap();
+        assert!(own >= u64::from(threads().unwrap().min(1)), "{own}");
+        // Nobody has the last user id there can be (setreuid(2)).
+        assert_eq!(threads_of_user(u32::MAX).unwrap(), 0);
+    }
 
     #[test]
     fn the_start_time_is_found_behind_a_name_with_spaces_and_parentheses() {

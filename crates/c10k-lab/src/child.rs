@@ -2,7 +2,9 @@
 //! lines.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
@@ -70,7 +72,7 @@ impl Process {
         namespace: Option<&Beside>,
         to: Sender<Heard>,
     ) -> io::Result<Self> {
-        let mut command = executable(end);
+        let (mut command, kept) = executable(end)?;
         command
             .arg(who.command())
             .args(arguments)
@@ -81,17 +83,22 @@ impl Process {
             .stdout(Stdio::piped())
             // A Ctrl-C on the terminal is the lab's to handle: it ends the others in their order.
             .process_group(0);
+        if let Some(uid) = end.uid {
+            command.uid(uid).gid(uid);
+        }
         bind_to_this_process(&mut command, Signal::Terminate);
         if let Some(namespace) = namespace {
             namespace.start_in(&mut command)?;
         }
         let child = match end.more_threads {
-            Some(more) => with_few_threads(more, || command.spawn()),
+            Some(more) => with_few_threads(end, more, || command.spawn()),
             None => command.spawn(),
         };
+        drop(kept);
         let mut child = child?;
-        let stdin = child.stdin.take();
         let stdout = child.stdout.take();
+        // From here on it is ended and waited for, whatever comes.
+        let process = Self { who, stdin: child.stdin.take(), child, status: None };
         std::thread::Builder::new().name(format!("hear-{}", who.command())).spawn(move || {
             let lines =
                 stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines().map_while(Result::ok));
@@ -106,7 +113,7 @@ impl Process {
             }
             let _ = to.send(Heard::Ended(who));
         })?;
-        Ok(Self { who, child, stdin, status: None })
+        Ok(process)
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -152,22 +159,38 @@ impl Drop for Process {
     }
 }
 
-/// This executable again; where limits are wished for, under a shell that sets them and makes room for it.
-/// Starts a child that may have so many threads beside those that there are in this user namespace.
-fn with_few_threads(more: u64, start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
+/// Starts a child whose user may have so many threads beside those that there are: of another user's than the lab's
+/// those of that user, else those in this user namespace.
+fn with_few_threads(end: &End, more: u64, start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
     let before = limits::nproc()?.soft;
-    let most = process::threads_in_user_namespace()?.saturating_add(more);
-    limits::set_nproc_soft(most.min(before))?;
+    let now = match end.uid {
+        Some(uid) => process::threads_of_user(uid)?,
+        None => process::threads_in_user_namespace()?,
+    };
+    limits::set_nproc_soft(now.saturating_add(more).min(before))?;
     let child = start();
-    limits::set_nproc_soft(before)?;
-    child
+    ended_unless(limits::set_nproc_soft(before), child)
 }
 
-fn executable(end: &End) -> Command {
+/// The child, unless what its start had changed here could not be undone: whatever is started next would meet it.
+fn ended_unless(undone: io::Result<()>, child: io::Result<Child>) -> io::Result<Child> {
+    match (child, undone) {
+        (Ok(mut child), Err(error)) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
+        }
+        (child, _) => child,
+    }
+}
+
+/// This executable again; where limits are wished for, under a shell that sets them and makes room for it. What comes
+/// with it must live until it is started.
+fn executable(end: &End) -> io::Result<(Command, Option<OwnedFd>)> {
     if end.nofile.is_none() && end.groups.is_empty() {
         let mut command = Command::new(own_executable());
         command.arg0("c10k-lab");
-        return command;
+        return Ok((command, None));
     }
     let mut script = String::new();
     for group in &end.groups {
@@ -177,10 +200,17 @@ fn executable(end: &End) -> Command {
         let _ = write!(script, "ulimit -n {nofile} && ");
     }
     script.push_str("exec \"$0\" \"$@\"");
+    // Of the shell /proc/self/exe would be the shell itself. Another user may not look at this process, but has what it
+    // inherits.
+    let (path, kept) = if end.uid.is_some() {
+        let inherited = nix::unistd::dup(File::open(own_executable())?)?;
+        (format!("/proc/self/fd/{}", inherited.as_raw_fd()), Some(inherited))
+    } else {
+        (format!("/proc/{}/exe", std::process::id()), None)
+    };
     let mut command = Command::new("/bin/sh");
-    // Of the shell /proc/self/exe would be the shell itself.
-    command.arg("-c").arg(script).arg(format!("/proc/{}/exe", std::process::id()));
-    command
+    command.arg("-c").arg(script).arg(path);
+    Ok((command, kept))
 }
 
 /// How a process ended, in words.
@@ -189,5 +219,20 @@ pub(crate) fn end_in_words(who: Who, status: ExitStatus) -> String {
         (Some(signal), _) => format!("the {} was killed by signal {signal}", who.command()),
         (None, Some(code)) => format!("the {} ended by itself with exit code {code}", who.command()),
         (None, None) => format!("the {} ended", who.command()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_whose_start_cannot_be_undone_here_is_ended_and_waited_for() {
+        let child = Command::new("sleep").arg("60").spawn().expect("sleep(1)");
+        let pid = child.id();
+        assert!(ended_unless(Err(io::ErrorKind::Other.into()), Ok(child)).is_err());
+        assert!(process::start_time(pid).is_err(), "it is not even a zombie");
+        let mut child = ended_unless(Ok(()), Command::new("true").spawn()).expect("true(1)");
+        assert!(child.wait().expect("it ends").success());
     }
 }

@@ -48,6 +48,26 @@ enum Command {
     Swarm(Box<SwarmArgs>),
 }
 
+impl Command {
+    /// Whether it is to hear that a process which was killed has left settings in force: all but those that tell it
+    /// themselves or put it back, and a run that another command of the lab carries out.
+    fn is_told_of_what_is_left_over(&self) -> bool {
+        match self {
+            Self::Server(_) | Self::Swarm(_) => false,
+            Self::Profile(command) => match command {
+                ProfileCommand::List { .. } | ProfileCommand::Show { .. } | ProfileCommand::Diff { .. } => {
+                    true
+                }
+                ProfileCommand::Apply { .. }
+                | ProfileCommand::Rollback { .. }
+                | ProfileCommand::Status { .. } => false,
+            },
+            Self::Run(args) => args.stage.is_none() && !crate::steward::is_stewarded(),
+            Self::Report(_) | Self::Doctor(_) | Self::Climb(_) | Self::Walls(_) | Self::Schema => true,
+        }
+    }
+}
+
 /// `c10k-lab run`.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct RunArgs {
@@ -192,8 +212,8 @@ pub(crate) enum Color {
 /// Carries out one command line and says with which exit code the process should end.
 #[must_use]
 pub fn main_with(cli: Cli) -> Exit {
-    if let Command::Report(_) | Command::Schema = cli.command {
-        // The others look after what a killed process has left, or tell of it themselves.
+    if cli.command.is_told_of_what_is_left_over() {
+        // Before anything else: in a namespace of its own a command no longer sees it.
         crate::settings::tell_left_over(&mut Printer::new(Color::Auto));
     }
     let with = |color: Color, run: &dyn Fn(&mut Printer) -> Exit| {

@@ -12,20 +12,8 @@ impl Lab<'_> {
     pub(crate) fn finish(mut self) -> Record {
         self.take_over_the_swarms_word();
         self.record.server = self.server_said.take();
+        self.record.connections.accepted = self.accepted();
         let c = &mut self.record.connections;
-        c.accepted = self.record.server.as_ref().map(|server| server.accepted);
-        // A server that had paused in the hold takes what was queued when the close makes room: those were ghosts.
-        if let Some(then) = &self.server_at_proof
-            && then.paused > 0
-            && then.accepted < c.established
-        {
-            // Its last tick may be a second old: whoever was verified had been accepted.
-            c.accepted = Some(then.accepted.max(c.verified.unwrap_or(0)));
-        }
-        // A server that was killed could not say how many it had accepted since its last tick.
-        if self.server_end.is_some() {
-            c.accepted = None;
-        }
         c.settle_ghosts();
         self.costs();
         self.record.time_wait.peak = self.watch.levels.time_wait;
@@ -56,6 +44,29 @@ impl Lab<'_> {
         }
         self.write();
         self.record
+    }
+
+    /// The server's own word on how many it had accepted; of one that has not said its last word it is not known.
+    fn accepted(&mut self) -> Option<u64> {
+        let last = self.record.server.as_ref().map(|server| server.accepted);
+        // Another's never says anything.
+        if !self.server.is_ours() {
+            return None;
+        }
+        if !self.server_is_done || self.server_end.is_some() {
+            let heard = last.map_or_else(
+                || "it was never heard".to_owned(),
+                |last| format!("it had accepted {last} when it was last heard"),
+            );
+            let text = format!("the server did not say its last word: {heard}");
+            self.record.warnings.push(Warning::new("server-silent", text));
+            return None;
+        }
+        // One that had paused in the hold takes what was queued when the close makes room: those were ghosts.
+        let established = self.record.connections.established;
+        let then = self.server_at_proof.as_ref();
+        let paused = then.filter(|then| then.paused > 0 && then.accepted < established);
+        paused.map(|then| then.accepted).or(last)
     }
 
     fn take_over_the_swarms_word(&mut self) {

@@ -11,7 +11,7 @@ use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process::name_of;
 use c10k_kernel::tables::TablesReader;
 use c10k_profile::put_in_force;
-use c10k_record::{Exit, HostSnapshot, Plan, Topology, Warning};
+use c10k_record::{HostSnapshot, Plan, Topology, Warning};
 
 use crate::child::{Process, Who, end_in_words};
 use crate::cli::RunArgs;
@@ -95,7 +95,7 @@ impl Foreign {
         let compared = put_in_force(&plan.profile, "c10k-lab", false).map_err(|error| Refusal {
             message: error.to_string(),
             hint: error.hint(),
-            exit: if error.is_bad_text() { Exit::BadText } else { Exit::HostCannot },
+            exit: error.exit(),
         })?;
         let mut warnings = vec![Warning::new("foreign-server", self.in_words())];
         warnings.extend(self.hidden.iter().map(|text| Warning::new("server-hidden", text.clone())));
@@ -228,7 +228,7 @@ fn stands_here(pid: u32) -> Result<(), Refusal> {
     match (namespace(None), namespace(Some(pid))) {
         (Some(own), Some(other)) if own != other => Err(Refusal::host(
             format!("process {pid} stands in another network namespace"),
-            format!("sudo nsenter --target {pid} --net c10k-lab run --server-pid {pid} …"),
+            format!("sudo nsenter --target {pid} --net c10k-lab run --server-pid {pid}"),
         )),
         _ => Ok(()),
     }

@@ -56,8 +56,7 @@ pub(crate) fn snapshot(profile: &Profile, root: bool) -> HostSnapshot {
         Some(NofileLimit::AtLeast(wanted)) => wanted.max(limit.soft).min(limit.hard),
         Some(NofileLimit::Hard) | None => limit.hard,
     });
-    let own_tables =
-        std::thread::spawn(|| c10k_kernel::descriptors::unshare_table().is_ok()).join().unwrap_or(false);
+    let own_tables = c10k_kernel::descriptors::own_tables_possible().is_ok();
     let mut here = c10k_collector::host_snapshot();
     complete(&mut here);
     // Nothing is tracked before a rule asks for it; where one does there are entries.

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use c10k_kernel::address;
 use c10k_kernel::namespace::{Beside, Isolation};
-use c10k_kernel::sysctl::SysctlRoot;
-use c10k_profile::{Profile, apply_in_own_namespace, not_applied_warning, note, unknown_keys};
+use c10k_kernel::sysctl::{Scopes, SysctlRoot};
+use c10k_profile::{
+    Profile, Wanted, apply_in_own_namespace, not_applied_warning, note, scope_of, unknown_keys,
+};
 use c10k_record::{NotApplied, Plan, ProfileInRun, Scope, Topology, Warning};
 use c10k_swarm::ips::IpList;
 
@@ -80,8 +82,9 @@ pub(crate) fn enter(plan: &Plan, profile: &Profile) -> Result<Place, Refusal> {
                     error.hint()
                 ),
             ));
-            in_run.not_applied =
-                profile.sysctl.iter().map(|(key, wanted)| unset(&root, key, &wanted.value)).collect();
+            let scopes = Scopes::learn(&profile.keys());
+            let unset = |(key, wanted): (&String, &Wanted)| unset(&root, &scopes, key, &wanted.value);
+            in_run.not_applied = profile.sysctl.iter().map(unset).collect();
             None
         }
     };
@@ -130,13 +133,39 @@ fn add_sources(plan: &Plan) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn unset(root: &SysctlRoot, key: &str, wanted: &impl ToString) -> NotApplied {
+fn unset(root: &SysctlRoot, scopes: &Scopes, key: &str, wanted: &impl ToString) -> NotApplied {
+    let scope = scope_of(scopes.of(key));
+    let mut why = "the run has no namespace of its own, and the host is not touched".to_owned();
+    if scopes.guessed() && scope == Scope::Namespace {
+        why.push_str("; that it is a namespace's is a guess, since none may be made to look into");
+    }
     NotApplied {
         key: key.to_owned(),
         wanted: wanted.to_string(),
         present: root.read(key).ok(),
-        scope: if key.starts_with("net.") { Scope::Namespace } else { Scope::Host },
-        why: "the run has no namespace of its own, and the host is not touched".to_owned(),
+        scope,
+        why,
         command: Some(format!("sudo sysctl -w '{key}={}'", wanted.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use c10k_kernel::namespace::Seen;
+
+    use super::*;
+
+    #[test]
+    fn how_far_a_setting_reaches_that_was_not_set_is_looked_at_and_a_guess_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = SysctlRoot::at(folder.path());
+        let keys = ["net.core.somaxconn", "net.ipv4.tcp_mem"];
+        let of = |scopes: &Scopes| keys.map(|key| unset(&root, scopes, key, &9));
+        let [own, hosts] = of(&Scopes::from_listing(&keys, Some(&[Seen::Writable, Seen::Absent])));
+        assert_eq!((own.scope, hosts.scope), (Scope::Namespace, Scope::Host));
+        assert!(!own.why.contains("guess") && !hosts.why.contains("guess"));
+        let [own, guessed] = of(&Scopes::from_listing(&keys, None));
+        assert_eq!((own.scope, guessed.scope), (Scope::Namespace, Scope::Namespace));
+        assert!(own.why.contains("is a guess") && guessed.why.contains("is a guess"), "{guessed:?}");
     }
 }

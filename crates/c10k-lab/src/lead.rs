@@ -31,6 +31,8 @@ const LAST_WORD: Duration = Duration::from_secs(60);
 const LONGEST_CLOSE: Duration = Duration::from_micros(100);
 /// How long the server may take to drain.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often a server says how it stands.
+const SERVER_TICK: Duration = Duration::from_secs(1);
 /// How long the swarm goes on once its server has ended.
 const AFTERMATH: Duration = Duration::from_secs(1);
 /// A swarm that says nothing for so long stands still.
@@ -65,6 +67,10 @@ pub(crate) struct Lab<'a> {
     pub(crate) _place: Place,
     // What the processes said last.
     pub(crate) server_said: Option<ServerReport>,
+    /// How often it has said how it stands.
+    server_words: u64,
+    /// It has said its last word.
+    pub(crate) server_is_done: bool,
     /// What the server said last before the close: what is queued is accepted once there is room again.
     pub(crate) server_at_proof: Option<ServerReport>,
     pub(crate) counts: LiveCounts,
@@ -154,6 +160,8 @@ impl<'a> Lab<'a> {
             watch,
             _place: place,
             server_said: None,
+            server_words: 0,
+            server_is_done: false,
             server_at_proof: None,
             counts: LiveCounts::default(),
             phase: None,
@@ -187,6 +195,7 @@ impl<'a> Lab<'a> {
             if self.wait(Some(limit), |lab| lab.verified.is_some()) == Woken::TimeIsUp {
                 self.broken = Some("the swarm did not come to the end of its last proof".to_owned());
             }
+            self.hear_of_ghosts();
             self.server_at_proof = self.server_said.clone();
         }
         self.watch.close_begins();
@@ -206,6 +215,17 @@ impl<'a> Lab<'a> {
         self.swarm.wait_or_kill(Duration::from_secs(1));
         self.server.wait_or_kill(Duration::from_secs(1));
         self.row(true);
+    }
+
+    /// Has the server say once more how it stands, where it may have connections of which it knows nothing: when the
+    /// swarm closes it has room again, and takes them.
+    fn hear_of_ghosts(&mut self) {
+        let accepted = self.server_said.as_ref().map_or(0, |said| said.accepted);
+        let known = if self.plan.load.probe { self.counts.verified } else { accepted };
+        if self.server.is_ours() && known < self.counts.established && !self.server_closed {
+            let words = self.server_words;
+            self.wait(Some(Instant::now() + 2 * SERVER_TICK), |lab| lab.server_words > words);
+        }
     }
 
     /// Proofs that nobody answers end the swarm's patience after a few rounds of them; a million that are answered
@@ -374,7 +394,12 @@ impl<'a> Lab<'a> {
             self.swarm_word_at = Instant::now();
         }
         match heard {
-            Heard::Server(ServerEvent::Tick(report) | ServerEvent::Done(report)) => {
+            Heard::Server(ServerEvent::Tick(report)) => {
+                self.server_words += 1;
+                self.server_said = Some(report);
+            }
+            Heard::Server(ServerEvent::Done(report)) => {
+                self.server_is_done = true;
                 self.server_said = Some(report);
             }
             Heard::Server(ServerEvent::Ready { .. }) => {}

@@ -5,6 +5,8 @@
 //! memory and processor time belong to one process each. It refuses to know the inside of any other room: it
 //! speaks with the processes by the lines that anybody could write and read.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod calibrate;
 mod child;
 mod cli;

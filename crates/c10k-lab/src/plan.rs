@@ -88,6 +88,7 @@ pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
         Some(Quantity(most)) => Some(most),
         None => plan.server.max_connections,
     };
+    plan.check().map_err(|text| Refusal::text(text, "c10k-lab run --help shows what each may be"))?;
     if plan.server.mode == ServerMode::Hold && plan.load.probe {
         return Err(Refusal::text(
             "--mode hold discards bytes, so no probe would ever come back",

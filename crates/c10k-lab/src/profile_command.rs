@@ -10,9 +10,6 @@ use crate::settings;
 
 /// Carries out one of them.
 pub(crate) fn run(command: &ProfileCommand, printer: &mut Printer) -> Exit {
-    if let ProfileCommand::List { .. } | ProfileCommand::Show { .. } | ProfileCommand::Diff { .. } = command {
-        settings::tell_left_over(printer);
-    }
     match command {
         ProfileCommand::List { json } => list(*json, printer),
         ProfileCommand::Show { profile } => with(profile, printer, |profile, printer| {

@@ -9,7 +9,7 @@ use c10k_profile::{
 };
 use c10k_record::{Exit, ProfileInRun};
 use serde_json::{Value, json};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::printer::Printer;
 
@@ -101,7 +101,12 @@ pub(crate) fn roll_back(force: bool, as_json: bool, printer: &mut Printer) -> Ex
         return Exit::Done;
     }
     printer.error("not everything could be put back", Some(&failed.join(" && ")));
-    Exit::HostCannot
+    left_as_it_was(Exit::Done, false)
+}
+
+/// How a command ends that would end with `exit`: broken, however well it went, when the host is not as it was before.
+pub(crate) fn left_as_it_was(exit: Exit, is_back: bool) -> Exit {
+    if is_back { exit } else { Exit::Broke }
 }
 
 /// Every journal of this user.
@@ -146,7 +151,7 @@ pub(crate) fn status(as_json: bool, printer: &mut Printer) -> Exit {
 
 /// A signal between two writes would leave half of it. All of it takes a moment, so it is finished.
 fn finish_in_spite_of_signals() -> io::Result<()> {
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::default())?;
     }
     Ok(())
@@ -161,7 +166,7 @@ fn refused(error: ApplyError, printer: &mut Printer) -> Exit {
         error => error.hint(),
     };
     printer.error(&error.to_string(), Some(&hint));
-    if InForceError::from(error).is_bad_text() { Exit::BadText } else { Exit::HostCannot }
+    InForceError::from(error).exit()
 }
 
 fn tell(recovery: &Recovery, printer: &mut Printer) {

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
@@ -195,9 +196,17 @@ fn carry_out(mut command: Command, watch: &mut impl FnMut() -> bool) -> Came {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = match child {
         Ok(child) => child,
-        Err(error) => return Came::Nothing(format!("the run cannot be started: {error}"), None),
+        Err(error) => return Came::Nothing(format!("the run cannot be started: {error}"), Some(3)),
     };
-    let (stdout, stderr) = (read(child.stdout.take()), read(child.stderr.take()));
+    let reading = read(child.stdout.take()).and_then(|out| Ok((out, read(child.stderr.take())?)));
+    let (stdout, stderr) = match reading {
+        Ok(reading) => reading,
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Came::Nothing(format!("the run cannot be listened to: {error}"), Some(3));
+        }
+    };
     let mut told = false;
     let status = loop {
         match child.try_wait() {
@@ -226,8 +235,8 @@ fn carry_out(mut command: Command, watch: &mut impl FnMut() -> bool) -> Came {
     }
 }
 
-fn read(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
+fn read(stream: Option<impl Read + Send + 'static>) -> io::Result<JoinHandle<String>> {
+    std::thread::Builder::new().name("listen".to_owned()).spawn(move || {
         let mut bytes = Vec::new();
         let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
         String::from_utf8_lossy(&bytes).into_owned()

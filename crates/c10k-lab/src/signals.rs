@@ -4,8 +4,16 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use c10k_kernel::process::is_ignored;
 use c10k_record::Exit;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+/// The signals that end a command in good order: SIGHUP and SIGQUIT too, unless whoever started it has asked for them to
+/// be ignored, as nohup(1) does.
+pub(crate) fn ending_signals() -> impl Iterator<Item = i32> {
+    let unless_ignored = [SIGHUP, SIGQUIT].into_iter().filter(|signal| !is_ignored(*signal));
+    [SIGINT, SIGTERM].into_iter().chain(unless_ignored)
+}
 
 /// Signals that have come; a clone hears the same.
 #[derive(Clone)]
@@ -18,8 +26,12 @@ impl Signals {
     /// A first signal asks for an orderly end, a second one ends the lab at once, and its processes with it.
     pub(crate) fn watch() -> io::Result<Self> {
         let signals = Self { stop: Arc::default(), number: Arc::default() };
-        for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
-            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&signals.stop))?;
+        for signal in ending_signals() {
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                128 + signal,
+                Arc::clone(&signals.stop),
+            )?;
             signal_hook::flag::register_usize(signal, Arc::clone(&signals.number), signal as usize)?;
             signal_hook::flag::register(signal, Arc::clone(&signals.stop))?;
         }
@@ -36,7 +48,8 @@ impl Signals {
     }
 
     pub(crate) fn name(&self) -> &'static str {
-        if self.number() == SIGTERM { "SIGTERM" } else { "SIGINT" }
+        let named = [(SIGINT, "SIGINT"), (SIGHUP, "SIGHUP"), (SIGQUIT, "SIGQUIT")];
+        named.iter().find(|(signal, _)| *signal == self.number()).map_or("SIGTERM", |(_, name)| name)
     }
 
     fn number(&self) -> i32 {

@@ -58,6 +58,8 @@ pub(crate) struct End {
     pub(crate) more_threads: Option<u64>,
     /// Flags of its command line that are given other values than the plan has, or are added.
     pub(crate) flags: BTreeMap<String, String>,
+    /// The user that it runs as, where the lab is root's.
+    pub(crate) uid: Option<u32>,
     /// Control groups (folders) that it is put into before it starts.
     pub(crate) groups: Vec<PathBuf>,
 }

@@ -42,7 +42,7 @@ pub(crate) fn start_process(
     }
     Process::start_with(end, who, &arguments, namespace, sender.clone()).map_err(|error| {
         Refusal::host(
-            format!("cannot start the {who:?} process: {error}"),
+            format!("cannot start the {}: {error}", who.command()),
             "prlimit --nproc shows how many this user may have",
         )
     })

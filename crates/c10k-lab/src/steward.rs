@@ -6,7 +6,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _, parent_id};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use c10k_kernel::process::{Signal, bind_to_this_process, is_ignored, own_executable};
+use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
 use c10k_kernel::sysctl::{Scope, Scopes, SysctlRoot};
 use c10k_profile::{
     AppliedGuard, Applier, Here, InForceError, Live, Policy, Profile, Settable, State, SysctlValue,
@@ -18,13 +18,14 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::kill;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::isolate::Place;
 use crate::plan::Refusal;
 use crate::printer::Printer;
-use crate::settings::tell_left_over;
+use crate::settings::left_as_it_was;
+use crate::signals::ending_signals;
 
 /// How the child hears from its steward what stands outside its namespace: as JSON.
 const WORD: &str = "C10K_LAB_HOST_WIDE";
@@ -69,12 +70,16 @@ pub(crate) fn host_wide(profile: Option<&Profile>, printer: &mut Printer) -> Res
     if rows.iter().any(|row| row.settable == Settable::Yes) || is_held(&part) {
         return raise(&part, printer);
     }
-    tell_left_over(printer);
     if !is_ours_to_raise {
         return Ok(Stewarded::Here(HostWide::default()));
     }
     let in_run = ProfileInRun { not_applied: not_in_force(&part, &live), ..ProfileInRun::default() };
     Ok(Stewarded::Here(HostWide::of(&part, in_run)))
+}
+
+/// Whether this process is the child of a steward.
+pub(crate) fn is_stewarded() -> bool {
+    HostWide::from_the_steward().is_some()
 }
 
 impl HostWide {
@@ -125,15 +130,13 @@ fn is_held(part: &Profile) -> bool {
 
 fn raise(part: &Profile, printer: &mut Printer) -> Result<Stewarded, Refusal> {
     // Before anything is changed, so that a signal finds somebody who puts it back. A child that ends is one too.
-    let watched = [SIGINT, SIGTERM, SIGQUIT, SIGCHLD].into_iter();
-    let signals = Signals::new(watched.chain((!is_ignored(SIGHUP)).then_some(SIGHUP)))
+    let signals = Signals::new(ending_signals().chain([SIGCHLD]))
         .map_err(|error| Refusal::host(format!("cannot watch for signals: {error}"), ""))?;
     let pid = std::process::id();
     let who = Applier { run_id: format!("c10k-lab-{pid}"), pid, program: "c10k-lab run".to_owned() };
     let guard = apply_here(part, &who, Policy::default()).map_err(|error| {
         let error = InForceError::from(error);
-        let exit = if error.is_bad_text() { Exit::BadText } else { Exit::HostCannot };
-        Refusal { message: error.to_string(), hint: error.hint(), exit }
+        Refusal { message: error.to_string(), hint: error.hint(), exit: error.exit() }
     })?;
     let mut in_run = ProfileInRun::default();
     note(&mut in_run, &guard.changes, &guard.not_set);
@@ -150,17 +153,18 @@ fn raise(part: &Profile, printer: &mut Printer) -> Result<Stewarded, Refusal> {
     }
     let ended = attend(&word, signals);
     let is_back = put_back(guard, printer);
-    match ended {
-        Ok(status) => {
-            let exit = exit_of(status, printer);
-            // However well the run went: the host is not as it was.
-            Ok(Stewarded::Done(if is_back { exit } else { Exit::Broke }))
+    let exit = match ended {
+        Ok(status) => exit_of(status, printer),
+        Err(error) => {
+            let hint = "prlimit --nproc shows how many processes this user may have";
+            printer.error(
+                &format!("the run's own process cannot be started or waited for: {error}"),
+                Some(hint),
+            );
+            Exit::HostCannot
         }
-        Err(error) => Err(Refusal::host(
-            format!("cannot start the run's own process: {error}"),
-            "prlimit --nproc shows how many processes this user may have",
-        )),
-    }
+    };
+    Ok(Stewarded::Done(left_as_it_was(exit, is_back)))
 }
 
 /// Runs this command again as a child that is told `word`, hands signals on, and waits for its end.
@@ -177,25 +181,42 @@ fn attend(word: &HostWide, mut signals: Signals) -> io::Result<ExitStatus> {
     // Should the child be killed, its own children are waited for here.
     let reaps = set_child_subreaper(true).is_ok();
     let mut child = command.spawn()?;
-    let status = loop {
+    let ended = to_its_end(&mut child, |child| {
         for signal in signals.wait() {
-            hand_on(signal, &child);
+            hand_on(signal, child);
         }
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-    };
-    if reaps && status.code().is_none() {
+        child.try_wait()
+    });
+    if reaps && ended.as_ref().map_or(true, |status| status.code().is_none()) {
         wait_for_orphans();
     }
-    Ok(status)
+    ended
+}
+
+/// Waits until a look at the child says how it ended. One that cannot be looked at is killed: what it relies on does not
+/// go before it does.
+fn to_its_end(
+    child: &mut Child,
+    mut look: impl FnMut(&mut Child) -> io::Result<Option<ExitStatus>>,
+) -> io::Result<ExitStatus> {
+    loop {
+        match look(child) {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) => {}
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        }
+    }
 }
 
 fn hand_on(signal: i32, child: &Child) {
     let handed = match signal {
         SIGCHLD => return,
         SIGINT => nix::sys::signal::Signal::SIGINT,
-        // Of a terminal that is gone or of a SIGQUIT the lab makes what SIGTERM asks for: an orderly end.
+        // SIGHUP and SIGQUIT ask for what SIGTERM does.
         _ => nix::sys::signal::Signal::SIGTERM,
     };
     if let Ok(pid) = i32::try_from(child.id()) {
@@ -342,6 +363,25 @@ mod tests {
         assert!(is_back_after(|_| {}));
         assert!(is_back_after(|file| std::fs::write(file, "7\n").unwrap()), "drift");
         assert!(!is_back_after(|file| std::fs::remove_file(file).unwrap()), "it is gone");
+    }
+
+    #[test]
+    fn a_child_that_cannot_be_looked_at_has_ended_before_anything_goes_back() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut looks = 0;
+        let ended = to_its_end(&mut child, |child| {
+            looks += 1;
+            if looks < 3 { child.try_wait() } else { Err(io::ErrorKind::Other.into()) }
+        });
+        assert!(ended.is_err() && looks == 3);
+        assert_eq!(child.try_wait().unwrap().and_then(|status| status.signal()), Some(9));
+    }
+
+    #[test]
+    fn a_host_that_is_not_as_it_was_is_the_exit_code_however_well_it_went() {
+        for exit in [Exit::Done, Exit::Short, Exit::HostCannot, Exit::Interrupted] {
+            assert_eq!((left_as_it_was(exit, true), left_as_it_was(exit, false)), (exit, Exit::Broke));
+        }
     }
 
     #[test]

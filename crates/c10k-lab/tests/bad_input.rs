@@ -197,6 +197,25 @@ fn a_plan_that_is_not_right_is_told_with_its_place() {
     plan_refused(BAD_TEXT, "target = 5", "target = \"x\"", &["'plan.toml'", "line 6"]);
     plan_refused(BAD_TEXT, "target = 5", "target = 0", &["--target 0"]);
     plan_refused(BAD_TEXT, "[\"127.0.0.1:9000\"]", "[]", &["listen"]);
+    plan_refused(
+        BAD_TEXT,
+        "in_flight = 512",
+        "in_flight = 0",
+        &["'plan.toml'", "load.in_flight = 0: expected 1"],
+    );
+    plan_refused(
+        BAD_TEXT,
+        "probe_bytes = 64",
+        "probe_bytes = 7",
+        &["load.probe_bytes = 7: expected 8 to 32768"],
+    );
+    plan_refused(
+        BAD_TEXT,
+        "connect_timeout = \"5s\"",
+        "connect_timeout = \"2h\"",
+        &["2h is longer", "at most 30m"],
+    );
+    plan_refused(BAD_TEXT, "mode = \"echo\"", "mode = \"echo\"\nworkers = 0", &["server.workers = 0"]);
     plan_refused(BAD_TEXT, "\"tuned\"", "\"nosuch\"", &["`nosuch`"]);
     plan_refused(BAD_TEXT, "schema_version", "[[[", &["'plan.toml'", "line 1"]);
     run_lab(&["./no/plan.toml"]).expect_refused(BAD_TEXT, &["'./no/plan.toml'", "No such file"]);
@@ -262,5 +281,21 @@ fn an_answer_that_cannot_be_written_is_told_and_is_no_success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(4), "{command:?}: {stderr}");
         assert_eq!(stderr.matches("error: the output cannot be written").count(), 1, "{command:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_reader_that_is_gone_is_no_error() {
+    for command in [&["schema"][..], &["walls", "--json"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_c10k-lab"))
+            .args(command)
+            .stdout(writer)
+            .output()
+            .expect("the lab");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{command:?}: {stderr}");
+        assert!(!stderr.contains("error"), "{command:?}: {stderr}");
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use c10k_record::{Record, RunState};
 use common::{Ended, Lab, Running, lab, send};
-use nix::sys::signal::Signal::{self, SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM};
+use nix::sys::signal::Signal::{self, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM};
 
 /// An orderly end takes half of this at most; the rest is for a busy machine.
 const ORDERLY: Duration = Duration::from_secs(20);
@@ -94,6 +94,23 @@ fn sigint_in_the_hold_ends_in_good_order() {
 #[test]
 fn sigterm_in_the_hold_ends_in_good_order() {
     signal_in_hold(SIGTERM);
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_it_in_good_order_unless_it_was_started_to_ignore_that() {
+    for signal in [SIGHUP, SIGQUIT] {
+        signal_in_hold(signal);
+    }
+    let ignoring = Lab::new().after("trap '' HUP QUIT");
+    let mut running = ignoring.start(&["--target", "100", "--hold", "60s", "--json"]);
+    running.wait_for_hold(100);
+    running.signal(SIGHUP);
+    running.signal(SIGQUIT);
+    let later = running.wait_for("hold", |_| true).elapsed_ms + 500;
+    running.wait_for("hold", |row| row.elapsed_ms > later);
+    let begun = Instant::now();
+    running.signal(SIGTERM);
+    expect_aborted(&running.wait(), SIGTERM, begun);
 }
 
 #[test]
@@ -229,6 +246,7 @@ fn expect_server_died(running: Running, phase: &str) -> Record {
     let ceiling = record.ceiling.clone().expect("a ceiling");
     assert_eq!((ceiling.connections, ceiling.wall.as_str()), (0, "server-died"));
     assert_eq!(record.connections.accepted, None, "it could not say any more");
+    assert!(record.warnings.iter().any(|warning| warning.id == "server-silent"), "{:?}", record.warnings);
     record
 }
 

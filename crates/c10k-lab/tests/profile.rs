@@ -115,15 +115,34 @@ fn what_a_killed_server_leaves_is_told_by_the_next_command_of_any_kind_and_rolle
         "$lab server --listen 127.0.0.1:0 --profile ./mine.toml 2>/dev/null & server=$!
         tries=0; while [ $(cat /proc/sys/net/ipv4/tcp_retries2) != 8 ] && [ $tries -lt 600 ]; do sleep 0.05; tries=$((tries + 1)); done
         sleep 0.5; kill -9 $server; wait $server 2>/dev/null; now left
-        for command in 'schema' 'profile list' 'profile show stock' 'profile diff stock'; do
-            $lab $command 2>&1 >/dev/null | grep -c 'profile rollback'
+        for command in 'schema' 'report nosuch' 'profile list' 'profile show stock' 'profile diff stock' \\
+            'walls' 'walls tcp-mem' 'walls myths' 'walls plant tcp-mem' 'doctor --target 10' \\
+            'climb --max 0' 'run --target 5 --hold 10ms' 'run --target 5 --hold 10ms --profile c1m'; do
+            [ $($lab $command 2>&1 >/dev/null | grep -c 'profile rollback') = 1 ] || echo not by $command
         done
         timeout 2 $lab server --listen 127.0.0.1:0 --no-apply 2>&1 | grep -c 'profile rollback'
+        $lab swarm --server 127.0.0.1:9 --target 1 --no-apply 2>&1 | grep -c 'profile rollback'
+        $lab profile status | grep -q 'left over' || echo no status
         $lab profile rollback; echo exit $?; now after
         $lab schema 2>&1 >/dev/null | grep -c 'profile rollback'",
     );
-    assert_eq!(said, "left 999 8\n1\n1\n1\n1\n1\nexit 0\nafter 4096 15\n0\n", "{heard}");
+    assert_eq!(said, "left 999 8\n1\n1\nexit 0\nafter 4096 15\n0\n", "{heard}");
     assert!(heard.contains("c10k-server") && heard.contains("put back"), "{heard}");
+}
+
+#[test]
+fn a_setting_that_cannot_be_put_back_is_told_by_the_exit_code_of_the_roll_back() {
+    if !namespaces_allowed("a setting that cannot be put back") {
+        return;
+    }
+    let (said, heard) = inside(
+        "mount --bind /proc/sys /proc/sys || exit
+        $lab profile apply ./mine.toml 2>/dev/null; mount -o remount,bind,ro /proc/sys
+        $lab profile rollback; echo exit $?; now still; mount -o remount,bind,rw /proc/sys
+        $lab profile rollback 2>/dev/null; echo exit $?; now after",
+    );
+    assert_eq!(said, "exit 4\nstill 999 8\nexit 0\nafter 4096 15\n", "{heard}");
+    assert!(heard.contains("error: not everything could be put back") && heard.contains("hint: "), "{heard}");
 }
 
 #[test]

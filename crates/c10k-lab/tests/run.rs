@@ -239,6 +239,16 @@ fn a_server_that_takes_fewer_makes_the_run_short_and_is_named_as_the_wall() {
 }
 
 #[test]
+fn what_a_full_server_had_accepted_is_its_own_word_and_the_others_are_ghosts() {
+    for more in [&["--probe-timeout", "1s"][..], &["--no-probe"]] {
+        let arguments = ["--target", "100", "--hold", "100ms", "--max-connections", "40", "--json"];
+        let record = run_lab(&[&arguments[..], more].concat()).record();
+        let c = &record.connections;
+        assert_eq!((c.established, c.accepted, c.ghosts), (100, Some(40), Some(60)), "{more:?}: {c:?}");
+    }
+}
+
+#[test]
 fn colours_are_used_only_where_they_are_asked_for() {
     let coloured = |ended: &Ended| {
         ended.expect_held(10);

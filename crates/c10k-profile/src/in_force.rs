@@ -4,11 +4,11 @@ use std::io;
 
 use c10k_kernel::limits::{self, Limit};
 use c10k_kernel::sysctl::{self, SysctlRoot};
-use c10k_record::{AppliedSetting, NotApplied, ProfileInRun, Scope, Warning};
+use c10k_record::{AppliedSetting, Exit, NotApplied, ProfileInRun, Scope, Warning};
 use thiserror::Error;
 
 use crate::apply::Applied;
-use crate::change::{Change, NotSet, sysctl_command};
+use crate::change::{Change, NotSet, Why, sysctl_command};
 use crate::error::{ApplyError, ProfileError};
 use crate::guard::AppliedGuard;
 use crate::here::{Applier, Policy, apply_here, pending_journal};
@@ -61,10 +61,20 @@ impl InForceError {
         }
     }
 
-    /// Whether the profile's text is at fault, and not this host.
+    /// The exit code that says whose fault it is: the profile's text, this host, or, where what was changed could not be
+    /// put back, nobody's: then it broke.
     #[must_use]
-    pub fn is_bad_text(&self) -> bool {
-        matches!(self, Self::Profile(_) | Self::Apply(ApplyError::BadValues { .. }))
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Profile(_) | Self::Apply(ApplyError::BadValues { .. }) => Exit::BadText,
+            Self::Apply(ApplyError::Refused { why, rolled_back, .. })
+                if !rolled_back.is_complete() || matches!(**why, Why::Torn { .. }) =>
+            {
+                Exit::Broke
+            }
+            Self::Apply(ApplyError::NotRecovered(_)) => Exit::Broke,
+            Self::Apply(_) | Self::Limits(_) => Exit::HostCannot,
+        }
     }
 }
 
@@ -194,6 +204,7 @@ pub fn not_in_force(profile: &Profile, live: &Live) -> Vec<NotApplied> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recovery::RollBack;
 
     #[test]
     fn a_profile_that_changes_nothing_is_in_force_without_a_warning() {
@@ -205,7 +216,24 @@ mod tests {
     #[test]
     fn a_profile_that_is_not_there_is_bad_text() {
         let error = put_in_force("no-such-profile", "test", false).expect_err("not there");
-        assert!(error.is_bad_text() && error.hint().is_some(), "{error}");
+        assert!(error.exit() == Exit::BadText && error.hint().is_some(), "{error}");
+    }
+
+    #[test]
+    fn a_refusal_after_which_the_host_is_not_as_it_was_is_no_refusal_any_more() {
+        let refused = |failed: &[&str]| {
+            let failed = failed.iter().map(|key| ((*key).to_owned(), "5".to_owned(), "EROFS".to_owned()));
+            let rolled_back = RollBack { failed: failed.collect(), ..RollBack::default() };
+            InForceError::from(ApplyError::Refused {
+                profile: "mine".to_owned(),
+                key: "net.core.somaxconn".to_owned(),
+                wanted: "9".to_owned(),
+                why: Box::new(Why::NotWritable),
+                rolled_back: Box::new(rolled_back),
+            })
+        };
+        assert_eq!(refused(&[]).exit(), Exit::HostCannot);
+        assert_eq!(refused(&["net.core.rmem_max"]).exit(), Exit::Broke);
     }
 
     #[test]

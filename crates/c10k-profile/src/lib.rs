@@ -6,6 +6,8 @@
 //! the old values come back however the process ends. It refuses to know servers and swarms, who asks, and
 //! what a setting is good for.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod apply;
 mod change;
 mod error;

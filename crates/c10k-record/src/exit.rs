@@ -14,7 +14,8 @@ pub enum Exit {
     /// 3: this host cannot: port taken, source not on this machine, target beyond what the sources allow,
     /// results not writable at the start.
     HostCannot,
-    /// 4: the run broke: a child was killed, the disk is full.
+    /// 4: the run broke: a child was killed, the disk is full, output could not be written; or what was changed on the
+    /// host could not be put back.
     Broke,
     /// 130: the swarm or the lab was stopped by SIGINT.
     Interrupted,

@@ -5,6 +5,8 @@
 //! from and written to a run's folder, or said line by line. It refuses to know how anything is measured, what a number means for
 //! the user, or how it is shown.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod ceiling;
 mod counts;
 mod events;

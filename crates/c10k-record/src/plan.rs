@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -81,13 +82,33 @@ impl Plan {
         }
         let plan: Self = toml::from_str(&text)
             .map_err(|error| PlanError::Text { path: name(), message: error.to_string() })?;
-        match plan.load.rate_per_second {
-            Some(rate) if rate.is_nan() || rate < 1.0 || rate.fract() != 0.0 => {
-                let message = format!("load.rate_per_second = {rate}: expected a whole number of at least 1");
-                Err(PlanError::Text { path: name(), message })
-            }
-            _ => Ok(plan),
-        }
+        plan.check().map_err(|message| PlanError::Text { path: name(), message })?;
+        Ok(plan)
+    }
+
+    /// Whether server and swarm take its numbers.
+    ///
+    /// # Errors
+    /// One line that names the key and what was expected.
+    pub fn check(&self) -> Result<(), String> {
+        let server = &self.server;
+        within("server.workers", server.workers.as_ref(), &WORKERS)?;
+        within("server.max_connections", server.max_connections.as_ref(), &(1..=u64::MAX))?;
+        self.load.check().map_err(|message| format!("load.{message}"))
+    }
+}
+
+/// What server and swarm take as their workers.
+const WORKERS: RangeInclusive<u32> = 1..=1024;
+
+fn within<T: PartialOrd + fmt::Display>(
+    key: &str,
+    value: Option<&T>,
+    range: &RangeInclusive<T>,
+) -> Result<(), String> {
+    match value.filter(|value| !range.contains(value)) {
+        Some(value) => Err(format!("{key} = {value}: expected {} to {}", range.start(), range.end())),
+        None => Ok(()),
     }
 }
 
@@ -248,6 +269,43 @@ pub struct LoadPlan {
     pub subprotocols: Vec<String>,
 }
 
+impl LoadPlan {
+    /// Connects under way at one time.
+    pub const IN_FLIGHT: RangeInclusive<u32> = 1..=1_000_000;
+    /// Bytes of a probe.
+    pub const PROBE_BYTES: RangeInclusive<u16> = 8..=32_768;
+    /// A step under way is timed in 32 bits of microseconds.
+    pub const LONGEST_TIMEOUT: Span = Span::secs(30 * 60);
+
+    /// Whether a swarm takes its numbers.
+    ///
+    /// # Errors
+    /// One line that names the key and what was expected.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(rate) =
+            self.rate_per_second.filter(|rate| rate.is_nan() || *rate < 1.0 || rate.fract() != 0.0)
+        {
+            return Err(format!("rate_per_second = {rate}: expected a whole number of at least 1"));
+        }
+        within("in_flight", Some(&self.in_flight), &Self::IN_FLIGHT)?;
+        within("probe_bytes", Some(&self.probe_bytes), &Self::PROBE_BYTES)?;
+        within("workers", self.workers.as_ref(), &WORKERS)?;
+        for (key, span) in [
+            ("connect_timeout", self.connect_timeout),
+            ("handshake_timeout", self.handshake_timeout),
+            ("probe_timeout", self.probe_timeout),
+        ] {
+            if span > Self::LONGEST_TIMEOUT {
+                let longest = Self::LONGEST_TIMEOUT;
+                return Err(format!(
+                    "{key} = {span} is longer than a step is timed: expected at most {longest}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Default for LoadPlan {
     fn default() -> Self {
         Self {
@@ -364,6 +422,31 @@ mod tests {
         let old: String = text.split_inclusive('\n').filter(|line| !line.starts_with("handshake_")).collect();
         assert_ne!(text, old);
         assert_eq!(toml::from_str::<Plan>(&old).expect("a plan"), plan());
+    }
+
+    #[test]
+    fn a_number_that_server_or_swarm_would_not_take_is_named_with_what_was_expected() {
+        type Change = fn(&mut Plan);
+        let changes: [(&str, Change); 11] = [
+            ("load.in_flight = 0: expected 1 to 1000000", |plan| plan.load.in_flight = 0),
+            ("load.in_flight = 1000001", |plan| plan.load.in_flight = 1_000_001),
+            ("load.probe_bytes = 7: expected 8 to 32768", |plan| plan.load.probe_bytes = 7),
+            ("load.probe_bytes = 32769", |plan| plan.load.probe_bytes = 32_769),
+            ("load.workers = 0", |plan| plan.load.workers = Some(0)),
+            ("load.connect_timeout = 2h is longer", |plan| plan.load.connect_timeout = Span::secs(7200)),
+            ("load.handshake_timeout = 2h", |plan| plan.load.handshake_timeout = Span::secs(7200)),
+            ("load.probe_timeout = 2h", |plan| plan.load.probe_timeout = Span::secs(7200)),
+            ("load.rate_per_second = 0.5", |plan| plan.load.rate_per_second = Some(0.5)),
+            ("server.workers = 1025", |plan| plan.server.workers = Some(1025)),
+            ("server.max_connections = 0", |plan| plan.server.max_connections = Some(0)),
+        ];
+        assert_eq!(plan().check(), Ok(()));
+        for (told, change) in changes {
+            let mut plan = plan();
+            change(&mut plan);
+            let message = plan.check().expect_err(told);
+            assert!(message.starts_with(told), "{message}");
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! anything in it was measured: it takes a [`Record`](c10k_record::Record) as it is, and what the record does
 //! not know is shown as `unknown`, never as 0.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod compare;
 mod csv;
 mod facts;

@@ -3,7 +3,7 @@
 use c10k_kernel::limits::Limit;
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_profile::{AppliedGuard, InForce, InForceError, put_in_force};
-use c10k_record::Warning;
+use c10k_record::{Exit, Warning};
 
 use crate::args::ServerArgs;
 use crate::listen::ListenerOptions;
@@ -44,10 +44,10 @@ pub(crate) fn prepare(args: &ServerArgs) -> Result<Prepared, StartError> {
 
 fn refused(error: &InForceError) -> StartError {
     let (message, hint) = (error.to_string(), error.hint());
-    if error.is_bad_text() {
-        StartError::ProfileText { message, hint }
-    } else {
-        StartError::ProfileHere { message, hint }
+    match error.exit() {
+        Exit::BadText => StartError::ProfileText { message, hint },
+        Exit::Broke => StartError::NotPutBack(Box::new(StartError::ProfileHere { message, hint })),
+        _ => StartError::ProfileHere { message, hint },
     }
 }
 

@@ -11,6 +11,8 @@
 //! and the errno is counted under `accept_errors`. ENOSPC there is epoll's (`fs.epoll.max_user_watches`), which
 //! accept(2) never says: nothing is accepted that could not be watched.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod args;
 mod counters;
 mod host;

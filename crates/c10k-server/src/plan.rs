@@ -5,7 +5,6 @@ use c10k_record::Warning;
 
 use crate::args::{Scheduling, ServerArgs};
 use crate::host::Prepared;
-use crate::keeper::STACK_BYTES;
 use crate::shared::WorkerSettings;
 use crate::start::StartError;
 
@@ -64,16 +63,14 @@ pub(crate) fn plan_tables(
     Ok((settings, max_connections))
 }
 
-/// A container's filter may refuse unshare(2): a thread that ends at once tries it.
+/// A container's filter may refuse unshare(2), and a limit on threads the one that would try it.
 fn own_tables_are_allowed(warnings: &mut Vec<Warning>) -> bool {
-    let tried = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(descriptors::unshare_table);
-    let result =
-        tried.and_then(|thread| thread.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into())));
+    let result = descriptors::own_tables_possible();
     if let Err(error) = &result {
         warnings.push(Warning::new(
             "one-table",
             format!(
-                "workers cannot have descriptor tables of their own (unshare: {error}): \
+                "workers cannot have descriptor tables of their own ({error}): \
                  all connections share one, and RLIMIT_NOFILE is their limit"
             ),
         ));

@@ -120,8 +120,9 @@ fn a_profile_is_applied_where_the_server_runs_and_put_back_at_its_end() {
     let path = folder.path().join("mine.toml");
     let text = "name = 'mine'\nsummary = 'x'\n[sysctl]\n'net.core.somaxconn' = 31\n[socket]\nbacklog = 77\n";
     std::fs::write(&path, text).unwrap();
-    // In a network namespace of its own, which dies with the script.
-    let script = "\"$0\" --profile \"$1\" --listen 127.0.0.1:0 & server=$!; key=/proc/sys/net/core/somaxconn
+    // In a network namespace of its own, which dies with the script. A SIGHUP that whoever started the tests ignores
+    // (nohup(1)) would be ignored by the server too.
+    let script = "env --default-signal=HUP \"$0\" --profile \"$1\" --listen 127.0.0.1:0 & server=$!; key=/proc/sys/net/core/somaxconn
         tries=0; while [ $(cat $key) != 31 ] && [ $tries -lt 300 ]; do sleep 0.1; tries=$((tries + 1)); done
         sleep 0.5; echo during $(cat $key); kill -HUP $server; wait $server; echo code $?; echo after $(cat $key)";
     let may_unshare = |arguments: &[&str]| {
@@ -136,7 +137,9 @@ fn a_profile_is_applied_where_the_server_runs_and_put_back_at_its_end() {
         eprintln!("SKIPPED: no network namespace may be made here");
         return;
     };
-    let output = Command::new("unshare")
+    // Whatever goes wrong, it ends.
+    let output = Command::new("timeout")
+        .args(["--signal=KILL", "120", "unshare"])
         .args(arguments)
         .args(["sh", "-c", script, PROGRAM, path.to_str().unwrap()])
         .stdin(Stdio::null())

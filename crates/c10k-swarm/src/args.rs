@@ -1,6 +1,7 @@
 //! The command line of the swarm.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use c10k_record::{CloseHow, LoadPlan, Protocol, Quantity, Span, Steps};
@@ -35,7 +36,7 @@ pub struct LoadArgs {
     #[arg(long, value_name = "DURATION")]
     pub hold: Option<Span>,
     /// Connections under way at one time [default: 512].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(as_i64(&LoadPlan::IN_FLIGHT)))]
     pub in_flight: Option<u32>,
     /// How long a connect may take [default: 15s].
     #[arg(long, value_name = "DURATION")]
@@ -51,7 +52,7 @@ pub struct LoadArgs {
     #[arg(long, value_name = "DURATION")]
     pub ping_every: Option<Span>,
     /// Size of a probe in bytes [default: 64].
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(8..=32768))]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(as_i64(&LoadPlan::PROBE_BYTES)))]
     pub probe_bytes: Option<u16>,
     /// Send no probes: for servers that do not echo. Nothing is verified then, and held means still open.
     #[arg(long)]
@@ -64,8 +65,10 @@ pub struct LoadArgs {
     pub close: Option<CloseHow>,
 }
 
-/// A step under way is timed in 32 bits of microseconds.
-const LONGEST_TIMEOUT: Span = Span::secs(30 * 60);
+/// A range as the parser of the command line wants it.
+fn as_i64<T: Copy + Into<i64>>(range: &RangeInclusive<T>) -> RangeInclusive<i64> {
+    (*range.start()).into()..=(*range.end()).into()
+}
 
 /// `1000/s` or `1000`: connections a second, above 0.
 fn rate(text: &str) -> Result<f64, String> {
@@ -80,7 +83,7 @@ impl LoadArgs {
     /// These flags over `base`, and the target they ask for (`default_target` when they ask for none).
     ///
     /// # Errors
-    /// One line when the target is 0 or contradicts the steps.
+    /// One line when the target is 0 or contradicts the steps, or a number is none that a swarm takes.
     pub fn resolve(&self, base: &LoadPlan, default_target: u64) -> Result<(u64, LoadPlan), String> {
         let steps = self.steps.or(base.steps);
         let target = match (self.target, self.steps) {
@@ -111,42 +114,30 @@ impl LoadArgs {
                 "--target {target} is more than one box can number: expected at most 4294967295"
             ));
         }
-        for (flag, span) in [
-            ("--connect-timeout", self.connect_timeout),
-            ("--handshake-timeout", self.handshake_timeout),
-            ("--probe-timeout", self.probe_timeout),
-        ] {
-            if let Some(span) = span.filter(|span| *span > LONGEST_TIMEOUT) {
-                return Err(format!(
-                    "{flag} {span} is longer than a step is timed: expected at most {LONGEST_TIMEOUT}"
-                ));
-            }
-        }
         let base = base.clone();
-        Ok((
-            target,
-            LoadPlan {
-                ips: self.ips.clone().or(base.ips),
-                ports: self.ports.clone().or(base.ports),
-                rate_per_second: self.rate.or(base.rate_per_second),
-                // A target on the command line replaces the steps of a plan.
-                steps: steps.filter(|steps| steps.total() == target),
-                step_pause: self.step_pause.unwrap_or(base.step_pause),
-                hold: self.hold.unwrap_or(base.hold),
-                in_flight: self.in_flight.unwrap_or(base.in_flight),
-                connect_timeout: self.connect_timeout.unwrap_or(base.connect_timeout),
-                handshake_timeout: self.handshake_timeout.unwrap_or(base.handshake_timeout),
-                probe_timeout: self.probe_timeout.unwrap_or(base.probe_timeout),
-                ping_every: self.ping_every.or(base.ping_every).filter(|every| !every.0.is_zero()),
-                probe_bytes: self.probe_bytes.unwrap_or(base.probe_bytes),
-                probe: base.probe && !self.no_probe,
-                workers: self.workers.or(base.workers),
-                close: self.close.unwrap_or(base.close),
-                path: base.path,
-                headers: base.headers,
-                subprotocols: base.subprotocols,
-            },
-        ))
+        let load = LoadPlan {
+            ips: self.ips.clone().or(base.ips),
+            ports: self.ports.clone().or(base.ports),
+            rate_per_second: self.rate.or(base.rate_per_second),
+            // A target on the command line replaces the steps of a plan.
+            steps: steps.filter(|steps| steps.total() == target),
+            step_pause: self.step_pause.unwrap_or(base.step_pause),
+            hold: self.hold.unwrap_or(base.hold),
+            in_flight: self.in_flight.unwrap_or(base.in_flight),
+            connect_timeout: self.connect_timeout.unwrap_or(base.connect_timeout),
+            handshake_timeout: self.handshake_timeout.unwrap_or(base.handshake_timeout),
+            probe_timeout: self.probe_timeout.unwrap_or(base.probe_timeout),
+            ping_every: self.ping_every.or(base.ping_every).filter(|every| !every.0.is_zero()),
+            probe_bytes: self.probe_bytes.unwrap_or(base.probe_bytes),
+            probe: base.probe && !self.no_probe,
+            workers: self.workers.or(base.workers),
+            close: self.close.unwrap_or(base.close),
+            path: base.path,
+            headers: base.headers,
+            subprotocols: base.subprotocols,
+        };
+        load.check()?;
+        Ok((target, load))
     }
 }
 
@@ -318,9 +309,9 @@ mod tests {
         let of_connect =
             plan(LoadArgs { connect_timeout: Some(SHORT), ..LoadArgs::default() }).expect("a plan");
         assert_eq!(of_connect.handshake_timeout, Span::secs(10));
-        let long = Some(Span(LONGEST_TIMEOUT.0 + std::time::Duration::from_millis(1)));
+        let long = Some(Span(LoadPlan::LONGEST_TIMEOUT.0 + std::time::Duration::from_millis(1)));
         let error = plan(LoadArgs { handshake_timeout: long, ..LoadArgs::default() }).expect_err("too long");
-        assert!(error.starts_with("--handshake-timeout"), "{error}");
+        assert!(error.starts_with("handshake_timeout = 1800001ms is longer"), "{error}");
     }
 
     #[test]

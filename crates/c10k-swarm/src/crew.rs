@@ -38,11 +38,6 @@ fn per_table(soft_nofile: u64, reserve: u64) -> u32 {
     soft_nofile.saturating_sub(open + reserve).clamp(1, u64::from(u32::MAX >> 1)) as u32
 }
 
-/// Whether threads may have descriptor tables of their own here: tried on a thread that ends at once.
-pub(crate) fn own_tables_possible() -> bool {
-    std::thread::spawn(|| descriptors::unshare_table().is_ok()).join().unwrap_or(false)
-}
-
 /// The workers of a swarm.
 pub(crate) struct Crew {
     shared: Arc<Shared>,

@@ -8,6 +8,8 @@
 //! attempted ≥ established ≥ verified ≥ held, as in [`c10k_record::Connections`]; every connection that was
 //! attempted is at the end either held, released by a command, or lost under exactly one errno or name.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod add_ips;
 pub mod args;
 mod arrivals;

@@ -10,8 +10,8 @@ use c10k_collector::{LinkWatch, time_wait_towards};
 use c10k_kernel::cgroup::PidsGroup;
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::link::device_towards;
-use c10k_kernel::process;
 use c10k_kernel::sysctl::SysctlRoot;
+use c10k_kernel::{descriptors, process};
 use c10k_profile::{InForce, put_in_force};
 use c10k_record::shell::own_command;
 use c10k_record::{
@@ -25,7 +25,7 @@ use crate::args::SwarmArgs;
 use crate::arrivals::Arrivals;
 use crate::beside::Beside;
 use crate::conductor::{Conductor, Course, Finding, Signals, own_rss_bytes};
-use crate::crew::{Crew, own_tables_possible};
+use crate::crew::Crew;
 use crate::document::{Background, document, plan_view};
 use crate::output::Output;
 use crate::setup::{Asked, Setup, SetupError, is_here};
@@ -121,12 +121,9 @@ fn lead(args: &SwarmArgs, undo: &Undo, signals: Signals, output: &mut Output) ->
     let upgrade = args.ws.request(args.protocol(), asked.servers(), &load)?;
     let mut in_force = {
         let mut changes = undo.changes();
-        let mut in_force =
-            put_in_force(&args.profile, "c10k-swarm", !args.no_apply).map_err(|error| Refusal {
-                message: error.to_string(),
-                hint: error.hint(),
-                exit: if error.is_bad_text() { Exit::BadText } else { Exit::HostCannot },
-            })?;
+        let mut in_force = put_in_force(&args.profile, "c10k-swarm", !args.no_apply).map_err(|error| {
+            Refusal { message: error.to_string(), hint: error.hint(), exit: error.exit() }
+        })?;
         changes.settings = in_force.guard.take();
         in_force
     };
@@ -209,17 +206,8 @@ fn carry_out(
     let fixed = fixed(load, setup, in_force, upgrade);
     let arrivals = Arrivals::new(load.rate_per_second);
     let shared = Arc::new(Shared::new(fixed, setup.plan.clone(), arrivals, sender.clone()));
-    let own_tables = !args.one_table && own_tables_possible();
     let mut warnings = in_force.warnings.clone();
-    if !own_tables && !args.one_table {
-        warnings.push(Warning::new(
-            "one-table",
-            format!(
-                "unshare(CLONE_FILES) is refused here, so all workers share one descriptor table of {}",
-                human_count(in_force.nofile.soft)
-            ),
-        ));
-    }
+    let own_tables = !args.one_table && own_tables_are_allowed(in_force.nofile.soft, &mut warnings);
     // A parent has listed what it could not set.
     for warning in warnings.iter().filter(|w| args.parent.is_none() || w.id != "profile-not-applied") {
         output.warn(&warning.text);
@@ -238,7 +226,7 @@ fn carry_out(
         probe: load.probe,
     };
     if args.events {
-        read_commands(sender);
+        read_commands(sender).map_err(host("read commands"))?;
     }
     let mut conductor = Conductor::new(shared, crew, course, notes, signals, output);
     let pids = PidsGroup::of(&ProcRoot::default(), None).ok().flatten();
@@ -362,12 +350,25 @@ fn time_wait(setup: &Setup) -> Option<u64> {
     Some(time_wait_towards(&ports)?.iter().filter(|end| of_plan(end)).count() as u64)
 }
 
-fn read_commands(notes: Sender<Note>) {
-    std::thread::spawn(move || {
+fn own_tables_are_allowed(soft_nofile: u64, warnings: &mut Vec<Warning>) -> bool {
+    let allowed = descriptors::own_tables_possible();
+    if let Err(error) = &allowed {
+        let soft = human_count(soft_nofile);
+        let text = format!(
+            "workers cannot have descriptor tables of their own ({error}), so all share one of {soft}"
+        );
+        warnings.push(Warning::new("one-table", text));
+    }
+    allowed.is_ok()
+}
+
+fn read_commands(notes: Sender<Note>) -> io::Result<()> {
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
         each_line(io::stdin().lock(), |line| {
             line.trim().is_empty() || notes.send(Note::Line(line.trim().to_owned())).is_ok()
         });
-    });
+    })?;
+    Ok(())
 }
 
 fn host(what: &str) -> impl Fn(io::Error) -> Refusal {

@@ -167,17 +167,18 @@ fn a_setting_that_cannot_be_put_back_is_told_with_the_command_and_by_the_exit_co
     let profile = folder.path().join("mine.toml");
     std::fs::write(&profile, "name = 'mine'\nsummary = 'x'\n[sysctl]\n'net.core.somaxconn' = 31\n").unwrap();
     // Namespaces of its own, which die with the script: of the network, and of mounts, so that the settings can
-    // be made read-only under the swarm and its journal lies where nobody finds it.
+    // be made read-only under the swarm and its journal lies where nobody finds it. A shell starts what it does not wait
+    // for with SIGQUIT ignored.
     let script = "mount -t tmpfs none /run || exit 77; mount --bind /proc/sys /proc/sys || exit 77
         ip link set lo up || exit 77; key=/proc/sys/net/core/somaxconn; ends_by=$1; profile=$2
-        mkfifo /run/hears; \"$0\" --profile \"$profile\" --server 127.0.0.1:9 --target 5 --events --commanded \\
+        mkfifo /run/hears; env --default-signal=QUIT \"$0\" --profile \"$profile\" --server 127.0.0.1:9 --target 5 --events --commanded \\
             </run/hears >/run/said & swarm=$!; exec 9>/run/hears
         tries=0; while ! grep -q ready /run/said && [ $tries -lt 300 ]; do sleep 0.1; tries=$((tries + 1)); done
         echo during $(cat $key); mount -o remount,bind,ro /proc/sys || exit 77
         case $ends_by in stop) echo stop >&9;; *) kill -$ends_by $swarm;; esac
         wait $swarm; echo code $?; grep -c rollback /run/said";
     let root = nix::unistd::geteuid().is_root();
-    for ends_by in ["stop", "TERM", "HUP"] {
+    for ends_by in ["stop", "TERM", "HUP", "QUIT"] {
         let output = Command::new("unshare")
             .args([if root { "-nm" } else { "-Urnm" }, "sh", "-c", script, PROGRAM, ends_by])
             .arg(&profile)

@@ -5,6 +5,8 @@
 //! threads and clocks: bytes come in, bytes and decisions go out, so every rule in here can be tested without a
 //! network. Deadlines, and what is done with bytes that a peer does not read, are its caller's.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod raw;
 pub mod ws;
 

@@ -36,6 +36,12 @@ fn skipped(why: &str) {
 }
 
 #[test]
+fn only_in_the_first_user_namespace_is_every_id_its_own() {
+    assert!(is_map_of_first("         0          0 4294967295\n"));
+    assert!(!is_map_of_first("         0       1000          1\n") && !is_map_of_first(""));
+}
+
+#[test]
 fn a_process_in_its_own_namespace_adds_addresses_and_sets_what_is_the_namespaces() {
     in_a_process_of_its_own(|| {
         let outside = network_inode().unwrap();

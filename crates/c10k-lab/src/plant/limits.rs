@@ -1,16 +1,20 @@
 //! Descriptors, source ports, TIME_WAIT and the server's own limit.
 
-use super::{Lift, Planted, flag, small};
+use super::together::Stands;
+use super::{Frame, Lift, Planted, flag, small};
 use crate::setup::Setup;
 use crate::stage::{Act, Noise, What, When};
 
 pub(super) static PLANTS: &[Planted] = &[
     Planted {
         wall: "nofile-server",
-        setup: || {
-            let mut setup = small(600);
+        least: 600,
+        stands: Stands::Full,
+        setup: |frame| {
+            let mut setup = small(frame);
             setup.stage.server.one_table = true;
-            setup.stage.server.nofile = Some(300);
+            // Fewer connections than any plant lets the swarm make.
+            setup.stage.server.nofile = Some(260);
             setup
         },
         group: None,
@@ -18,8 +22,10 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "nofile-swarm",
-        setup: || {
-            let mut setup = small(600);
+        least: 600,
+        stands: Stands::Swarm,
+        setup: |frame| {
+            let mut setup = small(frame);
             setup.stage.swarm.one_table = true;
             setup.stage.swarm.nofile = Some(300);
             setup
@@ -29,15 +35,20 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "ports-exhausted",
-        setup: || one_source(500, "20000 20299"),
+        least: 500,
+        stands: Stands::Swarm,
+        setup: |frame| one_source(frame, "20000 20299"),
         group: None,
         lift: Lift::Remedy,
     },
     Planted {
         wall: "ports-reserved",
-        setup: || {
-            let mut setup = one_source(300, "20000 20399");
-            set(&mut setup, "net.ipv4.ip_local_reserved_ports", "20000-20199");
+        least: 300,
+        stands: Stands::Swarm,
+        setup: |frame| {
+            let (window, half) = window(frame);
+            let mut setup = one_source(frame, &window);
+            set(&mut setup, "net.ipv4.ip_local_reserved_ports", &format!("20000-{}", 19_999 + half));
             setup
         },
         group: None,
@@ -45,10 +56,14 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "time-wait-ports",
-        setup: || {
-            let mut setup = one_source(300, "20000 20399");
+        least: 300,
+        stands: Stands::Swarm,
+        setup: |frame| {
+            let (window, half) = window(frame);
+            let mut setup = one_source(frame, &window);
             set(&mut setup, "net.ipv4.tcp_tw_reuse", "0");
-            setup.stage.noise.push(Noise::Closed { source: [127, 0, 0, 1].into(), count: 250 });
+            let count = half as u32;
+            setup.stage.noise.push(Noise::Closed { source: [127, 0, 0, 1].into(), count });
             setup
         },
         group: None,
@@ -56,8 +71,10 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "time-wait-buckets",
-        setup: || {
-            let mut setup = small(1000);
+        least: 1000,
+        stands: Stands::Aside,
+        setup: |frame| {
+            let mut setup = small(frame);
             set(&mut setup, "net.ipv4.tcp_max_tw_buckets", "100");
             flag(&mut setup, "--close", "fin");
             setup.stage.acts.push(Act { when: When::Hold, what: What::Renew(800) });
@@ -68,8 +85,10 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "server-max-connections",
-        setup: || {
-            let mut setup = small(500);
+        least: 500,
+        stands: Stands::Full,
+        setup: |frame| {
+            let mut setup = small(frame);
             flag(&mut setup, "--max-connections", "200");
             setup
         },
@@ -78,9 +97,15 @@ pub(super) static PLANTS: &[Planted] = &[
     },
 ];
 
+/// A window of ports in which the target would find room, and half of its size.
+fn window(frame: &Frame) -> (String, u64) {
+    let ports = frame.target + 100;
+    (format!("20000 {}", 19_999 + ports), ports / 2)
+}
+
 /// A swarm with one source address and few ports, which does not count them beforehand.
-fn one_source(target: u64, ports: &str) -> Setup {
-    let mut setup = small(target);
+fn one_source(frame: &Frame, ports: &str) -> Setup {
+    let mut setup = small(frame);
     flag(&mut setup, "--ips", "127.0.0.1");
     set(&mut setup, "net.ipv4.ip_local_port_range", ports);
     setup.stage.swarm.flags.insert("--target".to_owned(), "1".to_owned());

@@ -1,17 +1,20 @@
 //! The listener's two queues, and a server that does not serve them.
 
-use super::{Lift, Planted, flag, small};
+use super::together::Stands;
+use super::{Frame, Lift, Planted, flag, small};
 use crate::setup::Setup;
 use crate::stage::{Act, Noise, What, When};
 
 pub(super) static PLANTS: &[Planted] = &[
     Planted {
         wall: "accept-queue",
-        setup: || {
-            let mut setup = arriving(600, 32);
+        least: 600,
+        stands: Stands::Way,
+        setup: |frame| {
+            let mut setup = arriving(frame, 32);
             flag(&mut setup, "--connect-timeout", "600ms");
             // Shorter than the 2 s after which a server counts as one that has stopped accepting.
-            act(&mut setup, What::NapServer(1400));
+            act(&mut setup, When::Established(100), What::NapServer(1400));
             setup
         },
         group: None,
@@ -19,8 +22,10 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "syn-queue",
-        setup: || {
-            let mut setup = arriving(100, 16);
+        least: 100,
+        stands: Stands::Before,
+        setup: |frame| {
+            let mut setup = arriving(frame, 16);
             setup.sysctls.insert("net.ipv4.tcp_syncookies".to_owned(), "0".to_owned());
             setup.stage.noise.push(Noise::HalfOpen(64));
             setup
@@ -30,10 +35,12 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "server-stopped-accepting",
-        setup: || {
-            let mut setup = arriving(600, 32);
+        least: 600,
+        stands: Stands::Gone,
+        setup: |frame| {
+            let mut setup = arriving(frame, 32);
             flag(&mut setup, "--probe-timeout", "3s");
-            act(&mut setup, What::StopServer);
+            act(&mut setup, When::Established(100), What::StopServer);
             setup
         },
         group: None,
@@ -41,9 +48,13 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "server-died",
-        setup: || {
-            let mut setup = arriving(600, 4096);
-            act(&mut setup, What::KillServer);
+        least: 600,
+        stands: Stands::Gone,
+        setup: |frame| {
+            let mut setup = arriving(frame, 4096);
+            // So that another wall has bitten before.
+            let when = if frame.is_shared { When::Hold } else { When::Established(100) };
+            act(&mut setup, when, What::KillServer);
             setup
         },
         group: None,
@@ -52,14 +63,14 @@ pub(super) static PLANTS: &[Planted] = &[
 ];
 
 /// Connections that come one after another to a listener with this backlog, so that there is a middle.
-fn arriving(target: u64, backlog: u32) -> Setup {
-    let mut setup = small(target);
+fn arriving(frame: &Frame, backlog: u32) -> Setup {
+    let mut setup = small(frame);
     setup.backlog = Some(backlog);
     flag(&mut setup, "--rate", "400");
     flag(&mut setup, "--server-workers", "1");
     setup
 }
 
-fn act(setup: &mut Setup, what: What) {
-    setup.stage.acts.push(Act { when: When::Established(100), what });
+fn act(setup: &mut Setup, when: When, what: What) {
+    setup.stage.acts.push(Act { when, what });
 }

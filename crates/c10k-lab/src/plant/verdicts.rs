@@ -1,20 +1,25 @@
 //! What breaks first as a verdict.
 
-use super::{Lift, Planted, flag, small};
+use super::together::Stands;
+use super::{Frame, Lift, Planted, flag, small};
 use crate::setup::Setup;
 use crate::stage::{Act, What, When};
 
 pub(super) static PLANTS: &[Planted] = &[
     Planted {
         wall: "error-verdict",
+        least: 400,
+        stands: Stands::Verdict,
         setup: losing_one_source,
         group: None,
         lift: Lift::TakenAway("no source address is taken away"),
     },
     Planted {
         wall: "latency-verdict",
-        setup: || {
-            let mut setup = small(400);
+        least: 400,
+        stands: Stands::Verdict,
+        setup: |frame| {
+            let mut setup = small(frame);
             setup.verdicts.push("echo_p95 <= 1us".to_owned());
             setup
         },
@@ -24,8 +29,8 @@ pub(super) static PLANTS: &[Planted] = &[
 ];
 
 /// One of twenty source addresses is gone in the hold: a twentieth of the connections is lost without a word.
-fn losing_one_source() -> Setup {
-    let mut setup = small(400);
+fn losing_one_source(frame: &Frame) -> Setup {
+    let mut setup = small(frame);
     flag(&mut setup, "--ips", "192.168.1.200-219");
     flag(&mut setup, "--ports", "33000-33019");
     let what = What::RemoveSource([192, 168, 1, 203].into());

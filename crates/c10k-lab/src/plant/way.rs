@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::together::Stands;
 use super::{Lift, Planted, flag, small};
 use crate::stage::{Furniture, Noise};
 
@@ -11,8 +12,10 @@ const ELSEWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9999);
 pub(super) static PLANTS: &[Planted] = &[
     Planted {
         wall: "no-route",
-        setup: || {
-            let mut setup = small(200);
+        least: 200,
+        stands: Stands::Before,
+        setup: |frame| {
+            let mut setup = small(frame);
             // A private network (RFC 1918) to which a namespace with `lo` alone has no way.
             setup.stage.towards = Some(([10, 1, 2, 3], 9999).into());
             setup
@@ -22,8 +25,10 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "refused",
-        setup: || {
-            let mut setup = small(200);
+        least: 200,
+        stands: Stands::Before,
+        setup: |frame| {
+            let mut setup = small(frame);
             setup.stage.towards = Some(ELSEWHERE.into());
             setup
         },
@@ -32,8 +37,10 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "firewall-drop",
-        setup: || {
-            let mut setup = small(200);
+        least: 200,
+        stands: Stands::Before,
+        setup: |frame| {
+            let mut setup = small(frame);
             let at = SocketAddr::from(ELSEWHERE);
             setup.stage.towards = Some(at);
             setup.stage.noise.push(Noise::DeafListener(at));
@@ -45,9 +52,13 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "conntrack",
-        setup: || {
-            let mut setup = small(700);
-            setup.stage.place.push(Furniture::Tracked { room: 400 });
+        least: 700,
+        stands: Stands::Way,
+        setup: |frame| {
+            let mut setup = small(frame);
+            // Beside another plant fewer than any lets the swarm make.
+            let room = if frame.is_shared { 240 } else { 400 };
+            setup.stage.place.push(Furniture::Tracked { room });
             setup
         },
         group: None,
@@ -58,8 +69,10 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "bandwidth",
-        setup: || {
-            let mut setup = small(300);
+        least: 300,
+        stands: Stands::Way,
+        setup: |frame| {
+            let mut setup = small(frame);
             setup.stage.place.push(Furniture::Narrow { bits_per_second: 400_000 });
             flag(&mut setup, "--rate", "400");
             // A SYN that is dropped is sent again after a second: that is too late.
@@ -73,8 +86,10 @@ pub(super) static PLANTS: &[Planted] = &[
     },
     Planted {
         wall: "not-an-echo-server",
-        setup: || {
-            let mut setup = small(200);
+        least: 200,
+        stands: Stands::Mute,
+        setup: |frame| {
+            let mut setup = small(frame);
             setup.stage.server.flags.insert("--mode".to_owned(), "hold".to_owned());
             setup
         },

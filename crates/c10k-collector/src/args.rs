@@ -1,0 +1,59 @@
+//! The command line of the collector.
+
+use std::time::Duration;
+
+use c10k_record::Span;
+use clap::Args;
+
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Watches a process that holds connections, and the kernel below it, from outside.
+#[derive(Args, Clone, Debug)]
+pub struct CollectorArgs {
+    /// The process that holds the connections [default: the one that listens on --port]
+    #[arg(long, value_name = "PID", required_unless_present = "ports")]
+    pub pid: Option<u32>,
+    /// The process that made them, if it runs on this machine
+    #[arg(long, value_name = "PID")]
+    pub swarm_pid: Option<u32>,
+    /// Ports the process listens on; without any, all TCP sockets are counted
+    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
+    /// Time between two looks, at least 10ms
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Span,
+    /// End after this time; without it, at Ctrl-C or when the process ends
+    #[arg(long, value_name = "TIME")]
+    pub duration: Option<Span>,
+    /// Write JSON lines on stdout (ready, tick, done) and take the command `stop` on stdin
+    #[arg(long, conflicts_with = "json")]
+    pub events: bool,
+    /// Write one JSON document on stdout at the end
+    #[arg(long)]
+    pub json: bool,
+    /// Say at the end what watching cost, as a share of one core; the document has it always
+    #[arg(long)]
+    pub self_cost: bool,
+}
+
+/// The parser of `--interval`.
+fn interval(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error: c10k_record::QuantityError| error.to_string())?;
+    if span.0 < SHORTEST_INTERVAL {
+        return Err(format!("'{text}' is too short: a look needs at least 10ms"));
+    }
+    Ok(span)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_of_nothing_is_refused() {
+        assert!(interval("0").is_err());
+        assert!(interval("1us").is_err());
+        assert!(interval("abc").is_err());
+        assert_eq!(interval("1s").unwrap(), Span::secs(1));
+    }
+}

@@ -1,0 +1,183 @@
+//! The one place of the command that writes: JSON on one stream, words for people on the other.
+
+use std::io::{self, Write};
+
+use c10k_record::human_bytes;
+use serde::Serialize;
+
+use crate::args::CollectorArgs;
+use crate::collector::Collector;
+use crate::document::Document;
+use crate::observation::Observation;
+
+/// One JSON line of `--events`.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event<'a> {
+    Ready { pid: Option<u32>, ports: &'a [u16], unreadable: &'a [crate::Unreadable] },
+    Tick(&'a Observation),
+    Done(&'a Document),
+}
+
+/// The only writer of the command.
+pub(crate) struct Printer<'a> {
+    args: &'a CollectorArgs,
+    out: &'a mut dyn Write,
+    people: &'a mut dyn Write,
+    /// How many unreadable sources have been told.
+    told: usize,
+}
+
+impl<'a> Printer<'a> {
+    pub(crate) fn new(args: &'a CollectorArgs, out: &'a mut dyn Write, people: &'a mut dyn Write) -> Self {
+        Self { args, out, people, told: 0 }
+    }
+
+    /// A line for people. That nobody listens to stderr is no reason to end.
+    pub(crate) fn say(&mut self, line: &str) {
+        let _ = writeln!(self.people, "{line}");
+    }
+
+    pub(crate) fn ready(
+        &mut self,
+        args: &CollectorArgs,
+        pid: Option<u32>,
+        collector: &Collector,
+    ) -> io::Result<()> {
+        self.tell_unreadable(collector);
+        self.event(&Event::Ready { pid, ports: &args.ports, unreadable: collector.unreadable() })
+    }
+
+    pub(crate) fn tick(&mut self, seen: &Observation, collector: &Collector) -> io::Result<()> {
+        self.tell_unreadable(collector);
+        if !self.args.events {
+            self.say(&line(seen));
+        }
+        self.event(&Event::Tick(seen))
+    }
+
+    pub(crate) fn done(&mut self, document: &Document, collector: &Collector) -> io::Result<()> {
+        self.tell_unreadable(collector);
+        self.event(&Event::Done(document))?;
+        if self.args.self_cost {
+            let cost = &document.self_cost;
+            self.say(&format!(
+                "watching took {:.2} % of one core; {:.2} % between its first look and its last ({:.0} us a look)",
+                cost.share_of_one_core * 100.0,
+                cost.steady_share_of_one_core * 100.0,
+                cost.cpu_us_per_tick.unwrap_or_default()
+            ));
+        }
+        if self.args.json {
+            self.json(document)?;
+        } else if let Some(memory) = &document.memory_per_connection
+            && !self.args.events
+        {
+            let bytes =
+                |bytes: Option<f64>| bytes.map_or("unknown".to_owned(), |bytes| format!("{bytes:.0} B"));
+            self.say(&format!(
+                "a connection: kernel {} at the server, {} at the client; user {} at the server; {}",
+                bytes(memory.server_kernel_bytes),
+                bytes(memory.client_kernel_bytes),
+                bytes(memory.server_user_bytes),
+                memory.unexplained_ratio.map_or("unexplained: unknown".to_owned(), |ratio| {
+                    format!("unexplained: {:.1} % of the fall in free memory", ratio * 100.0)
+                }),
+            ));
+        }
+        Ok(())
+    }
+
+    fn tell_unreadable(&mut self, collector: &Collector) {
+        for unreadable in &collector.unreadable()[self.told..] {
+            let _ = writeln!(self.people, "note: {unreadable}");
+        }
+        self.told = collector.unreadable().len();
+    }
+
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        if self.args.events { self.json(event) } else { Ok(()) }
+    }
+
+    fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let mut text = serde_json::to_vec(value)?;
+        text.push(b'\n');
+        self.out.write_all(&text)?;
+        self.out.flush()
+    }
+}
+
+/// One tick for people. What is unknown is a question mark; what does not exist here is left out.
+fn line(seen: &Observation) -> String {
+    let count = |value: Option<u64>| value.map_or("?".to_owned(), |value| value.to_string());
+    let bytes = |value: Option<u64>| value.map_or("?".to_owned(), human_bytes);
+    let cores = |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.2}"));
+    let mut line = format!(
+        "{:>6.1}s  sockets {}  tw {}  queue {}  overflows {}  rss {}  slab {}  free {}  cores {} (softirq {})",
+        seen.elapsed_ms as f64 / 1000.0,
+        count(seen.sockets.in_use),
+        count(seen.sockets.time_wait),
+        count(seen.listener.map(|listener| listener.accept_queue)),
+        count(seen.counter("ListenOverflows")),
+        bytes(seen.server.rss_bytes),
+        bytes(seen.memory.slab_bytes),
+        bytes(seen.memory.free_bytes),
+        cores(seen.server.cores),
+        cores(seen.cpu.softirq_cores),
+    );
+    if let Some(descriptors) = seen.server.descriptors {
+        let at_least = if descriptors.exact { "" } else { ">=" };
+        let tables =
+            if descriptors.tables == 1 { String::new() } else { format!(" x {}", descriptors.tables) };
+        line += &format!("  fds {at_least}{} of {}{tables}", descriptors.open, count(descriptors.limit));
+    }
+    if let Some(entries) = seen.conntrack_entries {
+        line += &format!("  conntrack {entries} of {}", count(seen.conntrack_max));
+    }
+    if let Some(group) = seen.cgroup {
+        line += &format!("  cgroup {} of {}", bytes(group.usage_bytes), bytes(group.limit_bytes));
+    }
+    if let Some('T' | 't') = seen.server.state {
+        line += "  STOPPED";
+    }
+    if seen.partial {
+        line += "  (partial)";
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{DescriptorsSeen, GroupSeen};
+
+    #[test]
+    fn a_line_shows_what_is_unknown_as_unknown() {
+        let text = line(&Observation { elapsed_ms: 1500, partial: true, ..Observation::default() });
+        assert!(text.starts_with("   1.5s  sockets ?  tw ?"), "{text}");
+        assert!(text.ends_with("(partial)"), "{text}");
+        assert!(!text.contains("conntrack") && !text.contains("cgroup"), "{text}");
+    }
+
+    #[test]
+    fn a_line_shows_tables_tracking_and_the_group_where_there_are_any() {
+        let mut seen = Observation {
+            conntrack_entries: Some(5),
+            conntrack_max: Some(9),
+            cgroup: Some(GroupSeen {
+                usage_bytes: Some(1 << 20),
+                limit_bytes: Some(1 << 30),
+                ..GroupSeen::default()
+            }),
+            ..Observation::default()
+        };
+        seen.server.state = Some('T');
+        let descriptors =
+            DescriptorsSeen { open: 600, tables: 2, fullest: 300, limit: Some(300), exact: true };
+        seen.server.descriptors = Some(descriptors);
+        let text = line(&seen);
+        for part in ["fds 600 of 300 x 2", "conntrack 5 of 9", "cgroup 1.0 MiB of 1.0 GiB", "STOPPED"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The command: from its arguments to its exit code.
+
+use std::io::{self, Write};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Instant;
+
+use c10k_record::Exit;
+
+use crate::args::CollectorArgs;
+use crate::collector::{Collector, CollectorConfig, Side};
+use crate::cost::OwnCost;
+use crate::document::Document;
+use crate::find::find_server;
+use crate::output::Printer;
+use crate::stop::stop_signals;
+
+/// Watches until the time is over, a signal or `stop` comes, or the process ends. Data goes to `out`, text for people
+/// to `people`.
+///
+/// Ends with [`Exit::Done`] after its time or a signal, and when whoever read `out` is gone; with [`Exit::Short`] when
+/// the watched process ended first, [`Exit::HostCannot`] when it is not there, [`Exit::Broke`] when `out` could not be
+/// written.
+pub fn run(args: &CollectorArgs, out: &mut dyn Write, people: &mut dyn Write) -> Exit {
+    let mut printer = Printer::new(args, out, people);
+    match watch(args, &mut printer) {
+        Ok(exit) => exit,
+        // Nobody is left to be told, and nothing else is left to do.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(error) => {
+            printer.say(&format!("error: the output cannot be written: {error}"));
+            Exit::Broke
+        }
+    }
+}
+
+fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
+    let stop = match stop_signals(args.events) {
+        Ok(stop) => stop,
+        Err(error) => {
+            printer.say(&format!("error: cannot watch for signals: {error}"));
+            printer.say("hint: `prlimit --nproc` shows how many threads this user may have");
+            return Ok(Exit::HostCannot);
+        }
+    };
+    let mut own = OwnCost::begin();
+    let pid = match the_process(args, printer) {
+        Ok(pid) => pid,
+        Err(exit) => return Ok(exit),
+    };
+    let config = CollectorConfig {
+        server_pid: pid,
+        swarm_pid: args.swarm_pid,
+        ports: args.ports.clone(),
+        namespace_of: pid,
+        ..CollectorConfig::default()
+    };
+    let mut collector = match Collector::new(config) {
+        Ok(collector) => collector,
+        Err(error) => {
+            printer.say(&format!("error: {error}"));
+            printer.say("hint: `pgrep -a NAME` shows the processes of a program with their pids");
+            return Ok(Exit::HostCannot);
+        }
+    };
+    let before = collector.snapshot();
+    let mut document = Document::begin(args, pid, &mut collector);
+    printer.ready(args, pid, &collector)?;
+
+    own.ticks_begin();
+    let start = Instant::now();
+    let end = args.duration.map(|duration| start + duration.0);
+    let mut next = start;
+    // A target that ends leaves no memory to account for: the last snapshot before that would be of another moment.
+    let mut after = None;
+    loop {
+        next += args.interval.0;
+        let until = end.map_or(next, |end| end.min(next));
+        let stopped = match stop.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(()) => true,
+            Err(RecvTimeoutError::Timeout) => end.is_some_and(|end| Instant::now() >= end),
+            Err(RecvTimeoutError::Disconnected) => true,
+        };
+        let seen = collector.tick();
+        document.add(&seen);
+        printer.tick(&seen, &collector)?;
+        own.ticks_end();
+        if collector.is_gone(Side::Server) {
+            document.target_ended = true;
+            printer.say(&format!("process {} has ended", pid.unwrap_or_default()));
+            break;
+        }
+        if stopped {
+            after = Some(collector.snapshot());
+            break;
+        }
+        // A machine too busy to look in time skips looks; it does not hurry after them.
+        next = next.max(Instant::now());
+    }
+    document.finish(&mut collector, &before, after.as_ref());
+    document.self_cost = own.so_far(document.ticks);
+    printer.done(&document, &collector)?;
+    Ok(if document.target_ended { Exit::Short } else { Exit::Done })
+}
+
+/// The process to watch: the one that was named, else the one that listens on the port. `None` when that may not be
+/// seen: what needs no process is watched all the same.
+fn the_process(args: &CollectorArgs, printer: &mut Printer<'_>) -> Result<Option<u32>, Exit> {
+    if let Some(pid) = args.pid {
+        return Ok(Some(pid));
+    }
+    match find_server(&args.ports) {
+        Ok(found) => {
+            if let Some(pid) = found.pid {
+                let name = c10k_kernel::process::name_of(pid).unwrap_or_default();
+                printer.say(&format!("watching process {pid} ({name})"));
+            }
+            if let Some(hidden) = found.what_is_hidden() {
+                printer.say(&format!("note: {hidden}"));
+            }
+            Ok(found.pid)
+        }
+        Err(error) => {
+            printer.say(&format!("error: {error}"));
+            printer.say(
+                "hint: `ss -ltn` shows who listens; a server in another namespace is watched with --pid",
+            );
+            Err(Exit::HostCannot)
+        }
+    }
+}
