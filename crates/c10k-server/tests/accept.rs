@@ -17,6 +17,8 @@ fn peers_that_reset_while_they_wait_in_the_queue_are_counted_and_leave_nothing_b
     let given_up = 3000.min(queue.trim().parse::<u64>().unwrap() / 2);
     let before = server.connect();
     expect_echo(&before, b"it serves");
+    // By its first report all its threads have been started.
+    server.fresh_report();
     let descriptors = server.descriptors();
     server.signal(Signal::SIGSTOP);
     // The kernel completes each connect without the server, and each RST finds its connection in the queue.

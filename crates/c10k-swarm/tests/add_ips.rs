@@ -224,7 +224,7 @@ fn bad_text_first() {
     assert!(code == Some(3) && said.contains("no folder for the journal"), "{code:?} {said}");
     for (text, reason) in [
         (&["--protocol", "ws", "--header", "no colon"][..], "'no colon' is not a header"),
-        (&["--header", "a: b"], "--header and --subprotocol are WebSocket's"),
+        (&["--header", "a: b"], "are WebSocket's: expected --protocol ws"),
         (&["--url", "http://127.0.0.1/"], "http://"),
         (&["--ports", "9-1"], "reversed"),
         (&["--server", "here"], "'here' is not a server"),
