@@ -85,6 +85,10 @@ fn again(plan: &Plan) -> Vec<String> {
     add("--in-flight", unless(load.in_flight == default.in_flight, load.in_flight.to_string()));
     add("--probe-bytes", unless(load.probe_bytes == default.probe_bytes, load.probe_bytes.to_string()));
     add("--workers", load.workers.map(|workers| workers.to_string()));
+    add("--path", load.path.clone());
+    for (flag, values) in [("--header", &load.headers), ("--subprotocol", &load.subprotocols)] {
+        values.iter().for_each(|value| add(flag, Some(value.clone())));
+    }
     if !load.probe {
         words.push("--no-probe".to_owned());
     }
