@@ -276,6 +276,7 @@ fn planted(name: &str) -> Option<Findings> {
         }
         "ram" => {
             let mut f = short(0, "ECONNRESET", 2_000_000);
+            f.host.memory_total_bytes = Some(24 << 30);
             f.server_end = Some(ServerEnd::Killed(9));
             f.lowest_memory_available_bytes = Some(40 << 20);
             moved(&mut f, counter::OOM_KILLS, 1);
@@ -634,6 +635,18 @@ fn an_overflow_that_may_be_another_listeners_names_no_queue() {
     assert_eq!(of(Some(800), Some(0), Some(17)), "accept-queue", "nobody else dropped");
     assert_eq!(of(Some(800), Some(300), Some(4096)), "accept-queue", "ours was seen full");
     assert_eq!(of(None, None, Some(4097)), "accept-queue");
+}
+
+#[test]
+fn a_kill_for_the_memory_of_somebody_elses_group_is_not_the_machines() {
+    let mut findings = planted("ram").expect("planted");
+    // With millions of connections MemAvailable still counts their inodes in.
+    findings.lowest_memory_available_bytes = Some(6 << 30);
+    assert_eq!(named(&findings).wall, "ram");
+    findings.lowest_memory_available_bytes = Some(20 << 30);
+    assert_eq!(named(&findings).wall, "server-died");
+    findings.lowest_memory_available_bytes = None;
+    assert_eq!(named(&findings).wall, "server-died");
 }
 
 #[test]

@@ -427,10 +427,21 @@ fn raise_group_line(host: &HostSnapshot, plan: &PlanView, wanted: u64) -> String
 
 /// Whether the OOM killer, of the group or of the machine, ended a process of the run.
 pub(super) fn ended_by_memory(findings: &Findings) -> bool {
-    // The OOM killer signs with SIGKILL; its count for the whole host may be of somebody else's process.
+    findings.grew(counter::GROUP_OOM_KILLS).is_some() || ended_by_the_machine(findings)
+}
+
+/// The OOM killer signs with SIGKILL. Its count for the whole host has the kills of every memory group in it, so it
+/// proves something only where the machine itself had little memory left.
+fn ended_by_the_machine(findings: &Findings) -> bool {
     let killed = matches!(findings.server_end, Some(ServerEnd::Killed(9) | ServerEnd::Gone))
         || findings.lost(&["worker-lost"]).is_some();
-    findings.grew(counter::GROUP_OOM_KILLS).is_some() || killed && findings.grew(counter::OOM_KILLS).is_some()
+    // MemAvailable counts the inodes and names of sockets in, a quarter of what connections take.
+    let scarce = findings
+        .host
+        .memory_total_bytes
+        .zip(findings.lowest_memory_available_bytes)
+        .is_some_and(|(total, lowest)| lowest < total / 3);
+    killed && scarce && findings.grew(counter::OOM_KILLS).is_some()
 }
 
 /// Whether TCP's memory reached the value at which pressure begins.

@@ -373,7 +373,7 @@ fn lift_ports(host: &HostSnapshot, plan: &PlanView) -> Remedy {
     // A few of the widest range may be reserved, or the server's own.
     let window = plan.source_ports.or(host.port_range);
     let is_widest = window.is_some_and(|(first, last)| first <= 1024 && last == u16::MAX);
-    if ports.is_none_or(|ports| ports < WIDEST) && !is_widest {
+    if !is_widest {
         let addresses = addresses_needed(plan, Some(WIDEST)).map_or_else(String::new, |needed| {
             format!(", which leaves {} addresses needed", human_count(needed))
         });
@@ -391,6 +391,10 @@ fn lift_ports(host: &HostSnapshot, plan: &PlanView) -> Remedy {
         }
     }
     ways.push("let the server listen on more ports or addresses".to_owned());
+    if commands.is_empty() {
+        // Which addresses there are to take is all that can be looked up.
+        commands.push("ip -brief address show".to_owned());
+    }
     let mut summary = ways.join(", or ");
     summary[..1].make_ascii_uppercase();
     summary.push('.');
