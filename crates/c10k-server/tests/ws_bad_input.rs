@@ -422,10 +422,11 @@ fn what_stands_behind_a_close_frame_takes_it_from_nobody() {
 #[test]
 fn a_message_over_the_limit_in_many_pieces_reads_its_close_frame_and_no_reset() {
     let scene = Scene::new(&[]);
-    for pieces in [2, 40, 400] {
+    // No more than are sent within the time for which it listens, on a busy machine too.
+    for pieces in [17, 40, 100] {
         let client = Client::open(scene.server.address);
         (&client.stream).write_all(&frame(first::BINARY_BEGIN, &[b'x'; 65_536])).unwrap();
-        for _ in 0..pieces.max(17) {
+        for _ in 0..pieces {
             (&client.stream).write_all(&frame(first::MORE, &[b'x'; 65_536])).unwrap();
         }
         let rest = finish_and_read(&client.stream);
