@@ -184,13 +184,30 @@ pub(crate) fn remedy(
     Remedy { summary: summary.into(), settings: settings.iter().map(setting).collect(), commands, scope }
 }
 
-/// A value that raises a limit: what is needed, and where so much stands already, twice that. Never less than what
-/// stands.
-pub(crate) fn raised(needed: u64, present: Option<u64>) -> u64 {
-    match present {
-        // Some limits are as high as a signed number goes, which is no limit.
-        Some(present) if present >= needed => present.saturating_mul(2).min(i64::MAX as u64).max(present),
+/// A value that raises the limit of this name: what is needed, and where so much stands already, twice that; no more
+/// than the kernel takes, and never less than what stands.
+pub(crate) fn raised(name: &str, needed: u64, present: Option<u64>) -> u64 {
+    let wanted = match present {
+        Some(present) if present >= needed => present.saturating_mul(2),
         _ => needed,
+    };
+    wanted.min(highest(name)).max(present.unwrap_or(0))
+}
+
+/// The highest value that the kernel takes for the limit of this name; with a higher one the write is EINVAL.
+fn highest(name: &str) -> u64 {
+    /// An int in the kernel.
+    const INT: u64 = i32::MAX as u64;
+    match name {
+        // fs/file.c: sysctl_nr_open_max, whole words of the bitmap of descriptors.
+        "fs.nr_open" | "limits.nofile" => INT & !63,
+        // include/linux/threads.h: PID_MAX_LIMIT; kernel/cgroup/pids.c: pids_max_write.
+        "pids.max" => 4 << 20,
+        // kernel/fork.c: MAX_THREADS, which is FUTEX_TID_MASK.
+        "kernel.threads-max" => 0x3fff_ffff,
+        // Those of net/ that raise() is given; tcp_mem is a long.
+        name if name.starts_with("net.") && name != "net.ipv4.tcp_mem" => INT,
+        _ => i64::MAX as u64,
     }
 }
 
@@ -202,7 +219,7 @@ pub(crate) fn raise(
     needed: u64,
     present: Option<u64>,
 ) -> Remedy {
-    let value = raised(needed, present);
+    let value = raised(key, needed, present);
     let settings = [(format!("sysctl.{key}"), value.to_string())];
     let settings = settings.each_ref().map(|(key, value)| (key.as_str(), value.clone()));
     remedy(scope, summary, &settings, vec![raise_line(key, value, present)])
@@ -221,4 +238,34 @@ pub(crate) fn raise_line(key: &str, value: u64, present: Option<u64>) -> String 
 /// For walls whose number depends on more than limits.
 pub(crate) fn no_forecast(_: &HostSnapshot, _: &PlanView) -> Option<Forecast> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_limit_is_raised_beyond_what_the_kernel_takes() {
+        // What systemd leaves of fs.nr_open.
+        let of_systemd = Some(1_073_741_816);
+        for name in ["fs.nr_open", "limits.nofile"] {
+            assert_eq!(raised(name, 5_000, of_systemd), 2_147_483_584, "{name}");
+        }
+        for name in ["net.ipv4.tcp_max_orphans", "net.ipv4.tcp_max_tw_buckets", "net.core.somaxconn"] {
+            assert_eq!(raised(name, 5_000, of_systemd), 2_147_483_632, "{name}");
+            assert_eq!(raised(name, 5_000, Some(2_000_000_000)), 2_147_483_647, "{name}");
+            assert_eq!(raised(name, u64::MAX, None), 2_147_483_647, "{name}");
+        }
+        assert_eq!(raised("pids.max", 3 << 20, Some(3 << 20)), 4_194_304);
+        assert_eq!(raised("kernel.threads-max", 5_000, of_systemd), 1_073_741_823);
+        assert_eq!(raised("net.ipv4.tcp_mem", 0, of_systemd), 2_147_483_632, "pages are counted in a long");
+        assert_eq!(raised("fs.file-max", 5_000, Some(i64::MAX as u64)), i64::MAX as u64, "that is no limit");
+    }
+
+    #[test]
+    fn what_stands_is_never_lowered() {
+        for present in [0, 70_000, 2_147_483_647, u64::MAX] {
+            assert!(raised("fs.nr_open", 70_000, Some(present)) >= present.max(70_000), "{present}");
+        }
+    }
 }

@@ -388,7 +388,7 @@ fn more_than(plan: &PlanView, present: Option<u64>) -> (u64, String) {
     let words = enough.map_or_else(String::new, |present| {
         format!("{} are enough for {}. For more: ", human_count(present), human_count(plan.target))
     });
-    (raised(needed, present), words)
+    (raised("limits.nofile", needed, present), words)
 }
 
 /// A process that runs already can be given more without a restart (prlimit(1)).

@@ -225,7 +225,7 @@ pub(super) static WALLS: &[Wall] = &[
         lift: |host, plan| {
             let needed = plan.target.saturating_mul(charged_each(host, plan));
             let needed = needed.saturating_add(needed / 5).saturating_add(64 << 20);
-            let wanted = raised(needed, host.cgroup_memory_bytes);
+            let wanted = raised("memory.max", needed, host.cgroup_memory_bytes);
             let text = format!(
                 "Give the group {}: memory.max (cgroup version 2), memory.limit_in_bytes (version 1), --memory of a \
                  container, MemoryMax= of a unit.",
@@ -292,7 +292,7 @@ pub(super) static WALLS: &[Wall] = &[
                                2*$3}')\"";
                 return remedy(Scope::Host, text, &[], vec![doubled.to_owned()]);
             };
-            let value = now.map(|pages| raised(0, Some(pages)).to_string()).join(" ");
+            let value = now.map(|pages| raised("net.ipv4.tcp_mem", 0, Some(pages)).to_string()).join(" ");
             let command = format!("sudo sysctl -w net.ipv4.tcp_mem=\"{value}\"");
             remedy(Scope::Host, text, &[("sysctl.net.ipv4.tcp_mem", value)], vec![command])
         },

@@ -244,9 +244,9 @@ pub(super) static WALLS: &[Wall] = &[
         },
         lift: |host, plan| {
             let needed = plan.sources.max(1024).saturating_add(1).checked_next_power_of_two();
-            let most =
-                raised(needed.map_or(u64::MAX, |needed| needed.saturating_mul(2)), host.neighbours_max);
+            let needed = needed.map_or(u64::MAX, |needed| needed.saturating_mul(2));
             let key = |n: u8| format!("net.ipv4.neigh.default.gc_thresh{n}");
+            let most = raised(&key(3), needed, host.neighbours_max);
             let values = [(1, most / 8), (2, most / 2), (3, most)];
             let settings = values.map(|(n, value)| (format!("sysctl.{}", key(n)), value.to_string()));
             let settings: Vec<(&str, String)> =

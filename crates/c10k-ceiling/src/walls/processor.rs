@@ -374,7 +374,8 @@ fn lift_threads(host: &HostSnapshot, plan: &PlanView) -> Remedy {
     match what_binds(host) {
         ThreadLimit::Pids => {
             let now = host.pids_current.unwrap_or(0);
-            let wanted = raised(now.saturating_add(workers).saturating_add(beside), host.pids_max);
+            let needed = now.saturating_add(workers).saturating_add(beside);
+            let wanted = raised("pids.max", needed, host.pids_max);
             let folder = host.pids_folder.as_deref().unwrap_or("/sys/fs/cgroup");
             let text = format!(
                 "Raise pids.max of {folder} (TasksMax= of a unit, --pids-limit of a container), or {fewer}."
@@ -384,7 +385,7 @@ fn lift_threads(host: &HostSnapshot, plan: &PlanView) -> Remedy {
         }
         ThreadLimit::Nproc => {
             let needed = host.nproc.unwrap_or(0).saturating_add(workers).saturating_add(beside);
-            let wanted = raised(needed, host.nproc);
+            let wanted = raised("limits.nproc", needed, host.nproc);
             let (line, text) = if host.nproc_hard.is_some_and(|hard| hard >= wanted) {
                 (format!("prlimit --pid $$ --nproc={wanted}:"), "the hard limit allows it")
             } else {

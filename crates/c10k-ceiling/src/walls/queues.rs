@@ -118,7 +118,7 @@ pub(super) static WALLS: &[Wall] = &[
         },
         lift: |host, _| {
             let (key, present) = ("net.ipv4.tcp_max_syn_backlog", host.max_syn_backlog);
-            let value = raised(8192, present);
+            let value = raised(key, 8192, present);
             remedy(
                 Scope::Namespace,
                 "Lengthen the SYN queue, together with backlog and somaxconn, and leave SYN cookies on.",

@@ -47,7 +47,7 @@ pub(super) static WALLS: &[Wall] = &[
             Bite::proven(evidence, first(findings.unanswered()))
         },
         lift: |_, plan| {
-            let value = raised(plan.target, plan.server_max_connections).to_string();
+            let value = raised("--max-connections", plan.target, plan.server_max_connections).to_string();
             let command = if plan.own_server {
                 plan.again_with(&[("--max-connections", &value)])
             } else {
