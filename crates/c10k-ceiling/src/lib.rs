@@ -25,6 +25,4 @@ pub use plan_view::{KERNEL_PORT_RANGE, KERNEL_PORTS, PlanView};
 pub use predict::{Prediction, RatePrediction, predict, predict_rate, predicted_ceiling};
 pub use symptoms::{SYMPTOMS, Symptom, walls_of_symptom};
 pub use wall::{Bite, Forecast, Guide, Need, Plant, Wall};
-pub use walls::{
-    CLIENT_BYTES, MEMORY_WALLS, SERVER_BYTES, any_command_lifts, memory_reserve_bytes, wall, walls,
-};
+pub use walls::{CLIENT_BYTES, MEMORY_WALLS, SERVER_BYTES, memory_reserve_bytes, wall, walls};

@@ -30,6 +30,8 @@ pub struct Wall {
     pub not_there: &'static str,
     /// What its remedy reaches at least.
     pub scope: Scope,
+    /// Whether the commands of its remedy are ways of which one suffices, and not steps of one way.
+    pub any_command_lifts: bool,
     /// What a person should know of it.
     pub guide: Guide,
     /// How it is reproduced at small scale.

@@ -30,13 +30,6 @@ pub fn walls() -> impl Iterator<Item = &'static Wall> {
     GROUPS.iter().copied().flatten()
 }
 
-/// Whether the commands of this wall's remedy are ways of which one suffices, and not steps of one way.
-#[must_use]
-pub fn any_command_lifts(wall: &str) -> bool {
-    ["ports-exhausted", "ports-reserved", "time-wait-ports", "epoll-watches", "accept-queue", "cpu-server"]
-        .contains(&wall)
-}
-
 /// The wall of that name.
 #[must_use]
 pub fn wall(name: &str) -> Option<&'static Wall> {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use c10k_ceiling::{
-    CounterChange, CpuLoad, Findings, KeptFree, PlanView, ServerEnd, UNKNOWN, any_command_lifts, counter,
-    diagnose, memory_reserve_bytes, predict, predicted_ceiling, wall, walls,
+    CounterChange, CpuLoad, Findings, KeptFree, PlanView, ServerEnd, UNKNOWN, counter, diagnose,
+    memory_reserve_bytes, predict, predicted_ceiling, wall, walls,
 };
 use c10k_record::{
     Ceiling, Connections, Failure, GrowthStop, HostSnapshot, Outcome, PhaseName, Predicted, ServerReport,
@@ -684,6 +684,27 @@ fn ports_in_time_wait_are_predicted_where_they_are_not_used_again() {
     let (left, lift) = of(1, 0, None).expect("without timestamps nothing is used again");
     assert_eq!((left, lift.len()), (100, 2));
     assert_eq!(lift[1], "sudo sysctl -w net.ipv4.tcp_timestamps=1");
+    let (_, lift) = of(0, 0, None).expect("without timestamps nothing is used again");
+    assert_eq!(lift[1..], ["sudo sysctl -w net.ipv4.tcp_timestamps=1 net.ipv4.tcp_tw_reuse=1"]);
+}
+
+#[test]
+fn each_line_that_lifts_a_wall_of_ports_suffices_by_itself() {
+    let host = HostSnapshot { reserved_ports: Some(14_116), ..host() };
+    let of = |name: &str, plan: &PlanView| (wall(name).expect("a wall").lift)(&host, plan).commands;
+    let one_source = PlanView { sources: 1, explicit_ports: false, source_ports: None, ..plan() };
+    // The widest range alone has 64,512 ports, and 100,000 are wanted.
+    assert_eq!(of("ports-exhausted", &one_source), ["c10k-swarm --ips 127.0.0.1-127.0.0.8 --target 100000"]);
+    let fewer = PlanView { target: 60_000, ..one_source.clone() };
+    assert_eq!(
+        of("ports-exhausted", &fewer)[1],
+        "sudo sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\""
+    );
+    assert_eq!(of("ports-reserved", &one_source)[1], "c10k-swarm --ips 127.0.0.1-127.0.0.8 --target 100000");
+    let tracked = of("conntrack", &one_source);
+    assert!(tracked.len() == 2 && tracked[1].matches("sudo").count() == 1, "{tracked:?}");
+    let host = HostSnapshot { may_raise_nofile: Some(false), ..host.clone() };
+    assert_eq!((wall("nr-open").expect("a wall").lift)(&host, &one_source).commands, ["c10k-server"]);
 }
 
 #[test]
@@ -871,7 +892,7 @@ fn two_users_have_the_watches_of_epoll_each_for_themselves() {
     assert_eq!((found.connections, found.uncertainty_percent), (5_491_511 / 2, 0));
     let line = format!("sudo -u nobody c10k-swarm --server a:1 --target {TARGET}");
     assert_eq!(found.lift.commands.last(), Some(&line));
-    assert!(any_command_lifts("epoll-watches") && found.lift.commands.len() == 2);
+    assert!(wall("epoll-watches").expect("a wall").any_command_lifts && found.lift.commands.len() == 2);
     let lab = PlanView { again: words("c10k-lab run"), own_server: true, ..plan() };
     assert_eq!(forecast(&one, &lab).lift.commands.len(), 1, "the lab starts both ends as one user");
     let two = HostSnapshot { watches_apart: true, ..one.clone() };

@@ -20,6 +20,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "fs.nr_open − descriptors of the process's own",
         not_there: "RLIMIT_NOFILE below fs.nr_open: then that is the wall",
         scope: Scope::Host,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The highest number that a descriptor of any process may have, and so the highest \
                          RLIMIT_NOFILE that anybody may set. It is 1,048,576 unless somebody raised it, \
@@ -66,13 +67,12 @@ pub(super) static WALLS: &[Wall] = &[
                 "{enough}Raise fs.nr_open (whole host) and RLIMIT_NOFILE after it, or give each worker a descriptor \
                  table of its own, as c10k-server and c10k-swarm do."
             );
-            let mut remedy = raise(Scope::Host, text, "fs.nr_open", wanted, host.nr_open);
             if host.may_raise_nofile == Some(false) {
                 // Nobody here may set the limit that would follow: more tables are what is left.
                 let own = if plan.own_server { plan.again_with(&[]) } else { "c10k-server".to_owned() };
-                remedy.commands.push(own);
-                return remedy;
+                return remedy(Scope::Host, text, &[], vec![own]);
             }
+            let mut remedy = raise(Scope::Host, text, "fs.nr_open", wanted, host.nr_open);
             let pid = plan.server_pid.map_or_else(|| "$$".to_owned(), |pid| pid.to_string());
             let limit =
                 [plan.server_nofile_hard, host.nofile_hard].into_iter().flatten().fold(wanted, u64::max);
@@ -93,6 +93,7 @@ pub(super) static WALLS: &[Wall] = &[
                   it bounds no process",
         not_there: "EMFILE at the swarm; a limit of the server's own below it (server-max-connections)",
         scope: Scope::Process,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The number of descriptors that one table of the server may have, and each \
                          connection is one. It is checked against the descriptor's number, for each table by \
@@ -139,6 +140,7 @@ pub(super) static WALLS: &[Wall] = &[
                   it bounds no process",
         not_there: "accept4() failing with EMFILE at the server; ghosts",
         scope: Scope::Process,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The same limit at the end that connects. A load generator meets it as surely as a \
                          server does, and often first: 1,024 is the usual soft limit, so it stops at about \
@@ -179,6 +181,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "(fs.file-max − files open) ÷ ends on this machine",
         not_there: "EMFILE: that is the limit of one table",
         scope: Scope::Host,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The number of open files on the whole host, all users together. The kernel sets it \
                          to about a tenth of the memory at boot, so on a large machine it is far away and on \
@@ -232,6 +235,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "fs.epoll.max_user_watches ÷ ends on this machine that are of one user",
         not_there: "a full disk, which says ENOSPC too, but not to epoll_ctl()",
         scope: Scope::Host,
+        any_command_lifts: true,
         guide: Guide {
             what_it_is: "How many descriptors all epoll instances of one user may watch together. The kernel \
                          sets it to about 4 % of the low memory at boot, at some 160 bytes a watch.",

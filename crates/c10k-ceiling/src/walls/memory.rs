@@ -69,6 +69,7 @@ pub(super) static WALLS: &[Wall] = &[
                   end, of those that stand here)",
         not_there: "an OOM kill of a memory group (cgroup-memory)",
         scope: Scope::Host,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "An idle connection takes about 4 KB of kernel memory at each end, in slabs: the \
                          socket, its inode, its file, its epoll item. It cannot be swapped out or reclaimed.",
@@ -158,6 +159,7 @@ pub(super) static WALLS: &[Wall] = &[
                   that stand in the group are charged)",
         not_there: "an OOM kill outside of the group (ram); a failure count that stands still",
         scope: Scope::Process,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "A limit on the memory of a group of processes, as containers and systemd units \
                          have. Kernel memory of sockets is charged to the group that makes or accepts them.",
@@ -247,6 +249,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "none for connections that sleep: it bounds buffered bytes",
         not_there: "sockstat `mem` below the second value (orphans)",
         scope: Scope::Host,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The memory of all TCP buffers of the host, in pages: below the first value TCP does \
                          as it likes, above the second it saves, above the third it refuses. Idle \
@@ -309,6 +312,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "none: it bounds connections that nobody owns any more",
         not_there: "sockstat `mem` at tcp_mem (tcp-mem)",
         scope: Scope::Host,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "Connections that a process has closed and that TCP still has to end. A process that \
                          dies with a million open connections leaves as many.",
@@ -359,6 +363,7 @@ pub(super) static WALLS: &[Wall] = &[
         not_there: "a target that was missed or a verdict that broke: it stops no connection and makes none late; \
                     what overflows while a run is closed at its end",
         scope: Scope::Namespace,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "How many sockets may be in TIME_WAIT in one network namespace, at 256 bytes each. \
                          Beyond it the end that closes first forgets the connection at once. No connection is \

@@ -23,6 +23,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "0",
         not_there: "a neighbour table that was full (neighbour-table)",
         scope: Scope::Namespace,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The kernel finds no way from this source address to that destination, or the next \
                          machine does not answer.",
@@ -67,6 +68,7 @@ pub(super) static WALLS: &[Wall] = &[
                   its ends here too, and for minutes after its end",
         not_there: "a count below the maximum with no drop counted",
         scope: Scope::Host,
+        any_command_lifts: true,
         guide: Guide {
             what_it_is: "The firewall's table of connections. It is filled as soon as one rule asks for the \
                          state of a connection, as NAT, Docker and Kubernetes do. When it is full, packets \
@@ -125,7 +127,7 @@ pub(super) static WALLS: &[Wall] = &[
                         for the whole host, and written in its first namespace.";
             let key = "net.netfilter.nf_conntrack_max";
             let mut remedy = raise(Scope::Host, text, key, needed, host.conntrack_max);
-            remedy.commands.extend(notrack_lines(plan));
+            remedy.commands.push(notrack_line(plan));
             remedy
         },
     },
@@ -142,6 +144,7 @@ pub(super) static WALLS: &[Wall] = &[
         not_there: "any counter of this machine that counts drops: ListenOverflows, ListenDrops, \
                     TCPReqQFullDrop, softnet, conntrack",
         scope: Scope::Host,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "SYNs are lost and nobody says so: a firewall rule that drops, a filter on the \
                          socket, a broken link, a cloud's security group.",
@@ -199,6 +202,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "(gc_thresh3 − servers) × ports × destinations, with every source a neighbour on one link",
         not_there: "a missing route (no-route)",
         scope: Scope::Host,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The link-layer addresses that the kernel knows: 1,024 by default for IPv4, for the \
                          whole host. Each source address on one link is a neighbour of the server.",
@@ -272,6 +276,7 @@ pub(super) static WALLS: &[Wall] = &[
                   connections that sleep",
         not_there: "a busiest second well below what the link carries",
         scope: Scope::Process,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "What the link between the two ends carries, or what a queue on it lets through. \
                          Idle connections need nothing; a ramp, probes and messages do.",
@@ -378,7 +383,7 @@ fn bytes_to_connect(plan: &PlanView) -> u64 {
 const DEFAULT_PORT: u16 = 9000;
 
 /// A table of its own, so that it can be taken away again by its name.
-fn notrack_lines(plan: &PlanView) -> Vec<String> {
+fn notrack_line(plan: &PlanView) -> String {
     let ports: Vec<String> = plan.server_ports.iter().map(u16::to_string).collect();
     let ports = match &ports[..] {
         [] => DEFAULT_PORT.to_string(),
@@ -388,11 +393,10 @@ fn notrack_lines(plan: &PlanView) -> Vec<String> {
     let chain = |name: &str, hook: &str| {
         let rule = |end: &str| format!("add rule inet untracked {name} tcp {end} {ports} notrack");
         let (to, from) = (rule("dport"), rule("sport"));
-        format!(
-            "sudo nft 'add chain inet untracked {name} {{ type filter hook {hook} priority raw; }}; {to}; {from}'"
-        )
+        format!("add chain inet untracked {name} {{ type filter hook {hook} priority raw; }}; {to}; {from}")
     };
-    vec!["sudo nft add table inet untracked".to_owned(), chain("in", "prerouting"), chain("out", "output")]
+    let chains = [chain("in", "prerouting"), chain("out", "output")].join("; ");
+    format!("sudo nft 'add table inet untracked; {chains}'")
 }
 
 /// Whether the table of neighbours was full.

@@ -21,6 +21,7 @@ pub(super) static WALLS: &[Wall] = &[
         not_there: "sockets in TIME_WAIT that hold the missing ports (time-wait-ports), reserved ports that \
                     would have sufficed (ports-reserved), a source that is not on this machine",
         scope: Scope::Namespace,
+        any_command_lifts: true,
         guide: Guide {
             what_it_is: "A connection is (source address, source port, destination address, destination \
                          port), and must be the only one of its kind. With one source and one destination \
@@ -86,6 +87,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "source addresses × (ports of the window − reserved ones) × destinations",
         not_there: "a window that is too small even without the reservation (ports-exhausted)",
         scope: Scope::Namespace,
+        any_command_lifts: true,
         guide: Guide {
             what_it_is: "Ports that the kernel never chooses by itself, so that a service which starts later \
                          finds its port free. Some distributions and container platforms reserve thousands, \
@@ -127,10 +129,10 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.push(seen("net.ipv4.ip_local_reserved_ports", Side::Swarm, Some(reserved), text));
             Bite::proven(evidence, first(lost))
         },
-        lift: |_, plan| {
+        lift: |host, plan| {
             let mut settings = vec![("sysctl.net.ipv4.ip_local_reserved_ports", String::new())];
             let mut commands = vec!["sudo sysctl -w net.ipv4.ip_local_reserved_ports=".to_owned()];
-            if let Some(ips) = plan.ips_for(plan.sources.saturating_add(1)) {
+            if let Some(ips) = plan.ips_for(more_addresses(plan, plan.ports_per_pair(host), 0)) {
                 commands.push(plan.again_with(&[("--ips", &ips)]));
                 settings.push(("--ips", ips));
             }
@@ -152,6 +154,7 @@ pub(super) static WALLS: &[Wall] = &[
                   60 s; where tcp_tw_reuse and tcp_timestamps let a port be used again, those of the last second alone",
         not_there: "open connections that take all ports by themselves (ports-exhausted)",
         scope: Scope::Namespace,
+        any_command_lifts: true,
         guide: Guide {
             what_it_is: "The end that closes first keeps the connection's four numbers for 60 s (TIME_WAIT), \
                          so that late segments do no harm. When that is the client, each closed connection \
@@ -209,9 +212,9 @@ pub(super) static WALLS: &[Wall] = &[
             let mut settings = Vec::new();
             let mut commands = Vec::new();
             // More addresses help at once, whatever waits.
-            commands.extend(
-                plan.ips_for(plan.sources.saturating_add(1)).map(|ips| plan.again_with(&[("--ips", &ips)])),
-            );
+            let waiting = host.time_wait.unwrap_or(0);
+            let ips = plan.ips_for(more_addresses(plan, plan.ports_per_pair(host), waiting));
+            commands.extend(ips.map(|ips| plan.again_with(&[("--ips", &ips)])));
             if are_used_again(host, plan) {
                 commands.insert(0, format!("sleep 1; {}", plan.again_with(&[])));
                 let text = format!(
@@ -226,7 +229,6 @@ pub(super) static WALLS: &[Wall] = &[
                 .to_owned();
             if host.timestamps == Some(0) {
                 settings.push(("sysctl.net.ipv4.tcp_timestamps", "1".to_owned()));
-                commands.push("sudo sysctl -w net.ipv4.tcp_timestamps=1".to_owned());
                 text.push_str(
                     " (tcp_tw_reuse, which does nothing without tcp_timestamps; what waits already was made without \
                      them and waits its 60 s)",
@@ -234,7 +236,14 @@ pub(super) static WALLS: &[Wall] = &[
             }
             if host.tw_reuse != Some(1) {
                 settings.push(("sysctl.net.ipv4.tcp_tw_reuse", "1".to_owned()));
-                commands.push("sudo sysctl -w net.ipv4.tcp_tw_reuse=1".to_owned());
+            }
+            // Neither does anything without the other, so that they are one line.
+            let both = settings
+                .iter()
+                .filter_map(|(key, value)| Some(format!("{}={value}", key.strip_prefix("sysctl.")?)));
+            let both: Vec<String> = both.collect();
+            if !both.is_empty() {
+                commands.push(format!("sudo sysctl -w {}", both.join(" ")));
             }
             if commands.is_empty() {
                 commands.push(format!("sleep 60; {}", plan.again_with(&[])));
@@ -352,14 +361,20 @@ fn addresses_needed(plan: &PlanView, ports: Option<u64>) -> Option<u64> {
     (each > 0).then(|| plan.target.div_ceil(each))
 }
 
+/// Source addresses for the target beside `waiting` tuples that are not to be had, more than there are: where the
+/// arithmetic says that there are enough, somebody else holds some of them.
+fn more_addresses(plan: &PlanView, ports: Option<u64>, waiting: u64) -> u64 {
+    let all = PlanView { target: plan.target.saturating_add(waiting), ..plan.clone() };
+    addresses_needed(&all, ports).unwrap_or(0).max(plan.sources.saturating_add(1))
+}
+
 fn lift_ports(host: &HostSnapshot, plan: &PlanView) -> Remedy {
     let ports = plan.ports_per_pair(host);
     let mut settings = Vec::new();
     let mut commands = Vec::new();
     let mut ways = Vec::new();
-    if let Some(needed) = addresses_needed(plan, ports) {
-        // Where the arithmetic says that there are enough, somebody else holds some of them.
-        let needed = if needed > plan.sources { needed } else { plan.sources.saturating_add(1) };
+    if ports.is_some_and(|ports| ports > 0) && plan.destinations > 0 {
+        let needed = more_addresses(plan, ports, 0);
         ways.push(format!("use {} source addresses", human_count(needed)));
         if let Some(ips) = plan.ips_for(needed) {
             let ports = plan.source_ports.filter(|window| Some(*window) != host.port_range);
@@ -374,19 +389,24 @@ fn lift_ports(host: &HostSnapshot, plan: &PlanView) -> Remedy {
     let window = plan.source_ports.or(host.port_range);
     let is_widest = window.is_some_and(|(first, last)| first <= 1024 && last == u16::MAX);
     if !is_widest {
-        let addresses = addresses_needed(plan, Some(WIDEST)).map_or_else(String::new, |needed| {
+        let with_widest = addresses_needed(plan, Some(WIDEST));
+        let addresses = with_widest.map_or_else(String::new, |needed| {
             format!(", which leaves {} addresses needed", human_count(needed))
         });
+        // A line that does not suffice by itself is none of several that each do.
+        let suffices = with_widest.is_none_or(|needed| needed <= plan.sources);
+        let is_a_way = suffices || commands.is_empty();
         // What is below 1024 already stays.
         let low = window.map_or(1024, |(first, _)| first.min(1024));
         ways.push(format!("widen the port range to {low}-65535{addresses}"));
         if plan.explicit_ports && plan.source_ports.is_some() {
             let ports = format!("{low}-65535");
-            commands.push(plan.again_with(&[("--ports", &ports)]));
+            commands.extend(is_a_way.then(|| plan.again_with(&[("--ports", &ports)])));
             settings.push(("--ports", ports));
         } else {
             let range = format!("{low} 65535");
-            commands.push(format!("sudo sysctl -w net.ipv4.ip_local_port_range=\"{range}\""));
+            let line = format!("sudo sysctl -w net.ipv4.ip_local_port_range=\"{range}\"");
+            commands.extend(is_a_way.then_some(line));
             settings.push(("sysctl.net.ipv4.ip_local_port_range", range));
         }
     }

@@ -22,6 +22,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "threads that are left × connections a worker's table takes",
         not_there: "EMFILE: then the table is full, not the number of threads",
         scope: Scope::Process,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The number of threads that a user, a cgroup or the machine may have. A server with \
                          a thread for each connection meets it first of all; ours need one more for each \
@@ -92,6 +93,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "a rate, not a number: connects or messages a second",
         not_there: "an errno or a queue that explains it; a server with time to spare",
         scope: Scope::Process,
+        any_command_lifts: true,
         guide: Guide {
             what_it_is: "The server has no processor time left: its workers run all the time, or its cgroup \
                          holds it back. A sleeping connection costs none; arrivals and messages do.",
@@ -137,6 +139,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "a rate, not a number: connects or messages a second",
         not_there: "an errno or a queue that explains it; a swarm with time to spare",
         scope: Scope::Process,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The end that makes the load has no processor time left, and measures itself: what \
                          it calls the server's latency is its own.",
@@ -171,6 +174,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "the most connections at which the verdict holds",
         not_there: "any other wall that is proven",
         scope: Scope::Process,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The run held what it held, perhaps all, too slowly: a verdict on latency or rate \
                          does not hold, and nothing harder is proven.",
@@ -206,6 +210,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "the most connections at which the verdict holds",
         not_there: "any other wall that is proven",
         scope: Scope::Process,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "All connections were tried, and more of them were lost than the verdict allows; \
                          nothing says why.",

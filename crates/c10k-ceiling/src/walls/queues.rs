@@ -22,6 +22,7 @@ pub(super) static WALLS: &[Wall] = &[
         not_there: "an accepted count that stands still (server-stopped-accepting), a full server, a \
                     throttled one (cpu-server); an overflow that may be another listener's",
         scope: Scope::Namespace,
+        any_command_lifts: true,
         guide: Guide {
             what_it_is: "Connections that are complete and wait for accept(). Its length is the smaller of \
                          listen()'s backlog and net.core.somaxconn; when it is full, SYNs are dropped, and \
@@ -86,6 +87,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "none: it bounds handshakes under way, not connections",
         not_there: "TCPReqQFullDoCookies alone: then a cookie was sent and nothing lost",
         scope: Scope::Namespace,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "Handshakes under way: SYNs that were answered and whose ACK has not come. When \
                          there are too many and SYN cookies are off, further SYNs are dropped.",
@@ -143,6 +145,7 @@ pub(super) static WALLS: &[Wall] = &[
         not_there: "ListenOverflows, TCPReqQFullDrop: then a queue of the listener dropped them; SYNs sent again more \
                     than twice as often as packets were dropped",
         scope: Scope::Host,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "Packets that wait for a processor before TCP sees them. Loopback and veth go \
                          through it too: 1,000 packets for each processor by default.",

@@ -20,6 +20,7 @@ pub(super) static WALLS: &[Wall] = &[
         not_there: "EMFILE at the server; a setting nobody made, taken from the size of its descriptor table \
                     (nofile-server)",
         scope: Scope::Process,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "A limit that the server sets itself. It goes on living at that number, and what \
                          comes on top waits in the accept queue or is turned away.",
@@ -70,6 +71,7 @@ pub(super) static WALLS: &[Wall] = &[
         not_there: "an OOM kill of its memory group (cgroup-memory) or of the host (ram), which are named \
                     instead; a process that lives and has only closed its listener",
         scope: Scope::Process,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The server's process ended while connections were open.",
             what_you_see: "ECONNRESET (connection reset by peer) or an orderly close on all connections at \
@@ -128,6 +130,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "0",
         not_there: "connections that were open before (server-died)",
         scope: Scope::Process,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The other machine answered a SYN with RST: it is there, and nobody listens on that \
                          address and port. A firewall that rejects says the same.",
@@ -171,6 +174,7 @@ pub(super) static WALLS: &[Wall] = &[
         not_there: "an accepted count that moves (accept-queue); a server that is full (nofile-server, \
                     server-max-connections)",
         scope: Scope::Process,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The server lives and does not call accept(): it is stopped by a signal, blocked in \
                          something else, or its accepting thread is gone. The kernel goes on completing \
@@ -283,6 +287,7 @@ pub(super) static WALLS: &[Wall] = &[
         formula: "none",
         not_there: "ghosts: connections that it never accepted",
         scope: Scope::Process,
+        any_command_lifts: false,
         guide: Guide {
             what_it_is: "The swarm proves a connection by an echo. A server that speaks first, answers \
                          something else or says nothing cannot be proven that way.",

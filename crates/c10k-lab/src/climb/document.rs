@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use c10k_ceiling::{Prediction, any_command_lifts, predict};
+use c10k_ceiling::{self as ceiling, Prediction, predict};
 use c10k_kernel::limits;
 use c10k_record::{
     Exit, Plan, Predicted, Protocol, Record, Remedy, Scope, Setting, human_count, write_whole,
@@ -164,7 +164,7 @@ impl Next {
             wall: wall.to_owned(),
             summary: remedy.summary,
             commands: remedy.commands,
-            any_suffices: any_command_lifts(wall),
+            any_suffices: ceiling::wall(wall).is_some_and(|wall| wall.any_command_lifts),
         }
     }
 
