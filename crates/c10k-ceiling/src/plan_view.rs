@@ -96,7 +96,7 @@ impl PlanView {
         let mut before = "";
         let mut has_its_own = false;
         for word in &words {
-            let is_plan = word.ends_with(".toml") && before != "--profile";
+            let is_plan = word.ends_with(".toml") && !word.starts_with('-') && before != "--profile";
             has_its_own |= is_plan || word == "--steps" || word.starts_with("--steps=");
             before = word;
         }
@@ -111,6 +111,16 @@ impl PlanView {
             words.extend((!value.is_empty()).then(|| value.to_owned()));
         }
         shell::line(&words)
+    }
+
+    /// Whether that line starts a swarm alone, beside a server that somebody else started.
+    pub(crate) fn is_a_swarms(&self) -> bool {
+        let mut words = self.again.iter().map(String::as_str);
+        match words.next() {
+            None | Some("c10k-swarm") => true,
+            Some("c10k-lab") => words.next() == Some("swarm"),
+            _ => false,
+        }
     }
 
     /// The same, with fewer connections begun a second than there were, and at most so many.
@@ -219,6 +229,10 @@ mod tests {
         assert_eq!(
             plan.again_with(&[("--rate", "5/s")]),
             "c10k-lab run results/x/plan.toml --json --rate 5/s"
+        );
+        assert_eq!(
+            of("c10k-lab run --profile=a.toml", 9).again_with(&[]),
+            "c10k-lab run --profile=a.toml --target 9"
         );
         let mut header = of("c10k-swarm --one-table --no-apply", 5);
         header.again.extend(["--header".to_owned(), "X-Who: it's me".to_owned()]);

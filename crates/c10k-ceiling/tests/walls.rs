@@ -895,6 +895,10 @@ fn two_users_have_the_watches_of_epoll_each_for_themselves() {
     assert!(wall("epoll-watches").expect("a wall").any_command_lifts && found.lift.commands.len() == 2);
     let lab = PlanView { again: words("c10k-lab run"), own_server: true, ..plan() };
     assert_eq!(forecast(&one, &lab).lift.commands.len(), 1, "the lab starts both ends as one user");
+    let beside = PlanView { again: words("c10k-lab run --server-port 80"), ..plan() };
+    assert_eq!(forecast(&one, &beside).lift.commands.len(), 1, "another user may not write its results");
+    let own = PlanView { again: words("c10k-lab swarm --server a:1"), ..plan() };
+    assert_eq!(forecast(&one, &own).lift.commands.len(), 2);
     let two = HostSnapshot { watches_apart: true, ..one.clone() };
     assert_eq!(forecast(&two, &swarm).connections, 5_491_511);
     assert_eq!(forecast(&two, &swarm).lift.commands.len(), 1, "they are two users already");
