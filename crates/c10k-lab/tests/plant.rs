@@ -6,38 +6,8 @@ mod common;
 
 use std::sync::Mutex;
 
-use common::{Lab, lab, namespaces_allowed};
+use common::{Lab, lab, namespaces_allowed, plantable};
 use serde_json::Value;
-
-/// The walls that say they can be planted here.
-fn plantable() -> Vec<String> {
-    let document = lab(&["walls", "--json"]).document();
-    let is_root = nix::unistd::geteuid().is_root();
-    let has_group = |controller: &str| {
-        let root = std::path::Path::new("/sys/fs/cgroup");
-        let handed_on = std::fs::read_to_string(root.join("cgroup.subtree_control")).unwrap_or_default();
-        root.join(controller).join("cgroup.procs").exists()
-            || handed_on.split_whitespace().any(|word| word == controller)
-    };
-    let here = |wall: &&Value| {
-        let needs: Vec<&str> =
-            wall["needs"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
-        let missing = needs.iter().find(|need| match **need {
-            "root" => !is_root,
-            "memory-cgroup" => !has_group("memory"),
-            "conntrack" => !std::path::Path::new("/proc/sys/net/netfilter/nf_conntrack_max").exists(),
-            "cpu-cgroup" => !has_group("cpu"),
-            _ => false,
-        });
-        if let Some(need) = missing {
-            eprintln!("SKIPPED {}: it needs {need}, which is not here", wall["name"]);
-        }
-        missing.is_none()
-    };
-    let walls = document["walls"].as_array().expect("walls");
-    let plantable = walls.iter().filter(|wall| wall["plantable"] == true).filter(here);
-    plantable.map(|wall| wall["name"].as_str().expect("a name").to_owned()).collect()
-}
 
 /// The walls that a plant's diagnosis has, in its order.
 fn names_of(document: &Value) -> Vec<String> {

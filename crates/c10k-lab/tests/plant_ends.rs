@@ -7,7 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::{Ended, Lab, PATIENCE, Running, namespaces_allowed};
+use common::{Ended, Lab, PATIENCE, Running, has_group, namespaces_allowed};
 use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use tempfile::TempDir;
 
@@ -53,10 +53,9 @@ fn signalled(wall: &str, (words, ms): (&str, u64), signal: Signal, temporary: &P
 
 /// A wall that takes seconds, and for root one with a control group.
 fn walls() -> Vec<&'static str> {
-    let is_root = nix::unistd::geteuid().is_root();
-    let has_groups = is_root && Path::new("/sys/fs/cgroup/cpu/cgroup.procs").exists();
+    let has_groups = nix::unistd::geteuid().is_root() && has_group("cpu");
     if !has_groups {
-        eprintln!("SKIPPED plants with a control group: it takes root and a cpu cgroup of version 1");
+        eprintln!("SKIPPED plants with a control group: it takes root and a cpu cgroup");
     }
     ["server-stopped-accepting"].into_iter().chain(has_groups.then_some("cpu-server")).collect()
 }

@@ -5,6 +5,7 @@
 
 mod ended;
 pub(crate) mod hlog;
+mod plants;
 mod processes;
 #[path = "../../../c10k-record/tests/common/validator.rs"]
 mod validator;
@@ -26,6 +27,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 pub(crate) use ended::{Ended, expect_schema};
+pub(crate) use plants::{has_group, plantable};
 pub(crate) use processes::Found;
 pub(crate) use validator::faults;
 
