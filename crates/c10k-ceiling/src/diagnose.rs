@@ -7,7 +7,7 @@ use c10k_record::{
 use crate::counter;
 use crate::findings::{Findings, NO_ANSWER, TAKEN_DOWN};
 use crate::wall::{Bite, Wall, remedy, seen};
-use crate::walls::{COST_NO_CONNECTION, walls};
+use crate::walls::{COST_NO_CONNECTION, settle_threads, walls};
 
 /// The name of a ceiling whose wall is not proven.
 pub const UNKNOWN: &str = "unknown";
@@ -29,6 +29,9 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
     if findings.aborted {
         return None;
     }
+    let mut settled = findings.clone();
+    settle_threads(&mut settled);
+    let findings = &settled;
     let connections = &findings.connections;
     let (is_short, is_unharmed) = (findings.is_short(), findings.is_unharmed());
     let lost = is_short || connections.failed_total_saturating() > 0;

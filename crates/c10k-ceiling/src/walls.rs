@@ -13,6 +13,7 @@ use crate::wall::Wall;
 pub(crate) use memory::COST_NO_CONNECTION;
 pub use memory::{CLIENT_BYTES, MEMORY_WALLS, SERVER_BYTES, memory_reserve_bytes};
 pub(crate) use network::{LINK_UNCERTAINTY, link_rate};
+pub(crate) use processor::settle_threads;
 
 /// The groups, in the order in which walls that bit at the same time are told.
 static GROUPS: [&[Wall]; 7] = [

@@ -722,6 +722,18 @@ fn the_limit_on_threads_that_refused_is_named_and_lifted() {
     let (sources, commands) = lift(&of_group);
     assert_eq!(sources, ["EAGAIN", counter::SWARM_THREADS_REFUSED, "pids.max", "pids.current"]);
     assert_eq!(commands, ["echo 69 | sudo tee '/sys/fs/cgroup/pids/a b/pids.max'"]);
+    // Of an ordinary user in the same group its refusals decide, whatever was left at the start.
+    of_group.host.nproc_bypassed = false;
+    for (current, left) in [(Some(5), None), (Some(4), Some(0)), (None, Some(70))] {
+        (of_group.host.pids_current, of_group.host.threads_left) = (current, left);
+        let (sources, commands) = lift(&of_group);
+        assert_eq!(sources[2], "pids.max", "{current:?}, {left:?}");
+        assert!(commands[0].contains("pids.max"), "{commands:?}");
+    }
+    of_group.counters.insert(counter::SWARM_THREADS_REFUSED.to_owned(), change(3, 3));
+    let (sources, commands) = lift(&of_group);
+    assert_eq!(sources, ["EAGAIN", "RLIMIT_NPROC"]);
+    assert!(commands[0].contains("--nproc="), "{commands:?}");
     let mut of_user = planted("threads").expect("planted");
     of_user.host.nproc_hard = Some(90_000);
     let (sources, commands) = lift(&of_user);
@@ -732,6 +744,11 @@ fn the_limit_on_threads_that_refused_is_named_and_lifted() {
     let (sources, commands) = lift(&of_user);
     assert_eq!(sources, ["EAGAIN", "kernel.threads-max"], "it does not bind root");
     assert_eq!(commands, ["sudo sysctl -w kernel.threads-max=380000"]);
+    (of_user.host.pids_max, of_user.host.pids_current) = (Some(9_000), Some(9));
+    of_user.host.threads_left = Some(70);
+    let (sources, commands) = lift(&of_user);
+    assert_eq!((sources.len(), commands.len()), (1, 1), "of two limits that count nothing none is proven");
+    assert!(commands[0].contains("kernel.threads-max"), "{commands:?}");
 }
 
 #[test]

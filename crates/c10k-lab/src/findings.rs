@@ -165,7 +165,11 @@ pub(crate) fn findings(
         host.cgroup_memory_bytes = Some(limit);
         host.cgroup_memory_folder = watch.group_folder();
     }
-    if let Some(threads) = watch.signs.fewest_threads() {
+    // A group that refused nobody stands as it stood at the start, beside the other limits of that moment.
+    let refused = [counter::SERVER_THREADS_REFUSED, counter::SWARM_THREADS_REFUSED]
+        .iter()
+        .any(|name| counters.get(*name).is_some_and(|change| change.growth() > 0));
+    if let Some(threads) = watch.signs.fewest_threads().filter(|_| refused) {
         (host.pids_max, host.pids_current) = (threads.max, threads.current);
         host.pids_folder = threads.folder.as_ref().map(|folder| folder.display().to_string());
     }

@@ -161,6 +161,10 @@ impl Stage {
                 *nofile = Some(nofile.map_or(planted, |limit| limit.min(planted)));
             }
         }
+        if let Some(more) = [self.server.more_threads, self.swarm.more_threads].into_iter().flatten().min() {
+            // It binds a process that is not root's, whosever the lab is.
+            (limits.nproc_bypassed, limits.threads_left) = (false, Some(more));
+        }
         limits.watches_apart = self.watches_apart;
         if self.keeps_a_reserve {
             limits.cgroup_memory_kept_bytes = limits.cgroup_memory_bytes.map(memory_reserve_bytes);
@@ -359,5 +363,16 @@ mod tests {
         let end = End { nofile: Some(300), ..End::default() };
         Stage { server: end.clone(), swarm: end, ..Stage::default() }.settle(&mut limits);
         assert_eq!((limits.server_nofile, limits.swarm_nofile), (Some(200), Some(300)));
+    }
+
+    #[test]
+    fn a_limit_on_the_threads_of_one_end_is_the_one_that_binds() {
+        let mut limits =
+            HostSnapshot { nproc_bypassed: true, threads_left: Some(9_000), ..HostSnapshot::default() };
+        Stage::default().settle(&mut limits);
+        assert_eq!((limits.nproc_bypassed, limits.threads_left), (true, Some(9_000)));
+        let swarm = End { more_threads: Some(6), ..End::default() };
+        Stage { swarm, ..Stage::default() }.settle(&mut limits);
+        assert_eq!((limits.nproc_bypassed, limits.threads_left), (false, Some(6)));
     }
 }

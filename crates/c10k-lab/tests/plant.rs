@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Mutex;
 
-use common::{Lab, lab, namespaces_allowed, plantable};
+use common::{Lab, has_group, lab, namespaces_allowed, plantable};
 use serde_json::Value;
 
 /// The walls that a plant's diagnosis has, in its order.
@@ -148,12 +148,40 @@ fn where_no_group_can_be_made_root_plants_threads_without_one_and_says_what_the_
     let ended = without_groups("threads");
     ended.expect_exit(0);
     let document = ended.document();
+    expect_its_threads_lifted(&document, "RLIMIT_NPROC", "limits.nproc");
     assert_eq!(names_of(&document), ["threads"], "{}", ended.stderr);
     assert_eq!(document["lifted"]["held"], document["lifted"]["target"], "{}", ended.stderr);
     assert!(ended.stderr.contains("an ordinary user's process takes its place"), "{}", ended.stderr);
     let ended = without_groups("cpu-server");
     ended.expect_exit(3);
     assert!(ended.stderr.contains("there are no control groups with cpu"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_limit_on_threads_that_is_shown_is_the_one_that_the_remedy_raises() {
+    if !namespaces_allowed("a limit on threads") {
+        return;
+    }
+    let plant = ["walls", "plant", "threads", "--json"];
+    let ended = Lab::new().by_ordinary_user().command(&plant).wait();
+    ended.expect_exit(0);
+    expect_its_threads_lifted(&ended.document(), "RLIMIT_NPROC", "limits.nproc");
+    if nix::unistd::geteuid().is_root() && has_group("pids") {
+        let ended = Lab::new().command(&plant).wait();
+        ended.expect_exit(0);
+        expect_its_threads_lifted(&ended.document(), "pids.max", "pids.max");
+    }
+}
+
+/// Asserts that one limit on threads is shown, and that the remedy raises that one.
+#[track_caller]
+fn expect_its_threads_lifted(document: &Value, shown: &str, raised: &str) {
+    let evidence = document["ceiling"]["evidence"].as_array().expect("a list");
+    let limits = ["RLIMIT_NPROC", "pids.max", "kernel.threads-max"];
+    let found: Vec<&str> = evidence.iter().filter_map(|piece| piece["source"].as_str()).collect();
+    let found: Vec<&str> = found.into_iter().filter(|source| limits.contains(source)).collect();
+    assert_eq!(found, [shown], "{document:#}");
+    assert_eq!(document["ceiling"]["remedy"]["settings"][0]["key"], raised, "{document:#}");
 }
 
 /// A run of the size of a plant with nothing in its way.

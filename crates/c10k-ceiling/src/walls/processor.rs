@@ -75,7 +75,7 @@ pub(super) static WALLS: &[Wall] = &[
                 evidence.push(seen("growth_stopped", Side::Swarm, None, workers));
             }
             if !evidence.is_empty() {
-                evidence.extend(thread_limit(findings));
+                evidence.extend(thread_limit(&findings.host));
             }
             Bite::proven(evidence, crate::wall::first(lost))
         },
@@ -321,11 +321,10 @@ impl ThreadLimit {
     }
 }
 
-/// By what was left of each before the run.
+/// By what is left of each. A run's findings have it as the refusals say: [`settle_threads`].
 fn what_binds(host: &HostSnapshot) -> ThreadLimit {
-    let of_group = host.pids_max.zip(host.pids_current).map(|(max, now)| max.saturating_sub(now));
     let of_user = host.nproc.filter(|limit| !host.nproc_bypassed && *limit != u64::MAX);
-    match (of_group, host.threads_left) {
+    match (pids_left(host), host.threads_left) {
         (Some(group), Some(left)) if group <= left => ThreadLimit::Pids,
         (Some(_), None) if of_user.is_none() => ThreadLimit::Pids,
         _ if of_user.is_some() => ThreadLimit::Nproc,
@@ -333,21 +332,31 @@ fn what_binds(host: &HostSnapshot) -> ThreadLimit {
     }
 }
 
-/// The limit that refused: a cgroup counts its refusals itself, and one that counted none did not refuse.
-fn thread_limit(findings: &Findings) -> Vec<Evidence> {
-    let host = &findings.host;
+fn pids_left(host: &HostSnapshot) -> Option<u64> {
+    Some(host.pids_max?.saturating_sub(host.pids_current?))
+}
+
+/// Which limit refused, decided once for evidence and remedy: a cgroup counts its refusals itself, so that one that
+/// counted some is the limit, and one that counted none is not.
+pub(crate) fn settle_threads(findings: &mut Findings) {
     let refusals = [counter::SERVER_THREADS_REFUSED, counter::SWARM_THREADS_REFUSED];
-    let counted = refusals.iter().any(|name| findings.counter(name).is_some());
+    let is_counted = refusals.iter().any(|name| findings.counter(name).is_some());
     let refused = refusals.iter().any(|name| findings.grew(name).is_some());
-    let binds = match what_binds(host) {
-        _ if refused => ThreadLimit::Pids,
-        ThreadLimit::Pids if counted && !host.nproc_bypassed => ThreadLimit::Nproc,
-        binds => binds,
-    };
+    let host = &mut findings.host;
+    if refused {
+        host.pids_current = host.pids_current.or(host.pids_max);
+        host.threads_left = pids_left(host);
+    } else if is_counted {
+        (host.pids_max, host.pids_current, host.pids_folder) = (None, None, None);
+    }
+}
+
+/// The limit that refused.
+fn thread_limit(host: &HostSnapshot) -> Vec<Evidence> {
     let limit = |name: &str, value: Option<u64>, text: &str| {
         value.filter(|value| *value != u64::MAX).map(|value| seen(name, Side::Host, Some(value), text))
     };
-    let found = match binds {
+    let found = match what_binds(host) {
         ThreadLimit::Pids => {
             let folder = host.pids_folder.as_deref().unwrap_or("its cgroup");
             let text = format!("the most threads that {folder} may have");
@@ -357,9 +366,11 @@ fn thread_limit(findings: &Findings) -> Vec<Evidence> {
         ThreadLimit::Nproc => {
             [limit("RLIMIT_NPROC", host.nproc, "the most threads that this user may have"), None]
         }
-        ThreadLimit::Kernel => {
+        // It counts no refusals: it is evidence where no other limit is known.
+        ThreadLimit::Kernel if host.pids_max.is_none() => {
             [limit("kernel.threads-max", host.threads_max, "the most threads of the whole host"), None]
         }
+        ThreadLimit::Kernel => [None, None],
     };
     found.into_iter().flatten().collect()
 }
