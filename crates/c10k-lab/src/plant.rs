@@ -209,9 +209,12 @@ impl Field {
         let names: Vec<&str> = plants.iter().map(|(wall, _)| wall.name).collect();
         let all: Vec<&'static Planted> = plants.iter().map(|(_, planted)| *planted).collect();
         let mut setup = together::setup(&all);
-        let groups = plants.iter().filter_map(|(_, planted)| planted.group.as_ref());
-        let made: Vec<Option<Made>> =
-            groups.map(|group| self.make(group, &mut setup, printer)).collect::<Result<_, _>>()?;
+        let groups: Vec<&Group> = plants.iter().filter_map(|(_, planted)| planted.group.as_ref()).collect();
+        let mut made: Vec<Option<Made>> = Vec::new();
+        for group in &groups {
+            let is_alone = groups.iter().filter(|other| other.who == group.who).count() == 1;
+            made.push(self.make(group, is_alone, &mut setup, printer)?);
+        }
         let how: Vec<&str> = plants.iter().map(|(wall, _)| wall.plant.how.trim_end_matches('.')).collect();
         printer.say(&format!("planting {}: {}", names.join(" and "), how.join("; and ")));
         let record = self.held(&setup)?;
@@ -241,7 +244,14 @@ impl Field {
         })
     }
 
-    fn make(&self, group: &Group, setup: &mut Setup, printer: &mut Printer) -> Result<Option<Made>, Failed> {
+    /// `is_alone`: no other plant has a group for the same end.
+    fn make(
+        &self,
+        group: &Group,
+        is_alone: bool,
+        setup: &mut Setup,
+        printer: &mut Printer,
+    ) -> Result<Option<Made>, Failed> {
         // Whom a limit of their own binds needs no group.
         if group.instead.is_some() && c10k_kernel::limits::euid() != 0 {
             return Ok(None);
@@ -249,6 +259,15 @@ impl Field {
         let made = Hierarchy::default().make(group.who, group.limit, &self.maker, &mut setup.stage);
         match (made, group.instead) {
             (Ok(made), _) => Ok(Some(made)),
+            (Err(why), Some(_)) if !is_alone => Err(Failed::host(
+                format!(
+                    "the wall could not be planted: {}, and a user's limit does not stand in its place beside another \
+                     group of the {}",
+                    why.message,
+                    group.who.command()
+                ),
+                "plant each by itself".to_owned(),
+            )),
             (Err(why), Some(instead)) => {
                 printer
                     .say(&format!("{}; a limit of an ordinary user's process takes its place", why.message));

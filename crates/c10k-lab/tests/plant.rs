@@ -141,20 +141,23 @@ fn where_no_group_can_be_made_root_plants_threads_without_one_and_says_what_the_
         eprintln!("SKIPPED plants of root's where no group can be made: it takes root");
         return;
     }
-    let without_groups = |name: &str| {
+    let without_groups = |names: &[&str]| {
         let lab = Lab::new().under(&["unshare", "--mount"]).after("mount -t tmpfs none /sys/fs/cgroup");
-        lab.command(&["walls", "plant", name, "--json"]).wait()
+        lab.command(&[&["walls", "plant", "--json"], names].concat()).wait()
     };
-    let ended = without_groups("threads");
+    let ended = without_groups(&["threads"]);
     ended.expect_exit(0);
     let document = ended.document();
     expect_its_threads_lifted(&document, "RLIMIT_NPROC", "limits.nproc");
     assert_eq!(names_of(&document), ["threads"], "{}", ended.stderr);
     assert_eq!(document["lifted"]["held"], document["lifted"]["target"], "{}", ended.stderr);
     assert!(ended.stderr.contains("an ordinary user's process takes its place"), "{}", ended.stderr);
-    let ended = without_groups("cpu-server");
+    let ended = without_groups(&["cpu-server"]);
     ended.expect_exit(3);
     assert!(ended.stderr.contains("there are no control groups with cpu"), "{}", ended.stderr);
+    let ended = without_groups(&["threads", "cpu-swarm"]);
+    ended.expect_exit(3);
+    assert!(ended.stderr.contains("beside another group of the swarm"), "{}", ended.stderr);
 }
 
 #[test]
