@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use c10k_kernel::process::is_ignored;
-use c10k_record::each_line;
+use c10k_record::{Exit, each_line};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -23,7 +23,7 @@ pub(crate) fn stop_signals(commands: bool) -> io::Result<Receiver<()>> {
         let mut is_first = true;
         for signal in &mut signals {
             if !std::mem::take(&mut is_first) {
-                signal_hook::low_level::exit(128 + signal);
+                signal_hook::low_level::exit(Exit::of_signal(signal).code().into());
             }
             // When nobody receives any more the collector is about to end.
             let _ = by_signal.send(());

@@ -29,7 +29,7 @@ impl Signals {
         for signal in ending_signals() {
             signal_hook::flag::register_conditional_shutdown(
                 signal,
-                128 + signal,
+                Exit::of_signal(signal).code().into(),
                 Arc::clone(&signals.stop),
             )?;
             signal_hook::flag::register_usize(signal, Arc::clone(&signals.number), signal as usize)?;

@@ -191,18 +191,20 @@ fn a_server_that_stands_still_does_not_keep_a_stopped_lab() {
 }
 
 #[test]
-fn a_second_sigint_ends_it_at_once() {
-    let (running, server) = stuck_verify();
-    running.signal(SIGINT);
-    std::thread::sleep(Duration::from_millis(300));
-    let begun = Instant::now();
-    running.signal(SIGINT);
-    // A process that stands still hears nothing; the others end with the lab.
-    send(server, SIGCONT);
-    let ended = running.wait();
-    ended.expect_exit(130);
-    assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
-    expect_unfinished(&ended);
+fn a_second_signal_ends_it_at_once_with_its_own_code() {
+    for (signal, code) in [(SIGINT, 130), (SIGHUP, 143)] {
+        let (running, server) = stuck_verify();
+        running.signal(signal);
+        std::thread::sleep(Duration::from_millis(300));
+        let begun = Instant::now();
+        running.signal(signal);
+        // A process that stands still hears nothing; the others end with the lab.
+        send(server, SIGCONT);
+        let ended = running.wait();
+        ended.expect_exit(code);
+        assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
+        expect_unfinished(&ended);
+    }
 }
 
 /// Asserts what a lab leaves that could not write its record to the end.
