@@ -71,7 +71,8 @@ pub(crate) struct Lab<'a> {
     server_words: u64,
     /// It has said its last word.
     pub(crate) server_is_done: bool,
-    /// What the server said last before the close: what is queued is accepted once there is room again.
+    /// What the server said after the proof and before the close, where it did: what is queued is accepted once there is
+    /// room again.
     pub(crate) server_at_proof: Option<ServerReport>,
     pub(crate) counts: LiveCounts,
     pub(crate) phase: Option<PhaseName>,
@@ -195,8 +196,9 @@ impl<'a> Lab<'a> {
             if self.wait(Some(limit), |lab| lab.verified.is_some()) == Woken::TimeIsUp {
                 self.broken = Some("the swarm did not come to the end of its last proof".to_owned());
             }
-            self.hear_of_ghosts();
-            self.server_at_proof = self.server_said.clone();
+            if self.has_heard_of_ghosts() {
+                self.server_at_proof = self.server_said.clone();
+            }
         }
         self.watch.close_begins();
         self.swarm.tell("stop");
@@ -218,14 +220,14 @@ impl<'a> Lab<'a> {
     }
 
     /// Has the server say once more how it stands, where it may have connections of which it knows nothing: when the
-    /// swarm closes it has room again, and takes them.
-    fn hear_of_ghosts(&mut self) {
+    /// swarm closes it has room again, and takes them. False where it said nothing more: its last word is of before.
+    fn has_heard_of_ghosts(&mut self) -> bool {
         let accepted = self.server_said.as_ref().map_or(0, |said| said.accepted);
         let known = if self.plan.load.probe { self.counts.verified } else { accepted };
-        if self.server.is_ours() && known < self.counts.established && !self.server_closed {
-            let words = self.server_words;
-            self.wait(Some(Instant::now() + 2 * SERVER_TICK), |lab| lab.server_words > words);
-        }
+        let may_have = self.server.is_ours() && known < self.counts.established && !self.server_closed;
+        let words = self.server_words;
+        let until = Instant::now() + 2 * SERVER_TICK;
+        !may_have || self.wait(Some(until), |lab| lab.server_words > words) == Woken::Done
     }
 
     /// Proofs that nobody answers end the swarm's patience after a few rounds of them; a million that are answered
