@@ -1,6 +1,6 @@
 //! The limits of this place, read once before a run.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use c10k_kernel::census::{PortSet, SockDiag};
 use c10k_kernel::cgroup::{MemoryGroup, PidsGroup};
@@ -24,6 +24,15 @@ pub fn host_snapshot() -> HostSnapshot {
 #[must_use]
 pub fn time_wait_towards(ports: &[u16]) -> Option<Vec<SocketAddr>> {
     SockDiag::open().ok()?.time_wait_towards(&PortSet::of(ports)).ok()
+}
+
+/// How many of these ends in TIME_WAIT keep a port from a plan: those with a port of its window, first and last, at one
+/// of its sources; `None` = at whatever address.
+#[must_use]
+pub fn ports_kept(ends: &[SocketAddr], (first, last): (u16, u16), sources: Option<&[IpAddr]>) -> u64 {
+    let is_a_source = |end: &SocketAddr| sources.is_none_or(|sources| sources.contains(&end.ip()));
+    let keeps = |end: &&SocketAddr| (first..=last).contains(&end.port()) && is_a_source(end);
+    ends.iter().filter(keeps).count() as u64
 }
 
 fn snapshot_at(root: &ProcRoot) -> HostSnapshot {
@@ -128,6 +137,16 @@ fn reserved_in(list: &str, (first, last): (u16, u16)) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_waits_at_a_source_and_in_the_window_keeps_a_port() {
+        let end = |last: u8, port: u16| SocketAddr::from(([127, 0, 0, last], port));
+        let ends = [end(1, 40_000), end(2, 40_000), end(1, 39_999), end(1, 40_010)];
+        let sources: [IpAddr; 1] = [[127, 0, 0, 1].into()];
+        assert_eq!(ports_kept(&ends, (40_000, 40_009), Some(&sources)), 1);
+        assert_eq!(ports_kept(&ends, (40_000, 40_009), None), 2);
+        assert_eq!(ports_kept(&ends, (9, 8), None), 0);
+    }
 
     #[test]
     fn only_reserved_ports_within_the_range_are_counted() {

@@ -32,7 +32,7 @@ pub use args::CollectorArgs;
 pub use collector::{Collector, CollectorConfig, CollectorError, Side};
 pub use document::{CensusSeen, Document, SelfCost};
 pub use find::{FindError, ServerFound, find_listeners, find_server};
-pub use host::{host_snapshot, time_wait_towards};
+pub use host::{host_snapshot, ports_kept, time_wait_towards};
 pub use link::{LinkSeen, LinkWatch};
 pub use observation::{
     CpuSeen, DescriptorsSeen, GroupSeen, HostMemorySeen, ListenerSeen, Observation, ProcessSeen, SlabSeen,

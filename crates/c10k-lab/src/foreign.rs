@@ -5,13 +5,16 @@
 use std::net::SocketAddr;
 
 use c10k_ceiling::{ServerEnd, ServerProcess};
-use c10k_collector::{FindError, Observation, ServerSigns, find_listeners, find_server, time_wait_towards};
+use c10k_collector::{
+    FindError, Observation, ServerSigns, find_listeners, find_server, ports_kept, time_wait_towards,
+};
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process::name_of;
 use c10k_kernel::tables::TablesReader;
 use c10k_profile::put_in_force;
-use c10k_record::{HostSnapshot, Plan, Topology, Warning};
+use c10k_record::{HostSnapshot, LoadPlan, Plan, Topology, Warning};
+use c10k_swarm::ips::{IpList, PortWindow};
 
 use crate::child::{Process, Who, end_in_words};
 use crate::cli::RunArgs;
@@ -118,13 +121,18 @@ impl Foreign {
     }
 
     /// Its own limits in the place of those that a server of ours would have.
-    pub(crate) fn limits(&self, limits: HostSnapshot) -> HostSnapshot {
-        let waiting = time_wait_towards(&c10k_swarm::ports_of(&self.listen));
+    pub(crate) fn limits(&self, load: &LoadPlan, limits: HostSnapshot) -> HostSnapshot {
+        let window = load.ports.as_deref().and_then(|text| text.parse::<PortWindow>().ok());
+        let window = window.map(|window| (window.first, window.last)).or(limits.port_range);
+        let named = load.ips.as_deref().and_then(|text| text.parse::<IpList>().ok());
+        // Without a list the swarm takes what addresses it needs.
+        let sources = named.as_ref().map(IpList::addresses);
+        let waiting = time_wait_towards(&c10k_swarm::ports_of(&self.listen)).zip(window);
         let limits = HostSnapshot {
             server_tables: false,
             server_per_table: None,
             backlog: None,
-            time_wait: waiting.map(|ends| ends.len() as u64),
+            time_wait: waiting.map(|(ends, window)| ports_kept(&ends, window, sources)),
             ..limits
         };
         // Of several processes that listen no one limit bounds all.

@@ -137,7 +137,7 @@ fn go(
     beforehand.note(&mut limits);
     stage.settle(&mut limits);
     if let Some(foreign) = &foreign {
-        limits = foreign.limits(limits);
+        limits = foreign.limits(&plan.load, limits);
     }
     let tool = Tool { name: "c10k-lab".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let mut record = Record::begun(tool, folder.run_id(), plan.topology, plan.protocol, plan.workload);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use c10k_ceiling::predicted_ceiling;
-use c10k_collector::{LinkWatch, time_wait_towards};
+use c10k_collector::{LinkWatch, ports_kept, time_wait_towards};
 use c10k_kernel::cgroup::PidsGroup;
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::link::device_towards;
@@ -345,9 +345,8 @@ fn host_snapshot(in_force: &InForce, setup: &Setup, own_tables: bool) -> HostSna
 /// Sockets in TIME_WAIT that keep ports of the plan.
 fn time_wait(setup: &Setup) -> Option<u64> {
     let ports: Vec<u16> = setup.servers.iter().map(SocketAddr::port).collect();
-    let (sources, window) = (setup.plan.sources(), setup.window);
-    let of_plan = |end: &SocketAddr| window.contains(end.port()) && sources.contains(&end.ip());
-    Some(time_wait_towards(&ports)?.iter().filter(|end| of_plan(end)).count() as u64)
+    let window = (setup.window.first, setup.window.last);
+    Some(ports_kept(&time_wait_towards(&ports)?, window, Some(setup.plan.sources())))
 }
 
 fn own_tables_are_allowed(soft_nofile: u64, warnings: &mut Vec<Warning>) -> bool {

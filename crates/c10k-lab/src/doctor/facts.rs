@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use c10k_ceiling::PlanView;
+use c10k_collector::ports_kept;
 use c10k_kernel::cgroup::PidsGroup;
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::counters::host_wide;
@@ -53,12 +54,11 @@ impl Outside {
 
     /// How many of the ports of a program that runs here, with the sources of this plan or with one, are in TIME_WAIT.
     pub(crate) fn time_wait_of(&self, view: &PlanView) -> Option<u64> {
-        let (first, last) = view.source_ports.or(self.host.port_range)?;
+        let window = view.source_ports.or(self.host.port_range)?;
         let named = view.ips.as_deref().and_then(|text| text.parse::<IpList>().ok());
         let one = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let sources = named.as_ref().map_or(&one[..], |list| list.addresses());
-        let keeps = |end: &&SocketAddr| (first..=last).contains(&end.port()) && sources.contains(&end.ip());
-        Some(self.time_wait.iter().filter(keeps).count() as u64)
+        Some(ports_kept(&self.time_wait, window, Some(sources)))
     }
 
     /// The limits of a run under the profile, of which `inside` was read in the namespace of that run.
