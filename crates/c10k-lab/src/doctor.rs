@@ -31,9 +31,11 @@ use facts::Outside;
 
 /// The sizes that people ask for.
 const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
-/// A calibration is not believed that is further than this from the sizes of the objects, percent: something else took
-/// or gave back memory meanwhile.
-const MOST_APART: u8 = 25;
+/// A calibration is not believed that is further than this part from the sizes of the objects: something else took or
+/// gave back memory meanwhile.
+const MOST_APART: f64 = 0.25;
+/// By how much a connection of another kernel may cost more, or less, than the one that was measured for the walls.
+const OTHER_KERNELS: f64 = 3.0;
 
 /// `c10k-lab doctor`. Of a server on another machine it knows nothing: run it there too, each end has its own walls.
 #[derive(Clone, Debug, Args)]
@@ -216,10 +218,11 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
             .map_err(|why| warnings.push(Warning::new("not-calibrated", format!("no calibration: {why}"))))
             .ok()
     };
-    let (server, client, doubt) = connection_bytes(object_bytes(), calibration.as_ref());
-    (host.server_connection_bytes, host.client_connection_bytes) = (Some(server), Some(client));
-    warnings.extend(doubt.map(|text| Warning::new("calibration-not-used", text)));
-    let walls = rows(&plan, &host, &outside, args.plain, calibration.as_ref());
+    let bytes = ConnectionBytes::of(object_bytes(), calibration.as_ref());
+    (host.server_connection_bytes, host.client_connection_bytes) = (Some(bytes.server), Some(bytes.client));
+    let memory_uncertainty = bytes.uncertainty();
+    warnings.extend(bytes.doubt.map(|text| Warning::new("calibration-not-used", text)));
+    let walls = rows(&plan, &host, memory_uncertainty, &outside, args.plain, calibration.as_ref());
     let first = walls.iter().filter(|row| row.in_this_plan).find(|row| row.connections < Some(plan.target));
     let predicted = first.and_then(|row| {
         let uncertainty_percent = row.uncertainty_percent;
@@ -252,9 +255,11 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
 // Walls ------------------------------------------------------------------------------------------------
 
 /// All walls: those of the plan, those that only an ordinary program meets, and those that bound a rate.
+/// `memory_uncertainty` is how far the memory of a connection may be off, percent.
 fn rows(
     plan: &Plan,
     host: &HostSnapshot,
+    memory_uncertainty: u8,
     outside: &Outside,
     is_plain: bool,
     calibration: Option<&Calibration>,
@@ -279,7 +284,7 @@ fn rows(
         own.into_iter().map(|prediction| to_row(prediction, true, None)).chain(passed).collect()
     };
     for row in rows.iter_mut().filter(|row| row.wall == "ram") {
-        row.uncertainty_percent = row.uncertainty_percent.max(ram_uncertainty(calibration));
+        row.uncertainty_percent = row.uncertainty_percent.max(memory_uncertainty);
     }
     rows.sort_by_key(|row| row.connections);
     rows.extend(predict_rate(host, &view).map(|rate| link_row(rate, outside)));
@@ -342,33 +347,49 @@ fn row(prediction: Prediction, in_this_plan: bool, passed_by: Option<String>, ou
     }
 }
 
-/// Memory of one connection at the server's end and at the client's, bytes: as it was measured, divided between the
-/// ends as the sizes of this kernel's objects are. A measurement that is far from those is not believed; the text says
-/// so.
-fn connection_bytes(
-    objects: Option<(u64, u64)>,
-    calibration: Option<&Calibration>,
-) -> (u64, u64, Option<String>) {
-    let (server, client) = objects.unwrap_or((SERVER_BYTES, CLIENT_BYTES));
-    let sizes = (server + client) as f64;
-    let Some(measured) = calibration.and_then(Calibration::pair_bytes) else { return (server, client, None) };
-    if (measured - sizes).abs() / sizes * 100.0 > f64::from(MOST_APART) {
-        let text = format!(
-            "the calibration measured {} B of memory a connection, both ends, where the objects that it is made of take \
-             {}: other programs took or gave back memory meanwhile, and the sizes are what is reckoned with",
-            human_count(measured as u64),
-            human_count(server + client)
-        );
-        return (server, client, Some(text));
-    }
-    let of_server = (measured * server as f64 / sizes) as u64;
-    (of_server, measured as u64 - of_server, None)
+/// Memory of one connection, bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ConnectionBytes {
+    server: u64,
+    client: u64,
+    /// Whether it was measured and the sizes of this kernel's objects bear that out.
+    is_proven: bool,
+    /// Why what was measured is not reckoned with.
+    doubt: Option<String>,
 }
 
-/// How far memory may be off beyond what other programs take and give back, percent.
-fn ram_uncertainty(calibration: Option<&Calibration>) -> u8 {
-    let is_measured = calibration.is_some_and(|calibration| calibration.pair_bytes().is_some());
-    if is_measured { 0 } else { 10 }
+impl ConnectionBytes {
+    /// As it was measured, divided between the ends as the sizes of this kernel's objects are. What is far from those is
+    /// not believed; where they may not be read, only what no kernel takes is not.
+    fn of(objects: Option<(u64, u64)>, calibration: Option<&Calibration>) -> Self {
+        let (server, client) = objects.unwrap_or((SERVER_BYTES, CLIENT_BYTES));
+        let by_size = Self { server, client, is_proven: false, doubt: None };
+        let Some(measured) = calibration.and_then(Calibration::pair_bytes) else { return by_size };
+        let sizes = (server + client) as f64;
+        let (least, most) = match objects {
+            Some(_) => (1.0 - MOST_APART, 1.0 + MOST_APART),
+            None => (1.0 / OTHER_KERNELS, OTHER_KERNELS),
+        };
+        if !(least * sizes..=most * sizes).contains(&measured) {
+            let of =
+                if objects.is_some() { "the objects that it is made of take" } else { "others measured" };
+            let text = format!(
+                "the calibration measured {} B of memory a connection, both ends, where {of} {}: other programs took \
+                 or gave back memory meanwhile, and the latter is what is reckoned with",
+                human_count(measured.max(0.0) as u64),
+                human_count(server + client)
+            );
+            return Self { doubt: Some(text), ..by_size };
+        }
+        let of_server = (measured * server as f64 / sizes) as u64;
+        let client = measured as u64 - of_server;
+        Self { server: of_server, client, is_proven: objects.is_some(), doubt: None }
+    }
+
+    /// How far it may be off beyond what other programs take and give back, percent.
+    fn uncertainty(&self) -> u8 {
+        if self.is_proven { 0 } else { 10 }
+    }
 }
 
 /// What the link between the ends bounds.

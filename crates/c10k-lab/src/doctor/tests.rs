@@ -46,7 +46,7 @@ fn calibration() -> Calibration {
 
 #[test]
 fn descriptors_and_ports_come_first_though_this_plan_passes_them() {
-    let rows = rows(&plan(100_000), &host(), &outside(1024), false, Some(&calibration()));
+    let rows = rows(&plan(100_000), &host(), 0, &outside(1024), false, Some(&calibration()));
     let names: Vec<(&str, Option<u64>, bool)> =
         rows.iter().map(|row| (row.wall.as_str(), row.connections, row.in_this_plan)).collect();
     assert_eq!(
@@ -71,7 +71,7 @@ fn descriptors_and_ports_come_first_though_this_plan_passes_them() {
 
 #[test]
 fn an_ordinary_program_stops_at_its_soft_limit() {
-    let rows = rows(&plan(100_000), &host(), &outside(1024), true, None);
+    let rows = rows(&plan(100_000), &host(), 0, &outside(1024), true, None);
     assert_eq!((rows[0].wall.as_str(), rows[0].connections), ("nofile-server", Some(1016)));
     assert!(rows.iter().all(|row| row.in_this_plan));
     let ports = rows.iter().find(|row| row.wall == "ports-exhausted").expect("known");
@@ -86,49 +86,67 @@ fn an_ordinary_program_stops_at_its_soft_limit() {
 fn a_hard_limit_that_nobody_may_raise_is_not_offered_to_be_raised() {
     let mut host = host();
     host.may_raise_nofile = Some(false);
-    let found = rows(&plan(100_000), &host, &outside(1024), true, None);
+    let found = rows(&plan(100_000), &host, 0, &outside(1024), true, None);
     let commands = &found[0].lift.commands;
     assert_eq!(commands[0], "ulimit -Sn 20000", "{commands:?}");
     assert!(commands.iter().all(|command| !command.contains("prlimit")), "{commands:?}");
     host.may_raise_nofile = Some(true);
-    let found = rows(&plan(100_000), &host, &outside(1024), true, None);
+    let found = rows(&plan(100_000), &host, 0, &outside(1024), true, None);
     assert_eq!(found[0].lift.commands, ["sudo prlimit --pid $$ --nofile=101064:101064"]);
     host.nofile_hard = Some(1 << 20);
-    let found = rows(&plan(100_000), &host, &outside(1024), true, None);
+    let found = rows(&plan(100_000), &host, 0, &outside(1024), true, None);
     assert_eq!(found[0].lift.commands, ["ulimit -Sn 101064"]);
 }
 
 #[test]
 fn memory_says_how_far_it_may_be_off() {
     let host = host();
-    assert_eq!((ram_uncertainty(None), ram_uncertainty(Some(&calibration()))), (10, 0));
-    let rows = rows(&plan(100_000), &host, &outside(1024), false, Some(&calibration()));
-    let ram = rows.iter().find(|row| row.wall == "ram").expect("memory was read");
-    assert_eq!(ram.connections, Some(((22 << 30) - memory_reserve_bytes(24 << 30)) / 8_350));
-    assert_eq!(ram.uncertainty_percent, 5, "other programs take and give back theirs");
+    for (uncertainty, told) in [(0, 5), (10, 10)] {
+        let rows = rows(&plan(100_000), &host, uncertainty, &outside(1024), false, Some(&calibration()));
+        let ram = rows.iter().find(|row| row.wall == "ram").expect("memory was read");
+        assert_eq!(ram.connections, Some(((22 << 30) - memory_reserve_bytes(24 << 30)) / 8_350));
+        assert_eq!(ram.uncertainty_percent, told, "other programs take and give back 5 %");
+    }
+}
+
+fn bytes(objects: Option<(u64, u64)>, measured: Option<f64>) -> ConnectionBytes {
+    ConnectionBytes::of(objects, Some(&Calibration { measured_pair_bytes: measured, ..calibration() }))
 }
 
 #[test]
 fn memory_is_reckoned_with_what_was_measured_unless_that_cannot_be_true() {
-    let objects = Some((4_100, 4_250));
-    let of = |measured| {
-        let calibration = Calibration { measured_pair_bytes: measured, ..calibration() };
-        connection_bytes(objects, Some(&calibration))
-    };
-    let (server, client, doubt) = of(Some(8_600.0));
+    let of = |measured| bytes(Some((4_100, 4_250)), measured);
+    let near = of(Some(8_600.0));
     assert_eq!(
-        (server + client, doubt),
-        (8_656, None),
+        (near.server + near.client, near.doubt, near.is_proven),
+        (8_656, None, true),
         "a little more than the kernel's part: two tables' slots"
     );
-    assert!(server < client, "the client's end has a bucket more");
-    for far in [80_000.0, 900.0] {
-        let (server, client, doubt) = of(Some(far));
-        assert_eq!((server, client), (4_100, 4_250));
-        assert!(doubt.is_some_and(|text| text.contains("8,350")), "{far}");
+    assert!(near.server < near.client, "the client's end has a bucket more");
+    for measured in [80_000.0, 900.0] {
+        let far = of(Some(measured));
+        assert_eq!((far.server, far.client), (4_100, 4_250));
+        assert_eq!(far.uncertainty(), 10, "{measured}: what was not believed makes nothing more certain");
+        assert!(far.doubt.is_some_and(|text| text.contains("8,350")), "{measured}");
     }
-    assert_eq!(of(None), (4_100, 4_250, None));
-    assert_eq!(connection_bytes(None, None), (SERVER_BYTES, CLIENT_BYTES, None));
+    let by_size = ConnectionBytes { server: 4_100, client: 4_250, is_proven: false, doubt: None };
+    assert_eq!(of(None), by_size);
+    assert_eq!((of(Some(8_600.0)).uncertainty(), by_size.uncertainty()), (0, 10));
+}
+
+#[test]
+fn where_the_sizes_may_not_be_read_what_was_measured_is_not_held_against_another_kernels() {
+    let of = |measured| bytes(None, Some(measured));
+    let other = of(13_000.0);
+    assert_eq!((other.server + other.client, other.doubt.is_none()), (13_056, true));
+    assert_eq!(other.uncertainty(), 10, "nothing bears it out");
+    for measured in [-5_000.0, 0.0, 90_000.0] {
+        let far = of(measured);
+        assert_eq!((far.server, far.client), (SERVER_BYTES, CLIENT_BYTES));
+        assert!(far.doubt.is_some(), "{measured}");
+    }
+    let nothing = ConnectionBytes::of(None, None);
+    assert_eq!((nothing.server, nothing.client, nothing.uncertainty()), (SERVER_BYTES, CLIENT_BYTES, 10));
 }
 
 #[test]
