@@ -79,8 +79,8 @@ pub static MYTHS: &[Myth] = &[
         truth: "They bound what a program asks for with SO_RCVBUF and SO_SNDBUF. TCP's own tuning goes by tcp_rmem \
                 and tcp_wmem and never looks at them. They are the whole host's.",
         run: "unshare -Urn sh -c 'ip link set lo up; cat /proc/sys/net/core/rmem_max; echo \"4096 54321 999999\" > \
-              /proc/sys/net/ipv4/tcp_rmem; c10k-lab server & s=$!; sleep 1; c10k-lab swarm --target 1 --hold 2s & sleep \
-              2; ss -tmn; kill $s' 2>/dev/null",
+              /proc/sys/net/ipv4/tcp_rmem; c10k-lab server & s=$!; sleep 2; c10k-lab swarm --target 1 --hold 8s & w=$!; \
+              sleep 4; ss -tmn; wait $w; kill $s' 2>/dev/null",
         shows: "skmem's rb, the receive buffer, is 54321, the default of tcp_rmem, whatever rmem_max says.",
         source: "socket(7): rmem_max; net/core/sock.c: sk_setsockopt, SO_RCVBUF",
     },
@@ -90,8 +90,8 @@ pub static MYTHS: &[Myth] = &[
         truth: "It counts pages: that is 64 GiB, and the protection is gone. Small values out of old guides throttle \
                 a large machine. It is the whole host's, and connections that sleep use none of it.",
         run: "echo $((16777216 * $(getconf PAGESIZE) / 1024 / 1024 / 1024)) GiB; unshare -Urn ls \
-              /proc/sys/net/ipv4/tcp_mem; unshare -Urn sh -c 'ip link set lo up; c10k-lab server & s=$!; sleep 1; \
-              c10k-lab swarm --target 2000 --hold 3s & w=$!; sleep 2; grep TCP: /proc/net/sockstat; wait $w; kill $s'",
+              /proc/sys/net/ipv4/tcp_mem; unshare -Urn sh -c 'ip link set lo up; c10k-lab server & s=$!; sleep 2; \
+              c10k-lab swarm --target 2000 --hold 8s & w=$!; sleep 5; grep TCP: /proc/net/sockstat; wait $w; kill $s'",
         shows: "64 GiB; no such file in a namespace, so it is host-wide; `inuse` is above 4,000, both ends of 2,000 \
                 connections, and `mem`, in pages of the whole host, a small part of that.",
         source: "tcp(7): tcp_mem; net/core/sock.c: __sk_mem_raise_allocated",

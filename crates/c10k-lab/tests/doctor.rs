@@ -178,11 +178,13 @@ fn ports_that_wait_are_foreseen_and_a_run_there_holds_what_was_foreseen() {
     if !namespaces_allowed("ports_that_wait_are_foreseen_and_a_run_there_holds_what_was_foreseen") {
         return;
     }
-    // 300 connections closed from the client's side, and then what is asked, all in one namespace.
+    // 300 connections closed from the client's side once the server listens, and then what is asked, all in one
+    // namespace.
     let after_300 = |reuse: u32, then: &str| -> Value {
         let script = format!(
             "ip link set lo up; sysctl -qw net.ipv4.ip_local_port_range='40000 40399'; \
-             sysctl -qw net.ipv4.tcp_tw_reuse={reuse}; \"$0\" server 2> /dev/null & s=$!; sleep 1; \
+             sysctl -qw net.ipv4.tcp_tw_reuse={reuse}; \"$0\" server 2> /dev/null & s=$!; \
+             for i in $(seq 600); do ss -ltn | grep -q ':9000 ' && break; sleep 0.1; done; \
              \"$0\" swarm --ips 127.0.0.1 --target 300 --hold 0s --close fin 2> /dev/null; \
              \"$0\" {then} --json 2> /dev/null; kill $s"
         );

@@ -66,7 +66,7 @@ fn a_signal_at_any_moment_of_a_plant_ends_it_and_leaves_nothing() {
         return;
     }
     let temporary = TempDir::new().expect("a folder");
-    let moments = [("planting", 0), ("planting", 120), ("planting", 700), ("again, lifted", 50)];
+    let moments = [("planting", 0), ("planting", 120), ("planting", 700), ("again, lifted", 0)];
     for wall in walls() {
         for (at, moment) in moments.into_iter().enumerate() {
             let (signal, code) = [(SIGTERM, 143), (SIGINT, 130), (SIGTERM, 143), (SIGHUP, 143)][at];
