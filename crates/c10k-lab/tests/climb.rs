@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use c10k_profile::{NofileLimit, Profile, SocketOptions};
-use common::{Ended, Lab, PATIENCE, Running, namespaces_allowed};
+use common::{Ended, Lab, PATIENCE, namespaces_allowed};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -51,16 +51,6 @@ fn checked_with(profile: &str, lab: Lab, ended: &Ended, document: &Value) -> u64
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let again = lab.command(&words).wait();
     again.document()["connections"]["held"].as_u64().expect("a number")
-}
-
-/// Waits until a climb has said that.
-#[track_caller]
-fn wait_for(said: &str, running: &Running) {
-    let give_up = Instant::now() + PATIENCE;
-    while !running.stderr().contains(said) {
-        assert!(Instant::now() < give_up, "{}", running.stderr());
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// A lab that may have few descriptors in one table, climbing into a folder of its own.
@@ -185,7 +175,7 @@ fn the_last_lines_of_a_climb_can_be_pasted() {
 fn expect_told_in_spite_of(harm: fn(&Path), lab: Lab, hint: &str) {
     let lab = lab.with_nofile(400).with_file("tiny.toml", TINY);
     let running = lab.command(&["climb", "--json", "--start", "tiny.toml", "--max", "1500"]);
-    wait_for("\n   1 ", &running);
+    running.wait_until_said("\n   1 ");
     let mut folders = std::fs::read_dir(running.home().join("results")).expect("results").flatten();
     harm(&folders.next().expect("a climb").path());
     let ended = running.wait();
@@ -340,7 +330,7 @@ fn a_climb_that_is_killed_has_kept_its_steps_and_its_processes_end_with_it() {
     }
     let lab = Lab::new().with_nofile(400).with_file("tiny.toml", TINY);
     let running = lab.command(&["climb", "--start", "tiny.toml", "--max", "1500"]);
-    wait_for("\n   2 ", &running);
+    running.wait_until_said("\n   2 ");
     running.signal(Signal::SIGKILL);
     // It also waits until no process of it is left.
     let ended = running.wait();
@@ -358,7 +348,7 @@ fn a_climb_that_is_interrupted_keeps_what_it_has() {
     }
     let lab = Lab::new().with_nofile(400).with_file("tiny.toml", TINY);
     let running = lab.command(&["climb", "--json", "--start", "tiny.toml", "--max", "1500"]);
-    wait_for("\n   1 ", &running);
+    running.wait_until_said("\n   1 ");
     running.signal(Signal::SIGINT);
     let ended = running.wait();
     ended.expect_exit(130);

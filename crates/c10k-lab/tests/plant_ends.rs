@@ -5,9 +5,9 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{Ended, Lab, PATIENCE, Running, has_group, namespaces_allowed};
+use common::{Ended, Lab, Running, has_group, namespaces_allowed};
 use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use tempfile::TempDir;
 
@@ -30,21 +30,11 @@ fn plant(names: &[&str], temporary: &Path) -> Running {
     Lab::new().with_env("TMPDIR", temporary).command(&arguments)
 }
 
-/// Waits until a plant has said `words`.
-#[track_caller]
-fn wait_until_said(running: &Running, words: &str) {
-    let give_up = Instant::now() + PATIENCE;
-    while !running.stderr().contains(words) {
-        assert!(Instant::now() < give_up, "never said '{words}': {}", running.stderr());
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 /// Plants `wall`, lets `words` be said and `ms` milliseconds pass, and sends a signal.
 #[track_caller]
 fn signalled(wall: &str, (words, ms): (&str, u64), signal: Signal, temporary: &Path) -> (Ended, u32) {
     let running = plant(&[wall], temporary);
-    wait_until_said(&running, words);
+    running.wait_until_said(words);
     std::thread::sleep(Duration::from_millis(ms));
     let pid = running.pid();
     running.signal(signal);

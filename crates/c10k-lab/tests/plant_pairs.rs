@@ -25,7 +25,11 @@ fn fault(one: &str, two: &str) -> Option<String> {
             });
             (!is_told || !ended.stdout.is_empty()).then(|| format!("{one} {two}: {}", ended.stderr))
         }
-        Some(3) if ["not on this kernel", "beside another group"].iter().any(|why| ended.stderr.contains(why)) => {
+        Some(3)
+            if ["not on this kernel", "beside another group"]
+                .iter()
+                .any(|why| ended.stderr.contains(why)) =>
+        {
             eprintln!("SKIPPED {one} {two}: {}", ended.stderr);
             None
         }

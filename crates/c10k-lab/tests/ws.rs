@@ -64,16 +64,7 @@ fn a_plan_repeats_a_websocket_run() {
 
 #[test]
 fn a_run_asks_a_server_of_rules_for_what_it_wants_and_its_plan_does_so_again() {
-    let server = Server::start(&[
-        "--protocol",
-        "ws",
-        "--path",
-        "/chat",
-        "--origin",
-        "https://lab.example",
-        "--subprotocol",
-        "b",
-    ]);
+    let server = Server::of_rules();
     let port = server.port.to_string();
     let to_server = ["--profile", "stock", "--protocol", "ws", "--server-port", &port, "--close", "rst"];
     let few = ["--target", "50", "--hold", "300ms", "--in-flight", "32"];
@@ -142,16 +133,7 @@ fn two_ends_that_speak_different_protocols_find_out_at_once() {
 
 #[test]
 fn a_server_that_is_full_of_rules_is_met_with_the_right_words() {
-    let server = Server::start(&[
-        "--protocol",
-        "ws",
-        "--path",
-        "/chat",
-        "--origin",
-        "https://lab.example",
-        "--subprotocol",
-        "b",
-    ]);
+    let server = Server::of_rules();
     let url = format!("{}chat", server.url());
     let origin = "Origin: https://lab.example";
     server.swarm(&["--url", &url, "--header", origin, "--subprotocol", "a", "--subprotocol", "b"], 0);
@@ -173,6 +155,13 @@ struct Server {
 }
 
 impl Server {
+    /// One that takes one path, one origin and one subprotocol.
+    #[track_caller]
+    fn of_rules() -> Self {
+        let rules = ["--path", "/chat", "--origin", "https://lab.example", "--subprotocol", "b"];
+        Self::start(&[&["--protocol", "ws"][..], &rules].concat())
+    }
+
     #[track_caller]
     fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_c10k-lab"));

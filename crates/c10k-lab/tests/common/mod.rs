@@ -254,6 +254,16 @@ impl Running {
         self.stderr.so_far()
     }
 
+    /// Waits until it has said `words`.
+    #[track_caller]
+    pub(crate) fn wait_until_said(&self, words: &str) {
+        let give_up = Instant::now() + PATIENCE;
+        while !self.stderr().contains(words) {
+            assert!(Instant::now() < give_up, "never said '{words}': {}", self.stderr());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// The folder of its run, once it is there.
     pub(crate) fn folder(&self) -> Option<PathBuf> {
         std::fs::read_dir(&self.results).ok()?.flatten().map(|entry| entry.path()).next()
