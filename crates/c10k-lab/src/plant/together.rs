@@ -5,6 +5,7 @@ use c10k_record::Span;
 
 use super::{Failed, Frame, PATIENCE, Planted};
 use crate::setup::Setup;
+use crate::stage::{End, Stage};
 
 /// Where a plant stands, for what stands beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +195,25 @@ pub(super) fn setup(plants: &[&'static Planted]) -> Setup {
 /// What both want. Where they want different times, one that a plant has chosen stands above what all have; of two that
 /// were chosen, a connect has the shorter one and an echo the longer one.
 fn both(mut one: Setup, other: Setup) -> Setup {
-    for (name, value) in other.flags {
+    // Whole, so that what a setup and a stage come to have is not left out here.
+    let Setup {
+        target,
+        name,
+        extends,
+        takes_in,
+        flags,
+        verdicts,
+        sysctls,
+        backlog,
+        nofile_hard,
+        stage:
+            Stage { server, swarm, place, towards, noise, acts, only_to_the_wall, keeps_a_reserve, watches_apart },
+    } = other;
+    one.target = one.target.max(target);
+    one.name = one.name.or(name);
+    one.extends = one.extends.or(extends);
+    one.takes_in = one.takes_in.or(takes_in);
+    for (name, value) in flags {
         let stands = one.flags.get(&name).filter(|stands| **stands != PATIENCE);
         let wins = match (stands, name.as_str()) {
             (None, _) => true,
@@ -206,24 +225,33 @@ fn both(mut one: Setup, other: Setup) -> Setup {
             one.flags.insert(name, value);
         }
     }
-    one.sysctls.extend(other.sysctls);
-    let new = other.verdicts.into_iter().filter(|verdict| !one.verdicts.contains(verdict));
+    let new = verdicts.into_iter().filter(|verdict| !one.verdicts.contains(verdict));
     one.verdicts.extend(new.collect::<Vec<_>>());
-    one.backlog = [one.backlog, other.backlog].into_iter().flatten().min();
-    let (stage, more) = (&mut one.stage, other.stage);
-    for (end, more) in [(&mut stage.server, more.server), (&mut stage.swarm, more.swarm)] {
-        end.one_table |= more.one_table;
-        end.nofile = end.nofile.or(more.nofile);
-        end.more_threads = end.more_threads.or(more.more_threads);
-        end.uid = end.uid.or(more.uid);
-        end.flags.extend(more.flags);
-        end.groups.extend(more.groups);
+    one.sysctls.extend(sysctls);
+    one.backlog = [one.backlog, backlog].into_iter().flatten().min();
+    one.nofile_hard |= nofile_hard;
+    let stage = &mut one.stage;
+    for (end, more) in [(&mut stage.server, server), (&mut stage.swarm, swarm)] {
+        add_limits(end, more);
     }
-    stage.place.extend(more.place);
-    stage.towards = stage.towards.or(more.towards);
-    stage.noise.extend(more.noise);
-    stage.acts.extend(more.acts);
+    stage.place.extend(place);
+    stage.towards = stage.towards.or(towards);
+    stage.noise.extend(noise);
+    stage.acts.extend(acts);
+    stage.only_to_the_wall |= only_to_the_wall;
+    stage.keeps_a_reserve |= keeps_a_reserve;
+    stage.watches_apart |= watches_apart;
     one
+}
+
+fn add_limits(end: &mut End, more: End) {
+    let End { one_table, nofile, more_threads, flags, uid, groups } = more;
+    end.one_table |= one_table;
+    end.nofile = end.nofile.or(nofile);
+    end.more_threads = end.more_threads.or(more_threads);
+    end.flags.extend(flags);
+    end.uid = end.uid.or(uid);
+    end.groups.extend(groups);
 }
 
 fn span(text: &str) -> Span {
