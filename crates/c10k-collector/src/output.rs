@@ -38,14 +38,9 @@ impl<'a> Printer<'a> {
         let _ = writeln!(self.people, "{line}");
     }
 
-    pub(crate) fn ready(
-        &mut self,
-        args: &CollectorArgs,
-        pid: Option<u32>,
-        collector: &Collector,
-    ) -> io::Result<()> {
+    pub(crate) fn ready(&mut self, pid: Option<u32>, collector: &Collector) -> io::Result<()> {
         self.tell_unreadable(collector);
-        self.event(&Event::Ready { pid, ports: &args.ports, unreadable: collector.unreadable() })
+        self.event(&Event::Ready { pid, ports: &self.args.ports, unreadable: collector.unreadable() })
     }
 
     pub(crate) fn tick(&mut self, seen: &Observation, collector: &Collector) -> io::Result<()> {

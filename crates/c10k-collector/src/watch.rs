@@ -64,7 +64,7 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
     };
     let before = collector.snapshot();
     let mut document = Document::begin(args, pid, &mut collector);
-    printer.ready(args, pid, &collector)?;
+    printer.ready(pid, &collector)?;
 
     own.ticks_begin();
     let start = Instant::now();

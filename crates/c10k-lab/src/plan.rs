@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use c10k_record::{
-    Exit, LoadPlan, Plan, Protocol, Quantity, SCHEMA_VERSION, ServerMode, ServerPlan, Topology, Verdict,
-    Workload, default_verdicts,
+    DEFAULT_PORT, Exit, LoadPlan, Plan, Protocol, Quantity, SCHEMA_VERSION, ServerMode, ServerPlan, Topology,
+    Verdict, Workload, default_verdicts,
 };
 use c10k_swarm::ips::{AddressError, IpList, PortWindow};
 
@@ -41,7 +41,7 @@ fn default_plan() -> Plan {
         target: 100_000,
         verdicts: Vec::new(),
         server: ServerPlan {
-            listen: vec![([127, 0, 0, 1], 9000).into()],
+            listen: vec![([127, 0, 0, 1], DEFAULT_PORT).into()],
             mode: ServerMode::Echo,
             workers: None,
             max_connections: None,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use c10k_ceiling::{MYTHS, Myth, Need, PlanView, SYMPTOMS, Wall, myth, wall, walls, walls_of_symptom};
 use c10k_kernel::limits;
-use c10k_record::{Exit, HostSnapshot, Remedy, Scope, Side, human_count};
+use c10k_record::{DEFAULT_PORT, Exit, HostSnapshot, Remedy, Scope, Side, human_count};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -188,7 +188,7 @@ fn example_plan(host: &HostSnapshot) -> PlanView {
         both_ends_here: true,
         source_ports: host.port_range,
         probe: true,
-        server_ports: vec![9000],
+        server_ports: vec![DEFAULT_PORT],
         ..PlanView::default()
     }
 }

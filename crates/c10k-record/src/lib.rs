@@ -39,7 +39,8 @@ pub use lines::{Printer, each_line};
 pub use memory::{MemoryPart, MemoryPerConnection};
 pub use outcome::Outcome;
 pub use plan::{
-    CloseHow, LoadPlan, Plan, PlanError, Protocol, ServerMode, ServerPlan, Steps, Topology, Workload,
+    CloseHow, DEFAULT_PORT, LoadPlan, Plan, PlanError, Protocol, ServerMode, ServerPlan, Steps, Topology,
+    Workload,
 };
 pub use quantity::{Quantity, QuantityError, Span, human_bytes, human_count};
 pub use record::{

@@ -10,6 +10,9 @@ use thiserror::Error;
 
 use crate::{Quantity, QuantityError, Span};
 
+/// Where a server listens that is not told where, of 127.0.0.1.
+pub const DEFAULT_PORT: u16 = 9000;
+
 /// Everything a run was asked to do, resolved: `c10k-lab run plan.toml` repeats it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

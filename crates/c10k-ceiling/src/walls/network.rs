@@ -1,6 +1,6 @@
 //! The way between the two ends: routes, filters, and the table of tracked connections.
 
-use c10k_record::{HostSnapshot, Scope, Side, human_count};
+use c10k_record::{DEFAULT_PORT, HostSnapshot, Scope, Side, human_count};
 
 use super::server::stopped_accepting;
 use crate::counter;
@@ -378,9 +378,6 @@ fn bytes_to_connect(plan: &PlanView) -> u64 {
     let shares = plan.both_ends_here && !plan.on_one_link;
     if shares { to_server.saturating_add(to_client) } else { to_server }
 }
-
-/// Where the lab's server listens that is not told where.
-const DEFAULT_PORT: u16 = 9000;
 
 /// A table of its own, so that it can be taken away again by its name.
 fn notrack_line(plan: &PlanView) -> String {

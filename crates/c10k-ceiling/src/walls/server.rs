@@ -1,6 +1,6 @@
 //! The server's own doing: not there, gone, full by its own setting, or asleep.
 
-use c10k_record::{Remedy, Scope, Side, human_bytes, human_count};
+use c10k_record::{DEFAULT_PORT, Remedy, Scope, Side, human_bytes, human_count};
 
 use crate::findings::{Findings, Lost, ServerEnd, TAKEN_DOWN};
 use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, no_forecast, raised, remedy, seen};
@@ -152,7 +152,7 @@ pub(super) static WALLS: &[Wall] = &[
             Bite::proven(findings.lost_evidence(&["ECONNREFUSED"]), lost.first_at_ms)
         },
         lift: |_, plan| {
-            let listen = plan.listen.as_deref().unwrap_or("127.0.0.1:9000");
+            let listen = plan.listen.clone().unwrap_or_else(|| format!("127.0.0.1:{DEFAULT_PORT}"));
             remedy(
                 Scope::Process,
                 "Start the server, or give the swarm the address and port it really listens on.",

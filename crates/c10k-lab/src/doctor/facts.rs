@@ -12,7 +12,7 @@ use c10k_kernel::limits::{self, Limit};
 use c10k_kernel::sysctl::{Scope, SysctlRoot};
 use c10k_kernel::{process, shaper};
 use c10k_profile::{Live, Profile, Settable, diff};
-use c10k_record::{HostSnapshot, as_root};
+use c10k_record::{DEFAULT_PORT, HostSnapshot, as_root};
 use c10k_swarm::ips::IpList;
 
 use crate::host::{conntrack_count, forget_conntrack_unless};
@@ -47,7 +47,7 @@ impl Outside {
             host,
             nofile: limits::nofile().ok(),
             root,
-            time_wait: c10k_collector::time_wait_towards(&[SERVER_PORT]).unwrap_or_default(),
+            time_wait: c10k_collector::time_wait_towards(&[DEFAULT_PORT]).unwrap_or_default(),
             raised: raised(profile),
         }
     }
@@ -110,9 +110,6 @@ pub(crate) fn line(root: bool, command: &str) -> String {
     let line = own.unwrap_or_else(|| command.to_owned());
     if root { as_root(&line) } else { line }
 }
-
-/// The port of a plan that names no other.
-const SERVER_PORT: u16 = 9000;
 
 /// The settings of the whole host that a run as this user raises (and puts back).
 fn raised(profile: &Profile) -> Vec<(String, String)> {
