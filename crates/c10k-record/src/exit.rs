@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// How a command ended, as its exit code. The README has the same table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// 0: done, all verdicts hold; for a server also after SIGINT or SIGTERM.
+    /// 0: done, all verdicts hold; for a server also after a signal that ends it in good order.
     Done,
     /// 1: short of the target, a verdict failed, or nobody answers.
     Short,
