@@ -132,8 +132,10 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         if !reset && self.speech.goodbye(&mut self.states[index as usize], &mut self.out) {
             // What it was is counted, and the goodbye takes nothing from that.
             self.table.get(index).state = State::Idle;
-            self.begin_step(index, State::Closing, 0, self.shared.now_us());
+            let now_us = self.shared.now_us();
+            self.begin_step(index, State::Closing, 0, now_us);
             self.counts.in_flight += 1;
+            self.give_unsent_its_time(index, now_us);
             self.say(stage, index, Words::Own);
         } else if let Some(connection) = self.remove(index) {
             self.maker.end(connection, reset);

@@ -157,3 +157,25 @@ fn a_server_that_leaves_the_end_of_tcp_to_its_client_keeps_nobody_from_closing()
     assert!(bench.shared.everybody_done() && bench.world.borrow().open == 0);
     bench.expect(&[("held", 3), ("failed", 0)]);
 }
+
+#[test]
+fn what_was_proven_is_not_stalled_while_it_waits_for_its_close() {
+    let (mut bench, server, mut ends) = held_websockets(1);
+    bench.plan(|world| world.sends.push_back(Send::Blocks));
+    bench.arrive(1, &PING);
+    bench.shared.enter(Stage::Close);
+    bench.go_on();
+    bench.shared.skip(TIMEOUT);
+    bench.expire();
+    bench.expect(&[("held", 1), ("failed", 0)]);
+    // Its turn comes, and with it the server's time to take what waits.
+    bench.shared.pass_on();
+    bench.go_on();
+    bench.shared.skip(TIMEOUT / 100);
+    bench.expire();
+    bench.ready(1, |event| event.writable = true);
+    assert!(bench.world.borrow().sent[&1].len() > PONG_BYTES, "the Pong, and behind it the Close");
+    serve(&mut bench, &server, &mut ends, 1);
+    assert!(ends[0].is_ended());
+    bench.expect(&[("held", 1), ("failed", 0), ("in_flight", 0)]);
+}
