@@ -179,3 +179,20 @@ fn what_was_proven_is_not_stalled_while_it_waits_for_its_close() {
     assert!(ends[0].is_ended());
     bench.expect(&[("held", 1), ("failed", 0), ("in_flight", 0)]);
 }
+
+#[test]
+fn the_time_for_a_pong_counts_from_when_its_ping_has_left() {
+    let mut bench = proven_websocket();
+    bench.shared.enter(Stage::Hold);
+    bench.plan(|world| world.sends.push_back(Send::Blocks));
+    for _ in 0..3 {
+        bench.worker.ping(Stage::Hold, 0);
+    }
+    bench.ready(1, |event| event.writable = true);
+    bench.worker.ping(Stage::Hold, 0);
+    bench.worker.publish();
+    bench.expect(&[("open", 1), ("failed", 0)]);
+    bench.worker.ping(Stage::Hold, 0);
+    bench.worker.publish();
+    bench.expect_losses(&[("ping-timeout", 1)]);
+}
