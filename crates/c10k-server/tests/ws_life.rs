@@ -272,6 +272,18 @@ fn a_message_that_is_never_whole_has_a_deadline_and_no_other_does() {
 }
 
 #[test]
+fn a_peer_that_was_pinged_and_does_not_close_is_counted_by_what_ended_it() {
+    // Half a message, a Ping, the message's end; and within the time that the peer has to close, the next round.
+    let mut server = start(&["--message-timeout", "2s", "--ping-every", "2s"]);
+    let client = Client::open(server.address);
+    let message = frame(first::BINARY, &pattern(1000));
+    (&client.stream).write_all(&message[..900]).unwrap();
+    let report = server.wait_for("it is given up", |report| report.open == 0);
+    let failed: Vec<_> = report.failed.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    assert_eq!(failed, [("message-timeout", 1)]);
+}
+
+#[test]
 fn a_message_behind_output_that_its_peer_does_not_take_is_not_cut_by_its_own_deadline() {
     let mut server = start(&["--message-timeout", "500ms"]);
     let client = Client::open(server.address);

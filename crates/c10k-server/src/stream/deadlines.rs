@@ -115,8 +115,8 @@ impl<S: Speech> Streams<S> {
     /// counts from when the ping has left: behind output that the peer takes slowly it has not come to it yet.
     fn ping(&mut self, registry: &Registry, slot: u32) {
         let Some(key) = self.table.key_in(slot) else { return };
-        // A peer that takes nothing is the stall's affair.
-        if self.table.has(key, Flag::Pending) {
+        // A peer that takes nothing is the stall's affair, and how one that is to close is counted is decided.
+        if self.table.has(key, Flag::Pending) || self.table.has(key, Flag::Shut) {
             return;
         }
         if self.table.has(key, Flag::Pinged) {
