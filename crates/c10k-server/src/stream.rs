@@ -297,6 +297,7 @@ impl<S: Speech> Streams<S> {
         }
         self.freed.add(self.pending.forget(key.slot()));
         self.table.set(key, Flag::Pending, false);
+        self.renew_message(key);
         self.counters.set_pressured(self.pending.len());
         if let Err(error) = self.watch(registry, key, Interest::READABLE) {
             return self.close(key, &End::Failed(error));

@@ -59,18 +59,27 @@ impl<S: Speech> Streams<S> {
     ///
     /// A connection has one entry at a time in the queue, however many messages it sends in pieces: when that comes up
     /// and its message has long been whole, the one under way then is given the whole time again. So a message has that
-    /// time at least and twice that at most.
+    /// time at least, and twice that at most where its peer takes what it is sent: while output waits nothing is read,
+    /// and when that is gone a message that had begun before has its time anew.
     pub(super) fn time_message(&mut self, key: Key, finished: bool) {
         let is_within = self.speech.is_within_message(&self.states[key.slot() as usize]);
         if !is_within && self.messages.is_empty() {
             return;
         }
-        if self.table.has(key, Flag::Timed) {
-            if finished {
-                self.table.set(key, Flag::Renewed, true);
-            }
-        } else if let Some(timeout) = self.speech.message_timeout().filter(|_| is_within) {
+        if finished {
+            self.renew_message(key);
+        }
+        if !self.table.has(key, Flag::Timed)
+            && let Some(timeout) = self.speech.message_timeout().filter(|_| is_within)
+        {
             self.time_from(key, Instant::now(), timeout);
+        }
+    }
+
+    /// A deadline that is under way gives the message that is under way when it comes up the whole time again.
+    pub(super) fn renew_message(&mut self, key: Key) {
+        if self.table.has(key, Flag::Timed) {
+            self.table.set(key, Flag::Renewed, true);
         }
     }
 
