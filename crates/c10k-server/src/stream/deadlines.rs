@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use c10k_kernel::socket;
 use mio::Registry;
 
-use super::Streams;
+use super::{Streams, is_handshaking};
 use crate::counters::End;
 use crate::speech::{Heard, Reply, Speech};
 use crate::table::{Flag, Key};
@@ -20,9 +20,7 @@ impl<S: Speech> Streams<S> {
         let table = &self.table;
         let states = &self.states;
         let speech = &self.speech;
-        let handshaking = self
-            .handshakes
-            .next(|key| table.socket(key).is_some() && speech.is_handshaking(&states[key.slot() as usize]));
+        let handshaking = self.handshakes.next(|key| is_handshaking(table, states, speech, key));
         let message = self.messages.next(|key| table.has(key, Flag::Timed));
         let lingering = self.lingering.next(|key| table.has(key, Flag::Shut));
         let ping = self.pings.as_ref().map(Rounds::due_at).filter(|_| self.table.open() > 0);
@@ -86,7 +84,8 @@ impl<S: Speech> Streams<S> {
     fn time_from(&mut self, key: Key, now: Instant, timeout: Duration) {
         self.table.set(key, Flag::Timed, true);
         self.table.set(key, Flag::Renewed, false);
-        self.messages.push(key, now + timeout);
+        let table = &self.table;
+        self.messages.push(key, now + timeout, table.open(), |key| table.has(key, Flag::Timed));
     }
 
     fn message_is_due(&mut self, registry: &Registry, key: Key, now: Instant) {
