@@ -222,7 +222,7 @@ fn what_is_owed_at_the_end_is_delivered_before_the_close() {
 
 #[test]
 fn a_message_that_is_never_whole_has_a_deadline_and_no_other_does() {
-    let mut server = start(&["--message-timeout", "1s"]);
+    let mut server = start(&["--message-timeout", "3s"]);
     let open = || Client::open(server.address);
     let (silent, dripping, pinging, frames) = (open(), open(), open(), open());
     let (idle, always_within) = (open(), open());
@@ -252,7 +252,7 @@ fn a_message_that_is_never_whole_has_a_deadline_and_no_other_does() {
         scope.spawn(|| {
             let mut stream = &always_within.stream;
             stream.write_all(&message[..500]).unwrap();
-            for _ in 0..40 {
+            for _ in 0..80 {
                 std::thread::sleep(Duration::from_millis(100));
                 stream.write_all(&[&message[500..], &message[..500]].concat()).unwrap();
                 assert!(always_within.next().payload == pattern(1000));
