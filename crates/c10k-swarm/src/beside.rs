@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// So long must connections wait while nobody is served to be a server that has stopped accepting.
 const STALL: Duration = Duration::from_secs(2);
 /// A process that ends closes its sockets first and is gone some time later: so long is it waited for.
-const LAST_BREATH: Duration = Duration::from_millis(300);
+const LAST_BREATH: Duration = Duration::from_secs(1);
 /// Between two looks at it meanwhile.
 const NAP: Duration = Duration::from_millis(15);
 
@@ -191,8 +191,8 @@ impl Beside {
         }
     }
 
-    /// Looks again and again until the process is gone or plainly alive: a process that sleeps at two looks in a row and
-    /// still has its memory is not ending.
+    /// Looks again and again until the process is gone or plainly alive: a process that sleeps at three looks in a row
+    /// and still has its memory is not ending.
     fn await_its_end(&mut self) {
         let until = Instant::now() + LAST_BREATH;
         let mut asleep = 0;
