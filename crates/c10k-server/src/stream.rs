@@ -1,5 +1,5 @@
-//! What happens on a connection: reading, sending back, back-pressure; what the clock brings in [`deadlines`], its end in
-//! [`ending`].
+//! What happens on a connection: reading, sending back, back-pressure; what the clock brings in [`deadlines`], its end
+//! in [`ending`].
 
 use std::collections::HashMap;
 use std::io;
