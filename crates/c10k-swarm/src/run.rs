@@ -1,5 +1,6 @@
 //! The swarm's way: arguments → setup → ramp, hold, verify, close → document.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -345,7 +346,7 @@ fn host_snapshot(in_force: &InForce, setup: &Setup, own_tables: bool) -> HostSna
 /// Sockets in TIME_WAIT that keep ports of the plan.
 fn time_wait(setup: &Setup) -> Option<u64> {
     let ports: Vec<u16> = setup.servers.iter().map(SocketAddr::port).collect();
-    let (sources, window) = (setup.plan.sources(), setup.window);
+    let (sources, window): (HashSet<_>, _) = (setup.plan.sources().iter().collect(), setup.window);
     let of_plan = |end: &SocketAddr| window.contains(end.port()) && sources.contains(&end.ip());
     Some(time_wait_towards(&ports)?.iter().filter(|end| of_plan(end)).count() as u64)
 }
