@@ -1,5 +1,6 @@
 //! The limits of this place, read once before a run.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use c10k_kernel::census::{PortSet, SockDiag};
@@ -30,7 +31,8 @@ pub fn time_wait_towards(ports: &[u16]) -> Option<Vec<SocketAddr>> {
 /// of its sources; `None` = at whatever address.
 #[must_use]
 pub fn ports_kept(ends: &[SocketAddr], (first, last): (u16, u16), sources: Option<&[IpAddr]>) -> u64 {
-    let is_a_source = |end: &SocketAddr| sources.is_none_or(|sources| sources.contains(&end.ip()));
+    let sources = sources.map(|sources| sources.iter().collect::<HashSet<_>>());
+    let is_a_source = |end: &SocketAddr| sources.as_ref().is_none_or(|sources| sources.contains(&end.ip()));
     let keeps = |end: &&SocketAddr| (first..=last).contains(&end.port()) && is_a_source(end);
     ends.iter().filter(keeps).count() as u64
 }

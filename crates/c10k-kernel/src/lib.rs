@@ -3,7 +3,8 @@
 //! This room reads and sets what the kernel offers: sysctls, resource limits, counters, sock_diag, slabs,
 //! the memory of a process, addresses, namespaces and the socket calls of the hot path. It is the only room
 //! with netlink, `unshare` and `unsafe` code. It refuses to know what a profile or a run is, or which value
-//! would be a good one: it says what *is* and does what it is told.
+//! would be a good one: it says what *is* and does what it is told. One thing it decides, since that depends on the
+//! C library's heap alone and is the same for both ends: when freed memory is worth giving back ([`heap`]).
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

@@ -157,7 +157,7 @@ fn cannot(what: &str) -> impl Fn(io::Error) -> Refusal {
 fn add_all(device: &str, addresses: &[IpAddr], servers: &[IpAddr]) -> Result<(), Refusal> {
     for ip in addresses {
         let in_network = servers.iter().any(|server| share_a_network(*ip, *server));
-        let prefix = if in_network { network_bits(*ip) } else { whole_bits(*ip) };
+        let prefix = if in_network { network_bits(*ip) } else { address::whole_bits(*ip) };
         address::add(device, *ip, prefix).map_err(cannot(&format!("add the address {ip}")))?;
     }
     address::set_up(device).map_err(cannot(&format!("set {device} up")))
@@ -209,10 +209,6 @@ fn default_sources(count: u64) -> String {
 
 fn network_bits(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 24 } else { 64 }
-}
-
-fn whole_bits(ip: IpAddr) -> u8 {
-    if ip.is_ipv4() { 32 } else { 128 }
 }
 
 fn share_a_network(one: IpAddr, other: IpAddr) -> bool {

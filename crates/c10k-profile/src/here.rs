@@ -243,7 +243,7 @@ impl Here {
         policy: Policy,
     ) -> Result<AppliedGuard, ApplyError> {
         let locker = Locker { pid: who.pid, program: who.program.clone() };
-        let (folder, lock, recovered) = self.lock_and_sweep(&locker, policy.drift)?;
+        let (folder, locks, recovered) = self.lock_and_sweep(&locker, policy.drift)?;
         if let Some(roll_back) = recovered.iter().find_map(incomplete) {
             return Err(ApplyError::NotRecovered(Box::new(roll_back.clone())));
         }
@@ -271,8 +271,10 @@ impl Here {
             since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             kept: false,
         });
-        let claim = Claim { here: self, folder, id, journal, lock: Some(lock), drift: policy.drift };
+        let claim =
+            Claim { here: self, folder, id, journal, lock: Some(locks.of_journal), drift: policy.drift };
         claim.store()?;
+        drop(locks.others);
         let mut guard = AppliedGuard::claiming(&plan, recovered, claim);
         guard.tell(Progress::JournalStored);
         guard.write_all(plan, profile, policy)?;

@@ -11,6 +11,15 @@ use crate::journal::{
 use crate::place::{Lock, Locker};
 use crate::recovery::{Pending, Recovery, RollBack};
 
+/// The folders that are locked while a journal is begun.
+#[derive(Debug)]
+pub(crate) struct Locks {
+    /// Of the folder where it lies.
+    pub(crate) of_journal: Lock,
+    /// Of those where nobody else is to begin one meanwhile.
+    pub(crate) others: Vec<Lock>,
+}
+
 impl Here {
     /// Puts back what dead processes left in this network namespace; what a live one or `profile apply` holds
     /// stays. Journals that are damaged, from another boot or from a network namespace that is gone are set aside
@@ -72,12 +81,13 @@ impl Here {
     }
 
     /// Locks the folder where the journal of this place lies, or is to lie, and puts back what dead processes left in
-    /// it and in the others: processes whose environments name different folders first must find each other's.
+    /// it and in the others: processes whose environments name different folders first must find each other's. Until
+    /// it is written, each of them keeps the others from beginning one elsewhere.
     pub(crate) fn lock_and_sweep(
         &mut self,
         locker: &Locker,
         drift: Drift,
-    ) -> Result<(PathBuf, Lock, Vec<Recovery>), JournalError> {
+    ) -> Result<(PathBuf, Locks, Vec<Recovery>), JournalError> {
         let mut recovered = Vec::new();
         loop {
             let folder = match self.folder_of_journal()? {
@@ -85,13 +95,44 @@ impl Here {
                 None => self.place.folder()?,
             };
             recovered.extend(self.sweep_all_but(Some(&folder), locker, drift, Sweep::default())?);
-            let lock = lock(&folder, self.spot.net_namespace, locker)?;
+            let Some(locks) = self.lock_all(&folder, locker)? else { continue };
             // Another one may have begun a journal elsewhere meanwhile.
             if self.folder_of_journal()?.is_none_or(|now| now == folder) {
                 recovered.extend(self.sweep_folder(&folder, drift, Sweep::default())?);
-                return Ok((folder, lock, recovered));
+                return Ok((folder, locks, recovered));
             }
         }
+    }
+
+    /// Locks `folder` and all others that are there, in an order that is the same for everybody; `None` when one more
+    /// is there by then. Where one of the others cannot be written to nobody begins a journal either.
+    fn lock_all(&self, folder: &Path, locker: &Locker) -> Result<Option<Locks>, JournalError> {
+        let own = real_path(folder);
+        let mut folders = self.real_folders();
+        if !folders.contains(&own) {
+            folders.push(own.clone());
+            folders.sort();
+        }
+        let (mut of_journal, mut others) = (None, Vec::new());
+        for each in &folders {
+            match lock(each, self.spot.net_namespace, locker) {
+                Ok(lock) if *each == own => of_journal = Some(lock),
+                Ok(lock) => others.push(lock),
+                Err(JournalError::Io { .. }) if *each != own => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let is_all = self.real_folders().iter().all(|there| folders.contains(there));
+        Ok(of_journal.filter(|_| is_all).map(|of_journal| Locks { of_journal, others }))
+    }
+
+    /// The folders that are there, each once and sorted, by whatever ways they are named.
+    fn real_folders(&self) -> Vec<PathBuf> {
+        let mut folders: Vec<PathBuf> =
+            self.place.existing().iter().map(|folder| real_path(folder)).collect();
+        folders.sort();
+        folders.dedup();
+        folders
     }
 
     fn folder_of_journal(&self) -> Result<Option<PathBuf>, JournalError> {
@@ -149,6 +190,10 @@ impl Here {
         }
         Ok(pending.map(|pending| Recovery::Restored { pending, roll_back }))
     }
+}
+
+fn real_path(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }
 
 pub(crate) fn incomplete(recovery: &Recovery) -> Option<&RollBack> {

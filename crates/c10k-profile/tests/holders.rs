@@ -3,8 +3,9 @@
 mod common;
 
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 use c10k_profile::{Applier, ApplyError, Drift, Here, Kept, Policy, Profile, Progress, Recovery, State};
 use common::{Machine, applier, profile};
@@ -337,6 +338,31 @@ fn those_whose_environments_name_different_folders_first_keep_one_journal() {
     assert_eq!(one.roll_back().unwrap().still_held.len(), 2);
     assert_eq!(two.roll_back().unwrap().restored.len(), 2);
     assert_eq!(machine.snapshot(), before);
+}
+
+#[test]
+fn of_two_that_begin_at_once_in_different_folders_one_finds_the_other() {
+    let machine = Machine::new();
+    let before = machine.snapshot();
+    let (first, second) = (machine.folder().join("first"), machine.folder().join("second"));
+    for _ in 0..100 {
+        let start = Barrier::new(2);
+        let apply = |folders: [&PathBuf; 2], value: &str| {
+            let wanted = profile(&format!("'net.core.somaxconn' = {value}"));
+            let here = machine.here().with_journal_in_one_of(folders.map(Clone::clone).to_vec());
+            start.wait();
+            here.apply(&wanted, &applier(value), Policy::default())
+        };
+        let both = std::thread::scope(|scope| {
+            let one = scope.spawn(|| apply([&first, &second], "16384"));
+            let other = apply([&second, &first], "8192");
+            [one.join().unwrap(), other]
+        });
+        let refused = both.iter().filter(|result| matches!(result, Err(ApplyError::HeldBy { .. }))).count();
+        assert!(refused == 1 && both.iter().any(Result::is_ok), "{both:?}");
+        drop(both);
+        assert_eq!(machine.snapshot(), before);
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! This room knows what a run is called and made of: the plan as data, the four counts, outcomes by errno,
 //! samples, the memory account, verdicts, what a ceiling and a remedy look like, and how all of it is read
-//! from and written to a run's folder, or said line by line. It refuses to know how anything is measured, what a number means for
-//! the user, or how it is shown.
+//! from and written to a run's folder, or said line by line. It refuses to know how anything is measured, what a
+//! number means for the user, or how it is shown.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

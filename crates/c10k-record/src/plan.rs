@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
@@ -279,6 +280,8 @@ impl LoadPlan {
     pub const PROBE_BYTES: RangeInclusive<u16> = 8..=32_768;
     /// A step under way is timed in 32 bits of microseconds.
     pub const LONGEST_TIMEOUT: Span = Span::secs(30 * 60);
+    /// A server that has not answered by the next ping is taken for dead: less is no time for an answer.
+    pub const SHORTEST_PING_EVERY: Span = Span(Duration::from_millis(100));
 
     /// Whether a swarm takes its numbers.
     ///
@@ -304,6 +307,13 @@ impl LoadPlan {
                     "{key} = {span} is longer than a step is timed: expected at most {longest}"
                 ));
             }
+        }
+        let shortest = Self::SHORTEST_PING_EVERY;
+        if let Some(every) = self.ping_every.filter(|every| !every.0.is_zero() && *every < shortest) {
+            return Err(format!(
+                "ping_every = {every} leaves a server no time to answer: expected at least {shortest}, or 0 for no \
+                 pings"
+            ));
         }
         Ok(())
     }
@@ -430,7 +440,7 @@ mod tests {
     #[test]
     fn a_number_that_server_or_swarm_would_not_take_is_named_with_what_was_expected() {
         type Change = fn(&mut Plan);
-        let changes: [(&str, Change); 11] = [
+        let changes: [(&str, Change); 12] = [
             ("load.in_flight = 0: expected 1 to 1000000", |plan| plan.load.in_flight = 0),
             ("load.in_flight = 1000001", |plan| plan.load.in_flight = 1_000_001),
             ("load.probe_bytes = 7: expected 8 to 32768", |plan| plan.load.probe_bytes = 7),
@@ -439,11 +449,19 @@ mod tests {
             ("load.connect_timeout = 2h is longer", |plan| plan.load.connect_timeout = Span::secs(7200)),
             ("load.handshake_timeout = 2h", |plan| plan.load.handshake_timeout = Span::secs(7200)),
             ("load.probe_timeout = 2h", |plan| plan.load.probe_timeout = Span::secs(7200)),
+            ("load.ping_every = 99ms leaves", |plan| {
+                plan.load.ping_every = Some(Span(Duration::from_millis(99)));
+            }),
             ("load.rate_per_second = 0.5", |plan| plan.load.rate_per_second = Some(0.5)),
             ("server.workers = 1025", |plan| plan.server.workers = Some(1025)),
             ("server.max_connections = 0", |plan| plan.server.max_connections = Some(0)),
         ];
         assert_eq!(plan().check(), Ok(()));
+        for every in [Span::secs(0), LoadPlan::SHORTEST_PING_EVERY] {
+            let mut plan = plan();
+            plan.load.ping_every = Some(every);
+            assert_eq!(plan.check(), Ok(()));
+        }
         for (told, change) in changes {
             let mut plan = plan();
             change(&mut plan);

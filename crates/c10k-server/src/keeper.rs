@@ -30,6 +30,8 @@ pub(crate) const STACK_BYTES: usize = 128 << 10;
 /// What bounds the watches of one user's epoll instances, epoll(7).
 const WATCHES: &str = "fs.epoll.max_user_watches";
 const TICK: Duration = Duration::from_secs(1);
+/// At the end: how long the reader of stdout may take nothing.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// Serves until SIGINT, SIGTERM, SIGHUP, SIGQUIT or the command `stop`, and says how it ended.
 ///
@@ -406,7 +408,7 @@ impl Keeper {
         self.broke |= !put_back(self.prepared.guard.take());
         // A reader that has stopped reading is no fault of the server's.
         if let Some(printer) = self.printer.take()
-            && let Err(error) = printer.finish(last)
+            && let Err(error) = printer.finish(last, LAST_WAIT)
             && error.kind() != io::ErrorKind::TimedOut
         {
             say(&format!("error: the output cannot be written: {error}"));

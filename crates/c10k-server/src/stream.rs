@@ -1,5 +1,5 @@
-//! What happens on a connection: reading, sending back, back-pressure; what the clock brings in [`deadlines`], its end in
-//! [`ending`].
+//! What happens on a connection: reading, sending back, back-pressure; what the clock brings in [`deadlines`], its end
+//! in [`ending`].
 
 use std::collections::HashMap;
 use std::io;
@@ -119,7 +119,9 @@ impl<S: Speech> Streams<S> {
         }
         self.states[slot] = self.speech.begin();
         if let Some(timeout) = self.speech.handshake_timeout() {
-            self.handshakes.push(key, Instant::now() + timeout);
+            let (table, states, speech) = (&self.table, &self.states, &self.speech);
+            let matters = |key| is_handshaking(table, states, speech, key);
+            self.handshakes.push(key, Instant::now() + timeout, table.open(), matters);
         }
         let Some(socket) = self.table.socket(key) else { return Ok(()) };
         let socket = socket.as_raw_fd();
@@ -297,6 +299,7 @@ impl<S: Speech> Streams<S> {
         }
         self.freed.add(self.pending.forget(key.slot()));
         self.table.set(key, Flag::Pending, false);
+        self.renew_message(key);
         self.counters.set_pressured(self.pending.len());
         if let Err(error) = self.watch(registry, key, Interest::READABLE) {
             return self.close(key, &End::Failed(error));
@@ -317,6 +320,11 @@ impl<S: Speech> Streams<S> {
         let Some(socket) = self.table.socket(key) else { return Ok(()) };
         registry.reregister(&mut SourceFd(&socket.as_raw_fd()), key.token(), interest)
     }
+}
+
+/// Whether the connection is there and its handshake is not over.
+fn is_handshaking<S: Speech>(table: &Table, states: &[S::State], speech: &S, key: Key) -> bool {
+    table.socket(key).is_some() && speech.is_handshaking(&states[key.slot() as usize])
 }
 
 /// Sends what the kernel takes; 0 when it has no room. A short count means that the room is used up.

@@ -9,13 +9,21 @@ use std::time::{Duration, Instant};
 
 use crate::table::Key;
 
+/// So many that do not matter any more are no burden: a queue below this is never searched for them.
+const SPARE: usize = 4096;
+
 /// Deadlines that all lie equally far ahead when they are set, so that they are due in the order in which they
 /// were set and only the first is ever looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines(VecDeque<(Key, Instant)>);
 
 impl Deadlines {
-    pub(crate) fn push(&mut self, key: Key, at: Instant) {
+    /// Sets one. Of those that stand already only what still `matters` is kept where they have become many more than
+    /// connections are `open`: whatever comes and goes within one deadline takes no more room than what stays.
+    pub(crate) fn push(&mut self, key: Key, at: Instant, open: u32, matters: impl Fn(Key) -> bool) {
+        if self.0.len() >= 2 * open as usize + SPARE {
+            self.0.retain(|(key, _)| matters(*key));
+        }
         self.0.push_back((key, at));
     }
 
@@ -31,7 +39,7 @@ impl Deadlines {
             }
             self.0.pop_front();
         }
-        if self.0.capacity() > 4096 {
+        if self.0.capacity() > SPARE {
             self.0 = VecDeque::new();
         }
         None
@@ -107,11 +115,28 @@ mod tests {
         let second = Duration::from_secs(1);
         let key = |n: usize| Key::from_token(mio::Token(n));
         let mut deadlines = Deadlines::default();
-        (0..4).for_each(|n| deadlines.push(key(n), start + second * n as u32));
+        (0..4).for_each(|n| deadlines.push(key(n), start + second * n as u32, 4, |_| true));
         assert_eq!(deadlines.next(|k| k != key(0)), Some(start + second));
         assert_eq!(deadlines.due(start), None);
         assert_eq!(deadlines.due(start + 5 * second), Some(key(1)));
         assert_eq!(deadlines.next(|_| false), None);
         assert_eq!(deadlines.due(start + 5 * second), None);
+    }
+
+    #[test]
+    fn of_a_crowd_that_is_gone_no_more_is_kept_than_of_those_that_are_there() {
+        let start = Instant::now();
+        let key = |n: u32| Key::from_token(mio::Token(n as usize));
+        let (stays, open) = (|key: Key| key.slot().is_multiple_of(1000), 100);
+        let mut deadlines = Deadlines::default();
+        for n in 0..open * 1000 {
+            deadlines.push(key(n), start + Duration::from_micros(n.into()), open, stays);
+            assert!(deadlines.0.len() <= 2 * open as usize + SPARE);
+        }
+        let mut left = Vec::new();
+        while let Some(at) = deadlines.next(stays) {
+            left.extend(deadlines.due(at).map(Key::slot));
+        }
+        assert_eq!(left, (0..open).map(|n| n * 1000).collect::<Vec<u32>>());
     }
 }

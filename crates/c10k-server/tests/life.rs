@@ -122,7 +122,8 @@ fn a_profile_is_applied_where_the_server_runs_and_put_back_at_its_end() {
     std::fs::write(&path, text).unwrap();
     // In a network namespace of its own, which dies with the script. A SIGHUP that whoever started the tests ignores
     // (nohup(1)) would be ignored by the server too.
-    let script = "env --default-signal=HUP \"$0\" --profile \"$1\" --listen 127.0.0.1:0 & server=$!; key=/proc/sys/net/core/somaxconn
+    let script = "env --default-signal=HUP \"$0\" --profile \"$1\" --listen 127.0.0.1:0 & server=$!
+        key=/proc/sys/net/core/somaxconn
         tries=0; while [ $(cat $key) != 31 ] && [ $tries -lt 300 ]; do sleep 0.1; tries=$((tries + 1)); done
         sleep 0.5; echo during $(cat $key); kill -HUP $server; wait $server; echo code $?; echo after $(cat $key)";
     let may_unshare = |arguments: &[&str]| {
@@ -178,7 +179,8 @@ fn bad_text_is_refused_before_anything_would_be_changed() {
     // Where nothing can be written down nothing is changed: whoever asks for that ends with 3.
     let script = "unset XDG_RUNTIME_DIR; mount -t tmpfs -o ro none /run || exit 77
         mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp || exit 77
-        set -- --profile \"$1\" --listen 127.0.0.1:0 --protocol ws; \"$0\" \"$@\"; echo code $?; \"$0\" \"$@\" --path 'no path'; echo code $?";
+        set -- --profile \"$1\" --listen 127.0.0.1:0 --protocol ws
+        \"$0\" \"$@\"; echo code $?; \"$0\" \"$@\" --path 'no path'; echo code $?";
     let Some((said, heard)) = in_own_namespaces(script, &[&path]) else { return };
     assert_eq!(said, "code 3\ncode 2\n", "{heard}");
     assert!(heard.contains("no folder for the journal") && heard.contains("path \"no path\""), "{heard}");

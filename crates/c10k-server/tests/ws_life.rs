@@ -222,7 +222,7 @@ fn what_is_owed_at_the_end_is_delivered_before_the_close() {
 
 #[test]
 fn a_message_that_is_never_whole_has_a_deadline_and_no_other_does() {
-    let mut server = start(&["--message-timeout", "1s"]);
+    let mut server = start(&["--message-timeout", "3s"]);
     let open = || Client::open(server.address);
     let (silent, dripping, pinging, frames) = (open(), open(), open(), open());
     let (idle, always_within) = (open(), open());
@@ -252,7 +252,7 @@ fn a_message_that_is_never_whole_has_a_deadline_and_no_other_does() {
         scope.spawn(|| {
             let mut stream = &always_within.stream;
             stream.write_all(&message[..500]).unwrap();
-            for _ in 0..40 {
+            for _ in 0..80 {
                 std::thread::sleep(Duration::from_millis(100));
                 stream.write_all(&[&message[500..], &message[..500]].concat()).unwrap();
                 assert!(always_within.next().payload == pattern(1000));
@@ -269,6 +269,18 @@ fn a_message_that_is_never_whole_has_a_deadline_and_no_other_does() {
     always_within.expect_echo(b"nor here");
     let report = server.stop().report;
     assert_eq!((report.drained, report.failed.get("message-timeout")), (2, Some(&4)), "{report:?}");
+}
+
+#[test]
+fn a_peer_that_was_pinged_and_does_not_close_is_counted_by_what_ended_it() {
+    // Half a message, a Ping, the message's end; and within the time that the peer has to close, the next round.
+    let mut server = start(&["--message-timeout", "2s", "--ping-every", "2s"]);
+    let client = Client::open(server.address);
+    let message = frame(first::BINARY, &pattern(1000));
+    (&client.stream).write_all(&message[..900]).unwrap();
+    let report = server.wait_for("it is given up", |report| report.open == 0);
+    let failed: Vec<_> = report.failed.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    assert_eq!(failed, [("message-timeout", 1)]);
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub struct LoadArgs {
     #[arg(long, value_name = "DURATION")]
     pub probe_timeout: Option<Span>,
     /// WebSocket: ping every connection so often in the hold, and lose those from which nothing has come until the next
-    /// ping; 0 = never [default: 0].
+    /// ping; at least 100ms, 0 = never [default: 0].
     #[arg(long, value_name = "DURATION")]
     pub ping_every: Option<Span>,
     /// Size of a probe in bytes [default: 64].

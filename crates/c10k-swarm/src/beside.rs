@@ -12,14 +12,14 @@ use c10k_collector::{
 };
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process::real_user;
-use c10k_record::{HostSnapshot, Warning};
+use c10k_record::{HostSnapshot, LiveCounts, Warning};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// So long must connections wait while nobody is served to be a server that has stopped accepting.
 const STALL: Duration = Duration::from_secs(2);
 /// A process that ends closes its sockets first and is gone some time later: so long is it waited for.
-const LAST_BREATH: Duration = Duration::from_millis(300);
+const LAST_BREATH: Duration = Duration::from_secs(1);
 /// Between two looks at it meanwhile.
 const NAP: Duration = Duration::from_millis(15);
 
@@ -36,7 +36,7 @@ pub(crate) struct Beside {
     descriptor_hard_limit: Option<u64>,
     /// Several processes listen.
     shared: bool,
-    /// Since when nobody new was echoed to while somebody waited, and how many had been.
+    /// Since when nobody was echoed to while somebody waited, and how many echoes there had been.
     unechoed_since: Option<(Instant, u64)>,
     stalled: bool,
 }
@@ -128,10 +128,12 @@ impl Beside {
         }
     }
 
-    /// Looks when a second has passed. `echoed` is how many connections have been proven so far, where they are.
-    pub(crate) fn look_if_due(&mut self, now: Instant, echoed: Option<u64>) {
+    /// Looks when a second has passed. `proves` says that connections are to be echoed to.
+    pub(crate) fn look_if_due(&mut self, now: Instant, counts: &LiveCounts, proves: bool) {
         if now.duration_since(self.last_look) >= INTERVAL {
             self.look(now);
+            // Those who wait may be somebody else's, and then no echo to this swarm tells of them.
+            let echoed = (proves && counts.in_flight > 0).then_some(counts.messages);
             self.look_for_a_stall(now, echoed);
         }
     }
@@ -189,8 +191,8 @@ impl Beside {
         }
     }
 
-    /// Looks again and again until the process is gone or plainly alive: a process that sleeps at two looks in a row and
-    /// still has its memory is not ending.
+    /// Looks again and again until the process is gone or plainly alive: a process that sleeps at three looks in a row
+    /// and still has its memory is not ending.
     fn await_its_end(&mut self) {
         let until = Instant::now() + LAST_BREATH;
         let mut asleep = 0;
@@ -283,6 +285,27 @@ mod tests {
         assert!(seen.end.is_none() && !seen.accepted_stalled);
         assert_eq!(process.listens, Some(true));
         drop(clients);
+    }
+
+    #[test]
+    fn who_waits_at_a_server_is_no_sign_of_a_stall_while_this_swarm_waits_for_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let mut beside = Beside::begin(&[address]).expect("somebody listens");
+        let _somebody_else = TcpStream::connect(address).expect("room in the queue");
+        let mut seconds = 0_u32;
+        let mut stalls = |counts: LiveCounts, proves: bool| {
+            for _ in 0..4 {
+                seconds += 1;
+                beside.look_if_due(Instant::now() + seconds * INTERVAL, &counts, proves);
+            }
+            beside.stalled
+        };
+        let counts = LiveCounts { in_flight: 0, messages: 7, ..LiveCounts::default() };
+        assert!(!stalls(counts, true), "it holds, and nothing of it is under way");
+        let counts = LiveCounts { in_flight: 1, ..counts };
+        assert!(!stalls(counts, false), "it asks for no echo");
+        assert!(stalls(counts, true));
     }
 
     #[test]

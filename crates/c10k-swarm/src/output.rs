@@ -11,6 +11,8 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
 /// Between two progress lines where stderr is no terminal.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+/// At the end: how long the reader of the JSON lines may take nothing. The record is the last of them.
+const LAST_WAIT: Duration = Duration::from_secs(10);
 
 /// The one printer of a swarm.
 pub(crate) struct Output {
@@ -104,7 +106,7 @@ impl Output {
     /// The last JSON line, with --events.
     pub(crate) fn last_event(&mut self, event: &SwarmEvent) {
         if let Some(printer) = self.events.take() {
-            self.note_loss(printer.finish(Some(json(event))));
+            self.note_loss(printer.finish(Some(json(event)), LAST_WAIT));
         }
     }
 

@@ -18,6 +18,15 @@ pub(crate) enum State {
     Proven,
     /// The goodbye of the protocol is out, and the server's is awaited.
     Closing,
+    /// Both have said goodbye, and the server is to end TCP.
+    Parted,
+}
+
+impl State {
+    /// Whether it has been counted, and all that is left to it is to end in good order.
+    pub(crate) fn is_ending(self) -> bool {
+        matches!(self, Self::Closing | Self::Parted)
+    }
 }
 
 /// One connection at the client: small, since there are a million.

@@ -25,6 +25,8 @@ use send::Unsent;
 
 /// How long a server may take to answer the goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// How long it may take then to end TCP; there are servers that leave that to their clients.
+const PARTING: Duration = Duration::from_secs(2);
 /// Connects, probes or closes between two looks at what has become ready.
 const BATCH: u32 = 32;
 /// The shared buffer of a worker, bytes; only pages that are used are ever touched.
@@ -79,6 +81,8 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     opening: Deadlines,
     /// Tokens of connections whose goodbye is awaited.
     closing: Deadlines,
+    /// Tokens of connections whose end of TCP is awaited.
+    parting: Deadlines,
     /// Tokens of connections whose echo is awaited.
     probing: Deadlines,
     /// Tokens of connections whose input was not read to its end: an edge does not come twice.
@@ -124,6 +128,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             connecting: Deadlines::new(),
             opening: Deadlines::new(),
             closing: Deadlines::new(),
+            parting: Deadlines::new(),
             probing: Deadlines::new(),
             leftovers: Vec::new(),
             pings,
@@ -215,7 +220,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             }
             Stage::Close => {
                 let more = turn && self.close_some(sequence);
-                if self.control.walked.load(Relaxed) == sequence && self.counts.in_flight == 0 {
+                let is_walked = self.control.walked.load(Relaxed) == sequence;
+                if is_walked && self.counts.in_flight == 0 && self.parting.is_empty() {
                     self.finish(sequence);
                 }
                 more
@@ -236,7 +242,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     fn timeout(&mut self) -> Option<Duration> {
         let now_us = self.shared.now_us();
         let arrival = self.wait_until_us.map(|at| Duration::from_micros(at.saturating_sub(now_us)));
-        let waits = self.counts.in_flight > 0 || !self.unsent.is_empty();
+        let waits = self.counts.in_flight > 0 || !self.parting.is_empty() || !self.unsent.is_empty();
         let deadline = waits.then_some(Duration::from_millis(100));
         let freed = self.freed.due_at().map(|at| at.saturating_duration_since(Instant::now()));
         [arrival, deadline, freed].into_iter().flatten().min()

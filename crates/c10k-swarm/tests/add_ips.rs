@@ -255,7 +255,9 @@ fn signal_while_adding() {
             .spawn()
             .unwrap();
         let give_up = Instant::now() + PATIENCE;
-        while present().len() < 100 && Instant::now() < give_up {}
+        while present().len() < 100 && Instant::now() < give_up {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         kill(Pid::from_raw(swarm.id().cast_signed()), signal).unwrap();
         let mut said = String::new();
         swarm.stderr.take().unwrap().read_to_string(&mut said).unwrap();

@@ -4,6 +4,7 @@ mod common;
 
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use c10k_record::{PhaseName, RunState, SwarmEvent};
 use common::server::{Behaviour, Server};
@@ -249,4 +250,34 @@ fn a_swarm_whose_events_nobody_reads_goes_on_to_its_end_and_says_that_its_last_w
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(4), "{stderr}");
     assert!(stderr.contains("error: the output cannot be written: its reader reads no more"), "{stderr}");
+}
+
+#[test]
+fn a_reader_that_is_slow_gets_the_whole_record() {
+    let server = Server::echo();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    let mut child = Command::new(PROGRAM)
+        .args(["--no-apply", "--events", "--close", "rst", "--server", &server.at()])
+        .args(["--target", "50", "--hold", "1s"])
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut heard, mut piece) = (Vec::new(), [0; 512]);
+    loop {
+        let length = reader.read(&mut piece).unwrap();
+        if length == 0 {
+            break;
+        }
+        heard.extend_from_slice(&piece[..length]);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_ne!(child.wait().unwrap().code(), Some(4), "something of it was lost");
+    let last = heard.strip_suffix(b"\n").unwrap().rsplit(|byte| *byte == b'\n').next().unwrap();
+    let SwarmEvent::Done { record } = serde_json::from_slice(last).unwrap() else {
+        panic!("{}", String::from_utf8_lossy(last))
+    };
+    assert_eq!(record.connections.held, 50);
 }

@@ -2,9 +2,10 @@
 
 mod foreign_servers;
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use c10k_record::{Ceiling, Record};
+use c10k_record::{Ceiling, PhaseName, Record, SwarmEvent};
 use foreign_servers::Foreign;
 
 /// What a swarm came to.
@@ -37,6 +38,36 @@ fn swarm_by(command: &mut Command, server: &Foreign, target: u32, arguments: &[&
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"));
     assert_eq!(record.broken_identity(), None, "{stderr}");
     Ended { code: output.status.code(), record, stderr }
+}
+
+/// Runs a swarm to its end; each of its events goes to `hear` as it comes.
+#[track_caller]
+fn swarm_heard(
+    server: &Foreign,
+    target: u32,
+    arguments: &[&str],
+    mut hear: impl FnMut(&SwarmEvent),
+) -> Ended {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_c10k-swarm"))
+        .args(["--server", &server.at(), "--target", &target.to_string(), "--events", "--close", "rst"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the swarm runs");
+    let mut last = None;
+    for line in BufReader::new(child.stdout.take().expect("piped")).lines() {
+        let line = line.expect("text");
+        let event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        hear(&event);
+        last = Some(event);
+    }
+    let output = child.wait_with_output().expect("it ends");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let Some(SwarmEvent::Done { record }) = last else { panic!("no last word: {stderr}") };
+    assert_eq!(record.broken_identity(), None, "{stderr}");
+    Ended { code: output.status.code(), record: *record, stderr }
 }
 
 impl Ended {
@@ -189,19 +220,15 @@ fn a_limit_that_is_lowered_in_the_ramp_is_named_with_what_stood_then() {
     if !limit(room()) {
         return say_skipped("prlimit does not run here");
     }
-    // 200 connections in two seconds; after one it may have no more than 60, and before the end as many as ever.
-    let ended = std::thread::scope(|scope| {
-        let changes = scope.spawn(|| {
-            std::thread::sleep(std::time::Duration::from_millis(1000));
-            let lowered = limit(60);
-            std::thread::sleep(std::time::Duration::from_millis(7500));
-            lowered && limit(room())
-        });
-        let flags = ["--rate", "100/s", "--hold", "8s", "--connect-timeout", "3s", "--probe-timeout", "3s"];
-        let ended = swarm(&server, 200, &flags);
-        assert!(changes.join().expect("no panic"), "prlimit failed");
-        ended
+    // Of 200 connections it takes 80; then it may have no more than 60, and from the hold on as many as ever.
+    let (mut is_lowered, mut is_raised) = (false, false);
+    let flags = ["--rate", "100/s", "--hold", "3s", "--connect-timeout", "3s", "--probe-timeout", "3s"];
+    let ended = swarm_heard(&server, 200, &flags, |event| match event {
+        SwarmEvent::Tick { counts, .. } if counts.verified >= 80 && !is_lowered => is_lowered = limit(60),
+        SwarmEvent::Phase { phase: PhaseName::Hold, .. } => is_raised = is_lowered && limit(room()),
+        _ => {}
     });
+    assert!(is_lowered && is_raised, "prlimit failed");
     let ceiling = ended.expect_wall("nofile-server");
     let limit = ceiling.evidence.iter().find(|evidence| evidence.source == "RLIMIT_NOFILE").expect("told");
     assert_eq!(limit.after, Some(60), "{:?}", ceiling.evidence);

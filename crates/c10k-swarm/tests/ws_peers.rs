@@ -228,6 +228,19 @@ fn a_swarm_that_closes_leaves_the_end_of_tcp_to_its_server() {
 }
 
 #[test]
+fn a_server_that_leaves_the_end_of_tcp_to_its_client_hears_a_close_on_each() {
+    let ended = against(
+        |peer| {
+            let code = peer.open().then(|| peer.echo()).flatten();
+            peer.expect(code == Some(1000), || format!("closed with {code:?}"));
+            peer.wait_for_end();
+        },
+        &["--close", "fin", "--in-flight", "2"],
+    );
+    ended.expect_code(0).expect_counts(COUNT, COUNT).expect_failed(&[]);
+}
+
+#[test]
 fn a_server_that_masks_breaks_a_rule() {
     let ended = against(
         |peer| {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use c10k_kernel::socket;
 use mio::Registry;
 
-use super::Streams;
+use super::{Streams, is_handshaking};
 use crate::counters::End;
 use crate::speech::{Heard, Reply, Speech};
 use crate::table::{Flag, Key};
@@ -20,9 +20,7 @@ impl<S: Speech> Streams<S> {
         let table = &self.table;
         let states = &self.states;
         let speech = &self.speech;
-        let handshaking = self
-            .handshakes
-            .next(|key| table.socket(key).is_some() && speech.is_handshaking(&states[key.slot() as usize]));
+        let handshaking = self.handshakes.next(|key| is_handshaking(table, states, speech, key));
         let message = self.messages.next(|key| table.has(key, Flag::Timed));
         let lingering = self.lingering.next(|key| table.has(key, Flag::Shut));
         let ping = self.pings.as_ref().map(Rounds::due_at).filter(|_| self.table.open() > 0);
@@ -59,25 +57,35 @@ impl<S: Speech> Streams<S> {
     ///
     /// A connection has one entry at a time in the queue, however many messages it sends in pieces: when that comes up
     /// and its message has long been whole, the one under way then is given the whole time again. So a message has that
-    /// time at least and twice that at most.
+    /// time at least, and twice that at most where its peer takes what it is sent: while output waits nothing is read,
+    /// and when that is gone a message that had begun before has its time anew.
     pub(super) fn time_message(&mut self, key: Key, finished: bool) {
         let is_within = self.speech.is_within_message(&self.states[key.slot() as usize]);
         if !is_within && self.messages.is_empty() {
             return;
         }
-        if self.table.has(key, Flag::Timed) {
-            if finished {
-                self.table.set(key, Flag::Renewed, true);
-            }
-        } else if let Some(timeout) = self.speech.message_timeout().filter(|_| is_within) {
+        if finished {
+            self.renew_message(key);
+        }
+        if !self.table.has(key, Flag::Timed)
+            && let Some(timeout) = self.speech.message_timeout().filter(|_| is_within)
+        {
             self.time_from(key, Instant::now(), timeout);
+        }
+    }
+
+    /// A deadline that is under way gives the message that is under way when it comes up the whole time again.
+    pub(super) fn renew_message(&mut self, key: Key) {
+        if self.table.has(key, Flag::Timed) {
+            self.table.set(key, Flag::Renewed, true);
         }
     }
 
     fn time_from(&mut self, key: Key, now: Instant, timeout: Duration) {
         self.table.set(key, Flag::Timed, true);
         self.table.set(key, Flag::Renewed, false);
-        self.messages.push(key, now + timeout);
+        let table = &self.table;
+        self.messages.push(key, now + timeout, table.open(), |key| table.has(key, Flag::Timed));
     }
 
     fn message_is_due(&mut self, registry: &Registry, key: Key, now: Instant) {
@@ -115,8 +123,8 @@ impl<S: Speech> Streams<S> {
     /// counts from when the ping has left: behind output that the peer takes slowly it has not come to it yet.
     fn ping(&mut self, registry: &Registry, slot: u32) {
         let Some(key) = self.table.key_in(slot) else { return };
-        // A peer that takes nothing is the stall's affair.
-        if self.table.has(key, Flag::Pending) {
+        // A peer that takes nothing is the stall's affair, and how one that is to close is counted is decided.
+        if self.table.has(key, Flag::Pending) || self.table.has(key, Flag::Shut) {
             return;
         }
         if self.table.has(key, Flag::Pinged) {

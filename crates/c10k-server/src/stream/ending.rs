@@ -81,7 +81,8 @@ impl<S: Speech> Streams<S> {
         let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
         self.table.set(key, Flag::Shut, true);
         self.ends.insert(key.slot(), over.into());
-        self.lingering.push(key, Instant::now() + LINGER);
+        let table = &self.table;
+        self.lingering.push(key, Instant::now() + LINGER, table.open(), |key| table.has(key, Flag::Shut));
     }
 
     /// How the connection is to be counted: as was decided before, else as `otherwise`.

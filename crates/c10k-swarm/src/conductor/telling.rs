@@ -36,7 +36,7 @@ impl Conductor<'_> {
         }
         let counts = self.shared.counts();
         if let Some(beside) = &mut self.beside {
-            beside.look_if_due(now, self.course.probe.then_some(counts.verified));
+            beside.look_if_due(now, &counts, self.course.probe);
         }
         self.link.look();
         let seconds = now.duration_since(last).as_secs_f64();

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::AcqRel;
 use std::time::Duration;
 
 use super::send::Words;
-use super::{BATCH, Deadlines, GOODBYE, Worker};
+use super::{BATCH, Deadlines, GOODBYE, PARTING, Worker};
 use crate::maker::Maker;
 use crate::shared::Stage;
 use crate::speech::Speech;
@@ -20,6 +20,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             State::Connecting => self.counts.in_flight -= 1,
             // It was proven before, and the goodbye was the last that was wanted of it.
             State::Closing => return self.counts.in_flight -= 1,
+            State::Parted => return,
             State::Opening | State::Probing => {
                 self.counts.in_flight -= 1;
                 self.counts.open -= 1;
@@ -60,6 +61,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.lose(stage, index, Loss::HandshakeTimeout);
         }
         while let Some(index) = overdue(&mut self.closing, &mut self.table, State::Closing, GOODBYE, now_us) {
+            self.lose(stage, index, Loss::ProbeTimeout);
+        }
+        while let Some(index) = overdue(&mut self.parting, &mut self.table, State::Parted, PARTING, now_us) {
             self.lose(stage, index, Loss::ProbeTimeout);
         }
         while let Some(index) = overdue(&mut self.probing, &mut self.table, State::Probing, probe, now_us) {
@@ -109,7 +113,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             let index = self.walk.0;
             self.walk.0 += 1;
             match self.table.get(index).state {
-                State::Free | State::Closing => {}
+                State::Free | State::Closing | State::Parted => {}
                 State::Proven => self.end_in_good_order(Stage::Close, index),
                 // The end came before its proof did.
                 State::Connecting | State::Opening | State::Probing | State::Idle => {
@@ -128,8 +132,10 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         if !reset && self.speech.goodbye(&mut self.states[index as usize], &mut self.out) {
             // What it was is counted, and the goodbye takes nothing from that.
             self.table.get(index).state = State::Idle;
-            self.begin_step(index, State::Closing, 0, self.shared.now_us());
+            let now_us = self.shared.now_us();
+            self.begin_step(index, State::Closing, 0, now_us);
             self.counts.in_flight += 1;
+            self.give_unsent_its_time(index, now_us);
             self.say(stage, index, Words::Own);
         } else if let Some(connection) = self.remove(index) {
             self.maker.end(connection, reset);

@@ -81,8 +81,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
     }
 
-    /// A server that has said nothing on a connection since its last ping is taken for dead; others are pinged.
-    fn ping(&mut self, stage: Stage, index: u32) {
+    /// A server that has said nothing on a connection since its last ping is taken for dead; others are pinged. The
+    /// time for the answer counts from when the ping has left.
+    pub(super) fn ping(&mut self, stage: Stage, index: u32) {
         let slot = self.table.get(index);
         // One with unread input has said something.
         if !matches!(slot.state, State::Idle | State::Proven) || slot.has_unread {
@@ -97,8 +98,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
         self.out.clear();
         if self.speech.ping(&self.states[index as usize], &mut self.out) {
-            self.table.get(index).is_pinged = true;
             self.say(stage, index, Words::Own);
+            self.table.get(index).is_pinged = !self.unsent.contains_key(&index);
         }
     }
 }
@@ -121,11 +122,7 @@ mod tests {
             assert_eq!((turns.start, turns.end), (visited, percent as u32));
             visited = turns.end;
         }
-        assert_eq!(
-            rounds.next(SECOND_US + SECOND_US / 2 - SECOND_US / 2, 100),
-            0..0,
-            "the next period has begun"
-        );
+        assert_eq!(rounds.next(SECOND_US, 100), 0..0, "the next period has begun");
         assert_eq!(rounds.next(SECOND_US + SECOND_US / 100, 100), 0..1);
     }
 

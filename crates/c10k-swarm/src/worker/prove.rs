@@ -13,7 +13,7 @@ use crate::table::{State, token};
 use crate::tally::Loss;
 
 impl<M: Maker, S: Speech> Worker<M, S> {
-    /// A handshake, a probe or a goodbye begins: its answer is awaited from now on.
+    /// A handshake, a probe, a goodbye or the wait behind it begins: its answer is awaited from now on.
     pub(super) fn begin_step(&mut self, index: u32, state: State, round: u16, now_us: u64) {
         let slot = self.table.get(index);
         self.counts.held -= u64::from(slot.state == State::Proven);
@@ -25,6 +25,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         match state {
             State::Opening => self.opening.push_back(entry),
             State::Closing => self.closing.push_back(entry),
+            State::Parted => self.parting.push_back(entry),
             _ => self.probing.push_back(entry),
         }
     }
@@ -47,7 +48,12 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             let waits = match slot.state {
                 State::Idle => true,
                 State::Proven => slot.round != round,
-                State::Free | State::Connecting | State::Opening | State::Probing | State::Closing => false,
+                State::Free
+                | State::Connecting
+                | State::Opening
+                | State::Probing
+                | State::Closing
+                | State::Parted => false,
             };
             if !waits {
                 continue;
@@ -75,7 +81,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn on_ready(&mut self, stage: Stage, event: &Ready, now_us: u64) {
         let Some(index) = self.table.find(event.token) else { return };
         let state = self.table.get(index).state;
-        if stage == Stage::End || (stage == Stage::Close && state != State::Closing) {
+        if stage == Stage::End || (stage == Stage::Close && !state.is_ending()) {
             return;
         }
         if state == State::Connecting {
@@ -114,7 +120,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             let Some(index) = self.table.find(token) else { continue };
             let slot = self.table.get(index);
             slot.has_unread = false;
-            if stage != Stage::Close || slot.state == State::Closing {
+            if stage != Stage::Close || slot.state.is_ending() {
                 self.receive(stage, token, true);
             }
         }
@@ -186,11 +192,19 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
         if let Some(loss) = heard.lost
             && self.table.find(token).is_some()
-            // The server is to close TCP first (RFC 6455 section 7.1.1), and so keeps TIME_WAIT.
-            && self.table.get(index).state != State::Closing
         {
-            self.lose(stage, index, loss);
+            match self.table.get(index).state {
+                State::Closing => self.part(index),
+                _ => self.lose(stage, index, loss),
+            }
         }
+    }
+
+    /// The goodbye is answered. The server is to end TCP first (RFC 6455 section 7.1.1), and so keeps TIME_WAIT;
+    /// nothing else has to wait for that.
+    fn part(&mut self, index: u32) {
+        self.counts.in_flight -= 1;
+        self.begin_step(index, State::Parted, 0, self.shared.now_us());
     }
 
     pub(super) fn proven(&mut self, stage: Stage, index: u32) {

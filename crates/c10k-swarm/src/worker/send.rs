@@ -102,7 +102,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         !could_read && self.may_read(index)
     }
 
-    /// Loses those of whose words the server has taken nothing for `limit`.
+    /// Loses those of whose words the server has taken nothing for `limit`. At the close it is offered none before the
+    /// turn of a connection has come, and what was proven stays so.
     pub(super) fn expire_unsent(&mut self, stage: Stage, limit: Duration, now_us: u64) {
         if self.unsent.is_empty() || now_us < self.stalls_checked_us + STALL_CHECK_US {
             return;
@@ -113,7 +114,16 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let stalled: Vec<u32> =
             self.unsent.iter().filter(|(_, unsent)| is_stalled(unsent)).map(|(&index, _)| index).collect();
         for index in stalled {
-            self.lose(stage, index, Loss::Named("stalled".into()));
+            if stage != Stage::Close || self.table.get(index).state.is_ending() {
+                self.lose(stage, index, Loss::Named("stalled".into()));
+            }
+        }
+    }
+
+    /// The server is offered from now on what it was not offered for a while.
+    pub(super) fn give_unsent_its_time(&mut self, index: u32, now_us: u64) {
+        if let Some(unsent) = self.unsent.get_mut(&index) {
+            unsent.moved_us = now_us;
         }
     }
 

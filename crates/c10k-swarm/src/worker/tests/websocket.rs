@@ -3,17 +3,23 @@
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::{self, ClientEnd, ClientRequest, Limits, ServerEnd, Url};
 
+use super::PARTING;
 use super::bench::*;
 use crate::shared::Stage;
 use crate::shared::testing::TIMEOUT;
 use crate::speech::WebSocket;
 
-/// One WebSocket that has asked for its handshake, and the server's response to it.
-fn asking_websocket() -> (Bench<WebSocket>, ServerEnd, ws::Connection, Vec<u8>) {
+/// WebSockets, of which so many may be under way at one time.
+fn websockets(in_flight: u32) -> Bench<WebSocket> {
     let probes = Probes::new(7, PROBE_BYTES);
     let request = ClientRequest::new(&Url::parse("ws://h/").unwrap(), &[], &[]).unwrap();
     let speech = WebSocket::new(ClientEnd::new(Limits::default(), request), probes);
-    let mut bench = Bench::speaking(speech, probes, 100, 50, None);
+    Bench::speaking(speech, probes, 100, in_flight, None)
+}
+
+/// One WebSocket that has asked for its handshake, and the server's response to it.
+fn asking_websocket() -> (Bench<WebSocket>, ServerEnd, ws::Connection, Vec<u8>) {
+    let mut bench = websockets(50);
     bench.ramp(1);
     let (server, mut response) = (ServerEnd::default(), Vec::new());
     let mut asked = std::mem::take(bench.world.borrow_mut().sent.get_mut(&1).unwrap());
@@ -32,6 +38,33 @@ fn proven_websocket() -> Bench<WebSocket> {
     bench.arrive(1, &response);
     bench.expect(&[("verified", 1), ("open", 1), ("failed", 0)]);
     bench
+}
+
+/// So many WebSockets that are proven for the last time, and the server's ends of them. One is under way at a time.
+fn held_websockets(count: u32) -> (Bench<WebSocket>, ServerEnd, Vec<ws::Connection>) {
+    let (mut bench, server) = (websockets(1), ServerEnd::default());
+    bench.ramp(count.into());
+    let mut ends = Vec::new();
+    for connection in 1..=count {
+        ends.push(server.accept());
+        for _ in ["its request", "its probe"] {
+            serve(&mut bench, &server, &mut ends, connection);
+        }
+        bench.go_on();
+    }
+    bench.stage(Stage::Verify);
+    (1..=count).for_each(|connection| serve(&mut bench, &server, &mut ends, connection));
+    bench.go_on();
+    bench.expect(&[("held", count.into()), ("in_flight", 0), ("failed", 0)]);
+    (bench, server, ends)
+}
+
+/// Has the server answer all that a connection has sent.
+fn serve(bench: &mut Bench<WebSocket>, server: &ServerEnd, ends: &mut [ws::Connection], connection: u32) {
+    let mut said = std::mem::take(bench.world.borrow_mut().sent.get_mut(&connection).unwrap());
+    let mut answer = Vec::new();
+    let _ = server.receive(&mut ends[connection as usize - 1], &mut said, &mut answer, ws::echo);
+    bench.arrive(connection, &answer);
 }
 
 /// A raw connection's first echo is its first input, which the kernel acknowledges at once by itself.
@@ -99,4 +132,67 @@ fn an_echo_is_right_although_an_answer_waits_behind_the_probe() {
     let _ = server.receive(&mut connection, &mut probe, &mut echo, ws::echo);
     bench.arrive(1, &echo);
     bench.expect(&[("verified", 1), ("failed", 0)]);
+}
+
+#[test]
+fn a_server_that_leaves_the_end_of_tcp_to_its_client_keeps_nobody_from_closing() {
+    let (mut bench, server, mut ends) = held_websockets(3);
+    bench.stage(Stage::Close);
+    for connection in 1..=3 {
+        bench.expect(&[("in_flight", 1)]);
+        serve(&mut bench, &server, &mut ends, connection);
+        bench.go_on();
+    }
+    bench.expect(&[("in_flight", 0), ("held", 3), ("failed", 0)]);
+    assert!(ends.iter().all(ws::Connection::is_ended));
+    // It has some time for it, and one that uses it is not waited for.
+    bench.plan(|world| world.receives.push_back(Receive::End));
+    bench.ready(2, |event| (event.readable, event.closed) = (true, true));
+    bench.go_on();
+    assert_eq!(bench.world.borrow().open, 2);
+    assert!(!bench.shared.everybody_done() && bench.worker.timeout().is_some());
+    bench.shared.skip(PARTING);
+    bench.expire();
+    bench.go_on();
+    assert!(bench.shared.everybody_done() && bench.world.borrow().open == 0);
+    bench.expect(&[("held", 3), ("failed", 0)]);
+}
+
+#[test]
+fn what_was_proven_is_not_stalled_while_it_waits_for_its_close() {
+    let (mut bench, server, mut ends) = held_websockets(1);
+    bench.plan(|world| world.sends.push_back(Send::Blocks));
+    bench.arrive(1, &PING);
+    bench.shared.enter(Stage::Close);
+    bench.go_on();
+    bench.shared.skip(TIMEOUT);
+    bench.expire();
+    bench.expect(&[("held", 1), ("failed", 0)]);
+    // Its turn comes, and with it the server's time to take what waits.
+    bench.shared.pass_on();
+    bench.go_on();
+    bench.shared.skip(TIMEOUT / 100);
+    bench.expire();
+    bench.ready(1, |event| event.writable = true);
+    assert!(bench.world.borrow().sent[&1].len() > PONG_BYTES, "the Pong, and behind it the Close");
+    serve(&mut bench, &server, &mut ends, 1);
+    assert!(ends[0].is_ended());
+    bench.expect(&[("held", 1), ("failed", 0), ("in_flight", 0)]);
+}
+
+#[test]
+fn the_time_for_a_pong_counts_from_when_its_ping_has_left() {
+    let mut bench = proven_websocket();
+    bench.shared.enter(Stage::Hold);
+    bench.plan(|world| world.sends.push_back(Send::Blocks));
+    for _ in 0..3 {
+        bench.worker.ping(Stage::Hold, 0);
+    }
+    bench.ready(1, |event| event.writable = true);
+    bench.worker.ping(Stage::Hold, 0);
+    bench.worker.publish();
+    bench.expect(&[("open", 1), ("failed", 0)]);
+    bench.worker.ping(Stage::Hold, 0);
+    bench.worker.publish();
+    bench.expect_losses(&[("ping-timeout", 1)]);
 }
