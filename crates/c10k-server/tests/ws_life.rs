@@ -273,9 +273,11 @@ fn a_message_that_is_never_whole_has_a_deadline_and_no_other_does() {
 
 #[test]
 fn a_peer_that_was_pinged_and_does_not_close_is_counted_by_what_ended_it() {
-    // Half a message, a Ping, the message's end; and within the time that the peer has to close, the next round.
-    let mut server = start(&["--message-timeout", "2s", "--ping-every", "2s"]);
+    // Half a message, a Ping, the end of its time; a round in which the Close has only just been taken, and one more
+    // before the peer has to have closed.
+    let mut server = start(&["--message-timeout", "1s", "--ping-every", "1s"]);
     let client = Client::open(server.address);
+    std::thread::sleep(Duration::from_millis(400));
     let message = frame(first::BINARY, &pattern(1000));
     (&client.stream).write_all(&message[..900]).unwrap();
     let report = server.wait_for("it is given up", |report| report.open == 0);
