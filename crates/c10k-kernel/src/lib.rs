@@ -21,6 +21,7 @@ pub mod conntrack;
 pub mod counters;
 pub mod cpu;
 pub mod descriptors;
+pub mod epoll;
 pub mod heap;
 pub mod limits;
 pub mod link;

@@ -3,6 +3,9 @@
 #[allow(unsafe_code, reason = "raw system calls that no safe wrapper offers at the cost the hot path allows")]
 pub(crate) mod raw_socket;
 
+#[allow(unsafe_code, reason = "epoll_pwait2 has no wrapper")]
+pub(crate) mod raw_epoll;
+
 #[allow(unsafe_code, reason = "fork is unsafe by nature: its rules stand beside the call")]
 pub(crate) mod raw_fork;
 
