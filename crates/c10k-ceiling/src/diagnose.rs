@@ -34,7 +34,9 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
     let findings = &settled;
     let connections = &findings.connections;
     let (is_short, is_unharmed) = (findings.is_short(), findings.is_unharmed());
-    let lost = is_short || connections.failed_total_saturating() > 0;
+    // Without probes a ghost is held like any other, and no loss.
+    let ghosts = connections.ghosts.is_some_and(|ghosts| ghosts > 0);
+    let lost = is_short || ghosts || connections.failed_total_saturating() > 0;
     let is_late = !findings.too_late().is_empty();
     let can_be = |wall: &Wall| {
         if is_unharmed {
@@ -139,7 +141,7 @@ fn what_was_seen(findings: &Findings) -> Vec<Evidence> {
             evidence.extend(findings.counter_evidence(name, Side::Host, &text));
         }
     }
-    for verdict in findings.verdicts.iter().filter(|verdict| !verdict.passed) {
+    for verdict in findings.verdicts.iter().filter(|verdict| verdict.is_broken()) {
         let nothing = if verdict.value.is_none() { ": nothing was measured for it" } else { "" };
         let text = format!("verdict `{}` does not hold{nothing}", verdict.expr);
         evidence.push(seen("verdict", Side::Swarm, None, text));
@@ -187,7 +189,7 @@ fn where_to_look(findings: &Findings) -> Remedy {
     if findings.lost(&TAKEN_DOWN).is_some() {
         look("the server's own log and limits: it closed connections that it had taken", "");
     }
-    let unmeasured = |verdict: &c10k_record::Verdict| !verdict.passed && verdict.value.is_none();
+    let unmeasured = |verdict: &c10k_record::Verdict| verdict.is_broken() && verdict.value.is_none();
     if !findings.plan.probe && findings.verdicts.iter().any(unmeasured) {
         look("whether the run measures what its verdict is about: without probes there are no echoes", "");
     }

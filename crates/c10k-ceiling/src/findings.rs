@@ -173,7 +173,7 @@ impl Findings {
 
     /// Whether the run reached its target and every verdict passed.
     pub(crate) fn is_unharmed(&self) -> bool {
-        !self.is_short() && self.verdicts.iter().all(|verdict| verdict.passed)
+        !self.is_short() && self.all_verdicts_hold()
     }
 
     /// Connections lost under one of `names`, in any phase; `None` when there were none.

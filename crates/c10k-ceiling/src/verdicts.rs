@@ -1,6 +1,6 @@
 //! The verdicts that do not hold, by what they are about.
 
-use c10k_record::{Evidence, Side, Verdict, human_count};
+use c10k_record::{Evidence, Metric, Side, Unit, Verdict, human_count};
 
 use crate::findings::Findings;
 use crate::wall::seen;
@@ -8,46 +8,42 @@ use crate::wall::seen;
 impl Findings {
     /// The broken verdicts on latency and rate.
     pub(crate) fn too_late(&self) -> Vec<Evidence> {
-        self.broken(|name| {
-            ["echo_", "handshake_"].iter().any(|kind| name.starts_with(kind)) || is_of_connects(name)
-        })
+        self.broken(|metric| !metric.is_a_count())
     }
 
     /// Those of them that are about connecting: the SYNs that a full queue drops make a connect wait, and no echo.
     pub(crate) fn late_connects(&self) -> Vec<Evidence> {
-        self.broken(is_of_connects)
+        self.broken(Metric::is_of_connecting)
     }
 
-    /// The verdicts over such names that were measured and do not hold. One with nothing measured proves nothing.
-    pub(crate) fn broken(&self, names: impl Fn(&str) -> bool) -> Vec<Evidence> {
+    /// The verdicts on such metrics that were measured and do not hold. One with nothing measured proves nothing.
+    pub(crate) fn broken(&self, is_meant: impl Fn(Metric) -> bool) -> Vec<Evidence> {
         self.verdicts
             .iter()
-            .filter(|verdict| !verdict.passed && names(&subject(verdict)))
+            .filter(|verdict| verdict.is_broken())
             .filter_map(|verdict| {
+                let condition = verdict.condition().filter(|condition| is_meant(condition.metric))?;
                 let value = verdict.value.filter(|value| value.is_finite())?;
-                let (is, unit) = (shown(value), unit(verdict));
+                let (is, unit) = (shown(value), words(condition.unit()));
                 let text = format!("verdict `{}` does not hold: {is}{unit}", verdict.expr);
                 Some(seen("verdict", Side::Swarm, None, text))
             })
             .collect()
     }
+
+    /// Whether every verdict holds, as far as they were evaluated.
+    pub(crate) fn all_verdicts_hold(&self) -> bool {
+        !self.verdicts.iter().any(Verdict::is_broken)
+    }
 }
 
-fn is_of_connects(name: &str) -> bool {
-    name == "connects_per_second" || name.starts_with("connect_")
-}
-
-/// What a verdict is about: `echo_p95` of `echo_p95 <= 100ms`.
-fn subject(verdict: &Verdict) -> String {
-    verdict.expr.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
-}
-
-fn unit(verdict: &Verdict) -> &'static str {
-    match subject(verdict).as_str() {
-        "connects_per_second" => " a second",
-        name if ["_p50", "_p95", "_p99"].iter().any(|percentile| name.ends_with(percentile)) => " ms",
-        _ if verdict.expr.trim_end().ends_with('%') => " % of the attempts",
-        _ => "",
+fn words(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Connections => "",
+        Unit::PercentOfTarget => " % of the target",
+        Unit::PercentOfAttempts => " % of the attempts",
+        Unit::PerSecond => " a second",
+        Unit::Milliseconds => " ms",
     }
 }
 
@@ -68,7 +64,7 @@ mod tests {
     use super::*;
 
     fn broken(expr: &str, value: Option<f64>) -> Verdict {
-        Verdict { expr: expr.to_owned(), passed: false, value }
+        Verdict { expr: expr.to_owned(), passed: Some(false), value }
     }
 
     #[test]
@@ -80,11 +76,14 @@ mod tests {
             broken("echo_p99 <= 1ms", None),
             broken("connect_p99 <= 1ms", Some(4.0)),
             broken("connects_per_second > 1M", Some(5.0)),
+            broken("  first_echo_p999<=1ms", Some(6.0)),
+            broken("speed <= 1ms", Some(7.0)),
         ];
         let findings = Findings { verdicts, ..Findings::default() };
         let late: Vec<String> = findings.too_late().into_iter().map(|evidence| evidence.text).collect();
-        assert_eq!(late.len(), 3, "{late:?}");
+        assert_eq!(late.len(), 4, "{late:?}");
         assert!(late[0].contains("`echo_p95 <= 1ms` does not hold: 3 ms"), "{late:?}");
+        assert!(late[3].ends_with("does not hold: 6 ms"), "a blank in front changes nothing: {late:?}");
         assert_eq!(findings.late_connects().len(), 2);
     }
 

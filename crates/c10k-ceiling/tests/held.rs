@@ -8,10 +8,10 @@ const TARGET: u64 = 1000;
 /// All are held, and these verdicts do not hold.
 fn held(broken: &[(&str, Option<f64>)]) -> Findings {
     let mut verdicts =
-        vec![Verdict { expr: "held = target".to_owned(), passed: true, value: Some(TARGET as f64) }];
+        vec![Verdict { expr: "held = target".to_owned(), passed: Some(true), value: Some(TARGET as f64) }];
     verdicts.extend(broken.iter().map(|(expr, value)| Verdict {
         expr: (*expr).to_owned(),
-        passed: false,
+        passed: Some(false),
         value: *value,
     }));
     Findings {

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use c10k_ceiling::{Findings, KeptFree, UNKNOWN, counter, diagnose, predicted_ceiling, wall, walls};
-use c10k_record::{GrowthStop, PhaseName};
+use c10k_record::{GrowthStop, PhaseName, Verdict};
 use proptest::prelude::*;
 use support::any::any_findings;
 use support::{change, healthy, lose, moved, named, names, planted, server, short, verdict};
@@ -293,7 +293,7 @@ proptest! {
     fn no_findings_make_it_panic_or_name_a_wall_without_evidence(findings in any_findings()) {
         let predicted = predicted_ceiling(&findings.host, &findings.plan);
         let short = findings.connections.held < findings.connections.target.max(findings.plan.target);
-        let broken = findings.verdicts.iter().any(|verdict| !verdict.passed);
+        let broken = findings.verdicts.iter().any(Verdict::is_broken);
         let ceiling = diagnose(&findings, predicted);
         let harmed = short || broken;
         prop_assert!(ceiling.is_some() || !harmed);

@@ -99,8 +99,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..),
         conflicts_with_all = ["topology", "mode", "server_workers", "max_connections"])]
     pub(crate) server_port: Option<u16>,
-    /// A verdict of the run, such as 'failed <= 1%' or 'echo_p95 <= 100ms'; may be given several times
-    /// [default: held = target, failed <= 1%, echo_p95 <= 100ms].
+    /// A verdict of the run, such as 'echo_p99 <= 20ms' or 'held >= 90%'; may be given several times. It is added to
+    /// the defaults (held = target, failed <= 1%, echo_p95 <= 100ms, ghosts = 0) and replaces the one on the same
+    /// metric.
     #[arg(long = "verdict", value_name = "EXPR")]
     pub(crate) verdicts: Vec<String>,
     #[command(flatten)]

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use c10k_ceiling::{MEMORY_WALLS as MEMORY, UNKNOWN};
 use c10k_kernel::process;
-use c10k_record::{Exit, Predicted, Protocol, Quantity, Record, RunState, human_bytes, human_count};
+use c10k_record::{Exit, Metric, Predicted, Protocol, Quantity, Record, RunState, human_bytes, human_count};
 use clap::Args;
 
 use crate::cli::Color;
@@ -252,7 +252,8 @@ fn after(
     }
     let (all, is_all) = (human_count(setup.target), step.held >= setup.target);
     // Of its target the memory says more than a verdict does.
-    let broken = record.verdicts.iter().find(|verdict| !verdict.passed && !verdict.expr.starts_with("held"));
+    let broken =
+        record.verdicts.iter().find(|verdict| verdict.is_broken() && verdict.metric() != Some(Metric::Held));
     let broken = broken.map(|verdict| format!("but `{}` does not hold", verdict.expr));
     if is_all && broken.is_none() {
         if climb.connections.target.is_some() {

@@ -1,7 +1,7 @@
 //! From what was seen to the finished record.
 
 use c10k_collector::account;
-use c10k_record::{Ceiling, Connections, Outcome, PhaseName, Record, RunState, Verdict, Warning};
+use c10k_record::{Ceiling, Connections, Outcome, PhaseName, Record, RunState, Warning, judge};
 
 use crate::findings::{findings, plan_view};
 use crate::lead::Lab;
@@ -21,9 +21,8 @@ impl Lab<'_> {
         for unreadable in self.watch.unreadable() {
             self.record.warnings.push(Warning::new("unreadable", unreadable));
         }
-        self.record.verdicts =
-            self.plan.verdicts.iter().map(|expr| Verdict::evaluate(expr, &self.record)).collect();
         self.name_the_end();
+        self.record.verdicts = judge(&self.plan.verdicts, &self.record);
         let aborted = self.record.state == RunState::Aborted;
         let predicted = c10k_ceiling::predicted_ceiling(&self.limits, &plan_view(self.plan, &self.limits));
         let mut found = findings(

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use c10k_record::{
-    DEFAULT_PORT, Exit, LoadPlan, Plan, Protocol, Quantity, SCHEMA_VERSION, ServerMode, ServerPlan, Topology,
-    Verdict, Workload, default_verdicts,
+    Condition, DEFAULT_PORT, Exit, LoadPlan, Plan, Protocol, Quantity, SCHEMA_VERSION, ServerMode,
+    ServerPlan, Topology, VerdictError, Workload, add_conditions, default_conditions, drop_default_on_echoes,
 };
 use c10k_swarm::ips::{AddressError, IpList, PortWindow};
 
@@ -96,16 +96,24 @@ pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
         ));
     }
     check_sources(&plan)?;
-    if !args.verdicts.is_empty() {
-        plan.verdicts.clone_from(&args.verdicts);
-    } else if plan.verdicts.is_empty() {
-        plan.verdicts = default_verdicts(plan.load.probe);
-    }
-    for expr in &plan.verdicts {
-        Verdict::check(expr)
-            .map_err(|error| Refusal::text(error.to_string(), "for example 'failed <= 1%'"))?;
-    }
+    plan.verdicts = conditions(std::mem::take(&mut plan.verdicts), &args.verdicts, plan.load.probe)?;
     Ok(plan)
+}
+
+/// The defaults, what a plan changes of them, and what the command line changes of both.
+fn conditions(mut of_plan: Vec<Condition>, flags: &[String], probe: bool) -> Result<Vec<Condition>, Refusal> {
+    let asked: Vec<Condition> = flags
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<_, _>>()
+        .map_err(|error: VerdictError| Refusal::text(error.to_string(), error.hint()))?;
+    if !probe {
+        drop_default_on_echoes(&mut of_plan);
+    }
+    let mut conditions = default_conditions(probe);
+    add_conditions(&mut conditions, &of_plan);
+    add_conditions(&mut conditions, &asked);
+    Ok(conditions)
 }
 
 /// What the requests of WebSocket clients say.

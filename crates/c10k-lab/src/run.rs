@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use c10k_kernel::limits;
 use c10k_profile::Profile;
-use c10k_record::{Exit, Plan, Record, RunFolder, RunState, Tool};
+use c10k_record::{Exit, Plan, Record, RunFolder, Tool};
 
 use crate::cli::RunArgs;
 use crate::doctor::facts::Beforehand;
@@ -91,12 +91,7 @@ fn remove_empty(folders: &[PathBuf]) {
 }
 
 fn exit_of(record: &Record, signals: &Signals) -> Exit {
-    match record.state {
-        RunState::Broken | RunState::Unfinished => Exit::Broke,
-        RunState::Aborted => signals.exit(),
-        RunState::Complete if record.succeeded() => Exit::Done,
-        RunState::Complete => Exit::Short,
-    }
+    record.result().exit(signals.came().then(|| signals.number()))
 }
 
 type Refused = (Refusal, PathBuf);

@@ -52,7 +52,7 @@ impl Signals {
         named.iter().find(|(signal, _)| *signal == self.number()).map_or("SIGTERM", |(_, name)| name)
     }
 
-    fn number(&self) -> i32 {
+    pub(crate) fn number(&self) -> i32 {
         self.number.load(Relaxed) as i32
     }
 }

@@ -139,7 +139,12 @@ fn a_verdict_that_cannot_be_read_is_refused_with_what_is_expected() {
     all_refused(
         BAD_TEXT,
         &[
-            (&["--verdict", "speed > 3"], &["'speed > 3' is not a verdict", "echo_p95"]),
+            (
+                &["--verdict", "speed > 3"],
+                &["'speed > 3' is not a verdict: there is no metric 'speed'", "hint: the metrics are held,"],
+            ),
+            (&["--verdict", "echo_p95 > 3"], &["'3' is not a duration, such as 100ms"]),
+            (&["--verdict", "ecoh_p999 <= 1ms"], &["hint: did you mean echo_p999?"]),
             (&["--verdict", "held"], &["'held' is not a verdict"]),
             (&["--verdict", ""], &["'' is not a verdict"]),
         ],

@@ -17,10 +17,12 @@ mod host;
 mod latency;
 mod lines;
 mod memory;
+mod nearest;
 mod outcome;
 mod plan;
 mod quantity;
 mod record;
+mod result;
 mod sample;
 pub mod shell;
 mod verdict;
@@ -37,6 +39,7 @@ pub use host::{Host, HostSnapshot};
 pub use latency::{Latencies, LatencyHistogram, LatencySummary};
 pub use lines::{Printer, each_line};
 pub use memory::{MemoryPart, MemoryPerConnection};
+pub use nearest::nearest;
 pub use outcome::Outcome;
 pub use plan::{
     CloseHow, DEFAULT_PORT, LoadPlan, Plan, PlanError, Protocol, ServerMode, ServerPlan, Steps, Topology,
@@ -47,7 +50,11 @@ pub use record::{
     AppliedSetting, ConnectRate, Cpu, NotApplied, PhaseTimes, ProfileInRun, Rate, Record, RunState,
     SCHEMA_VERSION, TimeWait, Tool,
 };
+pub use result::RunResult;
 pub use sample::Sample;
-pub use verdict::{Verdict, default_verdicts};
+pub use verdict::{
+    Better, Condition, LatencyKind, Limit, Metric, Operator, Percentile, Unit, Verdict, VerdictError,
+    add_conditions, default_conditions, drop_default_on_echoes, judge,
+};
 pub use warning::Warning;
 pub use whole::write_whole;

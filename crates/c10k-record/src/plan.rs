@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use crate::{Quantity, QuantityError, Span};
+use crate::{Condition, Quantity, QuantityError, Span};
 
 /// Where a server listens that is not told where, of 127.0.0.1.
 pub const DEFAULT_PORT: u16 = 9000;
@@ -30,8 +30,8 @@ pub struct Plan {
     pub workload: Workload,
     /// How many connections to hold.
     pub target: u64,
-    /// The verdicts of the run, as expressions.
-    pub verdicts: Vec<String>,
+    /// What the run is judged by.
+    pub verdicts: Vec<Condition>,
     /// The server's part.
     pub server: ServerPlan,
     /// The swarm's part.
@@ -411,7 +411,7 @@ mod tests {
             protocol: Protocol::Raw,
             workload: Workload::Hold,
             target: 20_000,
-            verdicts: vec!["held = target".to_owned()],
+            verdicts: crate::default_conditions(true),
             server: ServerPlan {
                 listen: vec!["127.0.0.1:9000".parse().expect("an address")],
                 mode: ServerMode::Echo,

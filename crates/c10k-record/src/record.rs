@@ -72,12 +72,6 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether the run reached its target with all verdicts passed.
-    #[must_use]
-    pub fn succeeded(&self) -> bool {
-        self.state == RunState::Complete && self.verdicts.iter().all(|verdict| verdict.passed)
-    }
-
     /// An identity that must hold at the end of a run and does not, in words.
     #[must_use]
     pub fn broken_identity(&self) -> Option<String> {

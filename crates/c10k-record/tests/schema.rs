@@ -143,7 +143,7 @@ fn full() -> Record {
         protocol: Protocol::Raw,
         workload: Workload::Hold,
         target: 10,
-        verdicts: vec!["held = target".to_owned()],
+        verdicts: c10k_record::default_conditions(true),
         server: ServerPlan {
             listen: vec!["127.0.0.1:9000".parse().expect("an address")],
             mode: ServerMode::Hold,
@@ -231,7 +231,8 @@ fn full() -> Record {
         }),
         off_by: Some(-1),
     });
-    record.verdicts = vec![Verdict { expr: "held = target".to_owned(), passed: false, value: Some(7.0) }];
+    record.verdicts =
+        vec![Verdict { expr: "held = target".to_owned(), passed: Some(false), value: Some(7.0) }];
     record.warnings = vec![Warning::new("not-isolated", "EPERM")];
     record
 }

@@ -5,7 +5,7 @@ mod ceiling;
 mod cost;
 mod setting;
 
-use c10k_record::{LatencySummary, Record, RunState, Verdict, human_count};
+use c10k_record::{LatencySummary, Record, RunResult, RunState, Unit, Verdict, human_count};
 
 use crate::text::{UNKNOWN, count, latency, number, with_unit};
 
@@ -83,29 +83,30 @@ pub(crate) fn headline(record: &Record) -> (Tone, String) {
             None => format!("; wall: {}", ceiling.wall),
         },
     );
-    match record.state {
-        RunState::Unfinished => {
+    let met = || if record.ceiling.is_some() { wall.as_str() } else { "" };
+    match record.result() {
+        RunResult::Unfinished => {
             let seen = human_count(c.established);
             let of = human_count(c.target);
             let text = "UNFINISHED: still going on, or its writer was killed; when last written";
             (Tone::Bad, format!("{text}, {seen} of {of} were established{because}"))
         }
-        RunState::Aborted => (Tone::Bad, format!("ABORTED: held {held}{because}")),
-        RunState::Broken => {
-            let wall = if record.ceiling.is_some() { wall } else { String::new() };
-            (Tone::Bad, format!("BROKEN: held {held}{because}{wall}"))
-        }
-        RunState::Complete if c.held < c.target => (Tone::Bad, format!("SHORT: held {held}{because}{wall}")),
-        RunState::Complete => {
-            let broken = record.verdicts.iter().filter(|verdict| !verdict.passed).count();
-            if broken == 0 {
-                // A wall that cost no connection.
-                let met = if record.ceiling.is_some() { wall } else { String::new() };
-                return (Tone::Good, format!("HELD {held} connections{met}"));
-            }
+        RunResult::Aborted => (Tone::Bad, format!("ABORTED: held {held}{because}")),
+        RunResult::Broken => (Tone::Bad, format!("BROKEN: held {held}{because}{}", met())),
+        RunResult::Short => (Tone::Bad, format!("SHORT: held {held}{because}{wall}")),
+        RunResult::VerdictBroken => {
+            let broken = record.verdicts.iter().filter(|verdict| verdict.is_broken()).count();
             let all = record.verdicts.len();
-            let wall = if record.ceiling.is_some() { wall } else { String::new() };
-            (Tone::Bad, format!("HELD {held} connections, but {broken} of {all} verdicts do not hold{wall}"))
+            let words =
+                format!("HELD {held} connections, but {broken} of {all} verdicts do not hold{}", met());
+            (Tone::Bad, words)
+        }
+        RunResult::Done => {
+            // Fewer than the target where the plan asks for no more.
+            let asked = record.own_word_on_held().filter(|_| !record.reached_its_target());
+            let asked = asked.map_or_else(String::new, |verdict| format!(", and `{}` holds", verdict.expr));
+            // A wall that cost no connection, or none that was asked for.
+            (Tone::Good, format!("HELD {held} connections{asked}{}", met()))
         }
     }
 }
@@ -126,7 +127,11 @@ fn verdicts(record: &Record) -> Section {
         .verdicts
         .iter()
         .map(|verdict| {
-            let (tone, mark) = if verdict.passed { (Tone::Good, "✓") } else { (Tone::Bad, "✗") };
+            let (tone, mark) = match verdict.passed {
+                Some(true) => (Tone::Good, "✓"),
+                Some(false) => (Tone::Bad, "✗"),
+                None => (Tone::Plain, "–"),
+            };
             Row::Cells(tone, vec![left(mark), left(&verdict.expr), left(verdict_value(verdict))])
         })
         .collect();
@@ -138,14 +143,15 @@ fn verdicts(record: &Record) -> Section {
 
 /// The value in the unit of the expression.
 fn verdict_value(verdict: &Verdict) -> String {
-    let Some(value) = verdict.value else { return "nothing was measured".to_owned() };
-    let name = verdict.expr.trim_start();
-    if ["connect_p", "echo_p", "handshake_p"].iter().any(|latency| name.starts_with(latency)) {
-        with_unit(Some(value), "ms")
-    } else if name.contains('%') {
-        with_unit(Some(value), "%")
-    } else {
-        number(Some(value))
+    let Some(value) = verdict.value else {
+        let why = if verdict.passed.is_none() { "not evaluated" } else { "nothing was measured" };
+        return why.to_owned();
+    };
+    match verdict.condition().map(|condition| condition.unit()) {
+        Some(Unit::Milliseconds) => with_unit(Some(value), "ms"),
+        Some(Unit::PercentOfTarget | Unit::PercentOfAttempts) => with_unit(Some(value), "%"),
+        Some(Unit::PerSecond) => with_unit(Some(value), "/s"),
+        Some(Unit::Connections) | None => number(Some(value)),
     }
 }
 

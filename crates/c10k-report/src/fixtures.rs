@@ -20,7 +20,7 @@ fn outcome(name: &str) -> Outcome {
 }
 
 fn verdict(expr: &str, passed: bool, value: Option<f64>) -> Verdict {
-    Verdict { expr: expr.to_owned(), passed, value }
+    Verdict { expr: expr.to_owned(), passed: Some(passed), value }
 }
 
 fn figures(p50: u64, p95: u64, p99: u64, max: u64, count: u64) -> LatencySummary {

@@ -444,7 +444,7 @@ mod tests {
         let first = text.lines().next().expect("a first line");
         assert_eq!(first, "BROKEN: held 40,500 of 100,000; the server was killed by signal 9");
         let mut record = fixtures::held();
-        record.verdicts[2].passed = false;
+        record.verdicts[2].passed = Some(false);
         let text = summary(&record, None, Style::default());
         let first = text.lines().next().expect("a first line");
         assert_eq!(first, "HELD 100,000 of 100,000 connections, but 1 of 3 verdicts do not hold");

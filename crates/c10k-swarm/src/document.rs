@@ -8,7 +8,7 @@ use c10k_collector::LinkSeen;
 use c10k_kernel::cgroup::PidsGroup;
 use c10k_record::{
     Ceiling, HostSnapshot, Latencies, LoadPlan, Outcome, Predicted, Protocol, Record, RunState, Tool,
-    Topology, Verdict, Warning, Workload, default_verdicts,
+    Topology, Warning, Workload, default_conditions, judge,
 };
 
 use crate::conductor::Finding;
@@ -82,8 +82,9 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     {
         record.cpu.swarm_us_per_connection = Some((now - ready) * 1e6 / finding.connections.attempted as f64);
     }
-    record.verdicts =
-        default_verdicts(background.load.probe).iter().map(|expr| Verdict::evaluate(expr, &record)).collect();
+    // From here on it is judged as what it is: complete, or stopped early.
+    record.end(finding.state);
+    record.verdicts = judge(&default_conditions(background.load.probe), &record);
     if let Some(number) = finding.signal {
         record.ended_because = Some(match signal_hook::low_level::signal_name(number) {
             Some(name) => format!("stopped by {name}"),
@@ -93,7 +94,6 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     let found = findings(&record, finding, background);
     let ceiling = c10k_ceiling::diagnose(&found, background.predicted.clone());
     record.ceiling = if c10k_kernel::limits::euid() == 0 { ceiling.map(Ceiling::for_root) } else { ceiling };
-    record.end(finding.state);
     if let Some(lost) = &background.lost {
         record.warnings.push(lost.clone());
         if record.state == RunState::Complete {

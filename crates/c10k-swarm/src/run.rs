@@ -15,7 +15,7 @@ use c10k_kernel::{descriptors, process};
 use c10k_profile::{InForce, put_in_force};
 use c10k_record::shell::own_command;
 use c10k_record::{
-    CloseHow, Exit, HostSnapshot, LoadPlan, Record, RunState, SwarmEvent, Warning, each_line, human_count,
+    CloseHow, Exit, HostSnapshot, LoadPlan, Record, SwarmEvent, Warning, each_line, human_count,
 };
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
@@ -293,11 +293,7 @@ fn link_towards(servers: &[SocketAddr]) -> LinkWatch {
 }
 
 fn last_word(args: &SwarmArgs, record: Record, signals: &Signals, output: &mut Output) -> Exit {
-    let exit = match signals.came() {
-        Some(signal) if record.state == RunState::Aborted => Exit::of_signal(signal),
-        _ if record.succeeded() => Exit::Done,
-        _ => Exit::Short,
-    };
+    let exit = record.result().exit(signals.came());
     if args.json {
         output.document(&record);
     }

@@ -1,15 +1,17 @@
 //! A swarm's document as people read it.
 
-use c10k_record::{Evidence, Predicted, Record, human_count};
+use c10k_record::{Evidence, Predicted, Record, RunResult, human_count};
 
 /// The end of a run in a few lines: the verdict first, then the counts, then what was lost.
 pub(crate) fn words(record: &Record) -> String {
     let c = &record.connections;
     let mut lines = Vec::new();
-    let first = match (c.held >= c.target, record.verdicts.iter().all(|verdict| verdict.passed)) {
-        (true, true) => "held",
-        (true, false) => "HELD, but a verdict does not hold",
-        (false, _) => "SHORT",
+    let first = match record.result() {
+        RunResult::Done => "held",
+        RunResult::VerdictBroken => "HELD, but a verdict does not hold",
+        RunResult::Short => "SHORT",
+        RunResult::Aborted => "ABORTED",
+        RunResult::Broken | RunResult::Unfinished => "BROKEN",
     };
     lines.push(format!("{first}: held {} of {} connections", human_count(c.held), human_count(c.target)));
     if let Some(why) = &record.ended_because {
@@ -46,11 +48,11 @@ pub(crate) fn words(record: &Record) -> String {
     for verdict in &record.verdicts {
         let value =
             verdict.value.map_or_else(|| "nothing measured".to_owned(), |value| format!("{value:.3}"));
-        lines.push(format!(
-            "{} {} ({value})",
-            if verdict.passed { "passed" } else { "FAILED" },
-            verdict.expr
-        ));
+        lines.push(match verdict.passed {
+            Some(true) => format!("passed {} ({value})", verdict.expr),
+            Some(false) => format!("FAILED {} ({value})", verdict.expr),
+            None => format!("not evaluated: {}", verdict.expr),
+        });
     }
     lines.join("\n")
 }

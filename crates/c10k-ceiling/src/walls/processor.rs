@@ -1,7 +1,7 @@
 //! Threads, and the verdicts that break when the machine can do no more in time.
 
 use c10k_record::shell::quoted;
-use c10k_record::{Evidence, GrowthStop, HostSnapshot, Remedy, Scope, Setting, Side, human_count};
+use c10k_record::{Evidence, GrowthStop, HostSnapshot, Metric, Remedy, Scope, Setting, Side, human_count};
 
 use crate::counter;
 use crate::findings::{CpuLoad, Findings};
@@ -235,7 +235,7 @@ pub(super) static WALLS: &[Wall] = &[
             if c.held == 0 || c.attempted < c.target || gave_up || no_listener {
                 return None;
             }
-            let mut evidence = findings.broken(|name| ["failed", "ghosts"].contains(&name));
+            let mut evidence = findings.broken(|metric| [Metric::Failed, Metric::Ghosts].contains(&metric));
             if !evidence.is_empty() {
                 let names: Vec<&str> = c.failed.keys().map(c10k_record::Outcome::name).collect();
                 evidence.extend(findings.lost_evidence(&names));

@@ -134,7 +134,7 @@ prop_compose! {
         counters in proptest::collection::vec((0..COUNTERS.len(), number(), number()), 0..6),
         end in proptest::option::of(any::<(bool, i32)>()),
         cores in proptest::option::of(any::<(f64, f64)>()), lowest in maybe(),
-        verdicts in proptest::collection::vec((".{0,20}", any::<bool>(), proptest::option::of(any::<f64>())), 0..3),
+        verdicts in proptest::collection::vec((".{0,20}", proptest::option::of(any::<bool>()), proptest::option::of(any::<f64>())), 0..3),
     ) -> Findings {
         let mut connections = Connections {
             target: counts[0], attempted: counts[1], established: counts[2], accepted: Some(counts[3]),

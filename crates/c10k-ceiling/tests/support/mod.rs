@@ -108,7 +108,7 @@ pub(crate) fn lose(findings: &mut Findings, phase: PhaseName, outcome: &str, cou
 }
 
 pub(crate) fn verdict(expr: &str, passed: bool) -> Verdict {
-    Verdict { expr: expr.to_owned(), passed, value: Some(12.0) }
+    Verdict { expr: expr.to_owned(), passed: Some(passed), value: Some(12.0) }
 }
 
 pub(crate) fn change(before: u64, after: u64) -> CounterChange {

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use c10k_record::{Record, RunState, Sample, read_record};
+use c10k_record::{Record, RunState, Sample, Verdict, read_record};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -38,7 +38,7 @@ impl Ended {
         assert!(c.failed.is_empty() && record.failures.is_empty(), "{c:?}");
         assert_eq!((c.accepted, c.ghosts), (Some(count), Some(0)), "{c:?}");
         assert_eq!((record.state, record.ended_because.as_deref()), (RunState::Complete, None));
-        assert!(record.verdicts.iter().all(|verdict| verdict.passed), "{:?}", record.verdicts);
+        assert!(record.verdicts.iter().all(Verdict::holds), "{:?}", record.verdicts);
         assert_eq!(record.ceiling, None);
         assert_eq!(self.stderr.matches("error:").count(), 0, "{}", self.stderr);
         record

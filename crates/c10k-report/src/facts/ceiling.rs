@@ -1,6 +1,6 @@
 //! The wall, its proof and what lifts it.
 
-use c10k_record::{Ceiling, Evidence, Record, Remedy, Side, human_count};
+use c10k_record::{Ceiling, Evidence, Record, Remedy, Side, Verdict, human_count};
 
 use super::{Row, Section, Tone, cells, left, line, right};
 use crate::text::count;
@@ -9,7 +9,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
     let ceiling = record.ceiling.as_ref()?;
     let mut rows = Vec::new();
     let c = &record.connections;
-    if c.held >= c.target && record.verdicts.iter().any(|verdict| !verdict.passed) {
+    if record.reached_its_target() && record.verdicts.iter().any(Verdict::is_broken) {
         let held = human_count(c.held);
         rows.push(line(format!("All are held, and a verdict broke: the ceiling lies at or below {held}.")));
     }
@@ -20,7 +20,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         rows.extend(ceiling.remedy.iter().flat_map(remedy));
     }
     for wall in &ceiling.walls {
-        let unharmed = record.verdicts.iter().all(|verdict| verdict.passed);
+        let unharmed = !record.verdicts.iter().any(Verdict::is_broken);
         let kind = match wall.hard {
             true => "hard",
             false if unharmed => "met on the way, without a connection lost",
