@@ -20,9 +20,11 @@ use netlink_sys::{Socket, SocketAddr as NetlinkAddress};
 
 mod answer;
 mod holder;
+mod taken;
 
 pub use answer::{Progress, SocketLine, each_socket};
 pub use holder::{Holders, holders_of, holds};
+pub use taken::{PortTaken, PortUser, TakenBy};
 
 /// The kernel fills at most 32 KiB an answer (net/netlink/af_netlink.c, `netlink_dump`) when the reader offers it.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -79,6 +81,10 @@ pub struct States(u32);
 impl States {
     /// Every state.
     pub const ALL: Self = Self(0x0ffe);
+    /// Every state, and sockets that are bound to a port and neither listen nor are connected: since Linux 6.8 the
+    /// kernel shows them under a state of their own (`TCP_BOUND_INACTIVE`, include/net/tcp_states.h), and before that
+    /// to nobody.
+    pub(crate) const ALL_AND_BOUND: Self = Self(Self::ALL.0 | 1 << 13);
 
     /// These states only.
     #[must_use]

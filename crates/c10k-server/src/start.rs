@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use c10k_kernel::address::whole_bits;
+use c10k_kernel::census::PortTaken;
 use c10k_record::{Exit, human_count};
 use thiserror::Error;
 
@@ -29,11 +30,13 @@ pub(crate) enum StartError {
         /// What mends it.
         hint: Option<String>,
     },
-    /// Somebody listens there already.
-    #[error("cannot listen on {address}: the port is taken (EADDRINUSE)")]
+    /// Somebody has that port already: a listener, or a connection at its own end.
+    #[error("cannot listen on {address}: the port is taken (EADDRINUSE){}", by_whom(taken.as_deref()))]
     PortTaken {
         /// The address.
         address: SocketAddr,
+        /// Who has it; `None` where that cannot be read.
+        taken: Option<Box<PortTaken>>,
     },
     /// A port that this user may not have.
     #[error("cannot listen on {address}: this user may not use that port (EACCES)")]
@@ -90,7 +93,11 @@ impl StartError {
     /// Why one address cannot be had.
     pub(crate) fn listen(address: SocketAddr, source: io::Error) -> Self {
         match source.kind() {
-            io::ErrorKind::AddrInUse => Self::PortTaken { address },
+            io::ErrorKind::AddrInUse => {
+                // Port 0 is the kernel's choice, and nobody's.
+                let look = || PortTaken::look(address).ok().map(Box::new);
+                Self::PortTaken { address, taken: (address.port() != 0).then(look).flatten() }
+            }
             io::ErrorKind::PermissionDenied => Self::PortPrivileged { address },
             io::ErrorKind::AddrNotAvailable => Self::NotHere { address },
             _ => Self::Listen { address, source },
@@ -107,10 +114,13 @@ impl StartError {
         match self {
             Self::Usage(_) | Self::ParentGone(_) => None,
             Self::ProfileText { hint, .. } | Self::ProfileHere { hint, .. } => hint.clone(),
-            Self::PortTaken { address } => Some(format!(
-                "see who has it with `ss -ltnp 'sport = :{}'`, or choose another port with --listen",
+            Self::PortTaken { address, taken: None } => Some(format!(
+                "see who has it with `ss -tanp 'sport = :{}'`, or choose another port with --listen",
                 address.port()
             )),
+            Self::PortTaken { taken: Some(taken), .. } => {
+                Some(format!("{}; or choose another port with --listen", taken.hint()))
+            }
             Self::PortPrivileged { address } => Some(format!(
                 "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE: \
                  choose another, or `sudo sysctl -w net.ipv4.ip_unprivileged_port_start={}`",
@@ -145,6 +155,10 @@ impl StartError {
     }
 }
 
+fn by_whom(taken: Option<&PortTaken>) -> String {
+    taken.map_or_else(String::new, PortTaken::by_whom)
+}
+
 fn limit(value: u64) -> String {
     if value == u64::MAX { "unlimited".to_owned() } else { human_count(value) }
 }
@@ -158,7 +172,9 @@ mod tests {
         let refused = |errno: nix::errno::Errno| {
             StartError::listen("192.168.1.7:80".parse().unwrap(), errno.into()).hint().unwrap()
         };
-        assert!(refused(nix::errno::Errno::EADDRINUSE).contains("ss -ltnp 'sport = :80'"));
+        assert!(refused(nix::errno::Errno::EADDRINUSE).contains("another port with --listen"));
+        let unread = StartError::PortTaken { address: "192.168.1.7:80".parse().unwrap(), taken: None };
+        assert!(unread.hint().unwrap().contains("ss -tanp 'sport = :80'"));
         assert!(refused(nix::errno::Errno::EADDRNOTAVAIL).contains("ip addr add 192.168.1.7/32 dev lo"));
         assert!(refused(nix::errno::Errno::EACCES).contains("ip_unprivileged_port_start=80"));
     }

@@ -65,6 +65,37 @@ fn a_port_in_use_is_told_whoever_has_it() {
 }
 
 #[test]
+fn a_port_that_an_outgoing_connection_has_is_told_with_what_shows_and_what_prevents_it() {
+    let far = TcpListener::bind("127.0.0.1:0").unwrap();
+    let outgoing = std::net::TcpStream::connect(far.local_addr().unwrap()).unwrap();
+    let (accepted, _) = far.accept().unwrap();
+    let address = outgoing.local_addr().unwrap();
+    let expect_refusal = |listen: String, words: &[&str]| {
+        let (code, _, stderr) = run(&["--listen", &listen]);
+        assert_eq!((code, stderr.lines().count()), (Some(3), 2), "{stderr}");
+        for word in words {
+            assert!(stderr.contains(word), "{word}: {stderr}");
+        }
+    };
+    let prevents = ["ip_local_port_range", "sysctl -w net.ipv4.ip_local_reserved_ports=", "ss -tanp 'sport"];
+    let to = format!("{address} to {} (ESTABLISHED)", far.local_addr().unwrap());
+    expect_refusal(address.to_string(), &[&to, prevents[0], prevents[1], prevents[2]]);
+    expect_refusal(format!(":{}", address.port()), &[&to]);
+
+    // A second one has no process any more: it waits for its time, on an address of its own.
+    let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    client.bind(&"127.0.0.3:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    client.connect(&far.local_addr().unwrap().into()).unwrap();
+    let (peer, _) = far.accept().unwrap();
+    let left = client.local_addr().unwrap().as_socket().unwrap();
+    drop(client);
+    std::io::Read::read(&mut &peer, &mut [0]).unwrap();
+    drop(peer);
+    expect_refusal(left.to_string(), &["what is left of a connection", "TIME_WAIT, for", prevents[2]]);
+    drop((outgoing, accepted));
+}
+
+#[test]
 fn an_address_of_another_machine_is_told_with_the_command_that_adds_it() {
     let (code, _, stderr) = run(&["--listen", "192.0.2.1:0"]);
     assert_eq!(code, Some(3), "{stderr}");

@@ -54,13 +54,19 @@ impl SocketLine<'_> {
     /// The address and port at this end.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
-        let octets: [u8; 16] = self.part(8);
-        let address = if i32::from(self.0[0]) == libc::AF_INET6 {
-            IpAddr::V6(Ipv6Addr::from(octets))
-        } else {
-            IpAddr::V4(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]))
-        };
-        SocketAddr::new(address, self.local_port())
+        SocketAddr::new(self.address_at(8), self.local_port())
+    }
+
+    /// The address and port at the other end; of a socket that is not connected both are nothing.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address_at(24), self.remote_port())
+    }
+
+    /// `idiag_expires`: in how many milliseconds its timer runs out; of a socket in TIME_WAIT, until it is gone.
+    #[must_use]
+    pub fn expires_ms(&self) -> u32 {
+        u32::from_ne_bytes(self.part(52))
     }
 
     /// `idiag_rqueue`: bytes not yet read, or at a listener the connections that wait to be accepted.
@@ -104,6 +110,15 @@ impl SocketLine<'_> {
             rest = rest.get(length.next_multiple_of(4)..)?;
         }
         None
+    }
+
+    fn address_at(&self, at: usize) -> IpAddr {
+        let octets: [u8; 16] = self.part(at);
+        if i32::from(self.0[0]) == libc::AF_INET6 {
+            IpAddr::V6(Ipv6Addr::from(octets))
+        } else {
+            IpAddr::V4(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]))
+        }
     }
 
     fn part<const N: usize>(&self, at: usize) -> [u8; N] {
