@@ -16,7 +16,8 @@ pub struct CollectorArgs {
     /// The process that made them, if it runs on this machine
     #[arg(long, value_name = "PID")]
     pub swarm_pid: Option<u32>,
-    /// Ports the process listens on; without any, all TCP sockets are counted
+    /// Ports the process listens on: connections at their end are counted. Without any, all TCP sockets of the network
+    /// namespace are
     #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     pub ports: Vec<u16>,
     /// Time between two looks, at least 10ms

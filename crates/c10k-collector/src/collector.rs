@@ -5,7 +5,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use c10k_kernel::census::{Census, PortSet, SockDiag, States};
+use c10k_kernel::census::{Census, PortSet, SockDiag, State, States};
 use c10k_kernel::cgroup::{GroupMemory, MemoryGroup};
 use c10k_kernel::counters::{NetCounters, NetReading, ProcRoot, process_is_gone};
 use c10k_kernel::cpu::{CpuTimes, HostCpuReader};
@@ -204,6 +204,17 @@ impl Collector {
             Some(diag) => diag.census(States::ALL, &self.ports),
             None => Err(io::ErrorKind::Unsupported.into()),
         }
+    }
+
+    /// Counts the connections at the server's end of the watched ports: ESTABLISHED, and none of the clients' ends.
+    ///
+    /// # Errors
+    /// As [`Collector::census`].
+    pub fn connections(&mut self) -> io::Result<u64> {
+        let Some(diag) = &mut self.diag else { return Err(io::ErrorKind::Unsupported.into()) };
+        let mut count = 0;
+        diag.with_local_ports(States::of(&[State::Established]), &self.ports, |_| count += 1)?;
+        Ok(count)
     }
 
     /// Waits until the kernel has given back what earlier connections left behind: sockets, inodes and files are freed

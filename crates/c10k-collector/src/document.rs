@@ -38,6 +38,8 @@ pub struct Document {
     pub longest_tick_us: u64,
     /// The watched process ended before the collector did.
     pub target_ended: bool,
+    /// The most connections at the server's end of the ports at one tick.
+    pub peak_connections: Option<u64>,
     /// The most sockets in use at one tick, this namespace.
     pub peak_sockets_in_use: Option<u64>,
     /// The most sockets in TIME_WAIT at one tick, this namespace.
@@ -50,9 +52,9 @@ pub struct Document {
     pub peak_conntrack: Option<u64>,
     /// The last tick.
     pub last: Option<Observation>,
-    /// The states of all sockets on the ports when it began.
+    /// The states of all sockets at the server's end of the ports when it began.
     pub census_at_start: Option<CensusSeen>,
-    /// The states of all sockets on the ports when it ended.
+    /// The states of all sockets at the server's end of the ports when it ended.
     pub census_at_end: Option<CensusSeen>,
     /// What one connection cost, of those that were there at the end and not at the start; null when there were none.
     pub memory_per_connection: Option<MemoryPerConnection>,
@@ -79,7 +81,7 @@ pub struct SelfCost {
 /// A census with the kernel's names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CensusSeen {
-    /// Sockets by state, those that have any.
+    /// Sockets at the server's end by state, those that have any; listeners are none. Without ports, all sockets.
     pub states: BTreeMap<&'static str, u64>,
     /// ESTABLISHED with a watched port at this end.
     pub server_side: u64,
@@ -119,6 +121,7 @@ impl Document {
             partial_ticks: 0,
             longest_tick_us: 0,
             target_ended: false,
+            peak_connections: None,
             peak_sockets_in_use: None,
             peak_time_wait: None,
             peak_accept_queue: None,
@@ -138,6 +141,7 @@ impl Document {
         self.ticks += 1;
         self.partial_ticks += u64::from(seen.partial);
         self.longest_tick_us = self.longest_tick_us.max(seen.tick_us);
+        self.peak_connections = self.peak_connections.max(seen.connections);
         self.peak_sockets_in_use = self.peak_sockets_in_use.max(seen.sockets.in_use);
         self.peak_time_wait = self.peak_time_wait.max(seen.sockets.time_wait);
         self.peak_accept_queue =

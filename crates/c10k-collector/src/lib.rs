@@ -12,6 +12,7 @@
 
 mod account;
 mod args;
+mod budget;
 mod collector;
 mod cost;
 mod document;

@@ -30,6 +30,8 @@ pub struct Observation {
     pub went_backwards: Vec<&'static str>,
     /// The listeners on the watched ports.
     pub listener: Option<ListenerSeen>,
+    /// ESTABLISHED sockets at the server's end of the watched ports, where this look counted them.
+    pub connections: Option<u64>,
     /// Packets dropped before TCP saw them, since the collector began, whole host.
     pub softnet_dropped: Option<u64>,
     /// Times the softirq gave up early, since the collector began, whole host.

@@ -26,11 +26,13 @@ pub(crate) struct Printer<'a> {
     people: &'a mut dyn Write,
     /// How many unreadable sources have been told.
     told: usize,
+    /// The last count of connections, and when it was made, in ms.
+    counted: Option<(u64, u64)>,
 }
 
 impl<'a> Printer<'a> {
     pub(crate) fn new(args: &'a CollectorArgs, out: &'a mut dyn Write, people: &'a mut dyn Write) -> Self {
-        Self { args, out, people, told: 0 }
+        Self { args, out, people, told: 0, counted: None }
     }
 
     /// A line for people. That nobody listens to stderr is no reason to end.
@@ -45,8 +47,10 @@ impl<'a> Printer<'a> {
 
     pub(crate) fn tick(&mut self, seen: &Observation, collector: &Collector) -> io::Result<()> {
         self.tell_unreadable(collector);
+        self.counted = seen.connections.map(|count| (count, seen.elapsed_ms)).or(self.counted);
         if !self.args.events {
-            self.say(&line(seen));
+            let connections = (!self.args.ports.is_empty()).then(|| connections(self.counted, seen));
+            self.say(&line(seen, connections));
         }
         self.event(&Event::Tick(seen))
     }
@@ -102,15 +106,29 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// One tick for people. What is unknown is a question mark; what does not exist here is left out.
-fn line(seen: &Observation) -> String {
+/// The connections at the server's end, and how old that count is where this tick made none.
+fn connections(counted: Option<(u64, u64)>, seen: &Observation) -> String {
+    match counted {
+        None => "connections ?".to_owned(),
+        Some((count, at_ms)) if at_ms == seen.elapsed_ms => format!("connections {count}"),
+        Some((count, at_ms)) => {
+            format!(
+                "connections {count} ({:.0} s ago)",
+                seen.elapsed_ms.saturating_sub(at_ms) as f64 / 1000.0
+            )
+        }
+    }
+}
+
+/// One tick for people: the connections of the watched ports, or all sockets of the namespace. What is unknown is a question mark; what does not exist here is left out.
+fn line(seen: &Observation, connections: Option<String>) -> String {
     let count = |value: Option<u64>| value.map_or("?".to_owned(), |value| value.to_string());
     let bytes = |value: Option<u64>| value.map_or("?".to_owned(), human_bytes);
     let cores = |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.2}"));
+    let counted = connections.unwrap_or_else(|| format!("sockets {}", count(seen.sockets.in_use)));
     let mut line = format!(
-        "{:>6.1}s  sockets {}  tw {}  queue {}  overflows {}  rss {}  slab {}  free {}  cores {} (softirq {})",
+        "{:>6.1}s  {counted}  tw {}  queue {}  overflows {}  rss {}  slab {}  free {}  cores {} (softirq {})",
         seen.elapsed_ms as f64 / 1000.0,
-        count(seen.sockets.in_use),
         count(seen.sockets.time_wait),
         count(seen.listener.map(|listener| listener.accept_queue)),
         count(seen.counter("ListenOverflows")),
@@ -148,10 +166,19 @@ mod tests {
 
     #[test]
     fn a_line_shows_what_is_unknown_as_unknown() {
-        let text = line(&Observation { elapsed_ms: 1500, partial: true, ..Observation::default() });
+        let text = line(&Observation { elapsed_ms: 1500, partial: true, ..Observation::default() }, None);
         assert!(text.starts_with("   1.5s  sockets ?  tw ?"), "{text}");
         assert!(text.ends_with("(partial)"), "{text}");
         assert!(!text.contains("conntrack") && !text.contains("cgroup"), "{text}");
+    }
+
+    #[test]
+    fn a_count_of_connections_says_how_old_it_is() {
+        let seen = Observation { elapsed_ms: 5000, ..Observation::default() };
+        assert_eq!(connections(Some((248, 5000)), &seen), "connections 248");
+        assert_eq!(connections(Some((248, 2000)), &seen), "connections 248 (3 s ago)");
+        let text = line(&seen, Some(connections(None, &seen)));
+        assert!(text.starts_with("   5.0s  connections ?  tw ?"), "{text}");
     }
 
     #[test]
@@ -170,7 +197,7 @@ mod tests {
         let descriptors =
             DescriptorsSeen { open: 600, tables: 2, fullest: 300, limit: Some(300), exact: true };
         seen.server.descriptors = Some(descriptors);
-        let text = line(&seen);
+        let text = line(&seen, None);
         for part in ["fds 600 of 300 x 2", "conntrack 5 of 9", "cgroup 1.0 MiB of 1.0 GiB", "STOPPED"] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use c10k_record::Exit;
 
 use crate::args::CollectorArgs;
+use crate::budget::Counting;
 use crate::collector::{Collector, CollectorConfig, Side};
 use crate::cost::OwnCost;
 use crate::document::Document;
@@ -70,6 +71,7 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
     let start = Instant::now();
     let end = args.duration.map(|duration| start + duration.0);
     let mut next = start;
+    let mut counting = Counting::default();
     // A target that ends leaves no memory to account for: the last snapshot before that would be of another moment.
     let mut after = None;
     loop {
@@ -80,7 +82,10 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
             Err(RecvTimeoutError::Timeout) => end.is_some_and(|end| Instant::now() >= end),
             Err(RecvTimeoutError::Disconnected) => true,
         };
-        let seen = collector.tick();
+        let mut seen = collector.tick();
+        if !args.ports.is_empty() {
+            seen.connections = counting.look(&mut collector);
+        }
         document.add(&seen);
         printer.tick(&seen, &collector)?;
         own.ticks_end();

@@ -29,6 +29,9 @@ pub use taken::{PortTaken, PortUser, TakenBy};
 /// The kernel fills at most 32 KiB an answer (net/netlink/af_netlink.c, `netlink_dump`) when the reader offers it.
 const ANSWER_BYTES: usize = 64 * 1024;
 
+/// Up to so many ports are asked for one by one.
+const FEW_PORTS: usize = 4;
+
 /// The states of TCP by the kernel's names and numbers (include/net/tcp_states.h); index 0 is no state.
 pub const STATE_NAMES: [&str; 13] = [
     "",
@@ -96,7 +99,8 @@ impl States {
 /// How many sockets stood in each state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Sockets by the kernel's number of their state; names in [`STATE_NAMES`].
+    /// Sockets at the server's ends, listeners left out, by the kernel's number of their state; names in
+    /// [`STATE_NAMES`]. Where no ports were asked for, all sockets.
     pub states: [u64; 13],
     /// ESTABLISHED sockets whose *local* port is one of the ports asked for: the server's ends.
     pub server_side: u64,
@@ -136,7 +140,8 @@ impl Census {
         if !(local || remote || ports.is_everything()) {
             return;
         }
-        if let Some(count) = self.states.get_mut(usize::from(socket.state())) {
+        let is_counted = ports.is_everything() || local && socket.state() != State::Listen as u8;
+        if let Some(count) = self.states.get_mut(usize::from(socket.state())).filter(|_| is_counted) {
             *count += 1;
         }
         let open = [State::Established as u8, State::CloseWait as u8].contains(&socket.state());
@@ -190,6 +195,11 @@ impl PortSet {
         self.bits[usize::from(port / 64)] & 1 << (port % 64) != 0
     }
 
+    /// The ports, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        (1..=u16::MAX).filter(|port| self.holds(*port))
+    }
+
     fn is_everything(&self) -> bool {
         self.is_empty
     }
@@ -214,7 +224,8 @@ impl SockDiag {
         Ok(Self { socket, buffer: Vec::with_capacity(ANSWER_BYTES), sequence: 0 })
     }
 
-    /// Counts the TCP sockets in `states` that have one of `ports` at either end; all of them when `ports` is empty.
+    /// Counts the TCP sockets in `states` that have one of `ports` at either end, each end by itself; all of them when
+    /// `ports` is empty.
     ///
     /// # Errors
     /// The errno that the kernel answers: EINVAL, ENOMEM, ENOENT without `inet_diag`; EBADMSG for an answer that
@@ -228,6 +239,34 @@ impl SockDiag {
         }
         census.duration_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         Ok(census)
+    }
+
+    /// Calls `each` with every socket in `states` that has one of `ports` at its own end. The kernel leaves the others
+    /// out, so that this costs a small part of a census where most sockets are somebody else's. True when the dump was
+    /// interrupted.
+    ///
+    /// # Errors
+    /// As [`SockDiag::census`].
+    pub fn with_local_ports(
+        &mut self,
+        states: States,
+        ports: &PortSet,
+        mut each: impl FnMut(&SocketLine<'_>),
+    ) -> io::Result<bool> {
+        // Each dump walks the whole table; with many ports one walk that copies all is cheaper.
+        let few: Vec<u16> = ports.iter().take(FEW_PORTS + 1).collect();
+        let asked = if few.len() <= FEW_PORTS { few } else { vec![0] };
+        let mut interrupted = false;
+        for port in asked {
+            for family in [libc::AF_INET, libc::AF_INET6] {
+                interrupted |= self.dump(family, states, port, ExtensionFlags::empty(), |socket| {
+                    if ports.holds(socket.local_port()) {
+                        each(socket);
+                    }
+                })?;
+            }
+        }
+        Ok(interrupted)
     }
 
     /// The listeners on a port, of any address; several when they share it by SO_REUSEPORT.

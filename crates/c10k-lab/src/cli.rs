@@ -73,7 +73,8 @@ impl Command {
 pub(crate) struct RunArgs {
     /// A plan to repeat: the plan.toml of an earlier run. Flags change what they name.
     pub(crate) plan: Option<PathBuf>,
-    /// A shipped profile (stock, tuned, diary, c1m) or the path of one [default: tuned].
+    /// A shipped profile (stock, tuned, diary, c1m) or the path of one [default: tuned; none on a server that runs
+    /// already].
     #[arg(long, value_name = "PROFILE")]
     pub(crate) profile: Option<String>,
     /// Where the two ends stand [default: loopback].

@@ -21,6 +21,9 @@ use crate::cli::RunArgs;
 use crate::isolate::Place;
 use crate::plan::Refusal;
 
+/// The profile that changes nothing.
+const NO_PROFILE: &str = "stock";
+
 /// A server that runs already.
 #[derive(Debug)]
 pub(crate) struct Foreign {
@@ -31,6 +34,8 @@ pub(crate) struct Foreign {
     hidden: Option<String>,
     /// Other processes listen too.
     shared: bool,
+    /// A profile was asked for, by a flag or a plan.
+    is_compared: bool,
 }
 
 impl Foreign {
@@ -54,7 +59,15 @@ impl Foreign {
         };
         plan.server.listen.clone_from(&found.listen);
         plan.server.foreign = true;
-        Ok(Some(found))
+        Ok(Some(Self { is_compared: asks_for_a_profile(args), ..found }))
+    }
+
+    /// Leaves the default profile out of the plan of such a run: nothing is set where the server stands, so what a run
+    /// is otherwise given by itself is no wish of anybody's.
+    pub(crate) fn choose_profile(args: &RunArgs, plan: &mut Plan) {
+        if (args.server_pid.is_some() || args.server_port.is_some()) && !asks_for_a_profile(args) {
+            NO_PROFILE.clone_into(&mut plan.profile);
+        }
     }
 
     fn by_port(port: u16) -> Result<Self, Refusal> {
@@ -90,7 +103,14 @@ impl Foreign {
         if let Some(first) = listen.first().copied() {
             listen.retain(|address| address.is_ipv4() == first.is_ipv4());
         }
-        Self { pid, listen, name: pid.and_then(|pid| name_of(pid).ok()), hidden, shared: false }
+        Self {
+            pid,
+            listen,
+            name: pid.and_then(|pid| name_of(pid).ok()),
+            hidden,
+            shared: false,
+            is_compared: true,
+        }
     }
 
     /// The place of the run: here, with nothing set and what differs from the profile listed.
@@ -113,9 +133,13 @@ impl Foreign {
             (None, _) => "a process that may not be seen".to_owned(),
         };
         let listen: Vec<String> = self.listen.iter().map(ToString::to_string).collect();
+        let compared = match self.is_compared {
+            true => "",
+            false => "; no profile was asked for, so the settings here are compared with none (--profile)",
+        };
         format!(
             "the server on {} is {who}, which the lab did not start: nothing is set here, and what it accepted is \
-             not known",
+             not known{compared}",
             listen.join(", ")
         )
     }
@@ -228,6 +252,10 @@ impl Outside {
             listens: self.signs.queue.listens,
         })
     }
+}
+
+fn asks_for_a_profile(args: &RunArgs) -> bool {
+    args.profile.is_some() || args.plan.is_some()
 }
 
 fn stands_here(pid: u32) -> Result<(), Refusal> {

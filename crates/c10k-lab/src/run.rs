@@ -35,6 +35,7 @@ pub(crate) fn run(args: &RunArgs, printer: &mut Printer) -> Exit {
 
 fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
     let mut plan = resolve(args)?;
+    Foreign::choose_profile(args, &mut plan);
     let profile =
         Profile::load(&plan.profile).map_err(|error| Refusal::text(error.to_string(), error.hint()))?;
     if let c10k_profile::Source::File(path) = &profile.source {

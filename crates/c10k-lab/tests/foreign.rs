@@ -75,6 +75,26 @@ fn a_server_found_by_its_port_is_collected_on_and_left_as_it_was() {
 }
 
 #[test]
+fn settings_that_nobody_asked_for_are_not_listed_as_missing() {
+    let Some(server) = Foreign::python_echo(1024) else { return };
+    let port = server.port.to_string();
+    let ended = run_lab(&["--server-port", &port, "--target", "20"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let record = ended.record();
+    assert!(record.profile.not_applied.is_empty(), "{:?}", record.profile);
+    assert!(!record.warnings.iter().any(|warning| warning.id == "profile-not-applied"), "{}", ended.stderr);
+    let notes = record.warnings.iter().filter(|warning| warning.text.contains("no profile was asked for"));
+    assert_eq!(notes.count(), 1, "one note");
+    // Who asks is told, each setting once in the warnings of the start and once in the summary.
+    let asked = run_lab(&["--profile", "tuned", "--server-port", &port, "--target", "20"]);
+    let missing = &asked.record().profile.not_applied;
+    for setting in missing {
+        assert!(asked.stderr.matches(&format!("{} ", setting.key)).count() >= 2, "{}", asked.stderr);
+    }
+    assert!(!asked.stderr.contains("profile-not-applied"), "they stand in the section of the profile");
+}
+
+#[test]
 fn a_server_named_by_its_pid_is_told_its_own_limit() {
     let Some(server) = Foreign::python_echo_with(300, 1024) else { return };
     let pid = server.pid.to_string();

@@ -111,6 +111,15 @@ pub struct Predicted {
     pub uncertainty_percent: u8,
 }
 
+impl Predicted {
+    /// Whether a run of this target comes near enough to meet it: who tries 300 connections is not told of a wall at a
+    /// million.
+    #[must_use]
+    pub fn is_near(&self, target: u64) -> bool {
+        self.connections <= target.saturating_mul(3)
+    }
+}
+
 /// What lifts a wall: settings as data, and lines to paste.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remedy {
@@ -148,6 +157,12 @@ pub enum Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wall_beyond_three_times_the_target_is_none_that_a_run_could_meet() {
+        let at = |connections| Predicted { connections, wall: "x".to_owned(), uncertainty_percent: 0 };
+        assert!(at(900).is_near(300) && !at(901).is_near(300) && at(0).is_near(0));
+    }
 
     #[test]
     fn root_pastes_the_same_without_sudo() {

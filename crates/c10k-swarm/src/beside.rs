@@ -110,6 +110,11 @@ impl Beside {
         Some(beside)
     }
 
+    /// What cannot be seen of the server, in words.
+    pub(crate) fn hidden(&self) -> Option<&str> {
+        self.hidden.as_deref()
+    }
+
     /// Notes the limits of the server, as they are before the first connect, for the forecast. Where several processes
     /// listen, or one has several descriptor tables, no one limit bounds them.
     pub(crate) fn note_limits(&self, host: &mut HostSnapshot) {

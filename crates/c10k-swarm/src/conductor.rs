@@ -148,6 +148,9 @@ impl<'a> Conductor<'a> {
 
     /// Looks at the server from beside it, once a second.
     pub(crate) fn look_beside(&mut self, beside: Option<Beside>) {
+        if let Some(hidden) = beside.as_ref().and_then(Beside::hidden) {
+            self.output.warn(hidden);
+        }
         self.beside = beside;
     }
 

@@ -26,8 +26,9 @@ pub(crate) fn words(record: &Record) -> String {
     ));
     for failure in &record.failures {
         lines.push(format!(
-            "lost in {}: {} × {} ({})",
+            "lost in {} from {:.2} s on: {} × {} ({})",
             failure.phase,
+            failure.first_at_ms as f64 / 1000.0,
             human_count(failure.count),
             failure.outcome,
             failure.outcome.meaning()
@@ -38,7 +39,9 @@ pub(crate) fn words(record: &Record) -> String {
     }
     if let Some(ceiling) = &record.ceiling {
         lines.push(format!("wall: {}", ceiling.wall));
-        lines.extend(ceiling.predicted.as_ref().map(|predicted| foreseen(predicted, ceiling.off_by)));
+        let could_be_met = |it: &&Predicted| ceiling.off_by.is_some() || it.is_near(c.target);
+        let predicted = ceiling.predicted.as_ref().filter(could_be_met);
+        lines.extend(predicted.map(|predicted| foreseen(predicted, ceiling.off_by)));
         lines.extend(ceiling.evidence.iter().map(evidence_line));
         if let Some(remedy) = &ceiling.remedy {
             lines.push(format!("hint: {}", remedy.summary));
@@ -79,4 +82,52 @@ fn evidence_line(evidence: &Evidence) -> String {
         (before, after) => after.or(before).map_or_else(String::new, |n| format!(" {}", human_count(n))),
     };
     format!("  {}{value}: {}", evidence.source, evidence.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use c10k_record::{Ceiling, Failure, Outcome, PhaseName, Protocol, Tool, Topology, Workload};
+
+    use super::*;
+
+    fn record() -> Record {
+        let tool = Tool { name: "c10k-swarm".to_owned(), version: "0".to_owned() };
+        let mut record =
+            Record::begun(tool, "test".to_owned(), Topology::Loopback, Protocol::Raw, Workload::Hold);
+        record.connections.target = 300;
+        record
+    }
+
+    #[test]
+    fn what_was_lost_is_told_with_when_that_began() {
+        let mut record = record();
+        let outcome = Outcome::errno(libc::ECONNRESET);
+        record.failures = vec![Failure { phase: PhaseName::Hold, outcome, count: 40, first_at_ms: 4120 }];
+        assert!(
+            words(&record).contains("\nlost in hold from 4.12 s on: 40 × ECONNRESET ("),
+            "{}",
+            words(&record)
+        );
+    }
+
+    #[test]
+    fn a_wall_far_beyond_the_target_is_foreseen_in_silence() {
+        let foreseen_at = |connections, off_by| {
+            let mut record = record();
+            record.ceiling = Some(Ceiling {
+                connections: 0,
+                wall: "unknown".to_owned(),
+                walls: Vec::new(),
+                hard: false,
+                evidence: Vec::new(),
+                remedy: None,
+                predicted: Some(Predicted { connections, wall: "memory".to_owned(), uncertainty_percent: 0 }),
+                off_by,
+            });
+            words(&record)
+        };
+        assert!(foreseen_at(900, None).contains("predicted: 900 by memory"));
+        assert!(!foreseen_at(28_232, None).contains("predicted"));
+        assert!(foreseen_at(28_232, Some(-5)).contains("5 fewer were held"), "it was met");
+    }
 }

@@ -43,6 +43,8 @@ fn recorded_answers_are_counted_by_state_and_by_end() {
     bytes.extend(message(20, 2, 7, &socket(6, 40001, 9000)));
     bytes.extend(message(20, 2, 7, &socket(1, 22, 50000)));
     bytes.extend(message(20, 2, 6, &socket(1, 9000, 40002)));
+    bytes.extend(message(20, 2, 7, &socket(10, 9000, 0)));
+    bytes.extend(message(20, 2, 7, &socket(3, 9000, 40003)));
     bytes.extend(message(3, 2, 7, &0i32.to_ne_bytes()));
     let (census, progress) = tally(&bytes, &[9000]);
     assert!(progress.done);
@@ -51,10 +53,10 @@ fn recorded_answers_are_counted_by_state_and_by_end() {
         (1, 1),
         "the answer to another request is passed over"
     );
-    assert_eq!((census.count(State::Established), census.count(State::TimeWait)), (2, 1));
-    assert_eq!(census.by_name().collect::<Vec<_>>(), [("ESTABLISHED", 2), ("TIME_WAIT", 1)]);
+    // The states are those of the server's ends, and a listener is no connection.
+    assert_eq!(census.by_name().collect::<Vec<_>>(), [("ESTABLISHED", 1), ("SYN_RECV", 1)]);
     let (everything, _) = tally(&bytes, &[]);
-    assert_eq!((everything.total(), everything.server_side), (4, 0));
+    assert_eq!((everything.total(), everything.server_side), (6, 0));
 }
 
 #[test]
@@ -96,13 +98,19 @@ fn both_ends_of_a_real_connection_are_counted_and_listeners_tell_their_queue() {
     let accepted: Vec<_> = (0..5).map(|_| listener.accept().unwrap()).collect();
     let census = diag.census(States::ALL, &PortSet::of(&[port])).unwrap();
     assert_eq!((census.server_side, census.client_side, census.not_accepted), (5, 5, 0));
-    assert_eq!(census.count(State::Listen), 1);
+    assert_eq!((census.count(State::Established), census.total()), (5, 5), "no clients' ends, no listener");
     assert_eq!(diag.listeners(port).unwrap()[0].accept_queue, 0);
 
     // The client closes first and keeps FIN_WAIT2, the server CLOSE_WAIT, as long as the server does not close.
     drop(streams);
     let census = diag.census(States::ALL, &PortSet::of(&[port])).unwrap();
     assert_eq!(census.count(State::CloseWait), 5);
+    let mut by_ports = 0;
+    for ports in [&[port][..], &[1, 2, 3, 4, port]] {
+        diag.with_local_ports(States::of(&[State::CloseWait]), &PortSet::of(ports), |_| by_ports += 1)
+            .unwrap();
+    }
+    assert_eq!(by_ports, 10, "one by one or all at once");
     drop(accepted);
     let closed = diag.census(States::of(&[State::Established]), &PortSet::of(&[port])).unwrap();
     assert_eq!(closed.total(), 0);

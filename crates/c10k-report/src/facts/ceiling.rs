@@ -31,7 +31,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         rows.extend(wall.evidence.iter().map(evidence));
         rows.extend(wall.remedy.iter().flat_map(remedy));
     }
-    rows.push(line(predicted(ceiling)));
+    rows.push(line(predicted(ceiling, c.target)));
     Some(Section::new("Ceiling", rows))
 }
 
@@ -58,10 +58,14 @@ fn remedy(remedy: &Remedy) -> Vec<Row> {
     rows
 }
 
-fn predicted(ceiling: &Ceiling) -> String {
+fn predicted(ceiling: &Ceiling, target: u64) -> String {
+    let met = |wall: &str| ceiling.walls.iter().any(|found| found.name == wall);
     match &ceiling.predicted {
         None => "Nothing was predicted.".to_owned(),
-        Some(predicted) if !ceiling.walls.iter().any(|wall| wall.name == predicted.wall) => format!(
+        Some(predicted) if !predicted.is_near(target) && !met(&predicted.wall) => {
+            "No wall was predicted that this run could have met.".to_owned()
+        }
+        Some(predicted) if !met(&predicted.wall) => format!(
             "Predicted: {} by {}, which was not met; held: {}.",
             human_count(predicted.connections),
             predicted.wall,

@@ -32,8 +32,13 @@ pub(super) fn profile(record: &Record) -> Section {
 }
 
 pub(super) fn warnings(record: &Record) -> Option<Section> {
-    let row = |warning: &c10k_record::Warning| cells(vec![left(&warning.id), left(&warning.text)]);
-    (!record.warnings.is_empty()).then(|| Section::new("Warnings", record.warnings.iter().map(row).collect()))
+    // What of the profile is not in force stands in its own section.
+    let is_told = |warning: &&c10k_record::Warning| {
+        warning.id == "profile-not-applied" && !record.profile.not_applied.is_empty()
+    };
+    let rest = record.warnings.iter().filter(|warning| !is_told(warning));
+    let rows: Vec<Row> = rest.map(|warning| cells(vec![left(&warning.id), left(&warning.text)])).collect();
+    (!rows.is_empty()).then(|| Section::new("Warnings", rows))
 }
 
 pub(super) fn run(record: &Record) -> Section {
