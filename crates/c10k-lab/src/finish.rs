@@ -76,6 +76,7 @@ impl Lab<'_> {
             self.record.growth_stopped = said.growth_stopped;
             self.record.rate = said.rate;
             self.record.latency_us = said.latency_us;
+            self.record.lateness_us = said.lateness_us;
             self.record.phases = said.phases;
             if said.state == RunState::Broken {
                 self.broken = self.broken.take().or(said.ended_because);

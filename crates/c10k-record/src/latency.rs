@@ -81,16 +81,27 @@ pub struct LatencySummary {
     pub count: u64,
 }
 
-/// All latencies of a run, µs.
+/// All latencies of a run, µs. Each begins and ends at a moment of its own, and where one ends the next begins: the same
+/// reading of the clock stands for both.
+///
+/// Three times are told apart where connections are begun at a rate: the swarm's own lateness (begun − intended,
+/// [`crate::Record::lateness_us`]), the service (answered − begun: `connect` and all others here) and the response
+/// (answered − intended: `connect_response`). Connects are never waited for before the next one is begun, so a server
+/// that stands still is seen by all who arrive meanwhile, in the service too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latencies {
-    /// From the intended start of a connect to its completion.
+    /// From just before the socket is made until its connect has completed: connect(2) has returned with it done, or
+    /// epoll has said so.
     pub connect: LatencySummary,
-    /// From the upgrade request to the answer; `None` where the protocol has no handshake of its own.
+    /// From the intended start of a connect until it has completed; `None` in a closed loop, which intends none.
+    #[serde(default)]
+    pub connect_response: Option<LatencySummary>,
+    /// From just before the upgrade request is sent until the whole answer has been read; `None` where the protocol has
+    /// no handshake of its own.
     pub handshake: Option<LatencySummary>,
-    /// From a probe to its echo, at the end of the hold.
+    /// From just before a probe is sent until its whole echo has been read, at the end of the hold.
     pub echo: LatencySummary,
-    /// From a probe to its echo, right after connecting.
+    /// The same right after connecting.
     pub first_echo: LatencySummary,
 }
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ceiling, Connections, Failure, GrowthStop, Host, Latencies, MemoryPerConnection, PhaseName, Plan,
-    Protocol, Scope, ServerReport, Topology, Verdict, Warning, Workload,
+    Ceiling, Connections, Failure, GrowthStop, Host, Latencies, LatencySummary, MemoryPerConnection,
+    PhaseName, Plan, Protocol, Scope, ServerReport, Topology, Verdict, Warning, Workload,
 };
 
 /// Version of the record's shape.
@@ -52,6 +52,10 @@ pub struct Record {
     pub rate: Rate,
     /// Latencies, µs.
     pub latency_us: Latencies,
+    /// How much later than intended the swarm began its connects, µs: its own lateness, and no part of
+    /// `latency_us.connect`. `None` in a closed loop, which intends none.
+    #[serde(default)]
+    pub lateness_us: Option<LatencySummary>,
     /// What a connection cost.
     pub memory_per_connection: MemoryPerConnection,
     /// TIME_WAIT sockets.
@@ -252,6 +256,7 @@ impl Record {
             growth_stopped: None,
             rate: Rate::default(),
             latency_us: Latencies::default(),
+            lateness_us: None,
             memory_per_connection: MemoryPerConnection::default(),
             time_wait: TimeWait::default(),
             cpu: Cpu::default(),

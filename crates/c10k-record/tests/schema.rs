@@ -183,8 +183,14 @@ fn full() -> Record {
         connects_per_second: ConnectRate { mean: Some(1.5), peak: Some(2.0) },
         messages_per_second: Some(3.0),
     };
-    record.latency_us =
-        Latencies { connect: figures, handshake: Some(figures), echo: figures, first_echo: figures };
+    record.latency_us = Latencies {
+        connect: figures,
+        connect_response: Some(figures),
+        handshake: Some(figures),
+        echo: figures,
+        first_echo: figures,
+    };
+    record.lateness_us = Some(figures);
     record.memory_per_connection = MemoryPerConnection {
         server_user_bytes: Some(-0.5),
         server_kernel_bytes: Some(4000.0),

@@ -12,6 +12,9 @@ use crate::text::{UNKNOWN, clean, latency, number, with_unit};
 pub fn compare(a: &Record, b: &Record) -> String {
     let mut rows = vec![[String::new(), "A".to_owned(), "B".to_owned(), "B ÷ A".to_owned()]];
     rows.extend(FIGURES.iter().map(|figure| figure.row(a, b)));
+    if [a, b].iter().any(|record| record.lateness_us.is_some()) {
+        rows.extend(AT_A_RATE.iter().map(|figure| figure.row(a, b)));
+    }
     let widths: Vec<usize> =
         (0..4).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     let mut out = String::new();
@@ -70,6 +73,20 @@ const FIGURES: &[Figure] = &[
     Figure { name: "server, processor", value: |r| r.cpu.server_us_per_connection, shown: microseconds },
     Figure { name: "swarm, processor", value: |r| r.cpu.swarm_us_per_connection, shown: microseconds },
     Figure { name: "TIME_WAIT, peak", value: |r| r.time_wait.peak.map(|n| n as f64), shown: number },
+];
+
+/// What only a run at a rate has.
+const AT_A_RATE: &[Figure] = &[
+    Figure {
+        name: "connect, from due time, p95",
+        value: |r| us(r.latency_us.connect_response.and_then(|response| response.p95)),
+        shown: time,
+    },
+    Figure {
+        name: "lateness of the swarm, p95",
+        value: |r| us(r.lateness_us.and_then(|lateness| lateness.p95)),
+        shown: time,
+    },
 ];
 
 fn lost(record: &Record) -> u64 {
@@ -155,6 +172,17 @@ mod tests {
           swarm, processor             15.2 µs     15.2 µs   1.00
           TIME_WAIT, peak                    0           0      –
         "#);
+    }
+
+    #[test]
+    fn what_a_run_at_a_rate_has_stands_beside_one_without() {
+        let text = compare(&fixtures::at_a_rate(), &fixtures::held());
+        let rows: Vec<&str> =
+            text.lines().filter(|line| line.contains("late") || line.contains("due")).collect();
+        assert_eq!(
+            rows.iter().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>(),
+            ["connect, from due time, p95 2 ms unknown –", "lateness of the swarm, p95 80 µs unknown –"]
+        );
     }
 
     #[test]

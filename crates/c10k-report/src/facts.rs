@@ -238,6 +238,8 @@ fn latencies(record: &Record) -> Section {
     let mut rows = vec![row("connect", &l.connect)];
     rows.extend(l.handshake.as_ref().map(|handshake| row("handshake", handshake)));
     rows.extend([row("first echo", &l.first_echo), row("echo after the hold", &l.echo)]);
+    rows.extend(l.connect_response.as_ref().map(|response| row("connect, from due time", response)));
+    rows.extend(record.lateness_us.as_ref().map(|lateness| row("lateness of the swarm", lateness)));
     Section::table("Latency", &["", "p50", "p95", "p99", "max", "measured"], rows)
 }
 

@@ -110,6 +110,14 @@ pub(crate) fn held() -> Record {
     record
 }
 
+/// The same, with connections begun at a rate.
+pub(crate) fn at_a_rate() -> Record {
+    let mut record = held();
+    record.latency_us.connect_response = Some(figures(460, 2_000, 2_700, 9_000, 100_000));
+    record.lateness_us = Some(figures(55, 80, 130, 900, 100_000));
+    record
+}
+
 /// 59,980 of 100,000, with failures of two kinds.
 pub(crate) fn short() -> Record {
     let mut record = held();

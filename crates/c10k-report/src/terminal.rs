@@ -320,6 +320,20 @@ mod tests {
     }
 
     #[test]
+    fn a_run_at_a_rate_tells_the_swarm_s_lateness_apart() {
+        let text = summary(&fixtures::at_a_rate(), None, Style::default());
+        insta::assert_snapshot!(between(&text, "Latency", "Processors in the ramp, and TIME_WAIT"), @r#"
+        Latency
+                                     p50     p95     p99     max  measured
+          connect                 410 µs  1.9 ms  2.6 ms  8.8 ms   100,000
+          first echo              620 µs  2.4 ms  3.1 ms  9.9 ms   100,000
+          echo after the hold     510 µs  1.9 ms  2.5 ms    7 ms   100,000
+          connect, from due time  460 µs    2 ms  2.7 ms    9 ms   100,000
+          lateness of the swarm    55 µs   80 µs  130 µs  900 µs   100,000
+        "#);
+    }
+
+    #[test]
     fn an_aborted_run_says_what_stopped_it() {
         insta::assert_snapshot!(summary(&fixtures::aborted(), None, Style::default()), @r#"
         ABORTED: held 40,500 of 100,000; stopped by SIGINT

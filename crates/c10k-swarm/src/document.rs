@@ -61,8 +61,12 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     record.growth_stopped = finding.growth_stop;
     record.rate.connects_per_second = finding.rate;
     record.rate.messages_per_second = finding.messages_per_second;
+    let is_open_loop = background.load.rate_per_second.is_some();
+    let from_intended = is_open_loop.then(|| finding.measured.from_intended.clone().unwrap_or_default());
+    record.lateness_us = from_intended.as_ref().map(|measured| measured.lateness.summary());
     record.latency_us = Latencies {
         connect: finding.measured.connect.summary(),
+        connect_response: from_intended.as_ref().map(|measured| measured.connect_response.summary()),
         handshake: (background.protocol == Protocol::Ws).then(|| finding.measured.handshake.summary()),
         echo: finding.measured.echo.summary(),
         first_echo: finding.measured.first_echo.summary(),

@@ -61,7 +61,10 @@ impl Output {
         writeln!(file, "#[Histogram log format version 1.3]")?;
         let epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         writeln!(file, "#[StartTime: {:.3} (seconds since epoch)]", epoch.as_secs_f64())?;
-        writeln!(file, "#[values in microseconds; tags: connect, handshake, first_echo, echo]")?;
+        writeln!(
+            file,
+            "#[values in microseconds; tags: connect, handshake, first_echo, echo, connect_response, lateness]"
+        )?;
         file.flush()?;
         let (path, begun) = (path.to_owned(), Instant::now());
         self.log = Some(IntervalLog { path, file, begun, last: Duration::ZERO, failed: None });

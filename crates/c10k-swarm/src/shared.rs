@@ -102,6 +102,17 @@ pub(crate) struct Measured {
     pub(crate) handshake: LatencyHistogram,
     pub(crate) first_echo: LatencyHistogram,
     pub(crate) echo: LatencyHistogram,
+    /// Nothing in a closed loop, which intends no start.
+    pub(crate) from_intended: Option<FromIntended>,
+}
+
+/// What counts from the intended start of a connect.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FromIntended {
+    /// To its actual start.
+    pub(crate) lateness: LatencyHistogram,
+    /// To its completion.
+    pub(crate) connect_response: LatencyHistogram,
 }
 
 impl Measured {
@@ -110,6 +121,11 @@ impl Measured {
         self.handshake.add(&other.handshake);
         self.first_echo.add(&other.first_echo);
         self.echo.add(&other.echo);
+        if let Some(other) = &other.from_intended {
+            let mine = self.from_intended.get_or_insert_default();
+            mine.lateness.add(&other.lateness);
+            mine.connect_response.add(&other.connect_response);
+        }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -117,6 +133,7 @@ impl Measured {
         self.handshake.clear();
         self.first_echo.clear();
         self.echo.clear();
+        self.from_intended = None;
     }
 }
 

@@ -1,6 +1,6 @@
 //! A swarm's document as people read it.
 
-use c10k_record::{Evidence, Predicted, Record, RunResult, human_count};
+use c10k_record::{Evidence, LatencySummary, Predicted, Record, RunResult, human_count};
 
 /// The end of a run in a few lines: the verdict first, then the counts, then what was lost.
 pub(crate) fn words(record: &Record) -> String {
@@ -37,6 +37,7 @@ pub(crate) fn words(record: &Record) -> String {
     if let Some(mean) = record.rate.connects_per_second.mean {
         lines.push(format!("{} connections a second", human_count(mean as u64)));
     }
+    lines.extend(record.lateness_us.as_ref().and_then(lateness));
     if let Some(ceiling) = &record.ceiling {
         lines.push(format!("wall: {}", ceiling.wall));
         let could_be_met = |it: &&Predicted| ceiling.off_by.is_some() || it.is_near(c.target);
@@ -58,6 +59,15 @@ pub(crate) fn words(record: &Record) -> String {
         });
     }
     lines.join("\n")
+}
+
+/// By how much the swarm itself came late; nothing where nothing was begun.
+fn lateness(late: &LatencySummary) -> Option<String> {
+    let [half, most, longest] = [late.p50?, late.p95?, late.max?].map(human_count);
+    Some(format!(
+        "lateness: the swarm began its connects after they were due, by {half} µs (p50), {most} µs (p95), {longest} µs \
+         (max)"
+    ))
 }
 
 /// What was predicted before the first connect.

@@ -77,6 +77,8 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     capacity: u32,
     /// Tokens of connections whose connect is under way.
     connecting: Deadlines,
+    /// How late those of them were begun, µs, by slot; nothing in a closed loop.
+    begun_late: HashMap<u32, u64>,
     /// Tokens of connections whose handshake is under way.
     opening: Deadlines,
     /// Tokens of connections whose goodbye is awaited.
@@ -126,6 +128,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             table: Table::new(),
             capacity,
             connecting: Deadlines::new(),
+            begun_late: HashMap::new(),
             opening: Deadlines::new(),
             closing: Deadlines::new(),
             parting: Deadlines::new(),
@@ -165,7 +168,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             let now_us = self.shared.now_us();
             let (stage, _) = self.shared.stage();
             for event in &ready {
-                self.on_ready(stage, event, now_us);
+                self.on_ready(stage, event);
             }
             self.read_leftovers(stage);
             self.expire(stage, now_us);

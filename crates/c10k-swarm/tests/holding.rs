@@ -88,6 +88,7 @@ fn a_rate_is_kept() {
     let mean = ended.record.rate.connects_per_second.mean.unwrap();
     // The last of 400 is due after 798 ms, so it cannot be faster than this.
     assert!(mean <= 502.0, "{mean}");
+    assert_eq!(ended.record.lateness_us.map(|lateness| lateness.count), Some(400));
 }
 
 #[test]
@@ -101,9 +102,15 @@ fn a_stall_of_the_swarm_itself_shows_in_an_open_loop() {
     swarm.signal(Signal::SIGCONT);
     let ended = swarm.wait_for_end();
     ended.expect_code(0).expect_counts(600, 600);
+    let lateness = ended.record.lateness_us.expect("an open loop");
+    let response = ended.record.latency_us.connect_response.expect("an open loop");
+    for late in [lateness, response] {
+        assert!(late.max > Some(700_000), "the stall was hidden: {late:?}");
+        assert!(late.p90 > Some(300_000), "only one connection paid for the stall: {late:?}");
+        assert_eq!(late.count, 600);
+    }
     let connect = ended.record.latency_us.connect;
-    assert!(connect.max > Some(700_000), "the stall was hidden: {connect:?}");
-    assert!(connect.p90 > Some(300_000), "only one connection paid for the stall: {connect:?}");
+    assert!(connect.p90 < lateness.p90, "the server is blamed for it: {connect:?}, {lateness:?}");
 }
 
 #[test]
@@ -113,6 +120,9 @@ fn connections_far_behind_their_intended_start_are_not_taken_for_timed_out() {
     let rate = ["--rate", "50M/s", "--connect-timeout", "300ms"];
     let ended = run(&[&["--server", &server.at(), "--target", "8000", "--workers", "1"], &rate[..]].concat());
     ended.expect_code(0).expect_counts(8000, 8000).expect_failed(&[]);
+    let (lateness, connect) =
+        (ended.record.lateness_us.expect("an open loop"), ended.record.latency_us.connect);
+    assert!(lateness.p50 > connect.p50, "{lateness:?}, {connect:?}");
 }
 
 #[test]
@@ -263,7 +273,7 @@ fn a_reader_of_its_events_that_is_gone_does_not_end_it() {
 fn people_read_stderr_and_stdout_stays_empty() {
     let server = Server::echo();
     let mut child = Command::new(PROGRAM)
-        .args(["--no-apply", "--server", &server.at(), "--target", "50", "--hold", "50ms"])
+        .args(["--no-apply", "--server", &server.at(), "--target", "50", "--hold", "50ms", "--rate", "500/s"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -274,6 +284,7 @@ fn people_read_stderr_and_stdout_stays_empty() {
     let stderr = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
     assert_eq!(stdout, "");
     assert!(stderr.contains("held: held 50 of 50 connections"), "{stderr}");
+    assert!(stderr.contains("lateness: the swarm began its connects after they were due, by "), "{stderr}");
     assert!(!stderr.contains("\x1b["), "no colours where nobody looks: {stderr}");
 }
 
@@ -283,12 +294,18 @@ fn the_interval_log_holds_every_kind_of_latency() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("latency.hlog");
     let log = path.to_str().unwrap();
-    run(&["--server", &server.at(), "--target", "50", "--hlog", log]).expect_code(0);
-    let text = std::fs::read_to_string(&path).unwrap();
-    assert!(text.starts_with("#[Histogram log format version"), "{text}");
-    for tag in ["Tag=connect,", "Tag=first_echo,", "Tag=echo,"] {
-        assert!(text.contains(tag), "{tag}: {text}");
+    let logged = |rate: &[&str]| {
+        run(&[&["--server", &server.at(), "--target", "50", "--hlog", log], rate].concat()).expect_code(0);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("#[Histogram log format version"), "{text}");
+        text
+    };
+    let text = logged(&["--rate", "1000/s"]);
+    for tag in ["connect", "first_echo", "echo", "connect_response", "lateness"] {
+        assert!(text.contains(&format!("Tag={tag},")), "{tag}: {text}");
     }
+    let text = logged(&[]);
+    assert!(!text.contains("Tag=lateness,"), "nothing was intended: {text}");
     let nowhere = folder.path().join("no/such/folder");
     let (code, _, stderr) =
         common::run_to_refusal(&["--server", &server.at(), "--hlog", nowhere.to_str().unwrap()]);

@@ -131,8 +131,16 @@ mod tests {
         record.latency_us.connect = summary(1000);
         record.latency_us.echo = summary(2000);
         record.latency_us.first_echo = summary(4000);
-        assert_eq!(evaluate("handshake_p95 <= 1s", &record).value, None, "of raw TCP there is none");
+        for expr in ["handshake_p95 <= 1s", "connect_response_p50 <= 1s", "lateness_p99 <= 1s"] {
+            let verdict = evaluate(expr, &record);
+            assert!(
+                verdict.value.is_none() && verdict.is_broken(),
+                "of raw TCP in a closed loop: {verdict:?}"
+            );
+        }
         record.latency_us.handshake = Some(summary(3000));
+        record.latency_us.connect_response = Some(summary(6000));
+        record.lateness_us = Some(summary(7000));
         for (expr, value, passed) in [
             ("connect_p99 <= 3ms", 3.0, true),
             ("handshake_p50 < 3ms", 3.0, false),
@@ -144,6 +152,8 @@ mod tests {
             ("echo_p999 <= 5ms", 5.0, true),
             ("echo_max < 6ms", 6.0, false),
             ("first_echo_p50 > 3ms", 4.0, true),
+            ("connect_response_p99 <= 8ms", 8.0, true),
+            ("lateness_p95 < 8ms", 8.0, false),
         ] {
             let expected = Verdict { expr: expr.to_owned(), passed: Some(passed), value: Some(value) };
             assert_eq!(evaluate(expr, &record), expected);

@@ -24,14 +24,18 @@ pub enum Metric {
 /// Which latency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LatencyKind {
-    /// To connect.
+    /// To connect, from the actual start.
     Connect,
+    /// To connect, from the intended start.
+    ConnectResponse,
     /// Of the protocol's handshake.
     Handshake,
     /// Of the first echo, right after connecting.
     FirstEcho,
     /// Of the echo at the end of the hold.
     Echo,
+    /// The swarm's own: from the intended start of a connect to the actual one.
+    Lateness,
 }
 
 /// Which part of all measured values a percentile is above.
@@ -60,11 +64,13 @@ pub enum Better {
     Less,
 }
 
-const KINDS: [(LatencyKind, &str); 4] = [
+const KINDS: [(LatencyKind, &str); 6] = [
     (LatencyKind::Connect, "connect"),
+    (LatencyKind::ConnectResponse, "connect_response"),
     (LatencyKind::Handshake, "handshake"),
     (LatencyKind::FirstEcho, "first_echo"),
     (LatencyKind::Echo, "echo"),
+    (LatencyKind::Lateness, "lateness"),
 ];
 const PERCENTILES: [(Percentile, &str); 6] = [
     (Percentile::P50, "p50"),
@@ -115,7 +121,10 @@ impl Metric {
     /// Whether it is about connecting, and not about what comes after.
     #[must_use]
     pub fn is_of_connecting(self) -> bool {
-        matches!(self, Self::ConnectsPerSecond | Self::Latency(LatencyKind::Connect, _))
+        matches!(
+            self,
+            Self::ConnectsPerSecond | Self::Latency(LatencyKind::Connect | LatencyKind::ConnectResponse, _)
+        )
     }
 
     /// What a record says of it: connections, a second, or ms; `None` where nothing was measured.
@@ -153,15 +162,19 @@ impl LatencyKind {
         let all = &record.latency_us;
         match self {
             Self::Connect => Some(all.connect),
+            Self::ConnectResponse => all.connect_response,
             Self::Handshake => all.handshake,
             Self::FirstEcho => Some(all.first_echo),
             Self::Echo => Some(all.echo),
+            Self::Lateness => record.lateness_us,
         }
     }
 }
 
 impl Percentile {
-    fn of(self, summary: LatencySummary) -> Option<u64> {
+    /// Its value in a summary, µs.
+    #[must_use]
+    pub fn of(self, summary: LatencySummary) -> Option<u64> {
         match self {
             Self::P50 => summary.p50,
             Self::P90 => summary.p90,

@@ -303,7 +303,7 @@ mod tests {
             assert_eq!(error.hint(), meant, "{text}");
         }
         let error = "speed > 3".parse::<Condition>().expect_err("no metric");
-        assert!(error.hint().contains("connects_per_second") && error.hint().contains("echo with _"));
+        assert!(error.hint().contains("connects_per_second") && error.hint().contains("or lateness with _"));
         assert!(error.hint().len() < 200 && error.to_string().len() < 80, "{error}; {}", error.hint());
     }
 }

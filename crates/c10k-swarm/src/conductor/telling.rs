@@ -55,12 +55,17 @@ impl Conductor<'_> {
     /// Moves the latencies of the interval into the run's, and into the interval log.
     pub(super) fn take_measured(&mut self) {
         let interval = std::mem::take(&mut *self.shared.measured());
-        self.output.interval(&[
+        let mut kinds: Vec<(&str, &LatencyHistogram)> = vec![
             ("connect", &interval.connect),
             ("handshake", &interval.handshake),
             ("first_echo", &interval.first_echo),
             ("echo", &interval.echo),
-        ] as &[(&str, &LatencyHistogram)]);
+        ];
+        if let Some(from_intended) = &interval.from_intended {
+            kinds.push(("connect_response", &from_intended.connect_response));
+            kinds.push(("lateness", &from_intended.lateness));
+        }
+        self.output.interval(&kinds);
         self.measured.add(&interval);
     }
 

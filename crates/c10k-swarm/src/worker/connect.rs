@@ -9,7 +9,7 @@ use super::send::Words;
 use super::{BATCH, OPTIMISM, Worker, would_block};
 use crate::arrivals::Claim;
 use crate::maker::{BeginError, Begun, Maker};
-use crate::shared::{Note, Stage};
+use crate::shared::{FromIntended, Note, Stage};
 use crate::speech::Speech;
 use crate::table::State;
 use crate::tally::Loss;
@@ -78,7 +78,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 
     pub(super) fn connect_one(&mut self, number: u64) {
-        let begun_us = self.shared.now_us();
+        let mut begun_us = self.shared.now_us();
         self.shared.connecting_since(begun_us);
         self.counts.attempted += 1;
         let begun = loop {
@@ -87,7 +87,11 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 return self.failed_to_begin(Loss::Errno(libc::EADDRNOTAVAIL));
             };
             match self.maker.begin(&tuple) {
-                Err(BeginError::TupleTaken(_)) => self.counts.tuples_skipped += 1,
+                Err(BeginError::TupleTaken(_)) => {
+                    self.counts.tuples_skipped += 1;
+                    // Looking for a tuple is this side's affair.
+                    begun_us = self.shared.now_us();
+                }
                 // Fuller than thought: what is left is for other tables.
                 Err(BeginError::TableFull(_)) if self.table.used() > 0 => {
                     self.capacity = self.table.used();
@@ -98,6 +102,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 other => break other,
             }
         };
+        let late_us = self.lateness_us(number, begun_us);
         let (connection, begun) = match begun {
             Ok(made) => made,
             Err(BeginError::Failed(error) | BeginError::TupleTaken(error)) => {
@@ -109,8 +114,10 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             }
         };
         self.counts.in_flight += 1;
-        let since_us = self.shared.arrivals.intended_us(number, begun_us).min(begun_us);
-        let (index, token) = self.table.insert(connection, number as u32, since_us as u32);
+        let (index, token) = self.table.insert(connection, number as u32, begun_us as u32);
+        if let Some(late_us) = late_us {
+            self.begun_late.insert(index, late_us);
+        }
         if self.states.len() <= index as usize {
             self.states.resize_with(index as usize + 1, S::State::default);
         }
@@ -131,6 +138,20 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         self.watch(index, token, waits);
     }
 
+    /// How much later than intended this connection was begun; counted, and nothing in a closed loop.
+    fn lateness_us(&mut self, number: u64, begun_us: u64) -> Option<u64> {
+        if !self.shared.fixed.open_loop {
+            return None;
+        }
+        let late_us = begun_us.saturating_sub(self.shared.arrivals.intended_us(number, begun_us));
+        self.measured_from_intended().lateness.record_us(late_us);
+        Some(late_us)
+    }
+
+    fn measured_from_intended(&mut self) -> &mut FromIntended {
+        self.measured().from_intended.get_or_insert_default()
+    }
+
     /// Tries to send the first words right behind the connect; true when the connect has completed.
     ///
     /// On loopback the handshake is over before connect(2) returns, so a wake-up is saved. Over a real way the
@@ -139,13 +160,14 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         if self.optimism == 0 {
             return false;
         }
+        // Between connect and send: where the one ends the other begins.
+        let now_us = self.shared.now_us();
         let Some(state) = self.compose_first(index) else { return false };
         let slot = self.table.get(index);
         let Some(connection) = &slot.connection else { return false };
         match self.maker.send(connection, &self.out) {
             Ok(sent) => {
                 self.optimism = OPTIMISM;
-                let now_us = self.shared.now_us();
                 self.mark_established(index, now_us);
                 self.begin_step(index, state, 0, now_us);
                 self.keep_unsent(index, sent, Words::Own);
@@ -195,13 +217,17 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     pub(super) fn mark_established(&mut self, index: u32, now_us: u64) {
         let slot = self.table.get(index);
-        let took_us = (now_us as u32).wrapping_sub(slot.since_us);
+        let took_us = u64::from((now_us as u32).wrapping_sub(slot.since_us));
         self.counts.established += 1;
         self.counts.open += 1;
-        self.measured().connect.record_us(u64::from(took_us));
+        self.measured().connect.record_us(took_us);
+        if let Some(late_us) = self.begun_late.remove(&index) {
+            self.measured_from_intended().connect_response.record_us(late_us.saturating_add(took_us));
+        }
     }
 
-    /// The connect has completed: the first words go out, or the connection is done when there are none.
+    /// The connect has completed by `now_us`, which was read just now: the first words go out, or the connection is done
+    /// when there are none.
     pub(super) fn established(&mut self, stage: Stage, index: u32, now_us: u64) {
         self.mark_established(index, now_us);
         match self.compose_first(index) {

@@ -41,6 +41,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         if !self.unsent.is_empty() {
             self.unsent.remove(&index);
         }
+        if !self.begun_late.is_empty() {
+            self.begun_late.remove(&index);
+        }
         let state = std::mem::take(&mut self.states[index as usize]);
         self.freed.add(self.speech.kept_bytes(&state));
         self.table.remove(index)
@@ -153,11 +156,10 @@ fn overdue<C>(
     now_us: u64,
 ) -> Option<u32> {
     while let Some(&(token, since_us)) = queue.front() {
-        // A connection that is probed again has an entry for each probe: only the one of the present probe
-        // counts. A connect is due from its real start, even where its latency counts from the intended one.
+        // A connection that is probed again has an entry for each probe: only the one of the present probe counts.
         if let Some(index) = table.find(token)
             && table.get(index).state == state
-            && (state == State::Connecting || table.get(index).since_us == since_us)
+            && table.get(index).since_us == since_us
         {
             let age_us = (now_us as u32).wrapping_sub(since_us);
             // A step that began after `now_us` was read has an age that wrapped.

@@ -78,7 +78,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
     }
 
-    pub(super) fn on_ready(&mut self, stage: Stage, event: &Ready, now_us: u64) {
+    pub(super) fn on_ready(&mut self, stage: Stage, event: &Ready) {
         let Some(index) = self.table.find(event.token) else { return };
         let state = self.table.get(index).state;
         if stage == Stage::End || (stage == Stage::Close && !state.is_ending()) {
@@ -91,6 +91,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             if !event.writable {
                 return;
             }
+            // Not when the wait ended: those before it in this turn had their words sent since.
+            let now_us = self.shared.now_us();
             self.established(stage, index, now_us);
         }
         // What came while reading waited brings no edge of its own.

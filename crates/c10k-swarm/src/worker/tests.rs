@@ -12,6 +12,7 @@ use crate::shared::testing::TIMEOUT;
 use crate::tally::Loss;
 
 mod bench;
+mod times;
 mod websocket;
 
 use bench::*;
@@ -272,43 +273,6 @@ fn a_connect_and_a_probe_expire_at_their_time_and_not_before() {
         bench.expire();
         bench.expect_one_loss(name);
     }
-}
-
-#[test]
-fn a_connect_begun_late_has_its_whole_time() {
-    let mut late = Bench::open_loop(1.0);
-    late.plan(|world| {
-        world.begins.push_back(Begin::UnderWay);
-        world.sends.push_back(Send::Blocks);
-    });
-    late.shared.arrivals.grow(1, late.shared.now_us());
-    // Nobody began it for ten times as long as a connect may take.
-    late.shared.skip(10 * TIMEOUT);
-    late.stage(Stage::Ramp);
-    late.expire();
-    late.expect(&[("attempted", 1), ("failed", 0), ("in_flight", 1)]);
-    late.ready(1, |event| event.writable = true);
-    let latency = late.worker.measured().connect.summary();
-    assert!(latency.max >= Some(59_000_000), "the latency counts from the intended start: {latency:?}");
-}
-
-#[test]
-fn times_survive_the_wrap_of_the_clock() {
-    let mut bench = Bench::new();
-    // The µs of a slot wrap after 71 minutes.
-    let wrap = Duration::from_micros(u64::from(u32::MAX));
-    bench.shared.skip(wrap - TIMEOUT / 2);
-    bench.ramp(2);
-    bench.shared.skip(TIMEOUT - MARGIN);
-    bench.expire();
-    bench.expect(&[("failed", 0), ("in_flight", 2)]);
-    bench.echo(1, 0);
-    let latency = bench.worker.measured().first_echo.summary();
-    let expected = 29_600_000..40_000_000;
-    assert!(latency.max.is_some_and(|max| expected.contains(&max)), "{latency:?}");
-    bench.shared.skip(MARGIN);
-    bench.expire();
-    bench.expect_losses(&[("probe-timeout", 1)]);
 }
 
 #[test]

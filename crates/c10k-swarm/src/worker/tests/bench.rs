@@ -43,6 +43,10 @@ pub(super) enum Receive {
 
 #[derive(Default)]
 pub(super) struct World {
+    /// The run whose time passes by what calls take.
+    clock: Option<Arc<Shared>>,
+    pub(super) begin_takes: Duration,
+    pub(super) send_takes: Duration,
     pub(super) begins: VecDeque<Begin>,
     pub(super) sends: VecDeque<Send>,
     pub(super) receives: VecDeque<Receive>,
@@ -60,6 +64,12 @@ pub(super) struct World {
     pub(super) made: u32,
 }
 
+impl World {
+    fn pass(&self, long: Duration) {
+        self.clock.iter().for_each(|clock| clock.skip(long));
+    }
+}
+
 #[derive(Clone, Default)]
 pub(super) struct Fake(pub(super) Rc<RefCell<World>>);
 
@@ -72,6 +82,7 @@ impl Maker for Fake {
 
     fn begin(&mut self, tuple: &Tuple) -> Result<(u32, Begun), BeginError> {
         let mut world = self.0.borrow_mut();
+        world.pass(world.begin_takes);
         world.tuples.push(tuple.port);
         let begun = match world.begins.pop_front() {
             None => Begun::Completed,
@@ -101,6 +112,7 @@ impl Maker for Fake {
 
     fn send(&mut self, connection: &u32, bytes: &[u8]) -> io::Result<usize> {
         let mut world = self.0.borrow_mut();
+        world.pass(world.send_takes);
         let length = match world.sends.pop_front() {
             None => bytes.len(),
             Some(Send::Some(length)) => length.min(bytes.len()),
@@ -195,6 +207,7 @@ impl<S: Speech> Bench<S> {
         shared.add_table(Arc::clone(&control));
         let maker = Fake::default();
         let world = Rc::clone(&maker.0);
+        world.borrow_mut().clock = Some(Arc::clone(&shared));
         Self {
             worker: Worker::new(maker, speech, Arc::clone(&shared), control, capacity),
             shared,
@@ -231,7 +244,7 @@ impl<S: Speech> Bench<S> {
         let mut event = Ready { token, readable: false, writable: false, closed: false, failed: false };
         change(&mut event);
         let (stage, _) = self.shared.stage();
-        self.worker.on_ready(stage, &event, self.shared.now_us());
+        self.worker.on_ready(stage, &event);
         self.worker.publish();
     }
 

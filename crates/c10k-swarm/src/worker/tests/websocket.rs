@@ -10,7 +10,7 @@ use crate::shared::testing::TIMEOUT;
 use crate::speech::WebSocket;
 
 /// WebSockets, of which so many may be under way at one time.
-fn websockets(in_flight: u32) -> Bench<WebSocket> {
+pub(super) fn websockets(in_flight: u32) -> Bench<WebSocket> {
     let probes = Probes::new(7, PROBE_BYTES);
     let request = ClientRequest::new(&Url::parse("ws://h/").unwrap(), &[], &[]).unwrap();
     let speech = WebSocket::new(ClientEnd::new(Limits::default(), request), probes);
@@ -18,7 +18,7 @@ fn websockets(in_flight: u32) -> Bench<WebSocket> {
 }
 
 /// One WebSocket that has asked for its handshake, and the server's response to it.
-fn asking_websocket() -> (Bench<WebSocket>, ServerEnd, ws::Connection, Vec<u8>) {
+pub(super) fn asking_websocket() -> (Bench<WebSocket>, ServerEnd, ws::Connection, Vec<u8>) {
     let mut bench = websockets(50);
     bench.ramp(1);
     let (server, mut response) = (ServerEnd::default(), Vec::new());
