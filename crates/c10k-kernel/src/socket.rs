@@ -73,6 +73,13 @@ pub fn connect(socket: BorrowedFd<'_>, remote: &Address) -> io::Result<()> {
 
 /// Reads what has arrived, at most the length of `buffer`, in bytes; 0 is the end of the stream.
 ///
+/// # What a short read means
+/// A read that does not fill the buffer has emptied the socket, and what arrives later brings an edge of its own
+/// (epoll(7), question 9). Two things stand behind a short read without one, and who is told of them reads until
+/// EAGAIN: the end of the stream (`EPOLLRDHUP`), and what was sent after urgent data (`EPOLLPRI`): a read stops at the
+/// urgent mark (tcp(7), `tcp_recvmsg_locked` in net/ipv4/tcp.c). So a socket that is read by this rule is watched for
+/// `EPOLLPRI` too. The urgent byte itself is not in the stream.
+///
 /// # Errors
 /// As recv(2): EAGAIN, ECONNRESET, ETIMEDOUT.
 pub fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {

@@ -119,8 +119,8 @@ pub struct WsArgs {
     #[arg(long, value_name = "DURATION")]
     pub handshake_timeout: Option<Span>,
 
-    /// How long a message may take from its first byte to its last, for whoever leaves it unfinished is paid for with its
-    /// size; then Close 1008. 60s is the largest message at 17 KiB/s. 0 = for ever [default: 60s]
+    /// Time allowed per message, first byte to last. Unfinished messages hold memory; on expiry Close 1008. 60s is the
+    /// largest message at 17 KiB/s. 0 = no limit [default: 60s]
     #[arg(long, value_name = "DURATION")]
     pub message_timeout: Option<Span>,
 

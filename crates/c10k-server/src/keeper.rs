@@ -351,7 +351,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// One that is left of a worker that could not start, since that is tried again every second, else a new one.
+    /// Reuses the seat of a worker that failed to start (retried every second), else makes one.
     fn seat_for(&mut self, lane: usize) -> Seat {
         if let Some(at) = self.spares.iter().position(|(of, _)| *of == lane) {
             return self.spares.swap_remove(at).1;

@@ -86,8 +86,8 @@ impl Lane {
     }
 
     /// Whether a table that hears the bell accepts from now on: it has been given the turn, or nobody has it and it
-    /// has room. That room may have come between the keeper's look for some and its saying that there is none, when
-    /// the table could not take the turn yet.
+    /// has room. Room may appear after the keeper found none but before it published [`NOBODY`], so every table
+    /// re-checks at the bell.
     pub(crate) fn takes_turn_at_bell(&self, desk: &Desk) -> bool {
         self.is_turn_of(desk) || (desk.room() > 0 && self.take_free_turn(desk))
     }

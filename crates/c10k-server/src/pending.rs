@@ -1,10 +1,12 @@
 //! Output that a peer has not read yet. A connection has an entry here only while there is some.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
 /// The outputs that wait, by slot. Each is at most what one read has made: its own bytes, and with a message protocol
-/// the message that it completed. Nothing more is read from a connection until its output is gone.
+/// the message that it completed; and behind it what is said without an input, once: a last word. Nothing more is read
+/// from a connection until its output is gone.
 #[derive(Debug, Default)]
 pub(crate) struct PendingOutputs(HashMap<u32, Pending>);
 
@@ -33,10 +35,18 @@ impl Pending {
 }
 
 impl PendingOutputs {
-    /// Keeps `bytes` for the connection in `slot`, which had none.
+    /// Keeps `bytes` for the connection in `slot`, behind what waits for it already.
     pub(crate) fn keep(&mut self, slot: u32, bytes: Box<[u8]>, now: Instant) {
-        let before = self.0.insert(slot, Pending { bytes, sent: 0, moved_at: now });
-        debug_assert!(before.is_none(), "output of slot {slot} would be lost");
+        match self.0.entry(slot) {
+            Entry::Vacant(place) => {
+                place.insert(Pending { bytes, sent: 0, moved_at: now });
+            }
+            Entry::Occupied(mut place) => {
+                let pending = place.get_mut();
+                pending.bytes = [pending.rest(), &bytes].concat().into_boxed_slice();
+                pending.sent = 0;
+            }
+        }
     }
 
     /// What waits for the connection in `slot`.
@@ -85,6 +95,17 @@ mod tests {
         assert!(pending.advance(4, start));
         outputs.forget(7);
         assert!(outputs.is_empty() && outputs.of(7).is_none());
+    }
+
+    #[test]
+    fn what_comes_while_output_waits_is_kept_behind_it() {
+        let start = Instant::now();
+        let mut outputs = PendingOutputs::default();
+        outputs.keep(7, (*b"abcdef").into(), start);
+        outputs.of(7).unwrap().advance(4, start);
+        outputs.keep(7, (*b"gh").into(), start);
+        assert_eq!((outputs.len(), outputs.of(7).unwrap().rest()), (1, &b"efgh"[..]));
+        assert_eq!(outputs.forget(7), 4);
     }
 
     #[test]

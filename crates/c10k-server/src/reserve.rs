@@ -10,6 +10,7 @@ use std::os::fd::RawFd;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use nix::errno::Errno;
 
 /// The watch: of a bell, for a change that no bell reports until it is listened to.
 #[derive(Debug)]
@@ -72,7 +73,13 @@ impl Reserve {
         if self.is_held {
             return registry.reregister(&mut bell, self.token, interest);
         }
-        registry.register(&mut bell, self.token, interest)?;
+        match registry.register(&mut bell, self.token, interest) {
+            // It was held after all: a deregistration that failed leaves the watch.
+            Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
+                registry.reregister(&mut bell, self.token, interest)?;
+            }
+            result => result?,
+        }
         self.is_held = true;
         Ok(())
     }
@@ -84,7 +91,6 @@ mod tests {
 
     use c10k_kernel::bell::Bell;
     use mio::{Events, Poll};
-    use nix::errno::Errno;
 
     use super::*;
 
@@ -110,6 +116,15 @@ mod tests {
         // It can be had again, twice over.
         reserve.take(poll.registry()).unwrap();
         reserve.take(poll.registry()).unwrap();
+    }
+
+    #[test]
+    fn a_watch_that_is_there_already_is_held() {
+        let (poll, bell) = (Poll::new().unwrap(), Bell::new().unwrap());
+        poll.registry().register(&mut SourceFd(&bell.number()), Token(7), Interest::PRIORITY).unwrap();
+        let mut reserve = Reserve::of(bell.number(), Token(7));
+        reserve.take(poll.registry()).unwrap();
+        assert!(reserve.is_held);
     }
 
     #[test]

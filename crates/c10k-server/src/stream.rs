@@ -21,6 +21,8 @@ use crate::timers::{Deadlines, Rounds};
 
 mod deadlines;
 mod ending;
+#[cfg(test)]
+mod orders;
 
 use ending::Ending;
 
@@ -32,10 +34,17 @@ const FIRST_BUFFER_BYTES: usize = 4 << 10;
 /// read completed.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// What one connection may bring at a time before the others have their turn.
+/// See [`Streams::turn_bytes`].
 const TURN_BYTES: usize = 256 << 10;
 
+/// What a connection is watched for while it is read: a short read may have stopped at urgent data (see
+/// [`socket::recv`]).
+const INPUT: Interest = Interest::READABLE.add(Interest::PRIORITY);
+
 /// The connections of one worker.
+///
+/// While output of a connection waits ([`Flag::Pending`]) nothing is read from it, whoever else would: the flush reads
+/// on when the output is gone. Output that comes meanwhile, without an input, is kept behind it.
 #[derive(Debug)]
 pub(crate) struct Streams<S: Speech> {
     table: Table,
@@ -53,6 +62,8 @@ pub(crate) struct Streams<S: Speech> {
     lingering: Deadlines,
     pings: Option<Rounds>,
     freed: FreedMemory,
+    /// What one connection may bring at a time before the others have their turn.
+    turn_bytes: usize,
     counters: Arc<Counters>,
     /// Connections that ended since the last [`Streams::take_ended`].
     ended: u32,
@@ -74,6 +85,7 @@ impl<S: Speech> Streams<S> {
             pings: speech.ping_every().map(|every| Rounds::new(every, Instant::now())),
             speech,
             freed: FreedMemory::default(),
+            turn_bytes: TURN_BYTES,
             counters,
             ended: 0,
             draining: false,
@@ -125,38 +137,41 @@ impl<S: Speech> Streams<S> {
         }
         let Some(socket) = self.table.socket(key) else { return Ok(()) };
         let socket = socket.as_raw_fd();
-        let watched = reserve
-            .or_with(registry, || registry.register(&mut SourceFd(&socket), key.token(), Interest::READABLE));
+        let watched =
+            reserve.or_with(registry, || registry.register(&mut SourceFd(&socket), key.token(), INPUT));
         watched.inspect_err(|error| self.close(key, &End::Failed(copy_of(error))))
     }
 
     /// Serves a connection that epoll has named. Which event it was does not matter: the calls themselves say
-    /// what is to be had, except that `read_closed` means more than one read may be needed to see the end.
-    pub(crate) fn serve(&mut self, registry: &Registry, key: Key, read_closed: bool) {
+    /// what is to be had, except that `until_empty` means that a short read does not say that nothing is left: the end
+    /// of the input or urgent data was told.
+    pub(crate) fn serve(&mut self, registry: &Registry, key: Key, until_empty: bool) {
         if self.table.has(key, Flag::Pending) {
             self.flush(registry, key);
         } else if !self.table.has(key, Flag::Leftover) {
-            self.read(registry, key, read_closed);
+            self.read(registry, key, until_empty);
         }
     }
 
-    /// Gives every connection with unread input its next turn.
+    /// Gives every connection with unread input its next turn. One with output that waits has none: its flush reads
+    /// on.
     pub(crate) fn serve_leftovers(&mut self, registry: &Registry) {
         for key in std::mem::take(&mut self.leftovers) {
             if self.table.has(key, Flag::Leftover) {
                 self.table.set(key, Flag::Leftover, false);
-                self.read(registry, key, true);
+                if !self.table.has(key, Flag::Pending) {
+                    self.read(registry, key, true);
+                }
             }
         }
     }
 
     /// Reads until nothing is there, the output does not get away, or the turn is over.
     ///
-    /// A read that does not fill the buffer has emptied the socket, and what comes later comes with an edge of
-    /// its own; so no second read is made for an EAGAIN. Only where an edge may have gone by already, a FIN's
-    /// or one that came while reading was stopped, does `until_empty` insist.
+    /// By the rule of [`socket::recv`] no second read is made for an EAGAIN. Only where a FIN or urgent data was told,
+    /// or an edge may have gone by while reading was stopped, does `until_empty` insist.
     fn read(&mut self, registry: &Registry, key: Key, until_empty: bool) {
-        let mut turn = TURN_BYTES;
+        let mut turn = self.turn_bytes;
         loop {
             let Some(socket) = self.table.socket(key) else { return };
             let shut = self.table.has(key, Flag::Shut);
@@ -218,7 +233,8 @@ impl<S: Speech> Streams<S> {
         self.answer(registry, key, heard, count)
     }
 
-    /// Sends an answer and ends what is over; true when there may be more to read.
+    /// Sends an answer, or keeps it behind the output that waits, and ends what is over; true when there may be more to
+    /// read.
     fn answer(&mut self, registry: &Registry, key: Key, heard: Heard, count: usize) -> bool {
         if heard.opened {
             self.counters.opened();
@@ -234,7 +250,7 @@ impl<S: Speech> Streams<S> {
         };
         self.speech.forget_output();
         match (rest, heard.over) {
-            (None, None) => true,
+            (None, None) => !self.table.has(key, Flag::Pending),
             (None, Some(over)) => {
                 self.conclude(key, self.and_unread(over, count));
                 self.table.has(key, Flag::Shut)
@@ -250,7 +266,7 @@ impl<S: Speech> Streams<S> {
         }
     }
 
-    /// Sends what the peer takes and gives back a copy of the rest.
+    /// Sends what the peer takes and gives back a copy of the rest; of a connection whose output waits that is all.
     fn send_reply(&self, key: Key, reply: Reply, count: usize) -> io::Result<Option<Box<[u8]>>> {
         let bytes = match reply {
             Reply::Nothing => return Ok(None),
@@ -258,7 +274,7 @@ impl<S: Speech> Streams<S> {
             Reply::Output => self.speech.output(),
         };
         let Some(socket) = self.table.socket(key) else { return Ok(None) };
-        let sent = send(socket, bytes)?;
+        let sent = if self.table.has(key, Flag::Pending) { 0 } else { send(socket, bytes)? };
         self.counters.wrote(sent);
         Ok((sent < bytes.len()).then(|| bytes[sent..].into()))
     }
@@ -271,9 +287,11 @@ impl<S: Speech> Streams<S> {
 
     /// Keeps what the peer has no room for, and stops reading from it until it has.
     fn hold_back(&mut self, registry: &Registry, key: Key, rest: Box<[u8]>) {
-        let watched = self.watch(registry, key, Interest::WRITABLE);
-        if let Err(error) = watched {
-            return self.close(key, &End::Failed(error));
+        if !self.table.has(key, Flag::Pending)
+            && let Err(error) = self.watch(registry, key, Interest::WRITABLE)
+        {
+            let end = self.end_of(key, End::Failed(error));
+            return self.close(key, &end);
         }
         self.pending.keep(key.slot(), rest, Instant::now());
         self.table.set(key, Flag::Pending, true);
@@ -301,8 +319,9 @@ impl<S: Speech> Streams<S> {
         self.table.set(key, Flag::Pending, false);
         self.renew_message(key);
         self.counters.set_pressured(self.pending.len());
-        if let Err(error) = self.watch(registry, key, Interest::READABLE) {
-            return self.close(key, &End::Failed(error));
+        if let Err(error) = self.watch(registry, key, INPUT) {
+            let end = self.end_of(key, End::Failed(error));
+            return self.close(key, &end);
         }
         if self.table.has(key, Flag::Last)
             && let Some(over) = self.take_end(key.slot())
@@ -313,7 +332,10 @@ impl<S: Speech> Streams<S> {
                 return;
             }
         }
-        self.read(registry, key, true);
+        // A connection in the list of those with unread input has its turn by that.
+        if !self.table.has(key, Flag::Leftover) {
+            self.read(registry, key, true);
+        }
     }
 
     fn watch(&self, registry: &Registry, key: Key, interest: Interest) -> io::Result<()> {

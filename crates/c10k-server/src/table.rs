@@ -49,7 +49,7 @@ pub(crate) enum Flag {
     Pinged = 32,
     /// A deadline for a message of it is under way.
     Timed = 64,
-    /// That message is whole and what is under way now has begun since, or output that waited kept it from being read.
+    /// The timed message finished (or reading was blocked by output), so the deadline must be restarted, not enforced.
     Renewed = 128,
 }
 

@@ -18,8 +18,8 @@ const SPARE: usize = 4096;
 pub(crate) struct Deadlines(VecDeque<(Key, Instant)>);
 
 impl Deadlines {
-    /// Sets one. Of those that stand already only what still `matters` is kept where they have become many more than
-    /// connections are `open`: whatever comes and goes within one deadline takes no more room than what stays.
+    /// Adds a deadline. If the queue far outgrows the open connections, stale entries are dropped first, so churn needs
+    /// no more memory than what is open.
     pub(crate) fn push(&mut self, key: Key, at: Instant, open: u32, matters: impl Fn(Key) -> bool) {
         if self.0.len() >= 2 * open as usize + SPARE {
             self.0.retain(|(key, _)| matters(*key));

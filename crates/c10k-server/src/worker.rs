@@ -80,7 +80,8 @@ enum Turn {
     Idle,
     /// It does.
     Accepting,
-    /// It would, but `--max-connections` are open.
+    /// It would, but `--max-connections` are open. The listeners stay watched: edge-triggered they cost a wake for each
+    /// connection that comes, and none has to be watched anew when there is room.
     NoSlot,
     /// It would, but there is no descriptor, no memory, or no room in epoll.
     NoResource { retry_at: Instant },
@@ -175,7 +176,8 @@ impl<S: Speech> Worker<S> {
                 let token = event.token();
                 if (token.0 as u32) < FIRST_OTHER {
                     let key = Key::from_token(token);
-                    self.streams.serve(self.poll.registry(), key, event.is_read_closed());
+                    let until_empty = event.is_read_closed() || event.is_priority();
+                    self.streams.serve(self.poll.registry(), key, until_empty);
                 } else {
                     self.hear(token);
                 }
@@ -232,6 +234,9 @@ impl<S: Speech> Worker<S> {
         let listeners = &shared.lanes[self.lane].listeners;
         let mut taken = 0;
         for step in 0..listeners.len() {
+            if taken == slots {
+                break;
+            }
             let at = (self.next_listener + step) % listeners.len();
             // Connections that were given up in the queue must not keep a round going for ever.
             let mut tries = slots + ACCEPT_BATCH;
@@ -301,10 +306,9 @@ impl<S: Speech> Worker<S> {
         }
     }
 
-    /// Every connection that `--max-connections` allows is open. What is queued stays there; nothing is
-    /// watched, so nothing spins.
+    /// Every connection that `--max-connections` allows is open. What is queued stays there, and which listeners may
+    /// have something in their queues stays noted: their edges do not come twice.
     fn pause_for_slot(&mut self) {
-        self.leave_listeners();
         self.count_pause();
         self.turn = Turn::NoSlot;
         if let Err(lack) = self.reserve.listen(self.poll.registry()) {
@@ -319,7 +323,10 @@ impl<S: Speech> Worker<S> {
         }
         self.lane().wait_for_slot();
         if self.shared.slots.any() {
-            self.begin_to_accept();
+            match self.reserve.take(self.poll.registry()) {
+                Ok(()) => self.turn = Turn::Accepting,
+                Err(lack) => self.pause_for_watches(&lack),
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use c10k_kernel::census::{PortSet, SockDiag, State, States};
 use common::{Server, connect, expect_echo, finish_and_read, pattern, reset, send_until_blocked};
 use nix::sys::signal::Signal;
+use socket2::SockRef;
 
 const MEGABYTE: usize = 1 << 20;
 
@@ -36,6 +37,26 @@ fn a_connection_that_says_nothing_is_kept() {
     server.fresh_report();
     expect_echo(&stream, b"still here");
     server.expect_idle("one silent connection");
+}
+
+#[test]
+fn what_was_sent_after_an_urgent_byte_comes_back_without_another_event() {
+    let server = Server::start(&[]);
+    let mut stream = server.connect();
+    expect_echo(&stream, b"before");
+    // While the server stands still all of it arrives; one event tells of it then.
+    for round in 0..3 {
+        server.signal(Signal::SIGSTOP);
+        stream.write_all(b"abc").unwrap();
+        assert_eq!(SockRef::from(&stream).send_out_of_band(b"!").unwrap(), 1);
+        stream.write_all(b"defghi").unwrap();
+        server.signal(Signal::SIGCONT);
+        let mut back = [0; 9];
+        stream.read_exact(&mut back).unwrap();
+        // The urgent byte is not in the stream (tcp(7)).
+        assert_eq!(&back, b"abcdefghi", "round {round}");
+    }
+    server.expect_idle("after urgent data");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use c10k_record::ServerEvent;
-use common::{PATIENCE, Server, expect_echo, limited};
+use common::{PATIENCE, PROGRAM, Server, connect, expect_echo, limited};
 
 /// Whether a probe comes back within a moment; false = the connection waits in the listener's queue, or the
 /// moment was too short.
@@ -111,6 +111,37 @@ fn never_more_connections_than_allowed_and_the_queue_is_kept() {
     let report = server.wait_for("the end of all", |report| report.accepted == 200 && report.open == 0);
     assert!(report.peak <= 50 && report.paused > 0, "{report:?}");
     server.expect_idle("after the crowd");
+}
+
+#[test]
+fn a_full_server_on_a_hundred_ports_takes_all_that_wait_when_there_is_room() {
+    const PORTS: usize = 100;
+    let listen = vec!["127.0.0.1:0"; PORTS].join(",");
+    let mut server =
+        Server::start_on(&listen, Command::new(PROGRAM), &["--max-connections", "10", "--workers", "1"]);
+    let mut served: Vec<TcpStream> = (0..10).map(|_| server.connect()).collect();
+    served.iter().for_each(|stream| expect_echo(stream, b"inside"));
+    // One waits at each port. They come while nothing may be accepted: their edges are gone when there is room.
+    let ServerEvent::Ready { listen, .. } = &server.ready else { panic!("{:?}", server.ready) };
+    assert_eq!(listen.len(), PORTS);
+    let mut waiting: Vec<TcpStream> = listen.iter().map(|address| connect(*address)).collect();
+    server.wait_for("a pause", |report| report.paused > 0);
+    server.expect_idle("full, with a queue at each port");
+    while !waiting.is_empty() {
+        served.clear();
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < give_up, "{} wait for ever", waiting.len());
+            let (inside, outside): (Vec<_>, Vec<_>) = waiting.drain(..).partition(is_served);
+            waiting = outside;
+            served.extend(inside);
+            if !served.is_empty() {
+                break;
+            }
+        }
+    }
+    let report = server.wait_for("all", |report| report.accepted == 10 + PORTS as u64);
+    assert!(report.peak <= 10, "{report:?}");
 }
 
 #[test]

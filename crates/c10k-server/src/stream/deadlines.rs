@@ -52,13 +52,9 @@ impl<S: Speech> Streams<S> {
         self.freed.give_back(now);
     }
 
-    /// Notes after an input when a message that has begun is to be whole. `finished` says that one that was under way
-    /// before is.
-    ///
-    /// A connection has one entry at a time in the queue, however many messages it sends in pieces: when that comes up
-    /// and its message has long been whole, the one under way then is given the whole time again. So a message has that
-    /// time at least, and twice that at most where its peer takes what it is sent: while output waits nothing is read,
-    /// and when that is gone a message that had begun before has its time anew.
+    /// Starts a deadline if input left a message unfinished. Each connection has at most one queued; if its message
+    /// completed meanwhile (`finished`), the deadline is restarted for the current one. A message thus gets between one
+    /// and two timeouts. While output waits nothing is read; when it is gone, a message in progress gets a full timeout.
     pub(super) fn time_message(&mut self, key: Key, finished: bool) {
         let is_within = self.speech.is_within_message(&self.states[key.slot() as usize]);
         if !is_within && self.messages.is_empty() {
@@ -74,7 +70,7 @@ impl<S: Speech> Streams<S> {
         }
     }
 
-    /// A deadline that is under way gives the message that is under way when it comes up the whole time again.
+    /// Marks the running deadline: when it fires, the message then in progress gets a full timeout.
     pub(super) fn renew_message(&mut self, key: Key) {
         if self.table.has(key, Flag::Timed) {
             self.table.set(key, Flag::Renewed, true);
@@ -95,8 +91,9 @@ impl<S: Speech> Streams<S> {
         self.table.set(key, Flag::Timed, false);
         let is_within = self.speech.is_within_message(&self.states[key.slot() as usize]);
         let Some(timeout) = self.speech.message_timeout().filter(|_| is_within) else { return };
-        // What a peer sends behind output that it does not take is not read: that is the stall's affair.
-        if self.table.has(key, Flag::Renewed) || self.table.has(key, Flag::Pending) {
+        // Input behind output that waits, or behind a turn that is over, is not read yet: the message may be whole.
+        let is_unread = self.table.has(key, Flag::Pending) || self.table.has(key, Flag::Leftover);
+        if self.table.has(key, Flag::Renewed) || is_unread {
             return self.time_from(key, now, timeout);
         }
         self.give_up(registry, key, S::give_up_message);
@@ -109,7 +106,9 @@ impl<S: Speech> Streams<S> {
         key: Key,
         give_up: fn(&mut S, &mut S::State) -> Option<Heard>,
     ) {
-        if self.table.socket(key).is_none() || self.table.has(key, Flag::Shut) {
+        // The end of one that is shut, or over but for its last output, is decided.
+        let is_over = self.table.has(key, Flag::Shut) || self.table.has(key, Flag::Last);
+        if self.table.socket(key).is_none() || is_over {
             return;
         }
         let state = &mut self.states[key.slot() as usize];
@@ -123,8 +122,8 @@ impl<S: Speech> Streams<S> {
     /// counts from when the ping has left: behind output that the peer takes slowly it has not come to it yet.
     fn ping(&mut self, registry: &Registry, slot: u32) {
         let Some(key) = self.table.key_in(slot) else { return };
-        // A peer that takes nothing is the stall's affair, and how one that is to close is counted is decided.
-        if self.table.has(key, Flag::Pending) || self.table.has(key, Flag::Shut) {
+        // Output that waits is the stall's concern; what is shut has its end decided; unread input is a sign of life.
+        if [Flag::Pending, Flag::Shut, Flag::Leftover].into_iter().any(|flag| self.table.has(key, flag)) {
             return;
         }
         if self.table.has(key, Flag::Pinged) {

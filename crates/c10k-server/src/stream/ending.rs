@@ -27,6 +27,13 @@ pub(super) struct Ending {
     bytes_left: usize,
 }
 
+#[cfg(test)]
+impl Ending {
+    pub(super) fn end(&self) -> &End {
+        &self.over.end
+    }
+}
+
 impl From<Over> for Ending {
     fn from(over: Over) -> Self {
         Self { over, bytes_left: LINGER_BYTES }
@@ -38,7 +45,8 @@ impl<S: Speech> Streams<S> {
     pub(crate) fn close_stalled(&mut self, now: Instant, limit: Duration) {
         for slot in self.pending.stalled(now, limit) {
             if let Some(key) = self.table.key_in(slot) {
-                self.abort(key, &End::Stalled);
+                let end = self.end_of(key, End::Stalled);
+                self.abort(key, &end);
             }
         }
     }
@@ -62,11 +70,11 @@ impl<S: Speech> Streams<S> {
             if self.table.has(key, Flag::Shut) {
                 let end = self.end_of(key, End::Drained);
                 self.close(key, &end);
-            } else if self.speech.awaits_goodbye(&self.states[key.slot() as usize]) {
-                self.abort(key, &End::Drained);
-            } else {
-                self.abort(key, &End::Undelivered);
+                continue;
             }
+            let awaits_goodbye = self.speech.awaits_goodbye(&self.states[key.slot() as usize]);
+            let end = self.end_of(key, if awaits_goodbye { End::Drained } else { End::Undelivered });
+            self.abort(key, &end);
         }
     }
 
@@ -93,9 +101,8 @@ impl<S: Speech> Streams<S> {
         self.take_end(key.slot()).map_or(otherwise, |over| over.end)
     }
 
-    /// A good end is one that lingers too where the read before it, of `count` bytes, filled the buffer: what is
-    /// behind it and unread would turn the close into a RST, which on some systems takes the Close frame from its
-    /// reader. A read that did not fill the buffer has left nothing.
+    /// After a read that filled the buffer, more may be unread; closing then sends RST and can destroy our Close
+    /// frame, so linger. `count` is what the read before the end brought; a short read has left nothing.
     pub(super) fn and_unread(&self, over: Over, count: usize) -> Over {
         Over { linger: over.linger || count == self.buffer.len(), ..over }
     }

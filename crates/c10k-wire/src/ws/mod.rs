@@ -114,9 +114,8 @@ pub struct Received {
     pub pings: u32,
     /// Pongs, asked for or not.
     pub pongs: u32,
-    /// Something was made whole that an earlier input had begun: if the connection is
-    /// [within](Connection::is_within) something now, that is something else. A control frame between the frames of
-    /// a message is none of it.
+    /// Input completed something begun earlier. If the connection is still [within](Connection::is_within) something,
+    /// it is a new one. Interleaved control frames do not count.
     pub finished: bool,
     /// Whether it is over. Once: what comes after it is ignored.
     pub end: Option<End>,
