@@ -66,11 +66,9 @@ impl Watched {
         }
         let (cpu, memory) = (self.cpu.read_with_state(), self.memory.read());
         let mut seen = ProcessSeen::default();
-        let mut state_now = None;
         match cpu {
             Ok((cpu, state)) => {
                 seen.state = Some(state);
-                state_now = Some(state);
                 let elapsed = elapsed_seconds - self.last_elapsed_seconds;
                 seen.cores = cores_used(self.last_seconds, cpu.seconds(), elapsed);
                 seen.cpu_seconds = Some((cpu.seconds() - self.first_seconds).max(0.0));
@@ -85,9 +83,6 @@ impl Watched {
                 seen.rss_anon_bytes = memory.rss_anon_bytes;
                 seen.page_table_bytes = memory.pte_bytes;
                 seen.threads = memory.threads;
-                // It has ended and waits for its parent to look. With other threads only its first one has.
-                let is_over = state_now.is_some_and(|state| matches!(state, 'Z' | 'X'));
-                self.gone |= is_over && memory.threads.is_none_or(|threads| threads <= 1);
             }
             Err(error) => self.lost(&error, partial),
         }

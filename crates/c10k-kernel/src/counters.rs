@@ -14,7 +14,7 @@ mod proc_file;
 pub use named::{Change, TcpCounters, TcpExt};
 pub use proc_file::{ProcFile, ProcRoot, process_is_gone};
 
-pub(crate) use proc_file::{kilobyte_line, lines, number, words};
+pub(crate) use proc_file::{ThreadState, kilobyte_line, lines, number, words};
 
 /// One reading of all network counters. What could not be read is `None`, never 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,8 +30,10 @@ pub struct NetReading {
     /// `/proc/sys/fs/file-nr`.
     pub files: Option<FileNumbers>,
     /// `/proc/PID/net/stat/nf_conntrack` and `/proc/sys/net/netfilter/nf_conntrack_max`; `None` where nothing is
-    /// tracked.
+    /// tracked, and where that cannot be read.
     pub conntrack: Option<Conntrack>,
+    /// This kernel has no connection tracking loaded, so nothing is tracked anywhere.
+    pub tracks_nothing: bool,
 }
 
 /// Socket numbers (net/ipv4/proc.c, `sockstat_seq_show`).
@@ -125,7 +127,7 @@ impl NetCounters {
     /// None: a file that cannot be opened is named by [`NetCounters::unread`] after a read.
     #[must_use]
     pub fn open(root: &ProcRoot, pid: Option<u32>) -> Self {
-        let net = |name: &str| ProcFile::open(root.process_path(pid, &format!("net/{name}")));
+        let net = |name: &str| ProcFile::open(root.living_path(pid, &format!("net/{name}")));
         Self {
             sockstat: net("sockstat"),
             sockstat6: net("sockstat6"),
@@ -133,7 +135,7 @@ impl NetCounters {
             netstat: net("netstat"),
             softnet: net("softnet_stat"),
             file_nr: ProcFile::open(root.path("proc/sys/fs/file-nr")),
-            conntrack_stat: ProcFile::appearing(root.process_path(pid, "net/stat/nf_conntrack")),
+            conntrack_stat: ProcFile::appearing(root.living_path(pid, "net/stat/nf_conntrack")),
             is_own: stands_in_namespace_of(root, pid),
             conntrack_count: ProcFile::appearing(root.path("proc/sys/net/netfilter/nf_conntrack_count")),
             conntrack_max: ProcFile::appearing(root.path("proc/sys/net/netfilter/nf_conntrack_max")),
@@ -162,7 +164,8 @@ impl NetCounters {
         let softnet = take.of(&mut self.softnet, parse_softnet);
         let files = take.of(&mut self.file_nr, parse_file_nr);
         let conntrack = self.read_conntrack();
-        NetReading { sockstat, tcp, tcp_ext, softnet, files, conntrack }
+        let tracks_nothing = conntrack.is_none() && self.has_no_conntrack();
+        NetReading { sockstat, tcp, tcp_ext, softnet, files, conntrack, tracks_nothing }
     }
 
     /// The file of the namespace first; below `/proc/sys/net` stands what the *reading* process's namespace has.
@@ -176,6 +179,14 @@ impl NetCounters {
         // One for the whole host, and shown in every namespace.
         let max = self.conntrack_max.read(&mut self.buffer).ok().and_then(number);
         Some(Conntrack { count, max, dropped })
+    }
+
+    /// Whether all that says how many connections are tracked is absent, and not merely closed to this user: the maximum
+    /// is shown in every namespace once the module is there.
+    fn has_no_conntrack(&self) -> bool {
+        [&self.conntrack_stat, &self.conntrack_count, &self.conntrack_max]
+            .iter()
+            .all(|file| file.open_errno() == Some(libc::ENOENT))
     }
 
     /// Any counter of `/proc/net/netstat` or `/proc/net/snmp` by its group and kernel name, such as
@@ -293,7 +304,7 @@ fn parse_conntrack(text: &[u8]) -> Option<(u64, u64)> {
 /// to: a process of another user on an ordinary machine.
 fn stands_in_namespace_of(root: &ProcRoot, pid: Option<u32>) -> bool {
     let Some(pid) = pid.filter(|_| root.is_live()) else { return true };
-    let namespace = |pid| std::fs::read_link(root.process_path(pid, "ns/net")).ok();
+    let namespace = |pid| std::fs::read_link(root.living_path(pid, "ns/net")).ok();
     match (namespace(None), namespace(Some(pid))) {
         (Some(own), Some(other)) => own == other,
         _ => true,

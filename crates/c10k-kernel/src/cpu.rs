@@ -5,7 +5,7 @@
 
 use std::io;
 
-use crate::counters::{ProcFile, ProcRoot, lines, number, words};
+use crate::counters::{ProcFile, ProcRoot, ThreadState, lines, number, words};
 
 /// CPU time by kind, in seconds since boot (proc_stat(5)).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -109,6 +109,8 @@ impl HostCpuReader {
 /// Reads the CPU time of one process, `/proc/PID/stat` opened once.
 #[derive(Debug)]
 pub struct ProcessCpuReader {
+    root: ProcRoot,
+    pid: u32,
     file: ProcFile,
     buffer: Vec<u8>,
     seconds_per_tick: f64,
@@ -119,6 +121,8 @@ impl ProcessCpuReader {
     #[must_use]
     pub fn open(root: &ProcRoot, pid: u32) -> Self {
         Self {
+            root: root.clone(),
+            pid,
             file: ProcFile::open(root.process_path(Some(pid), "stat")),
             buffer: Vec::new(),
             seconds_per_tick: seconds_per_tick(),
@@ -134,22 +138,32 @@ impl ProcessCpuReader {
     /// Reads the times now.
     ///
     /// # Errors
-    /// ESRCH or ENOENT when the process is gone; a zombie is gone too: ESRCH, since it does nothing any more.
+    /// ESRCH or ENOENT when the process is gone; one of which all threads have ended is gone too: ESRCH, since it does
+    /// nothing any more.
     pub fn read(&mut self) -> io::Result<ProcessCpu> {
         Ok(self.read_with_state()?.0)
     }
 
-    /// Reads the times now, and the letter of the state its first thread is in: R running, S asleep, D waiting for a
-    /// device, T stopped by a signal, t by a debugger (proc_pid_stat(5)). A signal stops all threads at once.
+    /// Reads the times now, and the letter of the state its first thread is in (where that has ended, another one): R
+    /// running, S asleep, D waiting for a device, T stopped by a signal, t by a debugger (proc_pid_stat(5)). A signal
+    /// stops all threads at once.
     ///
     /// # Errors
     /// As [`ProcessCpuReader::read`].
     pub fn read_with_state(&mut self) -> io::Result<(ProcessCpu, char)> {
         let text = self.file.read(&mut self.buffer)?;
         let stat = parse_process_stat(text, self.seconds_per_tick).ok_or_else(bad_message)?;
-        match stat.state {
-            b'Z' | b'X' => Err(io::Error::from_raw_os_error(libc::ESRCH)),
-            state => Ok((stat.cpu, char::from(state))),
+        if !stat.state.has_ended() {
+            return Ok((stat.cpu, char::from(stat.state.0)));
+        }
+        // The times are those of all threads, whoever of them has ended (fs/proc/array.c, `do_task_stat`).
+        let going_on = self.root.thread_that_goes_on(self.pid).and_then(|thread| {
+            let path = self.root.process_path(Some(self.pid), &format!("task/{thread}/stat"));
+            ThreadState::parse(&std::fs::read(path).ok()?).filter(|state| !state.has_ended())
+        });
+        match going_on {
+            Some(state) => Ok((stat.cpu, char::from(state.0))),
+            None => Err(io::Error::from_raw_os_error(libc::ESRCH)),
         }
     }
 }
@@ -200,17 +214,16 @@ fn parse_cpu_line(line: &[u8], seconds_per_tick: f64) -> Option<CpuTimes> {
 }
 
 struct ProcessStat {
-    state: u8,
+    state: ThreadState,
     cpu: ProcessCpu,
 }
 
-/// The name stands in parentheses and may itself hold blanks and parentheses: the fields begin after the last one.
 fn parse_process_stat(text: &[u8], seconds_per_tick: f64) -> Option<ProcessStat> {
+    let state = ThreadState::parse(text)?;
     let close = text.iter().rposition(|byte| *byte == b')')?;
     let mut fields = words(text.get(close + 1..)?);
-    let state = *fields.next()?.first()?;
-    // utime and stime are fields 14 and 15 of proc_pid_stat(5); the state was field 3.
-    let user = number(fields.nth(10)?)?;
+    // utime and stime are fields 14 and 15 of proc_pid_stat(5); the state is field 3.
+    let user = number(fields.nth(11)?)?;
     let system = number(fields.next()?)?;
     Some(ProcessStat {
         state,
@@ -244,7 +257,7 @@ mod tests {
     fn a_process_name_with_blanks_and_parentheses_does_not_shift_the_fields() {
         let text = b"42 (a) b (c) R 1 42 42 0 -1 4194560 120 0 0 0 250 150 0 0 20 0 3 0 100 1000 10\n";
         let stat = parse_process_stat(text, 0.01).unwrap();
-        assert_eq!(stat.state, b'R');
+        assert_eq!(stat.state, ThreadState(b'R'));
         assert!((stat.cpu.user_seconds - 2.5).abs() < 1e-9);
         assert!((stat.cpu.seconds() - 4.0).abs() < 1e-9);
         assert!(parse_process_stat(b"42 (short) S 1", 0.01).is_none());

@@ -154,6 +154,8 @@ impl MemInfoReader {
 /// Reads the memory of one process: `status` cheaply, `smaps_rollup` where it is allowed.
 #[derive(Debug)]
 pub struct ProcessMemoryReader {
+    root: ProcRoot,
+    pid: Option<u32>,
     status: ProcFile,
     smaps_rollup: ProcFile,
     buffer: Vec<u8>,
@@ -164,8 +166,10 @@ impl ProcessMemoryReader {
     #[must_use]
     pub fn open(root: &ProcRoot, pid: Option<u32>) -> Self {
         Self {
+            root: root.clone(),
+            pid,
             status: ProcFile::open(root.process_path(pid, "status")),
-            smaps_rollup: ProcFile::open(root.process_path(pid, "smaps_rollup")),
+            smaps_rollup: ProcFile::open(root.living_path(pid, "smaps_rollup")),
             buffer: Vec::new(),
         }
     }
@@ -185,13 +189,19 @@ impl ProcessMemoryReader {
     /// Reads `/proc/PID/status`.
     ///
     /// # Errors
-    /// ESRCH or ENOENT when the process is gone; ESRCH also for a zombie, whose memory is given back.
+    /// ESRCH or ENOENT when the process is gone; ESRCH also where all its threads have ended and its memory is given
+    /// back.
     pub fn read(&mut self) -> io::Result<ProcessMemory> {
         let memory = ProcessMemory::parse(self.status.read(&mut self.buffer)?).ok_or_else(bad_message)?;
-        match memory.rss_bytes {
-            Some(_) => Ok(memory),
-            None => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        if memory.rss_bytes.is_some() {
+            return Ok(memory);
         }
+        // A thread that has ended has no memory any more; those that go on have all of it.
+        let status = self.root.living_path(self.pid, "status");
+        let of_another = std::fs::read(status).ok().and_then(|text| ProcessMemory::parse(&text));
+        of_another
+            .filter(|memory| memory.rss_bytes.is_some())
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
     }
 
     /// Reads `/proc/PID/smaps_rollup`: exact, and costs time in proportion to the process's memory.

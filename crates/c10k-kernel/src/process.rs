@@ -215,7 +215,7 @@ pub fn start_time(pid: u32) -> io::Result<u64> {
 }
 
 /// Whether the process that started then is still there and has not ended: one that has ended and that nobody has
-/// waited for yet keeps its pid (proc_pid_stat(5), field 3).
+/// waited for yet keeps its pid (proc_pid_stat(5), fields 3 and 20).
 #[must_use]
 pub fn runs_since(pid: u32, start_time: u64) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -249,8 +249,11 @@ fn parse_start_time(stat: &str) -> Option<u64> {
     behind_name.split_whitespace().nth(22 - 3)?.parse().ok()
 }
 
+/// Whether all threads have: the state is the first thread's, and the others may go on without it.
 fn has_ended(stat: &str) -> bool {
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+    let Some((_, behind_name)) = stat.rsplit_once(") ") else { return false };
+    let threads = behind_name.split_whitespace().nth(20 - 3).and_then(|count| count.parse().ok());
+    behind_name.starts_with(['Z', 'X']) && threads.is_none_or(|threads: u64| threads <= 1)
 }
 
 #[cfg(test)]

@@ -61,16 +61,20 @@ impl TablesReader {
             self.tell_apart()?;
         }
         let mut seen = TablesInUse { exact: self.exact, ..TablesInUse::default() };
+        let mut is_there = false;
         for tid in &self.chosen {
             // A thread that ended meanwhile has no table.
             let Some(open) = self.open_of(*tid)? else { continue };
+            is_there = true;
+            // A thread that has ended and that its process outlives has no table either, which looks like an empty one.
             seen.open += open;
-            seen.tables += 1;
+            seen.tables += u64::from(open > 0);
             seen.fullest = seen.fullest.max(open);
         }
-        if seen.tables == 0 {
+        if !is_there {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
+        seen.tables = seen.tables.max(1);
         Ok(seen)
     }
 

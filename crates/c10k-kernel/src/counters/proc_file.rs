@@ -1,6 +1,6 @@
 //! Files of `/proc` and `/sys`, opened once and read again and again from their beginning.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ impl ProcRoot {
 
     /// The path of a file below the root, such as `proc/meminfo`.
     #[must_use]
-    pub fn path(&self, below: &str) -> PathBuf {
+    pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.0.join(below)
     }
 
@@ -38,6 +38,47 @@ impl ProcRoot {
             Some(pid) => self.0.join(format!("proc/{pid}/{below}")),
             None => self.0.join(format!("proc/self/{below}")),
         }
+    }
+
+    /// The same by way of a thread that has not ended. It is another path only where the first thread has ended and
+    /// others go on: `/proc/PID` then shows no memory, no descriptors and no namespaces, and each thread's own folder
+    /// does.
+    #[must_use]
+    pub fn living_path(&self, pid: Option<u32>, below: &str) -> PathBuf {
+        match pid.and_then(|pid| Some((pid, self.thread_that_goes_on(pid)?))) {
+            Some((pid, thread)) => self.process_path(Some(pid), &format!("task/{thread}/{below}")),
+            None => self.process_path(pid, below),
+        }
+    }
+
+    /// A thread of a process whose first one has ended; `None` while that lives, and when all have ended.
+    pub(crate) fn thread_that_goes_on(&self, pid: u32) -> Option<u32> {
+        let first = fs::read(self.process_path(Some(pid), "stat")).ok()?;
+        if !ThreadState::parse(&first)?.has_ended() {
+            return None;
+        }
+        let threads = fs::read_dir(self.process_path(Some(pid), "task")).ok()?;
+        threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).find(|thread| {
+            let stat = self.process_path(Some(pid), &format!("task/{thread}/stat"));
+            let state = fs::read(stat).ok().and_then(|text| ThreadState::parse(&text));
+            state.is_some_and(|state| !state.has_ended())
+        })
+    }
+}
+
+/// The letter of a thread's state (proc_pid_stat(5), field 3): Z and X have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ThreadState(pub(crate) u8);
+
+impl ThreadState {
+    /// The name stands in parentheses and may itself hold blanks and parentheses: the fields begin after the last one.
+    pub(crate) fn parse(stat: &[u8]) -> Option<Self> {
+        let close = stat.iter().rposition(|byte| *byte == b')')?;
+        words(stat.get(close + 1..)?).next()?.first().copied().map(Self)
+    }
+
+    pub(crate) fn has_ended(self) -> bool {
+        matches!(self.0, b'Z' | b'X')
     }
 }
 
@@ -212,5 +253,37 @@ mod tests {
         assert_eq!(number(b"18446744073709551616"), None);
         assert_eq!(kilobyte_line(b"Slab:   80832 kB"), Some((&b"Slab"[..], 80832 * 1024)));
         assert_eq!(kilobyte_line(b"Threads:\t3"), Some((&b"Threads"[..], 3)));
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_is_there_with_all_it_has() {
+        let pid = crate::sys::raw_fork::fork_without_first_thread().unwrap();
+        let root = ProcRoot::default();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while root.thread_that_goes_on(pid).is_none() && std::time::Instant::now() < until {
+            std::thread::yield_now();
+        }
+        let since = crate::process::start_time(pid).unwrap();
+        let cpu = crate::cpu::ProcessCpuReader::open(&root, pid).read_with_state().map(|(_, state)| state);
+        let memory = crate::memory::ProcessMemoryReader::open(&root, Some(pid)).read();
+        let exact = crate::memory::ProcessMemoryReader::open(&root, Some(pid)).read_exact();
+        let tables =
+            crate::tables::TablesReader::new(&root, pid).read().map(|seen| (seen.tables, seen.open > 0));
+        let namespace = fs::read_link(root.living_path(Some(pid), "ns/net"));
+        let net = super::super::NetCounters::open(&root, Some(pid)).read();
+        let runs = crate::process::runs_since(pid, since);
+        let child = nix::unistd::Pid::from_raw(pid.cast_signed());
+        nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
+        let mut reader = crate::cpu::ProcessCpuReader::open(&root, pid);
+        while reader.read().is_ok() {
+            std::thread::yield_now();
+        }
+        assert!(!crate::process::runs_since(pid, since), "now all of it has ended");
+        nix::sys::wait::waitpid(child, None).unwrap();
+        assert!(matches!(cpu, Ok('S' | 'R')), "{cpu:?}");
+        assert!(memory.unwrap().rss_bytes > Some(0) && exact.unwrap().anon_bytes > Some(0));
+        assert_eq!(tables.unwrap(), (1, true));
+        assert_eq!(namespace.unwrap(), fs::read_link("/proc/self/ns/net").unwrap());
+        assert!(net.sockstat.is_some() && net.tcp_ext.is_some() && runs);
     }
 }

@@ -44,3 +44,24 @@ pub(crate) fn mode_of(path: &std::ffi::CStr) -> Option<u32> {
     // SAFETY: stat(2) returned 0, so it filled the structure.
     Some(unsafe { stat.assume_init() }.st_mode)
 }
+
+/// Forks a process whose first thread ends at once and whose other one goes on for a minute. Whoever asked for it kills it
+/// and waits for it.
+#[cfg(test)]
+pub(crate) fn fork_without_first_thread() -> io::Result<u32> {
+    // SAFETY: the child starts one thread and ends its own; the C library keeps its allocator usable after fork.
+    match unsafe { fork() }? {
+        ForkResult::Child => {
+            std::thread::spawn(|| {
+                std::thread::sleep(std::time::Duration::from_secs(60));
+                // SAFETY: _exit runs no destructor and no exit handler of the parent's; it does not return.
+                unsafe { libc::_exit(0) }
+            });
+            loop {
+                // SAFETY: exit(2) itself ends the calling thread alone, and nothing of it is used by the other one.
+                unsafe { libc::syscall(libc::SYS_exit, 0) };
+            }
+        }
+        ForkResult::Parent { child } => Ok(child.as_raw().cast_unsigned()),
+    }
+}
