@@ -3,30 +3,12 @@
 use std::collections::BTreeMap;
 
 use c10k_record::{
-    Connections, Evidence, Failure, GrowthStop, HostSnapshot, Latencies, PhaseName, ServerReport, Side,
-    Verdict,
+    Connections, CounterChange, Evidence, Failure, GrowthStop, HostSnapshot, Latencies, PhaseName,
+    ServerReport, Side, Verdict, counter,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::counter;
 use crate::plan_view::PlanView;
-
-/// A value before the run and after it. For a level (see [`counter`]) `after` is the highest seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CounterChange {
-    /// At the start of the run.
-    pub before: u64,
-    /// At its end, or the highest.
-    pub after: u64,
-}
-
-impl CounterChange {
-    /// How much it grew; 0 where a counter was reset in between.
-    #[must_use]
-    pub fn growth(self) -> u64 {
-        self.after.saturating_sub(self.before)
-    }
-}
 
 /// How a server ended before its swarm did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,9 +201,15 @@ impl Findings {
         self.counter(name).map(CounterChange::growth).filter(|growth| *growth > 0)
     }
 
+    /// Whether a counter moved; `None` where it was not read. A wall that is told by what did *not* happen asks for
+    /// `Some(false)`: what was not looked at may have happened.
+    pub(crate) fn moved(&self, name: &str) -> Option<bool> {
+        self.counter(name).map(|change| change.growth() > 0)
+    }
+
     /// Whether a counter was read and did not grow.
     pub(crate) fn stood_still(&self, name: &str) -> bool {
-        self.counter(name).is_some_and(|change| change.growth() == 0)
+        self.moved(name) == Some(false)
     }
 
     /// How often accept(2) failed at the server with that errno.
@@ -328,20 +316,22 @@ impl Findings {
             .collect()
     }
 
-    /// Whether a SYN lost on this machine would have left a trace here, and none did.
+    /// Whether a SYN lost on this machine would have left a trace here, and none did: each place that can drop it was
+    /// looked at.
     pub(crate) fn no_counter_moved(&self) -> bool {
-        [counter::LISTEN_OVERFLOWS, counter::LISTEN_DROPS].iter().all(|name| self.stood_still(name))
-            && [
-                counter::REQ_QUEUE_FULL_DROP,
-                counter::SOFTNET_DROPPED,
-                counter::ABORT_ON_MEMORY,
-                counter::LINK_DROPPED,
-                counter::NEIGHBOUR_TABLE_FULLS,
-            ]
-            .iter()
-            .all(|name| self.grew(name).is_none())
-            && !self.conntrack_full()
-            && self.link_full().is_none()
+        let mut witnesses = vec![
+            counter::LISTEN_OVERFLOWS,
+            counter::LISTEN_DROPS,
+            counter::REQ_QUEUE_FULL_DROP,
+            counter::SOFTNET_DROPPED,
+            counter::ABORT_ON_MEMORY,
+        ];
+        // A link that says no limit has no queue that is known to drop.
+        witnesses.extend(self.host.link_bits_per_second.map(|_| counter::LINK_DROPPED));
+        witnesses.iter().all(|name| self.stood_still(name))
+            && self.conntrack_full() == Some(false)
+            && self.link_is_full() == Some(false)
+            && self.neighbours_full() == Some(false)
     }
 
     /// What the link carried in its busiest second when that is nearly all it can, and what it can, bits a second.
@@ -351,15 +341,44 @@ impl Findings {
         (busiest >= carries - carries / 20).then_some((busiest, carries))
     }
 
-    /// Whether the table of tracked connections was full.
-    pub(crate) fn conntrack_full(&self) -> bool {
-        if self.grew(counter::CONNTRACK_DROPPED).is_some() {
-            return true;
+    /// Whether it was; `None` where it was watched for less than a second.
+    fn link_is_full(&self) -> Option<bool> {
+        if self.host.link_bits_per_second.is_none_or(|bits| bits == 0) {
+            return Some(false);
         }
-        match (self.host.conntrack_max, self.counter(counter::CONNTRACK_COUNT)) {
-            (Some(max), Some(count)) => max > 0 && count.after >= max,
-            _ => false,
+        self.counter(counter::LINK_BITS_PER_SECOND).map(|_| self.link_full().is_some())
+    }
+
+    /// Whether the table of tracked connections was full; `None` where that is not known.
+    pub(crate) fn conntrack_full(&self) -> Option<bool> {
+        let (max, count) = (self.host.conntrack_max, self.counter(counter::CONNTRACK_COUNT));
+        let at_its_most = max.filter(|max| *max > 0).zip(count).map(|(max, count)| count.after >= max);
+        match (self.moved(counter::CONNTRACK_DROPPED), at_its_most) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (dropped, at_its_most) => dropped.or(at_its_most),
         }
+    }
+
+    /// Whether the table of neighbours was full; `None` where that is not known. Loopback has none.
+    pub(crate) fn neighbours_full(&self) -> Option<bool> {
+        let table = self.plan.neighbours();
+        if self.moved(table.fulls) == Some(true) {
+            return Some(true);
+        }
+        let most = self.plan.neighbours_max(&self.host).filter(|most| *most > 0);
+        let kept = self.counter(table.kept);
+        if most.zip(kept).is_some_and(|(most, kept)| kept.after >= most) {
+            return Some(true);
+        }
+        let has_none = self.plan.both_ends_here && !self.plan.on_one_link;
+        if has_none { Some(false) } else { self.moved(table.fulls) }
+    }
+
+    /// Whether TCP's memory reached the value at which pressure begins; `None` where that is not known.
+    pub(crate) fn tcp_mem_reached(&self) -> Option<bool> {
+        let [_, pressure, _] = self.host.tcp_mem_pages?;
+        let level = self.counter(counter::TCP_MEM_PAGES)?;
+        Some(pressure > 0 && level.after >= pressure)
     }
 }
 
@@ -375,14 +394,4 @@ fn spare(nofile: u64) -> u64 {
 fn meaning(name: &str, findings: &Findings) -> &'static str {
     let known = findings.failures.iter().map(|row| &row.outcome).chain(findings.connections.failed.keys());
     known.into_iter().find(|outcome| outcome.name() == name).map_or("", |outcome| outcome.meaning())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_counter_that_was_reset_did_not_grow() {
-        assert_eq!(CounterChange { before: 9, after: 3 }.growth(), 0);
-    }
 }

@@ -7,7 +7,6 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-pub mod counter;
 mod diagnose;
 mod findings;
 mod myths;
@@ -18,8 +17,9 @@ mod verdicts;
 mod wall;
 mod walls;
 
+pub use c10k_record::{CounterChange, counter};
 pub use diagnose::{UNKNOWN, diagnose};
-pub use findings::{CounterChange, CpuLoad, Findings, KeptFree, ServerEnd, ServerProcess, TAKEN_DOWN};
+pub use findings::{CpuLoad, Findings, KeptFree, ServerEnd, ServerProcess, TAKEN_DOWN};
 pub use myths::{MYTHS, Myth, myth};
 pub use plan_view::{KERNEL_PORT_RANGE, KERNEL_PORTS, PlanView};
 pub use predict::{Prediction, RatePrediction, predict, predict_rate, predicted_ceiling};

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use c10k_record::{HostSnapshot, shell};
+use c10k_record::{HostSnapshot, counter, shell};
 use serde::{Deserialize, Serialize};
 
 /// The part of a plan that decides which wall stands first.
@@ -32,6 +32,8 @@ pub struct PlanView {
     pub ports_left_out: Option<u64>,
     /// Whether the sources are neighbours on one link (veth, Ethernet), which loopback's are not.
     pub on_one_link: bool,
+    /// Whether the server's addresses are of IPv6.
+    pub ipv6: bool,
     /// Bytes of one probe.
     pub probe_bytes: u64,
     /// Whether each connection is a WebSocket one.
@@ -77,6 +79,16 @@ impl PlanView {
     /// Ports that `net.ipv4.ip_local_reserved_ports` takes from this plan: none where ports are bound explicitly.
     pub(crate) fn reserved(&self, host: &HostSnapshot) -> u64 {
         if self.explicit_ports { 0 } else { host.reserved_ports.unwrap_or(0) }
+    }
+
+    /// The table of neighbours of the plan's family.
+    pub(crate) fn neighbours(&self) -> NeighbourTable {
+        if self.ipv6 { NEIGHBOURS_IPV6 } else { NEIGHBOURS_IPV4 }
+    }
+
+    /// The most that this table keeps.
+    pub(crate) fn neighbours_max(&self, host: &HostSnapshot) -> Option<u64> {
+        if self.ipv6 { host.neighbours_max_ipv6 } else { host.neighbours_max }
     }
 
     /// How many times one connection costs this machine: 2 with both ends here, else 1.
@@ -151,6 +163,28 @@ impl PlanView {
         ranges_of_machines(first, count)
     }
 }
+
+/// The names of one table of neighbours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NeighbourTable {
+    /// The level of how many it has.
+    pub(crate) kept: &'static str,
+    /// The counter of those that found no room.
+    pub(crate) fulls: &'static str,
+    /// Its sysctls, without the number of the threshold.
+    pub(crate) keys: &'static str,
+}
+
+const NEIGHBOURS_IPV4: NeighbourTable = NeighbourTable {
+    kept: counter::NEIGHBOURS,
+    fulls: counter::NEIGHBOUR_TABLE_FULLS,
+    keys: "net.ipv4.neigh.default.gc_thresh",
+};
+const NEIGHBOURS_IPV6: NeighbourTable = NeighbourTable {
+    kept: counter::NEIGHBOURS_IPV6,
+    fulls: counter::NEIGHBOUR_TABLE_FULLS_IPV6,
+    keys: "net.ipv6.neigh.default.gc_thresh",
+};
 
 /// More than this many ranges are not written into one flag.
 const MOST_RANGES: usize = 32;

@@ -204,7 +204,7 @@ fn highest(name: &str) -> u64 {
         // fs/file.c: sysctl_nr_open_max, whole words of the bitmap of descriptors.
         "fs.nr_open" | "limits.nofile" => INT & !63,
         // include/linux/threads.h: PID_MAX_LIMIT; kernel/cgroup/pids.c: pids_max_write.
-        "pids.max" => 4 << 20,
+        "pids.max" | "kernel.pid_max" => 4 << 20,
         // kernel/fork.c: MAX_THREADS, which is FUTEX_TID_MASK.
         "kernel.threads-max" => 0x3fff_ffff,
         // Those of net/ that raise() is given; tcp_mem is a long.

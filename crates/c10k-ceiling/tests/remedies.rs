@@ -60,8 +60,10 @@ fn stands(setting: &str, host: &HostSnapshot, plan: &PlanView, server: bool) -> 
         "net.core.netdev_max_backlog" => one(host.netdev_max_backlog),
         "net.netfilter.nf_conntrack_max" => one(host.conntrack_max),
         "net.ipv4.neigh.default.gc_thresh3" => one(host.neighbours_max),
+        "net.ipv6.neigh.default.gc_thresh3" => one(host.neighbours_max_ipv6),
         "net.ipv4.tcp_mem" => host.tcp_mem_pages.map(Vec::from).unwrap_or_default(),
         "kernel.threads-max" => one(host.threads_max),
+        "kernel.pid_max" => one(host.pid_max),
         "soft" => one(host.nofile_soft.max(end)),
         // The soft one, and the hard one where it is set too.
         "nofile" if of_server => both(host.server_nofile, plan.server_nofile_hard),
@@ -199,9 +201,34 @@ fn the_limit_on_threads_that_refused_is_named_and_lifted() {
     assert_eq!(commands, ["sudo sysctl -w kernel.threads-max=380000"]);
     (of_user.host.pids_max, of_user.host.pids_current) = (Some(9_000), Some(9));
     of_user.host.threads_left = Some(70);
+    of_user.counters.remove(counter::SWARM_THREADS_REFUSED);
     let (sources, commands) = lift(&of_user);
     assert_eq!((sources.len(), commands.len()), (1, 1), "of two limits that count nothing none is proven");
     assert!(commands[0].contains("kernel.threads-max"), "{commands:?}");
+}
+
+#[test]
+fn of_the_limits_on_threads_the_one_binds_of_which_least_is_left() {
+    let of = |user: u64, threads: u64, numbers: u64| {
+        let mut findings = planted("threads").expect("planted");
+        let host = &mut findings.host;
+        (host.nproc, host.nproc_hard) = (Some(1_000 + user), Some(u64::MAX));
+        (host.threads_max, host.pid_max) = (Some(5_000 + threads), Some(5_000 + numbers));
+        (host.user_threads, host.threads_in_use) = (Some(1_000), Some(5_000));
+        host.threads_left = [user, threads, numbers].into_iter().min();
+        let ceiling = named(&findings);
+        let limit = ceiling.evidence[1].source.clone();
+        (limit, ceiling.remedy.expect("a remedy").commands[0].clone())
+    };
+    let (limit, line) = of(3, 9_000, 9_000);
+    assert_eq!(limit, "RLIMIT_NPROC");
+    assert!(line.contains("--nproc="), "{line}");
+    let (limit, line) = of(90_000, 3, 9_000);
+    assert_eq!(limit, "kernel.threads-max");
+    assert_eq!(line, "sudo sysctl -w kernel.threads-max=5064");
+    let (limit, line) = of(90_000, 9_000, 3);
+    assert_eq!(limit, "kernel.pid_max");
+    assert_eq!(line, "sudo sysctl -w kernel.pid_max=5064");
 }
 
 #[test]

@@ -262,11 +262,20 @@ fn a_full_table_of_neighbours_shows_as_connects_that_time_out() {
     let ceiling = named(&findings);
     assert_eq!(names(&ceiling), ["neighbour-table"]);
     assert!(ceiling.evidence.iter().any(|e| e.source == "connect-timeout"), "{ceiling:?}");
-    // That the table stands at its limit does not prove that somebody found no room in it.
+    // That the table stands at its limit does not prove that somebody found no room in it, nor that nobody did.
     findings.counters.remove(counter::NEIGHBOUR_TABLE_FULLS);
     findings.host.neighbours_max = Some(1024);
     findings.counters.insert(counter::NEIGHBOURS.to_owned(), change(3, 1_024));
-    assert_eq!(names(&named(&findings)), ["firewall-drop"]);
+    assert_eq!(named(&findings).wall, UNKNOWN);
+    // Of the other family's table nothing is learnt of this one's.
+    findings.counters.remove(counter::NEIGHBOURS);
+    moved(&mut findings, counter::NEIGHBOUR_TABLE_FULLS, 512);
+    findings.plan.ipv6 = true;
+    assert_eq!(named(&findings).wall, UNKNOWN);
+    moved(&mut findings, counter::NEIGHBOUR_TABLE_FULLS_IPV6, 512);
+    let ceiling = named(&findings);
+    assert_eq!(names(&ceiling), ["neighbour-table"]);
+    assert!(ceiling.remedy.is_some_and(|remedy| remedy.commands[0].contains("net.ipv6.neigh.default")));
 }
 
 #[test]

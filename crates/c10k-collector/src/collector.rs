@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use c10k_kernel::census::{Census, PortSet, SockDiag, State, States};
-use c10k_kernel::cgroup::{GroupMemory, MemoryGroup};
+use c10k_kernel::cgroup::{MemoryGroups, PidsSeen};
+use c10k_kernel::counters::host_wide::{NeighboursReader, oom_kills};
 use c10k_kernel::counters::{NetCounters, NetReading, ProcRoot, process_is_gone};
 use c10k_kernel::cpu::{CpuTimes, HostCpuReader};
 use c10k_kernel::memory::{MemInfoReader, SlabNames, SlabReader, page_bytes};
@@ -17,9 +18,11 @@ use crate::process::Watched;
 use crate::snapshot::MemorySnapshot;
 use crate::unreadable::{Unreadable, UnreadableList};
 
+mod groups;
 mod seeing;
 
-use seeing::see;
+use groups::{EndGroups, MemoryWatch};
+use seeing::{NeighboursFirst, see};
 
 /// Each CPU may keep this much of TCP's memory account to itself (include/net/sock.h, `SK_MEMORY_PCPU_RESERVE`).
 const PERCPU_RESERVE_BYTES: u64 = 1 << 20;
@@ -89,7 +92,12 @@ pub struct Collector {
     has_ports: bool,
     server: Option<Watched>,
     swarm: Option<Watched>,
-    group: Option<(MemoryGroup, GroupMemory)>,
+    server_groups: Option<EndGroups>,
+    swarm_groups: Option<EndGroups>,
+    memory_groups: MemoryWatch,
+    oom_kills_first: Option<u64>,
+    neighbours: NeighboursReader,
+    neighbours_first: NeighboursFirst,
     unreadable: UnreadableList,
 }
 
@@ -114,6 +122,7 @@ impl Collector {
             );
             SlabNames::default()
         });
+        let mut neighbours = NeighboursReader::open(&root);
         let mut collector = Self {
             start: Instant::now(),
             net,
@@ -130,13 +139,18 @@ impl Collector {
             has_ports: !config.ports.is_empty(),
             server: None,
             swarm: None,
-            group: None,
+            server_groups: None,
+            swarm_groups: None,
+            memory_groups: MemoryWatch::Unknown,
+            oom_kills_first: oom_kills(&root),
+            neighbours_first: NeighboursFirst::of(&mut neighbours),
+            neighbours,
             unreadable,
             root,
         };
         collector.open_diag(config.namespace_of);
         if config.server_pid.is_none() {
-            collector.open_group(None);
+            collector.open_memory_groups(None);
         }
         for (side, pid) in [(Side::Server, config.server_pid), (Side::Swarm, config.swarm_pid)] {
             if let Some(pid) = pid {
@@ -160,10 +174,22 @@ impl Collector {
             }
         })?;
         *self.side(side) = Some(watched);
+        let groups = Some(EndGroups::of(&self.root, pid));
+        match side {
+            Side::Server => self.server_groups = groups,
+            Side::Swarm => self.swarm_groups = groups,
+        }
         if side == Side::Server {
-            self.open_group(Some(pid));
+            self.open_memory_groups(Some(pid));
         }
         Ok(())
+    }
+
+    /// Looks at the tables of neighbours by files that were opened where they are shown, which is the machine's first
+    /// network namespace alone.
+    pub fn look_at_neighbours_by(&mut self, mut opened: NeighboursReader) {
+        self.neighbours_first = NeighboursFirst::of(&mut opened);
+        self.neighbours = opened;
     }
 
     /// Reads all cheap sources now. Its cost does not grow with the number of connections, but for sockstat's few
@@ -181,7 +207,8 @@ impl Collector {
             elapsed_ms: millis(elapsed),
             server: see(&mut self.server, seconds, &mut partial, &mut self.unreadable),
             swarm: see(&mut self.swarm, seconds, &mut partial, &mut self.unreadable),
-            cgroup: self.see_group(),
+            cgroup: self.see_memory_groups(),
+            oom_kills: oom_kills(&self.root).and_then(|now| now.checked_sub(self.oom_kills_first?)),
             memory: self.see_memory(&mut partial),
             slabs: self.see_slabs(),
             cpu: self.see_cpu(seconds, &mut partial),
@@ -189,6 +216,8 @@ impl Collector {
             ..Observation::default()
         };
         self.see_network(&mut seen);
+        self.see_neighbours(&mut seen);
+        self.see_groups_of_ends(&mut seen);
         seen.partial |= partial;
         seen.tick_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         seen
@@ -276,10 +305,17 @@ impl Collector {
         watched.as_ref().is_some_and(Watched::is_gone)
     }
 
-    /// The folder of the memory group that limits the server (without one, the collector).
+    /// The file with the quota of processor time that held the server back most since it began to be watched.
     #[must_use]
-    pub fn group_folder(&self) -> Option<&std::path::Path> {
-        self.group.as_ref().map(|(group, _)| group.folder())
+    pub fn server_cpu_quota(&self) -> Option<String> {
+        self.server_groups.as_ref()?.quota()
+    }
+
+    /// The pids cgroup of the two ends that had the fewest threads left at some tick, as it was then.
+    #[must_use]
+    pub fn fewest_threads(&self) -> Option<&PidsSeen> {
+        let ends = [&self.server_groups, &self.swarm_groups].into_iter().flatten();
+        ends.filter_map(EndGroups::fewest_threads).min_by_key(|seen| seen.left())
     }
 
     /// The pid that is watched on a side.
@@ -313,7 +349,7 @@ impl Collector {
             return;
         }
         if let Some(pid) = namespace_of {
-            let namespace = |pid| fs::read_link(self.root.process_path(pid, "ns/net"));
+            let namespace = |pid| fs::read_link(self.root.living_path(pid, "ns/net"));
             match (namespace(None), namespace(Some(pid))) {
                 (Ok(own), Ok(other)) if own != other => {
                     let source = format!("sock_diag in the network namespace of process {pid}");
@@ -333,19 +369,16 @@ impl Collector {
         }
     }
 
-    /// The memory group of the server, or of this process; what it had refused before is not the run's.
-    fn open_group(&mut self, pid: Option<u32>) {
-        self.group = match MemoryGroup::limiting(&self.root, pid) {
-            Ok(group) => group.map(|mut group| {
-                let before = group.read().unwrap_or_default();
-                (group, before)
-            }),
-            Err(error) if process_is_gone(&error) => None,
+    /// The memory groups of the server, or of this process; what they had refused before is not the run's.
+    fn open_memory_groups(&mut self, pid: Option<u32>) {
+        self.memory_groups = match MemoryGroups::of(&self.root, pid) {
+            Ok(groups) => MemoryWatch::begin(groups),
+            Err(error) if process_is_gone(&error) => MemoryWatch::Unknown,
             Err(error) => {
                 let source = self.root.process_path(pid, "cgroup").display().to_string();
-                let unknown = "the memory group of this process and its limit";
+                let unknown = "the memory groups of this process and their limits";
                 self.unreadable.note(source, error.raw_os_error(), unknown);
-                None
+                MemoryWatch::Unknown
             }
         };
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use c10k_kernel::census::{PortSet, SockDiag};
-use c10k_kernel::cgroup::{MemoryGroup, PidsGroup};
+use c10k_kernel::cgroup::{MemoryGroups, PidsGroup};
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::limits::{self, Cap};
 use c10k_kernel::memory::MemInfoReader;
@@ -42,8 +42,10 @@ fn snapshot_at(root: &ProcRoot) -> HostSnapshot {
     let number = |key: &str| sysctl.numbers(key)?.first().copied();
     let port_range = sysctl.local_port_range();
     let reserved = sysctl.read("net.ipv4.ip_local_reserved_ports").ok();
-    let group = MemoryGroup::limiting(root, None).ok().flatten();
-    let group_folder = group.as_ref().map(|group| group.folder().display().to_string());
+    let mut groups = MemoryGroups::of(root, None).ok().flatten();
+    let version = groups.as_ref().map(MemoryGroups::version);
+    let scarcest = groups.as_mut().and_then(MemoryGroups::scarcest);
+    let limit = scarcest.as_ref().zip(version).and_then(|((group, _), version)| group.limit(version));
     let pids = PidsGroup::of(root, None).ok().flatten().map(|group| group.read()).unwrap_or_default();
     let (nofile, nproc) = (limits::nofile().ok(), limits::nproc().ok());
     HostSnapshot {
@@ -71,8 +73,10 @@ fn snapshot_at(root: &ProcRoot) -> HostSnapshot {
             .read()
             .ok()
             .and_then(|memory| memory.available_bytes),
-        cgroup_memory_bytes: group.and_then(|mut group| group.read().ok()?.limit_bytes),
-        cgroup_memory_folder: group_folder,
+        cgroup_memory_bytes: limit.map(|(bytes, _)| bytes),
+        cgroup_memory_file: limit.map(|(_, file)| file.to_owned()),
+        cgroup_memory_used_bytes: scarcest.as_ref().and_then(|(group, _)| group.charged_bytes()),
+        cgroup_memory_folder: scarcest.map(|(_, folder)| folder.display().to_string()),
         nproc: nproc.map(|limit| limit.soft),
         nproc_hard: nproc.map(|limit| limit.hard),
         nproc_bypassed: passes_nproc(root),
@@ -180,7 +184,11 @@ mod tests {
         assert_eq!((snapshot.reserved_ports, snapshot.conntrack_max), (Some(2), Some(262_144)));
         assert_eq!(snapshot.conntrack_entries, Some(17));
         assert_eq!((snapshot.tcp_mem_pages, snapshot.files_in_use), (Some([1, 2, 3]), Some(500)));
-        assert_eq!(snapshot.cgroup_memory_bytes, Some(1 << 30));
+        assert_eq!(
+            (snapshot.cgroup_memory_bytes, snapshot.cgroup_memory_used_bytes),
+            (Some(1 << 30), Some(4096))
+        );
+        assert_eq!(snapshot.cgroup_memory_file.as_deref(), Some("memory.max"));
         assert_eq!((snapshot.somaxconn, snapshot.memory_available_bytes), (None, None));
         assert!(!snapshot.file_max_bypassed, "no uid_map says that this is the first user namespace");
         assert_eq!(snapshot.may_raise_nofile, None);

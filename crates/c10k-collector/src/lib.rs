@@ -18,6 +18,7 @@ mod cost;
 mod document;
 mod find;
 mod host;
+mod levels;
 mod link;
 mod observation;
 mod output;
@@ -34,12 +35,13 @@ pub use collector::{Collector, CollectorConfig, CollectorError, Side};
 pub use document::{CensusSeen, Document, SelfCost};
 pub use find::{FindError, ServerFound, find_listeners, find_server};
 pub use host::{host_snapshot, ports_kept, time_wait_towards};
+pub use levels::Levels;
 pub use link::{LinkSeen, LinkWatch};
 pub use observation::{
-    CpuSeen, DescriptorsSeen, GroupSeen, HostMemorySeen, ListenerSeen, Observation, ProcessSeen, SlabSeen,
-    SocketsSeen,
+    CpuSeen, DescriptorsSeen, GroupSeen, HostMemorySeen, ListenerSeen, NeighboursSeen, Observation,
+    ProcessSeen, SlabSeen, SocketsSeen,
 };
-pub use signs::{QueueSigns, ServerSigns};
+pub use signs::{QueueSigns, STALL, ServerSigns, Standstill};
 pub use snapshot::{MemorySnapshot, ProcessSnapshot};
 pub use unreadable::Unreadable;
 pub use watch::run;

@@ -44,30 +44,57 @@ pub struct Observation {
     pub conntrack_entries: Option<u64>,
     /// `nf_conntrack_max`.
     pub conntrack_max: Option<u64>,
-    /// Packets dropped, and entries thrown out early, for want of room in that table, since the collector began.
+    /// Packets dropped, and entries thrown out early, for want of room in that table, since the collector began; 0 where
+    /// this kernel tracks nothing.
     pub conntrack_dropped: Option<u64>,
-    /// The memory group that limits the server (without one, the collector); `None` where no limit can be seen.
+    /// Of the memory groups of the server (without one, of the collector) the one that has least left; of those without
+    /// a limit the nearest. `None` where they cannot be read.
     pub cgroup: Option<GroupSeen>,
+    /// Processes that the OOM killer ended on the whole host since the collector began, those of groups included.
+    pub oom_kills: Option<u64>,
+    /// The kernel's table of IPv4's neighbours; `None` outside of the machine's first network namespace.
+    pub neighbours: Option<NeighboursSeen>,
+    /// The same of IPv6's.
+    pub neighbours_ipv6: Option<NeighboursSeen>,
     /// Processor time of the whole host since the last tick.
     pub cpu: CpuSeen,
 }
 
-/// A limited memory group, version 1 or 2.
+/// A table of neighbours, of which there is one for all network namespaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NeighboursSeen {
+    /// How many it has.
+    pub entries: u64,
+    /// How many found no room since the collector began.
+    pub table_fulls: u64,
+}
+
+/// Memory groups of a process, version 1 or 2: the figures of the one that has least left, and what all of them refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct GroupSeen {
-    /// Its limit, bytes.
+    /// The folder of the one that has least left; `None` where none has a limit.
+    pub folder: Option<String>,
+    /// Its lower limit, bytes.
     pub limit_bytes: Option<u64>,
+    /// The file that has it: `memory.max`, `memory.high`, `memory.limit_in_bytes`.
+    pub limit_file: Option<&'static str>,
     /// What is charged to it, bytes.
     pub usage_bytes: Option<u64>,
+    /// What its limit leaves, page cache counted as left, bytes.
+    pub left_bytes: Option<u64>,
+    /// What was charged to it when the collector began, bytes.
+    pub usage_before_bytes: Option<u64>,
     /// Its part of kernel memory, bytes.
     pub kernel_bytes: Option<u64>,
     /// Its part in slabs, bytes; version 1 does not say.
     pub slab_bytes: Option<u64>,
     /// Its part in socket buffers, bytes.
     pub socket_bytes: Option<u64>,
-    /// Times the limit was hit since the collector began.
+    /// Times that a limit was hit since the collector began, in the group where that was most often.
     pub failures: Option<u64>,
-    /// Processes that the OOM killer ended in it since the collector began.
+    /// Times that somebody was put to sleep at `memory.high` since then, likewise.
+    pub held_back: Option<u64>,
+    /// Processes of the nearest group that the OOM killer ended since then.
     pub oom_kills: Option<u64>,
 }
 
@@ -116,6 +143,10 @@ pub struct ProcessSeen {
     pub cores: Option<f64>,
     /// Processor time since the collector began to watch it, seconds.
     pub cpu_seconds: Option<f64>,
+    /// Periods in which a cpu cgroup held it back since then; 0 where none can.
+    pub throttled: Option<u64>,
+    /// Threads that a pids cgroup refused it, or others of that group, since then; 0 where none can.
+    pub threads_refused: Option<u64>,
 }
 
 /// Memory of the whole host, bytes.

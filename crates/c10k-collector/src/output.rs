@@ -147,7 +147,7 @@ fn line(seen: &Observation, connections: Option<String>) -> String {
     if let Some(entries) = seen.conntrack_entries {
         line += &format!("  conntrack {entries} of {}", count(seen.conntrack_max));
     }
-    if let Some(group) = seen.cgroup {
+    if let Some(group) = seen.cgroup.as_ref().filter(|group| group.limit_bytes.is_some()) {
         line += &format!("  cgroup {} of {}", bytes(group.usage_bytes), bytes(group.limit_bytes));
     }
     if let Some('T' | 't') = seen.server.state {

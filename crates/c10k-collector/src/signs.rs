@@ -5,7 +5,32 @@ use std::time::Duration;
 use crate::observation::{ListenerSeen, Observation};
 
 /// So long must connections wait while nobody is accepted to be a server that has stopped accepting.
-const STALL: Duration = Duration::from_secs(2);
+pub const STALL: Duration = Duration::from_secs(2);
+
+/// Whether something that ought to move stands still for as long as a [`STALL`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standstill<T> {
+    since: Option<(Duration, T)>,
+}
+
+impl<T> Default for Standstill<T> {
+    fn default() -> Self {
+        Self { since: None }
+    }
+}
+
+impl<T: PartialEq> Standstill<T> {
+    /// Looks at it `at` that time since any fixed moment; true when it has been the same for so long. `None` = it need
+    /// not move now, and counting begins anew.
+    pub fn look(&mut self, now: Option<T>, at: Duration) -> bool {
+        match (&self.since, now) {
+            (_, None) => self.since = None,
+            (Some((since, then)), Some(now)) if *then == now => return at.saturating_sub(*since) >= STALL,
+            (_, Some(now)) => self.since = Some((at, now)),
+        }
+        false
+    }
+}
 
 /// What the listeners of a server show, gathered tick by tick.
 ///
@@ -68,14 +93,12 @@ pub struct ServerSigns {
     pub descriptor_limit: Option<u64>,
     /// Its listeners.
     pub queue: QueueSigns,
-    /// Since when, in ms, nobody has been accepted while somebody waited, and how many had been.
-    waiting_since: Option<(u64, i128)>,
-    /// Since when, in ms, nothing of the process has moved while somebody waited: what waits, descriptors, seconds.
-    still_since: Option<(u64, Still)>,
+    /// How many had been accepted, while somebody waited.
+    accepted: Standstill<i128>,
+    /// What waits, descriptors and processor seconds of the process, while somebody waited.
+    process: Standstill<(u64, u64, f64)>,
     was_stopped: bool,
 }
-
-type Still = (u64, u64, f64);
 
 impl ServerSigns {
     /// Looks at one tick.
@@ -102,23 +125,12 @@ impl ServerSigns {
         let waiting = seen.listener.map_or(0, |listener| listener.waiting);
         let entered = seen.counter("PassiveOpens").filter(|_| waiting > 0);
         let accepted = entered.map(|entered| i128::from(entered) - i128::from(waiting));
-        self.accepted_stalled |= stands_still(&mut self.waiting_since, accepted, seen.elapsed_ms);
+        let at = Duration::from_millis(seen.elapsed_ms);
+        self.accepted_stalled |= self.accepted.look(accepted, at);
         let open = seen.server.descriptors.map(|descriptors| descriptors.open).filter(|_| waiting > 0);
         let still = open.zip(seen.server.cpu_seconds).map(|(open, seconds)| (waiting, open, seconds));
-        self.accepted_stalled |= stands_still(&mut self.still_since, still, seen.elapsed_ms);
+        self.accepted_stalled |= self.process.look(still, at);
     }
-}
-
-/// Whether `now` has been the same for so long that it counts as a stall; `None` begins anew.
-fn stands_still<T: PartialEq>(since: &mut Option<(u64, T)>, now: Option<T>, at_ms: u64) -> bool {
-    match (&since, now) {
-        (_, None) => *since = None,
-        (Some((begun, then)), Some(now)) if *then == now => {
-            return u128::from(at_ms.saturating_sub(*begun)) >= STALL.as_millis();
-        }
-        (_, Some(now)) => *since = Some((at_ms, now)),
-    }
-    false
 }
 
 #[cfg(test)]

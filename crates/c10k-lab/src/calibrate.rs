@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use c10k_collector::{Collector, CollectorConfig, account};
-use c10k_kernel::cgroup::MemoryGroup;
+use c10k_kernel::cgroup::MemoryGroups;
 use c10k_kernel::counters::ProcRoot;
 use c10k_record::{HostSnapshot, PhaseName, Protocol, ServerEvent, SwarmEvent};
 
@@ -113,15 +113,18 @@ pub(crate) fn calibrate(
     let mut watch = Watch::new(collector, None, false);
     watch.settle(Duration::from_millis(200));
     let ready = watch.mark();
-    let mut group = MemoryGroup::limiting(&ProcRoot::default(), Some(server.pid())).ok().flatten();
-    let second = if group.is_some() {
+    let mut groups = MemoryGroups::of(&ProcRoot::default(), Some(server.pid())).ok().flatten();
+    let folder = host.cgroup_memory_folder.clone();
+    let second = if folder.is_some() {
         GROWTH_IN_A_GROUP.min(growth * 2).min(fits.saturating_sub(growth)).max(1)
     } else {
         growth
     };
+    // Of the group whose limit the snapshot has.
     let mut charged = || {
-        let seen = group.as_mut()?.read().ok()?;
-        Some(seen.usage_bytes?.saturating_sub(seen.file_bytes.unwrap_or(0)))
+        let groups = groups.as_mut()?;
+        let at = groups.folders().position(|one| Some(one.display().to_string()) == folder)?;
+        groups.read()[at]?.charged_bytes()
     };
     let at_ready = charged();
     let first_rate = grow(&mut swarm, &heard, growth, until)?;

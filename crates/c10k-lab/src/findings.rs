@@ -1,10 +1,8 @@
 //! What a run showed, as the walls want it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, ServerEnd, counter};
-use c10k_collector::{GroupSeen, Observation};
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process;
 use c10k_record::{HostSnapshot, LoadPlan, Plan, Protocol, Record, Sample, ServerMode, Topology, shell};
@@ -47,6 +45,7 @@ pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
         server_max_connections: plan.server.max_connections,
         ports_left_out: ports.is_some().then_some(left_out),
         on_one_link: plan.topology == Topology::Veth,
+        ipv6: plan.server.listen.first().is_some_and(std::net::SocketAddr::is_ipv6),
         probe_bytes: plan.load.probe_bytes.into(),
         websocket: plan.protocol == Protocol::Ws,
         pool: c10k_swarm::takes_more(&plan.load, &plan.server.listen).then_some(c10k_swarm::LOOPBACK_POOL),
@@ -113,63 +112,29 @@ pub(crate) fn findings(
     server_end: Option<ServerEnd>,
     aborted: bool,
 ) -> Findings {
-    let levels = &watch.levels;
-    let mut counters = BTreeMap::new();
-    if let (Some(first), Some(last)) = (&watch.first, &watch.last) {
-        // A run that is closed at its end may well fill a table: it is nothing that it met on its way.
-        let open = watch.before_close.as_ref().unwrap_or(last);
-        for name in counter::GROWING {
-            let seen = if name == counter::TIME_WAIT_OVERFLOW { open } else { last };
-            if let (Some(before), Some(after)) = (first.counter(name), seen.counter(name)) {
-                counters.insert(name.to_owned(), CounterChange { before, after });
-            }
-        }
-        let level =
-            |before: Option<u64>, after: Option<u64>| Some(CounterChange { before: before?, after: after? });
-        let rows = [
-            (counter::SOFTNET_DROPPED, level(first.softnet_dropped, last.softnet_dropped)),
-            (counter::TCP_MEM_PAGES, level(first.sockets.mem_pages, levels.tcp_mem_pages)),
-            (counter::ORPHANS, level(first.sockets.orphans, levels.orphans)),
-            (counter::TIME_WAIT, level(first.sockets.time_wait, levels.time_wait)),
-            (counter::FILES_IN_USE, level(first.files_in_use, levels.files_in_use)),
-            (counter::CONNTRACK_COUNT, level(first.conntrack_entries, levels.conntrack)),
-            (counter::CONNTRACK_DROPPED, level(first.conntrack_dropped, last.conntrack_dropped)),
-            (counter::GROUP_BYTES, level(group(first).usage_bytes, levels.group_bytes)),
-            (counter::GROUP_FAILURES, level(group(first).failures, group(last).failures)),
-            (counter::GROUP_OOM_KILLS, level(group(first).oom_kills, group(last).oom_kills)),
-        ];
-        counters.extend(rows.into_iter().filter_map(|(name, change)| Some((name.to_owned(), change?))));
-    }
+    let mut counters = watch.levels.changes();
     if let Some(link) = watch.link.narrowest() {
         let change = |after| CounterChange { before: 0, after };
         let busiest = link.busiest_bits_per_second.map(change);
         counters.extend(busiest.map(|busiest| (counter::LINK_BITS_PER_SECOND.to_owned(), busiest)));
         counters.insert(counter::LINK_DROPPED.to_owned(), change(link.dropped));
     }
-    counters.extend(watch.signs.changes());
     let outside = watch.outside.as_ref();
     let mut host = host.clone();
-    let queue = outside.map_or(levels.queue, |outside| outside.signs.queue);
     if outside.is_some() {
-        host.backlog = queue.backlog;
+        host.backlog = watch.levels.queue.backlog;
     }
-    for (name, after) in [
-        (counter::ACCEPT_QUEUE, queue.longest),
-        (counter::LISTENER_DROPS, queue.drops),
-        (counter::OTHER_LISTENERS_DROPS, queue.others_drops),
-    ] {
-        counters.extend(after.map(|after| (name.to_owned(), CounterChange { before: 0, after })));
-    }
-    // The group of the server, which need not be the lab's.
-    if let Some(limit) = watch.first.as_ref().and_then(|first| group(first).limit_bytes) {
-        host.cgroup_memory_bytes = Some(limit);
-        host.cgroup_memory_folder = watch.group_folder();
+    // The groups of the server, which need not be the lab's.
+    if let Some(group) = watch.levels.scarcest_group() {
+        host.cgroup_memory_bytes = group.limit_bytes;
+        host.cgroup_memory_folder.clone_from(&group.folder);
+        host.cgroup_memory_file = group.limit_file.map(str::to_owned);
     }
     // A group that refused nobody stands as it stood at the start, beside the other limits of that moment.
     let refused = [counter::SERVER_THREADS_REFUSED, counter::SWARM_THREADS_REFUSED]
         .iter()
         .any(|name| counters.get(*name).is_some_and(|change| change.growth() > 0));
-    if let Some(threads) = watch.signs.fewest_threads().filter(|_| refused) {
+    if let Some(threads) = watch.fewest_threads().filter(|_| refused) {
         (host.pids_max, host.pids_current) = (threads.max, threads.current);
         host.pids_folder = threads.folder.as_ref().map(|folder| folder.display().to_string());
     }
@@ -179,7 +144,7 @@ pub(crate) fn findings(
         plan: PlanView {
             again: as_it_was_started(record).unwrap_or_else(|| again(plan)),
             server_stopped: process.as_ref().is_some_and(|process| process.stopped),
-            server_cpu_quota: watch.signs.server_cpu_quota(),
+            server_cpu_quota: watch.server_cpu_quota(),
             server_pid: process.as_ref().map(|process| process.pid),
             server_nofile_hard: process.as_ref().and_then(|process| Some(hard(process.pid)?.hard)),
             ..plan_view(plan, &host)
@@ -194,19 +159,15 @@ pub(crate) fn findings(
         server_max_connections: plan.server.max_connections,
         server_end,
         server_process: process,
-        accepted_stalled: levels.accepted_stalled || outside.is_some_and(|seen| seen.signs.accepted_stalled),
+        accepted_stalled: watch.accepted_stalled || outside.is_some_and(|seen| seen.signs.accepted_stalled),
         latency_us: record.latency_us,
         verdicts: record.verdicts.clone(),
         aborted,
-        lowest_memory_available_bytes: levels.lowest_memory_available,
+        lowest_memory_available_bytes: watch.levels.lowest_memory_available_bytes(),
         kept_free: None,
         server_cpu: load(watch, plan.server.workers, |row| row.server_cores),
         swarm_cpu: load(watch, plan.load.workers, |row| row.swarm_cores),
     }
-}
-
-fn group(seen: &Observation) -> GroupSeen {
-    seen.cgroup.unwrap_or_default()
 }
 
 /// Processor time of one end in the phase in which it used most, ramp or proof; `None` where both were too short to be

@@ -1,7 +1,7 @@
 //! From what was seen to the finished record.
 
 use c10k_collector::account;
-use c10k_record::{Ceiling, Connections, Outcome, PhaseName, Record, RunState, Warning, judge};
+use c10k_record::{Ceiling, Connections, Outcome, PhaseName, Record, RunState, Warning, counter, judge};
 
 use crate::findings::{findings, plan_view};
 use crate::lead::Lab;
@@ -16,7 +16,7 @@ impl Lab<'_> {
         let c = &mut self.record.connections;
         c.settle_ghosts();
         self.costs();
-        self.record.time_wait.peak = self.watch.levels.time_wait;
+        self.record.time_wait.peak = self.watch.levels.highest(counter::TIME_WAIT);
         self.record.time_wait.at_end = self.watch.last.as_ref().and_then(|seen| seen.sockets.time_wait);
         for unreadable in self.watch.unreadable() {
             self.record.warnings.push(Warning::new("unreadable", unreadable));

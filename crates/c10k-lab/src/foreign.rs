@@ -123,7 +123,7 @@ impl Foreign {
         let mut warnings = vec![Warning::new("foreign-server", self.in_words())];
         warnings.extend(self.hidden.iter().map(|text| Warning::new("server-hidden", text.clone())));
         warnings.extend(compared.warnings);
-        Ok(Place { isolation: None, profile: compared.in_run, warnings, far: None })
+        Ok(Place { isolation: None, profile: compared.in_run, warnings, far: None, neighbours: None })
     }
 
     fn in_words(&self) -> String {
@@ -260,7 +260,7 @@ fn asks_for_a_profile(args: &RunArgs) -> bool {
 
 fn stands_here(pid: u32) -> Result<(), Refusal> {
     let root = ProcRoot::default();
-    let namespace = |pid| std::fs::read_link(root.process_path(pid, "ns/net")).ok();
+    let namespace = |pid| std::fs::read_link(root.living_path(pid, "ns/net")).ok();
     match (namespace(None), namespace(Some(pid))) {
         (Some(own), Some(other)) if own != other => Err(Refusal::host(
             format!("process {pid} stands in another network namespace"),

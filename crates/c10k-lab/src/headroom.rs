@@ -1,4 +1,4 @@
-//! Memory that is left for connections, of this machine and of the memory group of this process, and the reserve that
+//! Memory that is left for connections, of this machine and of the memory groups of this process, and the reserve that
 //! is kept of it.
 //!
 //! `MemAvailable` does not say it: the inodes and names of sockets stand in slabs that the kernel calls reclaimable,
@@ -6,7 +6,7 @@
 //! taken for what is free and what the page cache of files has; other caches are not counted on.
 
 use c10k_ceiling::{CLIENT_BYTES, KeptFree, MEMORY_WALLS, SERVER_BYTES, memory_reserve_bytes};
-use c10k_kernel::cgroup::MemoryGroup;
+use c10k_kernel::cgroup::MemoryGroups;
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::memory::{MemInfo, MemInfoReader};
 use c10k_record::HostSnapshot;
@@ -20,7 +20,8 @@ const PAIR_BYTES: u64 = SERVER_BYTES + CLIENT_BYTES;
 #[derive(Debug)]
 pub(crate) struct Headroom {
     machine: MemInfoReader,
-    group: Option<MemoryGroup>,
+    /// All on the way up: which of them has least left may change from look to look.
+    groups: Option<MemoryGroups>,
     /// What one pair is charged with in the group, bytes.
     charged: Option<u64>,
     /// What one pair takes of the machine, bytes.
@@ -41,11 +42,14 @@ pub(crate) struct Left {
 impl Headroom {
     /// Of the machine and of the group that this process is in; `host` has what a connection takes there.
     pub(crate) fn open(host: &HostSnapshot) -> Self {
-        let root = ProcRoot::default();
+        Self::open_at(&ProcRoot::default(), host)
+    }
+
+    fn open_at(root: &ProcRoot, host: &HostSnapshot) -> Self {
         let sizes = host.server_connection_bytes.zip(host.client_connection_bytes).or_else(object_bytes);
         Self {
-            machine: MemInfoReader::open(&root),
-            group: MemoryGroup::limiting(&root, None).ok().flatten(),
+            machine: MemInfoReader::open(root),
+            groups: MemoryGroups::of(root, None).ok().flatten(),
             charged: host.cgroup_connection_bytes.filter(|bytes| *bytes > 0),
             each: sizes.map_or(PAIR_BYTES, |(server, client)| server + client).max(1),
         }
@@ -54,17 +58,19 @@ impl Headroom {
     /// What is left now where it is scarcest; `None` where that cannot be read.
     pub(crate) fn left(&mut self) -> Option<Left> {
         let machine = of_machine(&self.machine.read().ok()?, self.each)?;
-        let group = self.group.as_mut().and_then(|group| {
-            let seen = group.read().ok()?;
-            let charged = seen.usage_bytes?.saturating_sub(seen.file_bytes.unwrap_or(0));
-            let limit = seen.limit_bytes?;
+        let each_bytes = self.charged.unwrap_or(self.each);
+        let version = self.groups.as_ref().map(MemoryGroups::version);
+        let seen = self.groups.iter_mut().flat_map(MemoryGroups::read).flatten();
+        let limited = seen.filter_map(|group| {
+            let (limit, _) = group.limit(version?)?;
             Some(Left {
                 in_a_group: true,
-                bytes: limit.saturating_sub(charged),
+                bytes: group.left_bytes()?,
                 reserve_bytes: memory_reserve_bytes(limit),
-                each_bytes: self.charged.unwrap_or(self.each),
+                each_bytes,
             })
         });
+        let group = limited.min_by_key(|left| left.bytes.saturating_sub(left.reserve_bytes));
         Some(match group {
             Some(group) if group.pairs() <= machine.pairs() => group,
             _ => machine,
@@ -166,6 +172,56 @@ mod tests {
         let old = MemInfo { active_file_bytes: None, ..memory };
         assert_eq!(of_machine(&old, 8_000).map(|left| left.bytes), Some(9 << 30));
         assert_eq!(of_machine(&MemInfo::default(), 8_000), None);
+    }
+
+    /// Two groups, of which the one above has the higher limit and less left, in either version.
+    #[test]
+    fn a_climb_keeps_its_reserve_of_the_group_that_has_least_left_at_each_look() {
+        let mib = |count: u64| (count << 20).to_string();
+        for (membership, mount, limit, usage, top) in [
+            (
+                "0::/slice/unit\n",
+                "35 24 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+                "memory.max",
+                "memory.current",
+                "sys/fs/cgroup",
+            ),
+            (
+                "4:memory:/slice/unit\n",
+                "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+                "sys/fs/cgroup/memory",
+            ),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let write = |below: &str, text: &str| {
+                let path = folder.path().join(below);
+                std::fs::create_dir_all(path.parent().expect("below")).expect("made");
+                std::fs::write(path, text).expect("written");
+            };
+            write("proc/meminfo", "MemTotal: 25165824 kB\nMemFree: 20971520 kB\nMemAvailable: 20971520 kB\n");
+            write("proc/self/cgroup", membership);
+            write("proc/self/mountinfo", mount);
+            for (group, most, charged) in [("slice", 1300, 1200), ("slice/unit", 1000, 10)] {
+                write(&format!("{top}/{group}/{limit}"), &mib(most));
+                write(&format!("{top}/{group}/{usage}"), &mib(charged));
+            }
+            let root = ProcRoot::recorded(folder.path());
+            let host = HostSnapshot { cgroup_connection_bytes: Some(8_000), ..HostSnapshot::default() };
+            let mut headroom = Headroom::open_at(&root, &host);
+            let left = headroom.left().expect("all can be read");
+            assert_eq!((left.in_a_group, left.bytes), (true, 100 << 20), "{limit}");
+            assert_eq!(left.reserve_bytes, memory_reserve_bytes(1300 << 20));
+            // A neighbour in the slice gives its memory back.
+            write(&format!("{top}/slice/{usage}"), &mib(20));
+            assert_eq!(headroom.left().map(|left| left.bytes), Some(990 << 20), "{limit}");
+            if limit == "memory.max" {
+                write(&format!("{top}/slice/unit/memory.high"), &mib(400));
+                let left = Headroom::open_at(&root, &host).left().expect("all can be read");
+                assert_eq!(left.bytes, 390 << 20, "above memory.high it is put to sleep");
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The host of a run, for the record's header and for the walls.
 
-use c10k_kernel::cgroup::{CgroupVersion, MemoryGroup};
+use c10k_kernel::cgroup::{CgroupVersion, MemoryGroups};
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::memory::MemInfoReader;
 use c10k_kernel::sysctl::SysctlRoot;
@@ -102,14 +102,10 @@ pub(crate) fn note_swarm(limits: &mut HostSnapshot, ready: &SwarmEvent) {
 pub(crate) fn complete(host: &mut HostSnapshot) {
     let root = ProcRoot::default();
     host.memory_total_bytes = MemInfoReader::open(&root).read().ok().and_then(|memory| memory.total_bytes);
-    let group = MemoryGroup::limiting(&root, None).ok().flatten();
-    let Some(mut group) = group else { return };
-    // The page cache of the group is given up before anything is refused.
-    host.cgroup_memory_used_bytes = group
-        .read()
-        .ok()
-        .and_then(|seen| Some(seen.usage_bytes?.saturating_sub(seen.file_bytes.unwrap_or(0))));
-    host.cgroup_connection_bytes = (group.version() == CgroupVersion::V1).then_some(CHARGED_BY_VERSION_1);
+    let version = MemoryGroups::of(&root, None).ok().flatten().map(|groups| groups.version());
+    let is_limited = host.cgroup_memory_bytes.is_some();
+    host.cgroup_connection_bytes =
+        (is_limited && version == Some(CgroupVersion::V1)).then_some(CHARGED_BY_VERSION_1);
 }
 
 /// The table of tracked connections bounds nothing where nothing is tracked.

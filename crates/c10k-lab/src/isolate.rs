@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use c10k_kernel::address;
+use c10k_kernel::counters::ProcRoot;
+use c10k_kernel::counters::host_wide::NeighboursReader;
 use c10k_kernel::namespace::{Beside, Isolation};
 use c10k_kernel::sysctl::{Scopes, SysctlRoot};
 use c10k_profile::{
@@ -27,6 +29,8 @@ pub(crate) struct Place {
     pub(crate) warnings: Vec<Warning>,
     /// The swarm's own namespace; `None` when it stands in the server's.
     pub(crate) far: Option<Beside>,
+    /// The tables of neighbours, opened where they are shown; `None` where the run did not leave that place.
+    pub(crate) neighbours: Option<NeighboursReader>,
 }
 
 /// Moves this process, which must not have threads yet, into a namespace of its own and applies the profile
@@ -34,6 +38,7 @@ pub(crate) struct Place {
 /// that wants two namespaces is refused.
 pub(crate) fn enter(plan: &Plan, profile: &Profile) -> Result<Place, Refusal> {
     let root = SysctlRoot::default();
+    let neighbours = Some(NeighboursReader::open(&ProcRoot::default()));
     let most_neighbours = root.read(NEIGHBOURS).ok().and_then(|text| text.parse().ok());
     // Inside a namespace a host-wide key cannot be told from one that does not exist.
     let unknown = unknown_keys(profile, &root);
@@ -89,7 +94,7 @@ pub(crate) fn enter(plan: &Plan, profile: &Profile) -> Result<Place, Refusal> {
         }
     };
     warnings.extend(in_run.not_applied.iter().map(not_applied_warning));
-    Ok(Place { isolation, profile: in_run, warnings, far })
+    Ok(Place { isolation, profile: in_run, warnings, far, neighbours })
 }
 
 /// Sets in the swarm's namespace what was set in the server's, and lists what could be set there only.

@@ -105,7 +105,7 @@ impl<'a> Lab<'a> {
         mut record: Record,
         mut limits: HostSnapshot,
         signals: Signals,
-        (place, foreign, stage): (Place, Option<Foreign>, Stage),
+        (mut place, foreign, stage): (Place, Option<Foreign>, Stage),
         printer: &'a mut Printer,
     ) -> Result<Self, Refusal> {
         let (sender, heard) = channel();
@@ -148,6 +148,9 @@ impl<'a> Lab<'a> {
         let is_ours = server.is_ours();
         let mut watch = Watch::new(collector, far, !is_ours);
         watch.link = link;
+        if let Some(neighbours) = place.neighbours.take() {
+            watch.look_at_neighbours_by(neighbours);
+        }
         Ok(Self {
             plan,
             folder,
@@ -431,6 +434,7 @@ impl<'a> Lab<'a> {
             && !self.swarm_closed
             && let Some((end, words)) = self.server.end(self.watch.server_is_gone())
         {
+            self.watch.look_at_what_is_left();
             self.server_end = Some(end);
             self.server_ended_at = Some(Instant::now());
             let phase = self.phase.map_or_else(|| "the start".to_owned(), |phase| format!("the {phase}"));

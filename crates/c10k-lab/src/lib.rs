@@ -31,7 +31,6 @@ mod run;
 mod settings;
 mod setup;
 mod signals;
-mod signs;
 mod stage;
 mod start;
 mod steward;

@@ -110,7 +110,7 @@ fn go(
     let path = folder.path().to_owned();
     let refused = |refusal: Refusal| (refusal, path.clone());
     let root = limits::euid() == 0;
-    let beforehand = Beforehand::look(root);
+    let beforehand = Beforehand::look();
     // Before any thread exists: later a user namespace is EINVAL (unshare(2)).
     let place = match &foreign {
         Some(foreign) => foreign.place(plan),

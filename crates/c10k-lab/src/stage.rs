@@ -164,6 +164,8 @@ impl Stage {
         if let Some(more) = [self.server.more_threads, self.swarm.more_threads].into_iter().flatten().min() {
             // It binds a process that is not root's, whosever the lab is.
             (limits.nproc_bypassed, limits.threads_left) = (false, Some(more));
+            // Whose threads are counted then is another's.
+            limits.user_threads = None;
         }
         limits.watches_apart = self.watches_apart;
         if self.keeps_a_reserve {

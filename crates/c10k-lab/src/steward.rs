@@ -330,6 +330,7 @@ mod tests {
             warnings: inside.iter().map(not_applied_warning).collect(),
             profile: ProfileInRun { not_applied: inside.to_vec(), ..ProfileInRun::default() },
             far: None,
+            neighbours: None,
         };
         let place = word().settle(place);
         let left: Vec<(&str, &str)> =

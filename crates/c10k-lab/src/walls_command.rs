@@ -174,7 +174,7 @@ fn page_json(wall: &Wall, host: &HostSnapshot) -> Value {
 fn this_host() -> HostSnapshot {
     let mut host = c10k_collector::host_snapshot();
     crate::host::complete(&mut host);
-    Beforehand::look(limits::euid() == 0).note(&mut host);
+    Beforehand::look().note(&mut host);
     (host.server_nofile, host.swarm_nofile) = (host.nofile_soft, host.nofile_soft);
     host
 }

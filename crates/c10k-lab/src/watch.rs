@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use c10k_collector::{Collector, LinkWatch, MemorySnapshot, Observation, QueueSigns, Side};
+use c10k_collector::{Collector, Levels, LinkWatch, MemorySnapshot, Observation, Side, Standstill};
+use c10k_kernel::cgroup::PidsSeen;
+use c10k_kernel::counters::host_wide::NeighboursReader;
 use c10k_record::{Cpu, LiveCounts, Sample, ServerReport};
 
 use crate::far::FarEnd;
 use crate::foreign::Outside;
-use crate::signs::HostSigns;
 
 /// Between two rows of samples.csv.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
@@ -28,59 +29,42 @@ pub(crate) struct Watch {
     /// Echoes received until the last row.
     messages: u64,
     pub(crate) samples: Vec<Sample>,
-    pub(crate) first: Option<Observation>,
     pub(crate) last: Option<Observation>,
-    /// What was seen last before the run closed its connections.
-    pub(crate) before_close: Option<Observation>,
     pub(crate) levels: Levels,
     /// What lies between the ends; nothing until it is known.
     pub(crate) link: LinkWatch,
+    is_closing: bool,
     /// What a server that is not ours shows from outside.
     pub(crate) outside: Option<Outside>,
-    /// What the host shows beside its connections.
-    pub(crate) signs: HostSigns,
-}
-
-/// The highest (or lowest) that was seen of what goes up and down.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Levels {
-    pub(crate) time_wait: Option<u64>,
-    pub(crate) orphans: Option<u64>,
-    pub(crate) tcp_mem_pages: Option<u64>,
-    pub(crate) files_in_use: Option<u64>,
-    pub(crate) conntrack: Option<u64>,
-    pub(crate) lowest_memory_available: Option<u64>,
-    /// Charged to the memory group of the server.
-    pub(crate) group_bytes: Option<u64>,
-    /// The server's listeners.
-    pub(crate) queue: QueueSigns,
-    /// Since when the server has accepted nobody while its queue was full, and how many it had then.
-    stalled: Option<(Instant, u64)>,
-    /// Accepted stood still for 2 s with the queue full.
+    /// How many the server had accepted while its queue was full.
+    stall: Standstill<u64>,
+    /// Accepted stood still with the queue full.
     pub(crate) accepted_stalled: bool,
 }
 
-/// So long must a full queue and a count that stands still last to be a server that has stopped accepting.
-const STALL: Duration = Duration::from_secs(2);
-
 impl Watch {
     pub(crate) fn new(collector: Collector, far: Option<FarEnd>, is_foreign: bool) -> Self {
-        let signs = HostSigns::begin(collector.pid(Side::Server), collector.pid(Side::Swarm));
         Self {
             collector,
             far,
             link: LinkWatch::default(),
-            signs,
+            is_closing: false,
             begun: Instant::now(),
             last_tick: None,
             messages: 0,
             samples: Vec::new(),
-            first: None,
             last: None,
-            before_close: None,
             levels: Levels::default(),
             outside: is_foreign.then(Outside::default),
+            stall: Standstill::default(),
+            accepted_stalled: false,
         }
+    }
+
+    /// Looks at the tables of neighbours by files that were opened before this process entered a namespace, in which they
+    /// are not shown.
+    pub(crate) fn look_at_neighbours_by(&mut self, opened: NeighboursReader) {
+        self.collector.look_at_neighbours_by(opened);
     }
 
     pub(crate) fn is_due(&self, now: Instant) -> bool {
@@ -115,14 +99,12 @@ impl Watch {
         match &mut self.outside {
             // What such a server has accepted is told by its signs.
             Some(outside) => outside.look(&seen, self.collector.pid(Side::Server)),
-            None => self.levels.look_for_a_stall(&seen, server, now),
+            None => self.look_for_a_stall(&seen, server, now),
         }
-        self.signs.look();
-        if self.before_close.is_none() {
+        if !self.is_closing {
             self.link.look();
         }
         self.last_tick = Some(now);
-        self.first.get_or_insert_with(|| seen.clone());
         self.last = Some(seen);
         self.samples.push(row.clone());
         row
@@ -130,7 +112,23 @@ impl Watch {
 
     /// From now on the run closes its connections.
     pub(crate) fn close_begins(&mut self) {
-        self.before_close = Some(self.look());
+        let seen = self.look();
+        self.levels.look(&seen);
+        self.levels.close_begins();
+        self.is_closing = true;
+    }
+
+    /// Looks beside the ticks, at what may be gone by the next: the groups of a server that has just ended.
+    pub(crate) fn look_at_what_is_left(&mut self) {
+        let seen = self.look();
+        self.levels.look(&seen);
+    }
+
+    fn look_for_a_stall(&mut self, seen: &Observation, server: Option<&ServerReport>, now: Instant) {
+        let full =
+            seen.listener.is_some_and(|l| l.backlog.is_some_and(|most| most > 0 && l.accept_queue >= most));
+        let accepted = full.then(|| server.map_or(0, |server| server.accepted));
+        self.accepted_stalled |= self.stall.look(accepted, now.duration_since(self.begun));
     }
 
     /// Keeps this moment: memory as exactly as this user may know it, and the processor time so far.
@@ -164,9 +162,14 @@ impl Watch {
         (near.map(|census| census.server_side), client_side)
     }
 
-    /// The folder of the memory group that limits the server.
-    pub(crate) fn group_folder(&self) -> Option<String> {
-        self.collector.group_folder().map(|folder| folder.display().to_string())
+    /// The pids cgroup of the two ends that had the fewest threads left.
+    pub(crate) fn fewest_threads(&self) -> Option<&PidsSeen> {
+        self.collector.fewest_threads()
+    }
+
+    /// The file with the quota that held the server back.
+    pub(crate) fn server_cpu_quota(&self) -> Option<String> {
+        self.collector.server_cpu_quota()
     }
 
     /// Whether the server's process was found to have ended.
@@ -177,35 +180,6 @@ impl Watch {
     /// What cannot be read here, in words.
     pub(crate) fn unreadable(&self) -> Vec<String> {
         self.collector.unreadable().iter().map(ToString::to_string).collect()
-    }
-}
-
-impl Levels {
-    fn look(&mut self, seen: &Observation) {
-        self.queue.look(seen.listener);
-        self.group_bytes = self.group_bytes.max(seen.cgroup.and_then(|group| group.usage_bytes));
-        self.time_wait = self.time_wait.max(seen.sockets.time_wait);
-        self.orphans = self.orphans.max(seen.sockets.orphans);
-        self.tcp_mem_pages = self.tcp_mem_pages.max(seen.sockets.mem_pages);
-        self.files_in_use = self.files_in_use.max(seen.files_in_use);
-        self.conntrack = self.conntrack.max(seen.conntrack_entries);
-        self.lowest_memory_available = match (self.lowest_memory_available, seen.memory.available_bytes) {
-            (Some(low), Some(now)) => Some(low.min(now)),
-            (low, now) => low.or(now),
-        };
-    }
-
-    fn look_for_a_stall(&mut self, seen: &Observation, server: Option<&ServerReport>, now: Instant) {
-        let full =
-            seen.listener.is_some_and(|l| l.backlog.is_some_and(|most| most > 0 && l.accept_queue >= most));
-        let accepted = server.map_or(0, |server| server.accepted);
-        self.stalled = match self.stalled {
-            Some((since, then)) if full && then == accepted => {
-                self.accepted_stalled |= now.duration_since(since) >= STALL;
-                Some((since, then))
-            }
-            _ => full.then_some((now, accepted)),
-        };
     }
 }
 

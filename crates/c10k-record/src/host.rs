@@ -84,10 +84,12 @@ pub struct HostSnapshot {
     pub conntrack_entries: Option<u64>,
     /// `MemAvailable`, bytes.
     pub memory_available_bytes: Option<u64>,
-    /// Limit of the memory cgroup, bytes, where there is one.
+    /// Limit of the memory cgroup, bytes, where there is one: of several on the way up that of which least is left.
     pub cgroup_memory_bytes: Option<u64>,
     /// The folder of that group, where its limit is written.
     pub cgroup_memory_folder: Option<String>,
+    /// The file with that limit: `memory.max`, `memory.high`, `memory.limit_in_bytes`.
+    pub cgroup_memory_file: Option<String>,
     /// Soft RLIMIT_NPROC.
     pub nproc: Option<u64>,
     /// Hard RLIMIT_NPROC.
@@ -102,16 +104,25 @@ pub struct HostSnapshot {
     pub pids_folder: Option<String>,
     /// `kernel.threads-max`.
     pub threads_max: Option<u64>,
+    /// `kernel.pid_max`: each thread has a number below it.
+    pub pid_max: Option<u64>,
+    /// Threads of the whole host at the start.
+    pub threads_in_use: Option<u64>,
+    /// Threads that RLIMIT_NPROC counted of this user at the start.
+    pub user_threads: Option<u64>,
     /// Connections that one descriptor table of the server takes beside what else it holds, by the server's own word.
     pub server_per_table: Option<u64>,
     /// The same for the swarm.
     pub swarm_per_table: Option<u64>,
     /// Whether someone on this machine may raise hard descriptor limits (CAP_SYS_RESOURCE can be had here).
     pub may_raise_nofile: Option<bool>,
-    /// Threads that may still be started here: what RLIMIT_NPROC, `pids.max` and `kernel.threads-max` leave.
+    /// Threads that may still be started here: what RLIMIT_NPROC, `pids.max`, `kernel.threads-max` and `kernel.pid_max`
+    /// leave.
     pub threads_left: Option<u64>,
-    /// `net.ipv4.neigh.default.gc_thresh3`, the most neighbours that the kernel keeps.
+    /// `net.ipv4.neigh.default.gc_thresh3`, the most neighbours of IPv4 that the kernel keeps.
     pub neighbours_max: Option<u64>,
+    /// `net.ipv6.neigh.default.gc_thresh3`, the same of IPv6.
+    pub neighbours_max_ipv6: Option<u64>,
     /// What the way between the ends carries, bits a second, where a device or a queue on it says so.
     pub link_bits_per_second: Option<u64>,
     /// RAM, bytes.

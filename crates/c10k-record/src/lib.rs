@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod ceiling;
+pub mod counter;
 mod counts;
 mod events;
 mod exit;
@@ -30,6 +31,7 @@ mod warning;
 mod whole;
 
 pub use ceiling::{Ceiling, Evidence, Predicted, Remedy, Scope, Setting, Side, WallFound, as_root};
+pub use counter::CounterChange;
 pub use counts::{Connections, Failure};
 pub use events::{Command, LiveCounts, PhaseName, ServerEvent, ServerReport, SwarmEvent};
 pub use exit::Exit;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use c10k_ceiling::{CounterChange, ServerEnd, ServerProcess, counter};
 use c10k_collector::{
-    CensusSeen, Collector, CollectorConfig, GroupSeen, Observation, ServerSigns, Side, find_server,
+    CensusSeen, Collector, CollectorConfig, GroupSeen, Levels, Observation, ServerSigns, Side, Standstill,
+    find_server,
 };
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process::real_user;
@@ -16,8 +17,6 @@ use c10k_record::{HostSnapshot, LiveCounts, Warning};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// So long must connections wait while nobody is served to be a server that has stopped accepting.
-const STALL: Duration = Duration::from_secs(2);
 /// A process that ends closes its sockets first and is gone some time later: so long is it waited for.
 const LAST_BREATH: Duration = Duration::from_secs(1);
 /// Between two looks at it meanwhile.
@@ -31,29 +30,15 @@ pub(crate) struct Beside {
     first: Observation,
     last: Observation,
     levels: Levels,
+    begun: Instant,
     last_look: Instant,
     hidden: Option<String>,
     descriptor_hard_limit: Option<u64>,
     /// Several processes listen.
     shared: bool,
-    /// Since when nobody was echoed to while somebody waited, and how many echoes there had been.
-    unechoed_since: Option<(Instant, u64)>,
+    /// How many echoes there had been while somebody waited.
+    echoes: Standstill<u64>,
     stalled: bool,
-}
-
-/// The highest (or lowest) that was seen of what goes up and down.
-#[derive(Clone, Copy, Default)]
-struct Levels {
-    time_wait: Option<u64>,
-    orphans: Option<u64>,
-    tcp_mem_pages: Option<u64>,
-    files_in_use: Option<u64>,
-    conntrack: Option<u64>,
-    /// Of the server's memory group, which may go with it.
-    group_bytes: Option<u64>,
-    group_failures: Option<u64>,
-    group_oom_kills: Option<u64>,
-    lowest_memory_available: Option<u64>,
 }
 
 /// All that was seen from beside.
@@ -65,8 +50,8 @@ pub(crate) struct SeenBeside {
     pub(crate) descriptor_limit: Option<u64>,
     pub(crate) descriptor_hard_limit: Option<u64>,
     pub(crate) backlog: Option<u64>,
-    /// The memory group of the server: its limit, bytes, and its folder.
-    pub(crate) memory_group: Option<(Option<u64>, String)>,
+    /// The memory group of the server that had least left.
+    pub(crate) memory_group: Option<GroupSeen>,
     pub(crate) lowest_memory_available_bytes: Option<u64>,
     pub(crate) time_wait_peak: Option<u64>,
     pub(crate) warnings: Vec<Warning>,
@@ -100,13 +85,14 @@ impl Beside {
             last: first.clone(),
             first,
             levels: Levels::default(),
+            begun: Instant::now(),
             last_look: Instant::now(),
             hidden,
             shared: !found.others.is_empty(),
-            unechoed_since: None,
+            echoes: Standstill::default(),
             stalled: false,
         };
-        beside.keep_levels();
+        beside.levels.look(&beside.last);
         Some(beside)
     }
 
@@ -149,13 +135,7 @@ impl Beside {
     fn look_for_a_stall(&mut self, now: Instant, echoed: Option<u64>) {
         let waits = self.last.listener.is_some_and(|listener| listener.waiting > 0);
         let echoed = echoed.filter(|echoed| waits && *echoed > 0);
-        match (self.unechoed_since, echoed) {
-            (_, None) => self.unechoed_since = None,
-            (Some((since, then)), Some(echoed)) if then == echoed => {
-                self.stalled |= now.duration_since(since) >= STALL;
-            }
-            (_, Some(echoed)) => self.unechoed_since = Some((now, echoed)),
-        }
+        self.stalled |= self.echoes.look(echoed, now.duration_since(self.begun));
     }
 
     /// Looks for the last time, before the connections are closed. With `short` the sockets of the server are counted
@@ -170,7 +150,7 @@ impl Beside {
         let census = census.as_ref().map(CensusSeen::from);
         let gone = self.collector.is_gone(Side::Server);
         SeenBeside {
-            counters: self.counters(),
+            counters: self.levels.changes(),
             process: self.pid.map(|pid| ServerProcess {
                 pid,
                 most_descriptors: self.signs.most_descriptors,
@@ -186,12 +166,9 @@ impl Beside {
             descriptor_limit: self.signs.descriptor_limit,
             descriptor_hard_limit: self.descriptor_hard_limit,
             backlog: self.signs.queue.backlog,
-            memory_group: self.collector.group_folder().map(|folder| {
-                let limit = self.first.cgroup.and_then(|group| group.limit_bytes);
-                (limit, folder.display().to_string())
-            }),
-            lowest_memory_available_bytes: self.levels.lowest_memory_available,
-            time_wait_peak: self.levels.time_wait,
+            memory_group: self.levels.scarcest_group().cloned(),
+            lowest_memory_available_bytes: self.levels.lowest_memory_available_bytes(),
+            time_wait_peak: self.levels.highest(counter::TIME_WAIT),
             warnings: self.hidden.into_iter().map(|text| Warning::new("server-hidden", text)).collect(),
         }
     }
@@ -210,7 +187,7 @@ impl Beside {
             }
             std::thread::sleep(NAP);
             self.last = self.collector.tick();
-            self.keep_levels();
+            self.levels.look(&self.last);
         }
     }
 
@@ -218,52 +195,8 @@ impl Beside {
         self.last_look = now;
         self.last = self.collector.tick();
         self.signs.look(&self.last);
-        self.keep_levels();
+        self.levels.look(&self.last);
     }
-
-    fn keep_levels(&mut self) {
-        let (levels, seen) = (&mut self.levels, &self.last);
-        levels.time_wait = levels.time_wait.max(seen.sockets.time_wait);
-        levels.orphans = levels.orphans.max(seen.sockets.orphans);
-        levels.tcp_mem_pages = levels.tcp_mem_pages.max(seen.sockets.mem_pages);
-        levels.files_in_use = levels.files_in_use.max(seen.files_in_use);
-        levels.conntrack = levels.conntrack.max(seen.conntrack_entries);
-        levels.group_bytes = levels.group_bytes.max(group(seen).usage_bytes);
-        levels.group_failures = levels.group_failures.max(group(seen).failures);
-        levels.group_oom_kills = levels.group_oom_kills.max(group(seen).oom_kills);
-        let lowest = [levels.lowest_memory_available, seen.memory.available_bytes];
-        levels.lowest_memory_available = lowest.into_iter().flatten().min();
-    }
-
-    fn counters(&self) -> BTreeMap<String, CounterChange> {
-        let (first, last, levels) = (&self.first, &self.last, &self.levels);
-        let change =
-            |before: Option<u64>, after: Option<u64>| Some(CounterChange { before: before?, after: after? });
-        counter::GROWING
-            .iter()
-            .map(|name| (*name, change(first.counter(name), last.counter(name))))
-            .chain([
-                (counter::SOFTNET_DROPPED, change(first.softnet_dropped, last.softnet_dropped)),
-                (counter::TCP_MEM_PAGES, change(first.sockets.mem_pages, levels.tcp_mem_pages)),
-                (counter::ORPHANS, change(first.sockets.orphans, levels.orphans)),
-                (counter::TIME_WAIT, change(first.sockets.time_wait, levels.time_wait)),
-                (counter::FILES_IN_USE, change(first.files_in_use, levels.files_in_use)),
-                (counter::ACCEPT_QUEUE, change(Some(0), self.signs.queue.longest)),
-                (counter::LISTENER_DROPS, change(Some(0), self.signs.queue.drops)),
-                (counter::OTHER_LISTENERS_DROPS, change(Some(0), self.signs.queue.others_drops)),
-                (counter::GROUP_BYTES, change(group(first).usage_bytes, levels.group_bytes)),
-                (counter::GROUP_FAILURES, change(group(first).failures, levels.group_failures)),
-                (counter::GROUP_OOM_KILLS, change(group(first).oom_kills, levels.group_oom_kills)),
-                (counter::CONNTRACK_COUNT, change(first.conntrack_entries, levels.conntrack)),
-                (counter::CONNTRACK_DROPPED, change(first.conntrack_dropped, last.conntrack_dropped)),
-            ])
-            .filter_map(|(name, change)| Some((name.to_owned(), change?)))
-            .collect()
-    }
-}
-
-fn group(seen: &Observation) -> GroupSeen {
-    seen.cgroup.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use c10k_ceiling::{CounterChange, Findings, PlanView, counter};
 use c10k_collector::LinkSeen;
-use c10k_kernel::cgroup::PidsGroup;
+use c10k_kernel::cgroup::{PidsGroup, Refusals};
 use c10k_record::{
     Ceiling, HostSnapshot, Latencies, LoadPlan, Outcome, Predicted, Protocol, Record, RunState, Tool,
     Topology, Warning, Workload, default_conditions, judge,
@@ -31,10 +31,8 @@ pub(crate) struct Background<'a> {
     pub(crate) cpu_ready_seconds: Option<f64>,
     /// The words of the command that does the same again.
     pub(crate) again: Vec<String>,
-    /// The pids cgroup of this process.
-    pub(crate) pids: Option<PidsGroup>,
-    /// Threads that it had refused before the workers were started.
-    pub(crate) refused_before: Option<u64>,
+    /// The pids cgroup of this process, and the threads that it had refused before the workers were started.
+    pub(crate) pids: Option<(PidsGroup, Refusals)>,
     /// The first wall by the limits of this side and, on this machine, of the server's process.
     pub(crate) predicted: Option<Predicted>,
 }
@@ -42,9 +40,9 @@ pub(crate) struct Background<'a> {
 impl Background<'_> {
     /// Threads that the group of this process has refused since the beginning.
     fn refused_threads(&self) -> Option<(String, CounterChange)> {
-        let after = self.pids.as_ref()?.read().refused?;
-        let before = self.refused_before?;
-        Some((counter::SWARM_THREADS_REFUSED.to_owned(), CounterChange { before, after }))
+        let (group, before) = self.pids.as_ref()?;
+        let after = group.refusals().since(before)?;
+        Some((counter::SWARM_THREADS_REFUSED.to_owned(), CounterChange { before: 0, after }))
     }
 }
 
@@ -121,6 +119,7 @@ pub fn plan_view(setup: &Setup, load: &LoadPlan, target: u64) -> PlanView {
         source_ports: Some((setup.window.first, setup.window.last)),
         destinations: setup.servers.len() as u64,
         both_ends_here: setup.server_is_here,
+        ipv6: setup.servers.first().is_some_and(SocketAddr::is_ipv6),
         probe: load.probe,
         explicit_ports: setup.plan.choice() == PortChoice::Explicit,
         ips: load.ips.clone(),
@@ -169,8 +168,10 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
     // What it was predicted by, and what it has by now where somebody raised it.
     host.server_nofile = beside.and_then(|seen| seen.descriptor_limit).or(host.server_nofile);
     host.backlog = beside.and_then(|seen| seen.backlog);
-    if let Some((limit, folder)) = beside.and_then(|seen| seen.memory_group.clone()) {
-        (host.cgroup_memory_bytes, host.cgroup_memory_folder) = (limit, Some(folder));
+    if let Some(group) = beside.and_then(|seen| seen.memory_group.as_ref()) {
+        host.cgroup_memory_bytes = group.limit_bytes;
+        host.cgroup_memory_folder.clone_from(&group.folder);
+        host.cgroup_memory_file = group.limit_file.map(str::to_owned);
     }
     let mut counters = beside.map_or_else(BTreeMap::new, |seen| seen.counters.clone());
     counters.extend(finding.link.as_ref().into_iter().flat_map(of_link));

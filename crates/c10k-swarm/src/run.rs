@@ -230,7 +230,7 @@ fn carry_out(
     }
     let mut conductor = Conductor::new(shared, crew, course, notes, signals, output);
     let pids = PidsGroup::of(&ProcRoot::default(), None).ok().flatten();
-    let refused_before = pids.as_ref().and_then(|group| group.read().refused);
+    let pids = pids.map(|group| (group.clone(), group.refusals()));
     conductor.start_workers().map_err(host("start the workers"))?;
     // A lab that leads this swarm looks for itself.
     let beside =
@@ -279,7 +279,6 @@ fn carry_out(
         lost: None,
         again: own_command(),
         pids,
-        refused_before,
     };
     let finding: Finding = conductor.run();
     background.lost = output.end_interval_log();

@@ -102,7 +102,7 @@ pub(super) static WALLS: &[Wall] = &[
             Some(Forecast::about(available.saturating_sub(reserve) / each, now, RAM_UNCERTAINTY))
         },
         diagnose: |findings| {
-            if findings.grew(counter::GROUP_OOM_KILLS).is_some() {
+            if ended_by_its_group(findings) {
                 return None;
             }
             if let Some(kept) = findings.kept_free.filter(|kept| !kept.in_a_group) {
@@ -115,9 +115,10 @@ pub(super) static WALLS: &[Wall] = &[
                 (Some(total), Some(lowest)) => total > 0 && lowest < total / 50,
                 _ => false,
             };
-            let refused =
-                findings.lost(&["ENOMEM", "ENOBUFS"]).is_some() && empty && !tcp_mem_reached(findings);
-            if !(refused || ended_by_memory(findings)) {
+            let refused = findings.lost(&["ENOMEM", "ENOBUFS"]).is_some()
+                && empty
+                && findings.tcp_mem_reached() == Some(false);
+            if !(refused || ended_by_the_machine(findings)) {
                 return None;
             }
             let mut evidence = Vec::new();
@@ -194,32 +195,33 @@ pub(super) static WALLS: &[Wall] = &[
             Some(Forecast::about(left / each, now, RAM_UNCERTAINTY))
         },
         diagnose: |findings| {
-            let killed = findings.grew(counter::GROUP_OOM_KILLS);
-            if let Some(kept) = findings.kept_free.filter(|kept| kept.in_a_group && killed.is_none()) {
+            let killed = findings.grew(counter::GROUP_OOM_KILLS).is_some();
+            let ended = ended_by_its_group(findings);
+            if let Some(kept) = findings.kept_free.filter(|kept| kept.in_a_group && !ended) {
                 let mut evidence = kept_free(kept, "the group's limit − charged + page cache");
-                let limit = findings.host.cgroup_memory_bytes;
-                evidence
-                    .extend(limit.map(|n| seen("memory.max", Side::Host, Some(n), "the limit of the group")));
+                evidence.extend(limit_of_the_group(&findings.host));
                 return Bite::proven(evidence, None);
             }
             let refused = findings.grew(counter::GROUP_FAILURES).is_some()
                 && findings.lost(&["ENOMEM", "ENOBUFS"]).is_some();
-            if killed.is_none() && !refused {
+            if !ended && !refused {
                 return None;
             }
             let mut evidence = Vec::new();
             let text = "processes of the group that the OOM killer ended";
             evidence.extend(
-                findings
-                    .counter_evidence(counter::GROUP_OOM_KILLS, Side::Host, text)
-                    .filter(|_| killed.is_some()),
+                findings.counter_evidence(counter::GROUP_OOM_KILLS, Side::Host, text).filter(|_| killed),
             );
+            if ended && !killed {
+                let text = "processes that the OOM killer ended on a machine that had memory left; the server's group \
+                            was gone before it could be asked";
+                evidence.extend(findings.counter_evidence(counter::OOM_KILLS, Side::Host, text));
+            }
             let text = "times the limit of the group was hit";
             evidence.extend(findings.counter_evidence(counter::GROUP_FAILURES, Side::Host, text));
             let text = "bytes charged to the group, the most that was seen";
             evidence.extend(findings.counter_evidence(counter::GROUP_BYTES, Side::Host, text));
-            let limit = findings.host.cgroup_memory_bytes;
-            evidence.extend(limit.map(|n| seen("memory.max", Side::Host, Some(n), "the limit of the group")));
+            evidence.extend(limit_of_the_group(&findings.host));
             evidence.extend(findings.server_end.map(super::server::end_evidence));
             evidence.extend(findings.lost_evidence(&["ENOMEM", "ENOBUFS"]));
             Bite::proven(evidence, first(findings.lost(&LOST_TO_MEMORY)))
@@ -271,7 +273,7 @@ pub(super) static WALLS: &[Wall] = &[
             let bitten = findings.grew(counter::ABORT_ON_MEMORY).is_some()
                 || findings.grew(counter::MEMORY_PRESSURES).is_some()
                 || findings.lost(&names).is_some();
-            if !bitten || !tcp_mem_reached(findings) {
+            if !bitten || findings.tcp_mem_reached() != Some(true) {
                 return None;
             }
             let mut evidence = Vec::new();
@@ -333,7 +335,7 @@ pub(super) static WALLS: &[Wall] = &[
             findings.grew(counter::ABORT_ON_MEMORY)?;
             let (max, level) = (findings.host.max_orphans?, findings.counter(counter::ORPHANS)?);
             // The kernel counts an orphan of an idle peer double (tcp_out_of_resources), hence the half.
-            if max == 0 || level.after < max / 2 || tcp_mem_reached(findings) {
+            if max == 0 || level.after < max / 2 || findings.tcp_mem_reached() != Some(false) {
                 return None;
             }
             let mut evidence = Vec::new();
@@ -411,9 +413,19 @@ pub(super) static WALLS: &[Wall] = &[
 /// The walls that are met without a connection lost or late: they are told of a run that reached its target too.
 pub(crate) const COST_NO_CONNECTION: [&str; 1] = ["time-wait-buckets"];
 
+/// The limit of the group that had least left, by the name of its file.
+fn limit_of_the_group(host: &HostSnapshot) -> Option<Evidence> {
+    let file = host.cgroup_memory_file.as_deref().unwrap_or("memory.max");
+    let limit = host.cgroup_memory_bytes?;
+    Some(seen(file, Side::Host, Some(limit), "the limit of the group"))
+}
+
 /// The line that raises the limit of the group: of the one that was found to limit, else of the process's own.
 fn raise_group_line(host: &HostSnapshot, plan: &PlanView, wanted: u64) -> String {
     if let Some(folder) = &host.cgroup_memory_folder {
+        if let Some(file) = &host.cgroup_memory_file {
+            return format!("echo {wanted} | sudo tee {}", quoted(&format!("{folder}/{file}")));
+        }
         // One of the two files is there: version 2's or version 1's.
         return format!(
             "for f in {folder}/memory.max {folder}/memory.limit_in_bytes; do [ ! -e \"$f\" ] || echo {wanted} | sudo \
@@ -432,27 +444,44 @@ fn raise_group_line(host: &HostSnapshot, plan: &PlanView, wanted: u64) -> String
 
 /// Whether the OOM killer, of the group or of the machine, ended a process of the run.
 pub(super) fn ended_by_memory(findings: &Findings) -> bool {
-    findings.grew(counter::GROUP_OOM_KILLS).is_some() || ended_by_the_machine(findings)
+    ended_by_its_group(findings) || ended_by_the_machine(findings)
 }
 
-/// The OOM killer signs with SIGKILL. Its count for the whole host has the kills of every memory group in it, so it
-/// proves something only where the machine itself had little memory left.
-fn ended_by_the_machine(findings: &Findings) -> bool {
-    let killed = matches!(findings.server_end, Some(ServerEnd::Killed(9) | ServerEnd::Gone))
-        || findings.lost(&["worker-lost"]).is_some();
-    // MemAvailable counts the inodes and names of sockets in, a quarter of what connections take.
-    let scarce = findings
-        .host
-        .memory_total_bytes
-        .zip(findings.lowest_memory_available_bytes)
-        .is_some_and(|(total, lowest)| lowest < total / 3);
-    killed && scarce && findings.grew(counter::OOM_KILLS).is_some()
-}
-
-/// Whether TCP's memory reached the value at which pressure begins.
-fn tcp_mem_reached(findings: &Findings) -> bool {
-    match (findings.host.tcp_mem_pages, findings.counter(counter::TCP_MEM_PAGES)) {
-        (Some([_, pressure, _]), Some(level)) => pressure > 0 && level.after >= pressure,
-        _ => false,
+/// The group says so, or was gone before it could: then the host's own count says that somebody was killed, on a machine
+/// that had memory left, and so for the limit of some group; and the server, which was killed, was in one that filled.
+fn ended_by_its_group(findings: &Findings) -> bool {
+    if let Some(moved) = findings.moved(counter::GROUP_OOM_KILLS) {
+        return moved;
     }
+    let filled = findings
+        .host
+        .cgroup_memory_bytes
+        .zip(findings.counter(counter::GROUP_BYTES))
+        .is_some_and(|(limit, charged)| charged.after >= limit / 2);
+    was_killed(findings)
+        && filled
+        && memory_was_scarce(findings) == Some(false)
+        && findings.grew(counter::OOM_KILLS).is_some()
+}
+
+/// The host's count of kills has those of every memory group in it, so it proves something only where the machine itself
+/// had little memory left, and the server's own group is known to have ended nobody.
+fn ended_by_the_machine(findings: &Findings) -> bool {
+    was_killed(findings)
+        && memory_was_scarce(findings) == Some(true)
+        && findings.grew(counter::OOM_KILLS).is_some()
+        && findings.stood_still(counter::GROUP_OOM_KILLS)
+}
+
+/// The OOM killer signs with SIGKILL.
+fn was_killed(findings: &Findings) -> bool {
+    matches!(findings.server_end, Some(ServerEnd::Killed(9) | ServerEnd::Gone))
+        || findings.lost(&["worker-lost"]).is_some()
+}
+
+/// Whether the machine had little memory left; `None` where that is not known. MemAvailable counts the inodes and names of
+/// sockets in, a quarter of what connections take.
+fn memory_was_scarce(findings: &Findings) -> Option<bool> {
+    let (total, lowest) = (findings.host.memory_total_bytes?, findings.lowest_memory_available_bytes?);
+    Some(lowest < total / 3)
 }

@@ -4,7 +4,7 @@ use c10k_record::{DEFAULT_PORT, HostSnapshot, Scope, Side, human_count};
 
 use super::server::stopped_accepting;
 use crate::counter;
-use crate::findings::{Findings, NO_ANSWER};
+use crate::findings::NO_ANSWER;
 use crate::plan_view::PlanView;
 use crate::wall::{
     Bite, Forecast, Guide, Need, Plant, Wall, no_forecast, raise, raise_line, raised, remedy, seen,
@@ -41,8 +41,10 @@ pub(super) static WALLS: &[Wall] = &[
         predict: no_forecast,
         diagnose: |findings| {
             // With the table of neighbours full the way is there, and only the neighbour is not known.
-            let names: &[&str] =
-                if neighbours_full(findings) { &["ENETUNREACH"] } else { &["ENETUNREACH", "EHOSTUNREACH"] };
+            let names: &[&str] = match findings.neighbours_full() {
+                Some(false) => &["ENETUNREACH", "EHOSTUNREACH"],
+                Some(true) | None => &["ENETUNREACH"],
+            };
             let lost = findings.lost(names)?;
             Bite::proven(findings.lost_evidence(names), lost.first_at_ms)
         },
@@ -104,7 +106,7 @@ pub(super) static WALLS: &[Wall] = &[
             Some(Forecast::exact(max.saturating_sub(entries), now))
         },
         diagnose: |findings| {
-            if !findings.conntrack_full() {
+            if findings.conntrack_full() != Some(true) {
                 return None;
             }
             let lost = findings.lost_connecting(&NO_ANSWER).or_else(|| findings.lost(&["EPERM"]))?;
@@ -197,8 +199,8 @@ pub(super) static WALLS: &[Wall] = &[
         hard: true,
         only_alone: false,
         outcomes: &["connect-timeout", "ETIMEDOUT", "EHOSTUNREACH", "ENOBUFS", "EINVAL"],
-        read_at: "/proc/sys/net/ipv4/neigh/default/gc_thresh3 (first namespace only); \
-                  /proc/net/stat/arp_cache",
+        read_at: "/proc/sys/net/ipv4/neigh/default/gc_thresh3 and /proc/net/stat/arp_cache (IPv6: net/ipv6 and \
+                  ndisc_cache), in the machine's first network namespace",
         formula: "(gc_thresh3 − servers) × ports × destinations, with every source a neighbour on one link",
         not_there: "a missing route (no-route)",
         scope: Scope::Host,
@@ -220,43 +222,44 @@ pub(super) static WALLS: &[Wall] = &[
         },
         plant: Plant::host_wide("the table is the host's, so its evidence is replayed."),
         predict: |host, plan| {
-            let most = host.neighbours_max.filter(|_| plan.on_one_link)?;
+            let most = plan.neighbours_max(host).filter(|_| plan.on_one_link)?;
             let each = plan.ports_per_pair(host)?.saturating_mul(plan.destinations);
-            let now = format!("net.ipv4.neigh.default.gc_thresh3 = {}", human_count(most));
+            let now = format!("{}3 = {}", plan.neighbours().keys, human_count(most));
             // One entry is the server's own.
             Some(Forecast::exact(most.saturating_sub(1).saturating_mul(each), now))
         },
         diagnose: |findings| {
             let named = ["EHOSTUNREACH", "ENOBUFS", "EINVAL"];
-            let lost = findings.lost(&named).filter(|_| neighbours_full(findings));
+            let table = findings.plan.neighbours();
+            let lost = findings.lost(&named).filter(|_| findings.neighbours_full() == Some(true));
             // A SYN or its answer that is dropped for it says nothing: that one found no room must have been counted.
-            let silent = findings
-                .lost_connecting(&NO_ANSWER)
-                .filter(|_| findings.grew(counter::NEIGHBOUR_TABLE_FULLS).is_some());
+            let silent =
+                findings.lost_connecting(&NO_ANSWER).filter(|_| findings.grew(table.fulls).is_some());
             let names = [&named[..], if silent.is_some() { &NO_ANSWER } else { &[] }].concat();
             let lost = lost.map(|lost| lost.and(silent)).or(silent)?;
             let mut evidence = Vec::new();
             let text = "neighbours that found no room";
-            evidence.extend(findings.counter_evidence(counter::NEIGHBOUR_TABLE_FULLS, Side::Host, text));
+            evidence.extend(findings.counter_evidence(table.fulls, Side::Host, text));
             let text = "neighbours kept, at the most";
-            evidence.extend(findings.counter_evidence(counter::NEIGHBOURS, Side::Host, text));
-            let max = findings.host.neighbours_max;
-            let name = "net.ipv4.neigh.default.gc_thresh3";
-            evidence.extend(max.map(|n| seen(name, Side::Host, Some(n), "the limit")));
+            evidence.extend(findings.counter_evidence(table.kept, Side::Host, text));
+            let max = findings.plan.neighbours_max(&findings.host);
+            let name = format!("{}3", table.keys);
+            evidence.extend(max.map(|n| seen(&name, Side::Host, Some(n), "the limit")));
             evidence.extend(findings.lost_evidence(&names));
             Bite::proven(evidence, lost.first_at_ms)
         },
         lift: |host, plan| {
             let needed = plan.sources.max(1024).saturating_add(1).checked_next_power_of_two();
             let needed = needed.map_or(u64::MAX, |needed| needed.saturating_mul(2));
-            let key = |n: u8| format!("net.ipv4.neigh.default.gc_thresh{n}");
-            let most = raised(&key(3), needed, host.neighbours_max);
+            let key = |n: u8| format!("{}{n}", plan.neighbours().keys);
+            let now = plan.neighbours_max(host);
+            let most = raised(&key(3), needed, now);
             let values = [(1, most / 8), (2, most / 2), (3, most)];
             let settings = values.map(|(n, value)| (format!("sysctl.{}", key(n)), value.to_string()));
             let settings: Vec<(&str, String)> =
                 settings.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
             // The highest first: each must stay above those below it.
-            let present = |n: u8| host.neighbours_max.filter(|_| n == 3);
+            let present = |n: u8| now.filter(|_| n == 3);
             let commands = values.iter().rev().map(|(n, value)| raise_line(&key(*n), *value, present(*n)));
             let text = "Keep more neighbours (whole host), or put the sources behind a router.";
             remedy(Scope::Host, text, &settings, commands.collect())
@@ -394,12 +397,4 @@ fn notrack_line(plan: &PlanView) -> String {
     };
     let chains = [chain("in", "prerouting"), chain("out", "output")].join("; ");
     format!("sudo nft 'add table inet untracked; {chains}'")
-}
-
-/// Whether the table of neighbours was full.
-fn neighbours_full(findings: &Findings) -> bool {
-    let most = findings.host.neighbours_max.filter(|most| *most > 0);
-    let kept = findings.counter(counter::NEIGHBOURS);
-    findings.grew(counter::NEIGHBOUR_TABLE_FULLS).is_some()
-        || matches!((most, kept), (Some(most), Some(kept)) if kept.after >= most)
 }

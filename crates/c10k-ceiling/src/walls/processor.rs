@@ -18,7 +18,7 @@ pub(super) static WALLS: &[Wall] = &[
         hard: true,
         only_alone: false,
         outcomes: &["EAGAIN"],
-        read_at: "ulimit -u, pids.max of the cgroup, /proc/sys/kernel/threads-max",
+        read_at: "ulimit -u, pids.max of the cgroup, /proc/sys/kernel/threads-max and pid_max",
         formula: "threads that are left × connections a worker's table takes",
         not_there: "EMFILE: then the table is full, not the number of threads",
         scope: Scope::Process,
@@ -29,7 +29,7 @@ pub(super) static WALLS: &[Wall] = &[
                          full descriptor table.",
             what_you_see: "A thread cannot be started: EAGAIN (resource temporarily unavailable).",
             how_to_prove: "Threads of /proc/PID/status against RLIMIT_NPROC (ps -eLf of that user), \
-                           pids.current against pids.max, and kernel.threads-max.",
+                           pids.current against pids.max, kernel.threads-max, and kernel.pid_max.",
             how_to_lift: "ulimit -u, TasksMax= of the unit, docker run --pids-limit; or fewer workers with \
                           larger tables.",
             what_not_to_do: "Do not test it as root: RLIMIT_NPROC does not bind root.",
@@ -298,14 +298,16 @@ fn slower(plan: &PlanView, summary: &str) -> Remedy {
 }
 
 /// The limit on threads that stands first.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ThreadLimit {
     /// `pids.max` of a cgroup.
     Pids,
     /// RLIMIT_NPROC of the user.
     Nproc,
     /// `kernel.threads-max`.
-    Kernel,
+    Threads,
+    /// `kernel.pid_max`.
+    Numbers,
 }
 
 impl ThreadLimit {
@@ -316,20 +318,33 @@ impl ThreadLimit {
                 format!("pids.max = {}, {} there", number(host.pids_max), number(host.pids_current))
             }
             Self::Nproc => format!("RLIMIT_NPROC = {}", number(host.nproc)),
-            Self::Kernel => format!("kernel.threads-max = {}", number(host.threads_max)),
+            Self::Threads => format!("kernel.threads-max = {}", number(host.threads_max)),
+            Self::Numbers => format!("kernel.pid_max = {}", number(host.pid_max)),
         }
     }
 }
 
-/// By what is left of each. A run's findings have it as the refusals say: [`settle_threads`].
+/// The one of which least is left. A run's findings have the cgroup as its refusals say: [`settle_threads`].
 fn what_binds(host: &HostSnapshot) -> ThreadLimit {
+    let left = |most: Option<u64>, now: Option<u64>| Some(most?.saturating_sub(now?));
     let of_user = host.nproc.filter(|limit| !host.nproc_bypassed && *limit != u64::MAX);
-    match (pids_left(host), host.threads_left) {
-        (Some(group), Some(left)) if group <= left => ThreadLimit::Pids,
-        (Some(_), None) if of_user.is_none() => ThreadLimit::Pids,
-        _ if of_user.is_some() => ThreadLimit::Nproc,
-        _ => ThreadLimit::Kernel,
+    // How many threads the user has may not be known; then it is their limit that leaves the least there is.
+    let users = left(of_user, host.user_threads).or(of_user.and(host.threads_left));
+    if of_user.is_some() && users.is_none() {
+        return ThreadLimit::Nproc;
     }
+    let lefts = [
+        (ThreadLimit::Pids, pids_left(host)),
+        (ThreadLimit::Nproc, users),
+        (ThreadLimit::Threads, left(host.threads_max, host.threads_in_use)),
+        (ThreadLimit::Numbers, left(host.pid_max, host.threads_in_use)),
+    ];
+    // Of equal ones the first.
+    let known = lefts.into_iter().filter_map(|(limit, left)| Some((left?, limit)));
+    let scarcest = known.min_by_key(|(left, _)| *left);
+    // Where less is left than any of these leaves, it is by the one of which that is not known.
+    let least = scarcest.filter(|(left, _)| host.threads_left.is_none_or(|least| *left <= least));
+    least.map_or(ThreadLimit::Threads, |(_, limit)| limit)
 }
 
 fn pids_left(host: &HostSnapshot) -> Option<u64> {
@@ -337,16 +352,22 @@ fn pids_left(host: &HostSnapshot) -> Option<u64> {
 }
 
 /// Which limit refused, decided once for evidence and remedy: a cgroup counts its refusals itself, so that one that
-/// counted some is the limit, and one that counted none is not.
+/// counted some is the limit, and one that was read and counted none is not. The end that was refused is the swarm where it
+/// says so itself, else either.
 pub(crate) fn settle_threads(findings: &mut Findings) {
-    let refusals = [counter::SERVER_THREADS_REFUSED, counter::SWARM_THREADS_REFUSED];
-    let is_counted = refusals.iter().any(|name| findings.counter(name).is_some());
-    let refused = refusals.iter().any(|name| findings.grew(name).is_some());
+    let of_swarm =
+        findings.lost(&["EAGAIN"]).is_some() || findings.growth_stopped == Some(GrowthStop::NoThreads);
+    let both = [counter::SWARM_THREADS_REFUSED, counter::SERVER_THREADS_REFUSED];
+    let refusals = if of_swarm { &both[..1] } else { &both[..] };
+    let refused = both.iter().any(|name| findings.grew(name).is_some());
+    let counted_none = refusals.iter().all(|name| findings.stood_still(name));
     let host = &mut findings.host;
     if refused {
         host.pids_current = host.pids_current.or(host.pids_max);
-        host.threads_left = pids_left(host);
-    } else if is_counted {
+        (host.threads_left, host.user_threads, host.threads_in_use) = (pids_left(host), None, None);
+    } else if counted_none {
+        // What it leaves was the least, perhaps, and is none of what the others leave.
+        host.threads_left = host.threads_left.filter(|left| pids_left(host) != Some(*left));
         (host.pids_max, host.pids_current, host.pids_folder) = (None, None, None);
     }
 }
@@ -366,13 +387,23 @@ fn thread_limit(host: &HostSnapshot) -> Vec<Evidence> {
         ThreadLimit::Nproc => {
             [limit("RLIMIT_NPROC", host.nproc, "the most threads that this user may have"), None]
         }
-        // It counts no refusals: it is evidence where no other limit is known.
-        ThreadLimit::Kernel if host.pids_max.is_none() => {
-            [limit("kernel.threads-max", host.threads_max, "the most threads of the whole host"), None]
+        // Where it is not known how many there are, it is evidence only beside no other limit.
+        ThreadLimit::Threads if host.threads_in_use.is_none() && host.pids_max.is_some() => [None, None],
+        ThreadLimit::Threads => {
+            let text = "the most threads of the whole host";
+            [limit("kernel.threads-max", host.threads_max, text), in_use(host)]
         }
-        ThreadLimit::Kernel => [None, None],
+        ThreadLimit::Numbers => {
+            let text = "the most numbers for processes and threads";
+            [limit("kernel.pid_max", host.pid_max, text), in_use(host)]
+        }
     };
     found.into_iter().flatten().collect()
+}
+
+fn in_use(host: &HostSnapshot) -> Option<Evidence> {
+    let text = "threads of the whole host when that was looked up";
+    host.threads_in_use.map(|now| seen("threads", Side::Host, Some(now), text))
 }
 
 fn lift_threads(host: &HostSnapshot, plan: &PlanView) -> Remedy {
@@ -413,9 +444,13 @@ fn lift_threads(host: &HostSnapshot, plan: &PlanView) -> Remedy {
             let text = format!("Raise RLIMIT_NPROC of the shell that starts it ({text}), or {fewer}.");
             process(text, "limits.nproc", wanted, vec![line])
         }
-        ThreadLimit::Kernel => {
-            let text = format!("Raise kernel.threads-max (whole host), or {fewer}.");
-            raise(Scope::Host, text, "kernel.threads-max", workers.saturating_add(beside), host.threads_max)
+        ThreadLimit::Threads | ThreadLimit::Numbers => {
+            let (key, present) = match what_binds(host) {
+                ThreadLimit::Numbers => ("kernel.pid_max", host.pid_max),
+                _ => ("kernel.threads-max", host.threads_max),
+            };
+            let needed = host.threads_in_use.unwrap_or(0).saturating_add(workers).saturating_add(beside);
+            raise(Scope::Host, format!("Raise {key} (whole host), or {fewer}."), key, needed, present)
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The queues a connection passes on its way in: a processor's input queue, the SYN queue, the accept queue.
 
-use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
+use c10k_record::{CounterChange, Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
 
 use super::server::stopped_accepting;
 use crate::counter;
-use crate::findings::{CounterChange, Findings, Lost, NO_ANSWER};
+use crate::findings::{Findings, Lost, NO_ANSWER};
 use crate::plan_view::PlanView;
 use crate::wall::{Bite, Guide, Plant, Wall, first, no_forecast, raise, raise_line, raised, remedy, seen};
 
@@ -167,10 +167,9 @@ pub(super) static WALLS: &[Wall] = &[
             // Its counter is the whole host's, and anybody's packets count: it must explain the SYNs that were sent
             // again, and a full queue of the listener says more.
             let resent = findings.grew(counter::SYN_RETRANSMITS)?;
-            if dropped.saturating_mul(2) < resent
-                || overflowed(findings)
-                || findings.grew(counter::REQ_QUEUE_FULL_DROP).is_some()
-            {
+            let no_queue_was_full = findings.stood_still(counter::LISTEN_OVERFLOWS)
+                && findings.stood_still(counter::REQ_QUEUE_FULL_DROP);
+            if dropped.saturating_mul(2) < resent || !no_queue_was_full {
                 return None;
             }
             let text = "packets dropped at a processor's input queue";

@@ -32,7 +32,7 @@ pub(crate) const OUTCOMES: [&str; 23] = [
     "worker-lost",
 ];
 
-pub(crate) const COUNTERS: [&str; 29] = [
+pub(crate) const COUNTERS: [&str; 32] = [
     counter::ACCEPT_QUEUE,
     counter::LISTENER_DROPS,
     counter::OTHER_LISTENERS_DROPS,
@@ -57,6 +57,9 @@ pub(crate) const COUNTERS: [&str; 29] = [
     counter::OOM_KILLS,
     counter::NEIGHBOURS,
     counter::NEIGHBOUR_TABLE_FULLS,
+    counter::NEIGHBOURS_IPV6,
+    counter::NEIGHBOUR_TABLE_FULLS_IPV6,
+    counter::GROUP_HELD_BACK,
     counter::LINK_BITS_PER_SECOND,
     counter::LINK_DROPPED,
     counter::SERVER_THROTTLED,
@@ -91,6 +94,8 @@ prop_compose! {
             nproc_hard: a[28], nproc_bypassed: tables.1, pids_max: a[29], pids_current: a[22], threads_max: a[23],
             max_syn_backlog: a[24], cgroup_memory_folder: a[25].map(|n| format!("/sys/fs/cgroup/{n}")),
             pids_folder: a[26].map(|n| format!("/sys/fs/cgroup/{n}")),
+            cgroup_memory_file: a[27].map(|n| if n % 2 == 0 { "memory.high" } else { "memory.max" }.to_owned()),
+            pid_max: a[29], threads_in_use: a[28], user_threads: a[27], neighbours_max_ipv6: a[15],
             ..HostSnapshot::default()
         }
     }
@@ -105,7 +110,7 @@ prop_compose! {
         PlanView {
             target: n[0], sources: n[1], destinations: n[2], source_ports: window, both_ends_here: flags.0,
             probe: flags.1, explicit_ports: flags.2, ips, server_max_connections: max, ports_left_out: left_out,
-            on_one_link: flags.0, probe_bytes: n[0] % 65_536, websocket: flags.1, pool: max,
+            on_one_link: flags.0, ipv6: flags.1, probe_bytes: n[0] % 65_536, websocket: flags.1, pool: max,
             server_pid: left_out.map(|n| n as u32), server_nofile_hard: max, own_server: flags.2,
             rate_per_second: left_out, server_stopped: flags.0,
             ..PlanView::default()

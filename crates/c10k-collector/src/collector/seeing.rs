@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use c10k_kernel::counters::NetReading;
+use c10k_kernel::counters::host_wide::{Neighbours, NeighboursReader};
 use c10k_kernel::cpu::{CpuTimes, cores_used};
 
-use super::Collector;
+use super::{Collector, MemoryWatch};
 use crate::observation::{
-    CpuSeen, GroupSeen, HostMemorySeen, ListenerSeen, Observation, ProcessSeen, SlabSeen, SocketsSeen,
+    CpuSeen, GroupSeen, HostMemorySeen, ListenerSeen, NeighboursSeen, Observation, ProcessSeen, SlabSeen,
+    SocketsSeen,
 };
 use crate::process::Watched;
 use crate::unreadable::UnreadableList;
@@ -26,28 +28,46 @@ const SHOWN_SLABS: &[&str] = &[
     "nf_conntrack",
 ];
 
+/// The tables of neighbours when the collector began.
+#[derive(Clone, Copy)]
+pub(super) struct NeighboursFirst {
+    ipv4: Option<Neighbours>,
+    ipv6: Option<Neighbours>,
+}
+
+impl NeighboursFirst {
+    pub(super) fn of(tables: &mut NeighboursReader) -> Self {
+        Self { ipv4: tables.ipv4(), ipv6: tables.ipv6() }
+    }
+}
+
 impl Collector {
-    pub(super) fn see_group(&mut self) -> Option<GroupSeen> {
-        let (group, before) = self.group.as_mut()?;
-        match group.read() {
-            Ok(now) => {
-                let grown = |before: Option<u64>, now: Option<u64>| now?.checked_sub(before.unwrap_or(0));
-                Some(GroupSeen {
-                    limit_bytes: now.limit_bytes,
-                    usage_bytes: now.usage_bytes,
-                    kernel_bytes: now.kernel_bytes,
-                    slab_bytes: now.slab_bytes,
-                    socket_bytes: now.socket_bytes,
-                    failures: grown(before.failures, now.failures),
-                    oom_kills: grown(before.oom_kills, now.oom_kills),
-                })
-            }
-            Err(error) => {
-                // A group goes with its last process.
-                let source = group.folder().display().to_string();
-                self.unreadable.note(source, error.raw_os_error(), "memory of this group from here on");
-                None
-            }
+    pub(super) fn see_memory_groups(&mut self) -> Option<GroupSeen> {
+        let seen = self.memory_groups.see();
+        if seen.is_none() && matches!(self.memory_groups, MemoryWatch::Groups(..)) {
+            // A group goes with its last process.
+            let source = "the memory groups of the server";
+            self.unreadable.note(source, None, "what is charged to them, and what they refuse, from here on");
+        }
+        seen
+    }
+
+    pub(super) fn see_neighbours(&mut self, seen: &mut Observation) {
+        let first = self.neighbours_first;
+        let since = |now: Option<Neighbours>, first: Option<Neighbours>| {
+            let (entries, table_fulls) = (now?.entries, now?.table_fulls.checked_sub(first?.table_fulls)?);
+            Some(NeighboursSeen { entries, table_fulls })
+        };
+        seen.neighbours = since(self.neighbours.ipv4(), first.ipv4);
+        seen.neighbours_ipv6 = since(self.neighbours.ipv6(), first.ipv6);
+    }
+
+    pub(super) fn see_groups_of_ends(&mut self, seen: &mut Observation) {
+        for (groups, end) in
+            [(&mut self.server_groups, &mut seen.server), (&mut self.swarm_groups, &mut seen.swarm)]
+        {
+            let Some(groups) = groups else { continue };
+            (end.throttled, end.threads_refused) = (groups.throttled(), groups.threads_refused());
         }
     }
 
@@ -189,9 +209,10 @@ impl Collector {
         seen.conntrack_entries = now.conntrack.map(|tracked| tracked.count);
         seen.conntrack_max = now.conntrack.and_then(|tracked| tracked.max);
         let dropped = |reading: &NetReading| reading.conntrack.and_then(|tracked| tracked.dropped);
-        // A table that appeared in the middle of a run has dropped nothing before.
+        // A table that appeared in the middle of a run has dropped nothing before; without one nothing is dropped for it.
+        let dropped_now = dropped(&now).or(now.tracks_nothing.then_some(0));
         seen.conntrack_dropped =
-            dropped(&now).and_then(|now| now.checked_sub(dropped(&self.first).unwrap_or(0)));
+            dropped_now.and_then(|now| now.checked_sub(dropped(&self.first).unwrap_or(0)));
     }
 }
 

@@ -167,3 +167,102 @@ fn a_process_that_ends_between_two_ticks_is_gone_and_the_host_is_still_seen() {
     assert!(seen.memory.free_bytes.is_some());
     assert!(!collector.tick().partial, "said once");
 }
+
+/// The groups of a server of pid 7, version 1, each controller in a tree of its own.
+fn record_groups(at: &Path) {
+    record(at, "proc/7/cgroup", "5:memory:/slice/unit\n4:cpu,cpuacct:/box\n3:pids:/box\n0::/\n");
+    record(
+        at,
+        "proc/self/mountinfo",
+        "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n\
+         33 31 0:28 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n\
+         34 31 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+    );
+    record(at, "sys/fs/cgroup/pids/box/pids.events", "max 2\n");
+    record(at, "sys/fs/cgroup/pids/box/pids.max", "9\n");
+    record(at, "sys/fs/cgroup/pids/box/pids.current", "3\n");
+    record(at, "sys/fs/cgroup/cpu/box/cpu.stat", "nr_periods 5\nnr_throttled 4\n");
+    record(at, "sys/fs/cgroup/cpu/box/cpu.cfs_quota_us", "1000\n");
+    for (group, limit, usage) in [("slice", 300, 250), ("slice/unit", 200, 10)] {
+        let folder = format!("sys/fs/cgroup/memory/{group}");
+        record(at, &format!("{folder}/memory.limit_in_bytes"), &limit.to_string());
+        record(at, &format!("{folder}/memory.usage_in_bytes"), &usage.to_string());
+        record(at, &format!("{folder}/memory.failcnt"), "7");
+        record(at, &format!("{folder}/memory.oom_control"), "oom_kill 1\n");
+    }
+}
+
+#[test]
+fn what_the_groups_of_a_server_refused_and_held_back_is_counted_since_the_beginning() {
+    let host = recorded_host();
+    let at = host.path();
+    record_groups(at);
+    record(at, "proc/vmstat", "oom_kill 2\n");
+    let mut collector = collector(at);
+    let seen = collector.tick_at(Duration::from_secs(1));
+    assert_eq!((seen.server.throttled, seen.server.threads_refused), (Some(0), Some(0)));
+    assert_eq!(collector.server_cpu_quota(), None, "it has not been held back yet");
+    let group = seen.cgroup.unwrap();
+    assert_eq!((group.limit_bytes, group.left_bytes, group.failures), (Some(300), Some(50), Some(0)));
+    assert!(group.folder.unwrap().ends_with("slice"));
+
+    record(at, "sys/fs/cgroup/cpu/box/cpu.stat", "nr_throttled 11\n");
+    record(at, "sys/fs/cgroup/pids/box/pids.events", "max 6\n");
+    record(at, "sys/fs/cgroup/pids/box/pids.current", "9\n");
+    record(at, "sys/fs/cgroup/memory/slice/memory.failcnt", "97");
+    record(at, "sys/fs/cgroup/memory/slice/unit/memory.oom_control", "oom_kill 2\n");
+    record(at, "proc/vmstat", "oom_kill 5\n");
+    let seen = collector.tick_at(Duration::from_secs(2));
+    assert_eq!((seen.server.throttled, seen.server.threads_refused), (Some(7), Some(4)));
+    assert!(collector.server_cpu_quota().is_some_and(|file| file.ends_with("cpu/box/cpu.cfs_quota_us")));
+    let fewest = collector.fewest_threads().unwrap();
+    assert_eq!((fewest.max, fewest.left()), (Some(9), Some(0)));
+    let group = seen.cgroup.unwrap();
+    // The limit that was hit is the slice's, the process that was killed one of the unit's.
+    assert_eq!((group.failures, group.oom_kills, seen.oom_kills), (Some(90), Some(1), Some(3)));
+
+    // The group goes with its server.
+    std::fs::remove_dir_all(at.join("sys/fs/cgroup/cpu")).unwrap();
+    let seen = collector.tick_at(Duration::from_secs(3));
+    assert_eq!(seen.server.throttled, None, "what is gone says nothing");
+}
+
+#[test]
+fn where_nothing_can_refuse_or_hold_back_nothing_was_refused() {
+    let host = recorded_host();
+    let at = host.path();
+    record(at, "proc/7/cgroup", "0::/\n");
+    record(at, "proc/self/mountinfo", "35 24 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+    record(at, "sys/fs/cgroup/cpu.stat", "usage_usec 9\n");
+    let seen = collector(at).tick_at(Duration::from_secs(1));
+    assert_eq!((seen.server.throttled, seen.server.threads_refused), (Some(0), Some(0)));
+    let group = seen.cgroup.unwrap();
+    assert_eq!((group.limit_bytes, group.failures, group.oom_kills), (None, Some(0), Some(0)));
+    // Where that cannot be looked up it is not known.
+    std::fs::remove_file(at.join("proc/7/cgroup")).unwrap();
+    let seen = collector(at).tick_at(Duration::from_secs(1));
+    assert_eq!((seen.server.throttled, seen.cgroup), (None, None));
+}
+
+#[test]
+fn neighbours_are_counted_by_the_files_that_were_opened_for_it() {
+    let (host, first) = (recorded_host(), tempfile::tempdir().unwrap());
+    let table = |fulls: u64| {
+        record(
+            first.path(),
+            "proc/self/net/stat/arp_cache",
+            &format!("entries table_fulls\n00000400 {fulls:08x}\n"),
+        );
+    };
+    table(5);
+    let mut collector = collector(host.path());
+    assert_eq!(
+        collector.tick_at(Duration::from_secs(1)).neighbours,
+        None,
+        "this namespace does not show them"
+    );
+    collector.look_at_neighbours_by(NeighboursReader::open(&ProcRoot::recorded(first.path())));
+    table(45);
+    let seen = collector.tick_at(Duration::from_secs(2)).neighbours.unwrap();
+    assert_eq!((seen.entries, seen.table_fulls), (1024, 40));
+}

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use c10k_ceiling::PlanView;
 use c10k_collector::ports_kept;
-use c10k_kernel::cgroup::PidsGroup;
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::counters::host_wide;
 use c10k_kernel::limits::{self, Limit};
@@ -38,7 +37,7 @@ impl Outside {
         let root = limits::euid() == 0;
         let mut host = c10k_collector::host_snapshot();
         host.file_max_bypassed &= root;
-        Beforehand::look(root).note(&mut host);
+        Beforehand::look().note(&mut host);
         // Both ends are here, so all goes over it.
         host.link_bits_per_second = shaper::line("lo").ok().flatten().map(|line| line.bits_per_second);
         crate::host::complete(&mut host);
@@ -87,6 +86,9 @@ impl Outside {
                 "net.ipv4.tcp_max_orphans" => &mut host.max_orphans,
                 "net.core.netdev_max_backlog" => &mut host.netdev_max_backlog,
                 "net.ipv4.neigh.default.gc_thresh3" => &mut host.neighbours_max,
+                "net.ipv6.neigh.default.gc_thresh3" => &mut host.neighbours_max_ipv6,
+                "kernel.pid_max" => &mut host.pid_max,
+                "kernel.threads-max" => &mut host.threads_max,
                 "net.netfilter.nf_conntrack_max" => &mut host.conntrack_max,
                 _ => continue,
             };
@@ -130,17 +132,19 @@ fn number(key: &str) -> Option<u64> {
 pub(crate) struct Beforehand {
     /// All limits as they are seen from the first namespace, where the host-wide ones are.
     host: HostSnapshot,
-    threads_left: Option<u64>,
+    threads: Threads,
     neighbours_max: Option<u64>,
+    neighbours_max_ipv6: Option<u64>,
 }
 
 impl Beforehand {
-    /// Looks. `root` is whether the lab was started by root.
-    pub(crate) fn look(root: bool) -> Self {
+    /// Looks.
+    pub(crate) fn look() -> Self {
         Self {
             host: c10k_collector::host_snapshot(),
-            threads_left: threads_left(root),
+            threads: Threads::look(),
             neighbours_max: number("net.ipv4.neigh.default.gc_thresh3"),
+            neighbours_max_ipv6: number("net.ipv6.neigh.default.gc_thresh3"),
         }
     }
 
@@ -153,25 +157,44 @@ impl Beforehand {
         host.tcp_mem_pages = host.tcp_mem_pages.or(before.tcp_mem_pages);
         host.max_orphans = host.max_orphans.or(before.max_orphans);
         host.netdev_max_backlog = host.netdev_max_backlog.or(before.netdev_max_backlog);
-        host.threads_left = self.threads_left;
-        host.neighbours_max = self.neighbours_max;
+        host.threads_left = self.threads.left(&before);
+        (host.pid_max, host.threads_in_use) = (self.threads.pid_max, self.threads.in_use);
+        host.user_threads = self.threads.of_user;
+        (host.neighbours_max, host.neighbours_max_ipv6) = (self.neighbours_max, self.neighbours_max_ipv6);
     }
 }
 
-/// What kernel.threads-max, `pids.max` of the own cgroup and, for an ordinary user, RLIMIT_NPROC leave.
-fn threads_left(root: bool) -> Option<u64> {
-    let all = host_wide::threads(&ProcRoot::default());
-    let of_host = number("kernel.threads-max").zip(all).map(|(max, now)| max.saturating_sub(now));
-    // Root is not bound by it (kernel/fork.c, `copy_process`).
-    let of_user = limits::nproc().ok().map(|limit| limit.soft).filter(|soft| !root && *soft != u64::MAX);
-    let of_user = of_user.zip(process::threads_in_user_namespace().ok());
-    let of_user = of_user.map(|(soft, now)| soft.saturating_sub(now));
-    [of_host, of_user, pids_left()].into_iter().flatten().min()
+/// How many threads there are, and may be.
+#[derive(Clone, Copy, Debug)]
+struct Threads {
+    /// On the whole host.
+    in_use: Option<u64>,
+    /// Of this user.
+    of_user: Option<u64>,
+    pid_max: Option<u64>,
 }
 
-/// What the pids cgroups leave, the own one and those above it; `None` without a limit.
-fn pids_left() -> Option<u64> {
-    PidsGroup::of(&ProcRoot::default(), None).ok().flatten()?.read().left()
+impl Threads {
+    fn look() -> Self {
+        Self {
+            in_use: host_wide::threads(&ProcRoot::default()),
+            of_user: process::threads_in_user_namespace().ok(),
+            pid_max: number("kernel.pid_max"),
+        }
+    }
+
+    /// What kernel.threads-max, kernel.pid_max, `pids.max` of the own cgroups and, for whom it binds, RLIMIT_NPROC leave.
+    fn left(&self, host: &HostSnapshot) -> Option<u64> {
+        let left = |most: Option<u64>, now: Option<u64>| Some(most?.saturating_sub(now?));
+        let of_user = host.nproc.filter(|soft| !host.nproc_bypassed && *soft != u64::MAX);
+        let lefts = [
+            left(host.threads_max, self.in_use),
+            left(self.pid_max, self.in_use),
+            left(of_user, self.of_user),
+            left(host.pids_max, host.pids_current),
+        ];
+        lefts.into_iter().flatten().min()
+    }
 }
 
 /// Whether a connection of this namespace takes an entry: nothing is tracked before a rule asks for it.

@@ -15,7 +15,6 @@ use c10k_swarm::LoadArgs;
 
 use super::findings;
 use crate::cli::RunArgs;
-use crate::signs::HostSigns;
 use crate::watch::Watch;
 
 const TARGET: u64 = 2_000_000;
@@ -32,7 +31,7 @@ const QUIET: [(&str, &str); 7] = [
         "proc/meminfo",
         "MemFree: 20000000 kB\nMemAvailable: 20000000 kB\nCached: 20 kB\nBuffers: 1 kB\nSlab: 80 kB\n",
     ),
-    ("proc/net/stat/arp_cache", "entries allocs table_fulls\n00000003 00000009 00000000\n"),
+    ("proc/self/net/stat/arp_cache", "entries allocs table_fulls\n00000003 00000009 00000000\n"),
 ];
 
 const NOTHING_MOVED: &str = "TcpExt: ListenOverflows ListenDrops TCPSynRetrans TCPReqQFullDrop TCPAbortOnMemory\n\
@@ -75,7 +74,6 @@ fn walls(limits: &HostSnapshot, changed: &[(&str, &str)], lost: &str) -> Vec<Str
     write(root, &QUIET);
     let config = CollectorConfig { proc_root: ProcRoot::recorded(root), ..CollectorConfig::default() };
     let mut watch = Watch::new(Collector::new(config).expect("a recorded host"), None, false);
-    watch.signs = HostSigns::begin_at(ProcRoot::recorded(root), None, None);
     watch.tick("ramp", &LiveCounts::default(), None);
     write(root, changed);
     watch.tick("ramp", &LiveCounts::default(), None);
@@ -140,14 +138,17 @@ fn what_the_whole_host_shows_names_its_walls_and_only_them() {
         (
             "neighbour-table",
             limits(),
-            vec![("proc/net/stat/arp_cache", "entries allocs table_fulls\n00000400 00000999 00000028\n")],
+            vec![(
+                "proc/self/net/stat/arp_cache",
+                "entries allocs table_fulls\n00000400 00000999 00000028\n",
+            )],
             "EHOSTUNREACH",
         ),
         (
             "neighbour-table",
             limits(),
             vec![
-                ("proc/net/stat/arp_cache", "entries allocs table_fulls\n00000400 00000999 00000028\n"),
+                ("proc/self/net/stat/arp_cache", "entries allocs table_fulls\n00000400 00000999 00000028\n"),
                 ("proc/self/net/netstat", RESENT),
             ],
             "connect-timeout",

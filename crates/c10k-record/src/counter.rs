@@ -1,7 +1,27 @@
-//! The names under which [`Findings::counters`](crate::Findings::counters) carries what was read.
+//! The names under which what was counted in a run is handed from who reads it to who makes sense of it.
 //!
 //! Kernel names where the kernel has one. A *counter* only grows, and its growth is the evidence; a *level*
-//! goes up and down: its `after` is the highest that was seen.
+//! goes up and down: its `after` is the highest that was seen. What is not in the list was not read, which is not the
+//! same as "did not move".
+
+use serde::{Deserialize, Serialize};
+
+/// A value before the run and after it. For a level `after` is the highest seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterChange {
+    /// At the start of the run.
+    pub before: u64,
+    /// At its end, or the highest.
+    pub after: u64,
+}
+
+impl CounterChange {
+    /// How much it grew; 0 where a counter was reset in between.
+    #[must_use]
+    pub fn growth(self) -> u64 {
+        self.after.saturating_sub(self.before)
+    }
+}
 
 /// Counter: an accept queue was full. TcpExt, net/ipv4/tcp_ipv4.c and tcp_input.c.
 pub const LISTEN_OVERFLOWS: &str = "ListenOverflows";
@@ -45,16 +65,23 @@ pub const CONNTRACK_COUNT: &str = "conntrack_count";
 pub const CONNTRACK_DROPPED: &str = "conntrack_dropped";
 /// Level: what is charged to the limited memory cgroup, bytes.
 pub const GROUP_BYTES: &str = "group_bytes";
-/// Counter: times the limit of the memory cgroup was hit: `memory.failcnt`, `memory.events` max.
+/// Counter: times the limit of a memory cgroup on the way up was hit: `memory.failcnt`, `memory.events.local` max.
 pub const GROUP_FAILURES: &str = "group_failures";
-/// Counter: processes that the OOM killer ended in that group: `memory.oom_control`, `memory.events` oom_kill.
+/// Counter: processes of the server's memory cgroup that the OOM killer ended: `memory.oom_control`, `memory.events`
+/// oom_kill. 0 where nothing limits it.
 pub const GROUP_OOM_KILLS: &str = "group_oom_kills";
+/// Counter: times that who asked for memory was put to sleep at `memory.high`: `memory.events.local` high.
+pub const GROUP_HELD_BACK: &str = "group_held_back";
 /// Counter: processes that the OOM killer ended on the whole host, those of groups included: /proc/vmstat oom_kill.
 pub const OOM_KILLS: &str = "oom_kill";
-/// Level: neighbours that the kernel keeps, /proc/net/stat/arp_cache entries.
+/// Level: neighbours of IPv4 that the kernel keeps, /proc/net/stat/arp_cache entries.
 pub const NEIGHBOURS: &str = "neighbours";
-/// Counter: neighbours that found no room, /proc/net/stat/arp_cache table_fulls.
+/// Counter: neighbours of IPv4 that found no room, /proc/net/stat/arp_cache table_fulls.
 pub const NEIGHBOUR_TABLE_FULLS: &str = "table_fulls";
+/// Level: neighbours of IPv6, /proc/net/stat/ndisc_cache entries.
+pub const NEIGHBOURS_IPV6: &str = "neighbours_ipv6";
+/// Counter: neighbours of IPv6 that found no room, /proc/net/stat/ndisc_cache table_fulls.
+pub const NEIGHBOUR_TABLE_FULLS_IPV6: &str = "table_fulls_ipv6";
 /// Level: bits a second over the narrowest line between the ends, in its busiest second.
 pub const LINK_BITS_PER_SECOND: &str = "link_bits_per_second";
 /// Counter: packets dropped by the queue before that link.
@@ -79,3 +106,13 @@ pub const GROWING: [&str; 8] = [
     MEMORY_PRESSURES,
     TIME_WAIT_OVERFLOW,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_that_was_reset_did_not_grow() {
+        assert_eq!(CounterChange { before: 9, after: 3 }.growth(), 0);
+    }
+}
