@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use crate::sys::raw_epoll;
 
-/// What is watched for. Each change is reported once (edge-triggered), and so is the peer's end.
+/// What is watched for. Each change is reported once (edge-triggered), and so are the peer's end and urgent data, behind
+/// which a short read leaves something (see [`crate::socket::recv`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
     /// Something to read.
@@ -22,7 +23,7 @@ pub enum Interest {
 
 impl Interest {
     fn bits(self) -> u32 {
-        let read = libc::EPOLLET | libc::EPOLLIN | libc::EPOLLRDHUP;
+        let read = libc::EPOLLET | libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP;
         let bits = match self {
             Self::Read => read,
             Self::ReadWrite => read | libc::EPOLLOUT,
@@ -60,6 +61,12 @@ impl Event {
     #[must_use]
     pub fn is_read_closed(self) -> bool {
         self.has(libc::EPOLLHUP) || self.has(libc::EPOLLIN) && self.has(libc::EPOLLRDHUP)
+    }
+
+    /// There is urgent data that was not read past.
+    #[must_use]
+    pub fn is_urgent(self) -> bool {
+        self.has(libc::EPOLLPRI)
     }
 
     /// It has failed.

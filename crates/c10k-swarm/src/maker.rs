@@ -46,8 +46,9 @@ pub struct Ready {
     pub readable: bool,
     /// Something can be written.
     pub writable: bool,
-    /// The peer has closed its half: behind what can be read stands the end, and nothing reports it again.
-    pub closed: bool,
+    /// A short read does not say that nothing is left: behind it stands the end, or what was sent after urgent data,
+    /// and nothing reports it again.
+    pub until_empty: bool,
     /// The connection has failed; the cause is in [`Maker::failure`].
     pub failed: bool,
 }
@@ -213,7 +214,7 @@ impl Maker for KernelSockets {
             token: event.token,
             readable: event.is_readable() || event.is_read_closed(),
             writable: event.is_writable(),
-            closed: event.is_read_closed(),
+            until_empty: event.is_read_closed() || event.is_urgent(),
             failed: event.is_error(),
         }));
         Ok(())

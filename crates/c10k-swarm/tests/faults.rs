@@ -51,6 +51,14 @@ fn a_full_queue_that_nobody_empties_gives_ghosts_and_no_held() {
 }
 
 #[test]
+fn an_urgent_byte_within_an_echo_hides_nothing_behind_it() {
+    let server = Server::start(Behaviour::EchoUrgent);
+    run(&["--server", &server.at(), "--target", "500", "--probe-timeout", "5s"])
+        .expect_code(0)
+        .expect_counts(500, 500);
+}
+
+#[test]
 fn a_server_that_never_answers_verifies_nobody() {
     let server = Server::start(Behaviour::Silent);
     let ended = run(&["--server", &server.at(), "--target", "100", "--probe-timeout", "700ms"]);

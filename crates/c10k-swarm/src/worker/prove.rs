@@ -102,7 +102,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             && !self.table.get(index).has_unread
             && self.may_read(index)
         {
-            self.receive(stage, event.token, event.closed || reads_on);
+            self.receive(stage, event.token, event.until_empty || reads_on);
         }
         if event.failed && self.table.find(event.token).is_some() {
             self.lose_by_failure(stage, index);
@@ -146,7 +146,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                     if !self.may_read(index) {
                         return;
                     }
-                    // Less than was asked for is all there was (epoll(7)), unless the end stands behind it.
+                    // The rule of `c10k_kernel::socket::recv`.
                     if length < self.buffer.len() && !until_empty {
                         return;
                     }

@@ -172,7 +172,7 @@ fn an_end_behind_bytes_is_seen_with_them() {
     bench.plan(|world| {
         world.receives.extend([Receive::Bytes(probe[..7].to_vec()), Receive::End]);
     });
-    bench.ready(1, |event| (event.readable, event.closed) = (true, true));
+    bench.ready(1, |event| (event.readable, event.until_empty) = (true, true));
     bench.expect_one_loss("short-echo");
 }
 
@@ -299,7 +299,7 @@ fn an_event_for_a_connection_that_is_gone_touches_nobody() {
     bench.ramp(1);
     bench.plan(|world| world.receives.push_back(Receive::End));
     bench.ready_token(stale, |event| {
-        (event.readable, event.writable, event.closed, event.failed) = (true, true, true, true);
+        (event.readable, event.writable, event.until_empty, event.failed) = (true, true, true, true);
     });
     bench.expect(&[("failed", 1), ("open", 1), ("in_flight", 1)]);
     bench.plan(|world| world.receives.clear());

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::JoinHandle;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use nix::sys::socket::{Backlog, setsockopt, sockopt};
+use nix::sys::socket::{Backlog, MsgFlags, send, setsockopt, sockopt};
 
 /// What it does with what arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(crate) enum Behaviour {
     Discard,
     /// Never reads.
     Silent,
+    /// Sends it back in two halves, with an urgent byte between them.
+    EchoUrgent,
     /// Sends it back with the last bit flipped.
     Wrong,
     /// Sends back all but the last byte and closes.
@@ -225,6 +227,12 @@ fn treat(connection: &mut Connection, behaviour: Behaviour, buffer: &mut [u8]) -
         let bytes = &mut buffer[..length];
         match behaviour {
             Behaviour::Echo => connection.pending.extend_from_slice(bytes),
+            Behaviour::EchoUrgent => {
+                let (first, second) = bytes.split_at(length / 2);
+                connection.stream.write_all(first).unwrap();
+                send(connection.stream.as_raw_fd(), b"!", MsgFlags::MSG_OOB).unwrap();
+                connection.stream.write_all(second).unwrap();
+            }
             Behaviour::Twice => {
                 connection.pending.extend_from_slice(bytes);
                 connection.pending.extend_from_slice(bytes);

@@ -241,7 +241,7 @@ impl<S: Speech> Bench<S> {
     }
 
     pub(super) fn ready_token(&mut self, token: u64, change: impl Fn(&mut Ready)) {
-        let mut event = Ready { token, readable: false, writable: false, closed: false, failed: false };
+        let mut event = Ready { token, readable: false, writable: false, until_empty: false, failed: false };
         change(&mut event);
         let (stage, _) = self.shared.stage();
         self.worker.on_ready(stage, &event);

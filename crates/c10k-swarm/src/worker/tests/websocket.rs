@@ -147,7 +147,7 @@ fn a_server_that_leaves_the_end_of_tcp_to_its_client_keeps_nobody_from_closing()
     assert!(ends.iter().all(ws::Connection::is_ended));
     // It has some time for it, and one that uses it is not waited for.
     bench.plan(|world| world.receives.push_back(Receive::End));
-    bench.ready(2, |event| (event.readable, event.closed) = (true, true));
+    bench.ready(2, |event| (event.readable, event.until_empty) = (true, true));
     bench.go_on();
     assert_eq!(bench.world.borrow().open, 2);
     assert!(!bench.shared.everybody_done() && bench.worker.timeout().is_some());
