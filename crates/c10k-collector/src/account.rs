@@ -74,6 +74,7 @@ pub fn account(
     let (server_kernel, client_kernel) = share.kernel_totals(&host, &slabs, &server, &client);
     let fall = fall_of_free_memory(before, after);
     MemoryPerConnection {
+        connections: Some(held),
         server_user_bytes: server.rss_bytes.map(|bytes| bytes / held as f64),
         client_user_bytes: client.rss_bytes.map(|bytes| bytes / held as f64),
         server_kernel_bytes: server_kernel,

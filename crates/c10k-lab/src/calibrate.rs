@@ -112,7 +112,7 @@ pub(crate) fn calibrate(
     let collector = Collector::new(config).map_err(|error| error.to_string())?;
     let mut watch = Watch::new(collector, None, false);
     watch.settle(Duration::from_millis(200));
-    let ready = watch.mark();
+    let ready = watch.mark(0);
     let mut groups = MemoryGroups::of(&ProcRoot::default(), Some(server.pid())).ok().flatten();
     let folder = host.cgroup_memory_folder.clone();
     let second = if folder.is_some() {
@@ -136,7 +136,7 @@ pub(crate) fn calibrate(
             Some(after.saturating_sub(before) / second.max(1)).filter(|bytes| *bytes > 0);
     }
     watch.settle(Duration::from_millis(200));
-    let full = watch.mark();
+    let full = watch.mark(growth + second);
     found.connections = growth + second;
     let cpu = cpu_between(&ready, &full, Some(found.connections), found.connections);
     (found.server_us, found.swarm_us) = (cpu.server_us_per_connection, cpu.swarm_us_per_connection);

@@ -1,7 +1,9 @@
 //! From what was seen to the finished record.
 
 use c10k_collector::account;
-use c10k_record::{Ceiling, Connections, Outcome, PhaseName, Record, RunState, Warning, counter, judge};
+use c10k_record::{
+    Ceiling, Connections, Outcome, PhaseName, Record, RunState, Warning, counter, human_count, judge,
+};
 
 use crate::findings::{findings, plan_view};
 use crate::lead::Lab;
@@ -13,8 +15,7 @@ impl Lab<'_> {
         self.take_over_the_swarms_word();
         self.record.server = self.server_said.take();
         self.record.connections.accepted = self.accepted();
-        let c = &mut self.record.connections;
-        c.settle_ghosts();
+        self.settle_ghosts();
         self.costs();
         self.record.time_wait.peak = self.watch.levels.highest(counter::TIME_WAIT);
         self.record.time_wait.at_end = self.watch.last.as_ref().and_then(|seen| seen.sockets.time_wait);
@@ -68,8 +69,41 @@ impl Lab<'_> {
         paused.map(|then| then.accepted).or(last)
     }
 
+    /// Established less accepted, where both are of one moment.
+    fn settle_ghosts(&mut self) {
+        let c = &mut self.record.connections;
+        let (established, accepted) = (c.established, c.accepted);
+        c.settle_ghosts();
+        let why = if self.swarm_record_is_lost {
+            c.ghosts = None;
+            accepted
+                .map(|_| "the swarm's counts are of its last tick, and the server's of its end".to_owned())
+        } else {
+            let more = accepted.filter(|accepted| *accepted > established);
+            more.map(|accepted| {
+                format!(
+                    "the server accepted {}, and {} were established at the client: it was not the only one to connect, \
+                     or it gave up connects that came through later",
+                    human_count(accepted),
+                    human_count(established)
+                )
+            })
+        };
+        let why = why.map(|why| Warning::new("ghosts-unknown", format!("ghosts are not known: {why}")));
+        self.record.warnings.extend(why);
+    }
+
     fn take_over_the_swarms_word(&mut self) {
         if let Some(said) = self.swarm_record.take() {
+            // One that somebody else has stopped is no run that came to its end.
+            let why = match said.state {
+                RunState::Broken => said.ended_because.clone(),
+                RunState::Aborted if !self.signals.came() => {
+                    said.ended_because.as_ref().map(|why| format!("the swarm was {why}"))
+                }
+                _ => None,
+            };
+            self.broken = self.broken.take().or(why);
             let target = self.record.connections.target;
             self.record.connections = Connections { target, ..said.connections };
             self.record.failures = said.failures;
@@ -78,9 +112,6 @@ impl Lab<'_> {
             self.record.latency_us = said.latency_us;
             self.record.lateness_us = said.lateness_us;
             self.record.phases = said.phases;
-            if said.state == RunState::Broken {
-                self.broken = self.broken.take().or(said.ended_because);
-            }
             // What of the profile is not in force was listed when the place was made.
             let known = &self.record.warnings;
             let is_new = |w: &Warning| w.id != "profile-not-applied" && !known.contains(w);
@@ -88,12 +119,13 @@ impl Lab<'_> {
             self.record.warnings.extend(new);
             return;
         }
+        self.swarm_record_is_lost = true;
         // The swarm is gone without a last word: what it had is lost, and counted as such.
         let c = &mut self.record.connections;
         c.attempted = self.counts.attempted;
         c.established = self.counts.established;
         c.verified = self.plan.load.probe.then_some(self.counts.verified);
-        c.held = 0;
+        (c.held, c.open) = (0, self.is_stopped_early.then_some(self.counts.open));
         c.add_failed(Outcome::worker_lost(), self.counts.attempted);
         if self.counts.attempted > 0 {
             self.record.failures = vec![c10k_record::Failure {
@@ -105,13 +137,24 @@ impl Lab<'_> {
         }
     }
 
+    /// The counts so far and what they cost, for whoever reads the record of a run that never comes to its end.
+    pub(crate) fn note_how_it_stands(&mut self) {
+        let c = &mut self.record.connections;
+        c.attempted = self.counts.attempted;
+        c.established = self.counts.established;
+        c.accepted = self.server_said.as_ref().filter(|_| self.server.is_ours()).map(|said| said.accepted);
+        c.verified = self.plan.load.probe.then_some(self.counts.verified);
+        c.open = Some(self.counts.open);
+        self.costs();
+    }
+
     fn costs(&mut self) {
         let (Some(ready), Some(full)) = (&self.ready, &self.full) else { return };
         let c = &self.record.connections;
         self.record.cpu = cpu_between(ready, full, c.accepted, c.attempted);
-        if c.held > 0 {
-            self.record.memory_per_connection = account(&ready.memory, &full.memory, c.held, true);
-        }
+        // By those that were there when memory was looked at, whatever became of them later.
+        let opened = full.open.saturating_sub(ready.open);
+        self.record.memory_per_connection = account(&ready.memory, &full.memory, opened, true);
     }
 
     fn name_the_end(&mut self) {
@@ -122,7 +165,7 @@ impl Lab<'_> {
         if self.server_end.is_some() {
             return self.record.end(RunState::Broken);
         }
-        if self.signals.came() {
+        if self.is_stopped_early && self.verified.is_none() {
             self.record.ended_because = Some(format!("stopped by {}", self.signals.name()));
             return self.record.end(RunState::Aborted);
         }

@@ -25,12 +25,6 @@ use crate::start::{await_server, await_swarm, server_arguments, start_process, s
 use crate::veth;
 use crate::watch::{Mark, Watch};
 
-/// How long the swarm may take to close and say its last word after `stop`.
-const LAST_WORD: Duration = Duration::from_secs(60);
-/// And for each connection that it has to close.
-const LONGEST_CLOSE: Duration = Duration::from_micros(100);
-/// How long the server may take to drain.
-const DRAIN: Duration = Duration::from_secs(10);
 /// How often a server says how it stands.
 const SERVER_TICK: Duration = Duration::from_secs(1);
 /// How long the swarm goes on once its server has ended.
@@ -79,6 +73,8 @@ pub(crate) struct Lab<'a> {
     pub(crate) holds_begun: u64,
     pub(crate) verified: Option<Connections>,
     pub(crate) swarm_record: Option<Box<Record>>,
+    /// It ended without a last word.
+    pub(crate) swarm_record_is_lost: bool,
     pub(crate) swarm_closed: bool,
     /// When the swarm was last heard; it ticks a few times a second.
     swarm_word_at: Instant,
@@ -88,6 +84,12 @@ pub(crate) struct Lab<'a> {
     pub(crate) broken: Option<String>,
     pub(crate) server_end: Option<ServerEnd>,
     pub(crate) server_ended_at: Option<Instant>,
+    /// Open connections when the close began.
+    pub(crate) closing_from: Option<u64>,
+    /// Somebody wanted the end before the last proof was over.
+    pub(crate) is_stopped_early: bool,
+    /// The swarm has been told to give everything up.
+    pub(crate) is_aborting: bool,
     pub(crate) ready: Option<Mark>,
     pub(crate) full: Option<Mark>,
     // What stands in the way.
@@ -172,6 +174,7 @@ impl<'a> Lab<'a> {
             holds_begun: 0,
             verified: None,
             swarm_record: None,
+            swarm_record_is_lost: false,
             swarm_closed: false,
             swarm_word_at: Instant::now(),
             server_closed: !is_ours,
@@ -179,6 +182,9 @@ impl<'a> Lab<'a> {
             broken: None,
             server_end: None,
             server_ended_at: None,
+            closing_from: None,
+            is_stopped_early: false,
+            is_aborting: false,
             ready: None,
             full: None,
             acting: Acting::new(&stage, noise),
@@ -190,7 +196,7 @@ impl<'a> Lab<'a> {
     /// Ramp, hold, proof, close.
     pub(crate) fn carry_out(&mut self) {
         self.watch.settle(Duration::from_millis(500));
-        self.ready = Some(self.watch.mark());
+        self.ready = Some(self.watch.mark(self.counts.open));
         self.row(true);
         self.ramp();
         self.hold();
@@ -203,23 +209,7 @@ impl<'a> Lab<'a> {
                 self.server_at_proof = self.server_said.clone();
             }
         }
-        self.watch.close_begins();
-        self.swarm.tell("stop");
-        let open = u32::try_from(self.counts.open).unwrap_or(u32::MAX);
-        self.wait_to_the_end(LAST_WORD + LONGEST_CLOSE * open, |lab| lab.swarm_closed);
-        self.row(true);
-        if self.swarm_record.is_none() {
-            self.swarm.wait_or_kill(Duration::from_secs(1));
-        }
-        self.note_ended_processes();
-        self.acting.wake(self.server.pid());
-        self.server.tell("stop");
-        // Whoever stopped the run waits for it; a server that stands still must not keep them.
-        let drain = if self.signals.came() { DRAIN / 4 } else { DRAIN };
-        self.wait_to_the_end(drain, |lab| lab.server_closed);
-        self.swarm.wait_or_kill(Duration::from_secs(1));
-        self.server.wait_or_kill(Duration::from_secs(1));
-        self.row(true);
+        self.close();
     }
 
     /// Has the server say once more how it stands, where it may have connections of which it knows nothing: when the
@@ -236,8 +226,7 @@ impl<'a> Lab<'a> {
     /// Proofs that nobody answers end the swarm's patience after a few rounds of them; a million that are answered
     /// take what the server takes.
     fn longest_proof(&self) -> Duration {
-        let open = u32::try_from(self.counts.open).unwrap_or(u32::MAX);
-        4 * self.plan.load.probe_timeout.0 + LAST_WORD + LONGEST_CLOSE * open
+        4 * self.plan.load.probe_timeout.0 + self.longest_close()
     }
 
     fn ramp(&mut self) {
@@ -316,8 +305,9 @@ impl<'a> Lab<'a> {
         let Span(hold) = self.plan.load.hold;
         let until = Instant::now() + hold;
         self.wait(Some(Instant::now() + QUIET.min(hold)), |_| false);
-        self.full = Some(self.watch.mark());
+        self.full = Some(self.watch.mark(self.counts.open));
         self.compare_with_census();
+        self.note_how_it_stands();
         let _ = self.folder.write_partial(&self.record);
         self.wait(Some(until), |lab| lab.counts.open == 0);
     }
@@ -359,7 +349,7 @@ impl<'a> Lab<'a> {
             if until.is_some_and(|until| until <= Instant::now()) {
                 return Woken::TimeIsUp;
             }
-            if self.swarm_word_at.elapsed() > SILENCE {
+            if self.swarm_is_silent(1) {
                 self.broken = Some(format!("the swarm said nothing for {} s", SILENCE.as_secs()));
                 return Woken::Stop;
             }
@@ -367,19 +357,12 @@ impl<'a> Lab<'a> {
         }
     }
 
-    /// As [`Lab::wait`], but only the time ends it early.
-    fn wait_to_the_end(&mut self, longest: Duration, done: impl Fn(&Self) -> bool) {
-        let until = Instant::now() + longest;
-        while !done(self) && Instant::now() < until {
-            // A swarm that stands still keeps nobody who waits for its end.
-            if !self.swarm_closed && self.swarm_word_at.elapsed() > SILENCE / 2 {
-                break;
-            }
-            self.hear(Some(until));
-        }
+    /// Whether the swarm has said nothing for a part of the longest silence.
+    pub(crate) fn swarm_is_silent(&self, part: u32) -> bool {
+        self.swarm_word_at.elapsed() > SILENCE / part
     }
 
-    fn hear(&mut self, until: Option<Instant>) {
+    pub(crate) fn hear(&mut self, until: Option<Instant>) {
         let nap = until.map_or(NAP, |until| NAP.min(until.saturating_duration_since(Instant::now())));
         match self.heard.recv_timeout(nap) {
             Ok(heard) => self.on_heard(heard),
@@ -414,6 +397,9 @@ impl<'a> Lab<'a> {
                     self.phase = Some(phase);
                     self.counts = counts;
                     self.holds_begun += u64::from(phase == PhaseName::Hold);
+                    if phase == PhaseName::Close {
+                        self.say_closing(counts.open);
+                    }
                 }
                 SwarmEvent::Tick { phase, counts, .. } => {
                     self.phase = Some(phase);
@@ -429,7 +415,7 @@ impl<'a> Lab<'a> {
 
     /// A process that ends before it is told to breaks the run. The swarm goes on for a moment without a server:
     /// it counts what becomes of its connections.
-    fn note_ended_processes(&mut self) {
+    pub(crate) fn note_ended_processes(&mut self) {
         if self.server_end.is_none()
             && !self.swarm_closed
             && let Some((end, words)) = self.server.end(self.watch.server_is_gone())
@@ -452,7 +438,7 @@ impl<'a> Lab<'a> {
     }
 
     /// A row of samples.csv, and the progress line.
-    fn row(&mut self, important: bool) {
+    pub(crate) fn row(&mut self, important: bool) {
         let phase = self.phase.map(|phase| phase.to_string()).unwrap_or_default();
         let row = self.watch.tick(&phase, &self.counts, self.server_said.as_ref());
         if self.broken.is_none()
@@ -463,7 +449,8 @@ impl<'a> Lab<'a> {
         if important && self.phase.is_none() {
             return;
         }
-        let line = self.progress_line(&phase);
+        let closing = self.closing_line().filter(|_| self.phase == Some(PhaseName::Close));
+        let line = closing.unwrap_or_else(|| self.progress_line(&phase));
         self.printer.progress(&line, important);
     }
 

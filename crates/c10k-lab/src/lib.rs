@@ -34,6 +34,7 @@ mod signals;
 mod stage;
 mod start;
 mod steward;
+mod stop;
 mod veth;
 mod walls_command;
 mod watch;

@@ -35,7 +35,12 @@ pub(crate) fn report(args: &ReportArgs, printer: &mut Printer) -> Exit {
 
 fn read(path: &Path, printer: &mut Printer) -> Option<Record> {
     match read_record(path) {
-        Ok(record) => Some(record),
+        Ok(mut record) => {
+            if record.state == RunState::Unfinished {
+                c10k_report::fill_from_samples(&mut record, &samples_of(path, printer));
+            }
+            Some(record)
+        }
         Err(error) => {
             printer.error(&error.to_string(), Some("name a run's folder below results/, or its record.json"));
             None

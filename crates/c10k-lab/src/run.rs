@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use c10k_kernel::limits;
 use c10k_profile::Profile;
-use c10k_record::{Exit, Plan, Record, RunFolder, Tool};
+use c10k_record::{Exit, Plan, Record, RunFolder, Tool, shell};
 
 use crate::cli::RunArgs;
 use crate::doctor::facts::Beforehand;
@@ -123,6 +123,11 @@ fn go(
             "run it as root, or where user namespaces are allowed",
         )));
     }
+    // The children of a lab end with it; what it had written so far is all that there will be.
+    let _ = signals.say_at_the_second(format!(
+        "ended at once by a second signal; the run until then: c10k-lab report {}",
+        shell::quoted(&path.display().to_string())
+    ));
     stage.furnish().map_err(|error| {
         refused(Refusal::host(format!("what the wall is planted with cannot be made: {error}"), ""))
     })?;

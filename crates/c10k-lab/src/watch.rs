@@ -15,6 +15,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 /// A moment whose memory and processor time are kept.
 pub(crate) struct Mark {
+    /// Connections that the swarm had open then.
+    pub(crate) open: u64,
     pub(crate) memory: MemorySnapshot,
     pub(crate) seen: Observation,
 }
@@ -132,8 +134,8 @@ impl Watch {
     }
 
     /// Keeps this moment: memory as exactly as this user may know it, and the processor time so far.
-    pub(crate) fn mark(&mut self) -> Mark {
-        Mark { memory: self.collector.snapshot(), seen: self.look() }
+    pub(crate) fn mark(&mut self, open: u64) -> Mark {
+        Mark { open, memory: self.collector.snapshot(), seen: self.look() }
     }
 
     fn look(&mut self) -> Observation {

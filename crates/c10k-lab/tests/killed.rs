@@ -48,9 +48,19 @@ fn expect_aborted(ended: &Ended, signal: Signal, begun: Instant) -> Record {
     let why = record.ended_because.as_deref().expect("why it ended");
     assert!(why.contains(signal.as_str()), "{why}");
     assert_eq!(record.connections.released, 0);
+    // It says what was open, and judges nothing.
+    let c = &record.connections;
+    assert_eq!((c.held, c.failed_total(), c.stopped_total()), (0, c.attempted, c.attempted), "{c:?}");
+    let open = c.open.expect("how many were open");
+    assert!(record.verdicts.iter().all(|verdict| verdict.passed.is_none()), "{:?}", record.verdicts);
+    assert_eq!(record.ceiling, None);
     let on_stdout: Record = serde_json::from_value(ended.document()).expect("a record");
     assert_eq!(on_stdout, record);
-    ended.line("ABORTED");
+    let who = if signal == SIGINT { "Ctrl-C" } else { signal.as_str() };
+    let at_once = ended.stderr.find(&format!("stopped by {who} with {open} open; closing them"));
+    let headline = ended.stderr.find(&format!("ABORTED by {who} with {open} open\n"));
+    assert!(at_once.is_some() && at_once < headline, "{}", ended.stderr);
+    assert!(!ended.stderr.contains('✗') && ended.stderr.contains("not evaluated"), "{}", ended.stderr);
     record
 }
 
@@ -62,8 +72,7 @@ fn signal_in_ramp(signal: Signal) {
     let record = expect_aborted(&running.wait(), signal, begun);
     let c = &record.connections;
     assert!(c.attempted >= 20 && c.attempted < 2000, "{c:?}");
-    // What was there is proven once more and counts as held; the target was not reached by the user's will.
-    assert_eq!(c.held + c.failed_total(), c.attempted, "{c:?}");
+    assert!(c.open >= Some(20), "{c:?}");
 }
 
 #[track_caller]
@@ -72,8 +81,9 @@ fn signal_in_hold(signal: Signal) {
     let begun = Instant::now();
     running.signal(signal);
     let record = expect_aborted(&running.wait(), signal, begun);
-    assert_eq!((record.connections.attempted, record.connections.held), (300, 300));
+    assert_eq!((record.connections.attempted, record.connections.open), (300, Some(300)));
     assert_eq!(record.connections.accepted, Some(300));
+    assert_eq!(record.connections.failed.len(), 1);
 }
 
 #[test]
@@ -129,7 +139,7 @@ fn sigint_in_the_start_leaves_a_record_or_nothing() {
         ended.expect_exit(130);
         let record = ended.record();
         assert_eq!(record.state, RunState::Aborted, "{delay} ms");
-        assert_eq!(record.connections.held, record.connections.attempted, "{delay} ms");
+        assert_eq!(record.connections.stopped_total(), record.connections.attempted, "{delay} ms");
     }
 }
 
@@ -204,7 +214,20 @@ fn a_second_signal_ends_it_at_once_with_its_own_code() {
         ended.expect_exit(code);
         assert!(begun.elapsed() < ORDERLY, "it took {:?}", begun.elapsed());
         expect_unfinished(&ended);
+        let last = ended.stderr.lines().last().expect("a last word");
+        let folder = ended.folder().display().to_string();
+        assert!(last.starts_with("ended at once by a second signal") && last.ends_with(&folder), "{last}");
     }
+}
+
+#[test]
+fn a_signal_in_the_close_takes_nothing_from_a_run_that_is_over() {
+    let ws = ["--target", "3000", "--protocol", "ws", "--hold", "300ms", "--verdict", "echo_p95 <= 1h"];
+    let mut running = Lab::new().start(&ws);
+    running.wait_for("close", |_| true);
+    running.signal(SIGINT);
+    let record = running.wait().expect_held(3000);
+    assert_eq!(record.connections.open, None);
 }
 
 /// Asserts what a lab leaves that could not write its record to the end.
@@ -218,7 +241,25 @@ fn expect_unfinished(ended: &Ended) {
     shown.expect_exit(0);
     assert!(shown.stdout.to_lowercase().contains("unfinished"), "{}", shown.stdout);
     assert!(shown.stderr.contains("never finished"), "{}", shown.stderr);
+    // It tells what the last row of samples.csv tells.
     let json = lab(&["report", &folder.display().to_string(), "--json"]).document();
+    let last = ended.samples().into_iter().rfind(|row| row.attempted.is_some()).expect("a row");
+    for (name, value) in [
+        ("attempted", last.attempted),
+        ("established", last.established),
+        ("accepted", last.accepted),
+        ("verified", last.verified),
+        ("open", last.open),
+    ] {
+        assert_eq!(json["connections"][name].as_u64(), value, "{name}: {json}");
+    }
+    let (of, open) = (&json["connections"]["target"], last.open.unwrap_or_default());
+    let established = last.established.unwrap_or_default();
+    let headline = shown.stdout.lines().next().unwrap_or_default().replace(',', "");
+    assert!(
+        headline.contains(&format!("{established} of {of} were established and {open} open")),
+        "{headline}"
+    );
     assert_eq!(json["state"], "unfinished");
     assert!(json["ended_because"].as_str().is_some_and(|why| why.contains("the lab was killed")), "{json}");
 }
@@ -285,6 +326,11 @@ fn expect_swarm_died(running: Running, phase: &str) {
     let record = expect_broken(&ended, "swarm", phase);
     let c = &record.connections;
     assert_eq!(c.failed.len(), 1, "{c:?}");
+    // What it had at its last tick and what the server had at its end are of two moments.
+    assert_eq!((c.accepted.is_some(), c.ghosts), (true, None), "{c:?}");
+    let told = record.warnings.iter().find(|warning| warning.id == "ghosts-unknown").expect("why");
+    assert!(told.text.contains("last tick"), "{}", told.text);
+    assert!(record.verdicts.iter().all(|verdict| verdict.expr != "ghosts = 0"), "{:?}", record.verdicts);
     assert!(c.attempted > 0 && record.ceiling.is_some_and(|ceiling| ceiling.connections == 0));
 }
 

@@ -6,9 +6,10 @@ use common::{Lab, expect_schema, lab};
 use serde_json::Value;
 
 /// What version 1 did not have from the start, by the object that it stands in.
-const CAME_LATER: [(&str, &[&str]); 6] = [
+const CAME_LATER: [(&str, &[&str]); 7] = [
     ("", &["growth_stopped"]),
-    ("/connections", &["released"]),
+    ("/connections", &["released", "open"]),
+    ("/memory_per_connection", &["connections"]),
     ("/ceiling", &["off_by"]),
     ("/ceiling/predicted", &["uncertainty_percent"]),
     ("/server", &["opened"]),

@@ -26,6 +26,10 @@ pub struct Connections {
     /// Closed in good order because a command (`shrink N`) asked for it.
     #[serde(default)]
     pub released: u64,
+    /// Connections open when the run was stopped before its end, or when one that never came to it was last seen;
+    /// `None` for a run that came to its end.
+    #[serde(default)]
+    pub open: Option<u64>,
     /// Connections that were lost, by errno or name; at the end attempted = held + released + Σ failed.
     pub failed: BTreeMap<Outcome, u64>,
 }
@@ -37,6 +41,12 @@ impl Connections {
         self.failed.values().sum()
     }
 
+    /// Connections that were given up because somebody stopped the run.
+    #[must_use]
+    pub fn stopped_total(&self) -> u64 {
+        self.failed.get(&Outcome::aborted()).copied().unwrap_or(0)
+    }
+
     /// Adds `count` connections lost under `outcome`.
     pub fn add_failed(&mut self, outcome: Outcome, count: u64) {
         if count > 0 {
@@ -44,9 +54,10 @@ impl Connections {
         }
     }
 
-    /// Established at the client but never accepted, when the server's word is known.
+    /// Established at the client but never accepted, when the server's word is known. Of more that it has accepted than
+    /// were established nobody can tell how many are ghosts.
     pub fn settle_ghosts(&mut self) {
-        self.ghosts = self.accepted.map(|accepted| self.established.saturating_sub(accepted));
+        self.ghosts = self.accepted.and_then(|accepted| self.established.checked_sub(accepted));
     }
 }
 

@@ -152,7 +152,7 @@ pub enum SwarmEvent {
 
 /// A swarm's counts while it works, all of one moment for each worker.
 ///
-/// attempted − (open + failed + released) are those whose connect is under way: no more than `in_flight`.
+/// attempted − (open + failed + released + closed) are those whose connect is under way: no more than `in_flight`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveCounts {
     /// Connections begun.
@@ -168,6 +168,9 @@ pub struct LiveCounts {
     /// Closed because a command asked for it.
     #[serde(default)]
     pub released: u64,
+    /// Closed at the end of the run, proven or, where somebody stopped it, as they were.
+    #[serde(default)]
+    pub closed: u64,
     /// Connecting or waiting for an echo now.
     pub in_flight: u64,
     /// Echoes received, ever.
@@ -183,21 +186,24 @@ pub enum Command {
     Shrink(u64),
     /// `verify`: prove every connection once more.
     Verify,
-    /// `stop`: close, say the last word, end.
+    /// `stop`: prove what is not proven, close, say the last word, end.
     Stop,
+    /// `abort`: close all at once by RST, say the last word, end. Nothing is proven any more.
+    Abort,
 }
 
 impl FromStr for Command {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, Self::Err> {
-        let bad = || format!("'{line}' is not a command: expected grow N, shrink N, verify or stop");
+        let bad = || format!("'{line}' is not a command: expected grow N, shrink N, verify, stop or abort");
         let mut words = line.split_whitespace();
         let command = match (words.next(), words.next()) {
             (Some("grow"), Some(n)) => Self::Grow(n.parse::<Quantity>().map_err(|_| bad())?.0),
             (Some("shrink"), Some(n)) => Self::Shrink(n.parse::<Quantity>().map_err(|_| bad())?.0),
             (Some("verify"), None) => Self::Verify,
             (Some("stop"), None) => Self::Stop,
+            (Some("abort"), None) => Self::Abort,
             _ => return Err(bad()),
         };
         if words.next().is_some() { Err(bad()) } else { Ok(command) }
@@ -212,6 +218,7 @@ mod tests {
     fn commands_read_from_their_line() {
         assert_eq!("grow 5k".parse(), Ok(Command::Grow(5000)));
         assert_eq!(" stop ".parse(), Ok(Command::Stop));
+        assert_eq!("abort".parse(), Ok(Command::Abort));
         for line in ["", "grow", "grow x", "verify now", "halt"] {
             assert!(line.parse::<Command>().is_err(), "{line}");
         }

@@ -4,20 +4,25 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The memory account: bytes per held connection. What could not be read is `None`.
+/// The memory account: bytes per connection of those that were open when memory was looked at. What could not be read
+/// is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemoryPerConnection {
-    /// Growth of the server's RSS since it was ready ÷ held, bytes.
+    /// Connections open when memory was looked at, in the hold: what all growth here is divided by. Records from before
+    /// it was told apart from what was held in the end do not have it.
+    #[serde(default)]
+    pub connections: Option<u64>,
+    /// Growth of the server's RSS since it was ready ÷ connections, bytes.
     pub server_user_bytes: Option<f64>,
-    /// Kernel memory at the server's end ÷ held, bytes.
+    /// Kernel memory at the server's end ÷ connections, bytes.
     pub server_kernel_bytes: Option<f64>,
-    /// Growth of the swarm's RSS since it was ready ÷ held, bytes.
+    /// Growth of the swarm's RSS since it was ready ÷ connections, bytes.
     pub client_user_bytes: Option<f64>,
-    /// Kernel memory at the client's end ÷ held, bytes.
+    /// Kernel memory at the client's end ÷ connections, bytes.
     pub client_kernel_bytes: Option<f64>,
     /// Parts by name (`socket`, `inode`, `file`, `dentry`, `epoll`, …).
     pub parts: BTreeMap<String, MemoryPart>,
-    /// Fall of free memory, page cache taken out, ÷ held, bytes.
+    /// Fall of free memory, page cache taken out, ÷ connections, bytes.
     pub free_memory_bytes: Option<f64>,
     /// Share of that fall which the parts above do not explain, 0 to 1.
     pub unexplained_ratio: Option<f64>,
@@ -25,7 +30,7 @@ pub struct MemoryPerConnection {
     pub estimated: bool,
 }
 
-/// One part of the account, bytes per held connection at each end.
+/// One part of the account, bytes per connection at each end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemoryPart {
     /// At the server.

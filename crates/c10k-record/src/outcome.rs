@@ -43,7 +43,7 @@ const ERRNOS: &[(i32, &str, &str)] = &[
 
 /// Names of ours, and what they mean.
 const NAMED: &[(&str, &str)] = &[
-    ("aborted", "the run was stopped before this connection was finished"),
+    ("aborted", "open or under way when the run was stopped"),
     ("closed-by-server", "the server closed the connection in good order although it should have held it"),
     ("close-1006", "TCP ended without a Close frame: the peer died, or was cut off"),
     ("closed-in-handshake", "the server closed the connection before the handshake was complete"),
@@ -53,6 +53,7 @@ const NAMED: &[(&str, &str)] = &[
         "handshake-timeout",
         "connected, but the handshake of the protocol was not over within --handshake-timeout",
     ),
+    ("not-recorded", "lost before the writer of the record was killed: under which name was never written"),
     ("ping-timeout", "the peer did not answer a ping: it is dead or cut off"),
     ("probe-timeout", "connected, but the probe was not echoed in time: a ghost, or not an echo server"),
     ("message-timeout", "a message was not whole within --message-timeout of its first byte"),
@@ -122,6 +123,12 @@ impl Outcome {
         Self("short-echo".to_owned())
     }
 
+    /// `not-recorded`: of a run whose writer was killed.
+    #[must_use]
+    pub fn not_recorded() -> Self {
+        Self("not-recorded".to_owned())
+    }
+
     /// `unproven`.
     #[must_use]
     pub fn unproven() -> Self {
@@ -185,6 +192,7 @@ mod tests {
     fn every_name_of_ours_has_a_meaning() {
         for outcome in [
             Outcome::aborted(),
+            Outcome::not_recorded(),
             Outcome::connect_timeout(),
             Outcome::probe_timeout(),
             Outcome::corrupt(),

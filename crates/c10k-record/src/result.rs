@@ -1,7 +1,7 @@
 //! What a run came to: the one answer of which exit code, headline and summary are made.
 
 use crate::verdict::DEFAULT_HELD;
-use crate::{Exit, Metric, Record, RunState, Verdict};
+use crate::{Exit, Metric, Record, RunState, Verdict, human_count};
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,20 @@ impl Record {
         c.held.saturating_add(c.released) >= c.target
     }
 
+    /// Of a run that somebody stopped before its end: who it was and how many were open then.
+    #[must_use]
+    pub fn stopped_in_words(&self) -> String {
+        let why = self.ended_because.as_deref().unwrap_or_default();
+        let (by, because) = match why.strip_prefix("stopped by ") {
+            Some("SIGINT") => (" by Ctrl-C".to_owned(), String::new()),
+            Some(who) => (format!(" by {who}"), String::new()),
+            None if why.is_empty() => Default::default(),
+            None => (String::new(), format!("; {why}")),
+        };
+        let with = self.connections.open.map(|open| format!(" with {} open", human_count(open)));
+        format!("ABORTED{by}{}{because}", with.unwrap_or_default())
+    }
+
     /// The verdict that asks for less than the target and holds.
     #[must_use]
     pub fn own_word_on_held(&self) -> Option<&Verdict> {
@@ -109,6 +123,23 @@ mod tests {
         assert_eq!(judged(7, 3, &["failed <= 1%"]).result(), RunResult::Done);
         assert_eq!(judged(10, 0, &["held = target", "echo_p95 <= 1s"]).result(), RunResult::VerdictBroken);
         assert_eq!(judged(9, 0, &["held >= 90%", "echo_p95 <= 1s"]).result(), RunResult::VerdictBroken);
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_says_by_whom_and_how_many_were_open() {
+        let mut record = sample_record();
+        record.state = RunState::Aborted;
+        for (why, open, said) in [
+            (Some("stopped by SIGINT"), Some(2_562_262), "ABORTED by Ctrl-C with 2,562,262 open"),
+            (Some("stopped by SIGTERM"), Some(0), "ABORTED by SIGTERM with 0 open"),
+            (Some("stopped by a command"), Some(3), "ABORTED by a command with 3 open"),
+            (Some("the disk was full"), Some(3), "ABORTED with 3 open; the disk was full"),
+            (None, None, "ABORTED"),
+        ] {
+            record.ended_because = why.map(str::to_owned);
+            record.connections.open = open;
+            assert_eq!(record.stopped_in_words(), said);
+        }
     }
 
     #[test]

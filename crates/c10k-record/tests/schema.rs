@@ -180,6 +180,7 @@ fn full() -> Record {
         held: 7,
         ghosts: some,
         released: 1,
+        open: some,
         failed: [(Outcome::aborted(), 2)].into(),
     };
     record.failures =
@@ -197,6 +198,7 @@ fn full() -> Record {
     };
     record.lateness_us = Some(figures);
     record.memory_per_connection = MemoryPerConnection {
+        connections: some,
         server_user_bytes: Some(-0.5),
         server_kernel_bytes: Some(4000.0),
         client_user_bytes: Some(1.0),

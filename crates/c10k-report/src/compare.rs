@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use c10k_record::{MemoryPerConnection, Record, human_count};
+use c10k_record::{MemoryPerConnection, Record, RunState, human_count};
 
 use crate::text::{UNKNOWN, clean, latency, number, with_unit};
 
@@ -90,7 +90,9 @@ const AT_A_RATE: &[Figure] = &[
 ];
 
 fn lost(record: &Record) -> u64 {
-    record.connections.failed.values().fold(0, |sum, count| sum.saturating_add(*count))
+    let c = &record.connections;
+    let all = c.failed.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
+    if record.state == RunState::Aborted { all - c.stopped_total() } else { all }
 }
 
 /// Both ends, user and kernel; unknown as soon as one of them is.

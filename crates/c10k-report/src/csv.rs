@@ -10,9 +10,6 @@ pub enum CsvError {
     /// There is not even a header.
     #[error("the samples are empty: expected a header line that begins with 'elapsed_ms'")]
     Empty,
-    /// A column that no version of this program writes.
-    #[error("line 1: unknown column '{0}'")]
-    UnknownColumn(String),
     /// The column without which a sample has no place.
     #[error("line 1: there is no column 'elapsed_ms'")]
     NoTime,
@@ -36,7 +33,7 @@ pub enum CsvError {
     },
 }
 
-/// Reads `samples.csv`. An empty cell is "could not be read". The last line is left out when its writer was
+/// Reads `samples.csv`. An empty cell is "could not be read"; columns of other versions are passed over. The last line is left out when its writer was
 /// killed in the middle of it: it has no line end and cannot be read.
 ///
 /// # Errors
@@ -47,9 +44,6 @@ pub fn read_samples(text: &str) -> Result<Vec<Sample>, CsvError> {
         Some((_, line)) if !line.trim().is_empty() => line.split(',').map(str::trim).collect(),
         _ => return Err(CsvError::Empty),
     };
-    if let Some(unknown) = header.iter().find(|name| !Sample::COLUMNS.contains(name)) {
-        return Err(CsvError::UnknownColumn((*unknown).to_owned()));
-    }
     if !header.contains(&"elapsed_ms") {
         return Err(CsvError::NoTime);
     }
@@ -72,7 +66,7 @@ fn row(header: &[&str], line: &str, number: usize) -> Result<Sample, CsvError> {
         return Err(CsvError::Cells { line: number, found: cells.len(), expected: header.len() });
     }
     let mut object = Map::new();
-    for (name, cell) in header.iter().zip(cells) {
+    for (name, cell) in header.iter().zip(cells).filter(|(name, _)| Sample::COLUMNS.contains(name)) {
         if let Some(value) = value(name, cell).map_err(|message| CsvError::Cell { line: number, message })? {
             object.insert((*name).to_owned(), value);
         }
@@ -151,10 +145,25 @@ mod tests {
     }
 
     #[test]
+    fn a_column_of_another_version_is_passed_over_wherever_it_stands() {
+        let text = table(&rows());
+        let with = |at: usize, name: &str, cell: &str| -> String {
+            let lines = text.lines().enumerate().map(|(number, line)| {
+                let mut cells: Vec<&str> = line.split(',').collect();
+                cells.insert(at, if number == 0 { name } else { cell });
+                format!("{}\n", cells.join(","))
+            });
+            lines.collect()
+        };
+        for (at, cell) in [(0, "red"), (3, ""), (Sample::COLUMNS.len(), "7")] {
+            assert_eq!(read_samples(&with(at, "colour", cell)), Ok(rows()), "{at}");
+        }
+    }
+
+    #[test]
     fn what_is_no_table_of_samples_is_refused() {
         assert_eq!(read_samples(""), Err(CsvError::Empty));
         assert_eq!(read_samples("\n1\n"), Err(CsvError::Empty));
-        assert_eq!(read_samples("elapsed_ms,colour\n"), Err(CsvError::UnknownColumn("colour".to_owned())));
         assert_eq!(read_samples("open\n1\n"), Err(CsvError::NoTime));
         for bad in ["x", "-1", "\"7\"", "1e400", "null", "", "true"] {
             assert!(read_samples(&format!("elapsed_ms,phase\n{bad},\n")).is_err(), "{bad}");

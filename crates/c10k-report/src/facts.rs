@@ -5,7 +5,7 @@ mod ceiling;
 mod cost;
 mod setting;
 
-use c10k_record::{LatencySummary, Record, RunResult, RunState, Unit, Verdict, human_count};
+use c10k_record::{LatencySummary, Outcome, Record, RunResult, RunState, Unit, Verdict, human_count};
 
 use crate::text::{UNKNOWN, count, latency, number, with_unit};
 
@@ -88,9 +88,12 @@ pub(crate) fn headline(record: &Record) -> (Tone, String) {
         RunResult::Unfinished => {
             let seen = human_count(c.established);
             let of = human_count(c.target);
-            let text = "UNFINISHED: still going on, or its writer was killed; when last written";
-            (Tone::Bad, format!("{text}, {seen} of {of} were established{because}"))
+            let text = "UNFINISHED: still going on, or its writer was killed; when last seen";
+            let open = c.open.map_or_else(String::new, |open| format!(" and {} open", human_count(open)));
+            (Tone::Bad, format!("{text}, {seen} of {of} were established{open}{because}"))
         }
+        RunResult::Aborted if c.open.is_some() => (Tone::Bad, record.stopped_in_words()),
+        // A record from before the open ones were told.
         RunResult::Aborted => (Tone::Bad, format!("ABORTED: held {held}{because}")),
         RunResult::Broken => (Tone::Bad, format!("BROKEN: held {held}{because}{}", met())),
         RunResult::Short => (Tone::Bad, format!("SHORT: held {held}{because}{wall}")),
@@ -160,8 +163,9 @@ fn connections(record: &Record) -> Section {
     let row = |name: &str, value: Option<u64>, words: &str| {
         cells(vec![left(name), right(count(value)), left(words)])
     };
-    // Before its end a run has not held anything yet.
-    let held = (record.state != RunState::Unfinished || c.held > 0).then_some(c.held);
+    // What was not proven at its end is not known to have been held.
+    let has_an_end = ![RunState::Unfinished, RunState::Aborted].contains(&record.state);
+    let held = (has_an_end || c.held > 0).then_some(c.held);
     let kept = match c.verified {
         Some(_) => "still verified at the end of the hold",
         None => "still there at the end of the hold",
@@ -178,15 +182,35 @@ fn connections(record: &Record) -> Section {
     if c.released > 0 {
         rows.push(row("released", Some(c.released), "closed because a command asked for it"));
     }
-    let lost = c.failed.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
+    if let Some(open) = c.open {
+        let when = if is_stopped(record) { "when the run was stopped" } else { "when it was last seen" };
+        rows.push(row("open", Some(open), when));
+    }
+    let stopped = if is_stopped(record) { c.stopped_total() } else { 0 };
+    if stopped > 0 {
+        rows.push(row(
+            "given up",
+            Some(stopped),
+            "open or under way when the run was stopped, and not judged",
+        ));
+    }
+    let all = c.failed.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
+    let lost = all - stopped;
     rows.push(row("lost", Some(lost), "under their errno or name, below"));
     Section::new("Connections", rows)
 }
 
+/// Whether what was given up at its end was so by somebody's will, and is no loss.
+fn is_stopped(record: &Record) -> bool {
+    record.state == RunState::Aborted
+}
+
 fn losses(record: &Record) -> Section {
+    let is_lost = |outcome: &Outcome| !is_stopped(record) || *outcome != Outcome::aborted();
     let mut rows: Vec<Row> = record
         .failures
         .iter()
+        .filter(|failure| is_lost(&failure.outcome))
         .map(|failure| {
             cells(vec![
                 left(failure.outcome.name()),
@@ -198,7 +222,8 @@ fn losses(record: &Record) -> Section {
         })
         .collect();
     if rows.is_empty() {
-        rows.extend(record.connections.failed.iter().map(|(outcome, count)| {
+        let failed = record.connections.failed.iter().filter(|(outcome, _)| is_lost(outcome));
+        rows.extend(failed.map(|(outcome, count)| {
             cells(vec![
                 left(outcome.name()),
                 right(human_count(*count)),

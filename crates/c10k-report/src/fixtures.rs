@@ -72,6 +72,7 @@ pub(crate) fn held() -> Record {
         estimated,
     };
     record.memory_per_connection = MemoryPerConnection {
+        connections: Some(100_000),
         server_user_bytes: Some(16.4),
         server_kernel_bytes: Some(4_012.0),
         client_user_bytes: Some(24.1),
@@ -204,12 +205,12 @@ pub(crate) fn aborted() -> Record {
         established: 40_600,
         accepted: Some(40_590),
         verified: Some(40_500),
-        held: 40_500,
         ghosts: Some(10),
-        failed: [(Outcome::aborted(), 500)].into(),
+        open: Some(40_600),
+        failed: [(Outcome::aborted(), 41_000)].into(),
         ..Connections::default()
     };
-    record.verdicts = vec![verdict("held = target", false, Some(40_500.0))];
+    record.verdicts = vec![Verdict { expr: "held = target".to_owned(), passed: None, value: None }];
     record
 }
 

@@ -14,11 +14,13 @@ mod html;
 mod plot;
 mod terminal;
 mod text;
+mod unfinished;
 
 pub use compare::compare;
 pub use csv::{CsvError, read_samples};
 pub use html::html;
 pub use terminal::{Style, summary};
+pub use unfinished::fill_from_samples;
 
 /// The JSON Schema (draft 2020-12) that describes `record.json`, version 1.
 pub const RECORD_SCHEMA: &str = include_str!("../../c10k-record/schema/record-v1.schema.json");

@@ -336,10 +336,10 @@ mod tests {
     #[test]
     fn an_aborted_run_says_what_stopped_it() {
         insta::assert_snapshot!(summary(&fixtures::aborted(), None, Style::default()), @r#"
-        ABORTED: held 40,500 of 100,000; stopped by SIGINT
+        ABORTED by Ctrl-C with 40,600 open
 
         Verdicts
-          ✗  held = target  40,500
+          –  held = target  not evaluated
 
         Connections
           target       100,000  asked for
@@ -347,13 +347,14 @@ mod tests {
           established   40,600  connect() completed at the client
           accepted      40,590  the server has it: its own word
           verified      40,500  the server echoed its probe
-          held          40,500  still verified at the end of the hold
+          held         unknown  still verified at the end of the hold
           ghosts            10  established at the client, never accepted
-          lost             500  under their errno or name, below
+          open          40,600  when the run was stopped
+          given up      41,000  open or under way when the run was stopped, and not judged
+          lost               0  under their errno or name, below
 
         Lost
-          name     count  phase    first at  meaning
-          aborted    500  unknown   unknown  the run was stopped before this connection was finished
+          none
 
         Cost of a connection
                           server   client
@@ -395,7 +396,7 @@ mod tests {
     fn a_run_whose_writer_was_killed_is_unfinished() {
         let text = summary(&fixtures::unfinished(), None, Style::default());
         insta::assert_snapshot!(until(&text, "Cost of a connection"), @r#"
-        UNFINISHED: still going on, or its writer was killed; when last written, 30,000 of 100,000 were established
+        UNFINISHED: still going on, or its writer was killed; when last seen, 30,000 of 100,000 were established
 
         Verdicts
           none was evaluated
@@ -456,7 +457,7 @@ mod tests {
         record.ended_because = Some("the server was killed by signal 9".to_owned());
         let text = summary(&record, None, Style::default());
         let first = text.lines().next().expect("a first line");
-        assert_eq!(first, "BROKEN: held 40,500 of 100,000; the server was killed by signal 9");
+        assert_eq!(first, "BROKEN: held 0 of 100,000; the server was killed by signal 9");
         let mut record = fixtures::held();
         record.verdicts[2].passed = Some(false);
         let text = summary(&record, None, Style::default());

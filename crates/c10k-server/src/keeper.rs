@@ -266,7 +266,7 @@ impl Keeper {
         match line.parse::<Command>() {
             _ if line.trim().is_empty() => {}
             Ok(Command::Stop) => self.end(),
-            Ok(Command::Grow(_) | Command::Shrink(_) | Command::Verify) => {
+            Ok(Command::Grow(_) | Command::Shrink(_) | Command::Verify | Command::Abort) => {
                 say(&format!(
                     "'{}' is a swarm's command: a server takes what comes; it knows stop",
                     line.trim()

@@ -75,8 +75,8 @@ pub(crate) struct Finding {
     pub(crate) signal: Option<i32>,
     pub(crate) growth_stop: Option<GrowthStop>,
     pub(crate) tuples_skipped: u64,
-    /// RSS of this process with all held, bytes.
-    pub(crate) rss_held_bytes: Option<u64>,
+    /// RSS of this process before the last proof, bytes, and the connections that were open then.
+    pub(crate) rss_full: Option<(u64, u64)>,
     /// What was seen of a server on this machine.
     pub(crate) beside: Option<SeenBeside>,
     /// What was seen of the link towards the server.
@@ -101,6 +101,8 @@ pub(crate) struct Conductor<'a> {
     output: &'a mut Output,
     commands: VecDeque<Command>,
     told_to_stop: bool,
+    /// Nothing is to be proven any more.
+    told_to_abort: bool,
     phases: Vec<PhaseTimes>,
     measured: Measured,
     target: u64,
@@ -109,7 +111,7 @@ pub(crate) struct Conductor<'a> {
     last_tick: (Instant, LiveCounts),
     /// Whether the last proof is younger than the last growth.
     is_proven: bool,
-    rss_held_bytes: Option<u64>,
+    rss_full: Option<(u64, u64)>,
     beside: Option<Beside>,
     link: LinkWatch,
 }
@@ -133,6 +135,7 @@ impl<'a> Conductor<'a> {
             output,
             commands: VecDeque::new(),
             told_to_stop: false,
+            told_to_abort: false,
             phases: Vec::new(),
             measured: Measured::default(),
             target,
@@ -140,7 +143,7 @@ impl<'a> Conductor<'a> {
             messages_per_second: None,
             last_tick: (Instant::now(), LiveCounts::default()),
             is_proven: false,
-            rss_held_bytes: None,
+            rss_full: None,
             beside: None,
             link: LinkWatch::default(),
         }
@@ -204,14 +207,19 @@ impl<'a> Conductor<'a> {
             }
         }
         self.hold();
-        if !self.is_proven {
+        if !self.is_proven && !self.is_aborted() {
             self.verify();
         }
         self.close()
     }
 
     fn must_stop(&self) -> bool {
-        self.told_to_stop || self.signals.stop.load(Relaxed)
+        self.told_to_stop || self.is_aborted()
+    }
+
+    /// Whether somebody wants the end and no more proofs.
+    fn is_aborted(&self) -> bool {
+        self.told_to_abort || self.signals.stop.load(Relaxed) || self.commands.contains(&Command::Abort)
     }
 
     // Phases -------------------------------------------------------------------------------------------
@@ -233,6 +241,9 @@ impl<'a> Conductor<'a> {
         });
         if woken == Woken::Stop {
             self.shared.arrivals.stop();
+            if self.is_aborted() {
+                return;
+            }
             let until = Instant::now() + DRAIN / 2;
             self.wait(Some(until), true, |c| c.shared.counts().in_flight == 0);
         }
@@ -284,12 +295,17 @@ impl<'a> Conductor<'a> {
                     Command::Shrink(fewer) => self.shrink(fewer),
                     Command::Verify => {
                         self.verify();
+                        if !self.is_proven {
+                            // Somebody wants the end.
+                            return;
+                        }
                         let connections = self.connections();
                         let elapsed_ms = self.elapsed_ms();
                         self.output.event(&SwarmEvent::Verified { elapsed_ms, connections });
                         self.enter(Stage::Hold, PhaseName::Hold);
                     }
                     Command::Stop => self.told_to_stop = true,
+                    Command::Abort => self.told_to_abort = true,
                 }
             }
         }
@@ -313,9 +329,9 @@ impl<'a> Conductor<'a> {
         self.target = self.target.saturating_sub(self.shared.sum(|table| &table.released) - before);
     }
 
-    /// Proves every connection once more.
+    /// Proves every connection once more, unless somebody wants the end meanwhile.
     fn verify(&mut self) {
-        self.rss_held_bytes = own_rss_bytes();
+        self.rss_full = own_rss_bytes().map(|bytes| (bytes, self.shared.counts().open));
         let begun = Instant::now();
         let before = self.shared.counts().messages;
         self.enter(Stage::Verify, PhaseName::Verify);
@@ -326,8 +342,12 @@ impl<'a> Conductor<'a> {
         let until = stopping.then(|| begun + DRAIN / 2);
         let mut woken =
             self.wait(until, stopping, |c| c.shared.everybody_done() || c.shared.nothing_succeeds());
+        if self.is_aborted() && !self.shared.everybody_done() {
+            return;
+        }
         if woken == Woken::Stop {
-            woken = self.wait(Some(Instant::now() + DRAIN), true, |c| c.shared.everybody_done());
+            let done = |c: &Self| c.shared.everybody_done() || c.is_aborted();
+            woken = self.wait(Some(Instant::now() + DRAIN), true, done);
         }
         if !self.shared.everybody_done() {
             let loss = if woken == Woken::Done { Loss::Unproven } else { Loss::Aborted };
@@ -360,15 +380,9 @@ impl<'a> Conductor<'a> {
                 proof.to_ms = None;
             }
         }
-        self.enter(Stage::Close, PhaseName::Close);
-        for _ in 0..self.course.turns {
-            self.shared.pass_on();
-        }
-        let open = u32::try_from(self.shared.counts().open).unwrap_or(u32::MAX);
-        let longest = 2 * DRAIN + LONGEST_CLOSE * open;
-        self.wait(Some(Instant::now() + longest), true, |c| c.shared.everybody_done());
+        let stopped_with = self.close_all();
         // From the close on nobody counts losses any more, so that the counts and the tally agree.
-        let connections = self.connections();
+        let connections = Connections { open: stopped_with, ..self.connections() };
         let failures = self.shared.tally().failures();
         self.take_measured();
         let at_ms = self.elapsed_ms();
@@ -389,14 +403,54 @@ impl<'a> Conductor<'a> {
             },
             messages_per_second: self.messages_per_second,
             phases: self.phases,
-            state: if signal.is_some() { RunState::Aborted } else { RunState::Complete },
+            state: if stopped_with.is_some() { RunState::Aborted } else { RunState::Complete },
             signal,
             growth_stop: self.shared.growth_stop(),
             tuples_skipped: self.shared.sum(|table| &table.tuples_skipped),
             measured: self.measured,
-            rss_held_bytes: self.rss_held_bytes,
+            rss_full: self.rss_full,
             beside,
             link,
+        }
+    }
+}
+
+impl Conductor<'_> {
+    /// Closes everything. Where the run is stopped before all is proven it says at once how many are open, and gives
+    /// that number. Where all is proven, a signal only makes the close quick.
+    fn close_all(&mut self) -> Option<u64> {
+        let open = u32::try_from(self.shared.counts().open).unwrap_or(u32::MAX);
+        let until = Some(Instant::now() + 2 * DRAIN + LONGEST_CLOSE * open);
+        let mut stopped_with = None;
+        if self.is_aborted() && !self.is_proven {
+            stopped_with = Some(self.abort());
+        } else {
+            self.enter(Stage::Close, PhaseName::Close);
+            self.give_turns();
+            self.wait(until, true, |c| c.shared.everybody_done() || c.is_aborted());
+            if !self.shared.everybody_done() && self.is_aborted() {
+                self.abort();
+            }
+        }
+        self.wait(until, true, |c| c.shared.everybody_done());
+        stopped_with
+    }
+
+    /// Gives everything up, and says how many were open.
+    fn abort(&mut self) -> u64 {
+        let phase = self.phases.last().map_or(PhaseName::Ramp, |last| last.phase);
+        let counts = self.shared.counts();
+        self.say_stopped(counts.open);
+        self.begin_phase(PhaseName::Close);
+        self.shared.abort(phase, self.is_proven);
+        self.say_phase(PhaseName::Close, counts);
+        self.give_turns();
+        counts.open
+    }
+
+    fn give_turns(&self) {
+        for _ in 0..self.course.turns {
+            self.shared.pass_on();
         }
     }
 }

@@ -43,6 +43,10 @@ pub(crate) struct TableControl {
     pub(crate) messages: AtomicU64,
     pub(crate) held: AtomicU64,
     pub(crate) released: AtomicU64,
+    /// Closed at the end, and counted before as what it is.
+    pub(crate) closed: AtomicU64,
+    /// Given up unproven, since the run was stopped.
+    pub(crate) aborted: AtomicU64,
     pub(crate) tuples_skipped: AtomicU64,
 }
 
@@ -70,6 +74,8 @@ impl TableControl {
             messages: AtomicU64::new(0),
             held: AtomicU64::new(0),
             released: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+            aborted: AtomicU64::new(0),
             tuples_skipped: AtomicU64::new(0),
         })
     }

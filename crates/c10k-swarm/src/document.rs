@@ -72,12 +72,12 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     record.phases.clone_from(&finding.phases);
     record.warnings = warnings(finding, background);
     record.time_wait.peak = finding.beside.as_ref().and_then(|seen| seen.time_wait_peak);
-    let held = finding.connections.held;
-    if let (Some(ready), Some(full)) = (background.rss_ready_bytes, finding.rss_held_bytes)
-        && held > 0
+    if let (Some(ready), Some((full, open))) = (background.rss_ready_bytes, finding.rss_full)
+        && open > 0
     {
-        record.memory_per_connection.client_user_bytes =
-            Some(full.saturating_sub(ready) as f64 / held as f64);
+        let memory = &mut record.memory_per_connection;
+        memory.connections = Some(open);
+        memory.client_user_bytes = Some(full.saturating_sub(ready) as f64 / open as f64);
     }
     if let (Some(ready), Some(now)) = (background.cpu_ready_seconds, crate::own_cpu_seconds())
         && finding.connections.attempted > 0
@@ -87,6 +87,9 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     // From here on it is judged as what it is: complete, or stopped early.
     record.end(finding.state);
     record.verdicts = judge(&default_conditions(background.load.probe), &record);
+    if finding.state == RunState::Aborted && finding.signal.is_none() {
+        record.ended_because = Some("stopped by a command".to_owned());
+    }
     if let Some(number) = finding.signal {
         record.ended_because = Some(match signal_hook::low_level::signal_name(number) {
             Some(name) => format!("stopped by {name}"),
@@ -199,7 +202,7 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
         accepted_stalled: beside.is_some_and(|seen| seen.accepted_stalled),
         latency_us: record.latency_us,
         verdicts: record.verdicts.clone(),
-        aborted: finding.signal.is_some(),
+        aborted: finding.state == RunState::Aborted,
         lowest_memory_available_bytes: beside.and_then(|seen| seen.lowest_memory_available_bytes),
         ..Findings::default()
     }

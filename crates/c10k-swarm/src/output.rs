@@ -145,6 +145,13 @@ impl Output {
         let _ = writeln!(stderr, "{text}");
     }
 
+    /// What a program hears by an event.
+    pub(crate) fn say_to_people(&mut self, text: &str) {
+        if self.events.is_none() {
+            self.say(text);
+        }
+    }
+
     pub(crate) fn warn(&mut self, text: &str) {
         self.say(&format!("warning: {text}"));
     }

@@ -33,15 +33,22 @@ pub(crate) enum Stage {
     /// Whatever is still under way is lost, as [`Shared::cut_as`] says.
     Cut,
     Close,
+    /// All are closed by RST and unheard, since the run is stopped.
+    Abort,
     End,
 }
 
 impl Stage {
     fn from_u8(value: u8) -> Self {
-        [Self::Ramp, Self::Hold, Self::Verify, Self::Cut, Self::Close, Self::End]
+        [Self::Ramp, Self::Hold, Self::Verify, Self::Cut, Self::Close, Self::Abort, Self::End]
             .into_iter()
             .find(|stage| *stage as u8 == value)
             .unwrap_or(Self::End)
+    }
+
+    /// Whether nothing that a server says counts any more.
+    pub(crate) fn hears_nothing(self) -> bool {
+        matches!(self, Self::Abort | Self::End)
     }
 
     /// The phase under which a loss in this stage is counted.
@@ -50,7 +57,7 @@ impl Stage {
             Self::Ramp => PhaseName::Ramp,
             Self::Hold => PhaseName::Hold,
             Self::Verify | Self::Cut => PhaseName::Verify,
-            Self::Close | Self::End => PhaseName::Close,
+            Self::Close | Self::Abort | Self::End => PhaseName::Close,
         }
     }
 }
@@ -157,6 +164,8 @@ pub(crate) struct Shared {
     failures_in_a_row: AtomicU64,
     growth_stop: Mutex<Option<GrowthStop>>,
     cut_as: Mutex<Loss>,
+    /// In which phase the run was stopped, and whether what is proven stays so.
+    aborted: Mutex<(PhaseName, bool)>,
     tables: Mutex<Vec<Arc<TableControl>>>,
     tally: Mutex<Tally>,
     measured: Mutex<Measured>,
@@ -182,6 +191,7 @@ impl Shared {
             failures_in_a_row: AtomicU64::new(0),
             growth_stop: Mutex::new(None),
             cut_as: Mutex::new(Loss::Aborted),
+            aborted: Mutex::new((PhaseName::Ramp, false)),
             tables: Mutex::new(Vec::new()),
             tally: Mutex::default(),
             measured: Mutex::default(),
@@ -262,7 +272,7 @@ impl Shared {
             waits
                 && match stage {
                     Stage::Ramp => table.room.load(Relaxed) > 0,
-                    Stage::Verify | Stage::Close => table.walked.load(Relaxed) != sequence,
+                    Stage::Verify | Stage::Close | Stage::Abort => table.walked.load(Relaxed) != sequence,
                     Stage::Hold | Stage::Cut | Stage::End => false,
                 }
         });
@@ -345,6 +355,17 @@ impl Shared {
         self.enter(Stage::Cut);
     }
 
+    /// Enters [`Stage::Abort`]. What is not proven is given up in `phase`; what is stays so where all of it is.
+    pub(crate) fn abort(&self, phase: PhaseName, all_are_proven: bool) {
+        *self.aborted.lock().unwrap_or_else(PoisonError::into_inner) = (phase, all_are_proven);
+        self.enter(Stage::Abort);
+    }
+
+    /// In which phase the run was stopped, and whether what is proven stays so.
+    pub(crate) fn aborted(&self) -> (PhaseName, bool) {
+        *self.aborted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts a loss; in the ramp, many in a row first slow the arrivals down and then end them.
     pub(crate) fn lost(&self, stage: Stage, loss: Loss, now_us: u64) {
         let at_ms = self.since_first_connect_ms(now_us);
@@ -407,6 +428,7 @@ impl Shared {
                 open: table.open.load(Relaxed),
                 failed: table.failed.load(Relaxed),
                 released: table.released.load(Relaxed),
+                closed: table.closed.load(Relaxed) + table.aborted.load(Relaxed),
                 in_flight: table.in_flight.load(Relaxed),
                 messages: table.messages.load(Relaxed),
             });
@@ -416,6 +438,7 @@ impl Shared {
             counts.open += of_table.open;
             counts.failed += of_table.failed;
             counts.released += of_table.released;
+            counts.closed += of_table.closed;
             counts.in_flight += of_table.in_flight;
             counts.messages += of_table.messages;
         }

@@ -27,6 +27,11 @@ impl State {
     pub(crate) fn is_ending(self) -> bool {
         matches!(self, Self::Closing | Self::Parted)
     }
+
+    /// Whether it is counted among those under way.
+    pub(crate) fn is_under_way(self) -> bool {
+        matches!(self, Self::Connecting | Self::Opening | Self::Probing | Self::Closing)
+    }
 }
 
 /// One connection at the client: small, since there are a million.

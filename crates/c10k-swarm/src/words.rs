@@ -1,20 +1,20 @@
 //! A swarm's document as people read it.
 
-use c10k_record::{Evidence, LatencySummary, Predicted, Record, RunResult, human_count};
+use c10k_record::{Evidence, LatencySummary, Outcome, Predicted, Record, RunResult, RunState, human_count};
 
 /// The end of a run in a few lines: the verdict first, then the counts, then what was lost.
 pub(crate) fn words(record: &Record) -> String {
     let c = &record.connections;
     let mut lines = Vec::new();
-    let first = match record.result() {
-        RunResult::Done => "held",
-        RunResult::VerdictBroken => "HELD, but a verdict does not hold",
-        RunResult::Short => "SHORT",
-        RunResult::Aborted => "ABORTED",
-        RunResult::Broken | RunResult::Unfinished => "BROKEN",
-    };
-    lines.push(format!("{first}: held {} of {} connections", human_count(c.held), human_count(c.target)));
-    if let Some(why) = &record.ended_because {
+    let held = format!("held {} of {} connections", human_count(c.held), human_count(c.target));
+    lines.push(match record.result() {
+        RunResult::Done => format!("held: {held}"),
+        RunResult::VerdictBroken => format!("HELD, but a verdict does not hold: {held}"),
+        RunResult::Short => format!("SHORT: {held}"),
+        RunResult::Aborted => record.stopped_in_words(),
+        RunResult::Broken | RunResult::Unfinished => format!("BROKEN: {held}"),
+    });
+    if let Some(why) = record.ended_because.as_ref().filter(|_| record.state != RunState::Aborted) {
         lines.push(why.clone());
     }
     let verified = c.verified.map_or_else(|| "unknown (no probes)".to_owned(), human_count);
@@ -24,7 +24,9 @@ pub(crate) fn words(record: &Record) -> String {
         human_count(c.established),
         human_count(c.held)
     ));
-    for failure in &record.failures {
+    let stopped = Outcome::aborted();
+    let is_lost = |outcome: &Outcome| record.state != RunState::Aborted || *outcome != stopped;
+    for failure in record.failures.iter().filter(|failure| is_lost(&failure.outcome)) {
         lines.push(format!(
             "lost in {} from {:.2} s on: {} × {} ({})",
             failure.phase,

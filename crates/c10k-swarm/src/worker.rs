@@ -56,6 +56,10 @@ struct Counts {
     /// Connections that stand in [`State::Proven`].
     held: u64,
     released: u64,
+    /// Closed at the end, and counted before as what it is.
+    closed: u64,
+    /// Given up unproven, since the run was stopped.
+    aborted: u64,
     tuples_skipped: u64,
 }
 
@@ -171,7 +175,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 self.on_ready(stage, event);
             }
             self.read_leftovers(stage);
-            self.expire(stage, now_us);
+            if !stage.hears_nothing() {
+                self.expire(stage, now_us);
+            }
             if self.freed.due_at().is_some() {
                 self.freed.give_back(Instant::now());
             }
@@ -225,6 +231,13 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 let more = turn && self.close_some(sequence);
                 let is_walked = self.control.walked.load(Relaxed) == sequence;
                 if is_walked && self.counts.in_flight == 0 && self.parting.is_empty() {
+                    self.finish(sequence);
+                }
+                more
+            }
+            Stage::Abort => {
+                let more = turn && self.abort_some(sequence);
+                if self.control.walked.load(Relaxed) == sequence {
                     self.finish(sequence);
                 }
                 more
@@ -283,6 +296,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             to.messages.store(self.counts.messages, Relaxed);
             to.held.store(self.counts.held, Relaxed);
             to.released.store(self.counts.released, Relaxed);
+            to.closed.store(self.counts.closed, Relaxed);
+            to.aborted.store(self.counts.aborted, Relaxed);
             to.tuples_skipped.store(self.counts.tuples_skipped, Relaxed);
             to.room.store(room, Relaxed);
             // Last: whoever sees these attempts sees what is under way of them.

@@ -22,10 +22,16 @@ fn expect_aborted(ended: &Ended, code: i32, why: &str) {
     assert_eq!(ended.record.ended_because.as_deref(), Some(why));
     assert!(ended.took < ORDERLY, "{:?}", ended.took);
     assert!(ended.record.phases.iter().all(|times| times.to_ms.is_some()), "{:?}", ended.record.phases);
+    // Nothing is judged, and nothing that was open is called held, or lost under another name.
+    let c = &ended.record.connections;
+    assert_eq!((c.held, c.failed_total()), (0, c.attempted), "{c:?}");
+    assert!(c.open.is_some_and(|open| open <= c.stopped_total()), "{c:?}");
+    let judged = ended.record.verdicts.iter().filter(|v| v.passed.is_some() || v.value.is_some()).count();
+    assert_eq!((judged, ended.record.ceiling.is_some()), (0, false), "{:?}", ended.record.verdicts);
 }
 
 #[test]
-fn sigint_in_the_ramp_keeps_and_proves_what_is_there() {
+fn sigint_in_the_ramp_tells_what_was_open_and_proves_nothing_more() {
     let server = Server::echo();
     let swarm = Swarm::start(&["--server", &server.at(), "--target", "10k", "--rate", "100/s"]);
     swarm.wait_for("some connections", |counts| counts.verified >= 10);
@@ -33,8 +39,11 @@ fn sigint_in_the_ramp_keeps_and_proves_what_is_there() {
     let ended = swarm.wait_for_end();
     expect_aborted(&ended, 130, "stopped by SIGINT");
     let c = &ended.record.connections;
-    assert!(c.held >= 10 && c.held == c.attempted && c.target == 10_000, "{c:?}");
+    assert!(c.open >= Some(10) && c.stopped_total() == c.attempted && c.target == 10_000, "{c:?}");
     assert!(!ended.record.succeeded());
+    let phases: Vec<PhaseName> = ended.record.phases.iter().map(|times| times.phase).collect();
+    assert_eq!(phases, [PhaseName::Ramp, PhaseName::Close]);
+    assert!(ended.record.failures.iter().all(|failure| failure.phase == PhaseName::Ramp));
 }
 
 #[test]
@@ -46,26 +55,11 @@ fn sigint_in_a_ramp_that_waits_for_echoes_ends_in_time() {
     let ended = swarm.wait_for_end();
     expect_aborted(&ended, 130, "stopped by SIGINT");
     let c = &ended.record.connections;
-    ended.expect_counts(20, 20).expect_failed(&[("aborted", c.attempted - 20)]);
+    ended.expect_counts(20, 0).expect_failed(&[("aborted", c.attempted)]);
 }
 
 #[test]
-fn connections_that_answer_only_after_the_signal_are_counted_too() {
-    let server = Server::echo();
-    server.freeze();
-    let swarm = Swarm::start(&["--server", &server.at(), "--target", "200", "--workers", "1"]);
-    swarm.wait_for("all under way", |counts| counts.in_flight == 200);
-    swarm.signal(Signal::SIGINT);
-    // Behind the drain of the ramp, in the middle of the last proof.
-    swarm.wait_for_phase(PhaseName::Verify);
-    server.thaw();
-    let ended = swarm.wait_for_end();
-    expect_aborted(&ended, 130, "stopped by SIGINT");
-    ended.expect_counts(200, 200).expect_failed(&[]);
-}
-
-#[test]
-fn sigint_in_a_ramp_without_probes_holds_what_is_open() {
+fn sigint_in_a_ramp_without_probes_tells_what_was_open() {
     let server = Server::start(Behaviour::Discard);
     let swarm = Swarm::start(&["--server", &server.at(), "--target", "10k", "--rate", "100/s", "--no-probe"]);
     swarm.wait_for("some connections", |counts| counts.established >= 10);
@@ -73,7 +67,7 @@ fn sigint_in_a_ramp_without_probes_holds_what_is_open() {
     let ended = swarm.wait_for_end();
     expect_aborted(&ended, 130, "stopped by SIGINT");
     let c = &ended.record.connections;
-    assert!(c.held == c.attempted && c.verified.is_none(), "{c:?}");
+    assert!(c.open >= Some(10) && c.verified.is_none(), "{c:?}");
 }
 
 #[test]
@@ -84,12 +78,12 @@ fn sigint_between_two_steps_ends_at_once() {
     swarm.signal(Signal::SIGINT);
     let ended = swarm.wait_for_end();
     expect_aborted(&ended, 130, "stopped by SIGINT");
-    ended.expect_counts(30, 30);
-    assert_eq!(ended.record.connections.target, 90);
+    ended.expect_counts(30, 0);
+    assert_eq!((ended.record.connections.target, ended.record.connections.open), (90, Some(30)));
 }
 
 #[test]
-fn a_signal_in_the_hold_still_proves_all() {
+fn a_signal_in_the_hold_ends_it_without_another_proof_and_tells_all_that_are_open() {
     for (signal, code, why) in [
         (Signal::SIGINT, 130, "stopped by SIGINT"),
         (Signal::SIGTERM, 143, "stopped by SIGTERM"),
@@ -100,9 +94,15 @@ fn a_signal_in_the_hold_still_proves_all() {
         let swarm = Swarm::start(&["--server", &server.at(), "--target", "200", "--hold", "1h"]);
         swarm.wait_for_phase(PhaseName::Hold);
         swarm.signal(signal);
+        let closing = swarm.wait_for("the close", |counts| counts.open == 200 || counts.closed > 0);
+        assert_eq!(closing.open, 200, "it tells how many are open before it closes any");
         let ended = swarm.wait_for_end();
         expect_aborted(&ended, code, why);
-        ended.expect_counts(200, 200).expect_failed(&[]);
+        ended.expect_counts(200, 0).expect_failed(&[("aborted", 200)]);
+        let record = &ended.record;
+        assert_eq!(record.connections.open, Some(200));
+        assert!(record.failures.iter().all(|failure| failure.phase == PhaseName::Hold));
+        assert!(record.phases.iter().all(|times| times.phase != PhaseName::Verify), "{:?}", record.phases);
     }
 }
 
@@ -117,6 +117,60 @@ fn sigint_in_a_verification_that_nobody_answers_ends_in_time() {
     let ended = swarm.wait_for_end();
     expect_aborted(&ended, 130, "stopped by SIGINT");
     ended.expect_counts(100, 0).expect_failed(&[("aborted", 100)]);
+}
+
+#[test]
+fn a_signal_behind_the_last_proof_takes_nothing_from_it() {
+    let server = Server::echo();
+    let mut swarm = Swarm::commanded(&["--server", &server.at(), "--target", "80"]);
+    swarm.command("grow 80");
+    swarm.wait_for("all of them", |counts| counts.verified == 80 && counts.in_flight == 0);
+    assert_eq!(swarm.verify().held, 80);
+    swarm.signal(Signal::SIGINT);
+    let ended = swarm.wait_for_end();
+    assert_eq!((ended.record.state, ended.record.connections.open), (RunState::Complete, None));
+    ended.expect_code(0).expect_counts(80, 80).expect_failed(&[]);
+}
+
+#[test]
+fn a_person_reads_at_once_how_many_were_open_and_no_word_of_losses() {
+    let server = Server::echo();
+    let mut swarm = Command::new(PROGRAM)
+        .args(["--no-apply", "--server", &server.at(), "--target", "150", "--hold", "1h"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let give_up = std::time::Instant::now() + common::PATIENCE;
+    while server.open() < 150 {
+        assert!(std::time::Instant::now() < give_up, "{} are open", server.open());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(swarm.id().cast_signed()), Signal::SIGINT).unwrap();
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut swarm.stderr.take().unwrap(), &mut said).unwrap();
+    assert_eq!(swarm.wait().unwrap().code(), Some(130));
+    let told = |beginning: &str, end: &str| {
+        let line = said.lines().find(|line| line.starts_with(beginning)).expect(&said);
+        line[beginning.len()..].split(end).next().expect("a first part").parse::<u64>().expect(line)
+    };
+    let at_once = told("stopped by Ctrl-C with ", " open; closing them");
+    assert_eq!(told("ABORTED by Ctrl-C with ", " open"), at_once, "{said}");
+    assert!(at_once > 0 && at_once <= 150 && !said.contains("lost"), "{said}");
+    assert!(said.contains("not evaluated: held = target") && !said.contains("FAILED"), "{said}");
+}
+
+#[test]
+fn a_command_to_abort_closes_all_at_once_and_says_by_whom() {
+    let server = Server::echo();
+    let mut swarm = Swarm::commanded(&["--server", &server.at(), "--target", "60"]);
+    swarm.command("grow 60");
+    swarm.wait_for("all of them", |counts| counts.verified == 60 && counts.in_flight == 0);
+    swarm.command("abort");
+    let ended = swarm.wait_for_end();
+    expect_aborted(&ended, 130, "stopped by a command");
+    assert_eq!(ended.record.connections.open, Some(60));
 }
 
 #[test]
@@ -158,7 +212,7 @@ fn a_swarm_that_waits_for_commands_ends_on_a_signal() {
     swarm.signal(Signal::SIGTERM);
     let ended = swarm.wait_for_end();
     expect_aborted(&ended, 143, "stopped by SIGTERM");
-    ended.expect_counts(50, 50);
+    ended.expect_counts(50, 0);
 }
 
 #[test]

@@ -145,6 +145,7 @@ prop_compose! {
             target: counts[0], attempted: counts[1], established: counts[2], accepted: Some(counts[3]),
             verified: Some(counts[4]), held: counts[5], ghosts: Some(counts[6]),
             released: 0,
+            open: None,
             failed: Default::default(),
         };
         let mut failures = Vec::new();

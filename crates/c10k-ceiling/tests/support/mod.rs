@@ -86,6 +86,7 @@ pub(crate) fn healthy() -> Findings {
             held: TARGET,
             ghosts: Some(0),
             released: 0,
+            open: None,
             failed: Default::default(),
         },
         capacity: Some(112_928),

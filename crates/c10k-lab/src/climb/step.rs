@@ -23,6 +23,8 @@ pub(super) struct Step {
     /// Connections that it tried to make.
     pub(super) attempted: u64,
     pub(super) held: u64,
+    /// Connections open when the step was stopped before its end; null for one that came to it.
+    pub(super) open: Option<u64>,
     /// The first wall that bit; null when none is proven, or none bit.
     pub(super) wall: Option<String>,
     /// All that bit, in their order.
@@ -87,6 +89,7 @@ impl Step {
             number,
             attempted: record.connections.attempted,
             held,
+            open: record.connections.open,
             wall: walls.first().cloned(),
             walls,
             evidence: ceiling.map(|ceiling| ceiling.evidence.clone()).unwrap_or_default(),
@@ -103,6 +106,9 @@ impl Step {
         let predicted =
             self.predicted.as_ref().map_or_else(|| "-".to_owned(), |first| human_count(first.connections));
         let words = match (&self.wall, &self.lifted_with) {
+            (None, _) if self.open.is_some() => {
+                format!("stopped with {} open", human_count(self.open.unwrap_or(0)))
+            }
             (Some(wall), Some(lifted)) => format!("{wall} → {}", lifted.how),
             (Some(wall), None) => wall.clone(),
             (None, _) if self.evidence.is_empty() => "none".to_owned(),

@@ -1,6 +1,6 @@
 //! What a connection cost.
 
-use c10k_record::Record;
+use c10k_record::{Record, human_count};
 
 use super::{Section, cells, left, line, right};
 use crate::text::{percent, with_unit};
@@ -23,6 +23,12 @@ pub(super) fn section(record: &Record) -> Section {
     for (name, part) in &m.parts {
         let words = if part.estimated { "estimated from known object sizes" } else { "" };
         rows.push(row(&format!("  {name}"), part.server_bytes, part.client_bytes, words));
+    }
+    if let Some(open) = m.connections.filter(|open| *open != record.connections.held) {
+        let open = human_count(open);
+        rows.push(line(format!(
+            "Divided by the {open} that were open when memory was looked at in the hold."
+        )));
     }
     let free = with_unit(m.free_memory_bytes, "B");
     let rest = percent(m.unexplained_ratio);

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use c10k_record::{Connections, LatencyHistogram, LiveCounts, PhaseName, PhaseTimes, SwarmEvent};
+use c10k_record::{
+    Connections, LatencyHistogram, LiveCounts, PhaseName, PhaseTimes, SwarmEvent, human_count,
+};
 
 use super::{Conductor, TICK};
 use crate::shared::Stage;
@@ -13,14 +15,33 @@ impl Conductor<'_> {
     }
 
     pub(super) fn enter(&mut self, stage: Stage, phase: PhaseName) {
+        self.begin_phase(phase);
+        self.shared.enter(stage);
+        let counts = self.shared.counts();
+        self.say_phase(phase, counts);
+    }
+
+    pub(super) fn begin_phase(&mut self, phase: PhaseName) {
         let elapsed_ms = self.elapsed_ms();
         if self.phases.last().is_none_or(|last| last.phase != phase || last.to_ms.is_some()) {
             self.end_phase(elapsed_ms);
             self.phases.push(PhaseTimes { phase, from_ms: elapsed_ms, to_ms: None });
         }
-        self.shared.enter(stage);
-        let counts = self.shared.counts();
-        self.output.event(&SwarmEvent::Phase { phase, elapsed_ms, counts });
+    }
+
+    pub(super) fn say_phase(&self, phase: PhaseName, counts: LiveCounts) {
+        self.output.event(&SwarmEvent::Phase { phase, elapsed_ms: self.elapsed_ms(), counts });
+    }
+
+    /// To whoever has sent the signal, at once: closing takes its time.
+    pub(super) fn say_stopped(&mut self, open: u64) {
+        if let Some(signal) = self.signals.came() {
+            let who = if signal == signal_hook::consts::SIGINT { "Ctrl-C" } else { "a signal" };
+            let open = human_count(open);
+            let text =
+                format!("stopped by {who} with {open} open; closing them. A second one ends it at once");
+            self.output.say_to_people(&text);
+        }
     }
 
     pub(super) fn end_phase(&mut self, at_ms: u64) {
@@ -80,6 +101,7 @@ impl Conductor<'_> {
             held: self.shared.sum(|table| &table.held),
             ghosts: None,
             released: self.shared.sum(|table| &table.released),
+            open: None,
             failed: std::collections::BTreeMap::new(),
         };
         for failure in self.shared.tally().failures() {

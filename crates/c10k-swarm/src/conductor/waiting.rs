@@ -19,6 +19,7 @@ impl Conductor<'_> {
         for control in self.crew.lost() {
             let attempted = control.attempted.load(Relaxed);
             let settled = control.failed.load(Relaxed) + control.released.load(Relaxed);
+            let settled = settled + control.aborted.load(Relaxed);
             let lost = attempted.saturating_sub(settled);
             control.failed.fetch_add(lost, Relaxed);
             control.held.store(0, Relaxed);
@@ -50,10 +51,11 @@ impl Conductor<'_> {
                 return Woken::Stop;
             }
             let holding = self.shared.stage().0 == Stage::Hold;
-            let due = |c: &Command| holding || *c == Command::Stop;
+            let due = |c: &Command| holding || matches!(c, Command::Stop | Command::Abort);
             if !stopping && self.commands.front().is_some_and(due) {
                 if !holding {
                     self.told_to_stop = true;
+                    self.told_to_abort |= self.commands.front() == Some(&Command::Abort);
                     return Woken::Stop;
                 }
                 return Woken::Command;
@@ -82,8 +84,8 @@ impl Conductor<'_> {
                 }
             }
             Note::Line(line) => match line.parse::<Command>() {
-                // A stop overtakes what waits.
-                Ok(Command::Stop) => self.commands.push_front(Command::Stop),
+                // An end overtakes what waits.
+                Ok(end @ (Command::Stop | Command::Abort)) => self.commands.push_front(end),
                 Ok(command) => self.commands.push_back(command),
                 Err(error) => self.output.warn(&error),
             },

@@ -11,6 +11,9 @@ use crate::speech::Speech;
 use crate::table::{State, Table};
 use crate::tally::Loss;
 
+/// Connections that are given up between two looks at the clock and at the stage.
+const ABORTED_AT_ONCE: u32 = 1024;
+
 impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn lose(&mut self, stage: Stage, index: u32, loss: Loss) {
         let state = self.table.get(index).state;
@@ -117,7 +120,11 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.walk.0 += 1;
             match self.table.get(index).state {
                 State::Free | State::Closing | State::Parted => {}
-                State::Proven => self.end_in_good_order(Stage::Close, index),
+                State::Proven => {
+                    self.counts.open -= 1;
+                    self.counts.closed += 1;
+                    self.end_in_good_order(Stage::Close, index);
+                }
                 // The end came before its proof did.
                 State::Connecting | State::Opening | State::Probing | State::Idle => {
                     self.lose(Stage::Close, index, Loss::Aborted);
@@ -125,6 +132,37 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             }
         }
         true
+    }
+
+    /// Closes a batch by RST, and hears nothing more of anybody: the run is stopped.
+    pub(super) fn abort_some(&mut self, sequence: u32) -> bool {
+        let (phase, all_are_proven) = self.shared.aborted();
+        let before = self.counts.aborted;
+        let end = self.table.len().min(self.walk.0.saturating_add(ABORTED_AT_ONCE));
+        for index in self.walk.0..end {
+            let state = self.table.get(index).state;
+            let Some(connection) = self.remove(index) else { continue };
+            self.maker.end(connection, true);
+            self.counts.in_flight -= u64::from(state.is_under_way());
+            if state.is_ending() {
+                // It was counted when its end began.
+                continue;
+            }
+            self.counts.open -= u64::from(state != State::Connecting);
+            if all_are_proven && state == State::Proven {
+                self.counts.closed += 1;
+            } else {
+                self.counts.held -= u64::from(state == State::Proven);
+                self.counts.aborted += 1;
+            }
+        }
+        self.walk.0 = end;
+        self.shared.add_to_tally(phase, Loss::Aborted, self.counts.aborted - before);
+        let more = end < self.table.len();
+        if !more {
+            self.walked(sequence);
+        }
+        more
     }
 
     /// Closes a connection that has been counted, after the goodbye of the protocol where it has one and good

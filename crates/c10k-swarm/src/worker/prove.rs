@@ -81,7 +81,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn on_ready(&mut self, stage: Stage, event: &Ready) {
         let Some(index) = self.table.find(event.token) else { return };
         let state = self.table.get(index).state;
-        if stage == Stage::End || (stage == Stage::Close && !state.is_ending()) {
+        if stage.hears_nothing() || (stage == Stage::Close && !state.is_ending()) {
             return;
         }
         if state == State::Connecting {
@@ -122,7 +122,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             let Some(index) = self.table.find(token) else { continue };
             let slot = self.table.get(index);
             slot.has_unread = false;
-            if stage != Stage::Close || slot.state.is_ending() {
+            if !stage.hears_nothing() && (stage != Stage::Close || slot.state.is_ending()) {
                 self.receive(stage, token, true);
             }
         }

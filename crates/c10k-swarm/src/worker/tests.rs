@@ -12,6 +12,7 @@ use crate::shared::testing::TIMEOUT;
 use crate::tally::Loss;
 
 mod bench;
+mod stopped;
 mod times;
 mod websocket;
 

@@ -124,7 +124,7 @@ fn run_by(mut command: Command, arguments: &[&str]) -> Ended {
 #[track_caller]
 fn expect_all_counted(event: &SwarmEvent) {
     if let SwarmEvent::Tick { counts, .. } | SwarmEvent::Phase { counts, .. } = event {
-        let settled = counts.open + counts.failed + counts.released;
+        let settled = counts.open + counts.failed + counts.released + counts.closed;
         let within = settled..=settled + counts.in_flight;
         assert!(within.contains(&counts.attempted), "{event:?}");
     }

@@ -277,6 +277,8 @@ impl<S: Speech> Bench<S> {
             "in_flight" => &control.in_flight,
             "held" => &control.held,
             "released" => &control.released,
+            "closed" => &control.closed,
+            "aborted" => &control.aborted,
             "tuples_skipped" => &control.tuples_skipped,
             other => panic!("no count {other}"),
         };
