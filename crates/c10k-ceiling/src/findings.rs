@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use c10k_record::{
-    Connections, CounterChange, Evidence, Failure, GrowthStop, HostSnapshot, Latencies, PhaseName,
-    ServerReport, Side, Verdict, counter,
+    Connections, CounterChange, Evidence, Failure, GrowthStop, HostSnapshot, Latencies, LatencySummary,
+    PhaseName, ServerReport, Side, Verdict, counter,
 };
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,8 @@ pub struct Findings {
     pub accepted_stalled: bool,
     /// Latencies, µs.
     pub latency_us: Latencies,
+    /// How much later than intended the swarm began its connects, µs; `None` where it intended no start.
+    pub lateness_us: Option<LatencySummary>,
     /// The verdicts as they were evaluated.
     pub verdicts: Vec<Verdict>,
     /// A signal or a command stopped the run.

@@ -9,6 +9,7 @@
 
 mod diagnose;
 mod findings;
+mod lateness;
 mod myths;
 mod plan_view;
 mod predict;

@@ -1,6 +1,6 @@
 //! The verdicts that do not hold, by what they are about.
 
-use c10k_record::{Evidence, Metric, Side, Unit, Verdict, human_count};
+use c10k_record::{Condition, Evidence, Metric, Side, Unit, Verdict, human_count};
 
 use crate::findings::Findings;
 use crate::wall::seen;
@@ -11,19 +11,27 @@ impl Findings {
         self.broken(|metric| !metric.is_a_count())
     }
 
-    /// Those of them that are about connecting: the SYNs that a full queue drops make a connect wait, and no echo.
+    /// Those of them that are about connecting, and not the swarm's own doing: the SYNs that a full queue drops make a
+    /// connect wait, and no echo.
     pub(crate) fn late_connects(&self) -> Vec<Evidence> {
-        self.broken(Metric::is_of_connecting)
+        self.broken_where(|condition, value| {
+            condition.metric.is_of_connecting() && !self.is_the_swarms(condition, value)
+        })
     }
 
     /// The verdicts on such metrics that were measured and do not hold. One with nothing measured proves nothing.
     pub(crate) fn broken(&self, is_meant: impl Fn(Metric) -> bool) -> Vec<Evidence> {
+        self.broken_where(|condition, _| is_meant(condition.metric))
+    }
+
+    /// The same by the whole condition and the value that was found.
+    pub(crate) fn broken_where(&self, is_meant: impl Fn(&Condition, f64) -> bool) -> Vec<Evidence> {
         self.verdicts
             .iter()
             .filter(|verdict| verdict.is_broken())
             .filter_map(|verdict| {
-                let condition = verdict.condition().filter(|condition| is_meant(condition.metric))?;
                 let value = verdict.value.filter(|value| value.is_finite())?;
+                let condition = verdict.condition().filter(|condition| is_meant(condition, value))?;
                 let (is, unit) = (shown(value), words(condition.unit()));
                 let text = format!("verdict `{}` does not hold: {is}{unit}", verdict.expr);
                 Some(seen("verdict", Side::Swarm, None, text))

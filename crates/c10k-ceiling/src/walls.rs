@@ -1,6 +1,7 @@
 //! The table of walls. A wall is one item in the file of its group.
 
 mod descriptors;
+mod lateness;
 mod memory;
 mod network;
 mod ports;
@@ -16,7 +17,7 @@ pub(crate) use network::{LINK_UNCERTAINTY, link_rate};
 pub(crate) use processor::settle_threads;
 
 /// The groups, in the order in which walls that bit at the same time are told.
-static GROUPS: [&[Wall]; 7] = [
+static GROUPS: [&[Wall]; 8] = [
     descriptors::WALLS,
     ports::WALLS,
     server::WALLS,
@@ -24,6 +25,7 @@ static GROUPS: [&[Wall]; 7] = [
     network::WALLS,
     memory::WALLS,
     processor::WALLS,
+    lateness::WALLS,
 ];
 
 /// All walls.

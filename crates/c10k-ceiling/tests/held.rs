@@ -1,7 +1,9 @@
 //! A run that held all it was asked for and broke a verdict names what made it late, or says that it is not known.
 
 use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, UNKNOWN, counter, diagnose, walls};
-use c10k_record::{Ceiling, Connections, HostSnapshot, Outcome, Predicted, ServerReport, Verdict};
+use c10k_record::{
+    Ceiling, Connections, HostSnapshot, LatencySummary, Outcome, Predicted, ServerReport, Verdict,
+};
 
 const TARGET: u64 = 1000;
 
@@ -80,6 +82,64 @@ fn an_end_without_processor_time_is_named_in_the_place_of_the_verdict() {
     expect(&findings, "cpu-server");
     let mut findings = held(&[("connects_per_second >= 10k", Some(900.0))]);
     moved(&mut findings, counter::SWARM_THROTTLED);
+    expect(&findings, "cpu-swarm");
+}
+
+/// At a rate, with connects that took so long and were begun so late, µs.
+fn at_a_rate(broken: &[(&str, Option<f64>)], connect_us: u64, late_us: u64) -> Findings {
+    let all = |us| LatencySummary {
+        p50: Some(us),
+        p90: Some(us),
+        p95: Some(us),
+        p99: Some(us),
+        p999: Some(us),
+        max: Some(us),
+        count: TARGET,
+    };
+    let mut findings = held(broken);
+    findings.plan.rate_per_second = Some(1000);
+    findings.latency_us.connect = all(connect_us);
+    findings.lateness_us = Some(all(late_us));
+    findings
+}
+
+#[test]
+fn the_server_is_not_blamed_for_the_lateness_of_the_swarm() {
+    let response = [("connect_response_p95 <= 5ms", Some(12.0))];
+    let evidence = expect(&at_a_rate(&response, 300, 11_700), "swarm-late");
+    assert!(evidence[0].contains("`connect_response_p95 <= 5ms` does not hold: 12 ms"), "{evidence:?}");
+    assert!(evidence[1].contains("later than intended: by 11,700 µs"), "{evidence:?}");
+    // A queue that overflowed meanwhile made no connect late that was not late.
+    let mut overflow = at_a_rate(&response, 300, 11_700);
+    for name in [counter::LISTEN_OVERFLOWS, counter::SYN_RETRANSMITS, counter::LISTENER_DROPS] {
+        moved(&mut overflow, name);
+    }
+    expect(&overflow, "swarm-late");
+    expect(&at_a_rate(&[("connects_per_second >= 900", Some(500.0))], 300, 990_000), "swarm-late");
+}
+
+#[test]
+fn a_server_that_is_late_by_itself_is_named_for_it_and_the_swarms_lateness_told_beside() {
+    let response = [("connect_response_p95 <= 5ms", Some(12.0))];
+    let evidence = expect(&at_a_rate(&response, 11_700, 300), "latency-verdict");
+    assert!(evidence.iter().any(|text| text.contains("later than intended: by 300 µs")), "{evidence:?}");
+    expect(&at_a_rate(&[("first_echo_p99 <= 5ms", Some(900.0))], 300, 300), "latency-verdict");
+    // Each for what is its own.
+    let both = at_a_rate(&[response[0], ("echo_p95 <= 100ms", Some(250.0))], 300, 11_700);
+    let ceiling = named(&both);
+    let names: Vec<&str> = ceiling.walls.iter().map(|wall| wall.name.as_str()).collect();
+    assert_eq!(names, ["latency-verdict", "swarm-late"]);
+    for (wall, about) in ceiling.walls.iter().zip(["`echo_p95", "`connect_response_p95"]) {
+        assert!(wall.evidence[0].text.contains(about), "{wall:?}");
+        let tells = wall.evidence.iter().any(|evidence| evidence.source == "lateness (µs)");
+        assert_eq!(tells, wall.name == "swarm-late", "an echo at the end intends nothing: {wall:?}");
+    }
+}
+
+#[test]
+fn a_swarm_without_processor_time_is_why_it_was_late() {
+    let mut findings = at_a_rate(&[("connect_response_p95 <= 5ms", Some(12.0))], 300, 11_700);
+    findings.swarm_cpu = Some(CpuLoad { used_cores: 1.99, most_cores: 2.0 });
     expect(&findings, "cpu-swarm");
 }
 

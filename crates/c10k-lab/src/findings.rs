@@ -161,6 +161,7 @@ pub(crate) fn findings(
         server_process: process,
         accepted_stalled: watch.accepted_stalled || outside.is_some_and(|seen| seen.signs.accepted_stalled),
         latency_us: record.latency_us,
+        lateness_us: record.lateness_us,
         verdicts: record.verdicts.clone(),
         aborted,
         lowest_memory_available_bytes: watch.levels.lowest_memory_available_bytes(),

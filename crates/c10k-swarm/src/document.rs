@@ -201,6 +201,7 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
         server_process: beside.and_then(|seen| seen.process.clone()),
         accepted_stalled: beside.is_some_and(|seen| seen.accepted_stalled),
         latency_us: record.latency_us,
+        lateness_us: record.lateness_us,
         verdicts: record.verdicts.clone(),
         aborted: finding.state == RunState::Aborted,
         lowest_memory_available_bytes: beside.and_then(|seen| seen.lowest_memory_available_bytes),

@@ -172,7 +172,7 @@ pub(super) static WALLS: &[Wall] = &[
         outcomes: &[],
         read_at: "the verdict; the latencies of the record",
         formula: "the most connections at which the verdict holds",
-        not_there: "any other wall that is proven",
+        not_there: "a swarm that was late itself (swarm-late); any other wall that is proven",
         scope: Scope::Process,
         any_command_lifts: false,
         guide: Guide {
@@ -189,10 +189,12 @@ pub(super) static WALLS: &[Wall] = &[
         plant: Plant::in_a_namespace("a verdict that asks for echoes faster than any machine gives."),
         predict: no_forecast,
         diagnose: |findings| {
-            let mut evidence = findings.too_late();
+            let mut evidence = findings.late_at_the_server();
             if !evidence.is_empty() {
                 evidence.extend(loads(findings));
                 evidence.extend(resent(findings));
+                evidence.extend(findings.asks_for_more_than_is_begun());
+                evidence.extend(findings.lateness_beside());
             }
             Bite::proven(evidence, None)
         },
@@ -292,7 +294,7 @@ fn resent(findings: &Findings) -> Option<Evidence> {
     findings.counter_evidence(counter::SYN_RETRANSMITS, Side::Swarm, text)
 }
 
-fn slower(plan: &PlanView, summary: &str) -> Remedy {
+pub(super) fn slower(plan: &PlanView, summary: &str) -> Remedy {
     let (rate, line) = plan.more_slowly(5000);
     remedy(Scope::Process, summary, &[("--rate", rate)], vec![line])
 }

@@ -1,7 +1,9 @@
 //! Any host, plan and findings at all.
 
 use c10k_ceiling::{CpuLoad, Findings, PlanView, ServerEnd, counter};
-use c10k_record::{Connections, Failure, HostSnapshot, Outcome, PhaseName, ServerReport, Verdict};
+use c10k_record::{
+    Connections, Failure, HostSnapshot, Latencies, LatencySummary, Outcome, PhaseName, ServerReport, Verdict,
+};
 use proptest::prelude::*;
 
 use super::change;
@@ -127,6 +129,15 @@ prop_compose! {
     }
 }
 
+/// Any text, and some that are verdicts.
+pub(crate) fn any_verdict() -> impl Strategy<Value = String> {
+    prop_oneof![
+        ".{0,20}",
+        "(connect|connect_response|lateness|first_echo|echo)_(p95|p99|max) [<>]=? [0-9]{1,3}(us|ms|s)",
+        "connects_per_second [<>]=? [0-9]{1,6}",
+    ]
+}
+
 pub(crate) fn any_failure() -> impl Strategy<Value = (usize, usize, u64, u64)> {
     (0..OUTCOMES.len(), 0_usize..4, number(), number())
 }
@@ -139,7 +150,7 @@ prop_compose! {
         counters in proptest::collection::vec((0..COUNTERS.len(), number(), number()), 0..6),
         end in proptest::option::of(any::<(bool, i32)>()),
         cores in proptest::option::of(any::<(f64, f64)>()), lowest in maybe(),
-        verdicts in proptest::collection::vec((".{0,20}", proptest::option::of(any::<bool>()), proptest::option::of(any::<f64>())), 0..3),
+        verdicts in proptest::collection::vec((any_verdict(), proptest::option::of(any::<bool>()), proptest::option::of(any::<f64>())), 0..3),
     ) -> Findings {
         let mut connections = Connections {
             target: counts[0], attempted: counts[1], established: counts[2], accepted: Some(counts[3]),
@@ -157,7 +168,10 @@ prop_compose! {
                 failures.push(Failure { phase, outcome, count, first_at_ms });
             }
         }
+        let late = LatencySummary { p50: lowest, p95: lowest, p99: capacity, max: capacity, ..LatencySummary::default() };
         Findings {
+            lateness_us: (!stalled).then_some(late),
+            latency_us: Latencies { connect: late, ..Latencies::default() },
             plan, host, connections, failures, capacity, server,
             counters: counters.into_iter().map(|(n, a, b)| (COUNTERS[n].to_owned(), change(a, b))).collect(),
             server_end: end.map(|(killed, n)| if killed { ServerEnd::Killed(n) } else { ServerEnd::Exited(n) }),

@@ -5,7 +5,9 @@
 pub(crate) mod any;
 
 use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, ServerEnd, counter, diagnose};
-use c10k_record::{Ceiling, Connections, Failure, HostSnapshot, Outcome, PhaseName, ServerReport, Verdict};
+use c10k_record::{
+    Ceiling, Connections, Failure, HostSnapshot, LatencySummary, Outcome, PhaseName, ServerReport, Verdict,
+};
 
 pub(crate) const TARGET: u64 = 100_000;
 
@@ -329,6 +331,18 @@ pub(crate) fn planted(name: &str) -> Option<Findings> {
         "latency-verdict" => {
             let mut f = short(80_000, "aborted", 0);
             f.verdicts.push(verdict("echo_p95 <= 100ms", false));
+            f
+        }
+        "swarm-late" => {
+            let mut f = short(80_000, "aborted", 0);
+            f.verdicts.push(verdict("connect_response_p95 <= 5ms", false));
+            f.lateness_us = Some(LatencySummary {
+                p50: Some(50),
+                p95: Some(11_900),
+                max: Some(99_000),
+                ..LatencySummary::default()
+            });
+            f.latency_us.connect.p95 = Some(100);
             f
         }
         "error-verdict" => {

@@ -32,7 +32,7 @@ pub(super) enum Stands {
 
 /// Each wall with those that are named after it when both stand in one run. What cost its first connection at a moment
 /// that is not known, as `threads` does, is named last.
-static THEN: [(&str, &[&str]); 18] = [
+static THEN: [(&str, &[&str]); 19] = [
     (
         "nofile-swarm",
         &[
@@ -79,7 +79,8 @@ static THEN: [(&str, &[&str]); 18] = [
     ("not-an-echo-server", &["threads"]),
     ("server-died", &["threads"]),
     ("threads", &["cpu-server", "cpu-swarm"]),
-    ("latency-verdict", &["error-verdict"]),
+    ("latency-verdict", &["error-verdict", "swarm-late"]),
+    ("error-verdict", &["swarm-late"]),
 ];
 
 const AFTER_PORTS: &[&str] = &[

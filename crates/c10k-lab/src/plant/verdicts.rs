@@ -26,6 +26,20 @@ pub(super) static PLANTS: &[Planted] = &[
         group: None,
         lift: Lift::TakenAway("echoes may take as long as they do"),
     },
+    Planted {
+        wall: "swarm-late",
+        least: 400,
+        stands: Stands::Verdict,
+        setup: |frame| {
+            let mut setup = small(frame);
+            flag(&mut setup, "--rate", "10M/s");
+            flag(&mut setup, "--workers", "1");
+            setup.verdicts.push("connect_response_p50 <= 1ms".to_owned());
+            setup
+        },
+        group: None,
+        lift: Lift::Done(|setup| flag(setup, "--rate", "500/s"), "400 connects are begun at 500 a second"),
+    },
 ];
 
 /// One of twenty source addresses is gone in the hold: a twentieth of the connections is lost without a word.

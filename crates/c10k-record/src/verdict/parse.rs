@@ -157,7 +157,8 @@ impl Operator {
     ];
 
     /// Whether `value` and `limit` stand so.
-    pub(super) fn holds(self, value: f64, limit: f64) -> bool {
+    #[must_use]
+    pub fn holds(self, value: f64, limit: f64) -> bool {
         match self {
             Self::AtMost => value <= limit,
             Self::AtLeast => value >= limit,
