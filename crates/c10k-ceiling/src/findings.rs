@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use c10k_record::{
-    Connections, CounterChange, Evidence, Failure, GrowthStop, HostSnapshot, Latencies, LatencySummary,
-    PhaseName, ServerReport, Side, Verdict, counter,
+    Connections, CounterChange, Evidence, Failure, GrowthEvidence, GrowthStop, HostSnapshot, Latencies,
+    LatencySummary, PhaseName, ServerReport, Side, Verdict, counter,
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,8 @@ pub struct Findings {
     pub failures: Vec<Failure>,
     /// Why the swarm tried no more before its target.
     pub growth_stopped: Option<GrowthStop>,
+    /// What was seen when it stopped.
+    pub growth_evidence: Option<GrowthEvidence>,
     /// How many connections the sources allowed, as the swarm planned it.
     pub capacity: Option<u64>,
     /// Counters and levels by their name in [`counter`], as read on this machine.
@@ -150,9 +152,8 @@ pub const TAKEN_DOWN: [&str; 4] = ["ECONNRESET", "EPIPE", "closed-by-server", "s
 impl Findings {
     /// Whether the run fell short of its target.
     pub(crate) fn is_short(&self) -> bool {
-        // What a command released was held until then: no wall stands there.
-        let reached = self.connections.held.saturating_add(self.connections.released);
-        reached < self.connections.target.max(self.plan.target)
+        // What a command released is no part of the target any more: a swarm lowers that with it.
+        self.connections.held < self.connections.target.max(self.plan.target)
     }
 
     /// Whether the run reached its target and every verdict passed.

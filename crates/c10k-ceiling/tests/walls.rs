@@ -5,10 +5,10 @@ mod support;
 use std::collections::BTreeSet;
 
 use c10k_ceiling::{Findings, KeptFree, UNKNOWN, counter, diagnose, predicted_ceiling, wall, walls};
-use c10k_record::{GrowthStop, PhaseName, Verdict};
+use c10k_record::{GrowthStop, PhaseName, PortsInPlan, Verdict};
 use proptest::prelude::*;
 use support::any::any_findings;
-use support::{change, healthy, lose, moved, named, names, planted, server, short, verdict};
+use support::{change, healthy, lose, moved, named, names, out_of_ports, planted, server, short, verdict};
 
 #[test]
 fn every_wall_is_named_by_its_own_evidence_and_by_nothing_else() {
@@ -62,7 +62,7 @@ fn two_walls_are_both_named_in_the_order_in_which_they_bit() {
     let mut findings = planted("ports-exhausted").expect("planted");
     lose(&mut findings, PhaseName::Ramp, "EMFILE", 9, 400);
     assert_eq!(names(&named(&findings)), ["nofile-swarm", "ports-exhausted"]);
-    findings.failures[1].first_at_ms = 4_000;
+    findings.failures[0].first_at_ms = 4_000;
     assert_eq!(names(&named(&findings)), ["ports-exhausted", "nofile-swarm"]);
 }
 
@@ -129,22 +129,63 @@ fn a_counter_that_could_not_be_read_is_no_proof_that_nothing_moved() {
     assert_eq!(named(&findings).wall, UNKNOWN);
 }
 
+/// An errno of bind(2) or connect(2) that the swarm counted is of a source that is not on this machine: of a tuple that
+/// somebody else holds it takes the next one.
 #[test]
-fn an_address_error_before_any_connection_is_not_called_exhaustion() {
-    let mut findings = planted("ports-exhausted").expect("planted");
-    findings.connections.established = 0;
-    findings.connections.attempted = 64;
-    let ceiling = named(&findings);
-    assert_eq!(ceiling.wall, UNKNOWN);
-    assert!(ceiling.remedy.is_some_and(|remedy| remedy.commands.contains(&"ip addr".to_owned())));
+fn an_address_error_is_not_called_exhaustion() {
+    for established in [0, 20_000] {
+        let mut findings = short(established, "EADDRNOTAVAIL", 64);
+        findings.capacity = Some(28_232);
+        let ceiling = named(&findings);
+        assert_eq!(ceiling.wall, UNKNOWN);
+        assert!(ceiling.remedy.is_some_and(|remedy| remedy.commands.contains(&"ip addr".to_owned())));
+    }
 }
 
 #[test]
-fn sources_that_were_used_up_are_exhausted_without_an_errno() {
-    let mut findings = short(28_232, "aborted", 0);
-    findings.plan.sources = 1;
-    findings.capacity = Some(28_232);
-    assert_eq!(names(&named(&findings)), ["ports-exhausted"]);
+fn a_plan_that_is_used_up_is_told_with_what_became_of_its_tuples() {
+    let text = |source: &str, ports| {
+        let ceiling = named(&out_of_ports(ports));
+        assert_eq!(ceiling.wall, "ports-exhausted");
+        let found = ceiling.evidence.into_iter().find(|evidence| evidence.source == source)?;
+        Some((found.after, found.text))
+    };
+    let all = PortsInPlan { planned: 150, in_use: 150, ..PortsInPlan::default() };
+    let (count, said) = text("source ports", all).expect("said");
+    assert_eq!(count, Some(150));
+    assert!(said.starts_with("the plan's 150 tuples are all in use: 4 source addresses × "), "{said}");
+    let others = PortsInPlan { planned: 150, in_use: 120, taken: 30, ..PortsInPlan::default() };
+    let (_, said) = text("source ports", others).expect("said");
+    assert!(said.starts_with("of the plan's 150 tuples 120 are in use"), "{said}");
+    assert_eq!(text("ports taken", others).expect("said").0, Some(30));
+    assert_eq!(text("ports taken", all), None);
+}
+
+#[test]
+fn tuples_in_time_wait_are_named_where_they_are_most_of_what_is_missing() {
+    let wall = |time_wait, taken, before| {
+        let ports = PortsInPlan { planned: 150, in_use: 150 - time_wait - taken, time_wait, taken };
+        let mut findings = out_of_ports(ports);
+        findings.host.time_wait = Some(before);
+        named(&findings).wall
+    };
+    // The swarm's own closes, those of others before it began, and a few of them beside other holders.
+    for (time_wait, taken, before) in [(50, 0, 0), (1, 0, 0), (0, 50, 50), (20, 20, 0)] {
+        assert_eq!(wall(time_wait, taken, before), "time-wait-ports", "{time_wait} {taken} {before}");
+    }
+    for (time_wait, taken, before) in [(0, 50, 0), (5, 45, 5), (0, 0, 90)] {
+        assert_eq!(wall(time_wait, taken, before), "ports-exhausted", "{time_wait} {taken} {before}");
+    }
+}
+
+#[test]
+fn a_run_that_was_short_after_connections_were_released_is_short() {
+    let mut findings = out_of_ports(PortsInPlan { planned: 150, in_use: 50, time_wait: 0, taken: 100 });
+    let c = &mut findings.connections;
+    (c.target, c.attempted, c.held, c.released) = (100, 150, 50, 100);
+    findings.plan.target = 100;
+    let ceiling = named(&findings);
+    assert_eq!((ceiling.wall.as_str(), ceiling.hard), ("ports-exhausted", true));
 }
 
 #[test]

@@ -153,6 +153,7 @@ pub(crate) fn findings(
         connections: record.connections.clone(),
         failures: record.failures.clone(),
         growth_stopped: record.growth_stopped,
+        growth_evidence: record.growth_evidence.clone(),
         capacity,
         counters,
         server: record.server.clone(),

@@ -108,6 +108,7 @@ impl Lab<'_> {
             self.record.connections = Connections { target, ..said.connections };
             self.record.failures = said.failures;
             self.record.growth_stopped = said.growth_stopped;
+            self.record.growth_evidence = said.growth_evidence;
             self.record.rate = said.rate;
             self.record.latency_us = said.latency_us;
             self.record.lateness_us = said.lateness_us;

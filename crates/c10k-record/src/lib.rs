@@ -36,7 +36,7 @@ pub use counts::{Connections, Failure};
 pub use events::{Command, LiveCounts, PhaseName, ServerEvent, ServerReport, SwarmEvent};
 pub use exit::Exit;
 pub use folder::{FolderError, RunFolder, partial_record_name, read_record};
-pub use growth::GrowthStop;
+pub use growth::{GrowthEvidence, GrowthStop, PortsInPlan};
 pub use host::{Host, HostSnapshot};
 pub use latency::{Latencies, LatencyHistogram, LatencySummary};
 pub use lines::{Printer, each_line};

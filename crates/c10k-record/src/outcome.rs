@@ -17,7 +17,7 @@ const ERRNOS: &[(i32, &str, &str)] = &[
     (
         libc::EADDRNOTAVAIL,
         "EADDRNOTAVAIL",
-        "cannot assign requested address: no free local port is left for this source and destination",
+        "cannot assign requested address: the source is not on this machine (bind), or no local port is free (connect)",
     ),
     (
         libc::EAGAIN,
@@ -54,6 +54,7 @@ const NAMED: &[(&str, &str)] = &[
         "connected, but the handshake of the protocol was not over within --handshake-timeout",
     ),
     ("not-recorded", "lost before the writer of the record was killed: under which name was never written"),
+    ("no-errno", "a call failed and named no errno"),
     ("ping-timeout", "the peer did not answer a ping: it is dead or cut off"),
     ("probe-timeout", "connected, but the probe was not echoed in time: a ghost, or not an echo server"),
     ("message-timeout", "a message was not whole within --message-timeout of its first byte"),
@@ -201,6 +202,7 @@ mod tests {
             Outcome::unproven(),
             Outcome::worker_lost(),
             Outcome::handshake_timeout(),
+            Outcome::named("no-errno"),
             Outcome::named("ping-timeout"),
             Outcome::named("message-timeout"),
             Outcome::named("stalled"),

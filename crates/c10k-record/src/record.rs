@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ceiling, Connections, Failure, GrowthStop, Host, Latencies, LatencySummary, MemoryPerConnection,
-    PhaseName, Plan, Protocol, Scope, ServerReport, Topology, Verdict, Warning, Workload,
+    Ceiling, Connections, Failure, GrowthEvidence, GrowthStop, Host, Latencies, LatencySummary,
+    MemoryPerConnection, PhaseName, Plan, Protocol, Scope, ServerReport, Topology, Verdict, Warning,
+    Workload,
 };
 
 /// Version of the record's shape.
@@ -48,6 +49,9 @@ pub struct Record {
     /// Why the swarm tried no more before its target; `None` when it tried all.
     #[serde(default)]
     pub growth_stopped: Option<GrowthStop>,
+    /// What was seen when it stopped; `None` when it tried all, and in older records.
+    #[serde(default)]
+    pub growth_evidence: Option<GrowthEvidence>,
     /// How fast it went.
     pub rate: Rate,
     /// Latencies, µs.
@@ -254,6 +258,7 @@ impl Record {
             connections: Connections::default(),
             failures: Vec::new(),
             growth_stopped: None,
+            growth_evidence: None,
             rate: Rate::default(),
             latency_us: Latencies::default(),
             lateness_us: None,

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use c10k_record::{
-    AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Evidence, Failure, GrowthStop, Host,
-    HostSnapshot, Latencies, LatencyHistogram, LoadPlan, MemoryPart, MemoryPerConnection, NotApplied,
-    Outcome, PhaseName, PhaseTimes, Plan, Predicted, ProfileInRun, Protocol, Rate, Record, Remedy, RunState,
-    SCHEMA_VERSION, Scope, ServerMode, ServerPlan, ServerReport, Setting, Side, Steps, TimeWait, Tool,
-    Topology, Verdict, WallFound, Warning, Workload,
+    AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Evidence, Failure, GrowthEvidence,
+    GrowthStop, Host, HostSnapshot, Latencies, LatencyHistogram, LoadPlan, MemoryPart, MemoryPerConnection,
+    NotApplied, Outcome, PhaseName, PhaseTimes, Plan, PortsInPlan, Predicted, ProfileInRun, Protocol, Rate,
+    Record, Remedy, RunState, SCHEMA_VERSION, Scope, ServerMode, ServerPlan, ServerReport, Setting, Side,
+    Steps, TimeWait, Tool, Topology, Verdict, WallFound, Warning, Workload,
 };
 use serde_json::{Map, Value, json};
 
@@ -119,6 +119,11 @@ fn full() -> Record {
     record.end(RunState::Complete);
     record.ended_because = Some("nothing broke".to_owned());
     record.growth_stopped = Some(GrowthStop::NoPorts);
+    record.growth_evidence = Some(GrowthEvidence {
+        at_ms: 1,
+        errno: Some(Outcome::named("EMFILE")),
+        ports: Some(PortsInPlan { planned: 3, in_use: 1, time_wait: 1, taken: 1 }),
+    });
     record.host = Some(Host {
         os: Some("Linux".to_owned()),
         kernel: Some("6.18".to_owned()),

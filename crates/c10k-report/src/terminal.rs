@@ -288,8 +288,8 @@ mod tests {
 
         Lost
           name           count  phase  first at  meaning
-          EADDRNOTAVAIL    512  ramp     1.61 s  cannot assign requested address: no free local port is left
-                                                 for this source and destination
+          EADDRNOTAVAIL    512  ramp     1.61 s  cannot assign requested address: the source is not on this
+                                                 machine (bind), or no local port is free (connect)
           ECONNRESET        20  hold      4.1 s  connection reset by peer: the other end closed it hard
 
         Ceiling

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use c10k_ceiling::TAKEN_DOWN;
 use c10k_collector::{LinkSeen, LinkWatch};
 use c10k_record::{
-    Command, ConnectRate, Connections, GrowthStop, LiveCounts, PhaseName, PhaseTimes, RunState, Span, Steps,
-    SwarmEvent,
+    Command, ConnectRate, Connections, GrowthEvidence, GrowthStop, LiveCounts, PhaseName, PhaseTimes,
+    RunState, Span, Steps, SwarmEvent,
 };
 
 use crate::beside::{Beside, SeenBeside};
@@ -73,7 +73,7 @@ pub(crate) struct Finding {
     pub(crate) state: RunState,
     /// The signal that stopped it.
     pub(crate) signal: Option<i32>,
-    pub(crate) growth_stop: Option<GrowthStop>,
+    pub(crate) growth_stop: Option<(GrowthStop, GrowthEvidence)>,
     pub(crate) tuples_skipped: u64,
     /// RSS of this process before the last proof, bytes, and the connections that were open then.
     pub(crate) rss_full: Option<(u64, u64)>,
@@ -405,7 +405,7 @@ impl<'a> Conductor<'a> {
             phases: self.phases,
             state: if stopped_with.is_some() { RunState::Aborted } else { RunState::Complete },
             signal,
-            growth_stop: self.shared.growth_stop(),
+            growth_stop: self.shared.why_growth_stopped(),
             tuples_skipped: self.shared.sum(|table| &table.tuples_skipped),
             measured: self.measured,
             rss_full: self.rss_full,

@@ -48,6 +48,8 @@ pub(crate) struct TableControl {
     /// Given up unproven, since the run was stopped.
     pub(crate) aborted: AtomicU64,
     pub(crate) tuples_skipped: AtomicU64,
+    /// When a connection was verified last, µs since the run's epoch; 0 before the first.
+    pub(crate) last_verified_us: AtomicU64,
 }
 
 impl TableControl {
@@ -77,6 +79,7 @@ impl TableControl {
             closed: AtomicU64::new(0),
             aborted: AtomicU64::new(0),
             tuples_skipped: AtomicU64::new(0),
+            last_verified_us: AtomicU64::new(0),
         })
     }
 

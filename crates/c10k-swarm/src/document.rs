@@ -56,7 +56,10 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     record.profile = background.profile.clone();
     record.connections = finding.connections.clone();
     record.failures = finding.failures.clone();
-    record.growth_stopped = finding.growth_stop;
+    if let Some((why, evidence)) = &finding.growth_stop {
+        record.growth_stopped = Some(*why);
+        record.growth_evidence = Some(evidence.clone());
+    }
     record.rate.connects_per_second = finding.rate;
     record.rate.messages_per_second = finding.messages_per_second;
     let is_open_loop = background.load.rate_per_second.is_some();
@@ -193,6 +196,7 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
         connections: record.connections.clone(),
         failures: record.failures.clone(),
         growth_stopped: record.growth_stopped,
+        growth_evidence: record.growth_evidence.clone(),
         capacity: Some(background.setup.plan.capacity()),
         counters,
         server: None,
@@ -223,7 +227,7 @@ fn warnings(finding: &Finding, background: &Background<'_>) -> Vec<Warning> {
             ),
         ));
     }
-    if let Some(why) = finding.growth_stop {
+    if let Some((why, _)) = &finding.growth_stop {
         let at = finding.connections.attempted;
         warnings.push(Warning::new(
             "growth-stopped",

@@ -28,6 +28,7 @@ pub mod sources;
 mod speech;
 mod table;
 mod tally;
+mod tuples;
 mod undo;
 mod words;
 mod worker;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use c10k_ceiling::predicted_ceiling;
 use c10k_collector::{LinkWatch, ports_kept, time_wait_towards};
@@ -12,7 +13,7 @@ use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::link::device_towards;
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_kernel::{descriptors, process};
-use c10k_profile::{InForce, put_in_force};
+use c10k_profile::{InForce, Linger, put_in_force};
 use c10k_record::shell::own_command;
 use c10k_record::{
     CloseHow, Exit, HostSnapshot, LoadPlan, Record, SwarmEvent, Warning, each_line, human_count,
@@ -321,6 +322,11 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<Cli
         probes: if load.probe { Probes::new(seed, load.probe_bytes) } else { None },
         upgrade,
         reset_on_close: load.close == CloseHow::Rst,
+        time_wait: match in_force.profile.socket.linger {
+            // Every close is a reset then (socket(7), SO_LINGER).
+            Some(Linger::Reset | Linger::Secs(0)) => Duration::ZERO,
+            _ => setup.time_wait,
+        },
         socket_options: in_force.profile.socket,
         give_up_after: u64::from(load.in_flight).max(LEAST_GIVE_UP),
         give_up_proving_after: LEAST_GIVE_UP,

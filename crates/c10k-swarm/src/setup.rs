@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_kernel::{address, process, socket};
@@ -10,6 +11,7 @@ use thiserror::Error;
 
 use crate::ips::{AddressError, IpList, PortWindow, servers_of};
 use crate::sources::{PortChoice, SourcePlan, loopback_sources};
+use crate::tuples::TIME_WAIT;
 
 /// Why a swarm does not start.
 #[derive(Debug, Error)]
@@ -148,6 +150,8 @@ pub struct Setup {
     pub server_is_here: bool,
     /// Workers that connect at a time.
     pub turns: usize,
+    /// How long the kernel keeps a tuple from a new connection after the swarm's own FIN.
+    pub time_wait: Duration,
     /// Sources that are not on this machine yet; empty unless the caller will add them.
     pub missing: Vec<IpAddr>,
     /// What the reader should know, each with its id.
@@ -225,7 +229,8 @@ impl Asked {
             });
         }
         let turns = load.workers.map_or_else(process::cpus_allowed, |workers| workers as usize).max(1);
-        Ok(Setup { servers, plan, window, server_is_here, turns, missing, notes })
+        let time_wait = time_wait(&sysctl, &servers);
+        Ok(Setup { servers, plan, window, server_is_here, turns, time_wait, missing, notes })
     }
 }
 
@@ -233,6 +238,25 @@ impl Asked {
 fn local_port_range(sysctl: &SysctlRoot) -> PortWindow {
     let (first, last) = sysctl.local_port_range().unwrap_or((32768, 60999));
     PortWindow { first, last }
+}
+
+/// How long TIME_WAIT keeps a tuple from a new connection. A port is used again after `tcp_tw_reuse_delay` (a second
+/// before Linux 6.14) where `tcp_tw_reuse` and `tcp_timestamps` allow it; 2, the default, does so on loopback alone, by
+/// the addresses (net/ipv4/tcp_ipv4.c, `tcp_twsk_unique`).
+fn time_wait(sysctl: &SysctlRoot, servers: &[SocketAddr]) -> Duration {
+    /// The peer's FIN, which begins TIME_WAIT, may come a little after ours.
+    const PEERS_FIN: Duration = Duration::from_millis(100);
+    let number = |key: &str| sysctl.read(key).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let on_loopback = servers.iter().all(|server| server.ip().to_canonical().is_loopback());
+    let is_used_again = match number("net.ipv4.tcp_tw_reuse").unwrap_or(2) {
+        0 => false,
+        2 => on_loopback,
+        _ => true,
+    };
+    if !is_used_again || number("net.ipv4.tcp_timestamps") == Some(0) {
+        return TIME_WAIT;
+    }
+    Duration::from_millis(number("net.ipv4.tcp_tw_reuse_delay").unwrap_or(1000)) + PEERS_FIN
 }
 
 /// One-port ranges wherever the kernel has them and the window lies within its own range: they reserve nothing

@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use c10k_profile::SocketOptions;
-use c10k_record::{GrowthStop, LatencyHistogram, LiveCounts, PhaseName};
+use c10k_record::{GrowthEvidence, GrowthStop, LatencyHistogram, LiveCounts, PhaseName};
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
 
 use crate::arrivals::Arrivals;
 use crate::control::TableControl;
-use crate::sources::{SourcePlan, Tuple};
+use crate::sources::SourcePlan;
 use crate::tally::{Loss, Tally};
+use crate::tuples::Tuples;
 
 /// After so many failures in a row each further handful pauses the arrivals for a while.
 const BACKOFF_AFTER: u64 = 32;
@@ -80,6 +81,8 @@ pub(crate) struct Fixed {
     /// WebSocket is spoken, with this request; `None` = bytes as they are.
     pub(crate) upgrade: Option<ClientRequest>,
     pub(crate) reset_on_close: bool,
+    /// How long the kernel keeps a tuple from a new connection after our FIN.
+    pub(crate) time_wait: Duration,
     pub(crate) socket_options: SocketOptions,
     /// So many failures in a row and nothing else mean that nothing succeeds any more.
     pub(crate) give_up_after: u64,
@@ -149,9 +152,7 @@ pub(crate) struct Shared {
     pub(crate) fixed: Fixed,
     pub(crate) plan: SourcePlan,
     pub(crate) arrivals: Arrivals,
-    next_tuple: AtomicU64,
-    /// Tuples that were taken and not tried.
-    spare_tuples: Mutex<Vec<Tuple>>,
+    pub(crate) tuples: Tuples,
     stage: AtomicU8,
     sequence: AtomicU32,
     round: AtomicU16,
@@ -160,9 +161,8 @@ pub(crate) struct Shared {
     #[cfg(test)]
     skipped_us: AtomicU64,
     first_connect_us: AtomicU64,
-    last_verified_us: AtomicU64,
     failures_in_a_row: AtomicU64,
-    growth_stop: Mutex<Option<GrowthStop>>,
+    growth_stop: Mutex<Option<(GrowthStop, GrowthEvidence)>>,
     cut_as: Mutex<Loss>,
     /// In which phase the run was stopped, and whether what is proven stays so.
     aborted: Mutex<(PhaseName, bool)>,
@@ -175,11 +175,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(fixed: Fixed, plan: SourcePlan, arrivals: Arrivals, notes: Sender<Note>) -> Self {
         Self {
+            tuples: Tuples::new(plan.capacity(), fixed.time_wait),
             fixed,
             plan,
             arrivals,
-            next_tuple: AtomicU64::new(0),
-            spare_tuples: Mutex::default(),
             stage: AtomicU8::new(Stage::Ramp as u8),
             sequence: AtomicU32::new(0),
             round: AtomicU16::new(0),
@@ -187,7 +186,6 @@ impl Shared {
             #[cfg(test)]
             skipped_us: AtomicU64::new(0),
             first_connect_us: AtomicU64::new(u64::MAX),
-            last_verified_us: AtomicU64::new(0),
             failures_in_a_row: AtomicU64::new(0),
             growth_stop: Mutex::new(None),
             cut_as: Mutex::new(Loss::Aborted),
@@ -228,7 +226,8 @@ impl Shared {
     /// Enters a stage: takes all turns back, wakes everybody. Turns are given by [`Shared::pass_on`].
     pub(crate) fn enter(&self, stage: Stage) {
         if stage == Stage::Verify {
-            self.round.fetch_add(1, Relaxed);
+            // 0 is the round of the first proof, whatever number of others has come.
+            self.round.store(self.round().checked_add(1).unwrap_or(1), Relaxed);
         }
         self.failures_in_a_row.store(0, Relaxed);
         let tables = self.tables();
@@ -287,30 +286,14 @@ impl Shared {
         self.tables().iter().any(|table| table.alive.load(Acquire) && table.turn.load(Relaxed))
     }
 
-    // Tuples -------------------------------------------------------------------------------------------
-
-    /// The next tuple nobody has tried.
-    pub(crate) fn next_tuple(&self) -> Option<Tuple> {
-        let number = self.next_tuple.fetch_add(1, Relaxed);
-        let tuple = self.plan.tuple(number);
-        if tuple.is_some() {
-            return tuple;
-        }
-        // Keeps the counter from ever wrapping.
-        self.next_tuple.fetch_sub(1, Relaxed);
-        self.spare_tuples.lock().unwrap_or_else(PoisonError::into_inner).pop()
-    }
-
-    /// Gives back a tuple that was not tried.
-    pub(crate) fn give_back_tuple(&self, tuple: Tuple) {
-        self.spare_tuples.lock().unwrap_or_else(PoisonError::into_inner).push(tuple);
-    }
-
     // Growth -------------------------------------------------------------------------------------------
 
-    pub(crate) fn stop_growing(&self, why: GrowthStop) {
+    /// Ends the growth; the first reason stands. Of `evidence` its time is set here.
+    pub(crate) fn stop_growing(&self, why: GrowthStop, evidence: GrowthEvidence) {
         self.arrivals.stop();
-        self.growth_stop.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        let at_ms = self.since_first_connect_ms(self.now_us());
+        let evidence = GrowthEvidence { at_ms, ..evidence };
+        self.growth_stop.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((why, evidence));
         self.note(Note::LookAgain);
     }
 
@@ -320,15 +303,15 @@ impl Shared {
     }
 
     pub(crate) fn growth_stop(&self) -> Option<GrowthStop> {
-        *self.growth_stop.lock().unwrap_or_else(PoisonError::into_inner)
+        self.why_growth_stopped().map(|(why, _)| why)
     }
 
-    pub(crate) fn succeeded(&self, now_us: u64) {
-        self.answered();
-        self.last_verified_us.fetch_max(now_us, Relaxed);
+    /// Why the growth stopped, and what was seen then.
+    pub(crate) fn why_growth_stopped(&self) -> Option<(GrowthStop, GrowthEvidence)> {
+        self.growth_stop.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A probe at the end of the hold came back.
+    /// A connection has succeeded: whatever failed before it, not everything fails.
     pub(crate) fn answered(&self) {
         if self.failures_in_a_row.load(Relaxed) != 0 {
             self.failures_in_a_row.store(0, Relaxed);
@@ -375,7 +358,7 @@ impl Shared {
             return;
         }
         if in_a_row >= self.fixed.give_up_after {
-            self.stop_growing(GrowthStop::NothingSucceeds);
+            self.stop_growing(GrowthStop::NothingSucceeds, GrowthEvidence::default());
         } else if in_a_row.is_multiple_of(BACKOFF_AFTER) {
             let doubled = 1000_u64 << (in_a_row / BACKOFF_AFTER).min(20);
             // A little of the clock's own noise as jitter keeps workers from coming back in step.
@@ -409,7 +392,8 @@ impl Shared {
     /// µs from the first connect to the last verified one.
     pub(crate) fn verified_over_us(&self) -> Option<u64> {
         let first = self.first_connect_us.load(Relaxed);
-        self.last_verified_us.load(Relaxed).checked_sub(first).filter(|us| *us > 0)
+        let last = self.tables().iter().map(|table| table.last_verified_us.load(Relaxed)).max();
+        last?.checked_sub(first).filter(|us| *us > 0)
     }
 
     // Figures ------------------------------------------------------------------------------------------
@@ -459,6 +443,7 @@ pub(crate) mod testing {
     use super::*;
     use crate::ips::PortWindow;
     use crate::sources::PortChoice;
+    use crate::tuples::TIME_WAIT;
 
     /// How long a connect or an echo may take.
     pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
@@ -469,7 +454,17 @@ pub(crate) mod testing {
         in_flight_per_turn: u32,
         rate: Option<f64>,
     ) -> (Arc<Shared>, Receiver<Note>) {
-        let fixed = Fixed {
+        shared_but(probes, in_flight_per_turn, rate, |_| {})
+    }
+
+    /// The same, but for what `change` changes.
+    pub(crate) fn shared_but(
+        probes: Option<Probes>,
+        in_flight_per_turn: u32,
+        rate: Option<f64>,
+        change: impl FnOnce(&mut Fixed),
+    ) -> (Arc<Shared>, Receiver<Note>) {
+        let mut fixed = Fixed {
             upgrade: None,
             give_up_proving_after: 256,
             proofs_per_turn: 64,
@@ -481,9 +476,11 @@ pub(crate) mod testing {
             ping_every: None,
             probes,
             reset_on_close: false,
+            time_wait: TIME_WAIT,
             socket_options: SocketOptions::default(),
             give_up_after: 256,
         };
+        change(&mut fixed);
         let source = IpAddr::from([127, 0, 0, 1]);
         let window = PortWindow { first: 1000, last: 1019 };
         let server = "127.0.0.1:9".parse().expect("an address");

@@ -37,8 +37,11 @@ impl State {
 /// One connection at the client: small, since there are a million.
 pub(crate) struct Slot<C> {
     pub(crate) connection: Option<C>,
-    /// The connection's number in the run, which also tells a stale event from a fresh one.
+    /// The connection's number in the run, which also tells a stale event from a fresh one. It wraps after four
+    /// billion connections: no event is as old as that, and a probe carries the tuple beside it.
     pub(crate) number: u32,
+    /// The number of its tuple in the plan.
+    pub(crate) tuple: u32,
     /// µs since the run's epoch, wrapping after 71 minutes: when the step under way began.
     pub(crate) since_us: u32,
     /// Bytes of the echo received.
@@ -50,6 +53,13 @@ pub(crate) struct Slot<C> {
     pub(crate) has_unread: bool,
     /// It was pinged and nothing has come from it since.
     pub(crate) is_pinged: bool,
+}
+
+impl<C> Slot<C> {
+    /// What tells it from every other connection that is open, by its tuple, and from every earlier one of that tuple.
+    pub(crate) fn identity(&self) -> u64 {
+        u64::from(self.tuple) << 32 | u64::from(self.number)
+    }
 }
 
 const _: () =
@@ -67,10 +77,11 @@ impl<C> Table<C> {
     }
 
     /// Puts a connection into a free slot and gives its token.
-    pub(crate) fn insert(&mut self, connection: C, number: u32, since_us: u32) -> (u32, u64) {
+    pub(crate) fn insert(&mut self, connection: C, number: u32, tuple: u32, since_us: u32) -> (u32, u64) {
         let slot = Slot {
             connection: Some(connection),
             number,
+            tuple,
             since_us,
             got: 0,
             round: 0,
@@ -145,11 +156,11 @@ mod tests {
     #[test]
     fn an_event_for_an_earlier_owner_of_a_slot_finds_nothing() {
         let mut table = Table::new();
-        let (index, old) = table.insert('a', 1, 0);
+        let (index, old) = table.insert('a', 1, 0, 0);
         assert_eq!(table.find(old), Some(index));
         assert_eq!(table.remove(index), Some('a'));
         assert_eq!(table.find(old), None);
-        let (again, fresh) = table.insert('b', 2, 0);
+        let (again, fresh) = table.insert('b', 2, 0, 0);
         assert_eq!(again, index);
         assert_eq!((table.find(old), table.find(fresh)), (None, Some(index)));
     }
@@ -157,11 +168,11 @@ mod tests {
     #[test]
     fn a_slot_is_freed_once() {
         let mut table = Table::new();
-        let (index, _) = table.insert('a', 1, 0);
+        let (index, _) = table.insert('a', 1, 0, 0);
         assert_eq!(table.remove(index), Some('a'));
         assert_eq!(table.remove(index), None);
-        table.insert('b', 2, 0);
-        let (other, _) = table.insert('c', 3, 0);
+        table.insert('b', 2, 0, 0);
+        let (other, _) = table.insert('c', 3, 0, 0);
         assert_ne!(other, index);
     }
 }

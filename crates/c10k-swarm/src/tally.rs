@@ -33,9 +33,9 @@ pub(crate) enum Loss {
 }
 
 impl Loss {
-    /// The loss that a failed call means.
+    /// The loss that a failed call means: an errno only where a system call has returned one.
     pub(crate) fn from_error(error: &io::Error) -> Self {
-        Self::Errno(error.raw_os_error().unwrap_or(libc::EIO))
+        error.raw_os_error().map_or(Self::Named("no-errno".into()), Self::Errno)
     }
 
     /// The name it is counted under.

@@ -13,6 +13,7 @@ use crate::maker::Maker;
 use crate::shared::{Measured, Note, Shared, Stage};
 use crate::speech::Speech;
 use crate::table::Table;
+use crate::tuples::Hand;
 
 mod connect;
 mod end;
@@ -61,6 +62,7 @@ struct Counts {
     /// Given up unproven, since the run was stopped.
     aborted: u64,
     tuples_skipped: u64,
+    last_verified_us: u64,
 }
 
 pub(crate) struct Worker<M: Maker, S: Speech> {
@@ -98,6 +100,8 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     freed: FreedMemory,
     /// Claimed connections not yet begun: first number and how many.
     claimed: (u64, u64),
+    /// Tuples for them, and those of connections that have ended.
+    hand: Hand,
     /// How far the walk of the present stage has come, and which stage that is.
     walk: (u32, u32),
     /// What was under way when the present stage began: it takes no place from what the stage begins itself.
@@ -141,6 +145,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             pings,
             freed: FreedMemory::default(),
             claimed: (0, 0),
+            hand: Hand::default(),
             walk: (0, 0),
             under_way_before: 0,
             wait_until_us: None,
@@ -164,6 +169,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 return Ok(());
             }
             let more = self.work(stage, sequence);
+            self.settle_tuples(stage);
             self.publish();
             let timeout =
                 if more || !self.leftovers.is_empty() { Some(Duration::ZERO) } else { self.timeout() };
@@ -196,6 +202,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
         if stage != Stage::Ramp {
             self.shared.arrivals.forget(std::mem::take(&mut self.claimed.1));
+            self.give_back_tuples();
         }
         self.wait_until_us = None;
         self.release_some(stage);
@@ -299,6 +306,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             to.closed.store(self.counts.closed, Relaxed);
             to.aborted.store(self.counts.aborted, Relaxed);
             to.tuples_skipped.store(self.counts.tuples_skipped, Relaxed);
+            to.last_verified_us.store(self.counts.last_verified_us, Relaxed);
             to.room.store(room, Relaxed);
             // Last: whoever sees these attempts sees what is under way of them.
             to.attempted.store(self.counts.attempted, Release);
@@ -306,9 +314,19 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 }
 
-/// However a worker ends, by a panic too, what it has counted stands, and what it had claimed is begun by others.
+/// However a worker ends, by a panic too, what it has counted stands, what it had claimed is begun by others, and its
+/// tuples come back.
 impl<M: Maker, S: Speech> Drop for Worker<M, S> {
     fn drop(&mut self) {
+        if self.shared.stage().0 != Stage::End {
+            // Its table goes with its thread, and all that is open in it is closed.
+            for index in 0..self.table.len() {
+                let slot = self.table.get(index);
+                if slot.connection.is_some() {
+                    self.hand.waits(slot.tuple);
+                }
+            }
+        }
         self.give_back_claims();
         self.flush_measured();
         self.publish();

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use c10k_record::{Outcome, PhaseName, RunState, SCHEMA_VERSION};
+use c10k_record::{PhaseName, RunState, SCHEMA_VERSION};
 use common::server::{Behaviour, Server};
 use common::{PROGRAM, Swarm, run, run_limited};
 use nix::sys::signal::Signal;
@@ -86,8 +86,8 @@ fn a_rate_is_kept() {
     let ended = run(&["--server", &server.at(), "--target", "400", "--rate", "500/s"]);
     ended.expect_code(0).expect_counts(400, 400);
     let mean = ended.record.rate.connects_per_second.mean.unwrap();
-    // The last of 400 is due after 798 ms, so it cannot be faster than this.
-    assert!(mean <= 502.0, "{mean}");
+    // The last of 400 is due 798 ms after the first, which may be begun late; without a rate they take a few ms.
+    assert!(mean <= 600.0, "{mean}");
     assert_eq!(ended.record.lateness_us.map(|lateness| lateness.count), Some(400));
 }
 
@@ -231,8 +231,10 @@ fn when_all_ports_are_taken_the_wall_is_named() {
     ended.expect_code(1);
     let c = &ended.record.connections;
     assert!(c.held <= 20 && c.held > 0, "{c:?}");
-    assert!(ended.failed("EADDRNOTAVAIL") > 0, "{c:?}");
-    assert_eq!(c.failed.keys().collect::<Vec<_>>(), [&Outcome::errno(nix::libc::EADDRNOTAVAIL)]);
+    ended.expect_failed(&[]);
+    let ports = ended.ports_used_up();
+    assert_eq!((ports.planned, ports.in_use + ports.taken), (30, 30), "{ports:?}");
+    assert!(ports.in_use == c.held && ports.taken >= 10, "{ports:?}");
     ended.expect_ports_wall();
     assert!(ended.warns("ports-taken") && ended.warns("growth-stopped"), "{:?}", ended.record.warnings);
     drop(taken);

@@ -1,11 +1,11 @@
 //! Source ports: how many a source has to a destination, and who else holds them.
 
-use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
+use c10k_record::{Evidence, GrowthStop, HostSnapshot, PortsInPlan, Remedy, Scope, Side, human_count};
 
 use crate::counter;
-use crate::findings::{Findings, Lost};
+use crate::findings::Findings;
 use crate::plan_view::PlanView;
-use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, remedy, seen};
+use crate::wall::{Bite, Forecast, Guide, Plant, Wall, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -15,7 +15,7 @@ pub(super) static WALLS: &[Wall] = &[
         process: "the swarm",
         hard: true,
         only_alone: false,
-        outcomes: &["EADDRNOTAVAIL", "EADDRINUSE"],
+        outcomes: &["no-ports", "EADDRNOTAVAIL", "EADDRINUSE"],
         read_at: "/proc/sys/net/ipv4/ip_local_port_range",
         formula: "source addresses × ports of the window × destinations (server address and port)",
         not_there: "sockets in TIME_WAIT that hold the missing ports (time-wait-ports), reserved ports that \
@@ -57,12 +57,14 @@ pub(super) static WALLS: &[Wall] = &[
             }
         },
         diagnose: |findings| {
-            if waits(findings) || reserved_took_them(findings) {
+            let short = Short::of(findings)?;
+            if short.waits(findings) || reserved_took_them(findings) {
                 return None;
             }
-            let (lost, mut evidence) = no_ports(findings)?;
+            let mut evidence = short.evidence(findings);
             let (host, plan) = (&findings.host, &findings.plan);
-            if let Some(needed) = addresses_needed(plan, plan.ports_per_pair(host)) {
+            let needed = addresses_needed(plan, plan.ports_per_pair(host));
+            if let Some(needed) = needed.filter(|needed| *needed > plan.sources) {
                 let text = format!(
                     "source addresses needed for {}: {}; used: {}",
                     human_count(plan.target),
@@ -71,7 +73,7 @@ pub(super) static WALLS: &[Wall] = &[
                 );
                 evidence.push(seen("source addresses", Side::Swarm, Some(needed), text));
             }
-            Bite::proven(evidence, first(lost))
+            Bite::proven(evidence, short.at_ms)
         },
         lift: lift_ports,
     },
@@ -82,7 +84,7 @@ pub(super) static WALLS: &[Wall] = &[
         process: "the swarm",
         hard: true,
         only_alone: false,
-        outcomes: &["EADDRNOTAVAIL"],
+        outcomes: &["no-ports", "EADDRNOTAVAIL"],
         read_at: "/proc/sys/net/ipv4/ip_local_reserved_ports",
         formula: "source addresses × (ports of the window − reserved ones) × destinations",
         not_there: "a window that is too small even without the reservation (ports-exhausted)",
@@ -119,15 +121,16 @@ pub(super) static WALLS: &[Wall] = &[
             })?
         },
         diagnose: |findings| {
-            if waits(findings) || !reserved_took_them(findings) {
+            let short = Short::of(findings)?;
+            if short.waits(findings) || !reserved_took_them(findings) {
                 return None;
             }
-            let (lost, mut evidence) = no_ports(findings)?;
+            let mut evidence = short.evidence(findings);
             let text = "ports within the window that net.ipv4.ip_local_reserved_ports keeps; without it there \
                         would have been enough";
             let reserved = findings.plan.reserved(&findings.host);
             evidence.push(seen("net.ipv4.ip_local_reserved_ports", Side::Swarm, Some(reserved), text));
-            Bite::proven(evidence, first(lost))
+            Bite::proven(evidence, short.at_ms)
         },
         lift: |host, plan| {
             let mut settings = vec![("sysctl.net.ipv4.ip_local_reserved_ports", String::new())];
@@ -148,7 +151,7 @@ pub(super) static WALLS: &[Wall] = &[
         process: "the swarm",
         hard: true,
         only_alone: false,
-        outcomes: &["EADDRNOTAVAIL", "EADDRINUSE"],
+        outcomes: &["no-ports", "EADDRNOTAVAIL", "EADDRINUSE"],
         read_at: "/proc/net/sockstat, `tw`; ss -tan state time-wait",
         formula: "source addresses × ports of the window × destinations − sockets in TIME_WAIT towards the server, for \
                   60 s; where tcp_tw_reuse and tcp_timestamps let a port be used again, those of the last second alone",
@@ -191,11 +194,11 @@ pub(super) static WALLS: &[Wall] = &[
             Some(Forecast::exact(left, now))
         },
         diagnose: |findings| {
-            let lost = findings.lost(&NO_PORT)?;
-            if !waits(findings) {
+            let short = Short::of(findings)?;
+            if !short.waits(findings) {
                 return None;
             }
-            let mut evidence = findings.lost_evidence(&NO_PORT);
+            let mut evidence = short.evidence(findings);
             let text = "sockets in TIME_WAIT (sockstat tw), each holding a port for 60 s";
             evidence.extend(findings.counter_evidence(counter::TIME_WAIT, Side::Swarm, text));
             let host = &findings.host;
@@ -204,9 +207,7 @@ pub(super) static WALLS: &[Wall] = &[
                 let text = format!("of them towards the server before the run began ({})", why_kept(host));
                 seen("TIME_WAIT", Side::Swarm, Some(count), text)
             }));
-            let capacity = findings.capacity.or_else(|| capacity(host, &findings.plan));
-            evidence.push(seen("source ports", Side::Swarm, capacity, "connections the sources allow"));
-            Bite::proven(evidence, lost.first_at_ms)
+            Bite::proven(evidence, short.at_ms)
         },
         lift: |host, plan| {
             let mut settings = Vec::new();
@@ -254,7 +255,6 @@ pub(super) static WALLS: &[Wall] = &[
     },
 ];
 
-const NO_PORT: [&str; 2] = ["EADDRNOTAVAIL", "EADDRINUSE"];
 /// 1024–65535, the widest window that needs no privilege.
 const WIDEST: u64 = 64_512;
 
@@ -294,29 +294,83 @@ fn capacity(host: &HostSnapshot, plan: &PlanView) -> Option<u64> {
 fn port_space(host: &HostSnapshot, plan: &PlanView) -> Option<String> {
     let (low, high) = plan.source_ports.or(host.port_range)?;
     Some(format!(
-        "{} source addresses × {} ports ({low}-{high}) × {} destinations (server address and port)",
+        "{} source address{} × {} ports ({low}-{high}) × {} destination{} (server address and port)",
         human_count(plan.sources),
+        if plan.sources == 1 { "" } else { "es" },
         human_count(plan.ports_per_pair(host)?),
-        human_count(plan.destinations)
+        human_count(plan.destinations),
+        if plan.destinations == 1 { "" } else { "s" }
     ))
 }
 
-/// The connections that found no port, with the ports there are; `None` where ports are not what was short.
-fn no_ports(findings: &Findings) -> Option<(Option<Lost>, Vec<Evidence>)> {
-    let lost = findings.lost(&NO_PORT).filter(|_| findings.connections.established > 0);
-    if lost.is_none() && !used_up(findings) {
-        return None;
+/// A swarm that stopped growing because no tuple of its plan was left. It counts its tuples itself, so no errno says so;
+/// what the kernel refused on the way is among them.
+struct Short {
+    /// How they stood; `None` in older records.
+    ports: Option<PortsInPlan>,
+    at_ms: Option<u64>,
+}
+
+impl Short {
+    fn of(findings: &Findings) -> Option<Self> {
+        let evidence = findings.growth_evidence.as_ref();
+        let is_short = findings.growth_stopped == Some(GrowthStop::NoPorts);
+        is_short.then(|| Self {
+            ports: evidence.and_then(|evidence| evidence.ports),
+            at_ms: evidence.map(|evidence| evidence.at_ms),
+        })
     }
-    let mut evidence = findings.lost_evidence(&NO_PORT);
-    let (host, plan) = (&findings.host, &findings.plan);
-    if let Some(capacity) = findings.capacity.or_else(|| capacity(host, plan)) {
-        let mut text = format!("the sources allow {} connections", human_count(capacity));
-        if let Some(space) = port_space(host, plan) {
-            text = format!("{text}: {space}");
+
+    /// How many of the tuples TIME_WAIT keeps: those that the swarm has closed itself, and of those that the kernel
+    /// refused as many as waited before the run began.
+    fn in_time_wait(&self, findings: &Findings) -> u64 {
+        let Some(ports) = self.ports else { return 0 };
+        // Those towards the server where they were counted, else all of the namespace.
+        let all = || Some(findings.counter(counter::TIME_WAIT)?.before);
+        let before = findings.host.time_wait.or_else(all).unwrap_or(0);
+        ports.time_wait.saturating_add(ports.taken.min(before))
+    }
+
+    /// Whether it is TIME_WAIT, more than anything else, that keeps the tuples that are not in use.
+    fn waits(&self, findings: &Findings) -> bool {
+        let waiting = self.in_time_wait(findings);
+        let missing = self.ports.map_or(0, |ports| ports.time_wait.saturating_add(ports.taken));
+        waiting > 0 && waiting.saturating_mul(2) >= missing
+    }
+
+    fn evidence(&self, findings: &Findings) -> Vec<Evidence> {
+        let (host, plan) = (&findings.host, &findings.plan);
+        let space = port_space(host, plan).map_or_else(String::new, |space| format!(": {space}"));
+        let of_swarm = |source, count, text: String| seen(source, Side::Swarm, count, text);
+        let Some(ports) = self.ports else {
+            let text = format!("the swarm found no source port of its plan left{space}");
+            return vec![of_swarm("growth_stopped", findings.capacity, text)];
+        };
+        let (all, in_use) = (human_count(ports.planned), human_count(ports.in_use));
+        let text = if ports.in_use == ports.planned {
+            format!("the plan's {all} tuples are all in use{space}")
+        } else {
+            format!("of the plan's {all} tuples {in_use} are in use{space}")
+        };
+        let mut evidence = vec![of_swarm("source ports", Some(ports.in_use), text)];
+        if ports.time_wait > 0 {
+            let count = human_count(ports.time_wait);
+            let text = format!(
+                "{count} tuples that the swarm closed by FIN a minute ago or less: TIME_WAIT keeps them"
+            );
+            evidence.push(of_swarm("TIME_WAIT", Some(ports.time_wait), text));
         }
-        evidence.push(seen("source ports", Side::Swarm, Some(capacity), text));
+        if ports.taken > 0 {
+            let errnos = if plan.explicit_ports { "EADDRINUSE or EADDRNOTAVAIL" } else { "EADDRNOTAVAIL" };
+            let text = format!(
+                "{} tuples that the kernel refused ({errnos}): a listener, another program, or a TIME_WAIT that is not \
+                 the swarm's holds them",
+                human_count(ports.taken)
+            );
+            evidence.push(of_swarm("ports taken", Some(ports.taken), text));
+        }
+        evidence
     }
-    Some((lost, evidence))
 }
 
 /// Whether the target would fit if no port were reserved.
@@ -330,29 +384,6 @@ fn target_fits_unreserved(host: &HostSnapshot, plan: &PlanView) -> bool {
 /// Whether it was the reservation that made the ports too few.
 fn reserved_took_them(findings: &Findings) -> bool {
     findings.plan.reserved(&findings.host) > 0 && target_fits_unreserved(&findings.host, &findings.plan)
-}
-
-/// Whether the swarm tried as many as its sources allow, and that is less than the target.
-fn used_up(findings: &Findings) -> bool {
-    let c = &findings.connections;
-    findings.capacity.is_some_and(|capacity| capacity < c.target && c.attempted >= capacity)
-}
-
-/// Whether TIME_WAIT and not open connections took the ports: without TIME_WAIT there would be ports left. A swarm
-/// uses no tuple twice, so only what waited before it began can hold a port of its plan; what came since is its own
-/// closes, or the server's end of connections that it lost.
-fn waits(findings: &Findings) -> bool {
-    let capacity = findings.capacity.or_else(|| capacity(&findings.host, &findings.plan));
-    let (Some(capacity), Some(waiting)) = (capacity, findings.counter(counter::TIME_WAIT)) else {
-        return false;
-    };
-    let open = findings.connections.established;
-    // Those towards the server where they were counted, else all of the namespace.
-    let before = findings.host.time_wait.unwrap_or(waiting.before);
-    before > 0
-        && open < capacity
-        && open.saturating_add(before) >= capacity.saturating_sub(capacity / 100)
-        && findings.lost(&NO_PORT).is_some()
 }
 
 /// Source addresses that `target` needs with that many ports each.

@@ -6,7 +6,8 @@ pub(crate) mod any;
 
 use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, ServerEnd, counter, diagnose};
 use c10k_record::{
-    Ceiling, Connections, Failure, HostSnapshot, LatencySummary, Outcome, PhaseName, ServerReport, Verdict,
+    Ceiling, Connections, Failure, GrowthEvidence, GrowthStop, HostSnapshot, LatencySummary, Outcome,
+    PhaseName, PortsInPlan, ServerReport, Verdict,
 };
 
 pub(crate) const TARGET: u64 = 100_000;
@@ -113,6 +114,14 @@ pub(crate) fn short(held: u64, outcome: &str, count: u64) -> Findings {
     findings
 }
 
+/// A run whose swarm found no tuple of its plan left, a second after it had begun.
+pub(crate) fn out_of_ports(ports: PortsInPlan) -> Findings {
+    let mut findings = short(ports.in_use, "aborted", 0);
+    findings.growth_stopped = Some(GrowthStop::NoPorts);
+    findings.growth_evidence = Some(GrowthEvidence { at_ms: 1_000, errno: None, ports: Some(ports) });
+    findings
+}
+
 pub(crate) fn lose(findings: &mut Findings, phase: PhaseName, outcome: &str, count: u64, first_at_ms: u64) {
     if count == 0 {
         return;
@@ -168,20 +177,21 @@ pub(crate) fn planted(name: &str) -> Option<Findings> {
         }
         "epoll-watches" => short(5_000, "ENOSPC", 64),
         "ports-exhausted" => {
-            let mut f = short(28_232, "EADDRNOTAVAIL", 64);
+            let mut f = out_of_ports(PortsInPlan { planned: 28_232, in_use: 28_232, time_wait: 0, taken: 0 });
             f.plan.sources = 1;
             f.capacity = Some(28_232);
             f
         }
         "time-wait-ports" => {
-            let mut f = short(10_000, "EADDRNOTAVAIL", 64);
+            let ports = PortsInPlan { planned: 28_232, in_use: 10_000, time_wait: 0, taken: 18_232 };
+            let mut f = out_of_ports(ports);
             f.plan.sources = 1;
             f.capacity = Some(28_232);
             f.counters.insert(counter::TIME_WAIT.to_owned(), change(18_232, 18_232));
             f
         }
         "ports-reserved" => {
-            let mut f = short(20_000, "EADDRNOTAVAIL", 64);
+            let mut f = out_of_ports(PortsInPlan { planned: 20_000, in_use: 20_000, time_wait: 0, taken: 0 });
             (f.plan.sources, f.plan.target, f.connections.target) = (1, 25_000, 25_000);
             f.plan.explicit_ports = false;
             f.host.reserved_ports = Some(8_232);

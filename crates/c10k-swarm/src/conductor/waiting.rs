@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Instant;
 
-use c10k_record::{Command, GrowthStop};
+use c10k_record::{Command, GrowthEvidence, GrowthStop, Outcome};
 
 use super::{Conductor, NAP, Woken};
 use crate::shared::{Note, Stage};
@@ -30,7 +30,7 @@ impl Conductor<'_> {
         }
         for _ in 0..turns {
             if !self.shared.pass_on() && self.shared.stage().0 == Stage::Ramp && !self.shared.has_turns() {
-                self.shared.stop_growing(GrowthStop::WorkersLost);
+                self.shared.stop_growing(GrowthStop::WorkersLost, GrowthEvidence::default());
             }
         }
     }
@@ -77,7 +77,7 @@ impl Conductor<'_> {
     pub(super) fn on_note(&mut self, note: Note) {
         match note {
             Note::LookAgain | Note::Started => {}
-            Note::StartFailed(error) => self.shared.stop_growing(no_worker(&error)),
+            Note::StartFailed(error) => self.no_worker(&error),
             Note::TurnFree => {
                 if !self.shared.pass_on() {
                     self.add_table();
@@ -98,21 +98,27 @@ impl Conductor<'_> {
             return;
         }
         if !self.crew.may_grow() {
-            return self.shared.stop_growing(GrowthStop::NoDescriptors);
+            return self.shared.stop_growing(GrowthStop::NoDescriptors, GrowthEvidence::default());
         }
         let mut deferred = Vec::new();
         let started = self.crew.start_one().and_then(|()| self.crew.await_start(&self.notes, &mut deferred));
         match started {
             Ok(()) if self.shared.pass_on() || self.shared.has_turns() => {}
-            Ok(()) => self.shared.stop_growing(GrowthStop::NoTables),
-            Err(error) => self.shared.stop_growing(no_worker(&error)),
+            Ok(()) => self.shared.stop_growing(GrowthStop::NoTables, GrowthEvidence::default()),
+            Err(error) => self.no_worker(&error),
         }
         deferred.into_iter().for_each(|note| self.on_note(note));
     }
-}
 
-/// Why one more worker could not be started. Only the start of a thread says EAGAIN: eventfd(2), epoll_create1(2) and
-/// fcntl(2) say EMFILE, ENFILE or ENOMEM.
-fn no_worker(error: &io::Error) -> GrowthStop {
-    if error.kind() == io::ErrorKind::WouldBlock { GrowthStop::NoThreads } else { GrowthStop::NoTables }
+    /// One more worker could not be started. Only the start of a thread says EAGAIN: epoll_create1(2) and unshare(2) say
+    /// EMFILE, ENFILE or ENOMEM.
+    fn no_worker(&self, error: &io::Error) {
+        let why = match error.raw_os_error() {
+            Some(libc::EAGAIN) => GrowthStop::NoThreads,
+            Some(libc::EMFILE | libc::ENFILE) => GrowthStop::NoDescriptors,
+            _ => GrowthStop::NoTables,
+        };
+        let errno = error.raw_os_error().map(Outcome::errno);
+        self.shared.stop_growing(why, GrowthEvidence { errno, ..GrowthEvidence::default() });
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
-use c10k_record::GrowthStop;
+use c10k_record::{GrowthEvidence, GrowthStop};
 use c10k_wire::raw::ProbeId;
 
 use super::send::Words;
@@ -13,6 +13,7 @@ use crate::shared::{FromIntended, Note, Stage};
 use crate::speech::Speech;
 use crate::table::State;
 use crate::tally::Loss;
+use crate::tuples::{Hand, Supply};
 
 impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn connect_some(&mut self) -> bool {
@@ -28,8 +29,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 return false;
             }
             let Some(number) = self.next_number(now_us) else { return false };
-            self.connect_one(number);
-            if !self.control.turn.load(Relaxed) {
+            if !self.connect_one(number) || !self.control.turn.load(Relaxed) {
                 return false;
             }
         }
@@ -53,6 +53,41 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn give_back_claims(&mut self) {
         let (first, count) = std::mem::take(&mut self.claimed);
         self.shared.arrivals.give_back(first, count);
+        self.give_back_tuples();
+    }
+
+    pub(super) fn give_back_tuples(&mut self) {
+        self.shared.tuples.give_back(&mut self.hand, self.shared.now_us());
+    }
+
+    /// Gives back the tuples of connections that have ended. At the close nobody needs them any more.
+    pub(super) fn settle_tuples(&mut self, stage: Stage) {
+        if matches!(stage, Stage::Close | Stage::Abort) {
+            self.hand = Hand::default();
+        } else {
+            self.shared.tuples.settle(&mut self.hand, self.shared.now_us());
+        }
+    }
+
+    /// A tuple for a claimed connection; `None` when there is none now, or none any more, and growth ends.
+    fn next_tuple(&mut self) -> Option<u32> {
+        if let Some(number) = self.hand.next() {
+            return Some(number);
+        }
+        // One for this connection, and one for each of the others that are claimed.
+        let most = u32::try_from(self.claimed.1 + 1).unwrap_or(u32::MAX);
+        match self.shared.tuples.take(&mut self.hand, most, self.shared.now_us()) {
+            Supply::Given => self.hand.next(),
+            Supply::NotBefore(at_us) => {
+                self.wait_until_us = Some(at_us);
+                None
+            }
+            Supply::UsedUp(ports) => {
+                let evidence = GrowthEvidence { ports: Some(ports), ..GrowthEvidence::default() };
+                self.shared.stop_growing(GrowthStop::NoPorts, evidence);
+                None
+            }
+        }
     }
 
     pub(super) fn next_number(&mut self, now_us: u64) -> Option<u64> {
@@ -77,18 +112,25 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         Some(number)
     }
 
-    pub(super) fn connect_one(&mut self, number: u64) {
+    /// Begins one connection; false when it has to wait for a tuple.
+    pub(super) fn connect_one(&mut self, number: u64) -> bool {
         let mut begun_us = self.shared.now_us();
-        self.shared.connecting_since(begun_us);
         self.counts.attempted += 1;
-        let begun = loop {
-            let Some(tuple) = self.shared.next_tuple() else {
-                self.shared.stop_growing(GrowthStop::NoPorts);
-                return self.failed_to_begin(Loss::Errno(libc::EADDRNOTAVAIL));
+        let (tuple, begun) = loop {
+            let next = self.next_tuple();
+            let Some((tuple, ends)) =
+                next.and_then(|next| Some((next, self.shared.plan.tuple(next.into())?)))
+            else {
+                // Back to the claims, which wait, or are forgotten at once where growth has stopped.
+                self.counts.attempted -= 1;
+                self.claimed = (number, self.claimed.1 + 1);
+                return self.shared.arrivals.is_stopped();
             };
-            match self.maker.begin(&tuple) {
+            self.shared.connecting_since(begun_us);
+            match self.maker.begin(&ends) {
                 Err(BeginError::TupleTaken(_)) => {
                     self.counts.tuples_skipped += 1;
+                    self.hand.is_taken(tuple);
                     // Looking for a tuple is this side's affair.
                     begun_us = self.shared.now_us();
                 }
@@ -96,25 +138,32 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 Err(BeginError::TableFull(_)) if self.table.used() > 0 => {
                     self.capacity = self.table.used();
                     self.counts.attempted -= 1;
-                    self.shared.give_back_tuple(tuple);
-                    return self.shared.arrivals.give_back(number, 1);
+                    self.hand.not_tried(tuple);
+                    self.claimed = (number, self.claimed.1 + 1);
+                    return true;
                 }
-                other => break other,
+                other => break (tuple, other),
             }
         };
         let late_us = self.lateness_us(number, begun_us);
         let (connection, begun) = match begun {
             Ok(made) => made,
             Err(BeginError::Failed(error) | BeginError::TupleTaken(error)) => {
-                return self.failed_to_begin(Loss::from_error(&error));
+                self.hand.is_free(tuple);
+                self.failed_to_begin(Loss::from_error(&error));
+                return true;
             }
             Err(BeginError::TableFull(error) | BeginError::NoDescriptor(error)) => {
-                self.failed_to_begin(Loss::from_error(&error));
-                return self.shared.stop_growing(GrowthStop::NoDescriptors);
+                self.hand.is_free(tuple);
+                let loss = Loss::from_error(&error);
+                let evidence = GrowthEvidence { errno: Some(loss.outcome()), ..GrowthEvidence::default() };
+                self.failed_to_begin(loss);
+                self.shared.stop_growing(GrowthStop::NoDescriptors, evidence);
+                return true;
             }
         };
         self.counts.in_flight += 1;
-        let (index, token) = self.table.insert(connection, number as u32, begun_us as u32);
+        let (index, token) = self.table.insert(connection, number as u32, tuple, begun_us as u32);
         if let Some(late_us) = late_us {
             self.begun_late.insert(index, late_us);
         }
@@ -128,14 +177,14 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             }
             Begun::UnderWay => self.send_early(index),
         };
-        if self.table.find(token).is_none() {
-            return;
+        if self.table.find(token).is_some() {
+            if !established {
+                self.connecting.push_back((token, begun_us as u32));
+            }
+            let waits = !established || self.unsent.contains_key(&index);
+            self.watch(index, token, waits);
         }
-        if !established {
-            self.connecting.push_back((token, begun_us as u32));
-        }
-        let waits = !established || self.unsent.contains_key(&index);
-        self.watch(index, token, waits);
+        true
     }
 
     /// How much later than intended this connection was begun; counted, and nothing in a closed loop.
@@ -178,7 +227,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 false
             }
             Err(error) => {
-                self.lose(Stage::Ramp, index, Loss::from_error(&error));
+                self.lose_dead(Stage::Ramp, index, Loss::from_error(&error));
                 true
             }
         }
@@ -197,7 +246,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 
     pub(super) fn compose_probe(&mut self, index: u32, round: u16) {
-        let connection = u64::from(self.table.get(index).number);
+        let connection = self.table.get(index).identity();
         self.out.clear();
         self.speech.probe(ProbeId { connection, round: u32::from(round) }, &mut self.out);
     }
@@ -243,7 +292,13 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn settle(&mut self, stage: Stage, index: u32, now_us: u64) {
         self.rest(stage, index);
         self.counts.in_flight -= 1;
-        self.shared.succeeded(now_us);
+        self.succeeded(now_us);
+    }
+
+    /// A connection is up for good, or verified.
+    pub(super) fn succeeded(&mut self, now_us: u64) {
+        self.counts.last_verified_us = now_us;
+        self.shared.answered();
     }
 
     /// The handshake of the protocol is complete: the probe goes out, or the connection is done. One that `is_over` with

@@ -14,11 +14,34 @@ use crate::tally::Loss;
 /// Connections that are given up between two looks at the clock and at the stage.
 const ABORTED_AT_ONCE: u32 = 1024;
 
+/// What a connection leaves behind at this end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaves {
+    /// Its tuple may be used again at once.
+    Nothing,
+    /// This end sends the first FIN, so the kernel keeps the tuple for a while.
+    TimeWait,
+}
+
 impl<M: Maker, S: Speech> Worker<M, S> {
+    /// Loses a connection that its peer has not ended: it is closed as `--close` says.
     pub(super) fn lose(&mut self, stage: Stage, index: u32, loss: Loss) {
+        let reset = self.shared.fixed.reset_on_close;
+        // A connect under way is given up without a word.
         let state = self.table.get(index).state;
-        let Some(connection) = self.remove(index) else { return };
-        self.maker.end(connection, false);
+        let leaves = if reset || state == State::Connecting { Leaves::Nothing } else { Leaves::TimeWait };
+        self.lose_leaving(stage, index, loss, leaves);
+    }
+
+    /// Loses a connection that has failed, or whose peer has closed: TIME_WAIT, if there is one, is the peer's.
+    pub(super) fn lose_dead(&mut self, stage: Stage, index: u32, loss: Loss) {
+        self.lose_leaving(stage, index, loss, Leaves::Nothing);
+    }
+
+    fn lose_leaving(&mut self, stage: Stage, index: u32, loss: Loss, leaves: Leaves) {
+        let state = self.table.get(index).state;
+        let Some(connection) = self.remove(index, leaves) else { return };
+        self.maker.end(connection, self.shared.fixed.reset_on_close);
         match state {
             State::Connecting => self.counts.in_flight -= 1,
             // It was proven before, and the goodbye was the last that was wanted of it.
@@ -39,8 +62,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         self.shared.lost(stage, loss, self.shared.now_us());
     }
 
-    /// Takes a connection out of the table, with all that is kept of it.
-    pub(super) fn remove(&mut self, index: u32) -> Option<M::Connection> {
+    /// Takes a connection out of the table, with all that is kept of it, and gives its tuple back.
+    fn remove(&mut self, index: u32, leaves: Leaves) -> Option<M::Connection> {
         if !self.unsent.is_empty() {
             self.unsent.remove(&index);
         }
@@ -49,7 +72,13 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
         let state = std::mem::take(&mut self.states[index as usize]);
         self.freed.add(self.speech.kept_bytes(&state));
-        self.table.remove(index)
+        let tuple = self.table.get(index).tuple;
+        let connection = self.table.remove(index)?;
+        match leaves {
+            Leaves::Nothing => self.hand.is_free(tuple),
+            Leaves::TimeWait => self.hand.waits(tuple),
+        }
+        Some(connection)
     }
 
     /// Loses what has been under way for too long.
@@ -141,7 +170,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let end = self.table.len().min(self.walk.0.saturating_add(ABORTED_AT_ONCE));
         for index in self.walk.0..end {
             let state = self.table.get(index).state;
-            let Some(connection) = self.remove(index) else { continue };
+            let Some(connection) = self.remove(index, Leaves::Nothing) else { continue };
             self.maker.end(connection, true);
             self.counts.in_flight -= u64::from(state.is_under_way());
             if state.is_ending() {
@@ -178,8 +207,11 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.counts.in_flight += 1;
             self.give_unsent_its_time(index, now_us);
             self.say(stage, index, Words::Own);
-        } else if let Some(connection) = self.remove(index) {
-            self.maker.end(connection, reset);
+        } else {
+            let leaves = if reset { Leaves::Nothing } else { Leaves::TimeWait };
+            if let Some(connection) = self.remove(index, leaves) {
+                self.maker.end(connection, reset);
+            }
         }
     }
 }

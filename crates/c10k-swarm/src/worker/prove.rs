@@ -109,11 +109,17 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
     }
 
+    /// Something has failed at a connection: it is lost under what its socket says.
     pub(super) fn lose_by_failure(&mut self, stage: Stage, index: u32) {
         let slot = self.table.get(index);
+        let (state, token) = (slot.state, token(index, slot.number));
         let failure = slot.connection.as_ref().and_then(|connection| self.maker.failure(connection));
-        let loss = failure.map_or(Loss::Errno(libc::ECONNRESET), |error| Loss::from_error(&error));
-        self.lose(stage, index, loss);
+        match failure {
+            Some(error) => self.lose_dead(stage, index, Loss::from_error(&error)),
+            // The socket holds no error (any more): what has become of it a read says, or its time does.
+            None if state != State::Connecting => self.receive(stage, token, true),
+            None => {}
+        }
     }
 
     /// Gives every connection with unread input its next turn. One that is to be closed unheard has none.
@@ -139,7 +145,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 Ok(0) => {
                     let within = slot.state == State::Probing && slot.got > 0;
                     let loss = self.speech.end_of_input(&self.states[index as usize], within);
-                    return self.lose(stage, index, loss);
+                    return self.lose_dead(stage, index, loss);
                 }
                 Ok(length) => {
                     self.received(stage, index, length);
@@ -157,7 +163,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                     }
                 }
                 Err(error) if would_block(&error) => return,
-                Err(error) => return self.lose(stage, index, Loss::from_error(&error)),
+                Err(error) => return self.lose_dead(stage, index, Loss::from_error(&error)),
             }
         }
     }
@@ -167,7 +173,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let slot = self.table.get(index);
         slot.is_pinged = false;
         let awaited = (slot.state == State::Probing).then(|| Awaited {
-            id: ProbeId { connection: u64::from(slot.number), round: u32::from(slot.round) },
+            id: ProbeId { connection: slot.identity(), round: u32::from(slot.round) },
             got: slot.got,
             is_out,
         });
@@ -219,7 +225,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.rest(stage, index);
             self.counts.verified += 1;
             self.measured().first_echo.record_us(took_us);
-            self.shared.succeeded(now_us);
+            self.succeeded(now_us);
         } else {
             self.prove(index);
             self.shared.answered();

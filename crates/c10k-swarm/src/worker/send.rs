@@ -54,7 +54,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         match self.maker.send(connection, &self.out) {
             Ok(sent) => self.keep_unsent(index, sent, words),
             Err(error) if would_block(&error) => self.keep_unsent(index, 0, words),
-            Err(error) => self.lose(stage, index, Loss::from_error(&error)),
+            Err(error) => self.lose_dead(stage, index, Loss::from_error(&error)),
         }
     }
 
@@ -95,7 +95,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             }
             Err(error) if would_block(&error) => {}
             Err(error) => {
-                self.lose(stage, index, Loss::from_error(&error));
+                self.lose_dead(stage, index, Loss::from_error(&error));
                 return false;
             }
         }

@@ -12,7 +12,7 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use c10k_record::{LiveCounts, PhaseName, Record, SwarmEvent, Verdict};
+use c10k_record::{LiveCounts, PhaseName, PortsInPlan, Record, SwarmEvent, Verdict};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -75,6 +75,13 @@ impl Ended {
     /// The wall that the document names.
     pub(crate) fn wall(&self) -> Option<&str> {
         self.record.ceiling.as_ref().map(|ceiling| ceiling.wall.as_str())
+    }
+
+    /// How the tuples of the plan stood when growth stopped for want of one.
+    #[track_caller]
+    pub(crate) fn ports_used_up(&self) -> PortsInPlan {
+        let evidence = self.record.growth_evidence.as_ref();
+        evidence.and_then(|evidence| evidence.ports).expect("growth stopped for want of ports")
     }
 
     /// Asserts that the wall is the ports. Where TIME_WAIT of others in this namespace is as large as these few

@@ -9,7 +9,8 @@ use c10k_wire::raw::Probes;
 
 use super::super::*;
 use crate::maker::{BeginError, Begun, Ready};
-use crate::shared::testing::shared_of;
+use crate::shared::Fixed;
+use crate::shared::testing::{shared_but, shared_of};
 use crate::sources::Tuple;
 use crate::speech::{Raw, Speech};
 
@@ -54,6 +55,8 @@ pub(super) struct World {
     pub(super) watch_writable_fails: Option<i32>,
     pub(super) failure: Option<i32>,
     pub(super) tuples: Vec<u16>,
+    /// The connections that were ended, and whether by RST.
+    pub(super) ended: Vec<(u32, bool)>,
     /// All that was sent, by connection.
     pub(super) sent: BTreeMap<u32, Vec<u8>>,
     /// The tokens under which connections are watched, and whether for writing too.
@@ -143,8 +146,10 @@ impl Maker for Fake {
         self.0.borrow_mut().failure.take().map(errno)
     }
 
-    fn end(&mut self, _: u32, _: bool) {
-        self.0.borrow_mut().open -= 1;
+    fn end(&mut self, connection: u32, reset: bool) {
+        let mut world = self.0.borrow_mut();
+        world.open -= 1;
+        world.ended.push((connection, reset));
     }
 
     fn wait(&mut self, _: Option<Duration>, _: &mut Vec<Ready>) -> io::Result<()> {
@@ -181,6 +186,12 @@ impl Bench {
         Self::speaking(Raw::new(probes), probes, capacity, in_flight, rate)
     }
 
+    /// As [`Bench::new`], with what `change` changes.
+    pub(super) fn but(change: impl FnOnce(&mut Fixed)) -> Self {
+        let probes = Probes::new(7, PROBE_BYTES);
+        Self::over(shared_but(probes, 50, None, change), Raw::new(probes), 100)
+    }
+
     /// Connects and verifies so many.
     pub(super) fn verified(count: u32) -> Self {
         let mut bench = Self::new();
@@ -201,7 +212,10 @@ impl<S: Speech> Bench<S> {
         in_flight: u32,
         rate: Option<f64>,
     ) -> Self {
-        let (shared, notes) = shared_of(probes, in_flight, rate);
+        Self::over(shared_of(probes, in_flight, rate), speech, capacity)
+    }
+
+    fn over((shared, notes): (Arc<Shared>, Receiver<Note>), speech: S, capacity: u32) -> Self {
         let control = Arc::new(TableControl::new().expect("a bell"));
         control.alive.store(true, Relaxed);
         shared.add_table(Arc::clone(&control));
@@ -226,6 +240,7 @@ impl<S: Speech> Bench<S> {
     pub(super) fn go_on(&mut self) {
         let (stage, sequence) = self.shared.stage();
         while self.worker.work(stage, sequence) {}
+        self.worker.settle_tuples(stage);
         self.worker.publish();
     }
 
@@ -258,6 +273,12 @@ impl<S: Speech> Bench<S> {
     pub(super) fn echo(&mut self, connection: u32, from: usize) {
         let bytes = self.world.borrow().sent[&connection][from..].to_vec();
         self.arrive(connection, &bytes);
+    }
+
+    /// Lets a connection be reset by its peer.
+    pub(super) fn reset(&mut self, connection: u32) {
+        self.plan(|world| world.failure = Some(libc::ECONNRESET));
+        self.ready(connection, |event| event.failed = true);
     }
 
     pub(super) fn expire(&mut self) {
