@@ -9,6 +9,7 @@
 
 mod diagnose;
 mod findings;
+mod fit;
 mod lateness;
 mod myths;
 mod plan_view;
@@ -21,6 +22,7 @@ mod walls;
 pub use c10k_record::{CounterChange, counter};
 pub use diagnose::{UNKNOWN, diagnose};
 pub use findings::{CpuLoad, Findings, KeptFree, ServerEnd, ServerProcess, TAKEN_DOWN};
+pub use fit::{TooMany, too_many};
 pub use myths::{MYTHS, Myth, myth};
 pub use plan_view::{KERNEL_PORT_RANGE, KERNEL_PORTS, PlanView};
 pub use predict::{Prediction, RatePrediction, predict, predict_rate, predicted_ceiling};

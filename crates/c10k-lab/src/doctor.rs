@@ -223,7 +223,10 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
     let memory_uncertainty = bytes.uncertainty();
     warnings.extend(bytes.doubt.map(|text| Warning::new("calibration-not-used", text)));
     let walls = rows(&plan, &host, memory_uncertainty, &outside, args.plain, calibration.as_ref());
-    let first = walls.iter().filter(|row| row.in_this_plan).find(|row| row.connections < Some(plan.target));
+    let first = walls
+        .iter()
+        .filter(|row| row.in_this_plan)
+        .find(|row| row.connections.is_some_and(|connections| connections < plan.target));
     let predicted = first.and_then(|row| {
         let uncertainty_percent = row.uncertainty_percent;
         Some(Predicted { connections: row.connections?, wall: row.wall.clone(), uncertainty_percent })

@@ -5,7 +5,9 @@ use std::path::Path;
 use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, ServerEnd, counter};
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process;
-use c10k_record::{HostSnapshot, LoadPlan, Plan, Protocol, Record, Sample, ServerMode, Topology, shell};
+use c10k_record::{
+    HostSnapshot, LoadPlan, Plan, Protocol, Record, Sample, ServerMode, Topology, default_conditions, shell,
+};
 
 use crate::foreign::Outside;
 use crate::watch::Watch;
@@ -84,6 +86,12 @@ fn again(plan: &Plan) -> Vec<String> {
     add("--in-flight", unless(load.in_flight == default.in_flight, load.in_flight.to_string()));
     add("--probe-bytes", unless(load.probe_bytes == default.probe_bytes, load.probe_bytes.to_string()));
     add("--workers", load.workers.map(|workers| workers.to_string()));
+    add("--steps", load.steps.map(|steps| steps.to_string()));
+    add("--ping-every", load.ping_every.map(|every| every.to_string()));
+    let defaults = default_conditions(load.probe);
+    for verdict in plan.verdicts.iter().filter(|verdict| !defaults.contains(verdict)) {
+        add("--verdict", Some(verdict.to_string()));
+    }
     add("--path", load.path.clone());
     for (flag, values) in [("--header", &load.headers), ("--subprotocol", &load.subprotocols)] {
         values.iter().for_each(|value| add(flag, Some(value.clone())));
@@ -186,6 +194,32 @@ fn load(watch: &Watch, workers: Option<u32>, cores: fn(&Sample) -> Option<f64>) 
     let processors = process::cpus_allowed() as f64;
     let most_cores = workers.map_or(processors, |workers| f64::from(workers).min(processors));
     Some(CpuLoad { used_cores, most_cores })
+}
+
+#[cfg(test)]
+mod again_tests {
+    use c10k_record::{Span, Steps};
+
+    use super::again;
+    use crate::cli::RunArgs;
+    use crate::plan::resolve;
+
+    #[test]
+    fn the_command_for_the_same_run_makes_the_same_plan() {
+        let mut args = RunArgs {
+            protocol: Some(c10k_record::Protocol::Ws),
+            verdicts: vec!["failed <= 0".to_owned(), "echo_p999<=1s".to_owned()],
+            ..RunArgs::default()
+        };
+        args.load.steps = Some(Steps { size: 50, count: 3 });
+        args.load.ping_every = Some(Span::secs(2));
+        let words = again(&resolve(&args).expect("a plan")).join(" ");
+        for flag in ["--steps 50x3", "--ping-every 2s", "--verdict failed <= 0", "--verdict echo_p999 <= 1s"]
+        {
+            assert!(words.contains(flag), "{flag}: {words}");
+        }
+        assert_eq!(words.matches("--verdict").count(), 2, "defaults need no word: {words}");
+    }
 }
 
 #[cfg(test)]

@@ -25,10 +25,12 @@ impl Lab<'_> {
         self.name_the_end();
         self.record.verdicts = judge(&self.plan.verdicts, &self.record);
         let aborted = self.record.state == RunState::Aborted;
-        let predicted = c10k_ceiling::predicted_ceiling(&self.limits, &plan_view(self.plan, &self.limits));
+        // With the ports that were really listened on.
+        let plan = self.record.plan.clone().unwrap_or_else(|| self.plan.clone());
+        let predicted = c10k_ceiling::predicted_ceiling(&self.limits, &plan_view(&plan, &self.limits));
         let mut found = findings(
             &self.record,
-            self.plan,
+            &plan,
             &self.limits,
             &self.watch,
             Some(self.capacity),

@@ -134,6 +134,10 @@ impl<'a> Lab<'a> {
         if let Some(host) = &mut record.host {
             host.limits.clone_from(&limits);
         }
+        // Of port 0 the kernel has made another one, and so has the lab where it has no namespace of its own.
+        if let Some(plan) = &mut record.plan {
+            plan.server.listen.clone_from(&listen);
+        }
         let ports: Vec<u16> = listen.iter().map(std::net::SocketAddr::port).collect();
         let far = place.far.as_ref().map(|far| FarEnd::open(far, swarm.pid(), &ports));
         let config = CollectorConfig {

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use c10k_kernel::limits;
 use c10k_profile::Profile;
-use c10k_record::{Exit, Plan, Record, RunFolder, Tool, shell};
+use c10k_record::{Exit, HostSnapshot, Plan, Record, RunFolder, Tool, shell};
 
 use crate::cli::RunArgs;
 use crate::doctor::facts::Beforehand;
+use crate::findings::plan_view;
 use crate::foreign::Foreign;
 use crate::host;
 use crate::isolate;
@@ -60,7 +61,8 @@ fn prepare_and_go(args: &RunArgs, printer: &mut Printer) -> Result<Exit, Refusal
         Refusal::host(error.to_string(), "name a folder that can be written with --results")
     })?;
     let stage = args.stage.clone().unwrap_or_default();
-    let outcome = go(&plan, &profile, &host_wide, (foreign, stage), folder, signals.clone(), printer);
+    let outcome =
+        go(&plan, &profile, &host_wide, (foreign, stage, args.load.force), folder, signals.clone(), printer);
     let (record, path) = match outcome {
         Ok(done) => done,
         Err((refusal, folder)) => {
@@ -95,6 +97,23 @@ fn exit_of(record: &Record, signals: &Signals) -> Exit {
     record.result().exit(signals.came().then(|| signals.number()))
 }
 
+/// What `doctor` would say: a target that this machine is known not to hold is refused, unless it is to be tried.
+fn refuse_too_many(
+    plan: &Plan,
+    limits: &HostSnapshot,
+    force: bool,
+    printer: &mut Printer,
+) -> Result<(), Refusal> {
+    match c10k_ceiling::too_many(limits, &plan_view(plan, limits)) {
+        Some(found) if found.is_certain && !force => Err(Refusal::host(found.message(), found.hint())),
+        Some(found) => {
+            printer.say(&format!("warning: {}", found.message()));
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
 type Refused = (Refusal, PathBuf);
 
 /// From the namespace to the finished folder.
@@ -102,7 +121,7 @@ fn go(
     plan: &Plan,
     profile: &Profile,
     host_wide: &HostWide,
-    (foreign, stage): (Option<Foreign>, Stage),
+    (foreign, stage, force): (Option<Foreign>, Stage, bool),
     folder: RunFolder,
     signals: Signals,
     printer: &mut Printer,
@@ -139,6 +158,9 @@ fn go(
     stage.settle(&mut limits);
     if let Some(foreign) = &foreign {
         limits = foreign.limits(&plan.load, limits);
+    }
+    if stage == Stage::default() {
+        refuse_too_many(plan, &limits, force, printer).map_err(refused)?;
     }
     let tool = Tool { name: "c10k-lab".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let mut record = Record::begun(tool, folder.run_id(), plan.topology, plan.protocol, plan.workload);

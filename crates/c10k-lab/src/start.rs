@@ -29,8 +29,9 @@ pub(crate) fn start_process(
     let end = stage.end(who);
     let mut arguments = arguments.to_vec();
     for (flag, value) in &end.flags {
-        match arguments.iter().position(|word| word == flag) {
-            Some(at) => arguments[at + 1].clone_from(value),
+        let at = arguments.iter().position(|word| word == flag);
+        match at.and_then(|at| arguments.get_mut(at + 1)) {
+            Some(word) => word.clone_from(value),
             None => arguments.extend([flag.clone(), value.clone()]),
         }
     }

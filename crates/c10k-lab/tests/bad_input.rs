@@ -304,3 +304,17 @@ fn a_reader_that_is_gone_is_no_error() {
         assert!(!stderr.contains("error"), "{command:?}: {stderr}");
     }
 }
+
+#[test]
+fn a_target_that_this_machine_is_known_not_to_hold_is_refused_in_a_line_unless_it_is_to_be_tried() {
+    // Far beyond any memory, and beyond epoll's watches, which are a share of it.
+    for target in ["1G", "4G"] {
+        let ended = Lab::new().run(&["--target", target, "--hold", "100ms"]);
+        ended
+            .expect_refused(3, &[&format!("{target} does not fit: about "), "hint: --target ", "or --force"]);
+        assert_eq!(ended.stderr.lines().count(), 2, "{}", ended.stderr);
+    }
+    Lab::new()
+        .run(&["--target", "50", "--hold", "100ms", "--force", "--verdict", "echo_p95 <= 1h"])
+        .expect_held(50);
+}

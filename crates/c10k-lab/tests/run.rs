@@ -379,3 +379,17 @@ fn a_run_that_holds_all_and_breaks_a_verdict_names_what_it_was() {
     assert_eq!((&ceiling["hard"], &ceiling["connections"]), (&false.into(), &200.into()));
     assert!(ended.stderr.contains("; wall: latency-verdict"), "{}", ended.stderr);
 }
+
+#[test]
+fn the_record_names_the_port_that_was_listened_on_where_the_plan_leaves_it_to_the_kernel() {
+    let few = ["--target", "300", "--max-connections", "100", "--hold", "100ms", "--connect-timeout", "1s"];
+    let few = [&few[..], &["--probe-timeout", "1s", "--json"]].concat();
+    let first = run_lab(&few);
+    let plan = std::fs::read_to_string(first.folder().join("plan.toml")).expect("a plan");
+    let lab = Lab::new().with_file("any-port.toml", &plan.replace("127.0.0.1:9000", "127.0.0.1:0"));
+    let ended = lab.run(&["any-port.toml", "--json"]);
+    ended.expect_exit(1);
+    let listen = ended.record().plan.expect("a plan").server.listen;
+    assert!(listen.len() == 1 && ![0, 9000].contains(&listen[0].port()), "{listen:?}");
+    assert_ne!(first.record().plan.expect("a plan").server.listen, listen);
+}

@@ -47,7 +47,7 @@ pub use plan::{
     CloseHow, DEFAULT_PORT, LoadPlan, Plan, PlanError, Protocol, ServerMode, ServerPlan, Steps, Topology,
     Workload,
 };
-pub use quantity::{Quantity, QuantityError, Span, human_bytes, human_count};
+pub use quantity::{Quantity, QuantityError, Span, human_bytes, human_count, short_count};
 pub use record::{
     AppliedSetting, ConnectRate, Cpu, NotApplied, PhaseTimes, ProfileInRun, Rate, Record, RunState,
     SCHEMA_VERSION, TimeWait, Tool,

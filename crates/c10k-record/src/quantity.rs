@@ -162,6 +162,19 @@ pub fn human_count(count: u64) -> String {
     text
 }
 
+/// A count in two digits and a unit, rounded down, as [`Quantity`] reads it: `2.7M`, `50k`, `999`.
+#[must_use]
+pub fn short_count(count: u64) -> String {
+    let units = [(1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
+    let Some((unit, name)) = units.into_iter().find(|(unit, _)| count >= *unit) else {
+        return count.to_string();
+    };
+    match (count / unit, count % unit * 10 / unit) {
+        (whole @ 0..10, tenths @ 1..) => format!("{whole}.{tenths}{name}"),
+        (whole, _) => format!("{whole}{name}"),
+    }
+}
+
 /// Bytes with a fitting unit, powers of 1024: `7.9 GiB`, `4,213 B`.
 #[must_use]
 pub fn human_bytes(bytes: u64) -> String {
@@ -210,6 +223,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_short_count_reads_back_as_no_more_than_it_was(count in 0_u64..u64::MAX / 2) {
+            let Quantity(read) = short_count(count).parse().expect("a count");
+            prop_assert!(read <= count && count - read <= count / 10, "{count}: {read}");
+        }
+
         #[test]
         fn a_duration_reads_back_as_it_was_written(ms in 0_u64..100_000_000) {
             let span = Span(Duration::from_millis(ms));

@@ -57,6 +57,10 @@ pub struct LoadArgs {
     /// Send no probes: for servers that do not echo. Nothing is verified then, and held means still open.
     #[arg(long)]
     pub no_probe: bool,
+    /// Go on where the target is beyond a wall that this machine is known to have (memory, fs.file-max, epoll's
+    /// watches); without it that is refused.
+    #[arg(long)]
+    pub force: bool,
     /// Workers that connect at a time [default: one a core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: Option<u32>,

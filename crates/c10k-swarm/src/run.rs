@@ -216,6 +216,7 @@ fn carry_out(
     for (_, text) in &setup.notes {
         output.warn(text);
     }
+    refuse_too_many(args, setup, load, target, in_force, output)?;
     let crew = Crew::new(Arc::clone(&shared), own_tables).map_err(host("read RLIMIT_NOFILE"))?;
     let course = Course {
         target,
@@ -284,6 +285,31 @@ fn carry_out(
     let finding: Finding = conductor.run();
     background.lost = output.end_interval_log();
     Ok(document(&finding, &background))
+}
+
+/// A target that this machine is known not to hold is refused before anything is started. A parent has looked itself.
+fn refuse_too_many(
+    args: &SwarmArgs,
+    setup: &Setup,
+    load: &LoadPlan,
+    target: u64,
+    in_force: &InForce,
+    output: &mut Output,
+) -> Result<(), Refusal> {
+    if args.parent.is_some() {
+        return Ok(());
+    }
+    let host = host_snapshot(in_force, setup, true);
+    match c10k_ceiling::too_many(&host, &plan_view(setup, load, target)) {
+        Some(found) if found.is_certain && !args.load.force => {
+            Err(Refusal { message: found.message(), hint: Some(found.hint()), exit: Exit::HostCannot })
+        }
+        Some(found) => {
+            output.warn(&found.message());
+            Ok(())
+        }
+        None => Ok(()),
+    }
 }
 
 /// The device by which the swarm sends to the first server; nothing where no route leads there.

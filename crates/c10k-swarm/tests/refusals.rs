@@ -120,3 +120,12 @@ fn a_named_server_is_resolved() {
     let at = format!("localhost:{}", server.address.port());
     run(&["--server", &at, "--target", "20"]).expect_code(0).expect_counts(20, 20);
 }
+
+#[test]
+fn a_target_that_this_machine_is_known_not_to_hold_is_refused_before_anything_is_connected() {
+    let server = Server::echo();
+    let (code, _, said) = run_to_refusal(&["--server", &server.at(), "--target", "1G"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("1G does not fit: about ") && said.contains("or --force"), "{said}");
+    assert_eq!(server.accepted(), 0);
+}
