@@ -132,8 +132,8 @@ impl<S: Speech> Streams<S> {
         self.states[slot] = self.speech.begin();
         if let Some(timeout) = self.speech.handshake_timeout() {
             let (table, states, speech) = (&self.table, &self.states, &self.speech);
-            let matters = |key| is_handshaking(table, states, speech, key);
-            self.handshakes.push(key, Instant::now() + timeout, table.open(), matters);
+            let matters = |key, _| is_handshaking(table, states, speech, key);
+            self.handshakes.push(key, Instant::now() + timeout, matters);
         }
         let Some(socket) = self.table.socket(key) else { return Ok(()) };
         let socket = socket.as_raw_fd();

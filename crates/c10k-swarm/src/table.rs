@@ -118,6 +118,10 @@ impl<C> Table<C> {
         (slot.state != State::Free && slot.number == (token >> 32) as u32).then_some(index)
     }
 
+    pub(crate) fn peek(&self, index: u32) -> &Slot<C> {
+        &self.slots[index as usize]
+    }
+
     pub(crate) fn get(&mut self, index: u32) -> &mut Slot<C> {
         &mut self.slots[index as usize]
     }

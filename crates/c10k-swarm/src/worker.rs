@@ -1,6 +1,6 @@
 //! One worker: a thread with a descriptor table, an event loop and the connections it holds.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -40,9 +40,8 @@ const OPTIMISM: u32 = 8;
 /// How many latencies a worker keeps to itself before it adds them to the run's.
 const UNSHARED_LATENCIES: u64 = 4096;
 
-/// Steps under way (token, and when it began in µs as in the slot), in the order in which they were begun, so
-/// that only the front is ever looked at.
-type Deadlines = VecDeque<(u64, u32)>;
+/// Steps under way: the token, and when its time is over, µs since the run's epoch.
+type Deadlines = c10k_wire::Deadlines<u64, u64>;
 
 /// Counts kept as plain numbers and published once a turn of the loop.
 #[derive(Default)]
@@ -135,12 +134,12 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             control,
             table: Table::new(),
             capacity,
-            connecting: Deadlines::new(),
+            connecting: Deadlines::default(),
             begun_late: HashMap::new(),
-            opening: Deadlines::new(),
-            closing: Deadlines::new(),
-            parting: Deadlines::new(),
-            probing: Deadlines::new(),
+            opening: Deadlines::default(),
+            closing: Deadlines::default(),
+            parting: Deadlines::default(),
+            probing: Deadlines::default(),
             leftovers: Vec::new(),
             pings,
             freed: FreedMemory::default(),

@@ -2,13 +2,17 @@
 //!
 //! This room knows the bytes of a probe and how an echo of it is checked, and WebSocket (RFC 6455): handshake,
 //! frames, messages, closing, at the end that asks and at the end that answers. It refuses to know sockets,
-//! threads and clocks: bytes come in, bytes and decisions go out, so every rule in here can be tested without a
-//! network. Deadlines, and what is done with bytes that a peer does not read, are its caller's.
+//! threads and clocks: bytes and times come in, bytes and decisions go out, so every rule in here can be tested without
+//! a network. How long a step may take, and what is done with bytes that a peer does not read, are its caller's; the
+//! queue in which steps wait for their time ([`Deadlines`]) is one for both ends.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod deadlines;
 pub mod raw;
 pub mod ws;
+
+pub use deadlines::Deadlines;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

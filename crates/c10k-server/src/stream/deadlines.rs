@@ -20,9 +20,9 @@ impl<S: Speech> Streams<S> {
         let table = &self.table;
         let states = &self.states;
         let speech = &self.speech;
-        let handshaking = self.handshakes.next(|key| is_handshaking(table, states, speech, key));
-        let message = self.messages.next(|key| table.has(key, Flag::Timed));
-        let lingering = self.lingering.next(|key| table.has(key, Flag::Shut));
+        let handshaking = self.handshakes.next(|key, _| is_handshaking(table, states, speech, key));
+        let message = self.messages.next(|key, _| table.has(key, Flag::Timed));
+        let lingering = self.lingering.next(|key, _| table.has(key, Flag::Shut));
         let ping = self.pings.as_ref().map(Rounds::due_at).filter(|_| self.table.open() > 0);
         [handshaking, message, lingering, ping, self.freed.due_at()].into_iter().flatten().min()
     }
@@ -81,7 +81,7 @@ impl<S: Speech> Streams<S> {
         self.table.set(key, Flag::Timed, true);
         self.table.set(key, Flag::Renewed, false);
         let table = &self.table;
-        self.messages.push(key, now + timeout, table.open(), |key| table.has(key, Flag::Timed));
+        self.messages.push(key, now + timeout, |key, _| table.has(key, Flag::Timed));
     }
 
     fn message_is_due(&mut self, registry: &Registry, key: Key, now: Instant) {

@@ -90,7 +90,7 @@ impl<S: Speech> Streams<S> {
         self.table.set(key, Flag::Shut, true);
         self.ends.insert(key.slot(), over.into());
         let table = &self.table;
-        self.lingering.push(key, Instant::now() + LINGER, table.open(), |key| table.has(key, Flag::Shut));
+        self.lingering.push(key, Instant::now() + LINGER, |key, _| table.has(key, Flag::Shut));
     }
 
     /// How the connection is to be counted: as was decided before, else as `otherwise`.

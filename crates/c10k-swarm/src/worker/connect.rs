@@ -179,7 +179,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         };
         if self.table.find(token).is_some() {
             if !established {
-                self.connecting.push_back((token, begun_us as u32));
+                self.time_step(token, State::Connecting, begun_us);
             }
             let waits = !established || self.unsent.contains_key(&index);
             self.watch(index, token, waits);

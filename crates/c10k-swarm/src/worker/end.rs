@@ -1,7 +1,6 @@
 //! Ending: what is lost, what took too long, what is closed.
 
 use std::sync::atomic::Ordering::AcqRel;
-use std::time::Duration;
 
 use super::send::Words;
 use super::{BATCH, Deadlines, GOODBYE, PARTING, Worker};
@@ -81,30 +80,61 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         Some(connection)
     }
 
+    /// How long a connection may stay in a state in which something of its server is awaited.
+    fn limit_us(&self, state: State) -> u64 {
+        let fixed = &self.shared.fixed;
+        let limit = match state {
+            State::Connecting => fixed.connect_timeout,
+            State::Opening => fixed.handshake_timeout,
+            State::Closing => GOODBYE,
+            State::Parted => PARTING,
+            State::Free | State::Probing | State::Idle | State::Proven => fixed.probe_timeout,
+        };
+        limit.as_micros() as u64
+    }
+
+    fn deadlines(&mut self, state: State) -> (&mut Deadlines, &Table<M::Connection>) {
+        let queue = match state {
+            State::Connecting => &mut self.connecting,
+            State::Opening => &mut self.opening,
+            State::Closing => &mut self.closing,
+            State::Parted => &mut self.parting,
+            State::Free | State::Probing | State::Idle | State::Proven => &mut self.probing,
+        };
+        (queue, &self.table)
+    }
+
+    /// A step has begun at `begun_us`: what it awaits has its time from then.
+    pub(super) fn time_step(&mut self, token: u64, state: State, begun_us: u64) {
+        let limit_us = self.limit_us(state);
+        let (queue, table) = self.deadlines(state);
+        let matters = |token, at_us: u64| is_under_way(table, token, state, at_us - limit_us).is_some();
+        queue.push(token, begun_us + limit_us, matters);
+    }
+
     /// Loses what has been under way for too long.
     pub(super) fn expire(&mut self, stage: Stage, now_us: u64) {
-        let fixed = &self.shared.fixed;
-        let (connect, handshake, probe) =
-            (fixed.connect_timeout, fixed.handshake_timeout, fixed.probe_timeout);
-        while let Some(index) =
-            overdue(&mut self.connecting, &mut self.table, State::Connecting, connect, now_us)
-        {
-            self.lose(stage, index, Loss::ConnectTimeout);
+        for (state, loss) in [
+            (State::Connecting, Loss::ConnectTimeout),
+            (State::Opening, Loss::HandshakeTimeout),
+            (State::Closing, Loss::ProbeTimeout),
+            (State::Parted, Loss::ProbeTimeout),
+            (State::Probing, Loss::ProbeTimeout),
+        ] {
+            while let Some(index) = self.overdue(state, now_us) {
+                self.lose(stage, index, loss.clone());
+            }
         }
-        while let Some(index) = overdue(&mut self.opening, &mut self.table, State::Opening, handshake, now_us)
-        {
-            self.lose(stage, index, Loss::HandshakeTimeout);
-        }
-        while let Some(index) = overdue(&mut self.closing, &mut self.table, State::Closing, GOODBYE, now_us) {
-            self.lose(stage, index, Loss::ProbeTimeout);
-        }
-        while let Some(index) = overdue(&mut self.parting, &mut self.table, State::Parted, PARTING, now_us) {
-            self.lose(stage, index, Loss::ProbeTimeout);
-        }
-        while let Some(index) = overdue(&mut self.probing, &mut self.table, State::Probing, probe, now_us) {
-            self.lose(stage, index, Loss::ProbeTimeout);
-        }
-        self.expire_unsent(stage, probe, now_us);
+        self.expire_unsent(stage, self.shared.fixed.probe_timeout, now_us);
+    }
+
+    /// A slot that has been in `state` for too long; entries whose step is over are dropped on the way.
+    fn overdue(&mut self, state: State, now_us: u64) -> Option<u32> {
+        let limit_us = self.limit_us(state);
+        let (queue, table) = self.deadlines(state);
+        let matters = |token, at_us: u64| is_under_way(table, token, state, at_us - limit_us).is_some();
+        queue.next(matters)?;
+        table.find(queue.due(now_us)?)
     }
 
     pub(super) fn cut(&mut self, stage: Stage) {
@@ -216,27 +246,10 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 }
 
-/// The slot at the front of `queue` if it is still in `state` and has been for `limit`; entries whose step is
-/// over are dropped on the way.
-fn overdue<C>(
-    queue: &mut Deadlines,
-    table: &mut Table<C>,
-    state: State,
-    limit: Duration,
-    now_us: u64,
-) -> Option<u32> {
-    while let Some(&(token, since_us)) = queue.front() {
-        // A connection that is probed again has an entry for each probe: only the one of the present probe counts.
-        if let Some(index) = table.find(token)
-            && table.get(index).state == state
-            && table.get(index).since_us == since_us
-        {
-            let age_us = (now_us as u32).wrapping_sub(since_us);
-            // A step that began after `now_us` was read has an age that wrapped.
-            let is_overdue = age_us < u32::MAX / 2 && u128::from(age_us) >= limit.as_micros();
-            return is_overdue.then_some(index);
-        }
-        queue.pop_front();
-    }
-    None
+/// The slot of this token if it is still in the step that began then. A connection that is probed again has an entry for
+/// each probe: only the one of the present probe counts.
+fn is_under_way<C>(table: &Table<C>, token: u64, state: State, begun_us: u64) -> Option<u32> {
+    let index = table.find(token)?;
+    let slot = table.peek(index);
+    (slot.state == state && slot.since_us == begun_us as u32).then_some(index)
 }

@@ -21,13 +21,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         slot.round = round;
         slot.state = state;
         slot.since_us = now_us as u32;
-        let entry = (token(index, slot.number), slot.since_us);
-        match state {
-            State::Opening => self.opening.push_back(entry),
-            State::Closing => self.closing.push_back(entry),
-            State::Parted => self.parting.push_back(entry),
-            _ => self.probing.push_back(entry),
-        }
+        let token = token(index, slot.number);
+        self.time_step(token, state, now_us);
     }
 
     /// Proves a batch of connections once more; true when there is more to do at once.

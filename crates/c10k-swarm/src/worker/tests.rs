@@ -13,6 +13,7 @@ use crate::tally::Loss;
 use crate::tuples::Supply;
 
 mod bench;
+mod expiry;
 mod stopped;
 mod times;
 mod tuples;
@@ -258,42 +259,6 @@ fn a_table_without_room_for_one_and_a_host_without_descriptors_end_the_growth() 
 }
 
 #[test]
-fn a_connect_and_a_probe_expire_at_their_time_and_not_before() {
-    for (under_way, name) in [(true, "connect-timeout"), (false, "probe-timeout")] {
-        let mut bench = Bench::new();
-        if under_way {
-            bench.plan(|world| {
-                world.begins.push_back(Begin::UnderWay);
-                world.sends.push_back(Send::Blocks);
-            });
-        }
-        bench.ramp(1);
-        bench.shared.skip(TIMEOUT - MARGIN);
-        bench.expire();
-        bench.expect(&[("failed", 0), ("in_flight", 1)]);
-        bench.shared.skip(MARGIN);
-        bench.expire();
-        bench.expect_one_loss(name);
-        bench.expire();
-        bench.expect_one_loss(name);
-    }
-}
-
-#[test]
-fn an_old_probe_at_the_front_keeps_no_new_one_from_expiring() {
-    let mut bench = Bench::new();
-    bench.ramp(2);
-    // The second is proven while the first still waits, so that its entry stays behind it.
-    bench.echo(2, 0);
-    bench.echo(1, 0);
-    bench.stage(Stage::Verify);
-    bench.shared.skip(TIMEOUT);
-    bench.expire();
-    bench.expect_losses(&[("probe-timeout", 2)]);
-    bench.expect(&[("open", 0), ("in_flight", 0), ("held", 0)]);
-}
-
-#[test]
 fn an_event_for_a_connection_that_is_gone_touches_nobody() {
     let mut bench = Bench::verified(1);
     let (stale, _) = bench.world.borrow().watched[&1];
@@ -472,16 +437,6 @@ fn unread_input_of_a_connection_that_is_gone_is_nobody_elses() {
     bench.expect(&[("open", 1), ("failed", 1)]);
     bench.ready(2, |event| event.readable = true);
     bench.expect(&[("open", 0), ("failed", 2)]);
-}
-
-#[test]
-fn a_deadline_that_has_passed_does_not_spin_the_next_stage() {
-    let mut bench = Bench::verified(1);
-    bench.shared.arrivals.pause_until(bench.shared.now_us() + 1_000_000);
-    bench.ramp(1);
-    assert!(bench.worker.timeout().is_some(), "it waits for the end of the pause");
-    bench.stage(Stage::Hold);
-    assert_eq!(bench.worker.timeout(), None, "nothing is to be waited for but events");
 }
 
 #[test]
