@@ -22,6 +22,7 @@ pub mod counters;
 pub mod cpu;
 pub mod descriptors;
 pub mod epoll;
+pub mod files;
 pub mod heap;
 pub mod limits;
 pub mod link;

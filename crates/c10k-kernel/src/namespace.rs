@@ -5,18 +5,24 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
 use crate::address;
+use crate::files;
 use crate::process::threads;
 use crate::sys::{raw_fork, raw_socket};
 use crate::sysctl::SysctlRoot;
 
 mod beside;
+mod fresh;
+mod mark;
 
 pub use beside::Beside;
+pub use fresh::fresh_values;
+pub use mark::{Mark, marks};
 
 /// How a process was isolated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +211,7 @@ pub fn scratch_listing(keys: &[&str]) -> Option<Vec<Seen>> {
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn network_inode() -> io::Result<u64> {
-    Ok(std::fs::metadata("/proc/thread-self/ns/net")?.ino())
+    Ok(files::metadata(Path::new("/proc/thread-self/ns/net"))?.ino())
 }
 
 /// The number of the calling thread's network namespace that no other one has until the next boot, unlike
@@ -242,7 +248,7 @@ pub fn may_exist(inode: u64) -> bool {
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn boot_id() -> io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    Ok(files::read_to_string(Path::new("/proc/sys/kernel/random/boot_id"))?.trim().to_owned())
 }
 
 fn list(refusals: &[Refusal]) -> String {

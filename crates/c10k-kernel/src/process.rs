@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, Uid, geteuid, setresuid};
 
+use crate::files;
 use crate::sys::{raw_command, raw_heap, raw_sched};
 
 /// A signal that ends a process.
@@ -209,17 +210,69 @@ fn threads_where(is_wanted: impl Fn(&Path, &str) -> bool) -> io::Result<u64> {
 /// # Errors
 /// `NotFound` when there is no such process.
 pub fn start_time(pid: u32) -> io::Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let stat = files::read_to_string(Path::new(&format!("/proc/{pid}/stat")))?;
     parse_start_time(&stat)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is unreadable")))
 }
 
 /// Whether the process that started then is still there and has not ended: one that has ended and that nobody has
-/// waited for yet keeps its pid (proc_pid_stat(5), fields 3 and 20).
+/// waited for yet keeps its pid (proc_pid_stat(5), fields 3 and 20). False for one of another pid or time namespace, and where
+/// `/proc` cannot be read: see [`is_gone`].
 #[must_use]
 pub fn runs_since(pid: u32, start_time: u64) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = files::read_to_string(Path::new(&format!("/proc/{pid}/stat"))).unwrap_or_default();
     parse_start_time(&stat) == Some(start_time) && !has_ended(&stat)
+}
+
+/// Whether the process that started then has certainly ended: one that cannot be looked at may live. Its pid and its
+/// start must be of the caller's [`Clock`].
+#[must_use]
+pub fn is_gone(pid: u32, start_time: u64) -> bool {
+    match files::read_to_string(Path::new(&format!("/proc/{pid}/stat"))) {
+        Ok(stat) => parse_start_time(&stat).is_some_and(|started| started != start_time || has_ended(&stat)),
+        // With hidepid= a process may be there all the same (proc(5)).
+        Err(error) => {
+            error.kind() == io::ErrorKind::NotFound
+                && i32::try_from(pid).is_ok_and(|pid| {
+                    nix::sys::signal::kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH)
+                })
+        }
+    }
+}
+
+/// The namespaces within which a pid and a time since boot mean what they do (pid_namespaces(7),
+/// time_namespaces(7)), by their inodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// Of the pid.
+    pub pid_namespace: u64,
+    /// Of the time since boot; `None` on a kernel without time namespaces.
+    pub time_namespace: Option<u64>,
+}
+
+impl Clock {
+    /// Those of this process.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read, or is that of another pid namespace, where other pids mean these processes.
+    pub fn of_this_process() -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        if std::fs::read_link("/proc/self")? != Path::new(&std::process::id().to_string()) {
+            return Err(io::Error::other("/proc is that of another pid namespace"));
+        }
+        let inode = |name: &str| Ok(files::metadata(&Path::new("/proc/self/ns").join(name))?.ino());
+        let time_namespace = match inode("time") {
+            Ok(inode) => Some(inode),
+            Err(error) => {
+                let error: io::Error = error;
+                if error.kind() != io::ErrorKind::NotFound {
+                    return Err(error);
+                }
+                None
+            }
+        };
+        Ok(Self { pid_namespace: inode("pid")?, time_namespace })
+    }
 }
 
 /// The name of a process, as the kernel keeps it (at most 15 bytes).
@@ -281,6 +334,7 @@ mod tests {
         assert_eq!(start_time(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
         let since = start_time(pid).unwrap();
         assert!(runs_since(pid, since) && !runs_since(pid, since + 1) && !runs_since(u32::MAX, 0));
+        assert!(!is_gone(pid, since) && is_gone(pid, since + 1));
     }
 
     #[test]

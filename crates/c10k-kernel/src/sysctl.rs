@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{AccessFlags, faccessat};
-
+use crate::files;
 use crate::namespace::{Seen, scratch_listing};
+
+mod first_only;
+
+pub use first_only::is_in_the_first_namespace_alone;
 
 /// The folder of the kernel's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +72,12 @@ impl SysctlRoot {
         Self { root: root.into() }
     }
 
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.root
+    }
+
     /// The file of a key: `net.ipv4.tcp_rmem` is `net/ipv4/tcp_rmem`. Device names with dots are not provided for.
     ///
     /// # Errors
@@ -92,7 +100,7 @@ impl SysctlRoot {
     /// Whether the key is here. A key can be absent in one network namespace and present in another.
     #[must_use]
     pub fn exists(&self, key: &str) -> bool {
-        self.path(key).is_ok_and(|path| path.is_file())
+        self.path(key).is_ok_and(|path| files::metadata(&path).is_ok_and(|found| found.is_file()))
     }
 
     /// The present value, without the newline at its end; fields of a vector are apart by tabs.
@@ -100,7 +108,7 @@ impl SysctlRoot {
     /// # Errors
     /// `NotFound` when the key is not here; `PermissionDenied` for a few keys that only root reads.
     pub fn read(&self, key: &str) -> io::Result<String> {
-        let mut value = std::fs::read_to_string(self.path(key)?)?;
+        let mut value = files::read_to_string(&self.path(key)?)?;
         value.truncate(value.trim_end_matches('\n').len());
         Ok(value)
     }
@@ -135,7 +143,7 @@ impl SysctlRoot {
     /// ENOENT when the key is not here, *or* for a few keys when the value names what is not here
     /// (`tcp_congestion_control`); EINVAL out of range; EACCES, EPERM or EROFS when it may not be written.
     pub fn write(&self, key: &str, value: &str) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).truncate(true).open(self.path(key)?)?;
+        let mut file = files::open(&self.path(key)?, OpenOptions::new().write(true).truncate(true))?;
         file.write_all(format!("{value}\n").as_bytes())
     }
 
@@ -144,12 +152,12 @@ impl SysctlRoot {
     #[must_use]
     pub fn access(&self, key: &str) -> Access {
         let Ok(path) = self.path(key) else { return Access::Absent };
-        let Ok(metadata) = path.metadata() else { return Access::Absent };
+        let Ok(metadata) = files::metadata(&path) else { return Access::Absent };
         if !metadata.is_file() {
             return Access::Absent;
         }
         let mode_allows = metadata.permissions().mode() & 0o222 != 0;
-        if mode_allows && may_write(&path) { Access::ReadWrite } else { Access::ReadOnly }
+        if mode_allows && files::may_write(&path).is_ok() { Access::ReadWrite } else { Access::ReadOnly }
     }
 }
 
@@ -158,7 +166,7 @@ impl Scopes {
     /// there and writable belongs to the namespace; one that is missing or read-only there is the host's.
     /// `fs.*`, `kernel.*`, `vm.*` and the rest have no namespace.
     ///
-    /// Where such a namespace may not be made, every `net.*` key is taken for the namespace's and
+    /// Where such a namespace may not be made, every `net.*` key is taken for the host's, the careful side, and
     /// [`Scopes::guessed`] says so.
     #[must_use]
     pub fn learn(keys: &[&str]) -> Self {
@@ -175,12 +183,30 @@ impl Scopes {
         let of_key = keys.iter().enumerate().map(|(at, &key)| {
             let in_scratch = listing.map(|seen| seen.get(at).copied().unwrap_or(Seen::Absent));
             let scope = match (key.starts_with("net."), in_scratch) {
-                (true, None | Some(Seen::Writable)) => Scope::Namespace,
+                (true, Some(Seen::Writable)) => Scope::Namespace,
                 _ => Scope::Host,
             };
             (key.to_owned(), scope)
         });
         Self { of_key: of_key.collect(), guessed: listing.is_none() }
+    }
+
+    /// The scopes as the namespace itself shows them that `root` is of, which must not be the machine's first one:
+    /// there a key shows what it shows in a fresh one.
+    #[must_use]
+    pub fn of_this_namespace(keys: &[&str], root: &SysctlRoot) -> Self {
+        let seen = keys.iter().map(|key| {
+            let mode = root
+                .path(key)
+                .and_then(|path| files::metadata(&path))
+                .map(|found| found.permissions().mode());
+            match mode {
+                Err(_) => Seen::Absent,
+                Ok(mode) if mode & 0o222 == 0 => Seen::ReadOnly,
+                Ok(_) => Seen::Writable,
+            }
+        });
+        Self::from_listing(keys, Some(&seen.collect::<Vec<_>>()))
     }
 
     /// The scope of a key; what was not asked for when learning is taken for the host's, the careful side.
@@ -194,10 +220,6 @@ impl Scopes {
     pub fn guessed(&self) -> bool {
         self.guessed
     }
-}
-
-fn may_write(path: &Path) -> bool {
-    faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
 }
 
 #[cfg(test)]
@@ -275,7 +297,7 @@ mod tests {
     #[test]
     fn without_a_fresh_namespace_the_scopes_are_marked_as_guessed() {
         let scopes = Scopes::from_listing(&["net.ipv4.tcp_mem", "fs.nr_open"], None);
-        assert_eq!(scopes.of("net.ipv4.tcp_mem"), Scope::Namespace);
+        assert_eq!(scopes.of("net.ipv4.tcp_mem"), Scope::Host, "the careful side");
         assert_eq!(scopes.of("fs.nr_open"), Scope::Host);
         assert!(scopes.guessed());
     }

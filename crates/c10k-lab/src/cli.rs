@@ -152,8 +152,9 @@ pub(crate) enum ProfileCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Set the sysctls of a profile where this command runs, until `profile rollback`: all of them or none. What
-    /// stood before is written to a journal first. Limits and socket options are set by server and swarm.
+    /// Set the sysctls of a profile where this command runs, until `profile rollback`: all of them or none, but for
+    /// settings of the whole host, which are listed. What stood before is written to a journal first. Limits and
+    /// socket options are set by server and swarm.
     Apply {
         /// A shipped profile or the path of one.
         profile: String,

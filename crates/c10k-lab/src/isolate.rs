@@ -8,9 +8,9 @@ use c10k_kernel::counters::host_wide::NeighboursReader;
 use c10k_kernel::namespace::{Beside, Isolation};
 use c10k_kernel::sysctl::{Scopes, SysctlRoot};
 use c10k_profile::{
-    Profile, Wanted, apply_in_own_namespace, not_applied_warning, note, scope_of, unknown_keys,
+    Live, Profile, apply_in_own_namespace, not_applied_warning, not_in_force, note, unknown_keys,
 };
-use c10k_record::{NotApplied, Plan, ProfileInRun, Scope, Topology, Warning};
+use c10k_record::{NotApplied, Plan, ProfileInRun, Topology, Warning};
 use c10k_swarm::ips::IpList;
 
 use crate::own_hash;
@@ -87,9 +87,7 @@ pub(crate) fn enter(plan: &Plan, profile: &Profile) -> Result<Place, Refusal> {
                     error.hint()
                 ),
             ));
-            let scopes = Scopes::learn(&profile.keys());
-            let unset = |(key, wanted): (&String, &Wanted)| unset(&root, &scopes, key, &wanted.value);
-            in_run.not_applied = profile.sysctl.iter().map(unset).collect();
+            in_run.not_applied = not_isolated(profile, &root)?;
             None
         }
     };
@@ -138,39 +136,70 @@ fn add_sources(plan: &Plan) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn unset(root: &SysctlRoot, scopes: &Scopes, key: &str, wanted: &impl ToString) -> NotApplied {
-    let scope = scope_of(scopes.of(key));
-    let mut why = "the run has no namespace of its own, and the host is not touched".to_owned();
-    if scopes.guessed() && scope == Scope::Namespace {
-        why.push_str("; that it is a namespace's is a guess, since none may be made to look into");
+/// What of the profile is not in force where a run takes place that has no namespace of its own.
+fn not_isolated(profile: &Profile, root: &SysctlRoot) -> Result<Vec<NotApplied>, Refusal> {
+    let scopes = Scopes::learn(&profile.keys());
+    let live = Live::at(root.clone(), scopes).map_err(|error| {
+        Refusal::host(format!("cannot read what this process may do: {error}"), "mount /proc")
+    })?;
+    Ok(not_in_force_of(profile, &live))
+}
+
+fn not_in_force_of(profile: &Profile, live: &Live) -> Vec<NotApplied> {
+    let mut missing = not_in_force(profile, live);
+    for not in &mut missing {
+        not.why = match not.command {
+            Some(_) => "the run has no namespace of its own, and the host is not touched".to_owned(),
+            None => std::mem::take(&mut not.why),
+        };
+        if live.scopes.guessed() && not.key.starts_with("net.") {
+            not.why
+                .push_str("; that it is the host's is a guess, since no namespace may be made to look into");
+        }
     }
-    NotApplied {
-        key: key.to_owned(),
-        wanted: wanted.to_string(),
-        present: root.read(key).ok(),
-        scope,
-        why,
-        command: Some(format!("sudo sysctl -w '{key}={}'", wanted.to_string())),
-    }
+    missing
 }
 
 #[cfg(test)]
 mod tests {
     use c10k_kernel::namespace::Seen;
 
+    use c10k_record::Scope;
+
     use super::*;
 
     #[test]
-    fn how_far_a_setting_reaches_that_was_not_set_is_looked_at_and_a_guess_is_told() {
+    fn a_run_without_a_namespace_lists_what_is_not_in_force_and_says_of_a_guess_that_it_is_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = SysctlRoot::at(folder.path());
-        let keys = ["net.core.somaxconn", "net.ipv4.tcp_mem"];
-        let of = |scopes: &Scopes| keys.map(|key| unset(&root, scopes, key, &9));
-        let [own, hosts] = of(&Scopes::from_listing(&keys, Some(&[Seen::Writable, Seen::Absent])));
-        assert_eq!((own.scope, hosts.scope), (Scope::Namespace, Scope::Host));
-        assert!(!own.why.contains("guess") && !hosts.why.contains("guess"));
-        let [own, guessed] = of(&Scopes::from_listing(&keys, None));
-        assert_eq!((own.scope, guessed.scope), (Scope::Namespace, Scope::Namespace));
-        assert!(own.why.contains("is a guess") && guessed.why.contains("is a guess"), "{guessed:?}");
+        let set = |key: &str, value: &str| {
+            let path = root.path(key).expect("a key");
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            std::fs::write(path, value).expect("written");
+        };
+        let keys = ["net.core.somaxconn", "net.ipv4.tcp_mem", "net.ipv4.tcp_rmem"];
+        for (key, value) in keys.iter().zip(["9\n", "9\t9\t9\n", "1\t2\t3\n"]) {
+            set(key, value);
+        }
+        set("net.core.netdev_max_backlog", "1000\n");
+        let text = "name = 'x'\nsummary = 'x'\n[sysctl]\n'net.core.somaxconn' = 9\n\
+                    'net.ipv4.tcp_mem' = [9, 9, 99]\n'net.ipv4.tcp_rmem' = [4, 5, 6]";
+        let profile = Profile::from_text(text).expect("a profile");
+        let of = |scopes| not_in_force_of(&profile, &Live::at(root.clone(), scopes).expect("/proc"));
+        let seen = [Seen::Writable, Seen::Absent, Seen::Writable];
+        let known = of(Scopes::from_listing(&keys, Some(&seen)));
+        let told: Vec<_> =
+            known.iter().map(|not| (not.key.as_str(), not.present.as_deref(), not.scope)).collect();
+        assert_eq!(
+            told,
+            [
+                ("net.ipv4.tcp_mem", Some("9 9 9"), Scope::Host),
+                ("net.ipv4.tcp_rmem", Some("1 2 3"), Scope::Namespace),
+            ],
+            "in force already, and tabs are no part of a value"
+        );
+        assert!(known.iter().all(|not| !not.why.contains("guess") && not.command.is_some()), "{known:?}");
+        let guessed = of(Scopes::from_listing(&keys, None));
+        assert!(guessed.iter().all(|not| not.why.contains("is a guess") && not.scope == Scope::Host));
     }
 }

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use c10k_profile::{
-    Applier, ApplyError, Drift, Here, InForceError, Policy, Profile, Recovery, RollBack, Standing, State,
-    Unsettable, left_over_notice, not_applied_warning, note,
+    Applier, ApplyError, Differs, Doubt, Drift, Here, InForceError, JournalError, Policy, Profile, Recovery,
+    RollBack, Standing, StandingSetting, State, Unsettable, left_over_notice, not_applied_warning, note,
 };
 use c10k_record::{Exit, ProfileInRun};
 use serde_json::{Value, json};
@@ -74,34 +74,90 @@ pub(crate) fn roll_back(force: bool, as_json: bool, printer: &mut Printer) -> Ex
     let done = Here::now().map_err(ApplyError::from).and_then(|here| {
         finish_in_spite_of_signals()?;
         let recovered = here.roll_back(drift)?;
-        Ok((recovered, Here::now()?.standing()?))
+        let here = Here::now()?;
+        // What cannot be read is among what is in doubt.
+        Ok((recovered, here.standing().unwrap_or_default(), here.doubt(), here.out_of_sight()))
     });
-    let (recovered, standing) = match done {
+    let (recovered, standing, doubt, out_of_sight) = match done {
         Ok(done) => done,
+        // What cannot be looked at may stand.
+        Err(error @ ApplyError::Journal(JournalError::Io { .. })) => {
+            refused(error, printer);
+            if let Some(doubt) = Here::now().ok().and_then(|here| here.doubt()) {
+                tell_doubt(&doubt, printer);
+            }
+            return Exit::Broke;
+        }
         Err(error) => return refused(error, printer),
     };
     let is_idle = recovered.iter().all(|recovery| match recovery {
-        Recovery::Restored { roll_back, .. } => *roll_back == RollBack::default(),
+        Recovery::Restored { roll_back, .. } => roll_back.is_idle(),
         Recovery::SetAside { .. } | Recovery::Elsewhere { .. } => true,
     });
     for recovery in &recovered {
         tell(recovery, printer);
     }
-    if is_idle {
+    if is_idle && doubt.is_none() {
         printer.say("nothing to roll back");
     }
     for journal in standing.iter().filter(|journal| journal.here) {
         tell_what_stays(journal, printer);
     }
+    tell_out_of_sight(&out_of_sight, printer);
     if as_json {
-        printer.data(&rolled_back_as_json(&recovered, &standing).to_string());
+        printer.data(&rolled_back_as_json(&recovered, &standing, doubt.as_ref()).to_string());
     }
+    let is_certain = doubt.is_none_or(|doubt| tell_doubt(&doubt, printer));
     let failed: Vec<String> = restored(&recovered).flat_map(RollBack::commands).collect();
-    if failed.is_empty() {
-        return Exit::Done;
+    if !failed.is_empty() {
+        printer.error("not everything could be put back", Some(&failed.join(" && ")));
     }
-    printer.error("not everything could be put back", Some(&failed.join(" && ")));
-    left_as_it_was(Exit::Done, false)
+    left_as_it_was(Exit::Done, is_certain && failed.is_empty())
+}
+
+/// What may stand because of journals that cannot be understood; true when nothing does.
+fn tell_doubt(doubt: &Doubt, printer: &mut Printer) -> bool {
+    let journals: Vec<String> = doubt.journals.iter().map(|path| path.display().to_string()).collect();
+    let whose = format!("of what {} said, nothing could be put back", journals.join(", "));
+    let forget =
+        format!("rm {}", doubt.journals.iter().map(|path| quoted(path)).collect::<Vec<_>>().join(" "));
+    if doubt.is_compared && doubt.differs.is_empty() {
+        printer.say(&format!(
+            "warning: {whose}; none of the settings that it names, or that the shipped profiles have, differs from a \
+             fresh network namespace ({forget} ends this warning)"
+        ));
+        return true;
+    }
+    for differs in &doubt.differs {
+        let fresh = match &differs.fresh {
+            Some(fresh) => format!("a fresh network namespace has {fresh}"),
+            None => "what stood before is not known".to_owned(),
+        };
+        printer.say(&format!("{} is {}: {fresh}; {}", differs.key, differs.present, differs.command()));
+    }
+    if !doubt.is_compared {
+        printer.say("no network namespace may be made here, to compare with");
+    }
+    let commands = doubt.differs.iter().map(Differs::command).chain([forget]);
+    printer.error(
+        &format!("{whose}, and settings stand that it may have been about"),
+        Some(&commands.collect::<Vec<_>>().join(" && ")),
+    );
+    false
+}
+
+fn quoted(path: &std::path::Path) -> String {
+    c10k_record::shell::apostrophes(&path.display().to_string())
+}
+
+/// Others whose journal is another mount namespace's.
+fn tell_out_of_sight(others: &[String], printer: &mut Printer) {
+    if !others.is_empty() {
+        printer.say(&format!(
+            "warning: settings of this network namespace are held by {}, whose journal cannot be seen from here",
+            others.join(", ")
+        ));
+    }
 }
 
 /// How a command ends that would end with `exit`: broken, however well it went, when the host is not as it was before.
@@ -111,16 +167,19 @@ pub(crate) fn left_as_it_was(exit: Exit, is_back: bool) -> Exit {
 
 /// Every journal of this user.
 pub(crate) fn status(as_json: bool, printer: &mut Printer) -> Exit {
-    let standing = Here::now().map_err(ApplyError::from).and_then(|here| Ok(here.standing()?));
-    let standing = match standing {
+    let standing =
+        Here::now().map_err(ApplyError::from).and_then(|here| Ok((here.standing()?, here.out_of_sight())));
+    let (standing, out_of_sight) = match standing {
         Ok(standing) => standing,
         Err(error) => return refused(error, printer),
     };
     if as_json {
-        printer.data(&json!({ "journals": standing.iter().map(as_value).collect::<Vec<_>>() }).to_string());
+        let journals: Vec<Value> = standing.iter().map(as_value).collect();
+        printer.data(&json!({ "journals": journals, "out_of_sight": out_of_sight }).to_string());
         return Exit::Done;
     }
-    if standing.is_empty() {
+    tell_out_of_sight(&out_of_sight, printer);
+    if standing.is_empty() && out_of_sight.is_empty() {
         printer.say("nothing is set by any profile");
     }
     for journal in &standing {
@@ -173,7 +232,7 @@ fn tell(recovery: &Recovery, printer: &mut Printer) {
     let Recovery::Restored { roll_back, pending } = recovery else {
         return printer.say(&format!("warning: {recovery}"));
     };
-    if *roll_back == RollBack::default() {
+    if roll_back.is_idle() {
         return;
     }
     printer.say(&format!("rolling back {pending}"));
@@ -186,11 +245,16 @@ fn tell(recovery: &Recovery, printer: &mut Printer) {
     for (key, before, what) in &roll_back.failed {
         printer.say(&format!("warning: {key} could not be put back to {before}: {what}"));
     }
+    for fault in &roll_back.journal_faults {
+        printer.say(&format!("warning: {fault}"));
+    }
 }
 
 fn tell_what_stays(journal: &Standing, printer: &mut Printer) {
     let keys = |state: State| -> Vec<&str> {
-        let settings = journal.settings.iter().filter(|setting| setting.state == state);
+        // A journal that could not be written names what was put back, too.
+        let stands = |setting: &&StandingSetting| setting.present.as_ref() != Some(&setting.before);
+        let settings = journal.settings.iter().filter(|setting| setting.state == state).filter(stands);
         settings.map(|setting| setting.key.as_str()).collect()
     };
     let (in_force, drifted) = (keys(State::InForce), keys(State::Drifted));
@@ -217,7 +281,7 @@ fn restored(recovered: &[Recovery]) -> impl Iterator<Item = &RollBack> {
     })
 }
 
-fn rolled_back_as_json(recovered: &[Recovery], standing: &[Standing]) -> Value {
+fn rolled_back_as_json(recovered: &[Recovery], standing: &[Standing], doubt: Option<&Doubt>) -> Value {
     let all = || restored(recovered);
     let changes = all()
         .flat_map(|done| &done.restored)
@@ -233,13 +297,20 @@ fn rolled_back_as_json(recovered: &[Recovery], standing: &[Standing]) -> Value {
             json!({ "key": key, "before": before, "why": why, "command": command })
         })
     });
+    let in_doubt = doubt.iter().flat_map(|doubt| &doubt.differs).map(|differs| {
+        json!({
+            "key": differs.key, "present": differs.present, "fresh": differs.fresh, "command": differs.command(),
+        })
+    });
+    let faults = all().flat_map(|done| done.journal_faults.iter().cloned());
     let others = recovered.iter().filter(|recovery| !matches!(recovery, Recovery::Restored { .. }));
     let here = standing.iter().filter(|journal| journal.here);
     json!({
         "restored": changes.collect::<Vec<_>>(),
         "drifted": drifted.collect::<Vec<_>>(),
         "failed": failed.collect::<Vec<_>>(),
-        "warnings": others.map(ToString::to_string).collect::<Vec<_>>(),
+        "in_doubt": in_doubt.collect::<Vec<_>>(),
+        "warnings": others.map(ToString::to_string).chain(faults).collect::<Vec<_>>(),
         "stays": here.map(as_value).collect::<Vec<_>>(),
     })
 }

@@ -61,7 +61,8 @@ pub(crate) fn host_wide(profile: Option<&Profile>, printer: &mut Printer) -> Res
     let scopes = Scopes::learn(&profile.keys());
     // Numbers only: of nothing else can be said which way is up.
     let part = profile.sysctls_only(|key, wanted| {
-        scopes.of(key) == Scope::Host && matches!(wanted.value, SysctlValue::Integers(_))
+        let is_certain = !scopes.guessed() || !key.starts_with("net.");
+        is_certain && scopes.of(key) == Scope::Host && matches!(wanted.value, SysctlValue::Integers(_))
     });
     let live = Live::at(SysctlRoot::default(), scopes)
         .map_err(|error| Refusal::host(format!("cannot read what this process may do: {error}"), ""))?;
@@ -239,20 +240,13 @@ fn wait_for_orphans() {
 
 /// False when something could not be put back. What somebody else has changed meanwhile is left to them.
 fn put_back(guard: AppliedGuard, printer: &mut Printer) -> bool {
-    match guard.roll_back() {
-        Ok(rolled_back) if rolled_back.is_complete() => {
-            printer.say(&format!("host-wide settings: {rolled_back}"));
-            true
-        }
-        Ok(rolled_back) => {
-            printer.error(&rolled_back.to_string(), Some(&rolled_back.commands().join(" && ")));
-            false
-        }
-        Err(error) => {
-            printer.error(&error.to_string(), Some(&error.hint()));
-            false
-        }
+    let rolled_back = guard.roll_back();
+    if rolled_back.is_complete() {
+        printer.say(&format!("host-wide settings: {rolled_back}"));
+        return true;
     }
+    printer.error(&rolled_back.to_string(), Some(&rolled_back.commands().join(" && ")));
+    false
 }
 
 fn exit_of(status: ExitStatus, printer: &mut Printer) -> Exit {

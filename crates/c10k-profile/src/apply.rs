@@ -2,10 +2,10 @@
 
 use std::io;
 
-use c10k_kernel::sysctl::{Scope, Scopes, SysctlRoot};
+use c10k_kernel::sysctl::{Scope, SysctlRoot, is_in_the_first_namespace_alone};
 
 use crate::change::{Change, NotSet, Why};
-use crate::judge::{Ground, Judgement, Live, judge, one_line};
+use crate::judge::{Ground, Judgement, Live, judge, learn_scopes, one_line};
 use crate::profile::Profile;
 use crate::value::{Comparison, SysctlValue};
 
@@ -52,7 +52,7 @@ pub(crate) enum WriteFault {
 /// nothing is touched at all.
 #[must_use]
 pub fn apply_in_own_namespace(profile: &Profile, root: &SysctlRoot) -> Applied {
-    let scopes = Scopes::learn(&profile.keys());
+    let scopes = learn_scopes(profile, root);
     match Live::at(root.clone(), scopes) {
         Ok(live) => apply_to_namespace(profile, &live),
         Err(error) => {
@@ -76,7 +76,7 @@ pub fn apply_in_own_namespace(profile: &Profile, root: &SysctlRoot) -> Applied {
 #[must_use]
 pub fn unknown_keys(profile: &Profile, root: &SysctlRoot) -> Vec<String> {
     let first = crate::judge::is_first_namespace(root);
-    let is_unknown = |key: &str| !root.exists(key) && (first || !key.starts_with("net."));
+    let is_unknown = |key: &str| !root.exists(key) && (first || !is_in_the_first_namespace_alone(key));
     profile
         .sysctl
         .iter()

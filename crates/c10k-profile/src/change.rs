@@ -128,12 +128,12 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownKey => f.write_str("this kernel has no such setting"),
-            Self::NotInThisNamespace => f.write_str(
-                "absent in this network namespace: global, needs the machine's first one (or unknown to this kernel)",
-            ),
-            Self::HostWide => {
-                f.write_str("global: it would change the whole host, and needs the machine's first network namespace")
+            Self::NotInThisNamespace => {
+                f.write_str("absent in this network namespace: global, needs the machine's first one")
             }
+            Self::HostWide => f.write_str(
+                "global: it would change the whole host, and needs the machine's first network namespace",
+            ),
             Self::WouldLower => f.write_str("present value is already higher, left alone"),
             Self::NotWritable => f.write_str("may not be written here by this user"),
             Self::Unreadable(error) => write!(f, "cannot be read, so it could not be put back: {error}"),
@@ -146,10 +146,12 @@ impl fmt::Display for Why {
             Self::Torn { fault, now: Some(now) } => {
                 write!(f, "{fault}, and the value before could not be put back: it is {now} now")
             }
-            Self::Torn { fault, now: None } => write!(f, "{fault}, and the value before could not be put back"),
-            Self::FirstNamespace => {
-                f.write_str("this is the machine's first network namespace: nothing is set here without a journal")
+            Self::Torn { fault, now: None } => {
+                write!(f, "{fault}, and the value before could not be put back")
             }
+            Self::FirstNamespace => f.write_str(
+                "this is the machine's first network namespace: nothing is set here without a journal",
+            ),
             Self::AtItsMaking => {
                 f.write_str("a network namespace has it from its making on, and `c10k-lab run` makes one")
             }

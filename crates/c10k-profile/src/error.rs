@@ -120,6 +120,27 @@ pub enum ApplyError {
         /// What was put back.
         rolled_back: Box<RollBack>,
     },
+    /// The journal could not be kept in the middle. What had been written before was put back, as `rolled_back` tells.
+    #[error("profile {profile}: {error}; {rolled_back}")]
+    Interrupted {
+        /// The profile.
+        profile: String,
+        /// What could not be done.
+        error: Box<JournalError>,
+        /// What was put back.
+        rolled_back: Box<RollBack>,
+    },
+    /// Other processes hold settings of this network namespace, and their journal is not to be seen from here.
+    #[error(
+        "profile {profile}: settings of this network namespace are held by {}, and the journal of them cannot be seen \
+         from here: another mount namespace, or another user's", others.join(", ")
+    )]
+    HeldOutOfSight {
+        /// The profile asked for.
+        profile: String,
+        /// Program and pid of each.
+        others: Vec<String>,
+    },
     /// Another live process, or `profile apply`, has applied other values.
     #[error("profile {profile} wants other values than those in force ({key}): {holder}")]
     HeldBy {
@@ -158,7 +179,16 @@ impl ApplyError {
                 let commands: Vec<&str> = not_set.iter().filter_map(|n| n.command.as_deref()).collect();
                 if commands.is_empty() { "choose another profile".to_owned() } else { commands.join(" && ") }
             }
+            Self::Refused { rolled_back, .. } | Self::Interrupted { rolled_back, .. }
+                if !rolled_back.is_complete() =>
+            {
+                rolled_back.commands().join(" && ")
+            }
             Self::Refused { key, .. } => format!("sysctl {key}"),
+            Self::Interrupted { error, .. } => error.hint(),
+            Self::HeldOutOfSight { .. } => {
+                "end them first, or start this where they were started, or use --no-apply".to_owned()
+            }
             Self::HeldBy { holder, .. } if holder.kept => {
                 let held = &holder.profile;
                 format!("`c10k-lab profile rollback` takes it off; or use --profile {held}, or --no-apply")

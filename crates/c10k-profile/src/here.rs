@@ -3,15 +3,18 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use c10k_kernel::process::{self, Clock};
 use c10k_kernel::sysctl::{Scopes, SysctlRoot};
-use c10k_kernel::{limits, namespace, process};
+use c10k_kernel::{limits, namespace};
 
 use crate::apply::{Plan, plan};
 use crate::change::{Change, NotSet, Why};
-use crate::error::ApplyError;
+use crate::error::{ApplyError, JournalError};
 use crate::guard::{AppliedGuard, Claim};
 use crate::journal::{Entry, Holder, Journal, Reading, Spot, Written, journal_path};
-use crate::judge::{Ground, Live};
+use crate::judge::{Ground, Live, learn_scopes};
+use crate::life::LifeLock;
+use crate::out_of_sight::set_mark;
 use crate::place::{Locker, Place};
 use crate::profile::Profile;
 use crate::recovery::{Pending, Recovery};
@@ -87,6 +90,8 @@ pub struct Here {
     scopes: Option<Scopes>,
     pub(crate) place: Place,
     pub(crate) spot: Spot,
+    /// Whether the settings are the network namespace's own, so that others are to see that somebody holds them.
+    pub(crate) is_marked: bool,
     pub(crate) progress: Box<dyn FnMut(Progress) + Send>,
 }
 
@@ -135,6 +140,7 @@ impl Here {
                 net_namespace: namespace::network_inode()?,
                 net_cookie: namespace::network_cookie().ok(),
             },
+            is_marked: true,
             progress: Box::new(|_| {}),
         })
     }
@@ -144,7 +150,8 @@ impl Here {
     /// # Errors
     /// When `/proc` cannot be read.
     pub fn at(root: SysctlRoot, scopes: Scopes, folder: impl Into<PathBuf>) -> std::io::Result<Self> {
-        Ok(Self { root, scopes: Some(scopes), place: Place::at(folder.into()), ..Self::now()? })
+        let place = Place::at(folder.into());
+        Ok(Self { root, scopes: Some(scopes), place, is_marked: false, ..Self::now()? })
     }
 
     /// Keeps the journal in `folder` and takes the rest as it is.
@@ -175,10 +182,20 @@ impl Here {
     /// See [`ApplyError`]. Whatever had been written is put back.
     pub fn apply(self, profile: &Profile, who: &Applier, policy: Policy) -> Result<AppliedGuard, ApplyError> {
         let plan = self.checked_plan(profile, policy)?;
-        if plan.writes.is_empty() && self.own_journals().is_empty() {
+        let nothing_stands = plan.not_set.len() == profile.sysctl.len();
+        if plan.writes.is_empty() && nothing_stands && self.own_journals()?.is_empty() {
             return Ok(AppliedGuard::without_changes(plan, Vec::new()));
         }
-        self.apply_locked(profile, who, policy)
+        let has_nothing_to_write = plan.writes.is_empty() && self.own_journals()?.is_empty();
+        match self.apply_locked(profile, who, policy) {
+            // Where no journal can be there is none of this user's to ask about what stands.
+            Err(ApplyError::Journal(JournalError::NoFolder { .. } | JournalError::Io { .. }))
+                if has_nothing_to_write =>
+            {
+                Ok(AppliedGuard::without_changes(plan, Vec::new()))
+            }
+            applied => applied,
+        }
     }
 
     /// As [`Here::apply`], but what is set stays when this process ends, until [`Here::roll_back`]. When this
@@ -195,7 +212,7 @@ impl Here {
         let already = self.standing()?.into_iter().flat_map(|standing| standing.holders);
         let already = already.into_iter().find(|holder| holder.kept && holder.profile == profile.name);
         let mut guard = self.apply(profile, who, policy)?;
-        guard.keep()?;
+        guard.keep(profile)?;
         let changes = std::mem::take(&mut guard.changes);
         Ok(Kept {
             since: already.filter(|_| changes.is_empty()).map(|holder| holder.since),
@@ -209,7 +226,7 @@ impl Here {
     fn checked_plan(&self, profile: &Profile, policy: Policy) -> Result<Plan, ApplyError> {
         let scopes = match &self.scopes {
             Some(scopes) => scopes.clone(),
-            None => Scopes::learn(&profile.keys()),
+            None => learn_scopes(profile, &self.root),
         };
         let live = Live::at(self.root.clone(), scopes)?;
         let plan = plan(profile, &live, Ground::Here { host_wide: policy.host_wide });
@@ -247,7 +264,7 @@ impl Here {
         if let Some(roll_back) = recovered.iter().find_map(incomplete) {
             return Err(ApplyError::NotRecovered(Box::new(roll_back.clone())));
         }
-        // What was put back may stand otherwise now than when it was looked at first.
+        // Under the lock, what stands is what its journal says.
         let plan = self.checked_plan(profile, policy)?;
         let path = journal_path(&folder, self.spot.net_namespace);
         let mut journal = match Journal::read(&path, &self.spot)? {
@@ -255,12 +272,24 @@ impl Here {
             _ => Journal::new(&self.spot),
         };
         refuse_other_values(profile, &plan, &journal)?;
+        let others = if profile.sysctl.is_empty() { Vec::new() } else { self.out_of_sight() };
+        if !others.is_empty() {
+            return Err(ApplyError::HeldOutOfSight { profile: profile.name.clone(), others });
+        }
         // There is one: any other journal is none of ours.
         let id = journal.fresh_id().unwrap_or(u32::MAX);
         enter(&mut journal, &plan, profile, id);
         if !journal.entries.iter().any(|entry| entry.holders.contains(&id)) {
             return Ok(AppliedGuard::without_changes(plan, recovered));
         }
+        let life = if who.pid == std::process::id() {
+            Some(LifeLock::take(&folder, self.spot.net_namespace)?)
+        } else {
+            None
+        };
+        let mark =
+            life.as_ref().filter(|_| self.is_marked).and_then(|life| set_mark(&life.token, &who.program));
+        let clock = Clock::of_this_process().ok();
         journal.holders.push(Holder {
             id,
             pid: who.pid,
@@ -270,13 +299,14 @@ impl Here {
             profile: profile.name.clone(),
             since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             kept: false,
+            pid_namespace: clock.map(|clock| clock.pid_namespace),
+            time_namespace: clock.and_then(|clock| clock.time_namespace),
+            lock: life.as_ref().map(|life| life.token.clone()),
+            lives: true,
         });
-        let claim =
-            Claim { here: self, folder, id, journal, lock: Some(locks.of_journal), drift: policy.drift };
-        claim.store()?;
-        drop(locks.others);
+        let (lock, others) = (Some(locks.of_journal), locks.others);
+        let claim = Claim { here: self, folder, id, journal, lock, others, life, mark, drift: policy.drift };
         let mut guard = AppliedGuard::claiming(&plan, recovered, claim);
-        guard.tell(Progress::JournalStored);
         guard.write_all(plan, profile, policy)?;
         Ok(guard)
     }

@@ -8,7 +8,7 @@ use c10k_record::{AppliedSetting, Exit, NotApplied, ProfileInRun, Scope, Warning
 use thiserror::Error;
 
 use crate::apply::Applied;
-use crate::change::{Change, NotSet, Why, sysctl_command};
+use crate::change::{Change, NotSet, sysctl_command};
 use crate::error::{ApplyError, ProfileError};
 use crate::guard::AppliedGuard;
 use crate::here::{Applier, Policy, apply_here, pending_journal};
@@ -67,11 +67,9 @@ impl InForceError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Profile(_) | Self::Apply(ApplyError::BadValues { .. }) => Exit::BadText,
-            Self::Apply(ApplyError::Refused { why, rolled_back, .. })
-                if !rolled_back.is_complete() || matches!(**why, Why::Torn { .. }) =>
-            {
-                Exit::Broke
-            }
+            Self::Apply(
+                ApplyError::Refused { rolled_back, .. } | ApplyError::Interrupted { rolled_back, .. },
+            ) if !rolled_back.is_complete() => Exit::Broke,
             Self::Apply(ApplyError::NotRecovered(_)) => Exit::Broke,
             Self::Apply(_) | Self::Limits(_) => Exit::HostCannot,
         }
@@ -204,6 +202,7 @@ pub fn not_in_force(profile: &Profile, live: &Live) -> Vec<NotApplied> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::Why;
     use crate::recovery::RollBack;
 
     #[test]

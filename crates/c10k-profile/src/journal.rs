@@ -1,18 +1,22 @@
 //! The journal: who set what and what stood before, on disk before the first write.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use c10k_kernel::process;
+use c10k_kernel::files;
+use c10k_kernel::process::Clock;
 use serde::{Deserialize, Serialize};
 
 use crate::error::JournalError;
+use crate::life;
 use crate::recovery::{Pending, Recovery};
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// The oldest one that is understood: it has no locks and no pid namespaces of its holders.
+const OLDEST_VERSION: u32 = 2;
 
 /// What processes set in one place, and what stood before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +62,19 @@ pub struct Holder {
     pub since: String,
     /// True when the settings outlive the process and stay until they are rolled back.
     pub kept: bool,
+    /// The inode of the pid namespace in which `pid` names it; `None` where that could not be read, and in a journal of
+    /// an older build.
+    #[serde(default)]
+    pub pid_namespace: Option<u64>,
+    /// The inode of the time namespace in which it started then.
+    #[serde(default)]
+    pub time_namespace: Option<u64>,
+    /// Names the file that it keeps locked as long as it lives.
+    #[serde(default)]
+    pub(crate) lock: Option<String>,
+    /// Whether its process lived, or may have lived, when the journal was read.
+    #[serde(skip)]
+    pub(crate) lives: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +96,8 @@ pub(crate) enum Written {
     /// The write was about to be made: it may have been made, wholly, in part or not at all.
     Trying,
     Yes,
+    /// It was made, neither the wanted value nor the one before stands, and whatever stands is of our making.
+    Torn,
     /// It was to be put back, but somebody else had changed it meanwhile, and that was left alone.
     Drifted,
 }
@@ -89,8 +108,28 @@ pub(crate) enum Reading {
     Ours(Journal),
     /// Of another network namespace of this boot.
     Foreign(Journal),
-    Useless(String),
+    Useless(Useless),
 }
+
+/// Why a journal is not acted upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Useless {
+    pub(crate) why: String,
+    /// Whether what it is about may stand: false where a boot or the end of its namespace has put everything back.
+    pub(crate) may_stand: bool,
+}
+
+impl Useless {
+    fn damaged(why: String) -> Reading {
+        Reading::Useless(Self { why, may_stand: true })
+    }
+
+    fn over(why: &str) -> Reading {
+        Reading::Useless(Self { why: why.to_owned(), may_stand: false })
+    }
+}
+
+const ASIDE: &str = "journal-aside-";
 
 pub(crate) fn journal_path(folder: &Path, net_namespace: u64) -> PathBuf {
     folder.join(format!("net-{net_namespace}.journal"))
@@ -100,28 +139,40 @@ pub(crate) fn lock_path(folder: &Path, net_namespace: u64) -> PathBuf {
     folder.join(format!("net-{net_namespace}.lock"))
 }
 
-/// The journals in a folder.
-pub(crate) fn journals_in(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "journal"))
-        // Others keep theirs here too.
-        .filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"net-")))
-        .collect();
-    paths.sort();
-    paths
+/// The journals in a folder; none when the folder is gone.
+pub(crate) fn journals_in(folder: &Path) -> Result<Vec<PathBuf>, JournalError> {
+    // Others keep theirs here too.
+    let is_one = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| extension == "journal")
+            && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"net-"))
+    };
+    match files::list(folder) {
+        Ok(paths) => Ok(paths.into_iter().filter(is_one).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(JournalError::Io { doing: "look for journals in", path: folder.to_owned(), error }),
+    }
 }
 
 impl Holder {
-    /// Whether it still wants its settings: its process lives, or they are kept until a roll back.
+    /// Whether it still wants its settings: its process lives, or cannot be seen to have ended, or they are kept until
+    /// a roll back. As it was when the journal was read.
     #[must_use]
     pub fn stands(&self) -> bool {
-        self.kept || process::runs_since(self.pid, self.start_time)
+        self.kept || self.lives
     }
 
     pub(crate) fn let_go(&mut self) {
-        (self.kept, self.start_time) = (false, 0);
+        (self.kept, self.lives, self.start_time, self.lock) = (false, false, 0, None);
+    }
+
+    /// The namespaces that its pid and its start belong to, where it wrote them down.
+    pub(crate) fn clock(&self) -> Option<Clock> {
+        Some(Clock { pid_namespace: self.pid_namespace?, time_namespace: self.time_namespace })
+    }
+
+    fn is_of_another_pid_namespace(&self) -> bool {
+        let own = Clock::of_this_process().map(|clock| clock.pid_namespace).ok();
+        self.pid_namespace.is_some() && self.pid_namespace != own
     }
 }
 
@@ -131,7 +182,8 @@ impl fmt::Display for Holder {
         if self.kept {
             write!(f, "profile {profile}, applied by `profile apply` at {since}")
         } else {
-            write!(f, "profile {profile}, set by {program} (pid {pid}, run {run_id})")
+            let whose = if self.is_of_another_pid_namespace() { " of another pid namespace" } else { "" };
+            write!(f, "profile {profile}, set by {program} (pid {pid}{whose}, run {run_id})")
         }
     }
 }
@@ -154,15 +206,18 @@ impl Journal {
     pub(crate) fn store(&self, path: &Path) -> Result<(), JournalError> {
         let fresh = path.with_extension("journal.new");
         let write = || -> io::Result<()> {
+            let text = serde_json::to_string(self)? + "\n";
             let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-            serde_json::to_writer(&mut file, self)?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            std::fs::rename(&fresh, path)?;
+                files::open(&fresh, OpenOptions::new().write(true).create(true).truncate(true).mode(0o600))?;
+            file.write_all(text.as_bytes())?;
+            file.sync()?;
+            files::rename(&fresh, path)?;
             sync_folder_of(path)
         };
-        write().map_err(|error| JournalError::Io { doing: "write the journal", path: path.to_owned(), error })
+        write().map_err(|error| {
+            let _ = files::remove_file(&fresh);
+            JournalError::Io { doing: "write the journal", path: path.to_owned(), error }
+        })
     }
 
     /// Stores what is left to be done, or removes the file when nothing is; true when it is gone.
@@ -177,11 +232,11 @@ impl Journal {
 
     /// Reads a journal and tells whether it speaks of this boot and this network namespace.
     pub(crate) fn read(path: &Path, spot: &Spot) -> Result<Reading, JournalError> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match files::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Reading::Nothing),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Ok(Reading::Useless("it is no text".to_owned()));
+                return Ok(Useless::damaged("it is no text".to_owned()));
             }
             Err(error) => {
                 return Err(JournalError::Io { doing: "read the journal", path: path.to_owned(), error });
@@ -191,29 +246,44 @@ impl Journal {
         let version = serde_json::from_str::<serde_json::Value>(&text)
             .ok()
             .and_then(|value| value.get("version")?.as_u64())
-            .filter(|&version| version != u64::from(VERSION));
+            .filter(|&version| !(u64::from(OLDEST_VERSION)..=u64::from(VERSION)).contains(&version));
         if let Some(version) = version {
-            return Ok(Reading::Useless(format!("it is of version {version}, expected {VERSION}")));
+            return Ok(Useless::damaged(format!("it is of version {version}, expected {VERSION}")));
         }
-        let journal: Self = match serde_json::from_str(&text) {
+        let mut journal: Self = match serde_json::from_str(&text) {
             Ok(journal) => journal,
-            Err(error) => return Ok(Reading::Useless(format!("it is damaged or cut short: {error}"))),
+            Err(error) => return Ok(Useless::damaged(format!("it is damaged or cut short: {error}"))),
         };
         if journal.fresh_id().is_none() {
-            return Ok(Reading::Useless(
+            return Ok(Useless::damaged(
                 "it was changed: no process was given the last number there is".to_owned(),
             ));
         }
+        journal.version = VERSION;
+        journal.look_who_lives(path);
         let is_another = journal.net_cookie.zip(spot.net_cookie).is_some_and(|(theirs, ours)| theirs != ours);
         Ok(if journal.boot_id != spot.boot_id {
-            Reading::Useless("it is from before the last boot, which has put everything back".to_owned())
+            Useless::over("it is from before the last boot, which has put everything back")
         } else if journal.net_namespace != spot.net_namespace {
             Reading::Foreign(journal)
         } else if is_another {
-            Reading::Useless("it is of a network namespace that is gone".to_owned())
+            Useless::over("it is of a network namespace that is gone")
         } else {
             Reading::Ours(journal)
         })
+    }
+
+    /// Looks again whose processes live.
+    pub(crate) fn look_who_lives(&mut self, path: &Path) {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for holder in &mut self.holders {
+            holder.lives = life::may_live(folder, self.net_namespace, holder);
+        }
+    }
+
+    /// The names of its processes' locks.
+    pub(crate) fn locks(&self) -> Vec<String> {
+        self.holders.iter().filter_map(|holder| holder.lock.clone()).collect()
     }
 
     /// A number that no holder has yet; `None` when there is none above theirs, which nobody has written.
@@ -254,16 +324,33 @@ pub(crate) struct Sweep {
     pub(crate) drifted: bool,
 }
 
-/// Takes a journal out of the way without losing it.
-pub(crate) fn set_aside(path: &Path, why: String) -> Result<Recovery, JournalError> {
-    let io = |error| JournalError::Io { doing: "set aside the journal", path: path.to_owned(), error };
+/// Takes a journal out of the way without losing it. Where it cannot be renamed it stays where it is.
+pub(crate) fn set_aside(path: &Path, useless: Useless) -> Recovery {
     let aside = (1u32..)
-        .map(|count| path.with_extension(format!("journal-aside-{count}")))
+        .map(|count| path.with_extension(format!("{ASIDE}{count}")))
         .find(|aside| !aside.exists())
         .unwrap_or_else(|| path.with_extension("journal-aside"));
-    std::fs::rename(path, &aside).map_err(io)?;
-    sync_folder_of(path).map_err(io)?;
-    Ok(Recovery::SetAside { path: aside, why })
+    let Useless { mut why, may_stand } = useless;
+    let lies = match files::rename(path, &aside) {
+        Ok(()) => {
+            // Should the machine crash now, it is found under its old name and set aside again.
+            let _ = sync_folder_of(path);
+            aside
+        }
+        Err(error) => {
+            why = format!("{why} (it cannot be renamed: {error})");
+            path.to_owned()
+        }
+    };
+    Recovery::SetAside { path: lies, why, may_stand }
+}
+
+/// The journals of a network namespace that were set aside.
+pub(crate) fn asides_in(folder: &Path, net_namespace: u64) -> Vec<PathBuf> {
+    let prefix = format!("net-{net_namespace}.{ASIDE}");
+    let is_one =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+    files::list(folder).unwrap_or_default().into_iter().filter(is_one).collect()
 }
 
 /// Whether a network namespace is still there.
@@ -279,25 +366,37 @@ pub(crate) enum Existence {
 
 /// The inode of the machine's first user namespace (`PROC_USER_INIT_INO`, include/linux/proc_ns.h).
 const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+/// What `/proc` says of a process that has just ended.
+const ESRCH: i32 = 3;
 
-/// Looks for the network namespace `inode` of a journal that was written in `user_namespace`: from that one and from
-/// the first one, all processes in it that matter can be looked at (ptrace(2), "access mode checking").
-pub(crate) fn look_for_namespace(inode: u64, user_namespace: u64) -> Existence {
-    let sees_all = [user_namespace, FIRST_USER_NAMESPACE].contains(&own_user_namespace());
-    let mut hidden = false;
-    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let door = process.path().join("ns/net");
-        match std::fs::metadata(&door) {
+/// Looks for the network namespace of a journal. From the user namespace that it was written in and from the first one,
+/// all processes in it that matter can be looked at (ptrace(2), "access mode checking"), unless they are of another pid
+/// namespace.
+pub(crate) fn look_for_namespace(journal: &Journal) -> Existence {
+    let inode = journal.net_namespace;
+    let sees_all = [journal.user_namespace, FIRST_USER_NAMESPACE].contains(&own_user_namespace());
+    let mut hidden = journal.holders.iter().any(Holder::is_of_another_pid_namespace);
+    let Ok(processes) = files::list(Path::new("/proc")) else { return Existence::Unknown };
+    for process in processes {
+        let door = process.join("ns/net");
+        match files::metadata(&door) {
             Ok(metadata) if metadata.ino() == inode => return Existence::Door(door),
-            Err(error) if !sees_all && error.kind() == io::ErrorKind::PermissionDenied => {
-                let owner = process.metadata().map(|metadata| metadata.uid());
-                hidden |= owner.is_ok_and(|owner| owner == c10k_kernel::limits::euid());
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let owner = files::metadata(&process).map(|metadata| metadata.uid());
+                hidden |= !sees_all && owner.is_ok_and(|owner| owner == c10k_kernel::limits::euid());
             }
-            Ok(_) | Err(_) => {}
+            // It has ended meanwhile, or is no process.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+                    || error.raw_os_error() == Some(ESRCH) => {}
+            Err(_) => hidden = true,
+            Ok(_) => {}
         }
     }
+    let Ok(mounts) = files::read_to_string(Path::new("/proc/self/mountinfo")) else {
+        return Existence::Unknown;
+    };
     // The fourth field is the root of the mount, the fifth where it is (proc_pid_mountinfo(5)).
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let name = format!("net:[{inode}]");
     let mount = mounts.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(3);
@@ -312,12 +411,12 @@ pub(crate) fn look_for_namespace(inode: u64, user_namespace: u64) -> Existence {
 
 /// 0 where it cannot be read.
 fn own_user_namespace() -> u64 {
-    std::fs::metadata("/proc/thread-self/ns/user").map_or(0, |metadata| metadata.ino())
+    files::metadata(Path::new("/proc/thread-self/ns/user")).map_or(0, |metadata| metadata.ino())
 }
 
 fn remove(path: &Path) -> Result<(), JournalError> {
     let io = |error| JournalError::Io { doing: "remove the journal", path: path.to_owned(), error };
-    match std::fs::remove_file(path) {
+    match files::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         removed => removed.map_err(io)?,
     }
@@ -325,5 +424,5 @@ fn remove(path: &Path) -> Result<(), JournalError> {
 }
 
 fn sync_folder_of(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    files::sync_folder(path.parent().unwrap_or(Path::new(".")))
 }

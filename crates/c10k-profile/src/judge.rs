@@ -3,7 +3,7 @@
 use std::io;
 
 use c10k_kernel::limits::{self, Cap, Limit};
-use c10k_kernel::sysctl::{Access, Scope, Scopes, SysctlRoot};
+use c10k_kernel::sysctl::{Access, Scope, Scopes, SysctlRoot, is_in_the_first_namespace_alone};
 
 use crate::change::{NotSet, Why, covers, sysctl_command};
 use crate::limits::{Nofile, judge_nofile, nofile_command, show_limit};
@@ -11,8 +11,9 @@ use crate::profile::Profile;
 use crate::schema::Wanted;
 use crate::value::Comparison;
 
-/// There in the machine's first network namespace only, on every kernel.
-const FIRST_NAMESPACE_ONLY: &str = "net.core.netdev_max_backlog";
+/// There in the machine's first network namespace only, of two tables of the kernel's: should a later kernel give each
+/// namespace one of them, the other still tells (net/core/sysctl_net_core.c, net/ipv4/sysctl_net_ipv4.c).
+const FIRST_NAMESPACE_ONLY: [&str; 2] = ["net.core.netdev_max_backlog", "net.ipv4.tcp_mem"];
 
 /// The system that a profile is compared with.
 #[derive(Clone, Debug)]
@@ -94,7 +95,9 @@ impl Live {
     /// # Errors
     /// When the limits of this process cannot be read.
     pub fn here(profile: &Profile) -> io::Result<Self> {
-        Self::at(SysctlRoot::default(), Scopes::learn(&profile.keys()))
+        let root = SysctlRoot::default();
+        let scopes = learn_scopes(profile, &root);
+        Self::at(root, scopes)
     }
 
     /// This process before settings that lie elsewhere, for instance of a recorded host.
@@ -122,7 +125,17 @@ impl Live {
 }
 
 pub(crate) fn is_first_namespace(root: &SysctlRoot) -> bool {
-    root.exists(FIRST_NAMESPACE_ONLY)
+    FIRST_NAMESPACE_ONLY.iter().all(|key| root.exists(key))
+}
+
+/// How far the keys of a profile reach that is set in `root`: where no fresh namespace can be made to look into, one that
+/// is not the machine's first shows it itself.
+pub(crate) fn learn_scopes(profile: &Profile, root: &SysctlRoot) -> Scopes {
+    let scopes = Scopes::learn(&profile.keys());
+    if scopes.guessed() && !is_first_namespace(root) {
+        return Scopes::of_this_namespace(&profile.keys(), root);
+    }
+    scopes
 }
 
 const EHASH: &str = "namespace.ehash_entries";
@@ -235,8 +248,8 @@ pub(crate) fn judge(key: &str, wanted: &Wanted, live: &Live, ground: Ground) -> 
     };
     // Looked for first: ENOENT of a later write may speak of the value and not of the key.
     if !live.root.exists(key) {
-        let may_be_elsewhere = key.starts_with("net.") && !live.is_first_namespace();
-        return no(None, if may_be_elsewhere { Why::NotInThisNamespace } else { Why::UnknownKey });
+        let is_elsewhere = is_in_the_first_namespace_alone(key) && !live.is_first_namespace();
+        return no(None, if is_elsewhere { Why::NotInThisNamespace } else { Why::UnknownKey });
     }
     let present = match live.root.read(key) {
         Ok(present) => present,

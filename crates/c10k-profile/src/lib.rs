@@ -10,13 +10,16 @@
 
 mod apply;
 mod change;
+mod doubt;
 mod error;
 mod guard;
 mod here;
 mod in_force;
 mod journal;
 mod judge;
+mod life;
 mod limits;
+mod out_of_sight;
 mod place;
 mod profile;
 mod recovery;
@@ -30,6 +33,7 @@ mod value;
 
 pub use apply::{Applied, apply_in_own_namespace, unknown_keys};
 pub use change::{Change, NotSet, Why};
+pub use doubt::{Differs, Doubt};
 pub use error::{ApplyError, JournalError, ProfileError};
 pub use guard::AppliedGuard;
 pub use here::{

@@ -1,11 +1,12 @@
 //! Where the journal lies, and the lock that lets one process at a time change settings and the journal.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::fs::{OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use c10k_kernel::files::{self, OpenFile};
 use serde::{Deserialize, Serialize};
 
 use crate::error::JournalError;
@@ -30,7 +31,7 @@ pub(crate) struct Locker {
 /// The held lock; it is given back on drop, and its file with it.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: File,
+    file: OpenFile,
     path: PathBuf,
 }
 
@@ -54,8 +55,29 @@ impl Place {
     }
 
     /// The folders that are there already and ours.
-    pub(crate) fn existing(&self) -> Vec<PathBuf> {
-        self.candidates.iter().filter(|folder| state_folder::check(folder).is_ok()).cloned().collect()
+    ///
+    /// # Errors
+    /// When that cannot be told of one: what cannot be looked at is not absent.
+    pub(crate) fn existing(&self) -> Result<Vec<PathBuf>, JournalError> {
+        let mut existing = Vec::new();
+        for folder in &self.candidates {
+            match state_folder::check(folder) {
+                Ok(()) => existing.push(folder.clone()),
+                // Not there, not ours, or in a folder that is not ours to look into.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound
+                            | io::ErrorKind::NotADirectory
+                            | io::ErrorKind::PermissionDenied
+                    ) => {}
+                Err(error) => {
+                    let path = folder.clone();
+                    return Err(JournalError::Io { doing: "look at the folder of journals", path, error });
+                }
+            }
+        }
+        Ok(existing)
     }
 
     /// The first folder that is there or can be made, ours alone.
@@ -78,8 +100,10 @@ impl Lock {
         let io = |doing| move |error| JournalError::Io { doing, path: path.to_owned(), error };
         let (until, mut made) = (Instant::now() + patience, 0);
         loop {
-            let opened =
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+            let opened = files::open(
+                path,
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600),
+            );
             let mut file = match (opened, path.parent()) {
                 // The one before has just taken the empty folder away.
                 (Err(error), Some(folder))
@@ -98,35 +122,36 @@ impl Lock {
                     continue;
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let mut text = String::new();
-                    file.read_to_string(&mut text).map_err(io("read the lock"))?;
+                    // Who has it may not have been able to write that down.
+                    let text = file.read_to_string().unwrap_or_default();
                     return Ok(Locking::Held(serde_json::from_str(&text).unwrap_or_default()));
                 }
                 Err(TryLockError::Error(error)) => return Err(io("lock")(error)),
             }
             // The one before may have removed the file between our open and our lock.
-            let is_still_there = std::fs::metadata(path)
-                .and_then(|there| Ok(there.ino() == file.metadata()?.ino()))
-                .unwrap_or(false);
-            if !is_still_there {
-                continue;
+            match (files::metadata(path), file.metadata()) {
+                (Ok(there), Ok(ours)) if there.ino() == ours.ino() => {}
+                (Ok(_), Ok(_)) => continue,
+                (Err(error), _) if error.kind() == io::ErrorKind::NotFound && made < MOST_TRIES => {
+                    made += 1;
+                    continue;
+                }
+                (Err(error), _) | (_, Err(error)) => return Err(io("look at the lock")(error)),
             }
+            // The lock is had whether or not its file can say by whom: it must not need room on a disk that is full.
             let text = serde_json::to_string(locker).unwrap_or_default();
-            file.set_len(0)
-                .and_then(|()| file.rewind())
-                .and_then(|()| file.write_all(text.as_bytes()))
-                .map_err(io("write the lock"))?;
+            let _ = file.truncate().and_then(|()| file.write_all(text.as_bytes()));
             return Ok(Locking::Got(Self { file, path: path.to_owned() }));
         }
     }
 
     /// The lock itself, which another thread's descriptor table may hold a copy of: closing is not enough.
     fn give_back(&self) {
-        let _ = std::fs::remove_file(&self.path);
+        let _ = files::remove_file(&self.path);
         let _ = self.file.unlock();
         if let Some(folder) = self.path.parent() {
             // Only an empty folder goes.
-            let _ = std::fs::remove_dir(folder);
+            let _ = files::remove_folder(folder);
         }
     }
 }
@@ -191,7 +216,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("c10k-lab");
         let place = Place::at(folder.clone());
-        assert_eq!(place.existing(), [] as [PathBuf; 0]);
+        assert_eq!(place.existing().unwrap(), [] as [PathBuf; 0]);
         assert_eq!(place.folder().unwrap(), folder);
         assert_eq!(std::fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();

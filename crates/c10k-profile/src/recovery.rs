@@ -33,12 +33,15 @@ pub enum Recovery {
         /// What was put back.
         roll_back: RollBack,
     },
-    /// A journal that says nothing about this place was renamed and not acted upon.
+    /// A journal that says nothing about this place, or cannot be understood, was renamed and not acted upon.
     SetAside {
         /// Where it lies now.
         path: PathBuf,
         /// Why it was not acted upon.
         why: String,
+        /// Whether settings that it was about may stand: false where a boot or the end of its namespace has put them
+        /// back.
+        may_stand: bool,
     },
     /// A journal of another network namespace that still exists was left for a command inside that one.
     Elsewhere {
@@ -62,6 +65,8 @@ pub struct RollBack {
     pub failed: Vec<(String, String, String)>,
     /// What stays because others rely on it: key, and who does.
     pub still_held: Vec<(String, Holder)>,
+    /// What of the journal could not be read or written, and was done without.
+    pub journal_faults: Vec<String>,
 }
 
 /// A setting that somebody else changed while it was ours.
@@ -140,7 +145,7 @@ impl Entry {
         if present == self.before {
             return true;
         }
-        if self.written == Written::Drifted || !self.left(&present) {
+        if self.written == Written::Drifted || self.written != Written::Torn && !self.left(&present) {
             let overwritten = drift == Drift::Restore;
             done.drifted.push(Drifted {
                 key: self.key.clone(),
@@ -155,26 +160,28 @@ impl Entry {
             }
         }
         let written = root.write(&self.key, &self.before);
-        let is_back = match (written, root.read(&self.key)) {
-            (_, Ok(now)) if now == self.before => {
-                done.restored.push(Change {
-                    key: self.key.clone(),
-                    before: one_line(&present),
-                    after: one_line(&now),
-                });
-                true
-            }
-            (Err(error), _) | (Ok(()), Err(error)) => {
-                done.failed.push(failed(error.to_string()));
-                false
-            }
-            (Ok(()), Ok(now)) => {
-                done.failed.push(failed(format!("the kernel made {} of it", one_line(&now))));
-                false
-            }
+        let now = root.read(&self.key);
+        if now.as_ref().is_ok_and(|now| *now == self.before) {
+            done.restored.push(Change {
+                key: self.key.clone(),
+                before: one_line(&present),
+                after: one_line(&self.before),
+            });
+            tried();
+            return true;
+        }
+        let what = match (written, &now) {
+            (Err(error), _) => error.to_string(),
+            (Ok(()), Err(error)) => error.to_string(),
+            (Ok(()), Ok(now)) => format!("the kernel made {} of it", one_line(now)),
         };
+        done.failed.push(failed(what));
+        if now.is_ok_and(|now| now != present) {
+            // A write that was cut short: whatever stands is of our making, and the next one is to put it back.
+            self.written = Written::Torn;
+        }
         tried();
-        is_back
+        false
     }
 
     /// Whether `present` is what our write left: the wanted value or, when it may have been cut short or refused
@@ -197,6 +204,12 @@ impl Entry {
 }
 
 impl RollBack {
+    /// True when nothing had to be done, and nothing went wrong.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// True when everything is as it was before, or as somebody else wants it.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -225,6 +238,9 @@ impl fmt::Display for RollBack {
         if let Some((_, holder)) = self.still_held.first() {
             let keys: Vec<&str> = self.still_held.iter().map(|(key, _)| key.as_str()).collect();
             write!(f, "; {} stay(s) as long as somebody relies on it: {holder}", keys.join(", "))?;
+        }
+        for fault in &self.journal_faults {
+            write!(f, "; {fault}")?;
         }
         Ok(())
     }
@@ -255,7 +271,7 @@ impl fmt::Display for Recovery {
                 write!(f, "{pending}: {roll_back}")
             }
             Self::Restored { pending, roll_back } => write!(f, "{pending}, which died: {roll_back}"),
-            Self::SetAside { path, why } => {
+            Self::SetAside { path, why, .. } => {
                 write!(f, "a journal of settings was not acted upon: {why}; it is kept as {}", path.display())
             }
             Self::Elsewhere { pending, net_namespace, door } => write!(

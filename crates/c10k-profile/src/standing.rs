@@ -57,19 +57,23 @@ impl Here {
     /// When one cannot be read.
     pub fn standing(&self) -> Result<Vec<Standing>, JournalError> {
         let mut all = Vec::new();
-        for path in self.place.existing().iter().flat_map(|folder| journals_in(folder)) {
+        let mut paths = Vec::new();
+        for folder in self.place.existing()? {
+            paths.extend(journals_in(&folder)?);
+        }
+        for path in paths {
             let (journal, here) = match Journal::read(&path, &self.spot)? {
                 Reading::Nothing => continue,
                 Reading::Ours(journal) => (journal, true),
                 Reading::Foreign(journal) => (journal, false),
-                Reading::Useless(why) => {
+                Reading::Useless(useless) => {
                     all.push(Standing {
                         path,
                         net_namespace: 0,
                         here: false,
                         holders: Vec::new(),
                         settings: Vec::new(),
-                        useless: Some(why),
+                        useless: Some(useless.why),
                     });
                     continue;
                 }

@@ -1,9 +1,10 @@
 //! The folder where what must outlive a process is written down: journals of settings and of addresses.
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use c10k_kernel::files;
 
 /// How often the folder may vanish between making and checking it.
 const MOST_TRIES: u32 = 100;
@@ -35,7 +36,7 @@ pub fn candidates(euid: u32) -> Vec<PathBuf> {
 pub fn make(folder: &Path) -> io::Result<()> {
     let mut tries = 0;
     loop {
-        let checked = match DirBuilder::new().mode(0o700).create(folder) {
+        let checked = match files::make_folder(folder, 0o700) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => check(folder),
         };
@@ -51,7 +52,7 @@ pub fn make(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// As lstat(2); `PermissionDenied` says what is wrong with it.
 pub fn check(folder: &Path) -> io::Result<()> {
-    let metadata = std::fs::symlink_metadata(folder)?;
+    let metadata = files::symlink_metadata(folder)?;
     let wrong = |what: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
     if !metadata.is_dir() {
         return wrong("is no folder".to_owned());

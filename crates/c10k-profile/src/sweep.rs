@@ -6,8 +6,10 @@ use crate::error::JournalError;
 use crate::guard::lock;
 use crate::here::{Drift, Here, Progress};
 use crate::journal::{
-    Existence, Holder, Journal, Reading, Sweep, journal_path, journals_in, look_for_namespace, set_aside,
+    Existence, Holder, Journal, Reading, Sweep, Useless, journal_path, journals_in, look_for_namespace,
+    set_aside,
 };
+use crate::life::remove_dead;
 use crate::place::{Lock, Locker};
 use crate::recovery::{Pending, Recovery, RollBack};
 
@@ -45,7 +47,7 @@ impl Here {
     /// # Errors
     /// When the journal cannot be read.
     pub fn pending(&self) -> Result<Option<Pending>, JournalError> {
-        for path in self.own_journals() {
+        for path in self.own_journals()? {
             if let Reading::Ours(journal) = Journal::read(&path, &self.spot)?
                 && let Some(pending) = journal.left_over(&path, Sweep::default())
                 && !pending.keys.is_empty()
@@ -70,12 +72,26 @@ impl Here {
         sweep: Sweep,
     ) -> Result<Vec<Recovery>, JournalError> {
         let mut recovered = Vec::new();
-        for folder in self.place.existing() {
-            if Some(&*folder) == other || journals_in(&folder).is_empty() {
+        for folder in self.place.existing()? {
+            if Some(&*folder) == other || journals_in(&folder)?.is_empty() {
                 continue;
             }
-            let _lock = lock(&folder, self.spot.net_namespace, locker)?;
-            recovered.extend(self.sweep_folder(&folder, drift, sweep)?);
+            // Values are put back where the lock cannot be written too: on a filesystem that is full or read-only.
+            let (_lock, fault) = match lock(&folder, self.spot.net_namespace, locker) {
+                Ok(lock) => (Some(lock), None),
+                Err(error @ JournalError::Io { .. }) => (None, Some(error)),
+                Err(error) => return Err(error),
+            };
+            let mut of_folder = self.sweep_folder(&folder, drift, sweep)?;
+            if let Some(fault) = fault {
+                for recovery in &mut of_folder {
+                    if let Recovery::Restored { roll_back, .. } = recovery {
+                        let fault = format!("settings were put back without the lock: {fault}");
+                        roll_back.journal_faults.push(fault);
+                    }
+                }
+            }
+            recovered.extend(of_folder);
         }
         Ok(recovered)
     }
@@ -108,7 +124,7 @@ impl Here {
     /// is there by then. Where one of the others cannot be written to nobody begins a journal either.
     fn lock_all(&self, folder: &Path, locker: &Locker) -> Result<Option<Locks>, JournalError> {
         let own = real_path(folder);
-        let mut folders = self.real_folders();
+        let mut folders = self.real_folders()?;
         if !folders.contains(&own) {
             folders.push(own.clone());
             folders.sort();
@@ -122,21 +138,21 @@ impl Here {
                 Err(error) => return Err(error),
             }
         }
-        let is_all = self.real_folders().iter().all(|there| folders.contains(there));
+        let is_all = self.real_folders()?.iter().all(|there| folders.contains(there));
         Ok(of_journal.filter(|_| is_all).map(|of_journal| Locks { of_journal, others }))
     }
 
     /// The folders that are there, each once and sorted, by whatever ways they are named.
-    fn real_folders(&self) -> Vec<PathBuf> {
+    fn real_folders(&self) -> Result<Vec<PathBuf>, JournalError> {
         let mut folders: Vec<PathBuf> =
-            self.place.existing().iter().map(|folder| real_path(folder)).collect();
+            self.place.existing()?.iter().map(|folder| real_path(folder)).collect();
         folders.sort();
         folders.dedup();
-        folders
+        Ok(folders)
     }
 
     fn folder_of_journal(&self) -> Result<Option<PathBuf>, JournalError> {
-        for folder in self.place.existing() {
+        for folder in self.place.existing()? {
             let path = journal_path(&folder, self.spot.net_namespace);
             if let Reading::Ours(_) = Journal::read(&path, &self.spot)? {
                 return Ok(Some(folder));
@@ -145,13 +161,17 @@ impl Here {
         Ok(None)
     }
 
-    pub(crate) fn own_journals(&self) -> Vec<PathBuf> {
-        let paths =
-            self.place.existing().into_iter().map(|folder| journal_path(&folder, self.spot.net_namespace));
-        paths.filter(|path| path.exists()).collect()
+    pub(crate) fn own_journals(&self) -> Result<Vec<PathBuf>, JournalError> {
+        let mut own = Vec::new();
+        for folder in self.place.existing()? {
+            let path = journal_path(&folder, self.spot.net_namespace);
+            own.extend(journals_in(&folder)?.into_iter().filter(|there| *there == path));
+        }
+        Ok(own)
     }
 
-    /// With the lock held: every journal in the folder is either acted upon, set aside or left for its own place.
+    /// With the lock held, where it can be had: every journal in the folder is either acted upon, set aside or left for
+    /// its own place.
     fn sweep_folder(
         &mut self,
         folder: &Path,
@@ -159,36 +179,54 @@ impl Here {
         sweep: Sweep,
     ) -> Result<Vec<Recovery>, JournalError> {
         let mut recovered = Vec::new();
-        for path in journals_in(folder) {
-            match Journal::read(&path, &self.spot)? {
-                Reading::Nothing => {}
-                Reading::Useless(why) => recovered.push(set_aside(&path, why)?),
-                Reading::Foreign(journal) => recovered.extend(foreign(folder, &path, &journal, sweep)?),
-                Reading::Ours(journal) => {
-                    recovered.extend(self.sweep_journal(&path, journal, drift, sweep)?);
+        let mut named = Some(Vec::new());
+        for path in journals_in(folder)? {
+            match Journal::read(&path, &self.spot) {
+                Ok(Reading::Nothing) => {}
+                Ok(Reading::Useless(useless)) => recovered.push(set_aside(&path, useless)),
+                Ok(Reading::Foreign(journal)) => recovered.extend(foreign(folder, &path, &journal, sweep)),
+                Ok(Reading::Ours(journal)) => {
+                    let (recovery, left) = self.sweep_journal(&path, journal, drift, sweep);
+                    recovered.extend(recovery);
+                    named.iter_mut().for_each(|named| named.extend(left.locks()));
+                }
+                Err(error) => {
+                    named = None;
+                    let why = error.to_string();
+                    recovered.push(Recovery::SetAside { path, why, may_stand: true });
                 }
             }
+        }
+        if let Some(named) = named {
+            remove_dead(folder, self.spot.net_namespace, &named);
         }
         Ok(recovered)
     }
 
+    /// What came of it, and what is left of the journal.
     fn sweep_journal(
         &mut self,
         path: &Path,
         mut journal: Journal,
         drift: Drift,
         sweep: Sweep,
-    ) -> Result<Option<Recovery>, JournalError> {
+    ) -> (Option<Recovery>, Journal) {
         let pending = journal.left_over(path, sweep);
         let before = journal.clone();
         if sweep.kept {
             journal.holders.iter_mut().filter(|holder| holder.kept).for_each(Holder::let_go);
         }
-        let roll_back = journal.settle(&self.root, drift, sweep.drifted, &mut self.progress);
-        if journal != before && journal.store_or_remove(path)? {
-            (self.progress)(Progress::JournalRemoved);
+        let mut roll_back = journal.settle(&self.root, drift, sweep.drifted, &mut self.progress);
+        if journal != before {
+            match journal.store_or_remove(path) {
+                Ok(true) => (self.progress)(Progress::JournalRemoved),
+                Ok(false) => {}
+                Err(error) => {
+                    roll_back.journal_faults.push(format!("{error}, so it still names what was put back"));
+                }
+            }
         }
-        Ok(pending.map(|pending| Recovery::Restored { pending, roll_back }))
+        (pending.map(|pending| Recovery::Restored { pending, roll_back }), journal)
     }
 }
 
@@ -204,28 +242,21 @@ pub(crate) fn incomplete(recovery: &Recovery) -> Option<&RollBack> {
 }
 
 /// A journal of another network namespace: one that is gone takes its settings along.
-fn foreign(
-    folder: &Path,
-    path: &Path,
-    journal: &Journal,
-    sweep: Sweep,
-) -> Result<Option<Recovery>, JournalError> {
+fn foreign(folder: &Path, path: &Path, journal: &Journal, sweep: Sweep) -> Option<Recovery> {
     let net_namespace = journal.net_namespace;
     let existence = if path == journal_path(folder, net_namespace) {
-        look_for_namespace(net_namespace, journal.user_namespace)
+        look_for_namespace(journal)
     } else {
         Existence::Gone
     };
     match existence {
-        Existence::Door(door) => Ok(journal.left_over(path, sweep).map(|pending| Recovery::Elsewhere {
-            pending,
-            net_namespace,
-            door,
-        })),
-        Existence::Unknown => Ok(None),
+        Existence::Door(door) => {
+            journal.left_over(path, sweep).map(|pending| Recovery::Elsewhere { pending, net_namespace, door })
+        }
+        Existence::Unknown => None,
         Existence::Gone => {
             let why = format!("it is of another network namespace (net:[{net_namespace}])");
-            set_aside(path, why).map(Some)
+            Some(set_aside(path, Useless { why, may_stand: false }))
         }
     }
 }

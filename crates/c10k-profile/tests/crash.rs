@@ -26,7 +26,7 @@ fn be_killed_at(step: usize, folder: &Path) {
         }
     });
     let guard = here.apply(&profile(WISHES), &applier("killed"), Policy::default()).unwrap();
-    guard.roll_back().unwrap();
+    guard.roll_back();
 }
 
 /// Applies until a roll back, rolls back, and is killed after the given step of all steps on the way.

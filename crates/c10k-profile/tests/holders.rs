@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Barrier, Mutex};
 
+use c10k_kernel::files::{Operation, with_faults};
 use c10k_profile::{Applier, ApplyError, Drift, Here, Kept, Policy, Profile, Progress, Recovery, State};
 use common::{Machine, applier, profile};
 
@@ -33,12 +34,12 @@ fn what_two_rely_on_goes_back_with_the_last_of_them() {
     let first = machine.apply(&profile(SOME)).unwrap();
     let second = machine.here().apply(&profile(SOME), &applier("second"), Policy::default()).unwrap();
     assert!(second.changes.is_empty() && second.holds_settings());
-    let left = first.roll_back().unwrap();
+    let left = first.roll_back();
     assert!(left.restored.is_empty(), "{left}");
     assert_eq!(left.still_held.len(), 2, "{left}");
     assert!(left.to_string().contains("run second"), "{left}");
     assert_eq!(machine.value(SOMAXCONN), "16384");
-    let last = second.roll_back().unwrap();
+    let last = second.roll_back();
     assert_eq!((last.restored.len(), last.still_held.len()), (2, 0));
     assert_eq!(machine.snapshot(), before);
     assert!(!machine.journal_folder().exists());
@@ -52,10 +53,10 @@ fn two_with_wishes_that_do_not_touch_stand_side_by_side_and_each_takes_off_its_o
     let both = "'net.ipv4.tcp_rmem' = [4096, 131072, 1048576]\n'fs.nr_open' = 2097152";
     let other = machine.here().apply(&profile(both), &applier("other"), Policy::default()).unwrap();
     assert_eq!(other.changes.len(), 1);
-    assert_eq!(one.roll_back().unwrap().restored.len(), 1, "only what the other one does not want");
+    assert_eq!(one.roll_back().restored.len(), 1, "only what the other one does not want");
     assert_eq!(machine.value(SOMAXCONN), "4096");
     assert_eq!(machine.value("net.ipv4.tcp_rmem"), "4096 131072 1048576");
-    assert_eq!(other.roll_back().unwrap().restored.len(), 2);
+    assert_eq!(other.roll_back().restored.len(), 2);
     assert_eq!(machine.snapshot(), before);
 }
 
@@ -67,7 +68,7 @@ fn whoever_wants_nothing_of_it_neither_waits_for_it_nor_keeps_it() {
     let other = profile("'fs.nr_open' = 1048576");
     let other = machine.here().apply(&other, &applier("other"), Policy::default()).unwrap();
     assert!(!other.holds_settings());
-    one.roll_back().unwrap();
+    one.roll_back();
     assert_eq!(machine.value(SOMAXCONN), "4096");
 }
 
@@ -98,6 +99,60 @@ fn a_holder_that_is_dead_does_not_count_even_before_anybody_has_waited_for_it() 
 }
 
 #[test]
+fn a_living_holder_is_never_taken_for_dead_from_another_pid_or_time_namespace() {
+    let machine = Machine::new();
+    let guard = machine.apply(&profile(SOME)).unwrap();
+    let path = machine.journal_folder().join(&machine.journals()[0]);
+    // As it looks from where its pid and its start mean nothing, or another process.
+    let mut journal: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    for (pid, namespace) in [(4_194_303, 1), (1, 1)] {
+        let holder = &mut journal["holders"][0];
+        (holder["pid"], holder["start_time"], holder["pid_namespace"]) =
+            (pid.into(), 7.into(), namespace.into());
+        std::fs::write(&path, journal.to_string()).unwrap();
+        assert_eq!(machine.here().recover(Drift::Report).unwrap(), []);
+        assert_eq!(machine.here().pending().unwrap(), None);
+        assert_eq!(machine.value(SOMAXCONN), "16384");
+    }
+    assert!(
+        machine.here().standing().unwrap()[0].holders[0].to_string().contains("of another pid namespace")
+    );
+    // Without its lock it cannot be seen, which is not to say that it is gone.
+    for entry in std::fs::read_dir(machine.journal_folder()).unwrap().flatten() {
+        if entry.file_name().to_string_lossy().contains(".holder-") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    assert_eq!(machine.here().recover(Drift::Report).unwrap(), []);
+    assert_eq!(machine.value(SOMAXCONN), "16384");
+    assert_eq!(guard.roll_back().restored.len(), 2);
+}
+
+#[test]
+fn a_value_that_goes_back_while_another_one_looks_is_not_taken_for_one_that_stays() {
+    let machine = Machine::new();
+    let before = machine.snapshot();
+    let mut first = Some(machine.apply(&profile(SOME)).unwrap());
+    let here = machine.here();
+    // The other one has read the values, and asks for journals only now.
+    let hook = move |operation, _: &std::path::Path| {
+        if operation == Operation::List
+            && let Some(first) = first.take()
+        {
+            std::thread::spawn(move || first.roll_back()).join().unwrap();
+        }
+        None
+    };
+    let second =
+        with_faults(hook, || here.apply(&profile(SOME), &applier("second"), Policy::default())).unwrap();
+    assert_eq!(second.changes.len(), 2);
+    assert_eq!(machine.value(SOMAXCONN), "16384");
+    second.roll_back();
+    assert_eq!(machine.snapshot(), before);
+}
+
+#[test]
 fn a_dead_one_among_two_does_not_keep_settings_in_force() {
     let machine = Machine::new();
     let before = machine.snapshot();
@@ -108,7 +163,7 @@ fn a_dead_one_among_two_does_not_keep_settings_in_force() {
     process.kill().unwrap();
     process.wait().unwrap();
     assert_eq!(machine.here().pending().unwrap(), None, "somebody alive wants it too");
-    ours.roll_back().unwrap();
+    ours.roll_back();
     assert_eq!(machine.snapshot(), before);
 }
 
@@ -148,7 +203,7 @@ fn what_is_kept_stays_after_a_roll_back_as_long_as_a_process_relies_on_it() {
     let [Recovery::Restored { roll_back, .. }] = &recovered[..] else { panic!("{recovered:?}") };
     assert_eq!(roll_back.restored.len(), 1, "{roll_back}");
     assert_eq!(machine.value(SOMAXCONN), "16384");
-    guard.roll_back().unwrap();
+    guard.roll_back();
     assert_eq!(machine.snapshot(), before);
 }
 
@@ -233,7 +288,7 @@ fn a_journal_taken_away_or_damaged_while_its_process_lives_does_not_keep_it_from
         let before = machine.snapshot();
         let guard = machine.apply(&profile(SOME)).unwrap();
         harm(&machine.journal_folder().join(&machine.journals()[0]));
-        assert_eq!(guard.roll_back().unwrap().restored.len(), 2);
+        assert_eq!(guard.roll_back().restored.len(), 2);
         assert_eq!(machine.snapshot(), before);
     }
 }
@@ -257,7 +312,8 @@ fn when_the_journal_cannot_be_written_on_in_the_middle_what_was_written_is_put_b
         }
     });
     let error = here.apply(&profile(SOME), &applier("full"), Policy::default()).unwrap_err();
-    assert!(matches!(error, ApplyError::Journal(_)), "{error}");
+    assert!(matches!(error, ApplyError::Interrupted { .. }), "{error}");
+    assert!(error.to_string().ends_with("1 setting(s) put back"), "what came of it is told: {error}");
     assert_eq!(*seen.lock().unwrap(), 1);
     assert_eq!(machine.snapshot(), before);
 }
@@ -335,8 +391,8 @@ fn those_whose_environments_name_different_folders_first_keep_one_journal() {
     let two = both().apply(&profile(SOME), &applier("two"), Policy::default()).unwrap();
     assert!(two.changes.is_empty() && two.holds_settings());
     assert!(!machine.folder().join("first").exists());
-    assert_eq!(one.roll_back().unwrap().still_held.len(), 2);
-    assert_eq!(two.roll_back().unwrap().restored.len(), 2);
+    assert_eq!(one.roll_back().still_held.len(), 2);
+    assert_eq!(two.roll_back().restored.len(), 2);
     assert_eq!(machine.snapshot(), before);
 }
 
@@ -378,7 +434,7 @@ fn what_a_dead_one_left_set_is_never_taken_for_what_stood_before_whatever_folder
     let ours = both().apply(&profile(SOME), &applier("ours"), Policy::default()).unwrap();
     assert!(matches!(&ours.recovered[..], [Recovery::Restored { .. }]), "{:?}", ours.recovered);
     assert_eq!(ours.changes.len(), 2);
-    ours.roll_back().unwrap();
+    ours.roll_back();
     assert_eq!(machine.snapshot(), before);
     assert!(!machine.folder().join("first").exists() && !machine.folder().join("second").exists());
 }

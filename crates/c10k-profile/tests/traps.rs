@@ -2,9 +2,9 @@
 
 mod common;
 
-use c10k_kernel::sysctl::Scope;
+use c10k_kernel::sysctl::{Scope, Scopes};
 use c10k_profile::{
-    ApplyError, Drift, Policy, Profile, Recovery, Settable, Unsettable, Why, diff, unknown_keys,
+    ApplyError, Drift, Here, Policy, Profile, Recovery, Settable, Unsettable, Why, diff, unknown_keys,
 };
 use common::{Machine, applier, profile};
 
@@ -21,7 +21,7 @@ fn what_is_applied_is_read_back_and_comes_back_byte_for_byte() {
     assert_eq!(guard.changes[0].before, "32768 60999");
     assert_eq!(machine.value("net.core.somaxconn"), "16384");
     assert_eq!(machine.journals().len(), 1);
-    let rolled_back = guard.roll_back().unwrap();
+    let rolled_back = guard.roll_back();
     assert_eq!(rolled_back.restored.len(), 3);
     assert_eq!(rolled_back.drifted, []);
     assert_eq!(machine.snapshot(), before);
@@ -184,7 +184,7 @@ fn drift_is_reported_and_left_alone_unless_asked_otherwise() {
     let machine = Machine::new();
     let guard = machine.apply(&profile(SOME)).unwrap();
     machine.set("net.core.somaxconn", "777");
-    let rolled_back = guard.roll_back().unwrap();
+    let rolled_back = guard.roll_back();
     assert_eq!(rolled_back.drifted.len(), 1);
     let told = rolled_back.to_string();
     assert!(told.contains("expected 16384, found 777; left alone (before: 4096)"), "{told}");
@@ -197,7 +197,7 @@ fn drift_is_reported_and_left_alone_unless_asked_otherwise() {
     let policy = Policy { drift: Drift::Restore, ..Policy::default() };
     let guard = machine.here().apply(&profile(SOME), &applier("r"), policy).unwrap();
     machine.set("net.core.somaxconn", "888");
-    let rolled_back = guard.roll_back().unwrap();
+    let rolled_back = guard.roll_back();
     assert!(rolled_back.drifted[0].overwritten);
     assert_eq!(machine.value("net.core.somaxconn"), "777", "what stood when it was set anew");
     assert_eq!(machine.journals(), [] as [&str; 0]);
@@ -208,7 +208,7 @@ fn a_setting_that_cannot_be_put_back_is_told_with_its_command_and_the_journal_st
     let machine = Machine::new();
     let guard = machine.apply(&profile(SOME)).unwrap();
     std::fs::remove_file(machine.root().path("net.core.somaxconn").unwrap()).unwrap();
-    let rolled_back = guard.roll_back().unwrap();
+    let rolled_back = guard.roll_back();
     assert!(!rolled_back.is_complete());
     assert_eq!(rolled_back.commands(), ["sudo sysctl -w 'net.core.somaxconn=4096'"]);
     assert_eq!(machine.journals().len(), 1);
@@ -223,7 +223,7 @@ fn with_a_left_over_journal(machine: &Machine, change: impl Fn(String) -> String
     let guard = machine.apply(&profile(SOME)).unwrap();
     let name = machine.journals().remove(0);
     let text = std::fs::read_to_string(machine.journal_folder().join(&name)).unwrap();
-    guard.roll_back().unwrap();
+    guard.roll_back();
     std::fs::DirBuilder::new().create(machine.journal_folder()).unwrap();
     let mut mode = std::fs::metadata(machine.journal_folder()).unwrap().permissions();
     std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o700);
@@ -263,7 +263,7 @@ fn a_journal_that_is_damaged_or_of_another_boot_or_namespace_is_kept_aside_and_n
                 last.replace("\"holders\":[0]", "\"holders\":[4294967295]")
             }),
         ),
-        ("version 9", Box::new(|text| text.replace("\"version\":2", "\"version\":9"))),
+        ("version 9", Box::new(|text| text.replace("\"version\":3", "\"version\":9"))),
     ];
     for (expected, change) in changes {
         let machine = Machine::new();
@@ -272,7 +272,9 @@ fn a_journal_that_is_damaged_or_of_another_boot_or_namespace_is_kept_aside_and_n
         machine.set("net.core.somaxconn", "16384");
         let before = machine.snapshot();
         let recovered = machine.here().recover(Drift::Report).unwrap();
-        let [Recovery::SetAside { path, why }] = &recovered[..] else { panic!("{expected}: {recovered:?}") };
+        let [Recovery::SetAside { path, why, .. }] = &recovered[..] else {
+            panic!("{expected}: {recovered:?}")
+        };
         assert!(why.contains(expected), "{expected}: {why}");
         assert!(path.exists() && !machine.journals().contains(&name), "{expected}");
         assert_eq!(machine.snapshot(), before, "{expected}");
@@ -281,12 +283,63 @@ fn a_journal_that_is_damaged_or_of_another_boot_or_namespace_is_kept_aside_and_n
 }
 
 #[test]
+fn a_journal_of_an_older_build_is_understood_and_put_back() {
+    let machine = Machine::new();
+    let before = machine.snapshot();
+    with_a_left_over_journal(&machine, |text| {
+        let mut journal: serde_json::Value = serde_json::from_str(&text).unwrap();
+        journal["version"] = 2.into();
+        for holder in journal["holders"].as_array_mut().unwrap() {
+            // A process that is gone.
+            (holder["pid"], holder["start_time"]) = (4_194_303.into(), 7.into());
+            for newer in ["pid_namespace", "time_namespace", "lock"] {
+                holder.as_object_mut().unwrap().remove(newer).unwrap();
+            }
+        }
+        journal.to_string()
+    });
+    machine.set("net.core.somaxconn", "16384");
+    let recovered = machine.here().recover(Drift::Report).unwrap();
+    assert!(matches!(&recovered[..], [Recovery::Restored { .. }]), "{recovered:?}");
+    assert_eq!(machine.snapshot(), before);
+}
+
+#[test]
+fn where_no_namespace_can_be_looked_into_no_network_setting_is_lowered() {
+    let machine = Machine::new();
+    let scopes = Scopes::from_listing(&["net.core.netdev_max_backlog", "net.core.somaxconn"], None);
+    let wanted = profile("'net.core.netdev_max_backlog' = 10\n'net.core.somaxconn' = 16384");
+    let here = Here::at(machine.root(), scopes, machine.journal_folder()).unwrap();
+    let guard = here.apply(&wanted, &applier("guess"), Policy::default()).unwrap();
+    assert_eq!(
+        guard.changes.iter().map(|change| change.key.as_str()).collect::<Vec<_>>(),
+        ["net.core.somaxconn"]
+    );
+    assert_eq!(guard.not_set[0].why, Why::WouldLower);
+    assert_eq!(machine.value("net.core.netdev_max_backlog"), "1000");
+}
+
+#[test]
+fn in_a_namespace_too_an_unknown_key_is_refused_and_one_of_the_whole_host_is_listed() {
+    let machine = Machine::in_a_child_namespace();
+    let before = machine.snapshot();
+    for unknown in ["net.ipv4.tcp_tw_recycle", "net.core.nosuch", "vm.nosuch"] {
+        let error = machine.apply(&profile(&format!("{SOME}\n'{unknown}' = 1"))).unwrap_err();
+        let ApplyError::UnknownKeys { keys, .. } = &error else { panic!("{error}") };
+        assert_eq!(keys, &[unknown]);
+        assert_eq!(machine.snapshot(), before);
+    }
+    let guard = machine.apply(&profile(&format!("{SOME}\n'net.ipv4.tcp_mem' = [9, 9, 9]"))).unwrap();
+    assert_eq!((guard.changes.len(), &guard.not_set[0].why), (3, &Why::NotInThisNamespace));
+}
+
+#[test]
 fn journals_of_others_in_the_same_folder_are_not_touched() {
     let machine = Machine::new();
     let guard = machine.apply(&profile(SOME)).unwrap();
     let theirs = machine.journal_folder().join("add-ips-7.journal");
     std::fs::write(&theirs, "{\"version\":1}").unwrap();
-    guard.roll_back().unwrap();
+    guard.roll_back();
     assert_eq!(machine.here().roll_back(Drift::Restore).unwrap(), []);
     assert_eq!(machine.here().standing().unwrap(), []);
     assert!(theirs.exists());
@@ -315,7 +368,7 @@ fn a_journal_left_behind_is_noticed_and_undone_before_anything_new_is_set() {
     let guard = machine.apply(&profile(SOME)).unwrap();
     assert!(matches!(&guard.recovered[..], [Recovery::Restored { .. }]), "{:?}", guard.recovered);
     assert_eq!(guard.changes.len(), 3);
-    guard.roll_back().unwrap();
+    guard.roll_back();
     assert_eq!(machine.value("net.core.somaxconn"), "4096");
     assert_eq!(machine.here().pending().unwrap(), None);
 }

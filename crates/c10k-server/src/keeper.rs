@@ -436,24 +436,16 @@ impl Keeper {
 fn put_back(guard: Option<AppliedGuard>) -> bool {
     let Some(guard) = guard else { return true };
     let holds_settings = guard.holds_settings();
-    match guard.roll_back() {
-        Ok(rolled_back) if !rolled_back.is_complete() => {
-            say(&format!("error: {rolled_back}"));
-            say(&format!("hint: {}", rolled_back.commands().join(" && ")));
-            false
-        }
-        Ok(rolled_back) => {
-            if holds_settings {
-                say(&rolled_back.to_string());
-            }
-            true
-        }
-        Err(error) => {
-            say(&format!("error: {error}"));
-            say(&format!("hint: {}", error.hint()));
-            false
-        }
+    let rolled_back = guard.roll_back();
+    if !rolled_back.is_complete() {
+        say(&format!("error: {rolled_back}"));
+        say(&format!("hint: {}", rolled_back.commands().join(" && ")));
+        return false;
     }
+    if holds_settings {
+        say(&rolled_back.to_string());
+    }
+    true
 }
 
 fn json(value: &impl serde::Serialize) -> String {

@@ -83,16 +83,16 @@ impl Changes {
             back.take_in(&added.remove());
         }
         match self.settings.take().map(AppliedGuard::roll_back) {
-            Some(Ok(rolled)) if !rolled.is_complete() => {
+            Some(rolled) if !rolled.is_complete() => {
                 back.leave("rollback", rolled.to_string(), &rolled.commands().join(" && "));
             }
-            // Somebody else has changed them meanwhile: they are theirs.
-            Some(Ok(rolled)) if !rolled.drifted.is_empty() => {
+            // Somebody else has changed them meanwhile: they are theirs. A journal that could not be written says more
+            // than is so.
+            Some(rolled) if !rolled.drifted.is_empty() || !rolled.journal_faults.is_empty() => {
                 back.said.push(format!("warning: {rolled}"));
                 back.warnings.push(Warning::new("rollback", rolled.to_string()));
             }
-            Some(Err(error)) => back.leave("rollback", error.to_string(), &error.hint()),
-            Some(Ok(_)) | None => {}
+            Some(_) | None => {}
         }
         back
     }

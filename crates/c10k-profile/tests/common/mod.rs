@@ -31,7 +31,16 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new() -> Self {
-        let machine = Self { folder: tempfile::tempdir().unwrap() };
+        Self::with(tempfile::tempdir().unwrap())
+    }
+
+    /// On a filesystem where fsync(2) takes no time, if there is one: for tests of thousands of machines.
+    pub(crate) fn in_memory() -> Self {
+        Self::with(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
+    fn with(folder: TempDir) -> Self {
+        let machine = Self { folder };
         for (key, value, _) in KEYS {
             machine.set(key, value);
         }
@@ -55,6 +64,11 @@ impl Machine {
 
     pub(crate) fn root(&self) -> SysctlRoot {
         root_in(self.folder())
+    }
+
+    /// The folder of the settings.
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.root().folder().to_owned()
     }
 
     pub(crate) fn journal_folder(&self) -> PathBuf {
