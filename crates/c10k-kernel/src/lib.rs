@@ -33,6 +33,7 @@ pub mod shaper;
 pub mod socket;
 pub mod sysctl;
 pub mod tables;
+pub mod virtualization;
 
 mod nfnetlink;
 mod rtnetlink;

@@ -4,6 +4,7 @@ use c10k_kernel::cgroup::{CgroupVersion, MemoryGroups};
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::memory::MemInfoReader;
 use c10k_kernel::sysctl::SysctlRoot;
+use c10k_kernel::virtualization::virtualization;
 use c10k_kernel::{limits, process};
 use c10k_profile::{NofileLimit, Profile};
 use c10k_record::{Host, HostSnapshot, ServerEvent, SwarmEvent};
@@ -27,23 +28,9 @@ pub(crate) fn describe(limits: HostSnapshot, root: bool) -> Host {
         cpus: process::cpus_allowed() as u64,
         memory_bytes: system.map_or(0, |system| system.total_memory()),
         root,
-        virtualization: virtualization(),
+        virtualization: virtualization(&ProcRoot::default()),
         limits,
     }
-}
-
-/// The hypervisor as DMI names it, or a container as its environment does; `None` when neither is seen.
-fn virtualization() -> Option<String> {
-    let read = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-    if std::path::Path::new("/run/.containerenv").exists() || std::path::Path::new("/.dockerenv").exists() {
-        return Some("container".to_owned());
-    }
-    let flagged = read("/proc/cpuinfo").is_some_and(|text| {
-        text.lines()
-            .any(|line| line.starts_with("flags") && line.split_whitespace().any(|f| f == "hypervisor"))
-    });
-    let vendor = read("/sys/class/dmi/id/sys_vendor").filter(|vendor| !vendor.is_empty());
-    flagged.then(|| vendor.unwrap_or_else(|| "hypervisor".to_owned()))
 }
 
 /// The limits of this place under this profile, before the run.
