@@ -94,7 +94,8 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
     let mut setup = plain(args)?;
     let mut host = c10k_collector::host_snapshot();
     crate::host::complete(&mut host);
-    let mut memory = Headroom::open(&host);
+    // It climbs over 127.0.0.0/8.
+    let mut memory = Headroom::open(&host, false);
     let left = memory.left();
     setup.target = match (args.max, left) {
         (Some(Quantity(max)), _) => max,
@@ -161,7 +162,7 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
 /// What this user may not know, and what could not be arranged.
 fn warnings() -> Vec<String> {
     let mut warnings = Vec::new();
-    if crate::object_bytes::object_bytes().is_none() {
+    if crate::object_bytes::object_bytes(false).is_none() {
         warnings.push(
             "/proc/slabinfo may not be read by this user: what a connection takes is known as a total alone, and not \
              from the sizes of this kernel's objects"

@@ -125,7 +125,7 @@ struct Machine {
     server_bytes: u64,
     client_bytes: u64,
     both_ends_bytes: u64,
-    /// Whether both ends fit into this machine's memory as it is.
+    /// Whether both ends fit into this machine's memory, and into that of the control group here, as they are.
     fits_here: Option<bool>,
     descriptors_each_end: u64,
     /// Descriptor tables at each end with the limit that stands.
@@ -218,7 +218,7 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
             .map_err(|why| warnings.push(Warning::new("not-calibrated", format!("no calibration: {why}"))))
             .ok()
     };
-    let bytes = ConnectionBytes::of(object_bytes(), calibration.as_ref());
+    let bytes = ConnectionBytes::of(object_bytes(plan.is_ipv6()), calibration.as_ref());
     (host.server_connection_bytes, host.client_connection_bytes) = (Some(bytes.server), Some(bytes.client));
     let memory_uncertainty = bytes.uncertainty();
     warnings.extend(bytes.doubt.map(|text| Warning::new("calibration-not-used", text)));
@@ -464,6 +464,12 @@ fn machines(plan: &Plan, host: &HostSnapshot, calibration: Option<&Calibration>)
     let free = host
         .memory_available_bytes
         .map(|available| available.saturating_sub(host.memory_total_bytes.map_or(0, memory_reserve_bytes)));
+    // Both ends run in the group of whoever starts them, and what it leaves bounds them as the machine does.
+    let free_in_group = host.cgroup_memory_bytes.map(|limit| {
+        let left = limit.saturating_sub(host.cgroup_memory_used_bytes.unwrap_or(0));
+        left.saturating_sub(memory_reserve_bytes(limit))
+    });
+    let charged = host.cgroup_connection_bytes.filter(|bytes| *bytes > 0).unwrap_or(server + client);
     let per_table = host.server_nofile.map(|nofile| nofile.saturating_sub(16).clamp(1, 1 << 17));
     let ports = plan_view(plan, host).ports_per_pair(host).filter(|ports| *ports > 0);
     let machine = |connections: u64| {
@@ -473,7 +479,10 @@ fn machines(plan: &Plan, host: &HostSnapshot, calibration: Option<&Calibration>)
             server_bytes: connections.saturating_mul(server),
             client_bytes: connections.saturating_mul(client),
             both_ends_bytes: both,
-            fits_here: free.map(|free| both <= free),
+            fits_here: free.map(|free| {
+                let in_group = free_in_group.is_none_or(|free| connections.saturating_mul(charged) <= free);
+                both <= free && in_group
+            }),
             descriptors_each_end: connections,
             tables_each_end: per_table.map(|each| connections.div_ceil(each)),
             source_addresses: ports.map(|ports| connections.div_ceil(ports)),

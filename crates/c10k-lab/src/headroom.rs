@@ -40,13 +40,14 @@ pub(crate) struct Left {
 }
 
 impl Headroom {
-    /// Of the machine and of the group that this process is in; `host` has what a connection takes there.
-    pub(crate) fn open(host: &HostSnapshot) -> Self {
-        Self::open_at(&ProcRoot::default(), host)
+    /// Of the machine and of the groups that this process is in; `host` has what a connection takes there.
+    pub(crate) fn open(host: &HostSnapshot, ipv6: bool) -> Self {
+        Self::open_at(&ProcRoot::default(), host, ipv6)
     }
 
-    fn open_at(root: &ProcRoot, host: &HostSnapshot) -> Self {
-        let sizes = host.server_connection_bytes.zip(host.client_connection_bytes).or_else(object_bytes);
+    fn open_at(root: &ProcRoot, host: &HostSnapshot, ipv6: bool) -> Self {
+        let known = host.server_connection_bytes.zip(host.client_connection_bytes);
+        let sizes = known.or_else(|| object_bytes(ipv6));
         Self {
             machine: MemInfoReader::open(root),
             groups: MemoryGroups::of(root, None).ok().flatten(),
@@ -209,7 +210,7 @@ mod tests {
             }
             let root = ProcRoot::recorded(folder.path());
             let host = HostSnapshot { cgroup_connection_bytes: Some(8_000), ..HostSnapshot::default() };
-            let mut headroom = Headroom::open_at(&root, &host);
+            let mut headroom = Headroom::open_at(&root, &host, false);
             let left = headroom.left().expect("all can be read");
             assert_eq!((left.in_a_group, left.bytes), (true, 100 << 20), "{limit}");
             assert_eq!(left.reserve_bytes, memory_reserve_bytes(1300 << 20));
@@ -218,7 +219,7 @@ mod tests {
             assert_eq!(headroom.left().map(|left| left.bytes), Some(990 << 20), "{limit}");
             if limit == "memory.max" {
                 write(&format!("{top}/slice/unit/memory.high"), &mib(400));
-                let left = Headroom::open_at(&root, &host).left().expect("all can be read");
+                let left = Headroom::open_at(&root, &host, false).left().expect("all can be read");
                 assert_eq!(left.bytes, 390 << 20, "above memory.high it is put to sleep");
             }
         }

@@ -265,7 +265,7 @@ impl<'a> Lab<'a> {
 
     /// As many as make sense, by pieces, as long as there is memory above the reserve.
     fn ramp_to_the_reserve(&mut self) {
-        let mut memory = Headroom::open(&self.limits);
+        let mut memory = Headroom::open(&self.limits, self.plan.is_ipv6());
         let (wanted, mut pieces) = (self.as_many_as_make_sense(), Pieces::default());
         let mut asked = 0;
         while asked < wanted {

@@ -90,6 +90,12 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Whether the server's addresses are of IPv6.
+    #[must_use]
+    pub fn is_ipv6(&self) -> bool {
+        self.server.listen.first().is_some_and(std::net::SocketAddr::is_ipv6)
+    }
+
     /// Whether server and swarm take its numbers.
     ///
     /// # Errors

@@ -160,3 +160,22 @@ fn the_table_answers_the_sizes_that_people_ask_for_and_the_target() {
     assert_eq!(million.ramp_seconds, Some(25.0));
     assert_eq!(million.both_ends_bytes, 8_350_000_000);
 }
+
+#[test]
+fn what_fits_here_fits_into_the_memory_group_too() {
+    let fits = |limit: Option<u64>, used: Option<u64>, each: Option<u64>| {
+        let host = HostSnapshot {
+            cgroup_memory_bytes: limit,
+            cgroup_memory_used_bytes: used,
+            cgroup_connection_bytes: each,
+            ..host()
+        };
+        let table = machines(&plan(50_000), &host, None);
+        table.iter().map(|machine| machine.fits_here.expect("known")).collect::<Vec<_>>()
+    };
+    assert_eq!(fits(None, None, None), [true; 4]);
+    // 10,000 pairs of 8,350 B take 80 MiB, 50,000 take 398, and 64 MiB are kept.
+    assert_eq!(fits(Some(400 << 20), Some(10 << 20), None), [true, false, false, false]);
+    assert_eq!(fits(Some(400 << 20), Some(300 << 20), None), [false; 4]);
+    assert_eq!(fits(Some(400 << 20), Some(10 << 20), Some(5_630)), [true, true, false, false]);
+}
