@@ -31,6 +31,7 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
     }
     let mut settled = findings.clone();
     settle_threads(&mut settled);
+    settled.plan.wanted_rate = findings.wanted_rate();
     let findings = &settled;
     let connections = &findings.connections;
     let (is_short, is_unharmed) = (findings.is_short(), findings.is_unharmed());

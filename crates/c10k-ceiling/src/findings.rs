@@ -8,6 +8,7 @@ use c10k_record::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::loads::PhaseLoad;
 use crate::plan_view::PlanView;
 
 /// How a server ended before its swarm did.
@@ -87,10 +88,8 @@ pub struct Findings {
     pub lowest_memory_available_bytes: Option<u64>,
     /// Where the run stopped growing for the sake of memory; `None` when it did not.
     pub kept_free: Option<KeptFree>,
-    /// The server's processor time.
-    pub server_cpu: Option<CpuLoad>,
-    /// The swarm's processor time.
-    pub swarm_cpu: Option<CpuLoad>,
+    /// Processor time in the phases that were long enough for it to be told.
+    pub loads: BTreeMap<PhaseName, PhaseLoad>,
 }
 
 /// The memory at which a run stopped growing, so that the OOM killer had no reason to act.
@@ -105,23 +104,6 @@ pub struct KeptFree {
     pub reserve_bytes: u64,
     /// What the next connections were to be counted at each, bytes.
     pub each_bytes: u64,
-}
-
-/// Processor time of a process while it was busiest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct CpuLoad {
-    /// What it used, cores.
-    pub used_cores: f64,
-    /// The most it could use, cores: its workers, or the processors it may run on, whichever are fewer.
-    pub most_cores: f64,
-}
-
-impl CpuLoad {
-    /// Whether it used all it could.
-    #[must_use]
-    pub fn is_at_its_most(self) -> bool {
-        self.most_cores > 0.0 && self.used_cores >= 0.95 * self.most_cores
-    }
 }
 
 /// Connections lost under some names.

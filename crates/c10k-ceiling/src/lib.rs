@@ -11,6 +11,7 @@ mod diagnose;
 mod findings;
 mod fit;
 mod lateness;
+mod loads;
 mod myths;
 mod plan_view;
 mod predict;
@@ -21,8 +22,9 @@ mod walls;
 
 pub use c10k_record::{CounterChange, counter};
 pub use diagnose::{UNKNOWN, diagnose};
-pub use findings::{CpuLoad, Findings, KeptFree, ServerEnd, ServerProcess, TAKEN_DOWN};
+pub use findings::{Findings, KeptFree, ServerEnd, ServerProcess, TAKEN_DOWN};
 pub use fit::{TooMany, too_many};
+pub use loads::{CpuLoad, MachineLoad, PhaseLoad};
 pub use myths::{MYTHS, Myth, myth};
 pub use plan_view::{KERNEL_PORT_RANGE, KERNEL_PORTS, PlanView};
 pub use predict::{Prediction, RatePrediction, predict, predict_rate, predicted_ceiling};

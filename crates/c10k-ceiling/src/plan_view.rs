@@ -45,6 +45,8 @@ pub struct PlanView {
     pub again: Vec<String>,
     /// Connections a second that are begun, where there is a bound; rounded up.
     pub rate_per_second: Option<u64>,
+    /// Connections a second that a verdict asks for and that there were not: to connect more slowly is no remedy then.
+    pub wanted_rate: Option<u64>,
     /// Whether the same command starts the server too, so that flags and a profile reach it.
     pub own_server: bool,
     /// Where the server listens, as a flag takes it.

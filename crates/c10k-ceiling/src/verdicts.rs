@@ -1,6 +1,6 @@
 //! The verdicts that do not hold, by what they are about.
 
-use c10k_record::{Condition, Evidence, Metric, Side, Unit, Verdict, human_count};
+use c10k_record::{Better, Condition, Evidence, Limit, Metric, Side, Unit, Verdict, human_count};
 
 use crate::findings::Findings;
 use crate::wall::seen;
@@ -37,6 +37,21 @@ impl Findings {
                 Some(seen("verdict", Side::Swarm, None, text))
             })
             .collect()
+    }
+
+    /// The most connections a second that a broken verdict asks for; `None` where none asks for more than there were.
+    pub(crate) fn wanted_rate(&self) -> Option<u64> {
+        let broken = self.verdicts.iter().filter(|verdict| verdict.is_broken());
+        let wanted = broken.filter_map(|verdict| {
+            let condition = verdict.condition().filter(|of| of.metric == Metric::ConnectsPerSecond)?;
+            let Limit::Value(limit) = condition.limit else { return None };
+            let asks_for_more = match condition.asks_for() {
+                Some(way) => way == Better::More,
+                None => verdict.value? < limit,
+            };
+            asks_for_more.then_some(limit.ceil() as u64)
+        });
+        wanted.max()
     }
 
     /// Whether every verdict holds, as far as they were evaluated.

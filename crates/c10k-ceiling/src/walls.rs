@@ -8,22 +8,24 @@ mod ports;
 mod processor;
 mod queues;
 mod server;
+mod threads;
 
 use crate::wall::Wall;
 
 pub(crate) use memory::COST_NO_CONNECTION;
 pub use memory::{CLIENT_BYTES, MEMORY_WALLS, SERVER_BYTES, memory_reserve_bytes};
 pub(crate) use network::{LINK_UNCERTAINTY, link_rate};
-pub(crate) use processor::settle_threads;
+pub(crate) use threads::settle_threads;
 
 /// The groups, in the order in which walls that bit at the same time are told.
-static GROUPS: [&[Wall]; 8] = [
+static GROUPS: [&[Wall]; 9] = [
     descriptors::WALLS,
     ports::WALLS,
     server::WALLS,
     queues::WALLS,
     network::WALLS,
     memory::WALLS,
+    threads::WALLS,
     processor::WALLS,
     lateness::WALLS,
 ];

@@ -1,8 +1,10 @@
 //! A run that held all it was asked for and broke a verdict names what made it late, or says that it is not known.
 
-use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, UNKNOWN, counter, diagnose, walls};
+use c10k_ceiling::{
+    CounterChange, CpuLoad, Findings, MachineLoad, PhaseLoad, PlanView, UNKNOWN, counter, diagnose, walls,
+};
 use c10k_record::{
-    Ceiling, Connections, HostSnapshot, LatencySummary, Outcome, Predicted, ServerReport, Verdict,
+    Ceiling, Connections, HostSnapshot, LatencySummary, Outcome, PhaseName, Predicted, ServerReport, Verdict,
 };
 
 const TARGET: u64 = 1000;
@@ -46,6 +48,13 @@ fn moved(findings: &mut Findings, name: &str) {
     findings.counters.insert(name.to_owned(), CounterChange { before: 7, after: 907 });
 }
 
+/// Processor time of a phase on two processors: what each end used and the most it may, and what was idle.
+fn load(server: (f64, f64), swarm: (f64, f64), idle_cores: f64) -> PhaseLoad {
+    let end = |(used_cores, most_cores)| Some(CpuLoad { used_cores, most_cores });
+    let machine = MachineLoad { processors: 2, idle_cores, softirq_cores: 0.05 };
+    PhaseLoad { server: end(server), swarm: end(swarm), machine: Some(machine) }
+}
+
 #[track_caller]
 fn named(findings: &Findings) -> Ceiling {
     let ceiling = diagnose(findings, None).expect("a verdict broke");
@@ -65,7 +74,7 @@ fn expect(findings: &Findings, name: &str) -> Vec<String> {
 #[test]
 fn late_echoes_that_nothing_explains_are_the_latency_verdict() {
     let mut findings = held(&[("echo_p95 <= 100ms", Some(250.0))]);
-    findings.server_cpu = Some(CpuLoad { used_cores: 0.4, most_cores: 2.0 });
+    findings.loads.insert(PhaseName::Verify, load((0.4, 2.0), (0.3, 2.0), 0.9));
     // What moves without making an echo late is no cause of it.
     for name in [counter::LISTEN_OVERFLOWS, counter::LISTEN_DROPS, counter::TIME_WAIT_OVERFLOW] {
         moved(&mut findings, name);
@@ -78,7 +87,7 @@ fn late_echoes_that_nothing_explains_are_the_latency_verdict() {
 #[test]
 fn an_end_without_processor_time_is_named_in_the_place_of_the_verdict() {
     let mut findings = held(&[("echo_p95 <= 100ms", Some(250.0))]);
-    findings.server_cpu = Some(CpuLoad { used_cores: 0.99, most_cores: 1.0 });
+    findings.loads.insert(PhaseName::Verify, load((0.99, 1.0), (0.3, 2.0), 0.6));
     expect(&findings, "cpu-server");
     let mut findings = held(&[("connects_per_second >= 10k", Some(900.0))]);
     moved(&mut findings, counter::SWARM_THROTTLED);
@@ -139,8 +148,94 @@ fn a_server_that_is_late_by_itself_is_named_for_it_and_the_swarms_lateness_told_
 #[test]
 fn a_swarm_without_processor_time_is_why_it_was_late() {
     let mut findings = at_a_rate(&[("connect_response_p95 <= 5ms", Some(12.0))], 300, 11_700);
-    findings.swarm_cpu = Some(CpuLoad { used_cores: 1.99, most_cores: 2.0 });
+    findings.loads.insert(PhaseName::Ramp, load((0.1, 2.0), (1.99, 2.0), 0.0));
     expect(&findings, "cpu-swarm");
+}
+
+#[test]
+fn processors_that_both_ends_use_up_together_are_named_where_neither_is_at_its_most() {
+    let of = |expr, phase, load| {
+        let mut findings = held(&[(expr, Some(250.0))]);
+        findings.loads.insert(phase, load);
+        let ceiling = named(&findings);
+        let evidence = ceiling.evidence.iter().map(|evidence| evidence.text.clone()).collect::<Vec<_>>();
+        (ceiling.wall, evidence.join("; "))
+    };
+    let together = load((0.76, 2.0), (1.15, 2.0), 0.02);
+    let (wall, evidence) = of("echo_p95 <= 100ms", PhaseName::Verify, together);
+    assert_eq!(wall, "cpu-host");
+    for says in ["of 2 processors were idle", "the server used 0.76", "the swarm used 1.15", "softirq"] {
+        assert!(evidence.contains(says), "{says}: {evidence}");
+    }
+    // A ramp always takes what there is, and says nothing of echoes that come later.
+    assert_eq!(of("echo_p95 <= 100ms", PhaseName::Ramp, together).0, "latency-verdict");
+    assert_eq!(of("connect_p95 <= 100ms", PhaseName::Ramp, together).0, "cpu-host");
+    // Time was left, whatever the sum of what may be counted twice; and here it was others who used it.
+    assert_eq!(
+        of("echo_p95 <= 100ms", PhaseName::Verify, load((0.76, 2.0), (1.15, 2.0), 0.4)).0,
+        "latency-verdict"
+    );
+    let (wall, evidence) = of("echo_p95 <= 100ms", PhaseName::Verify, load((0.2, 2.0), (0.3, 2.0), 0.0));
+    assert_eq!(wall, "latency-verdict");
+    assert!(evidence.contains("other programs used 1.45 cores"), "{evidence}");
+    // Of one end that is at its most by itself the other one's share is no part of the proof.
+    assert_eq!(
+        of("echo_p95 <= 100ms", PhaseName::Verify, load((0.99, 1.0), (0.95, 2.0), 0.0)).0,
+        "cpu-server"
+    );
+}
+
+#[test]
+fn where_more_connections_a_second_are_asked_for_fewer_are_no_remedy() {
+    let lift = |findings: &Findings| named(findings).remedy.expect("a remedy");
+    let slow = || {
+        let mut findings = held(&[("connects_per_second >= 10k", Some(900.0))]);
+        findings.plan.sources = 1;
+        findings
+    };
+    let mut cases: Vec<(&str, Findings)> = vec![("latency-verdict", slow())];
+    let mut add = |name, settle: fn(&mut Findings)| {
+        let mut findings = slow();
+        settle(&mut findings);
+        cases.push((name, findings));
+    };
+    add("cpu-server", |f| moved(f, counter::SERVER_THROTTLED));
+    add("cpu-swarm", |f| moved(f, counter::SWARM_THROTTLED));
+    add("cpu-host", |f| {
+        f.loads.insert(PhaseName::Ramp, load((0.76, 2.0), (1.15, 2.0), 0.0));
+    });
+    add("bandwidth", |f| {
+        f.host.link_bits_per_second = Some(1000);
+        moved(f, counter::LINK_BITS_PER_SECOND);
+        f.host.link_bits_per_second = Some(900);
+    });
+    add("accept-queue", |f| {
+        moved(f, counter::LISTEN_OVERFLOWS);
+        moved(f, counter::LISTENER_DROPS);
+        f.counters.insert(counter::OTHER_LISTENERS_DROPS.to_owned(), CounterChange::default());
+        (f.host.backlog, f.host.somaxconn) = (Some(5), Some(4096));
+    });
+    for (name, findings) in &cases {
+        assert_eq!(named(findings).wall, *name);
+        let remedy = lift(findings);
+        let text = format!("{} {:?} {:?}", remedy.summary, remedy.commands, remedy.settings);
+        for slower in ["--rate", "--in-flight", "slowly"] {
+            assert!(!text.contains(slower), "{name}: {text}");
+        }
+        assert!(!remedy.commands.is_empty(), "{name}");
+    }
+    // One that asks for fewer, or is about time, is helped by it.
+    for expr in ["connects_per_second <= 100", "connect_p99 <= 1ms"] {
+        let remedy = lift(&held(&[(expr, Some(900.0))]));
+        assert!(
+            remedy.summary.contains("more slowly") && remedy.commands[0].contains("--rate"),
+            "{remedy:?}"
+        );
+    }
+    // Where the plan itself begins too few that is what is to be changed.
+    let mut planned = slow();
+    planned.plan.rate_per_second = Some(1000);
+    assert_eq!(lift(&planned).commands, ["c10k-swarm --rate 12001/s --target 1000"]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use c10k_kernel::counters::host_wide::{NeighboursReader, oom_kills};
 use c10k_kernel::counters::{NetCounters, NetReading, ProcRoot, process_is_gone};
 use c10k_kernel::cpu::{CpuTimes, HostCpuReader};
 use c10k_kernel::memory::{MemInfoReader, SlabNames, SlabReader, page_bytes};
+use c10k_kernel::process::allowed_cpus;
 use thiserror::Error;
 
 use crate::observation::Observation;
@@ -83,6 +84,9 @@ pub struct Collector {
     cpu: HostCpuReader,
     cpu_first: Option<CpuTimes>,
     cpu_last: Option<(f64, CpuTimes)>,
+    /// The processors that this process may run on; `None` = all of a recorded host.
+    ours: Option<Vec<usize>>,
+    idle_last: Option<f64>,
     cpus: u64,
     memory: MemInfoReader,
     slabs: SlabReader,
@@ -130,7 +134,9 @@ impl Collector {
             cpu,
             cpu_first: host.as_ref().map(|host| host.total),
             cpu_last: host.as_ref().map(|host| (0.0, host.total)),
-            cpus: host.map_or(0, |host| host.per_cpu.len() as u64),
+            ours: if root.is_live() { allowed_cpus().ok() } else { None },
+            idle_last: None,
+            cpus: host.as_ref().map_or(0, |host| host.per_cpu.len() as u64),
             memory: MemInfoReader::open(&root),
             slabs: SlabReader::open(&root),
             slab_names,
@@ -148,6 +154,7 @@ impl Collector {
             unreadable,
             root,
         };
+        collector.idle_last = host.as_ref().map(|host| collector.idle_seconds(host));
         collector.open_diag(config.namespace_of);
         if config.server_pid.is_none() {
             collector.open_memory_groups(None);
@@ -271,7 +278,7 @@ impl Collector {
             return self.memory.read().ok().and_then(|memory| memory.slab_bytes).unwrap_or(0);
         };
         let objects = |name| self.slab_names.find(&slabs, name).map_or(0, |slab| slab.active_objects);
-        objects("TCP") + objects("sock_inode_cache") + objects("filp")
+        objects("TCP") + objects("TCPv6") + objects("sock_inode_cache") + objects("filp")
     }
 
     /// The memory of the host and of both processes now, as exactly as this user may know it. Costs up to some
@@ -333,6 +340,10 @@ impl Collector {
     #[must_use]
     pub fn unreadable(&self) -> &[Unreadable] {
         self.unreadable.all()
+    }
+
+    fn may_run_on(&self, cpu: u32) -> bool {
+        self.ours.as_ref().is_none_or(|ours| ours.contains(&(cpu as usize)))
     }
 
     fn side(&mut self, side: Side) -> &mut Option<Watched> {

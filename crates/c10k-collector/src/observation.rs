@@ -225,6 +225,8 @@ pub struct CpuSeen {
     pub softirq_cores: Option<f64>,
     /// Idle, waiting for a disk included.
     pub idle_cores: Option<f64>,
+    /// The same of the processors alone that this process may run on.
+    pub idle_cores_of_ours: Option<f64>,
     /// Given by the hypervisor to another machine.
     pub steal_cores: Option<f64>,
     /// In software interrupts since the collector began, seconds.
@@ -258,6 +260,7 @@ impl Observation {
         row.server_cores = self.server.cores;
         row.swarm_cores = self.swarm.cores;
         row.softirq_cores = self.cpu.softirq_cores;
+        row.idle_cores = self.cpu.idle_cores_of_ours;
         row.partial |= self.partial;
     }
 

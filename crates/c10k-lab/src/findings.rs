@@ -1,12 +1,14 @@
 //! What a run showed, as the walls want it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, ServerEnd, counter};
+use c10k_ceiling::{CounterChange, CpuLoad, Findings, MachineLoad, PhaseLoad, PlanView, ServerEnd, counter};
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process;
 use c10k_record::{
-    HostSnapshot, LoadPlan, Plan, Protocol, Record, Sample, ServerMode, Topology, default_conditions, shell,
+    HostSnapshot, LoadPlan, PhaseName, Plan, Protocol, Record, Sample, ServerMode, Topology,
+    default_conditions, shell,
 };
 
 use crate::foreign::Outside;
@@ -47,7 +49,7 @@ pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
         server_max_connections: plan.server.max_connections,
         ports_left_out: ports.is_some().then_some(left_out),
         on_one_link: plan.topology == Topology::Veth,
-        ipv6: plan.server.listen.first().is_some_and(std::net::SocketAddr::is_ipv6),
+        ipv6: plan.is_ipv6(),
         probe_bytes: plan.load.probe_bytes.into(),
         websocket: plan.protocol == Protocol::Ws,
         pool: c10k_swarm::takes_more(&plan.load, &plan.server.listen).then_some(c10k_swarm::LOOPBACK_POOL),
@@ -175,25 +177,41 @@ pub(crate) fn findings(
         aborted,
         lowest_memory_available_bytes: watch.levels.lowest_memory_available_bytes(),
         kept_free: None,
-        server_cpu: load(watch, plan.server.workers, |row| row.server_cores),
-        swarm_cpu: load(watch, plan.load.workers, |row| row.swarm_cores),
+        loads: loads(watch, plan),
     }
 }
 
-/// Processor time of one end in the phase in which it used most, ramp or proof; `None` where both were too short to be
-/// told.
-fn load(watch: &Watch, workers: Option<u32>, cores: fn(&Sample) -> Option<f64>) -> Option<CpuLoad> {
-    /// A second.
-    const LEAST_ROWS: usize = 4;
-    let mean = |phase: &str| {
-        let rows = watch.samples.iter().filter(|row| row.phase == phase);
-        let used: Vec<f64> = rows.filter_map(cores).collect();
-        (used.len() >= LEAST_ROWS).then(|| used.iter().sum::<f64>() / used.len() as f64)
+/// Rows of a phase that are enough to tell a rate from: a second.
+const LEAST_ROWS: usize = 4;
+
+/// The mean of one figure over a phase; `None` where that was too short to be told.
+fn mean(watch: &Watch, phase: &str, of: fn(&Sample) -> Option<f64>) -> Option<f64> {
+    let seen: Vec<f64> = watch.samples.iter().filter(|row| row.phase == phase).filter_map(of).collect();
+    (seen.len() >= LEAST_ROWS).then(|| seen.iter().sum::<f64>() / seen.len() as f64)
+}
+
+/// Processor time in the phases in which something is measured.
+fn loads(watch: &Watch, plan: &Plan) -> BTreeMap<PhaseName, PhaseLoad> {
+    let processors = process::cpus_allowed();
+    let load = |phase: PhaseName| {
+        let mean = |of| mean(watch, &phase.to_string(), of);
+        let end = |workers: Option<u32>, used: Option<f64>| {
+            let most_cores = workers.map_or(processors as f64, |n| f64::from(n).min(processors as f64));
+            used.map(|used_cores| CpuLoad { used_cores, most_cores })
+        };
+        let machine = mean(|row| row.idle_cores).zip(mean(|row| row.softirq_cores));
+        let load = PhaseLoad {
+            server: end(plan.server.workers, mean(|row| row.server_cores)),
+            swarm: end(plan.load.workers, mean(|row| row.swarm_cores)),
+            machine: machine.map(|(idle_cores, softirq_cores)| MachineLoad {
+                processors: processors as u64,
+                idle_cores,
+                softirq_cores,
+            }),
+        };
+        (phase, load)
     };
-    let used_cores = [mean("ramp"), mean("verify")].into_iter().flatten().reduce(f64::max)?;
-    let processors = process::cpus_allowed() as f64;
-    let most_cores = workers.map_or(processors, |workers| f64::from(workers).min(processors));
-    Some(CpuLoad { used_cores, most_cores })
+    [PhaseName::Ramp, PhaseName::Verify].map(load).into()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use common::lab;
 use serde_json::Value;
 
 /// The walls that the guide must have.
-const NAMES: [&str; 31] = [
+const NAMES: [&str; 32] = [
     "nofile-server",
     "nofile-swarm",
     "nr-open",
@@ -39,6 +39,7 @@ const NAMES: [&str; 31] = [
     "bandwidth",
     "cpu-server",
     "cpu-swarm",
+    "cpu-host",
     "latency-verdict",
     "error-verdict",
     "swarm-late",
@@ -46,7 +47,7 @@ const NAMES: [&str; 31] = [
 ];
 
 /// Those that stand for the whole host.
-const NOT_PLANTABLE: [&str; 8] = [
+const NOT_PLANTABLE: [&str; 9] = [
     "nr-open",
     "file-max",
     "tcp-mem",
@@ -54,6 +55,7 @@ const NOT_PLANTABLE: [&str; 8] = [
     "netdev-backlog",
     "epoll-watches",
     "neighbour-table",
+    "cpu-host",
     "ram",
 ];
 

@@ -67,6 +67,8 @@ pub struct Sample {
     pub swarm_cores: Option<f64>,
     /// Time in softirq on the whole host since the last row, cores.
     pub softirq_cores: Option<f64>,
+    /// Time that nobody used since the last row, of the processors that the lab may run on, cores.
+    pub idle_cores: Option<f64>,
     /// True when a source vanished in the middle of this tick.
     pub partial: bool,
 }
@@ -117,6 +119,7 @@ columns!(
     server_cores,
     swarm_cores,
     softirq_cores,
+    idle_cores,
     partial,
 );
 

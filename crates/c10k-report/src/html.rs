@@ -77,7 +77,9 @@ const PLOTS: &[Plot] = &[
     Plot {
         title: "Processors",
         unit: Unit::Of("cores"),
-        series: series! { "server": server_cores, "swarm": swarm_cores, "softirq, whole host": softirq_cores },
+        series: series! {
+            "server": server_cores, "swarm": swarm_cores, "softirq, whole host": softirq_cores, "idle": idle_cores,
+        },
     },
     Plot { title: "TIME_WAIT", unit: Unit::Of("sockets"), series: series! { "TIME_WAIT": time_wait } },
     Plot {

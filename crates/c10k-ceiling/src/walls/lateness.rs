@@ -2,7 +2,7 @@
 
 use c10k_record::{Scope, Side};
 
-use super::processor::slower;
+use super::processor::more_time;
 use crate::wall::{Bite, Guide, Plant, Wall, no_forecast};
 
 pub(super) static WALLS: &[Wall] = &[Wall {
@@ -45,6 +45,6 @@ pub(super) static WALLS: &[Wall] = &[Wall {
         Bite::proven(evidence, None)
     },
     lift: |_, plan| {
-        slower(plan, "Connect more slowly, or give the swarm more processors or a machine of its own.")
+        more_time(plan, "Give the swarm more processors or a machine of its own", "connect more slowly")
     },
 }];

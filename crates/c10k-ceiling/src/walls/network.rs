@@ -324,20 +324,19 @@ pub(super) static WALLS: &[Wall] = &[
             Bite::proven(evidence, lost.and_then(|lost| lost.first_at_ms))
         },
         lift: |host, plan| {
+            let look = ["tc -s qdisc show".to_owned(), "ip -s link".to_owned()];
+            let wider = "use a faster link or raise the rate of its queue, or send fewer or smaller messages";
+            if plan.wanted_rate.is_some() {
+                let text = format!("U{}.", &wider[1..]);
+                return remedy(Scope::Process, text, &[], look.to_vec());
+            }
             // A fifth is left for what is sent twice.
             let most = link_rate(host, plan).map_or(5000, |(rate, _)| (rate - rate / 5).max(1));
             let rate = format!("{most}/s");
-            remedy(
-                Scope::Process,
-                "Connect more slowly than the link carries, use a faster link or raise the rate of its queue, or send \
-                 fewer or smaller messages.",
-                &[("--rate", rate.clone())],
-                vec![
-                    plan.again_with(&[("--rate", &rate)]),
-                    "tc -s qdisc show".to_owned(),
-                    "ip -s link".to_owned(),
-                ],
-            )
+            let text = format!("Connect more slowly than the link carries, {wider}.");
+            let mut commands = vec![plan.again_with(&[("--rate", &rate)])];
+            commands.extend(look);
+            remedy(Scope::Process, text, &[("--rate", rate)], commands)
         },
     },
 ];

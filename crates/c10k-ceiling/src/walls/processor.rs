@@ -1,86 +1,16 @@
-//! Threads, and the verdicts that break when the machine can do no more in time.
+//! Processor time, and the verdicts that break when the machine can do no more in time.
 
 use c10k_record::shell::quoted;
-use c10k_record::{Evidence, GrowthStop, HostSnapshot, Metric, Remedy, Scope, Setting, Side, human_count};
+use c10k_record::{Evidence, Metric, Remedy, Scope, Side, human_count};
 
 use crate::counter;
-use crate::findings::{CpuLoad, Findings};
+use crate::findings::Findings;
+use crate::loads::{CpuLoad, PhaseLoad};
 use crate::plan_view::PlanView;
 use crate::verdicts::shown;
-use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, no_forecast, raise, raised, remedy, seen};
+use crate::wall::{Bite, Guide, Need, Plant, Wall, no_forecast, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
-    Wall {
-        name: "threads",
-        title: "the limit on threads",
-        side: Side::Host,
-        process: "whichever starts one more thread",
-        hard: true,
-        only_alone: false,
-        outcomes: &["EAGAIN"],
-        read_at: "ulimit -u, pids.max of the cgroup, /proc/sys/kernel/threads-max and pid_max",
-        formula: "threads that are left × connections a worker's table takes",
-        not_there: "EMFILE: then the table is full, not the number of threads",
-        scope: Scope::Process,
-        any_command_lifts: false,
-        guide: Guide {
-            what_it_is: "The number of threads that a user, a cgroup or the machine may have. A server with \
-                         a thread for each connection meets it first of all; ours need one more for each \
-                         full descriptor table.",
-            what_you_see: "A thread cannot be started: EAGAIN (resource temporarily unavailable).",
-            how_to_prove: "Threads of /proc/PID/status against RLIMIT_NPROC (ps -eLf of that user), \
-                           pids.current against pids.max, kernel.threads-max, and kernel.pid_max.",
-            how_to_lift: "ulimit -u, TasksMax= of the unit, docker run --pids-limit; or fewer workers with \
-                          larger tables.",
-            what_not_to_do: "Do not test it as root: RLIMIT_NPROC does not bind root.",
-            kernel_source: "kernel/fork.c: copy_process; kernel/cgroup/pids.c: pids_can_fork; getrlimit(2)",
-        },
-        plant: Plant::with(
-            &[Need::Namespace],
-            "a swarm with a small RLIMIT_NPROC (of root, whom that does not bind, in a group with a small pids.max), and \
-             descriptor tables so small that it needs more workers.",
-        ),
-        predict: |host, plan| {
-            let left = host.threads_left?;
-            // One table for all needs no more threads than there are processors.
-            let each =
-                [(host.server_tables, host.server_per_table), (host.swarm_tables, host.swarm_per_table)]
-                    .into_iter()
-                    .filter_map(|(own, each)| each.filter(|_| own))
-                    .min()?;
-            let now = format!(
-                "{} more threads ({}) × {} connections a table",
-                human_count(left),
-                what_binds(host).in_words(host),
-                human_count(each)
-            );
-            Some(Forecast::about((left / plan.ends_here()).saturating_mul(each), now, 5))
-        },
-        diagnose: |findings| {
-            // connect(2) over TCP never says EAGAIN: it comes from the start of a thread.
-            let lost = findings.lost(&["EAGAIN"]);
-            let mut evidence = findings.lost_evidence(&["EAGAIN"]);
-            let refused = [
-                (counter::SERVER_THREADS_REFUSED, Side::Server),
-                (counter::SWARM_THREADS_REFUSED, Side::Swarm),
-            ];
-            for (name, side) in refused {
-                if findings.grew(name).is_some() {
-                    let text = "threads that could not be started (EAGAIN)";
-                    evidence.extend(findings.counter_evidence(name, side, text));
-                }
-            }
-            if findings.growth_stopped == Some(GrowthStop::NoThreads) {
-                let workers = "the swarm could start no further worker (EAGAIN) and stopped growing";
-                evidence.push(seen("growth_stopped", Side::Swarm, None, workers));
-            }
-            if !evidence.is_empty() {
-                evidence.extend(thread_limit(&findings.host));
-            }
-            Bite::proven(evidence, crate::wall::first(lost))
-        },
-        lift: lift_threads,
-    },
     Wall {
         name: "cpu-server",
         title: "the server has no processor time left",
@@ -112,17 +42,15 @@ pub(super) static WALLS: &[Wall] = &[
             "a server in a cpu group with a few percent of a processor.",
         ),
         predict: no_forecast,
-        diagnose: |findings| busy(findings, Side::Server, findings.server_cpu, counter::SERVER_THROTTLED),
+        diagnose: |findings| busy(findings, Side::Server),
         lift: |_, plan| {
             let Some(file) = &plan.server_cpu_quota else {
-                return slower(plan, "Give the server more processors, or connect and send more slowly.");
+                return more_time(plan, "Give the server more processors", "connect and send more slowly");
             };
             // What says that there is no quota, in version 1 and in version 2.
             let none = if file.ends_with("cfs_quota_us") { "-1" } else { "max" };
-            let mut remedy = slower(
-                plan,
-                "Take the quota away that holds the server back, or raise it; or connect and send more slowly.",
-            );
+            let more = "Take the quota away that holds the server back, or raise it";
+            let mut remedy = more_time(plan, more, "connect and send more slowly");
             remedy.commands.insert(0, format!("echo {none} | sudo tee {}", quoted(file)));
             remedy
         },
@@ -157,9 +85,52 @@ pub(super) static WALLS: &[Wall] = &[
             "a swarm in a cpu group with a few percent of a processor.",
         ),
         predict: no_forecast,
-        diagnose: |findings| busy(findings, Side::Swarm, findings.swarm_cpu, counter::SWARM_THROTTLED),
+        diagnose: |findings| busy(findings, Side::Swarm),
         lift: |_, plan| {
-            slower(plan, "Give the swarm more processors or a machine of its own, or connect more slowly.")
+            let more = "Give the swarm more processors or a machine of its own";
+            more_time(plan, more, "connect more slowly")
+        },
+    },
+    Wall {
+        name: "cpu-host",
+        title: "the machine's processors have no time left for both ends",
+        side: Side::Host,
+        process: "both ends together",
+        hard: false,
+        only_alone: false,
+        outcomes: &["connect-timeout", "probe-timeout"],
+        read_at: "/proc/stat (idle), /proc/PID/stat of both ends (utime + stime) a second",
+        formula: "a rate, not a number: connects or messages a second",
+        not_there: "idle time; an end that has no time left by itself (cpu-server, cpu-swarm) or that its cgroup holds back",
+        scope: Scope::Process,
+        any_command_lifts: false,
+        guide: Guide {
+            what_it_is: "Both ends stand on one machine and share its processors. Neither has all of them, and together \
+                         with the kernel's work for them, and with what else runs there, nothing is left.",
+            what_you_see: "The rate falls, latency rises, no errno says anything, and each end by itself seems to have \
+                           time to spare.",
+            how_to_prove: "/proc/stat: idle and iowait stand still (top shows 0 id); the shares of the server, of the \
+                           swarm and of softirq add up to the processors.",
+            how_to_lift: "More processors, the two ends on two machines, fewer messages; end what else runs there.",
+            what_not_to_do: "Do not report such latencies as the server's. Do not add workers beyond the processors.",
+            kernel_source: "kernel/sched/cputime.c: account_process_tick; proc_stat(5)",
+        },
+        plant: Plant::host_wide("it takes all of the machine's time, so its evidence is replayed."),
+        predict: no_forecast,
+        diagnose: |findings| {
+            let late = findings.too_late();
+            if !findings.plan.both_ends_here || one_end_is_busy(findings) {
+                return None;
+            }
+            let load =
+                findings.loads_of_late().map(|(_, load)| load).find(|load| load.shared_out().is_some())?;
+            let mut evidence = machine_evidence(load);
+            evidence.extend(late);
+            Bite::proven(evidence, None)
+        },
+        lift: |_, plan| {
+            let more = "Give the ends more processors or a machine each, end what else runs here, send less";
+            more_time(plan, more, "connect more slowly")
         },
     },
     Wall {
@@ -198,7 +169,7 @@ pub(super) static WALLS: &[Wall] = &[
             }
             Bite::proven(evidence, None)
         },
-        lift: |_, plan| slower(plan, "Connect more slowly, send less, or use more processors."),
+        lift: |_, plan| more_time(plan, "Send less, use more processors", "connect more slowly"),
     },
     Wall {
         name: "error-verdict",
@@ -245,19 +216,27 @@ pub(super) static WALLS: &[Wall] = &[
             Bite::proven(evidence, None)
         },
         lift: |_, plan| {
-            slower(
-                plan,
-                "Look at the errors by name and phase, and at the server's log; connect more slowly.",
-            )
+            let more = "Look at the errors by name and phase, and at the server's log";
+            more_time(plan, more, "connect more slowly")
         },
     },
 ];
 
-/// A process that used all it could, or was held back, while a verdict on latency or rate broke.
-fn busy(findings: &Findings, side: Side, load: Option<CpuLoad>, throttled: &str) -> Option<Bite> {
-    let late = findings.too_late();
+/// The load of one end.
+fn of_end(load: &PhaseLoad, side: Side) -> Option<CpuLoad> {
+    if side == Side::Server { load.server } else { load.swarm }
+}
+
+/// A process that used all it could, or was held back, while a verdict on latency or rate broke. What the swarm's own
+/// lateness broke says nothing of a server.
+fn busy(findings: &Findings, side: Side) -> Option<Bite> {
+    let (late, throttled) = match side {
+        Side::Server => (findings.late_at_the_server(), counter::SERVER_THROTTLED),
+        _ => (findings.too_late(), counter::SWARM_THROTTLED),
+    };
     let held_back = findings.grew(throttled).is_some();
-    let at_its_most = load.filter(|load| load.is_at_its_most());
+    let loads = || findings.loads_of_late().filter_map(|(_, load)| of_end(load, side));
+    let at_its_most = loads().find(|load| load.is_at_its_most());
     if late.is_empty() || (!held_back && at_its_most.is_none()) {
         return None;
     }
@@ -266,24 +245,67 @@ fn busy(findings: &Findings, side: Side, load: Option<CpuLoad>, throttled: &str)
         let text = "periods in which its cpu cgroup held it back";
         evidence.extend(findings.counter_evidence(throttled, side, text));
     }
-    evidence.extend(load.map(|load| load_evidence(side, load)));
+    evidence.extend(at_its_most.or_else(|| loads().next()).map(|load| load_evidence(side, load)));
     evidence.extend(late);
     Bite::proven(evidence, None)
 }
 
-/// What both ends used, where neither used all it could: then processor time is not what was short.
+/// Whether one end had no time left whatever the other one did.
+fn one_end_is_busy(findings: &Findings) -> bool {
+    let at_its_most = |(_, load): (_, &PhaseLoad)| {
+        [load.server, load.swarm].into_iter().flatten().any(CpuLoad::is_at_its_most)
+    };
+    findings.loads_of_late().any(at_its_most)
+        || [counter::SERVER_THROTTLED, counter::SWARM_THROTTLED]
+            .iter()
+            .any(|name| findings.grew(name).is_some())
+}
+
+/// Who had the time of the machine's processors.
+fn machine_evidence(load: &PhaseLoad) -> Vec<Evidence> {
+    let Some(machine) = load.machine else { return Vec::new() };
+    let processors = machine.processors as f64;
+    let share = |side, cores: f64, text: String| {
+        // Hundredths, so that it is a number without a fraction.
+        seen("processor time (1/100 cores)", side, Some((cores.max(0.0) * 100.0) as u64), text)
+    };
+    let idle =
+        format!("{} of {} processors were idle", shown(machine.idle_cores), human_count(machine.processors));
+    let mut evidence = vec![share(Side::Host, machine.idle_cores, idle)];
+    for side in [Side::Server, Side::Swarm] {
+        evidence.extend(of_end(load, side).map(|load| load_evidence(side, load)));
+    }
+    let softirq = machine.softirq_cores;
+    let text = format!("softirq used {} cores, some of which may be counted at an end too", shown(softirq));
+    evidence.push(share(Side::Host, softirq, text));
+    let others = load.of_both_ends().map(|ends| processors - machine.idle_cores - ends);
+    evidence.extend(others.filter(|others| *others > 0.1 * processors).map(|others| {
+        share(Side::Host, others, format!("the kernel and other programs used {} cores", shown(others)))
+    }));
+    evidence
+}
+
+/// What was used, where no end used all it could: then its processor time is not what was short.
 fn loads(findings: &Findings) -> Vec<Evidence> {
-    [(Side::Server, findings.server_cpu), (Side::Swarm, findings.swarm_cpu)]
-        .into_iter()
-        .filter_map(|(side, load)| Some(load_evidence(side, load?)))
+    let loads = findings.loads_of_late().map(|(_, load)| load);
+    let scarce = |load: &PhaseLoad| {
+        load.machine.is_some_and(|machine| machine.idle_cores <= 0.05 * machine.processors as f64)
+    };
+    loads
+        .flat_map(|load| match scarce(load) {
+            true => machine_evidence(load),
+            false => [Side::Server, Side::Swarm]
+                .into_iter()
+                .filter_map(|side| Some(load_evidence(side, of_end(load, side)?)))
+                .collect(),
+        })
         .collect()
 }
 
 fn load_evidence(side: Side, load: CpuLoad) -> Evidence {
     let who = if side == Side::Server { "the server" } else { "the swarm" };
     let (used, most) = (shown(load.used_cores), shown(load.most_cores));
-    let text = format!("{who} used {used} of the {most} cores it may have, where it was busiest");
-    // Hundredths, so that it is a number without a fraction.
+    let text = format!("{who} used {used} of the {most} cores it may have");
     seen("processor time (1/100 cores)", side, Some((load.used_cores.max(0.0) * 100.0) as u64), text)
 }
 
@@ -294,165 +316,22 @@ fn resent(findings: &Findings) -> Option<Evidence> {
     findings.counter_evidence(counter::SYN_RETRANSMITS, Side::Swarm, text)
 }
 
-pub(super) fn slower(plan: &PlanView, summary: &str) -> Remedy {
-    let (rate, line) = plan.more_slowly(5000);
-    remedy(Scope::Process, summary, &[("--rate", rate)], vec![line])
-}
-
-/// The limit on threads that stands first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ThreadLimit {
-    /// `pids.max` of a cgroup.
-    Pids,
-    /// RLIMIT_NPROC of the user.
-    Nproc,
-    /// `kernel.threads-max`.
-    Threads,
-    /// `kernel.pid_max`.
-    Numbers,
-}
-
-impl ThreadLimit {
-    fn in_words(self, host: &HostSnapshot) -> String {
-        let number = |value: Option<u64>| value.map_or_else(|| "unknown".to_owned(), human_count);
-        match self {
-            Self::Pids => {
-                format!("pids.max = {}, {} there", number(host.pids_max), number(host.pids_current))
-            }
-            Self::Nproc => format!("RLIMIT_NPROC = {}", number(host.nproc)),
-            Self::Threads => format!("kernel.threads-max = {}", number(host.threads_max)),
-            Self::Numbers => format!("kernel.pid_max = {}", number(host.pid_max)),
-        }
-    }
-}
-
-/// The one of which least is left. A run's findings have the cgroup as its refusals say: [`settle_threads`].
-fn what_binds(host: &HostSnapshot) -> ThreadLimit {
-    let left = |most: Option<u64>, now: Option<u64>| Some(most?.saturating_sub(now?));
-    let of_user = host.nproc.filter(|limit| !host.nproc_bypassed && *limit != u64::MAX);
-    // How many threads the user has may not be known; then it is their limit that leaves the least there is.
-    let users = left(of_user, host.user_threads).or(of_user.and(host.threads_left));
-    if of_user.is_some() && users.is_none() {
-        return ThreadLimit::Nproc;
-    }
-    let lefts = [
-        (ThreadLimit::Pids, pids_left(host)),
-        (ThreadLimit::Nproc, users),
-        (ThreadLimit::Threads, left(host.threads_max, host.threads_in_use)),
-        (ThreadLimit::Numbers, left(host.pid_max, host.threads_in_use)),
-    ];
-    // Of equal ones the first.
-    let known = lefts.into_iter().filter_map(|(limit, left)| Some((left?, limit)));
-    let scarcest = known.min_by_key(|(left, _)| *left);
-    // Where less is left than any of these leaves, it is by the one of which that is not known.
-    let least = scarcest.filter(|(left, _)| host.threads_left.is_none_or(|least| *left <= least));
-    least.map_or(ThreadLimit::Threads, |(_, limit)| limit)
-}
-
-fn pids_left(host: &HostSnapshot) -> Option<u64> {
-    Some(host.pids_max?.saturating_sub(host.pids_current?))
-}
-
-/// Which limit refused, decided once for evidence and remedy: a cgroup counts its refusals itself, so that one that
-/// counted some is the limit, and one that was read and counted none is not. The end that was refused is the swarm where it
-/// says so itself, else either.
-pub(crate) fn settle_threads(findings: &mut Findings) {
-    let of_swarm =
-        findings.lost(&["EAGAIN"]).is_some() || findings.growth_stopped == Some(GrowthStop::NoThreads);
-    let both = [counter::SWARM_THREADS_REFUSED, counter::SERVER_THREADS_REFUSED];
-    let refusals = if of_swarm { &both[..1] } else { &both[..] };
-    let refused = both.iter().any(|name| findings.grew(name).is_some());
-    let counted_none = refusals.iter().all(|name| findings.stood_still(name));
-    let host = &mut findings.host;
-    if refused {
-        host.pids_current = host.pids_current.or(host.pids_max);
-        (host.threads_left, host.user_threads, host.threads_in_use) = (pids_left(host), None, None);
-    } else if counted_none {
-        // What it leaves was the least, perhaps, and is none of what the others leave.
-        host.threads_left = host.threads_left.filter(|left| pids_left(host) != Some(*left));
-        (host.pids_max, host.pids_current, host.pids_folder) = (None, None, None);
-    }
-}
-
-/// The limit that refused.
-fn thread_limit(host: &HostSnapshot) -> Vec<Evidence> {
-    let limit = |name: &str, value: Option<u64>, text: &str| {
-        value.filter(|value| *value != u64::MAX).map(|value| seen(name, Side::Host, Some(value), text))
+/// More time, or fewer connections a second; but these never where a verdict asks for more of them.
+pub(super) fn more_time(plan: &PlanView, more: &str, slower: &str) -> Remedy {
+    let Some(wanted) = plan.wanted_rate else {
+        let (rate, line) = plan.more_slowly(5000);
+        return remedy(Scope::Process, format!("{more}, or {slower}."), &[("--rate", rate)], vec![line]);
     };
-    let found = match what_binds(host) {
-        ThreadLimit::Pids => {
-            let folder = host.pids_folder.as_deref().unwrap_or("its cgroup");
-            let text = format!("the most threads that {folder} may have");
-            let there = "threads there were in it when that was looked up";
-            [limit("pids.max", host.pids_max, &text), limit("pids.current", host.pids_current, there)]
-        }
-        ThreadLimit::Nproc => {
-            [limit("RLIMIT_NPROC", host.nproc, "the most threads that this user may have"), None]
-        }
-        // Where it is not known how many there are, it is evidence only beside no other limit.
-        ThreadLimit::Threads if host.threads_in_use.is_none() && host.pids_max.is_some() => [None, None],
-        ThreadLimit::Threads => {
-            let text = "the most threads of the whole host";
-            [limit("kernel.threads-max", host.threads_max, text), in_use(host)]
-        }
-        ThreadLimit::Numbers => {
-            let text = "the most numbers for processes and threads";
-            [limit("kernel.pid_max", host.pid_max, text), in_use(host)]
-        }
+    let own = plan.rate_per_second.filter(|rate| *rate <= wanted);
+    let Some(own) = own else {
+        let look = "top -b -H -n 1 | head -n 20";
+        return remedy(Scope::Process, format!("{more}."), &[], vec![look.to_owned()]);
     };
-    found.into_iter().flatten().collect()
-}
-
-fn in_use(host: &HostSnapshot) -> Option<Evidence> {
-    let text = "threads of the whole host when that was looked up";
-    host.threads_in_use.map(|now| seen("threads", Side::Host, Some(now), text))
-}
-
-fn lift_threads(host: &HostSnapshot, plan: &PlanView) -> Remedy {
-    let tables = [(host.server_tables, host.server_per_table), (host.swarm_tables, host.swarm_per_table)];
-    let each = tables.into_iter().filter_map(|(own, each)| each.filter(|each| own && *each > 0)).min();
-    let workers = each.map_or(0, |each| plan.target.div_ceil(each).saturating_mul(plan.ends_here()));
-    let beside = 64;
-    let fewer = "larger descriptor tables (ulimit -n), of which fewer workers hold as many";
-    let process = |summary: String, key: &str, value: u64, commands: Vec<String>| Remedy {
-        summary,
-        settings: vec![Setting { key: key.to_owned(), value: value.to_string() }],
-        commands,
-        scope: Scope::Process,
-    };
-    match what_binds(host) {
-        ThreadLimit::Pids => {
-            let now = host.pids_current.unwrap_or(0);
-            let needed = now.saturating_add(workers).saturating_add(beside);
-            let wanted = raised("pids.max", needed, host.pids_max);
-            let folder = host.pids_folder.as_deref().unwrap_or("/sys/fs/cgroup");
-            let text = format!(
-                "Raise pids.max of {folder} (TasksMax= of a unit, --pids-limit of a container), or {fewer}."
-            );
-            let file = quoted(&format!("{folder}/pids.max"));
-            process(text, "pids.max", wanted, vec![format!("echo {wanted} | sudo tee {file}")])
-        }
-        ThreadLimit::Nproc => {
-            let needed = host.nproc.unwrap_or(0).saturating_add(workers).saturating_add(beside);
-            let wanted = raised("limits.nproc", needed, host.nproc);
-            let (line, text) = if host.nproc_hard.is_some_and(|hard| hard >= wanted) {
-                (format!("prlimit --pid $$ --nproc={wanted}:"), "the hard limit allows it")
-            } else {
-                (
-                    format!("sudo prlimit --pid $$ --nproc={wanted}:{wanted}"),
-                    "that is above the hard limit and needs root",
-                )
-            };
-            let text = format!("Raise RLIMIT_NPROC of the shell that starts it ({text}), or {fewer}.");
-            process(text, "limits.nproc", wanted, vec![line])
-        }
-        ThreadLimit::Threads | ThreadLimit::Numbers => {
-            let (key, present) = match what_binds(host) {
-                ThreadLimit::Numbers => ("kernel.pid_max", host.pid_max),
-                _ => ("kernel.threads-max", host.threads_max),
-            };
-            let needed = host.threads_in_use.unwrap_or(0).saturating_add(workers).saturating_add(beside);
-            raise(Scope::Host, format!("Raise {key} (whole host), or {fewer}."), key, needed, present)
-        }
-    }
+    let rate = format!("{}/s", wanted.saturating_add(wanted / 5).saturating_add(1));
+    let text = format!(
+        "Begin more connections a second (--rate {rate}): the plan begins {} and the verdict asks for {}. {more}.",
+        human_count(own),
+        human_count(wanted)
+    );
+    remedy(Scope::Process, text, &[("--rate", rate.clone())], vec![plan.again_with(&[("--rate", &rate)])])
 }

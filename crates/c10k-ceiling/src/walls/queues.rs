@@ -181,8 +181,9 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(late);
             Bite::proven(evidence, first(lost))
         },
-        lift: |host, _| {
-            let text = "Lengthen the input queue of each processor (whole host), or connect more slowly.";
+        lift: |host, plan| {
+            let slower = if plan.wanted_rate.is_some() { "" } else { ", or connect more slowly" };
+            let text = format!("Lengthen the input queue of each processor (whole host){slower}.");
             raise(Scope::Host, text, "net.core.netdev_max_backlog", 10_000, host.netdev_max_backlog)
         },
     },
@@ -241,30 +242,39 @@ fn lift_accept_queue(host: &HostSnapshot, plan: &PlanView) -> Remedy {
     let settings = [("sysctl.net.core.somaxconn", value.to_string()), ("socket.backlog", value.to_string())];
     // Who has no more under way than the queue is long never fills it, whoever the server is.
     let under_way = now.max(1).to_string();
-    let (rate, slowly) = plan.more_slowly(500);
     // Without a proof a connection is under way no longer than until it is in the queue.
-    let (line, way) = if plan.probe {
+    let way = if plan.wanted_rate.is_some() {
+        // Fewer connections a second are not what is asked for.
+        None
+    } else if plan.probe {
         let line = plan.again_with(&[("--in-flight", &under_way)]);
-        (line, format!("Have no more connections under way than the queue takes (--in-flight {under_way})"))
+        let words = "Have no more connections under way than the queue takes";
+        Some((line, format!("{words} (--in-flight {under_way}), or ")))
     } else {
-        (slowly, format!("Connect more slowly (--rate {rate})"))
+        let (rate, line) = plan.more_slowly(500);
+        Some((line, format!("Connect more slowly (--rate {rate}), or ")))
     };
-    let mut commands = vec![line];
+    let mut commands: Vec<String> = way.iter().map(|(line, _)| line.clone()).collect();
+    let mut text = way.map_or_else(String::new, |(_, words)| words);
     let by_program = host.backlog.zip(host.somaxconn).is_some_and(|(backlog, most)| backlog < most);
-    let mut text = way;
     if by_program {
         text.push_str(&format!(
-            ", or lengthen the queue: the program itself asks listen() for {now}, below net.core.somaxconn, which \
+            "lengthen the queue: the program itself asks listen() for {now}, below net.core.somaxconn, which \
              therefore changes nothing. It is the program's backlog that must grow, to {value} or so ([socket] backlog \
              in a profile of c10k-server), and it is read when the program begins to listen"
         ));
     } else {
         commands.push(raise_line("net.core.somaxconn", value, host.somaxconn));
         text.push_str(&format!(
-            ", or lengthen the queue to {value}: net.core.somaxconn, which bounds it, and the backlog that the program \
+            "lengthen the queue to {value}: net.core.somaxconn, which bounds it, and the backlog that the program \
              asks for; both are read when the program begins to listen, so start it again"
         ));
     }
     text.push_str("; or accept with more workers.");
+    text[..1].make_ascii_uppercase();
+    if commands.is_empty() {
+        // Whose queue it is, and how long.
+        commands.push("ss -ltnp".to_owned());
+    }
     remedy(Scope::Namespace, text, &settings, commands)
 }

@@ -1,12 +1,12 @@
 //! Any host, plan and findings at all.
 
-use c10k_ceiling::{CpuLoad, Findings, PlanView, ServerEnd, counter};
+use c10k_ceiling::{Findings, PlanView, ServerEnd, counter};
 use c10k_record::{
     Connections, Failure, HostSnapshot, Latencies, LatencySummary, Outcome, PhaseName, ServerReport, Verdict,
 };
 use proptest::prelude::*;
 
-use super::change;
+use super::{change, load};
 
 pub(crate) const OUTCOMES: [&str; 23] = [
     "EMFILE",
@@ -176,8 +176,7 @@ prop_compose! {
             counters: counters.into_iter().map(|(n, a, b)| (COUNTERS[n].to_owned(), change(a, b))).collect(),
             server_end: end.map(|(killed, n)| if killed { ServerEnd::Killed(n) } else { ServerEnd::Exited(n) }),
             accepted_stalled: stalled,
-            server_cpu: cores.map(|(used_cores, most_cores)| CpuLoad { used_cores, most_cores }),
-            swarm_cpu: cores.map(|(most_cores, used_cores)| CpuLoad { used_cores, most_cores }),
+            loads: cores.map(|(a, b)| (PhaseName::Ramp, load((a, b), (b, a), a))).into_iter().collect(),
             lowest_memory_available_bytes: lowest,
             verdicts: verdicts.into_iter().map(|(expr, passed, value)| Verdict { expr, passed, value }).collect(),
             ..Findings::default()

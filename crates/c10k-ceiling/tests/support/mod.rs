@@ -4,7 +4,9 @@
 
 pub(crate) mod any;
 
-use c10k_ceiling::{CounterChange, CpuLoad, Findings, PlanView, ServerEnd, counter, diagnose};
+use c10k_ceiling::{
+    CounterChange, CpuLoad, Findings, MachineLoad, PhaseLoad, PlanView, ServerEnd, counter, diagnose,
+};
 use c10k_record::{
     Ceiling, Connections, Failure, GrowthEvidence, GrowthStop, HostSnapshot, LatencySummary, Outcome,
     PhaseName, PortsInPlan, ServerReport, Verdict,
@@ -134,6 +136,13 @@ pub(crate) fn lose(findings: &mut Findings, phase: PhaseName, outcome: &str, cou
 
 pub(crate) fn verdict(expr: &str, passed: bool) -> Verdict {
     Verdict { expr: expr.to_owned(), passed: Some(passed), value: Some(12.0) }
+}
+
+/// Processor time of a phase on two processors: what each end used and the most it may, and what was idle.
+pub(crate) fn load(server: (f64, f64), swarm: (f64, f64), idle_cores: f64) -> PhaseLoad {
+    let end = |(used_cores, most_cores)| Some(CpuLoad { used_cores, most_cores });
+    let machine = MachineLoad { processors: 2, idle_cores, softirq_cores: 0.05 };
+    PhaseLoad { server: end(server), swarm: end(swarm), machine: Some(machine) }
 }
 
 pub(crate) fn change(before: u64, after: u64) -> CounterChange {
@@ -288,11 +297,15 @@ pub(crate) fn planted(name: &str) -> Option<Findings> {
         "cpu-server" | "cpu-swarm" => {
             let mut f = short(60_000, "connect-timeout", 0);
             f.verdicts.push(verdict("echo_p95 <= 100ms", false));
-            let (busy, idle) =
-                (CpuLoad { used_cores: 0.99, most_cores: 1.0 }, CpuLoad { used_cores: 0.3, most_cores: 2.0 });
-            let server = name == "cpu-server";
-            (f.server_cpu, f.swarm_cpu) =
-                (Some(if server { busy } else { idle }), Some(if server { idle } else { busy }));
+            let (busy, idle) = ((0.99, 1.0), (0.3, 2.0));
+            let (server, swarm) = if name == "cpu-server" { (busy, idle) } else { (idle, busy) };
+            f.loads.insert(PhaseName::Verify, load(server, swarm, 0.6));
+            f
+        }
+        "cpu-host" => {
+            let mut f = short(60_000, "connect-timeout", 0);
+            f.verdicts.push(verdict("echo_p95 <= 100ms", false));
+            f.loads.insert(PhaseName::Verify, load((0.76, 2.0), (1.15, 2.0), 0.01));
             f
         }
         "ram" => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use c10k_kernel::counters::NetReading;
 use c10k_kernel::counters::host_wide::{Neighbours, NeighboursReader};
-use c10k_kernel::cpu::{CpuTimes, cores_used};
+use c10k_kernel::cpu::{CpuTimes, HostCpu, cores_used};
 
 use super::{Collector, MemoryWatch};
 use crate::observation::{
@@ -119,8 +119,8 @@ impl Collector {
     }
 
     pub(super) fn see_cpu(&mut self, seconds: f64, partial: &mut bool) -> CpuSeen {
-        let now = match self.cpu.read() {
-            Ok(host) => host.total,
+        let host = match self.cpu.read() {
+            Ok(host) => host,
             Err(error) => {
                 *partial |= self.cpu.file().open_errno().is_none();
                 let source = self.cpu.file().path().display().to_string();
@@ -128,6 +128,8 @@ impl Collector {
                 return CpuSeen::default();
             }
         };
+        let (now, idle) = (host.total, self.idle_seconds(&host));
+        let idle_last = self.idle_last.replace(idle);
         let Some((last_seconds, last)) = self.cpu_last.replace((seconds, now)) else {
             return CpuSeen::default();
         };
@@ -137,11 +139,18 @@ impl Collector {
             system_cores: cores(|times| times.system_seconds),
             softirq_cores: cores(|times| times.softirq_seconds),
             idle_cores: cores(|times| times.idle_seconds + times.iowait_seconds),
+            idle_cores_of_ours: idle_last.and_then(|last| cores_used(last, idle, seconds - last_seconds)),
             steal_cores: cores(|times| times.steal_seconds),
             softirq_seconds: self
                 .cpu_first
                 .map(|first| (now.softirq_seconds - first.softirq_seconds).max(0.0)),
         }
+    }
+
+    /// Idle time of the processors that this process may run on.
+    pub(super) fn idle_seconds(&self, host: &HostCpu) -> f64 {
+        let ours = host.per_cpu.iter().filter(|(cpu, _)| self.may_run_on(*cpu));
+        ours.map(|(_, times)| times.idle_seconds + times.iowait_seconds).sum()
     }
 
     pub(super) fn see_listeners(&mut self, partial: &mut bool) -> Option<ListenerSeen> {

@@ -9,7 +9,8 @@ use c10k_ceiling::diagnose;
 use c10k_collector::{Collector, CollectorConfig};
 use c10k_kernel::counters::ProcRoot;
 use c10k_record::{
-    Connections, Failure, HostSnapshot, LiveCounts, Outcome, PhaseName, Record, ServerReport, Tool,
+    Connections, Failure, HostSnapshot, LiveCounts, Outcome, PhaseName, Record, Sample, ServerReport, Tool,
+    Verdict,
 };
 use c10k_swarm::LoadArgs;
 
@@ -70,14 +71,23 @@ fn write(root: &Path, files: &[(&str, &str)]) {
 #[track_caller]
 fn walls(limits: &HostSnapshot, changed: &[(&str, &str)], lost: &str) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a folder");
-    let root = folder.path();
+    walls_of(limits, &watched(folder.path(), changed), lost, &[])
+}
+
+/// A host that was looked at twice, before and after it changed so.
+fn watched(root: &Path, changed: &[(&str, &str)]) -> Watch {
     write(root, &QUIET);
     let config = CollectorConfig { proc_root: ProcRoot::recorded(root), ..CollectorConfig::default() };
     let mut watch = Watch::new(Collector::new(config).expect("a recorded host"), None, false);
     watch.tick("ramp", &LiveCounts::default(), None);
     write(root, changed);
     watch.tick("ramp", &LiveCounts::default(), None);
+    watch
+}
 
+/// The walls of a run that was watched so, lost connections under `lost`, and broke these verdicts.
+#[track_caller]
+fn walls_of(limits: &HostSnapshot, watch: &Watch, lost: &str, broken: &[&str]) -> Vec<String> {
     let load = LoadArgs { target: Some(c10k_record::Quantity(TARGET)), ..LoadArgs::default() };
     let plan = crate::plan::resolve(&RunArgs { load, ..RunArgs::default() }).expect("a plan");
     let tool = Tool { name: "c10k-lab".to_owned(), version: "0".to_owned() };
@@ -95,7 +105,11 @@ fn walls(limits: &HostSnapshot, changed: &[(&str, &str)], lost: &str) -> Vec<Str
     record.connections.add_failed(outcome.clone(), 512);
     record.failures = vec![Failure { phase: PhaseName::Ramp, outcome, count: 512, first_at_ms: 900 }];
     record.server = Some(ServerReport { accepted: HELD, peak: HELD, tables: 4, ..ServerReport::default() });
-    let found = findings(&record, &plan, limits, &watch, Some(u64::from(u32::MAX)), None, false);
+    record.verdicts = broken
+        .iter()
+        .map(|expr| Verdict { expr: (*expr).to_owned(), passed: Some(false), value: Some(250.0) })
+        .collect();
+    let found = findings(&record, &plan, limits, watch, Some(u64::from(u32::MAX)), None, false);
     let ceiling = diagnose(&found, None).expect("it fell short");
     assert!(
         ceiling.walls.iter().all(|wall| !wall.evidence.is_empty() && wall.remedy.is_some()),
@@ -154,7 +168,7 @@ fn what_the_whole_host_shows_names_its_walls_and_only_them() {
             "connect-timeout",
         ),
     ];
-    let replayed: BTreeSet<&str> = cases.iter().map(|(name, ..)| *name).collect();
+    let replayed: BTreeSet<&str> = cases.iter().map(|(name, ..)| *name).chain(["cpu-host"]).collect();
     let by_this = |wall: &&c10k_ceiling::Wall| {
         !wall.plant.plantable && crate::plant::replayed_by(wall).contains("what_the_whole_host_shows")
     };
@@ -163,6 +177,28 @@ fn what_the_whole_host_shows_names_its_walls_and_only_them() {
     for (name, limits, changed, lost) in cases {
         assert_eq!(walls(&limits, &changed, lost), [name], "{lost}");
     }
+    assert_eq!(walls_of_used_up_processors("connect_p95 <= 100ms", "ramp"), ["cpu-host"]);
+    assert_eq!(walls_of_used_up_processors("echo_p95 <= 100ms", "verify"), ["cpu-host"]);
+    assert_eq!(walls_of_used_up_processors("echo_p95 <= 100ms", "ramp"), ["latency-verdict"]);
+}
+
+/// A second of a phase in which both ends together used all processors that they may run on.
+fn walls_of_used_up_processors(broken: &str, phase: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut watch = watched(folder.path(), &[]);
+    let all = c10k_kernel::process::cpus_allowed() as f64;
+    watch.samples = vec![
+        Sample {
+            phase: phase.to_owned(),
+            server_cores: Some(0.38 * all),
+            swarm_cores: Some(0.57 * all),
+            softirq_cores: Some(0.02 * all),
+            idle_cores: Some(0.01 * all),
+            ..Sample::default()
+        };
+        5
+    ];
+    walls_of(&limits(), &watch, "aborted", &[broken])
 }
 
 #[test]
