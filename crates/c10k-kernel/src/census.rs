@@ -19,11 +19,13 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr as NetlinkAddress};
 
 mod answer;
+mod ends;
 mod holder;
 mod taken;
 
 pub use answer::{Progress, SocketLine, each_socket};
-pub use holder::{Holders, holders_of, holds};
+pub use ends::{Ends, ServerSocket, Servers};
+pub use holder::{Held, Holders, Holding, LookThrough, holders_of, holds, who_holds};
 pub use taken::{PortTaken, PortUser, TakenBy};
 
 /// The kernel fills at most 32 KiB an answer (net/netlink/af_netlink.c, `netlink_dump`) when the reader offers it.
@@ -234,8 +236,8 @@ impl SockDiag {
         let start = Instant::now();
         let mut census = Census::default();
         for family in [libc::AF_INET, libc::AF_INET6] {
-            census.interrupted |=
-                self.dump(family, states, 0, ExtensionFlags::empty(), |socket| census.add(socket, ports))?;
+            let query = Query { family, states, ..Query::default() };
+            census.interrupted |= self.dump(query, |socket| census.add(socket, ports))?;
         }
         census.duration_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         Ok(census)
@@ -253,17 +255,33 @@ impl SockDiag {
         ports: &PortSet,
         mut each: impl FnMut(&SocketLine<'_>),
     ) -> io::Result<bool> {
-        // Each dump walks the whole table; with many ports one walk that copies all is cheaper.
-        let few: Vec<u16> = ports.iter().take(FEW_PORTS + 1).collect();
-        let asked = if few.len() <= FEW_PORTS { few } else { vec![0] };
+        let asked: Vec<u16> = ports.iter().collect();
+        self.by_port(&asked, Query { states, at_server: true, ..Query::default() }, &mut |socket| {
+            if ports.holds(socket.local_port()) {
+                each(socket);
+            }
+        })
+    }
+
+    /// Asks for the sockets of `query` with each of `ports`, in both families. Each dump walks the whole table, so with
+    /// many ports one walk that copies all is cheaper: `each` may see sockets with other ports.
+    fn by_port(
+        &mut self,
+        ports: &[u16],
+        query: Query,
+        each: &mut impl FnMut(&SocketLine<'_>),
+    ) -> io::Result<bool> {
+        let asked = if ports.len() <= FEW_PORTS { ports } else { &[0] };
         let mut interrupted = false;
         for port in asked {
             for family in [libc::AF_INET, libc::AF_INET6] {
-                interrupted |= self.dump(family, states, port, ExtensionFlags::empty(), |socket| {
-                    if ports.holds(socket.local_port()) {
-                        each(socket);
-                    }
-                })?;
+                let mut query = Query { family, ..query };
+                if query.at_server {
+                    query.local_port = *port;
+                } else {
+                    query.remote_port = *port;
+                }
+                interrupted |= self.dump(query, &mut *each)?;
             }
         }
         Ok(interrupted)
@@ -277,7 +295,8 @@ impl SockDiag {
         let mut found = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
             let states = States::of(&[State::Listen]);
-            self.dump(family, states, port, ExtensionFlags::SKMEMINFO, |socket| {
+            let query = Query { family, states, local_port: port, with_memory: true, ..Query::default() };
+            self.dump(query, |socket| {
                 // The kernel filters by the port already; port 0 asks for all.
                 if port == 0 || socket.local_port() == port {
                     found.push(Listener {
@@ -303,7 +322,7 @@ impl SockDiag {
         let mut found = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
             let states = States::of(&[State::TimeWait]);
-            self.dump(family, states, 0, ExtensionFlags::empty(), |socket| {
+            self.dump(Query { family, states, ..Query::default() }, |socket| {
                 if socket.state() == State::TimeWait as u8 && ports.holds(socket.remote_port()) {
                     found.push(socket.local_address());
                 }
@@ -312,17 +331,10 @@ impl SockDiag {
         Ok(found)
     }
 
-    /// Asks for all sockets of a family and calls `each` with every one. True when the dump was interrupted.
-    fn dump(
-        &mut self,
-        family: i32,
-        states: States,
-        local_port: u16,
-        extensions: ExtensionFlags,
-        mut each: impl FnMut(&SocketLine<'_>),
-    ) -> io::Result<bool> {
+    /// Asks for sockets and calls `each` with every one. True when the dump was interrupted.
+    fn dump(&mut self, query: Query, mut each: impl FnMut(&SocketLine<'_>)) -> io::Result<bool> {
         self.sequence = self.sequence.wrapping_add(1);
-        let request = request(self.sequence, family as u8, states, local_port, extensions);
+        let request = request(self.sequence, query);
         self.socket.send(&request, 0)?;
         let mut interrupted = false;
         loop {
@@ -344,21 +356,44 @@ impl SockDiag {
     }
 }
 
-/// The bytes of one `inet_diag_req_v2` dump request.
-fn request(
-    sequence: u32,
-    family: u8,
+/// Which sockets a dump is to tell of.
+#[derive(Clone, Copy)]
+struct Query {
+    family: i32,
     states: States,
+    /// 0 for any.
     local_port: u16,
-    extensions: ExtensionFlags,
-) -> Vec<u8> {
-    let id = if i32::from(family) == libc::AF_INET6 { SocketId::new_v6() } else { SocketId::new_v4() };
+    /// 0 for any.
+    remote_port: u16,
+    /// Of a port that is asked for: whether it is the one at the sockets' own end.
+    at_server: bool,
+    /// Whether the memory of each is asked for too, and so what it dropped.
+    with_memory: bool,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            family: libc::AF_INET,
+            states: States::ALL,
+            local_port: 0,
+            remote_port: 0,
+            at_server: false,
+            with_memory: false,
+        }
+    }
+}
+
+/// The bytes of one `inet_diag_req_v2` dump request.
+fn request(sequence: u32, query: Query) -> Vec<u8> {
+    let id = if query.family == libc::AF_INET6 { SocketId::new_v6() } else { SocketId::new_v4() };
+    let (source_port, destination_port) = (query.local_port, query.remote_port);
     let message = SockDiagMessage::InetRequest(InetRequest {
-        family,
+        family: query.family as u8,
         protocol: libc::IPPROTO_TCP as u8,
-        extensions,
-        states: StateFlags::from_bits_retain(states.0),
-        socket_id: SocketId { source_port: local_port, ..id },
+        extensions: if query.with_memory { ExtensionFlags::SKMEMINFO } else { ExtensionFlags::empty() },
+        states: StateFlags::from_bits_retain(query.states.0),
+        socket_id: SocketId { source_port, destination_port, ..id },
     });
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;

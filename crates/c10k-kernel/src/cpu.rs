@@ -169,7 +169,7 @@ impl ProcessCpuReader {
 }
 
 /// `1 ÷ sysconf(_SC_CLK_TCK)`; 100 ticks a second where the system does not say.
-fn seconds_per_tick() -> f64 {
+pub(crate) fn seconds_per_tick() -> f64 {
     let ticks =
         nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().filter(|ticks| *ticks > 0);
     1.0 / ticks.unwrap_or(100) as f64

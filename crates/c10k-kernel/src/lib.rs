@@ -29,6 +29,7 @@ pub mod link;
 pub mod memory;
 pub mod namespace;
 pub mod process;
+pub mod processes;
 pub mod shaper;
 pub mod socket;
 pub mod sysctl;

@@ -78,6 +78,16 @@ impl TablesReader {
         Ok(seen)
     }
 
+    /// One thread of each table.
+    ///
+    /// # Errors
+    /// As [`TablesReader::read`].
+    pub(crate) fn one_thread_of_each(&mut self) -> io::Result<Vec<u32>> {
+        self.threads = self.list_threads()?;
+        self.tell_apart()?;
+        Ok(self.chosen.clone())
+    }
+
     fn list_threads(&self) -> io::Result<Vec<u32>> {
         let entries = fs::read_dir(self.root.process_path(Some(self.pid), "task"))?;
         let mut threads: Vec<u32> =

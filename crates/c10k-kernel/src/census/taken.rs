@@ -10,9 +10,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use netlink_packet_sock_diag::inet::ExtensionFlags;
-
-use super::{STATE_NAMES, SockDiag, SocketLine, State, States, holders_of};
+use super::{Query, STATE_NAMES, SockDiag, SocketLine, State, States, holders_of};
 use crate::counters::ProcRoot;
 use crate::process::name_of;
 use crate::sysctl::SysctlRoot;
@@ -163,7 +161,8 @@ impl SockDiag {
         let mut found = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
             let states = States::ALL_AND_BOUND;
-            self.dump(family, states, wanted.port(), ExtensionFlags::empty(), |socket| {
+            let query = Query { family, states, local_port: wanted.port(), ..Query::default() };
+            self.dump(query, |socket| {
                 let local = plain(socket.local_address());
                 // The kernel filters by the port already; port 0 asks for all.
                 if local.port() == wanted.port() && overlap(wanted.ip(), local.ip()) {
