@@ -12,6 +12,7 @@
 
 mod account;
 mod args;
+mod at_server;
 mod budget;
 mod collector;
 mod cost;
@@ -31,6 +32,7 @@ mod watch;
 
 pub use account::account;
 pub use args::CollectorArgs;
+pub use at_server::{AtServer, EndsSeen, Patience};
 pub use collector::{Collector, CollectorConfig, CollectorError, Side};
 pub use document::{CensusSeen, Document, SelfCost};
 pub use find::{FindError, ServerFound, find_listeners, find_server};

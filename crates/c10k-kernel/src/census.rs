@@ -25,7 +25,7 @@ mod taken;
 
 pub use answer::{Progress, SocketLine, each_socket};
 pub use ends::{Ends, ServerSocket, Servers};
-pub use holder::{Held, Holders, Holding, LookThrough, holders_of, holds, who_holds};
+pub use holder::{Held, Holders, Holding, LookThrough, held_by, holders_of, holds, who_holds};
 pub use taken::{PortTaken, PortUser, TakenBy};
 
 /// The kernel fills at most 32 KiB an answer (net/netlink/af_netlink.c, `netlink_dump`) when the reader offers it.

@@ -151,6 +151,16 @@ pub fn who_holds(root: &ProcRoot, inodes: &[u32], likely: &[u32], most: LookThro
     held
 }
 
+/// Which of the sockets with these inodes process `pid` holds; `None` where it has more than `most` descriptors, so that
+/// not all were looked through.
+///
+/// # Errors
+/// `PermissionDenied` for another user's process, `NotFound` when it is gone.
+pub fn held_by(root: &ProcRoot, pid: u32, inodes: &[u32], most: usize) -> io::Result<Option<HashSet<u32>>> {
+    let seen = sockets_of(root, pid, &inodes.iter().copied().collect(), most)?;
+    Ok(seen.is_whole.then_some(seen.inodes))
+}
+
 struct SocketsOfOne {
     inodes: HashSet<u32>,
     looked_at: usize,
@@ -241,6 +251,9 @@ mod tests {
         // Where all are found nobody else is looked at.
         let few = who_holds(&root, &[25], &[12], LookThrough::default());
         assert_eq!((few.by, few.unseen), (vec![holding(12, 1)], 0));
+        let both = held_by(&root, 11, &[21, 24, 25], 9).unwrap();
+        assert_eq!(both, Some(HashSet::from([21, 24])));
+        assert_eq!(held_by(&root, 11, &[21, 24, 25], 2).unwrap(), None, "not all were looked through");
         let bounded = who_holds(&root, &[21, 22, 25], &[11], LookThrough { of_one: 1, of_all: 9 });
         assert!(
             bounded.cut_short && bounded.by.iter().all(|one| one.sockets == 1 && !one.is_whole),
