@@ -183,6 +183,20 @@ fn where_to_look(findings: &Findings) -> Remedy {
     if findings.lost_connecting(&["probe-timeout"]).is_some() {
         look("whether the server sends back what it gets; if it does not, run the swarm with --no-probe", "");
     }
+    if findings.lost(&["not-at-server"]).is_some() {
+        look(
+            "the server's end of what is open at the client: in SYN_RECV there the kernel waits until the client has said \
+             something (TCP_DEFER_ACCEPT, as Apache sets it; a run with probes says something), or its accept queue had \
+             no room",
+            "ss -tan state syn-recv",
+        );
+    }
+    if findings.lost(&["not-accepted"]).is_some() {
+        look(
+            "why the server does not take what waits in its accept queue (Recv-Q): a limit of its own, or it is busy",
+            "ss -ltn",
+        );
+    }
     let lives = findings.server_end.is_none().then_some(findings.server_process.as_ref()).flatten();
     if lives.is_some_and(|process| process.listens == Some(false)) {
         look("why the server, which lives, has closed its listener", "ss -ltnp");

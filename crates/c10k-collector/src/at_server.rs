@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use c10k_kernel::census::{Ends, Servers, SockDiag, State, held_by};
 use c10k_kernel::counters::ProcRoot;
+use c10k_record::AtServerEnd;
 
 /// Descriptors of the swarm that are looked through where others connect to the same server.
 const LOOKED_THROUGH: usize = 1 << 17;
@@ -54,6 +55,18 @@ impl EndsSeen {
     #[must_use]
     pub fn absent(&self) -> u64 {
         self.open.saturating_sub(self.accepted + self.waiting)
+    }
+
+    /// Open at the client, and accepted by nobody.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.open.saturating_sub(self.accepted)
+    }
+
+    /// The same as the record has it.
+    #[must_use]
+    pub fn counts(&self) -> AtServerEnd {
+        AtServerEnd { accepted: self.accepted, waiting: self.waiting, absent: self.absent() }
     }
 }
 

@@ -56,6 +56,14 @@ const NAMED: &[(&str, &str)] = &[
     ("not-recorded", "lost before the writer of the record was killed: under which name was never written"),
     ("no-errno", "a call failed and named no errno"),
     ("ping-timeout", "the peer did not answer a ping: it is dead or cut off"),
+    (
+        "not-accepted",
+        "open at the client and in the accept queue at the server's end: no process has taken it",
+    ),
+    (
+        "not-at-server",
+        "open at the client alone: the kernel at the server's end has it half open (SYN_RECV) or not at all",
+    ),
     ("probe-timeout", "connected, but the probe was not echoed in time: a ghost, or not an echo server"),
     ("message-timeout", "a message was not whole within --message-timeout of its first byte"),
     ("short-echo", "the server closed the connection in the middle of an echo"),
@@ -104,6 +112,18 @@ impl Outcome {
     #[must_use]
     pub fn probe_timeout() -> Self {
         Self("probe-timeout".to_owned())
+    }
+
+    /// `not-accepted`: at the end of a hold without probes it was in the server's accept queue.
+    #[must_use]
+    pub fn not_accepted() -> Self {
+        Self("not-accepted".to_owned())
+    }
+
+    /// `not-at-server`: at the end of a hold without probes it was not ESTABLISHED at the server's end.
+    #[must_use]
+    pub fn not_at_server() -> Self {
+        Self("not-at-server".to_owned())
     }
 
     /// `corrupt`.
@@ -196,6 +216,8 @@ mod tests {
             Outcome::not_recorded(),
             Outcome::connect_timeout(),
             Outcome::probe_timeout(),
+            Outcome::not_accepted(),
+            Outcome::not_at_server(),
             Outcome::corrupt(),
             Outcome::closed_by_server(),
             Outcome::short_echo(),

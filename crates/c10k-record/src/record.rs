@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ceiling, Connections, Failure, GrowthEvidence, GrowthStop, Host, Latencies, LatencySummary,
-    MemoryPerConnection, PhaseName, Plan, Protocol, Scope, ServerReport, Topology, Verdict, Warning,
-    Workload,
+    AtServerEnd, Ceiling, Connections, Failure, GrowthEvidence, GrowthStop, Host, Latencies, LatencySummary,
+    MemoryPerConnection, PhaseName, Plan, ProcessInRun, Protocol, Scope, ServerReport, Topology, Verdict,
+    Warning, Workload,
 };
 
 /// Version of the record's shape.
@@ -68,6 +68,9 @@ pub struct Record {
     pub cpu: Cpu,
     /// When the phases began and ended.
     pub phases: Vec<PhaseTimes>,
+    /// The processes that listen for the server or hold its connections; empty where they were not looked for.
+    #[serde(default)]
+    pub processes: Vec<ProcessInRun>,
     /// The server's last word; `None` where the server is not ours.
     pub server: Option<ServerReport>,
     /// What stopped the run short or broke a verdict; `None` when the target was reached and all verdicts passed,
@@ -80,6 +83,24 @@ pub struct Record {
 }
 
 impl Record {
+    /// Takes in what the kernel had at the server's end before the close: see [`Connections::confirm`].
+    pub fn confirm(&mut self, seen: AtServerEnd, at_ms: u64) {
+        let rows = self.connections.confirm(seen, at_ms);
+        self.failures.extend(rows);
+    }
+
+    /// The warning that what is held stands on the client's word alone; `None` where more stands behind it, or nothing
+    /// is held.
+    #[must_use]
+    pub fn unconfirmed(&self) -> Option<Warning> {
+        let c = &self.connections;
+        (!c.is_confirmed() && c.held > 0).then(|| {
+            let text = "the server's end of the connections cannot be seen from here, and none was asked for an echo: \
+                        held is what is open at the client, and the verdicts judge by that";
+            Warning::new("held-unconfirmed", text)
+        })
+    }
+
     /// An identity that must hold at the end of a run and does not, in words.
     #[must_use]
     pub fn broken_identity(&self) -> Option<String> {
@@ -266,6 +287,7 @@ impl Record {
             time_wait: TimeWait::default(),
             cpu: Cpu::default(),
             phases: Vec::new(),
+            processes: Vec::new(),
             server: None,
             ceiling: None,
             verdicts: Vec::new(),

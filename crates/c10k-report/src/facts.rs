@@ -71,7 +71,8 @@ fn line(text: impl Into<String>) -> Row {
 /// The first line: whether the target was held.
 pub(crate) fn headline(record: &Record) -> (Tone, String) {
     let c = &record.connections;
-    let held = format!("{} of {}", human_count(c.held), human_count(c.target));
+    let word = c.word_for_held();
+    let held = format!("{word} {} of {}", human_count(c.held), human_count(c.target));
     let because = record.ended_because.as_deref().map_or_else(String::new, |why| format!("; {why}"));
     let wall = record.ceiling.as_ref().map_or_else(
         || "; no wall was named".to_owned(),
@@ -94,14 +95,14 @@ pub(crate) fn headline(record: &Record) -> (Tone, String) {
         }
         RunResult::Aborted if c.open.is_some() => (Tone::Bad, record.stopped_in_words()),
         // A record from before the open ones were told.
-        RunResult::Aborted => (Tone::Bad, format!("ABORTED: held {held}{because}")),
-        RunResult::Broken => (Tone::Bad, format!("BROKEN: held {held}{because}{}", met())),
-        RunResult::Short => (Tone::Bad, format!("SHORT: held {held}{because}{wall}")),
+        RunResult::Aborted => (Tone::Bad, format!("ABORTED: {held}{because}")),
+        RunResult::Broken => (Tone::Bad, format!("BROKEN: {held}{because}{}", met())),
+        RunResult::Short => (Tone::Bad, format!("SHORT: {held}{because}{wall}")),
         RunResult::VerdictBroken => {
             let broken = record.verdicts.iter().filter(|verdict| verdict.is_broken()).count();
             let all = record.verdicts.len();
-            let words =
-                format!("HELD {held} connections, but {broken} of {all} verdicts do not hold{}", met());
+            let held = loudly(&held, word);
+            let words = format!("{held} connections, but {broken} of {all} verdicts do not hold{}", met());
             (Tone::Bad, words)
         }
         RunResult::Done => {
@@ -109,9 +110,18 @@ pub(crate) fn headline(record: &Record) -> (Tone, String) {
             let asked = record.own_word_on_held().filter(|_| !record.reached_its_target());
             let asked = asked.map_or_else(String::new, |verdict| format!(", and `{}` holds", verdict.expr));
             // A wall that cost no connection, or none that was asked for.
-            (Tone::Good, format!("HELD {held} connections{asked}{}", met()))
+            let at_client = if c.is_confirmed() || c.held == 0 { "" } else { NOT_SEEN };
+            (Tone::Good, format!("{} connections{at_client}{asked}{}", loudly(&held, word), met()))
         }
     }
+}
+
+/// Behind a headline on connections of which only the client's end is known.
+const NOT_SEEN: &str = "; the server's end was not seen";
+
+/// The counts of a headline with their word in capitals.
+fn loudly(counts: &str, word: &str) -> String {
+    counts.replacen(word, &word.to_uppercase(), 1)
 }
 
 /// All sections.
@@ -166,9 +176,11 @@ fn connections(record: &Record) -> Section {
     // What was not proven at its end is not known to have been held.
     let has_an_end = ![RunState::Unfinished, RunState::Aborted].contains(&record.state);
     let held = (has_an_end || c.held > 0).then_some(c.held);
-    let kept = match c.verified {
-        Some(_) => "still verified at the end of the hold",
-        None => "still there at the end of the hold",
+    let kept = match (c.verified, c.at_server.or(c.accepted)) {
+        (Some(_), _) => "still verified at the end of the hold",
+        (None, Some(_)) => "still there at both ends at the end of the hold",
+        (None, None) if held.is_none() => "still there at the end of the hold",
+        (None, None) => "open at the client at the end of the hold; the server's end was not seen",
     };
     let mut rows = vec![
         row("target", Some(c.target), "asked for"),

@@ -266,6 +266,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_open_at_the_client_alone_is_not_called_held() {
+        let first_line = |at_server| {
+            let mut record = fixtures::held();
+            record.connections.verified = None;
+            record.connections.accepted = None;
+            record.connections.at_server = at_server;
+            let text = summary(&record, None, Style::default());
+            let kept = text.lines().find(|line| line.starts_with("  held")).map(str::to_owned);
+            (text.lines().next().map(str::to_owned), kept.unwrap_or_default())
+        };
+        let (unseen, kept) = first_line(None);
+        let wanted = "OPEN AT THE CLIENT 100,000 of 100,000 connections; the server's end was not seen";
+        assert_eq!(unseen.as_deref(), Some(wanted));
+        assert!(kept.contains("the server's end was not seen"), "{kept}");
+        let (seen, kept) = first_line(Some(100_000));
+        assert_eq!(seen.as_deref(), Some("HELD 100,000 of 100,000 connections"));
+        assert!(kept.contains("at both ends"), "{kept}");
+    }
+
+    #[test]
     fn a_run_that_fell_short_names_its_wall_first() {
         let text = summary(&fixtures::short(), None, Style::default());
         insta::assert_snapshot!(until(&text, "Rate"), @r#"

@@ -11,7 +11,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use c10k_ceiling::TAKEN_DOWN;
-use c10k_collector::{LinkSeen, LinkWatch};
+use c10k_collector::{AtServer, EndsSeen, LinkSeen, LinkWatch};
 use c10k_record::{
     Command, ConnectRate, Connections, GrowthEvidence, GrowthStop, LiveCounts, PhaseName, PhaseTimes,
     RunState, Span, Steps, SwarmEvent,
@@ -23,6 +23,7 @@ use crate::output::Output;
 use crate::shared::{Measured, Note, Shared, Stage};
 use crate::tally::Loss;
 
+mod ends;
 mod telling;
 mod waiting;
 
@@ -79,6 +80,8 @@ pub(crate) struct Finding {
     pub(crate) rss_full: Option<(u64, u64)>,
     /// What was seen of a server on this machine.
     pub(crate) beside: Option<SeenBeside>,
+    /// The server's ends of what was open before the close, and when they were looked up, ms after the first connect.
+    pub(crate) ends: Option<(EndsSeen, u64)>,
     /// What was seen of the link towards the server.
     pub(crate) link: Option<LinkSeen>,
 }
@@ -113,6 +116,7 @@ pub(crate) struct Conductor<'a> {
     is_proven: bool,
     rss_full: Option<(u64, u64)>,
     beside: Option<Beside>,
+    at_server: Option<AtServer>,
     link: LinkWatch,
 }
 
@@ -145,6 +149,7 @@ impl<'a> Conductor<'a> {
             is_proven: false,
             rss_full: None,
             beside: None,
+            at_server: None,
             link: LinkWatch::default(),
         }
     }
@@ -155,6 +160,11 @@ impl<'a> Conductor<'a> {
             self.output.warn(hidden);
         }
         self.beside = beside;
+    }
+
+    /// Looks up the server's ends of the connections where these phases end.
+    pub(crate) fn look_up_ends(&mut self, at_server: Option<AtServer>) {
+        self.at_server = at_server;
     }
 
     /// Looks at the link towards the server.
@@ -265,6 +275,7 @@ impl<'a> Conductor<'a> {
         }
         if self.shared.counts().attempted > 0 {
             self.enter(Stage::Hold, PhaseName::Hold);
+            self.learn_where_they_lead();
         } else {
             self.shared.enter(Stage::Hold);
         }
@@ -364,7 +375,10 @@ impl<'a> Conductor<'a> {
     fn close(mut self) -> Finding {
         let signal = self.signals.came();
         self.count_lost_workers();
-        let short = self.shared.sum(|table| &table.held) < self.target;
+        let ends = self.server_ends();
+        let missing = ends.as_ref().filter(|_| !self.course.probe).map_or(0, |(seen, _)| seen.missing());
+        let held = self.shared.sum(|table| &table.held);
+        let short = held.saturating_sub(missing) < self.target;
         let is_its_doing = |name: &str| TAKEN_DOWN.contains(&name) || name == "ECONNREFUSED";
         let taken_down = self.shared.tally().failures().iter().any(|row| is_its_doing(row.outcome.name()));
         let beside = self.beside.take().map(|beside| beside.end(short, taken_down));
@@ -410,6 +424,7 @@ impl<'a> Conductor<'a> {
             measured: self.measured,
             rss_full: self.rss_full,
             beside,
+            ends,
             link,
         }
     }

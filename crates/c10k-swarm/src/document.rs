@@ -89,6 +89,11 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     }
     // From here on it is judged as what it is: complete, or stopped early.
     record.end(finding.state);
+    if let Some((seen, at_ms)) = &finding.ends {
+        record.confirm(seen.counts(), *at_ms);
+    }
+    let unconfirmed = record.unconfirmed();
+    record.warnings.extend(unconfirmed);
     record.verdicts = judge(&default_conditions(background.load.probe), &record);
     if finding.state == RunState::Aborted && finding.signal.is_none() {
         record.ended_because = Some("stopped by a command".to_owned());

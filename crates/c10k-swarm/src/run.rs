@@ -7,7 +7,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use c10k_ceiling::predicted_ceiling;
-use c10k_collector::{LinkWatch, ports_kept, time_wait_towards};
+use c10k_collector::{AtServer, LinkWatch, ports_kept, time_wait_towards};
+use c10k_kernel::census::{Servers, SockDiag};
 use c10k_kernel::cgroup::PidsGroup;
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::link::device_towards;
@@ -237,6 +238,7 @@ fn carry_out(
     // A lab that leads this swarm looks for itself.
     let beside =
         (setup.server_is_here && args.parent.is_none()).then(|| Beside::begin(&setup.servers)).flatten();
+    let at_server = args.parent.is_none().then(|| at_server(&setup.servers)).flatten();
     // What is open by now stays open: the rest of the table is for connections.
     let connections_per_table = conductor.connections_per_table();
     conductor.say_ready(&SwarmEvent::Ready {
@@ -263,6 +265,7 @@ fn carry_out(
         conductor.look_at_link(link);
     }
     conductor.look_beside(beside);
+    conductor.look_up_ends(at_server);
     // Nothing is tracked before a rule asks for it, and what is tracked is seen at once.
     let tracked = SysctlRoot::default().read("net.netfilter.nf_conntrack_count").ok();
     let tracks = tracked.and_then(|text| text.trim().parse::<u64>().ok()).is_some_and(|count| count > 0);
@@ -310,6 +313,12 @@ fn refuse_too_many(
         }
         None => Ok(()),
     }
+}
+
+/// Looks up the ends of these servers in this network namespace; nothing where sock_diag cannot be had.
+fn at_server(servers: &[SocketAddr]) -> Option<AtServer> {
+    let (clients, here) = (SockDiag::open().ok()?, SockDiag::open().ok()?);
+    AtServer::begin(Servers::at(servers), clients, here, std::process::id()).ok()
 }
 
 /// The device by which the swarm sends to the first server; nothing where no route leads there.

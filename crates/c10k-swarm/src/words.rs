@@ -6,20 +6,28 @@ use c10k_record::{Evidence, LatencySummary, Outcome, Predicted, Record, RunResul
 pub(crate) fn words(record: &Record) -> String {
     let c = &record.connections;
     let mut lines = Vec::new();
-    let held = format!("held {} of {} connections", human_count(c.held), human_count(c.target));
+    let word = c.word_for_held();
+    let held = format!("{word} {} of {} connections", human_count(c.held), human_count(c.target));
     lines.push(match record.result() {
-        RunResult::Done => format!("held: {held}"),
-        RunResult::VerdictBroken => format!("HELD, but a verdict does not hold: {held}"),
+        RunResult::Done => format!("{word}: {held}"),
+        RunResult::VerdictBroken => format!("{}, but a verdict does not hold: {held}", word.to_uppercase()),
         RunResult::Short => format!("SHORT: {held}"),
         RunResult::Aborted => record.stopped_in_words(),
         RunResult::Broken | RunResult::Unfinished => format!("BROKEN: {held}"),
     });
+    if !c.is_confirmed() && c.held > 0 {
+        lines.push(
+            "the server's end cannot be seen from here: whether the server has them is not known".to_owned(),
+        );
+    }
     if let Some(why) = record.ended_because.as_ref().filter(|_| record.state != RunState::Aborted) {
         lines.push(why.clone());
     }
     let verified = c.verified.map_or_else(|| "unknown (no probes)".to_owned(), human_count);
+    let at_server =
+        c.at_server.map_or_else(String::new, |seen| format!(", at the server's end {}", human_count(seen)));
     lines.push(format!(
-        "attempted {}, established {}, verified {verified}, held {}",
+        "attempted {}, established {}, verified {verified}, {word} {}{at_server}",
         human_count(c.attempted),
         human_count(c.established),
         human_count(c.held)

@@ -5,7 +5,7 @@ mod foreign_servers;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use c10k_record::{Ceiling, PhaseName, Record, SwarmEvent};
+use c10k_record::{Ceiling, Outcome, PhaseName, Record, SwarmEvent};
 use foreign_servers::Foreign;
 
 /// What a swarm came to.
@@ -77,7 +77,8 @@ impl Ended {
         let c = &self.record.connections;
         assert_eq!((c.held, self.code), (count, Some(0)), "{c:?}\n{}", self.stderr);
         assert!(c.failed.is_empty() && self.record.ceiling.is_none(), "{c:?}");
-        assert_eq!((c.accepted, c.ghosts), (None, None), "that would be the server's own word");
+        assert_eq!((c.accepted, c.ghosts), (None, Some(0)), "the first would be the server's own word");
+        assert_eq!(c.at_server, Some(count), "the kernel has them at its end");
     }
 
     /// The ceiling, which must name this wall and no other.
@@ -113,9 +114,52 @@ fn a_server_that_does_not_echo_holds_them_without_probes() {
 }
 
 #[test]
+fn what_a_server_hears_of_only_when_it_speaks_is_not_held_by_saying_nothing() {
+    let Some(server) = Foreign::deferred() else { return };
+    let ended = swarm(&server, 200, &["--no-probe"]);
+    let c = &ended.record.connections;
+    assert_eq!(
+        (c.established, c.held, c.at_server, c.ghosts),
+        (200, 0, Some(0), Some(200)),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!((c.failed.get(&Outcome::not_at_server()), ended.code), (Some(&200), Some(1)), "{c:?}");
+    let ceiling = ended.record.ceiling.as_ref().expect("short of the target");
+    let look = &ceiling.remedy.as_ref().expect("where to look").summary;
+    assert!(ceiling.wall == "unknown" && look.contains("TCP_DEFER_ACCEPT"), "{}: {look}", ceiling.wall);
+    // Whoever speaks is there at once.
+    swarm(&server, 200, &[]).expect_held(200);
+}
+
+#[test]
+fn what_waits_in_the_accept_queue_is_told_from_what_is_held() {
+    let Some(server) = Foreign::python_that_takes_no_more_than(40) else { return };
+    let ended = swarm(&server, 100, &["--no-probe"]);
+    let c = &ended.record.connections;
+    assert_eq!(
+        (c.established, c.held, c.at_server, c.ghosts),
+        (100, 40, Some(40), Some(60)),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(c.failed.get(&Outcome::not_accepted()), Some(&60), "{c:?}");
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+}
+
+#[test]
+fn a_server_that_takes_its_time_is_waited_for_at_the_end() {
+    let Some(server) = Foreign::slow(30) else { return };
+    let ended = swarm(&server, 60, &["--no-probe", "--hold", "0s"]);
+    ended.expect_held(60);
+}
+
+#[test]
 fn a_server_with_300_descriptors_is_named_by_its_limit() {
-    let Some(server) = Foreign::python_echo_with(300, 1024) else { return };
-    let ended = swarm(&server, 500, &["--connect-timeout", "4s", "--probe-timeout", "3s"]);
+    // asyncio tries as often as its backlog is long before it waits a second, and writes of each; a short one leaves it
+    // time to echo on a busy machine.
+    let Some(server) = Foreign::python_echo_with(300, 100) else { return };
+    let ended = swarm(&server, 500, &["--connect-timeout", "4s", "--probe-timeout", "8s"]);
     let ceiling = ended.expect_wall("nofile-server");
     let c = &ended.record.connections;
     assert!((250..300).contains(&c.held) && c.verified == Some(c.held), "{c:?}");

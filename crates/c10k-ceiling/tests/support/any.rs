@@ -155,9 +155,7 @@ prop_compose! {
         let mut connections = Connections {
             target: counts[0], attempted: counts[1], established: counts[2], accepted: Some(counts[3]),
             verified: Some(counts[4]), held: counts[5], ghosts: Some(counts[6]),
-            released: 0,
-            open: None,
-            failed: Default::default(),
+            ..Connections::default()
         };
         let mut failures = Vec::new();
         for (outcome, phase, count, first_at_ms) in lost {

@@ -90,9 +90,7 @@ pub(crate) fn healthy() -> Findings {
             verified: Some(TARGET),
             held: TARGET,
             ghosts: Some(0),
-            released: 0,
-            open: None,
-            failed: Default::default(),
+            ..Connections::default()
         },
         capacity: Some(112_928),
         counters: still.iter().map(|name| ((*name).to_owned(), change(7, 7))).collect(),

@@ -99,6 +99,7 @@ impl Conductor<'_> {
             accepted: None,
             verified: self.course.probe.then_some(counts.verified),
             held: self.shared.sum(|table| &table.held),
+            at_server: None,
             ghosts: None,
             released: self.shared.sum(|table| &table.released),
             open: None,

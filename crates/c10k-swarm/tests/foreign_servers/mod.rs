@@ -106,6 +106,52 @@ while True:
             key.fileobj.close()
 "#;
 
+/// Gets a connection from the kernel when it has said something, and echoes (TCP_DEFER_ACCEPT, as Apache does).
+const DEFERRED: &str = r#"
+import os, selectors, socket, sys
+
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+listener.listen(int(sys.argv[1]))
+print(os.getpid(), listener.getsockname()[1], flush=True)
+poll = selectors.DefaultSelector()
+poll.register(listener, selectors.EVENT_READ)
+while True:
+    for key, _ in poll.select():
+        if key.fileobj is listener:
+            peer, _ = listener.accept()
+            poll.register(peer, selectors.EVENT_READ)
+        elif data := key.fileobj.recv(65536):
+            key.fileobj.sendall(data)
+        else:
+            poll.unregister(key.fileobj)
+            key.fileobj.close()
+"#;
+
+/// Takes so many, and leaves the others in its accept queue.
+const SATED: &str = r#"
+import os, signal, socket, sys
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen(1024)
+print(os.getpid(), listener.getsockname()[1], flush=True)
+taken = [listener.accept() for _ in range(int(sys.argv[1]))]
+signal.pause()
+"#;
+
+const SLOW: &str = r#"
+import os, socket, sys, time
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen(1024)
+print(os.getpid(), listener.getsockname()[1], flush=True)
+taken = []
+while True:
+    taken.append(listener.accept())
+    time.sleep(int(sys.argv[1]) / 1000)
+"#;
+
 const DEAF: &str = r#"
 import os, signal, socket, sys
 listener = socket.socket()
@@ -151,6 +197,21 @@ impl Foreign {
     /// Echoes with this many descriptors and dies when it needs one more.
     pub(crate) fn python_that_dies_of_its_limit(descriptors: u32) -> Option<Self> {
         Self::python(BRITTLE, 1024, Some(descriptors))
+    }
+
+    /// Hears of a connection when it has said something.
+    pub(crate) fn deferred() -> Option<Self> {
+        Self::python(DEFERRED, 1024, None)
+    }
+
+    /// Takes so many, reads nothing, and leaves the others in its accept queue.
+    pub(crate) fn python_that_takes_no_more_than(most: u32) -> Option<Self> {
+        Self::python(SATED, most, None)
+    }
+
+    /// Accepts one after the other, so many milliseconds apart.
+    pub(crate) fn slow(milliseconds: u32) -> Option<Self> {
+        Self::python(SLOW, milliseconds, None)
     }
 
     /// Listens and never accepts.
