@@ -15,6 +15,7 @@ impl Lab<'_> {
         self.take_over_the_swarms_word();
         self.record.server = self.server_said.take();
         self.record.connections.accepted = self.accepted();
+        self.confirm();
         self.settle_ghosts();
         self.costs();
         self.record.time_wait.peak = self.watch.levels.highest(counter::TIME_WAIT);
@@ -117,7 +118,9 @@ impl Lab<'_> {
             self.record.phases = said.phases;
             // What of the profile is not in force was listed when the place was made.
             let known = &self.record.warnings;
-            let is_new = |w: &Warning| w.id != "profile-not-applied" && !known.contains(w);
+            // And where its connections lead is looked up here.
+            let is_told = |id: &str| ["profile-not-applied", "held-unconfirmed"].contains(&id);
+            let is_new = |w: &Warning| !is_told(&w.id) && !known.contains(w);
             let new: Vec<Warning> = said.warnings.into_iter().filter(is_new).collect();
             self.record.warnings.extend(new);
             return;

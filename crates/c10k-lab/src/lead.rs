@@ -8,10 +8,11 @@ use c10k_collector::{Collector, CollectorConfig, LinkWatch};
 use c10k_kernel::limits::{Resource, of_process};
 use c10k_record::{
     Connections, Exit, HostSnapshot, LiveCounts, PhaseName, Plan, Record, RunFolder, ServerEvent,
-    ServerReport, Span, Steps, SwarmEvent, Warning, human_bytes, human_count,
+    ServerReport, Span, Steps, SwarmEvent, human_bytes, human_count,
 };
 
 use crate::child::{Heard, Process, Who, end_in_words};
+use crate::ends::ServerEnds;
 use crate::far::FarEnd;
 use crate::findings::plan_view;
 use crate::foreign::{Foreign, ServerSide};
@@ -38,7 +39,7 @@ const QUIET: Duration = Duration::from_millis(400);
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Woken {
+pub(crate) enum Woken {
     Done,
     TimeIsUp,
     /// A signal came, or something the run stands on broke.
@@ -72,6 +73,9 @@ pub(crate) struct Lab<'a> {
     pub(crate) phase: Option<PhaseName>,
     pub(crate) holds_begun: u64,
     pub(crate) verified: Option<Connections>,
+    /// When it had verified, ms after the first connect.
+    pub(crate) verified_at_ms: u64,
+    pub(crate) ends: ServerEnds,
     pub(crate) swarm_record: Option<Box<Record>>,
     /// It ended without a last word.
     pub(crate) swarm_record_is_lost: bool,
@@ -152,6 +156,7 @@ impl<'a> Lab<'a> {
             exit: Exit::Broke,
         })?;
         let is_ours = server.is_ours();
+        let ends = ServerEnds::begin(&towards, place.far.as_ref(), swarm.pid());
         let mut watch = Watch::new(collector, far, !is_ours);
         watch.link = link;
         if let Some(neighbours) = place.neighbours.take() {
@@ -177,6 +182,8 @@ impl<'a> Lab<'a> {
             phase: None,
             holds_begun: 0,
             verified: None,
+            verified_at_ms: 0,
+            ends,
             swarm_record: None,
             swarm_record_is_lost: false,
             swarm_closed: false,
@@ -209,6 +216,7 @@ impl<'a> Lab<'a> {
             if self.wait(Some(limit), |lab| lab.verified.is_some()) == Woken::TimeIsUp {
                 self.broken = Some("the swarm did not come to the end of its last proof".to_owned());
             }
+            self.look_up_ends();
             if self.has_heard_of_ghosts() {
                 self.server_at_proof = self.server_said.clone();
             }
@@ -316,33 +324,14 @@ impl<'a> Lab<'a> {
         self.wait(Some(until), |lab| lab.counts.open == 0);
     }
 
-    /// Both sides' sockets as the kernel counts them, beside what the swarm says.
-    fn compare_with_census(&mut self) {
-        let (server_side, client_side) = self.watch.established();
-        let open = self.counts.open;
-        let shown = |seen: Option<u64>| seen.map_or_else(|| "an unknown number".to_owned(), human_count);
-        if [server_side, client_side].into_iter().flatten().any(|seen| seen != open) {
-            self.record.warnings.push(Warning::new(
-                "census",
-                format!(
-                    "in the hold the swarm had {} connections open, sock_diag saw {} ESTABLISHED at the client and {} \
-                     at the server",
-                    human_count(open),
-                    shown(client_side),
-                    shown(server_side)
-                ),
-            ));
-        }
-    }
-
-    fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         let alone = self.server_ended_at.is_some_and(|ended| ended.elapsed() >= AFTERMATH);
         self.signals.came() || self.broken.is_some() || self.swarm_closed || alone
     }
 
     // Waiting ------------------------------------------------------------------------------------------
 
-    fn wait(&mut self, until: Option<Instant>, done: impl Fn(&Self) -> bool) -> Woken {
+    pub(crate) fn wait(&mut self, until: Option<Instant>, done: impl Fn(&Self) -> bool) -> Woken {
         loop {
             if done(self) {
                 return Woken::Done;
@@ -409,7 +398,9 @@ impl<'a> Lab<'a> {
                     self.phase = Some(phase);
                     self.counts = counts;
                 }
-                SwarmEvent::Verified { connections, .. } => self.verified = Some(connections),
+                SwarmEvent::Verified { connections, elapsed_ms } => {
+                    (self.verified, self.verified_at_ms) = (Some(connections), elapsed_ms);
+                }
                 SwarmEvent::Done { record } => self.swarm_record = Some(record),
             },
             Heard::Ended(Who::Server) => self.server_closed = true,

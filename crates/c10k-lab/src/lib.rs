@@ -12,6 +12,7 @@ mod child;
 mod cli;
 mod climb;
 mod doctor;
+mod ends;
 mod far;
 mod findings;
 mod finish;
