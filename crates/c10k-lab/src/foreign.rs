@@ -195,10 +195,11 @@ impl ServerSide {
         matches!(self, Self::Ours(_))
     }
 
-    /// Tells it something; nobody speaks to a server that is not ours.
-    pub(crate) fn tell(&mut self, line: &str) {
-        if let Self::Ours(process) = self {
-            process.tell(line);
+    /// Tells it something; false when nobody hears it. Nobody speaks to a server that is not ours.
+    pub(crate) fn tell(&mut self, line: &str) -> bool {
+        match self {
+            Self::Ours(process) => process.tell(line),
+            Self::Foreign(_) => false,
         }
     }
 

@@ -8,7 +8,7 @@ use c10k_collector::{Collector, CollectorConfig, LinkWatch};
 use c10k_kernel::limits::{Resource, of_process};
 use c10k_record::{
     Connections, Exit, HostSnapshot, LiveCounts, PhaseName, Plan, Record, RunFolder, ServerEvent,
-    ServerReport, Span, Steps, SwarmEvent, human_bytes, human_count,
+    ServerReport, Span, Steps, SwarmEvent,
 };
 
 use crate::child::{Heard, Process, Who, end_in_words};
@@ -18,6 +18,7 @@ use crate::findings::plan_view;
 use crate::foreign::{Foreign, ServerSide};
 use crate::headroom::{Headroom, Pieces};
 use crate::isolate::Place;
+use crate::moment::Moment;
 use crate::plan::Refusal;
 use crate::printer::Printer;
 use crate::signals::Signals;
@@ -70,6 +71,8 @@ pub(crate) struct Lab<'a> {
     /// room again.
     pub(crate) server_at_proof: Option<ServerReport>,
     pub(crate) counts: LiveCounts,
+    /// How both ends stand at the moment of a row.
+    pub(crate) moment: Moment,
     pub(crate) phase: Option<PhaseName>,
     pub(crate) holds_begun: u64,
     pub(crate) verified: Option<Connections>,
@@ -179,6 +182,7 @@ impl<'a> Lab<'a> {
             server_is_done: false,
             server_at_proof: None,
             counts: LiveCounts::default(),
+            moment: Moment::default(),
             phase: None,
             holds_begun: 0,
             verified: None,
@@ -231,6 +235,9 @@ impl<'a> Lab<'a> {
         let known = if self.plan.load.probe { self.counts.verified } else { accepted };
         let may_have = self.server.is_ours() && known < self.counts.established && !self.server_closed;
         let words = self.server_words;
+        if may_have {
+            self.server.tell("now");
+        }
         let until = Instant::now() + 2 * SERVER_TICK;
         !may_have || self.wait(Some(until), |lab| lab.server_words > words) == Woken::Done
     }
@@ -356,7 +363,11 @@ impl<'a> Lab<'a> {
     }
 
     pub(crate) fn hear(&mut self, until: Option<Instant>) {
-        let nap = until.map_or(NAP, |until| NAP.min(until.saturating_duration_since(Instant::now())));
+        let now = Instant::now();
+        let mut nap = until.map_or(NAP, |until| NAP.min(until.saturating_duration_since(now)));
+        if !self.moment.is_open() {
+            nap = nap.min(self.watch.due_in(now));
+        }
         match self.heard.recv_timeout(nap) {
             Ok(heard) => self.on_heard(heard),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
@@ -365,9 +376,7 @@ impl<'a> Lab<'a> {
         for command in self.acting.go_on(self.server.pid(), self.phase, &self.counts) {
             self.swarm.tell(&command);
         }
-        if self.watch.is_due(Instant::now()) {
-            self.row(false);
-        }
+        self.row_if_due(Instant::now());
     }
 
     fn on_heard(&mut self, heard: Heard) {
@@ -375,6 +384,11 @@ impl<'a> Lab<'a> {
             self.swarm_word_at = Instant::now();
         }
         match heard {
+            Heard::Server(ServerEvent::Now(report)) => {
+                self.moment.server_says(&report);
+                self.server_words += 1;
+                self.server_said = Some(report);
+            }
             Heard::Server(ServerEvent::Tick(report)) => {
                 self.server_words += 1;
                 self.server_said = Some(report);
@@ -393,6 +407,11 @@ impl<'a> Lab<'a> {
                     if phase == PhaseName::Close {
                         self.say_closing(counts.open);
                     }
+                }
+                SwarmEvent::Now { phase, counts, .. } => {
+                    self.moment.swarm_says(phase, counts);
+                    self.phase = Some(phase);
+                    self.counts = counts;
                 }
                 SwarmEvent::Tick { phase, counts, .. } => {
                     self.phase = Some(phase);
@@ -430,49 +449,5 @@ impl<'a> Lab<'a> {
             let phase = self.phase.map_or_else(|| "the start".to_owned(), |phase| format!("the {phase}"));
             self.broken = Some(format!("{} in {phase}", end_in_words(Who::Swarm, status)));
         }
-    }
-
-    /// A row of samples.csv, and the progress line.
-    pub(crate) fn row(&mut self, important: bool) {
-        let phase = self.phase.map(|phase| phase.to_string()).unwrap_or_default();
-        let row = self.watch.tick(&phase, &self.counts, self.server_said.as_ref());
-        if self.broken.is_none()
-            && let Err(error) = self.folder.append_sample(&row)
-        {
-            self.broken = Some(format!("the record could not be written on: {error}"));
-        }
-        if important && self.phase.is_none() {
-            return;
-        }
-        let closing = self.closing_line().filter(|_| self.phase == Some(PhaseName::Close));
-        let line = closing.unwrap_or_else(|| self.progress_line(&phase));
-        self.printer.progress(&line, important);
-    }
-
-    fn progress_line(&self, phase: &str) -> String {
-        let c = &self.counts;
-        let rows = &self.watch.samples;
-        let rate = rows.last().and_then(|row| row.connects_per_second).unwrap_or(0.0);
-        let each = |of: fn(&c10k_record::Sample) -> Option<u64>| {
-            let (first, last) = (of(rows.first()?)?, of(rows.last()?)?);
-            last.saturating_sub(first).checked_div(c.open)
-        };
-        let cost = match (each(|row| row.server_rss_bytes), each(|row| row.slab_bytes)) {
-            (Some(user), Some(kernel)) => {
-                format!("  server {} + kernel {} a pair", human_bytes(user), human_bytes(kernel))
-            }
-            _ => String::new(),
-        };
-        let accepted =
-            self.server_said.as_ref().map_or_else(|| "?".to_owned(), |said| human_count(said.accepted));
-        format!(
-            "{phase:<6} attempted {}  established {}  accepted {accepted}  verified {} of {}  failed {}  {}/s{cost}",
-            human_count(c.attempted),
-            human_count(c.established),
-            human_count(c.verified),
-            human_count(self.plan.target),
-            human_count(c.failed),
-            human_count(rate as u64),
-        )
     }
 }

@@ -44,6 +44,17 @@ pub(crate) struct Watch {
     pub(crate) accepted_stalled: bool,
 }
 
+/// The counts of a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted<'a> {
+    /// When they were asked for.
+    pub(crate) at: Instant,
+    pub(crate) phase: &'a str,
+    pub(crate) counts: &'a LiveCounts,
+    /// By the server's own word at the same moment.
+    pub(crate) accepted: Option<u64>,
+}
+
 impl Watch {
     pub(crate) fn new(collector: Collector, far: Option<FarEnd>, is_foreign: bool) -> Self {
         Self {
@@ -69,20 +80,22 @@ impl Watch {
         self.collector.look_at_neighbours_by(opened);
     }
 
-    pub(crate) fn is_due(&self, now: Instant) -> bool {
-        self.last_tick.is_none_or(|last| now.duration_since(last) >= TICK)
+    /// How long until the next row is due; nothing when it is.
+    pub(crate) fn due_in(&self, now: Instant) -> Duration {
+        self.last_tick.map_or(Duration::ZERO, |last| (last + TICK).saturating_duration_since(now))
     }
 
-    /// Takes a row.
-    pub(crate) fn tick(&mut self, phase: &str, counts: &LiveCounts, server: Option<&ServerReport>) -> Sample {
+    /// Takes a row: the counts as they were said at its moment, and what is seen now. `server` is what the server said
+    /// last, of this moment or of an earlier one.
+    pub(crate) fn tick(&mut self, counted: &Counted<'_>, server: Option<&ServerReport>) -> Sample {
+        let Counted { at: now, phase, counts, accepted } = *counted;
         let seen = self.look();
-        let now = Instant::now();
         let mut row = Sample {
-            elapsed_ms: self.begun.elapsed().as_millis() as u64,
+            elapsed_ms: now.duration_since(self.begun).as_millis() as u64,
             phase: phase.to_owned(),
             attempted: Some(counts.attempted),
             established: Some(counts.established),
-            accepted: server.map(|server| server.accepted),
+            accepted,
             verified: Some(counts.verified),
             open: Some(counts.open),
             failed: Some(counts.failed),

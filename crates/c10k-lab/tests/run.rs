@@ -75,6 +75,20 @@ fn a_run_holds_its_target_and_writes_all_of_its_record() {
 }
 
 #[test]
+fn the_counts_of_a_row_are_of_one_moment_at_both_ends() {
+    let ended =
+        run_lab(&["--target", "8000", "--rate", "4000/s", "--hold", "0s", "--verdict", "echo_p95 <= 1h"]);
+    ended.expect_held(8000);
+    let rows = ended.samples();
+    let in_ramp = rows.iter().filter(|row| row.phase == "ramp" && row.established.is_some_and(|n| n > 0));
+    let apart: Vec<Option<u64>> = in_ramp.map(|row| Some(row.established?.abs_diff(row.accepted?))).collect();
+    assert!(apart.len() >= 3, "{rows:?}");
+    // A tenth of a second lies between the two at most, but for a row whose answer a busy machine held back.
+    let near = apart.iter().filter(|apart| apart.is_some_and(|apart| apart <= 400)).count();
+    assert!(near * 3 >= apart.len() * 2, "{apart:?}");
+}
+
+#[test]
 fn a_record_tells_what_a_connection_costs() {
     let record = run_lab(&["--target", "2000", "--hold", "600ms"]).expect_held(2000);
     let memory = &record.memory_per_connection;

@@ -57,6 +57,8 @@ pub enum ServerEvent {
     },
     /// How it stands, about once a second.
     Tick(ServerReport),
+    /// How it stands, as the answer to `now`.
+    Now(ServerReport),
     /// Its last word.
     Done(ServerReport),
 }
@@ -136,6 +138,15 @@ pub enum SwarmEvent {
         /// The counts.
         counts: LiveCounts,
     },
+    /// How it stands, as the answer to `now`, in whatever phase it is.
+    Now {
+        /// The phase it is in.
+        phase: PhaseName,
+        /// Milliseconds since the first connect.
+        elapsed_ms: u64,
+        /// The counts.
+        counts: LiveCounts,
+    },
     /// Every connection has been proven once more (or not); sent after `verify` in commanded runs.
     Verified {
         /// Milliseconds since the first connect.
@@ -190,13 +201,16 @@ pub enum Command {
     Stop,
     /// `abort`: close all at once by RST, say the last word, end. Nothing is proven any more.
     Abort,
+    /// `now`: say at once how it stands, whatever else is going on.
+    Now,
 }
 
 impl FromStr for Command {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, Self::Err> {
-        let bad = || format!("'{line}' is not a command: expected grow N, shrink N, verify, stop or abort");
+        let bad =
+            || format!("'{line}' is not a command: expected grow N, shrink N, verify, stop, abort or now");
         let mut words = line.split_whitespace();
         let command = match (words.next(), words.next()) {
             (Some("grow"), Some(n)) => Self::Grow(n.parse::<Quantity>().map_err(|_| bad())?.0),
@@ -204,6 +218,7 @@ impl FromStr for Command {
             (Some("verify"), None) => Self::Verify,
             (Some("stop"), None) => Self::Stop,
             (Some("abort"), None) => Self::Abort,
+            (Some("now"), None) => Self::Now,
             _ => return Err(bad()),
         };
         if words.next().is_some() { Err(bad()) } else { Ok(command) }
@@ -219,6 +234,7 @@ mod tests {
         assert_eq!("grow 5k".parse(), Ok(Command::Grow(5000)));
         assert_eq!(" stop ".parse(), Ok(Command::Stop));
         assert_eq!("abort".parse(), Ok(Command::Abort));
+        assert_eq!("now".parse(), Ok(Command::Now));
         for line in ["", "grow", "grow x", "verify now", "halt"] {
             assert!(line.parse::<Command>().is_err(), "{line}");
         }

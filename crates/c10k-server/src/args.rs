@@ -66,7 +66,7 @@ pub struct ServerArgs {
     #[arg(long, value_enum, value_name = "FORM")]
     pub stats: Option<StatsForm>,
 
-    /// Write JSON lines on stdout (ready, tick, done) and take the command `stop` on stdin
+    /// Write JSON lines on stdout (ready, tick, done) and take the commands `now` and `stop` on stdin
     #[arg(long, conflicts_with = "json")]
     pub events: bool,
 

@@ -266,9 +266,10 @@ impl Keeper {
         match line.parse::<Command>() {
             _ if line.trim().is_empty() => {}
             Ok(Command::Stop) => self.end(),
+            Ok(Command::Now) => self.print(&ServerEvent::Now(self.report())),
             Ok(Command::Grow(_) | Command::Shrink(_) | Command::Verify | Command::Abort) => {
                 say(&format!(
-                    "'{}' is a swarm's command: a server takes what comes; it knows stop",
+                    "'{}' is a swarm's command: a server takes what comes; it knows stop and now",
                     line.trim()
                 ));
             }

@@ -289,6 +289,20 @@ fn sigquit_ends_it_in_good_order_too_unless_it_was_started_to_ignore_that() {
 }
 
 #[test]
+fn asked_how_it_stands_it_says_so_at_once_and_as_often_as_it_is_asked() {
+    let mut server = Server::start(&[]);
+    let mut streams = Vec::new();
+    for count in 1..=20 {
+        let stream = server.connect();
+        expect_echo(&stream, b"x");
+        streams.push(stream);
+        let report = server.now();
+        assert_eq!((report.accepted, report.open), (count, count), "what was echoed was accepted");
+    }
+    server.stop();
+}
+
+#[test]
 fn a_command_on_stdin_ends_it_and_others_are_answered() {
     let mut server = Server::start(&[]);
     let stream = server.connect();

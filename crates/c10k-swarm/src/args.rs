@@ -228,7 +228,7 @@ pub struct SwarmArgs {
     #[arg(long)]
     pub one_table: bool,
     /// Write JSON lines on stdout (ready, phase, tick, verified, done) and take commands as lines on stdin
-    /// (grow N, shrink N, verify, stop).
+    /// (grow N, shrink N, verify, now, stop).
     #[arg(long)]
     pub events: bool,
     /// With --events: begin with no connection and do only what stdin says, until `stop`; --target is what

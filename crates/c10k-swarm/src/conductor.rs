@@ -315,6 +315,7 @@ impl<'a> Conductor<'a> {
                         self.output.event(&SwarmEvent::Verified { elapsed_ms, connections });
                         self.enter(Stage::Hold, PhaseName::Hold);
                     }
+                    Command::Now => self.say_now(),
                     Command::Stop => self.told_to_stop = true,
                     Command::Abort => self.told_to_abort = true,
                 }

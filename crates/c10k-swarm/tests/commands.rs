@@ -246,6 +246,32 @@ fn a_stop_in_the_ramp_overtakes_what_waits() {
 }
 
 #[test]
+fn asked_how_it_stands_it_says_so_at_once_in_whatever_phase_it_is() {
+    let server = Server::echo();
+    let mut swarm = Swarm::commanded(&["--server", &server.at(), "--target", "10k", "--rate", "100/s"]);
+    let now = |swarm: &mut Swarm| {
+        swarm.command("now");
+        loop {
+            if let SwarmEvent::Now { phase, counts, .. } = swarm.next() {
+                return (phase, counts);
+            }
+        }
+    };
+    assert_eq!(now(&mut swarm).1.attempted, 0);
+    swarm.command("grow 5000");
+    swarm.wait_for("some connections", |counts| counts.verified >= 10);
+    let mut last = 0;
+    for _ in 0..20 {
+        let (phase, counts) = now(&mut swarm);
+        assert_eq!(phase, PhaseName::Ramp, "it waits for no other command");
+        assert!(counts.verified >= last.max(10), "{counts:?}");
+        last = counts.verified;
+    }
+    swarm.command("stop");
+    swarm.wait_for_end();
+}
+
+#[test]
 fn a_stop_before_anything_was_begun_ends_with_nothing() {
     let server = Server::echo();
     let mut swarm = Swarm::commanded(&["--server", &server.at(), "--target", "10"]);

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use c10k_ceiling::diagnose;
 use c10k_collector::{Collector, CollectorConfig};
@@ -16,7 +17,7 @@ use c10k_swarm::LoadArgs;
 
 use super::findings;
 use crate::cli::RunArgs;
-use crate::watch::Watch;
+use crate::watch::{Counted, Watch};
 
 const TARGET: u64 = 2_000_000;
 const HELD: u64 = 60_000;
@@ -67,6 +68,12 @@ fn write(root: &Path, files: &[(&str, &str)]) {
     }
 }
 
+/// Takes a row of a run that has nothing to count.
+fn row(watch: &mut Watch) {
+    let (at, counts) = (Instant::now(), LiveCounts::default());
+    watch.tick(&Counted { at, phase: "ramp", counts: &counts, accepted: None }, None);
+}
+
 /// The walls that are named when a run loses connections under `lost` while the host changes so.
 #[track_caller]
 fn walls(limits: &HostSnapshot, changed: &[(&str, &str)], lost: &str) -> Vec<String> {
@@ -79,9 +86,9 @@ fn watched(root: &Path, changed: &[(&str, &str)]) -> Watch {
     write(root, &QUIET);
     let config = CollectorConfig { proc_root: ProcRoot::recorded(root), ..CollectorConfig::default() };
     let mut watch = Watch::new(Collector::new(config).expect("a recorded host"), None, false);
-    watch.tick("ramp", &LiveCounts::default(), None);
+    row(&mut watch);
     write(root, changed);
-    watch.tick("ramp", &LiveCounts::default(), None);
+    row(&mut watch);
     watch
 }
 

@@ -128,6 +128,19 @@ impl Server {
         }
     }
 
+    /// What it answers to `now`.
+    #[track_caller]
+    pub(crate) fn now(&mut self) -> ServerReport {
+        self.command("now");
+        loop {
+            match self.events.recv_timeout(PATIENCE).expect("the server says nothing more") {
+                ServerEvent::Now(report) => return report,
+                ServerEvent::Tick(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// The first report that begins and ends after now.
     #[track_caller]
     pub(crate) fn fresh_report(&mut self) -> ServerReport {

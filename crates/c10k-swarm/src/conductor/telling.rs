@@ -73,6 +73,13 @@ impl Conductor<'_> {
         self.output.event(&SwarmEvent::Tick { phase, elapsed_ms, counts });
     }
 
+    /// Answers whoever asked how it stands.
+    pub(super) fn say_now(&mut self) {
+        let counts = self.shared.counts();
+        let (phase, elapsed_ms) = (self.shared.stage().0.phase(), self.elapsed_ms());
+        self.output.event(&SwarmEvent::Now { phase, elapsed_ms, counts });
+    }
+
     /// Moves the latencies of the interval into the run's, and into the interval log.
     pub(super) fn take_measured(&mut self) {
         let interval = std::mem::take(&mut *self.shared.measured());

@@ -86,6 +86,7 @@ impl Conductor<'_> {
             Note::Line(line) => match line.parse::<Command>() {
                 // An end overtakes what waits.
                 Ok(end @ (Command::Stop | Command::Abort)) => self.commands.push_front(end),
+                Ok(Command::Now) => self.say_now(),
                 Ok(command) => self.commands.push_back(command),
                 Err(error) => self.output.warn(&error),
             },
