@@ -45,42 +45,49 @@ pub fn account(
     held: u64,
     both_ends_here: bool,
 ) -> MemoryPerConnection {
-    if held == 0 {
+    account_of_ends(before, after, EndsHere::of(after, held, both_ends_here))
+}
+
+/// As [`account`], where the two ends need not be as many: what is open at the client may not exist at the server's end.
+/// An end that none has costs nothing there: `None`.
+#[must_use]
+pub fn account_of_ends(
+    before: &MemorySnapshot,
+    after: &MemorySnapshot,
+    ends: EndsHere,
+) -> MemoryPerConnection {
+    let connections = ends.server.max(ends.client);
+    if connections == 0 {
         return MemoryPerConnection::default();
     }
-    let ends = Ends::of(after, both_ends_here);
-    let server = Growth::of(before.server.as_ref(), after.server.as_ref(), held);
-    let client = Growth::of(before.swarm.as_ref(), after.swarm.as_ref(), held);
+    let server = Growth::of(before.server.as_ref(), after.server.as_ref(), ends.server);
+    let client = Growth::of(before.swarm.as_ref(), after.swarm.as_ref(), ends.client);
     let host = HostGrowth::between(before, after);
 
-    let measured = slab_parts(before, after, ends.count() * held, ends.client);
+    let measured = slab_parts(before, after, ends.sockets(), ends.client > 0);
     let estimated = measured.is_none();
-    let slabs = measured.unwrap_or_else(|| estimated_parts(held, ends));
+    let slabs = measured.unwrap_or_else(|| estimated_parts(ends));
 
-    let share = Share { held, ends };
-    let mut named = share.slab_parts(&slabs, estimated);
-    named.insert("descriptor_table".into(), ends.own(server.table_bytes, client.table_bytes, held, true));
-    named.insert(
-        "page_tables".into(),
-        ends.own(server.page_table_bytes, client.page_table_bytes, held, false),
-    );
-    named.insert("heap".into(), ends.own(server.anon_bytes, client.anon_bytes, held, false));
-    named.insert("buffers".into(), share.even(host.buffer_bytes, false));
+    let mut named = ends.slab_parts(&slabs, estimated);
+    named.insert("descriptor_table".into(), ends.own(server.table_bytes, client.table_bytes, true));
+    named.insert("page_tables".into(), ends.own(server.page_table_bytes, client.page_table_bytes, false));
+    named.insert("heap".into(), ends.own(server.anon_bytes, client.anon_bytes, false));
+    named.insert("buffers".into(), ends.even(host.buffer_bytes, false));
     let tables = server.table_bytes.unwrap_or(0.0) + client.table_bytes.unwrap_or(0.0);
     let other =
         host.kernel_bytes().map(|bytes| (bytes + slabs.beyond_growth() - slabs.total() - tables).max(0.0));
-    named.insert("other".into(), share.even(other, estimated));
+    named.insert("other".into(), ends.even(other, estimated));
 
-    let (server_kernel, client_kernel) = share.kernel_totals(&host, &slabs, &server, &client);
+    let (server_kernel, client_kernel) = ends.kernel_totals(&host, &slabs, &server, &client);
     let fall = fall_of_free_memory(before, after);
     MemoryPerConnection {
-        connections: Some(held),
-        server_user_bytes: server.rss_bytes.map(|bytes| bytes / held as f64),
-        client_user_bytes: client.rss_bytes.map(|bytes| bytes / held as f64),
+        connections: Some(connections),
+        server_user_bytes: each(server.rss_bytes, ends.server),
+        client_user_bytes: each(client.rss_bytes, ends.client),
         server_kernel_bytes: server_kernel,
         client_kernel_bytes: client_kernel,
         parts: named,
-        free_memory_bytes: fall.map(|fall| fall / held as f64),
+        free_memory_bytes: each(fall, connections),
         unexplained_ratio: fall
             .zip(explained_bytes(before, after, &host))
             .and_then(|(fall, explained)| (fall > 0.0).then(|| (fall - explained).abs() / fall)),
@@ -88,48 +95,47 @@ pub fn account(
     }
 }
 
-/// Which ends of the connections stand on this host.
-#[derive(Clone, Copy, Debug)]
-struct Ends {
-    server: bool,
-    client: bool,
+/// How many of the connections have each end on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndsHere {
+    /// Server's ends.
+    pub server: u64,
+    /// Clients' ends.
+    pub client: u64,
 }
 
-impl Ends {
-    fn of(after: &MemorySnapshot, both_here: bool) -> Self {
-        let client_only = after.server.is_none() && after.swarm.is_some();
-        Self { server: both_here || !client_only, client: both_here || client_only }
-    }
-
-    fn count(self) -> u64 {
-        u64::from(self.server) + u64::from(self.client)
-    }
-
-    /// A part that each process has of its own.
-    fn own(self, server: Option<f64>, client: Option<f64>, held: u64, estimated: bool) -> MemoryPart {
-        let each = |here: bool, bytes: Option<f64>| bytes.filter(|_| here).map(|bytes| bytes / held as f64);
-        MemoryPart {
-            server_bytes: each(self.server, server),
-            client_bytes: each(self.client, client),
-            estimated,
-        }
-    }
+/// Bytes of each of so many; `None` where there are none.
+fn each(bytes: Option<f64>, count: u64) -> Option<f64> {
+    bytes.filter(|_| count > 0).map(|bytes| bytes / count as f64)
 }
 
 /// How bytes of the whole host become bytes a connection at each end.
-#[derive(Clone, Copy)]
-struct Share {
-    held: u64,
-    ends: Ends,
-}
+impl EndsHere {
+    fn of(after: &MemorySnapshot, held: u64, both_here: bool) -> Self {
+        let client_only = after.server.is_none() && after.swarm.is_some();
+        let (server, client) = (both_here || !client_only, both_here || client_only);
+        Self { server: if server { held } else { 0 }, client: if client { held } else { 0 } }
+    }
 
-impl Share {
+    fn sockets(self) -> u64 {
+        self.server + self.client
+    }
+
+    /// A part that each process has of its own.
+    fn own(self, server: Option<f64>, client: Option<f64>, estimated: bool) -> MemoryPart {
+        MemoryPart {
+            server_bytes: each(server, self.server),
+            client_bytes: each(client, self.client),
+            estimated,
+        }
+    }
+
     /// A part that both ends have alike.
     fn even(self, bytes: Option<f64>, estimated: bool) -> MemoryPart {
-        let each = bytes.map(|bytes| bytes / (self.ends.count() * self.held) as f64);
+        let one = each(bytes, self.sockets());
         MemoryPart {
-            server_bytes: each.filter(|_| self.ends.server),
-            client_bytes: each.filter(|_| self.ends.client),
+            server_bytes: one.filter(|_| self.server > 0),
+            client_bytes: one.filter(|_| self.client > 0),
             estimated,
         }
     }
@@ -140,12 +146,7 @@ impl Share {
             .iter()
             .map(|(name, bytes)| ((*name).to_owned(), self.even(Some(*bytes), estimated)))
             .collect();
-        let bind = MemoryPart {
-            server_bytes: self.ends.server.then_some(0.0),
-            client_bytes: self.ends.client.then_some(slabs.bind_bytes / self.held as f64),
-            estimated,
-        };
-        named.insert("bind_bucket".into(), bind);
+        named.insert("bind_bucket".into(), self.own(Some(0.0), Some(slabs.bind_bytes), estimated));
         named
     }
 
@@ -159,14 +160,12 @@ impl Share {
     ) -> (Option<f64>, Option<f64>) {
         let Some(kernel) = host.kernel_bytes() else { return (None, None) };
         let kernel = (kernel + slabs.beyond_growth()).max(0.0) + host.buffer_bytes.unwrap_or(0.0);
-        let server_only = server.page_table_bytes.unwrap_or(0.0);
-        let bind = if self.ends.client { slabs.bind_bytes.min(kernel) } else { 0.0 };
-        let client_only = bind + client.page_table_bytes.unwrap_or(0.0);
-        let each = (kernel - bind) / self.ends.count() as f64;
-        let per_connection = |here: bool, bytes: f64| here.then(|| bytes / self.held as f64);
+        let bind = if self.client > 0 { slabs.bind_bytes.min(kernel) } else { 0.0 };
+        let alike = each(Some(kernel - bind), self.sockets()).unwrap_or(0.0);
+        let own = |bytes: f64, count| each(Some(bytes), count).map(|own| alike + own);
         (
-            per_connection(self.ends.server, each + server_only),
-            per_connection(self.ends.client, each + client_only),
+            own(server.page_table_bytes.unwrap_or(0.0), self.server),
+            own(bind + client.page_table_bytes.unwrap_or(0.0), self.client),
         )
     }
 }

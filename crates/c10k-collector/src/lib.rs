@@ -30,7 +30,7 @@ mod stop;
 mod unreadable;
 mod watch;
 
-pub use account::account;
+pub use account::{EndsHere, account, account_of_ends};
 pub use args::CollectorArgs;
 pub use at_server::{AtServer, EndsSeen, Patience};
 pub use collector::{Collector, CollectorConfig, CollectorError, Side};

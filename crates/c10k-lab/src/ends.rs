@@ -4,12 +4,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use c10k_collector::{AtServer, EndsSeen, Patience};
+use c10k_collector::{AtServer, EndsHere, EndsSeen, Patience, account_of_ends};
 use c10k_kernel::census::{Servers, SockDiag};
 use c10k_kernel::namespace::Beside;
-use c10k_record::{AtServerEnd, Warning, human_count};
+use c10k_record::{AtServerEnd, MemoryPerConnection, Warning, human_count};
 
 use crate::lead::Lab;
+use crate::watch::Mark;
 
 /// Between two looks at a server that is still taking connections.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -21,7 +22,9 @@ const MOST_PROVEN: u64 = 100_000;
 pub(crate) struct ServerEnds {
     /// Nothing where sock_diag cannot be had in one of the ends' namespaces.
     at_server: Option<AtServer>,
-    /// In the hold, when memory was looked at.
+    /// They were looked up when memory was looked at in the hold.
+    was_asked: bool,
+    /// What was seen then.
     pub(crate) in_hold: Option<EndsSeen>,
     /// After the last proof.
     pub(crate) at_end: Option<EndsSeen>,
@@ -59,6 +62,7 @@ impl Lab<'_> {
             ));
         }
         if self.looks_up_ends() {
+            self.ends.was_asked = true;
             self.ends.in_hold = self.ends.at_server.as_mut().and_then(|ends| ends.look(open));
         }
     }
@@ -81,6 +85,23 @@ impl Lab<'_> {
     /// Whoever proves itself to a server of ours is known by its echo and by the server's word.
     fn looks_up_ends(&self) -> bool {
         !self.plan.load.probe || !self.server.is_ours() && self.counts.open <= MOST_PROVEN
+    }
+
+    /// What a connection cost in memory, by those that were there when it was looked at, whatever became of them later.
+    /// What does not exist at the server's end costs nothing there, and where it is not known how many do, neither is
+    /// what the kernel took for them.
+    pub(crate) fn cost_of_memory(&self, ready: &Mark, full: &Mark) -> MemoryPerConnection {
+        let opened = full.open.saturating_sub(ready.open);
+        let of = |server| account_of_ends(&ready.memory, &full.memory, EndsHere { server, client: opened });
+        match &self.ends.in_hold {
+            None if !self.ends.was_asked => of(opened),
+            // A connection that waits to be accepted is part of one.
+            Some(seen) if seen.waiting * 100 <= seen.open => of(seen.accepted),
+            _ => {
+                let MemoryPerConnection { connections, client_user_bytes, .. } = of(0);
+                MemoryPerConnection { connections, client_user_bytes, ..MemoryPerConnection::default() }
+            }
+        }
     }
 
     /// Takes what was seen into the record. Where the kernel's sockets cannot be seen a server of ours knows by itself

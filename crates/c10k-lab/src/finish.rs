@@ -1,6 +1,5 @@
 //! From what was seen to the finished record.
 
-use c10k_collector::account;
 use c10k_record::{
     Ceiling, Connections, Outcome, PhaseName, Record, RunState, Warning, counter, human_count, judge,
 };
@@ -157,10 +156,9 @@ impl Lab<'_> {
     fn costs(&mut self) {
         let (Some(ready), Some(full)) = (&self.ready, &self.full) else { return };
         let c = &self.record.connections;
-        self.record.cpu = cpu_between(ready, full, c.accepted, c.attempted);
-        // By those that were there when memory was looked at, whatever became of them later.
-        let opened = full.open.saturating_sub(ready.open);
-        self.record.memory_per_connection = account(&ready.memory, &full.memory, opened, true);
+        let seen = self.ends.in_hold.as_ref().map(|seen| seen.accepted);
+        self.record.cpu = cpu_between(ready, full, c.accepted.or(seen), c.attempted);
+        self.record.memory_per_connection = self.cost_of_memory(ready, full);
     }
 
     fn name_the_end(&mut self) {

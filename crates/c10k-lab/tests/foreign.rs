@@ -54,11 +54,8 @@ fn a_server_found_by_its_port_is_collected_on_and_left_as_it_was() {
     let record = ended.record();
     let c = &record.connections;
     assert_eq!((c.held, c.verified), (400, Some(400)));
-    assert_eq!(
-        (c.accepted, c.ghosts, record.server.is_none()),
-        (None, None, true),
-        "its own word is not known"
-    );
+    assert_eq!((c.accepted, record.server.is_none()), (None, true), "its own word is not known");
+    assert_eq!((c.at_server, c.ghosts), (Some(400), Some(0)), "the kernel knows");
     let user = record.memory_per_connection.server_user_bytes.expect("its memory may be seen");
     assert!(user > 500.0, "a coroutine a connection costs more than {user} B");
     assert!(record.profile.applied.is_empty(), "nothing is set where it stands");
@@ -72,6 +69,31 @@ fn a_server_found_by_its_port_is_collected_on_and_left_as_it_was() {
     let again = run_lab(&[&plan]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert_eq!(again.record().connections.held, 400);
+}
+
+#[test]
+fn what_a_server_never_heard_of_is_not_held_and_costs_nothing_there() {
+    let Some(server) = Foreign::deferred() else { return };
+    let port = server.port.to_string();
+    let ended = run_lab(&["--server-port", &port, "--target", "200", "--no-probe"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let record = ended.record();
+    let c = &record.connections;
+    assert_eq!((c.established, c.held, c.at_server, c.ghosts), (200, 0, Some(0), Some(200)), "{c:?}");
+    let cost = &record.memory_per_connection;
+    assert_eq!((cost.server_kernel_bytes, cost.server_user_bytes), (None, None), "{cost:?}");
+    let client = cost.client_kernel_bytes.expect("the client's end is there");
+    assert!(cost.parts.values().all(|part| part.server_bytes.is_none()), "{:?}", cost.parts);
+    assert!(client > 0.0, "{cost:?}");
+    assert!(
+        ended.stderr.starts_with("warning: ") && ended.stderr.contains("SHORT: held 0 of 200"),
+        "{}",
+        ended.stderr
+    );
+    // With a word it is there.
+    let spoken = run_lab(&["--server-port", &port, "--target", "200"]);
+    assert_eq!((spoken.code, spoken.record().connections.held), (Some(0), 200), "{}", spoken.stderr);
+    assert_eq!(spoken.record().connections.ghosts, Some(0));
 }
 
 #[test]

@@ -208,6 +208,7 @@ fn a_server_that_only_reads_is_held_without_probes() {
     let ended = run_lab(&["--target", "300", "--hold", "300ms", "--mode", "hold", "--no-probe", "--json"]);
     let record = ended.expect_held(300);
     assert_eq!(record.connections.verified, None, "without a probe nobody knows");
+    assert_eq!(record.connections.at_server, Some(300), "but the kernel has them at the server's end");
     assert_eq!((record.latency_us.echo.count, record.latency_us.connect.count), (0, 300));
     assert_eq!(ended.document()["connections"]["verified"], serde_json::Value::Null);
     let exprs: Vec<&str> = record.verdicts.iter().map(|verdict| verdict.expr.as_str()).collect();
@@ -284,6 +285,25 @@ fn what_a_full_server_had_accepted_is_its_own_word_and_the_others_are_ghosts() {
         let record = run_lab(&[&arguments[..], more].concat()).record();
         let c = &record.connections;
         assert_eq!((c.established, c.accepted, c.ghosts), (100, Some(40), Some(60)), "{more:?}: {c:?}");
+        assert_eq!((c.held, c.failed_total()), (40, 60), "{more:?}: {c:?}");
+    }
+}
+
+#[test]
+fn what_a_full_server_has_not_taken_is_not_held_without_a_probe() {
+    for topology in ["loopback", "veth"] {
+        let few = ["--target", "100", "--hold", "100ms", "--max-connections", "40", "--no-probe", "--json"];
+        let ended = run_lab(&[&few[..], &["--topology", topology, "--mode", "hold"]].concat());
+        ended.expect_exit(1);
+        let record = ended.record();
+        let c = &record.connections;
+        assert_eq!((c.established, c.held, c.at_server), (100, 40, Some(40)), "{topology}: {c:?}");
+        let names: Vec<&str> = c.failed.keys().map(c10k_record::Outcome::name).collect();
+        assert_eq!((names, c.failed_total()), (vec!["not-accepted"], 60), "{topology}: {c:?}");
+        let row = &record.failures[0];
+        assert_eq!((row.phase, row.count), (c10k_record::PhaseName::Verify, 60), "{row:?}");
+        assert_eq!(record.ceiling.expect("short").wall, "server-max-connections", "{topology}");
+        ended.line("SHORT: held 40 of 100");
     }
 }
 

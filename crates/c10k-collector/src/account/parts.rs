@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use c10k_kernel::memory::Slab;
 
-use super::Ends;
+use super::EndsHere;
 use crate::snapshot::MemorySnapshot;
 
 /// Parts that both ends have alike, and the caches that hold nothing else.
@@ -140,16 +140,12 @@ pub(super) fn slab_parts(
 }
 
 /// The parts as they should be, from the sizes of the kernel's objects.
-pub(super) fn estimated_parts(held: u64, ends: Ends) -> SlabParts {
-    let sockets = (ends.count() * held) as f64;
-    let connections = held as f64;
+pub(super) fn estimated_parts(ends: EndsHere) -> SlabParts {
+    let sockets = ends.sockets() as f64;
+    let clients = ends.client as f64;
     SlabParts {
         even: OBJECT_BYTES.iter().map(|(part, bytes)| (*part, bytes * sockets)).collect(),
-        bind_bytes: if ends.client {
-            BIND_BUCKET_BYTES * (connections + connections.min(PORTS))
-        } else {
-            0.0
-        },
+        bind_bytes: BIND_BUCKET_BYTES * (clients + clients.min(PORTS)),
         ..SlabParts::default()
     }
 }

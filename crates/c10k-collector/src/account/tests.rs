@@ -131,6 +131,19 @@ fn the_parts_of_a_connection_are_those_of_its_objects() {
 }
 
 #[test]
+fn what_is_open_at_the_client_alone_costs_nothing_at_the_server() {
+    let (before, after) = before_and_after();
+    let both = account(&before, &after, HELD, true);
+    let alone = account_of_ends(&before, &after, EndsHere { server: 0, client: 2 * HELD });
+    assert_eq!((alone.server_kernel_bytes, alone.server_user_bytes), (None, None));
+    assert!(alone.parts.values().all(|part| part.server_bytes.is_none()), "{:?}", alone.parts);
+    near(alone.parts["socket"].client_bytes, both.parts["socket"].client_bytes.unwrap());
+    // Three in four are at the server too: each socket costs what it costs.
+    let some = account_of_ends(&before, &after, EndsHere { server: 3 * HELD / 2, client: HELD / 2 });
+    near(some.parts["socket"].server_bytes, both.parts["socket"].server_bytes.unwrap());
+}
+
+#[test]
 fn names_and_inodes_of_files_are_not_put_on_the_connections_account() {
     let (before, after) = before_and_after();
     let account = account(&before, &after, HELD, true);
