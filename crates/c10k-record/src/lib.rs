@@ -14,7 +14,6 @@ mod events;
 mod exit;
 mod folder;
 mod growth;
-mod holding;
 mod host;
 mod latency;
 mod lines;
@@ -38,7 +37,6 @@ pub use events::{Command, LiveCounts, PhaseName, ServerEvent, ServerReport, Swar
 pub use exit::Exit;
 pub use folder::{FolderError, RunFolder, partial_record_name, read_record};
 pub use growth::{GrowthEvidence, GrowthStop, PortsInPlan};
-pub use holding::ProcessInRun;
 pub use host::{Host, HostSnapshot};
 pub use latency::{Latencies, LatencyHistogram, LatencySummary};
 pub use lines::{Printer, each_line};

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use c10k_record::{
     AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Evidence, Failure, GrowthEvidence,
     GrowthStop, Host, HostSnapshot, Latencies, LatencyHistogram, LoadPlan, MemoryPart, MemoryPerConnection,
-    NotApplied, Outcome, PhaseName, PhaseTimes, Plan, PortsInPlan, Predicted, ProcessInRun, ProfileInRun,
-    Protocol, Rate, Record, Remedy, RunState, SCHEMA_VERSION, Scope, ServerMode, ServerPlan, ServerReport,
-    Setting, Side, Steps, TimeWait, Tool, Topology, Verdict, WallFound, Warning, Workload,
+    NotApplied, Outcome, PhaseName, PhaseTimes, Plan, PortsInPlan, Predicted, ProfileInRun, Protocol, Rate,
+    Record, Remedy, RunState, SCHEMA_VERSION, Scope, ServerMode, ServerPlan, ServerReport, Setting, Side,
+    Steps, TimeWait, Tool, Topology, Verdict, WallFound, Warning, Workload,
 };
 use serde_json::{Map, Value, json};
 
@@ -223,17 +223,6 @@ fn full() -> Record {
         swarm_us_per_connection: Some(15.0),
     };
     record.phases = vec![PhaseTimes { phase: PhaseName::Ramp, from_ms: 0, to_ms: some }];
-    record.processes = vec![ProcessInRun {
-        pid: 7,
-        name: Some("server".to_owned()),
-        connections: some,
-        listens: true,
-        rss_growth_bytes: some,
-        cpu_seconds: Some(0.5),
-        threads: some,
-        descriptors: some,
-        nofile: some,
-    }];
     record.server = Some(ServerReport {
         opened: Some(1),
         failed: outcomes.clone(),
