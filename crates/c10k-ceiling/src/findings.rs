@@ -252,12 +252,21 @@ impl Findings {
     /// Whether the swarm stopped short of its target with its one descriptor table full.
     pub(crate) fn swarm_table_full(&self) -> bool {
         // ENFILE stops it too, and is the whole host's.
-        if self.growth_stopped == Some(GrowthStop::NoDescriptors) && self.lost(&["ENFILE"]).is_none() {
+        if self.growth_stopped == Some(GrowthStop::NoDescriptors)
+            && self.lost(&["ENFILE"]).is_none()
+            && !self.growth_stopped_by("ENFILE")
+        {
             return true;
         }
         let c = &self.connections;
         let full = |nofile: u64| c.established >= nofile.saturating_sub(spare(nofile));
         !self.host.swarm_tables && c.attempted < c.target && self.host.swarm_nofile.is_some_and(full)
+    }
+
+    /// Whether a system call of the swarm returned this errno and so stopped its growth.
+    pub(crate) fn growth_stopped_by(&self, errno: &str) -> bool {
+        let evidence = self.growth_evidence.as_ref();
+        evidence.and_then(|evidence| evidence.errno.as_ref()).is_some_and(|found| found.name() == errno)
     }
 
     /// Whether the server said itself that it could take no more: what its accept queue then shows is a

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use c10k_ceiling::{Findings, KeptFree, UNKNOWN, counter, diagnose, predicted_ceiling, wall, walls};
-use c10k_record::{GrowthStop, PhaseName, PortsInPlan, Verdict};
+use c10k_record::{GrowthEvidence, GrowthStop, Outcome, PhaseName, PortsInPlan, Verdict};
 use proptest::prelude::*;
 use support::any::any_findings;
 use support::{change, healthy, lose, moved, named, names, out_of_ports, planted, server, short, verdict};
@@ -328,6 +328,14 @@ fn why_the_swarm_tried_no_more_is_evidence_and_a_wall_where_it_proves_one() {
     };
     assert_eq!(names(&stopped(GrowthStop::NoThreads)), ["threads"]);
     assert_eq!(names(&stopped(GrowthStop::NoDescriptors)), ["nofile-swarm"]);
+    // A worker that could not open its epoll instance: one errno of two is the whole host's.
+    for (errno, wall) in [("EMFILE", "nofile-swarm"), ("ENFILE", "file-max")] {
+        let mut findings = short(958, "aborted", 0);
+        findings.growth_stopped = Some(GrowthStop::NoDescriptors);
+        let errno = Some(Outcome::named(errno));
+        findings.growth_evidence = Some(GrowthEvidence { errno, ..GrowthEvidence::default() });
+        assert_eq!(names(&named(&findings)), [wall]);
+    }
     for why in [GrowthStop::NothingSucceeds, GrowthStop::NoTables, GrowthStop::WorkersLost] {
         let ceiling = stopped(why);
         assert_eq!(ceiling.wall, UNKNOWN);

@@ -100,6 +100,34 @@ pub fn set_nproc_soft(soft: u64) -> io::Result<()> {
     Ok(setrlimit(NixResource::RLIMIT_NPROC, soft, hard)?)
 }
 
+/// Mappings that a thread with tables and buffers of its own may take of `vm.max_map_count`: its stack, the one of its
+/// signal handlers, a guard before each, and what it allocates.
+pub const MAPPINGS_OF_A_THREAD: u64 = 8;
+
+/// Whether this process, which has about so many threads, has mappings left for one more. Without them a thread that has
+/// just started cannot make its second stack and aborts the process (Rust's std, stack_overflow.rs).
+///
+/// # Errors
+/// Where it has not. It is looked at only where threads are many, since that takes the longer the more there are.
+pub fn room_for_thread(threads: u64) -> io::Result<()> {
+    const MANY: u64 = 1000;
+    if threads < MANY || mappings_left()? >= MAPPINGS_OF_A_THREAD * MANY / 10 {
+        return Ok(());
+    }
+    Err(io::Error::other("vm.max_map_count leaves no room for the stack of one more thread"))
+}
+
+/// How many more mappings this process may have: `vm.max_map_count` less those that it has.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn mappings_left() -> io::Result<u64> {
+    let most = std::fs::read_to_string("/proc/sys/vm/max_map_count")?;
+    let most: u64 = most.trim().parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    let present = std::fs::read("/proc/self/maps")?.iter().filter(|byte| **byte == b'\n').count();
+    Ok(most.saturating_sub(present as u64))
+}
+
 /// A limit of any process, from `/proc/PID/limits`.
 ///
 /// # Errors
@@ -184,6 +212,27 @@ Max open files            1024                 20000                files     \n
     fn the_two_sources_agree_about_this_process() {
         assert_eq!(of_process(std::process::id(), Resource::OpenFiles).unwrap(), nofile().unwrap());
         assert_eq!(of_process(std::process::id(), Resource::Processes).unwrap(), nproc().unwrap());
+    }
+
+    #[test]
+    fn a_thread_takes_fewer_mappings_than_a_table_of_threads_counts_with() {
+        let before = mappings_left().unwrap();
+        assert!(before > 0);
+        let barrier = std::sync::Barrier::new(51);
+        let taken = std::thread::scope(|scope| {
+            for _ in 0..50 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    barrier.wait();
+                });
+            }
+            barrier.wait();
+            let taken = before.saturating_sub(mappings_left().unwrap());
+            barrier.wait();
+            taken
+        });
+        // Other tests start threads and map files meanwhile.
+        assert!((50..50 * MAPPINGS_OF_A_THREAD).contains(&taken), "{taken}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What version 1 did not have from the start, by the object that it stands in.
 const CAME_LATER: [(&str, &[&str]); 7] = [
-    ("", &["growth_stopped", "growth_evidence", "processes"]),
+    ("", &["growth_stopped", "growth_evidence"]),
     ("/connections", &["released", "open", "at_server"]),
     ("/memory_per_connection", &["connections"]),
     ("/ceiling", &["off_by"]),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use c10k_kernel::process;
 use c10k_kernel::sysctl::SysctlRoot;
+use c10k_kernel::{limits, process};
 use c10k_profile::AppliedGuard;
 use c10k_record::{Command, Exit, Printer, ServerEvent, ServerReport};
 
@@ -338,10 +338,11 @@ impl Keeper {
         let seat = self.seat_for(lane);
         let (shared, notes) = (Arc::clone(&self.shared), self.note_sender.clone());
         let in_thread = seat.clone();
-        let spawned = std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name(format!("lane-{lane}.{}", seat.desk.number))
-            .stack_size(STACK_BYTES)
-            .spawn(move || worker::run(lane, &shared, in_thread, &notes));
+            .stack_size(STACK_BYTES);
+        let spawned = limits::room_for_thread(self.living)
+            .and_then(|()| thread.spawn(move || worker::run(lane, &shared, in_thread, &notes)));
         match spawned {
             Ok(_) => self.living += 1,
             Err(error) => {

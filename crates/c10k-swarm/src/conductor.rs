@@ -18,6 +18,7 @@ use c10k_record::{
 };
 
 use crate::beside::{Beside, SeenBeside};
+use crate::control::TableControl;
 use crate::crew::Crew;
 use crate::output::Output;
 use crate::shared::{Measured, Note, Shared, Stage};
@@ -326,12 +327,13 @@ impl<'a> Conductor<'a> {
     fn shrink(&mut self, fewer: u64) {
         let before = self.shared.sum(|table| &table.released);
         let mut left = fewer;
-        for table in self.shared.tables() {
+        let tables = self.shared.tables();
+        for table in &tables {
             let share = left.min(table.open.load(Relaxed));
             table.release.fetch_add(share, Relaxed);
-            table.wake();
             left -= share;
         }
+        TableControl::wake_all(&tables);
         let closing = u32::try_from(fewer - left).unwrap_or(u32::MAX);
         let until = Instant::now() + DRAIN + LONGEST_CLOSE * closing;
         let all = before + fewer - left;

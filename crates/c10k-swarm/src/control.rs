@@ -1,5 +1,7 @@
 //! One worker as the others see it: its turn, its room, its counts, and the bell that wakes it.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -19,8 +21,8 @@ const LOOK_NAP: Duration = Duration::from_micros(200);
 #[repr(align(128))]
 #[derive(Debug)]
 pub(crate) struct TableControl {
-    /// Rung by the conductor alone: no other table is sure to have it.
-    bell: Bell,
+    /// Rung by the conductor alone: no other table is sure to have it. Others may hear the same one.
+    bell: Arc<Bell>,
     /// It is this worker's turn to connect, verify or close.
     pub(crate) turn: AtomicBool,
     /// Slots still free.
@@ -53,13 +55,10 @@ pub(crate) struct TableControl {
 }
 
 impl TableControl {
-    /// A worker that is not yet there.
-    ///
-    /// # Errors
-    /// As [`Bell::new`].
-    pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            bell: Bell::new()?,
+    /// A worker that is not yet there and will hear this bell.
+    pub(crate) fn hearing(bell: Arc<Bell>) -> Self {
+        Self {
+            bell,
             turn: AtomicBool::new(false),
             room: AtomicU32::new(0),
             walked: AtomicU32::new(0),
@@ -80,7 +79,7 @@ impl TableControl {
             aborted: AtomicU64::new(0),
             tuples_skipped: AtomicU64::new(0),
             last_verified_us: AtomicU64::new(0),
-        })
+        }
     }
 
     /// The worker writes its counts, so that [`TableControl::at_one_moment`] never sees some old and some new.
@@ -114,6 +113,16 @@ impl TableControl {
         self.bell.ring();
     }
 
+    /// Wakes all of these, each bell once.
+    pub(crate) fn wake_all<'a>(tables: impl IntoIterator<Item = &'a Arc<Self>>) {
+        let mut rung = HashSet::new();
+        for table in tables {
+            if rung.insert(table.bell_number()) {
+                table.wake();
+            }
+        }
+    }
+
     pub(crate) fn bell_number(&self) -> std::os::fd::RawFd {
         self.bell.number()
     }
@@ -125,12 +134,20 @@ impl TableControl {
 }
 
 #[cfg(test)]
+impl TableControl {
+    /// A worker that is not yet there, with a bell of its own.
+    pub(crate) fn alone() -> Self {
+        Self::hearing(Arc::new(Bell::new().expect("a bell")))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn counts_that_belong_together_are_seen_together() {
-        let control = TableControl::new().expect("a bell");
+        let control = TableControl::alone();
         let write = |count: u64| {
             control.publish(|| {
                 control.attempted.store(count, Relaxed);

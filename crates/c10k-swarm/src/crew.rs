@@ -7,6 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use c10k_kernel::bell::Bell;
 use c10k_kernel::{descriptors, limits, process};
 
 use c10k_wire::ws::{ClientEnd, Limits};
@@ -33,6 +34,11 @@ const LOOK_NAP: Duration = Duration::from_millis(1);
 /// Between two looks at whether it has.
 const START_NAP: Duration = Duration::from_millis(10);
 
+/// Descriptors of a table for each bell, and the most bells. A table has a copy of each that was made before it: one for
+/// each worker would fill small tables, and one for all of very many would wake them all for each of them.
+const TABLE_FOR_A_BELL: u64 = 32;
+const MOST_BELLS: u64 = 32;
+
 /// How many connections fit the calling thread's table with this soft limit and so many kept free.
 fn per_table(soft_nofile: u64, reserve: u64) -> u32 {
     // Counted and not told from the highest: what was inherited may have any number, even one above the limit.
@@ -40,10 +46,25 @@ fn per_table(soft_nofile: u64, reserve: u64) -> u32 {
     soft_nofile.saturating_sub(open + reserve).clamp(1, u64::from(u32::MAX >> 1)) as u32
 }
 
+/// How many bells the workers share where a table has so many descriptors.
+fn bells_for(soft_nofile: u64) -> u64 {
+    (soft_nofile / TABLE_FOR_A_BELL).clamp(1, MOST_BELLS)
+}
+
+/// Descriptors that a table needs to be of use: what is open before the first worker, the bells, what the conductor and
+/// a worker open, and one connection.
+pub(crate) fn descriptors_needed(soft_nofile: u64) -> u64 {
+    let open = descriptors::open_below(soft_nofile).unwrap_or(16);
+    open + bells_for(soft_nofile) + RESERVE + 1
+}
+
 /// The workers of a swarm.
 pub(crate) struct Crew {
     shared: Arc<Shared>,
     threads: Vec<(Arc<TableControl>, Option<JoinHandle<()>>)>,
+    /// The workers share them in turn.
+    bells: Vec<Arc<Bell>>,
+    most_workers: u64,
     soft_nofile: u64,
     own_tables: bool,
 }
@@ -51,7 +72,15 @@ pub(crate) struct Crew {
 impl Crew {
     pub(crate) fn new(shared: Arc<Shared>, own_tables: bool) -> io::Result<Self> {
         let soft_nofile = limits::nofile()?.soft;
-        Ok(Self { shared, threads: Vec::new(), soft_nofile, own_tables })
+        let most_workers =
+            limits::mappings_left().map_or(u64::MAX, |left| left / limits::MAPPINGS_OF_A_THREAD);
+        Ok(Self { shared, threads: Vec::new(), bells: Vec::new(), most_workers, soft_nofile, own_tables })
+    }
+
+    /// The workers that the mappings of this process leave room for, and the connections that they hold.
+    pub(crate) fn most_workers(&self) -> (u64, u64) {
+        let each = u64::from(per_table(self.soft_nofile, RESERVE));
+        (self.most_workers, self.most_workers.saturating_mul(each))
     }
 
     /// About how many workers hold `connections` when each fills its table.
@@ -79,9 +108,21 @@ impl Crew {
         self.own_tables
     }
 
+    /// The bell of the next worker: made before its thread, so that it stands in its table; the first ones have one of
+    /// their own.
+    fn bell_for_next(&mut self) -> io::Result<Arc<Bell>> {
+        if (self.bells.len() as u64) < bells_for(self.soft_nofile) {
+            self.bells.push(Arc::new(Bell::new()?));
+        }
+        Ok(Arc::clone(&self.bells[self.threads.len() % self.bells.len()]))
+    }
+
     /// Starts one more worker, which makes itself known by a note.
     pub(crate) fn start_one(&mut self) -> io::Result<()> {
-        let control = Arc::new(TableControl::new()?);
+        if self.threads.len() as u64 >= self.most_workers {
+            return Err(io::Error::other("vm.max_map_count leaves no room for the stack of one more worker"));
+        }
+        let control = Arc::new(TableControl::hearing(self.bell_for_next()?));
         let (shared, mine) = (Arc::clone(&self.shared), Arc::clone(&control));
         let (soft_nofile, own_table) = (self.soft_nofile, self.own_tables);
         let thread = std::thread::Builder::new()
@@ -153,7 +194,14 @@ impl Crew {
             std::thread::yield_now();
         }
         shared.add_table(Arc::clone(&control));
-        Self { shared, threads: vec![(control, Some(thread))], soft_nofile: 100, own_tables: false }
+        Self {
+            shared,
+            threads: vec![(control, Some(thread))],
+            bells: Vec::new(),
+            most_workers: 1,
+            soft_nofile: 100,
+            own_tables: false,
+        }
     }
 }
 
@@ -177,7 +225,7 @@ fn serve(shared: &Arc<Shared>, control: &Arc<TableControl>, soft_nofile: u64, ow
         let mut capacity = u32::MAX >> 1;
         if own_table {
             descriptors::unshare_table()?;
-            // The bells of all workers started so far stand in this table: it is measured as it is.
+            // What is open in the conductor's table stands in this one too: it is measured as it is.
             capacity = per_table(soft_nofile, OWN_RESERVE);
             // Grown once, before anything is open: a table that doubles copies all it holds. A refusal only
             // means that it will grow by doubling.

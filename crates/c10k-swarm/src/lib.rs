@@ -21,6 +21,7 @@ mod document;
 pub mod ips;
 pub mod maker;
 mod output;
+mod preflight;
 mod run;
 pub mod setup;
 mod shared;

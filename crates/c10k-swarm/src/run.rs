@@ -30,6 +30,7 @@ use crate::conductor::{Conductor, Course, Finding, Signals, own_rss_bytes};
 use crate::crew::Crew;
 use crate::document::{Background, document, plan_view};
 use crate::output::Output;
+use crate::preflight::{refuse_few_descriptors, refuse_too_many, refuse_too_many_workers};
 use crate::setup::{Asked, Setup, SetupError, is_here};
 use crate::shared::{Fixed, Note, Shared};
 use crate::undo::{PutBack, Undo};
@@ -58,10 +59,10 @@ pub fn main_with(args: &SwarmArgs) -> Exit {
 }
 
 /// Why a swarm did not start.
-struct Refusal {
-    message: String,
-    hint: Option<String>,
-    exit: Exit,
+pub(crate) struct Refusal {
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+    pub(crate) exit: Exit,
 }
 
 impl From<SetupError> for Refusal {
@@ -136,7 +137,7 @@ fn lead(args: &SwarmArgs, undo: &Undo, signals: Signals, output: &mut Output) ->
         None => asked.resolve(&load, target)?,
     };
     if let Some(path) = &args.hlog {
-        output.log_intervals_to(path).map_err(host(&format!("write '{}'", path.display())))?;
+        output.log_intervals_to(path).map_err(|error| SetupError::File { path: path.clone(), error })?;
     }
     if let Some(device) = &args.add_ips {
         add_missing(device, &setup, undo, &signals, output)?;
@@ -218,7 +219,9 @@ fn carry_out(
         output.warn(text);
     }
     refuse_too_many(args, setup, load, target, in_force, output)?;
-    let crew = Crew::new(Arc::clone(&shared), own_tables).map_err(host("read RLIMIT_NOFILE"))?;
+    refuse_few_descriptors(in_force)?;
+    let crew = Crew::new(Arc::clone(&shared), own_tables).map_err(host("make the bells of the workers"))?;
+    refuse_too_many_workers(args, &crew, target)?;
     let course = Course {
         target,
         steps: load.steps,
@@ -290,31 +293,6 @@ fn carry_out(
     Ok(document(&finding, &background))
 }
 
-/// A target that this machine is known not to hold is refused before anything is started. A parent has looked itself.
-fn refuse_too_many(
-    args: &SwarmArgs,
-    setup: &Setup,
-    load: &LoadPlan,
-    target: u64,
-    in_force: &InForce,
-    output: &mut Output,
-) -> Result<(), Refusal> {
-    if args.parent.is_some() {
-        return Ok(());
-    }
-    let host = host_snapshot(in_force, setup, true);
-    match c10k_ceiling::too_many(&host, &plan_view(setup, load, target)) {
-        Some(found) if found.is_certain && !args.load.force => {
-            Err(Refusal { message: found.message(), hint: Some(found.hint()), exit: Exit::HostCannot })
-        }
-        Some(found) => {
-            output.warn(&found.message());
-            Ok(())
-        }
-        None => Ok(()),
-    }
-}
-
 /// Looks up the ends of these servers in this network namespace; nothing where sock_diag cannot be had.
 fn at_server(servers: &[SocketAddr]) -> Option<AtServer> {
     let (clients, here) = (SockDiag::open().ok()?, SockDiag::open().ok()?);
@@ -368,7 +346,7 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<Cli
     }
 }
 
-fn host_snapshot(in_force: &InForce, setup: &Setup, own_tables: bool) -> HostSnapshot {
+pub(crate) fn host_snapshot(in_force: &InForce, setup: &Setup, own_tables: bool) -> HostSnapshot {
     HostSnapshot {
         swarm_nofile: Some(in_force.nofile.soft),
         nofile_hard: Some(in_force.nofile.hard),

@@ -6,136 +6,15 @@ use std::time::Duration;
 
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_kernel::{address, process, socket};
-use c10k_record::{Exit, LoadPlan, human_count};
-use thiserror::Error;
+use c10k_record::LoadPlan;
 
-use crate::ips::{AddressError, IpList, PortWindow, servers_of};
+use crate::ips::{IpList, PortWindow, servers_of};
 use crate::sources::{PortChoice, SourcePlan, loopback_sources};
 use crate::tuples::TIME_WAIT;
 
-/// Why a swarm does not start.
-#[derive(Debug, Error)]
-pub enum SetupError {
-    /// A text names no addresses.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// A flag's value does not fit.
-    #[error("{0}")]
-    Usage(String),
-    /// Sources and servers are of different families.
-    #[error("the source {source_ip} cannot reach {server}: one is IPv4, the other IPv6")]
-    Family {
-        /// The source.
-        source_ip: IpAddr,
-        /// The server.
-        server: SocketAddr,
-    },
-    /// Sources that are not on this machine.
-    #[error("{} of {named} source addresses {} not on this machine: {}", .missing.len(),
-        if .missing.len() == 1 { "is" } else { "are" }, some_of(.missing))]
-    NotHere {
-        /// Which.
-        missing: Vec<IpAddr>,
-        /// How many were named.
-        named: usize,
-    },
-    /// The sources allow fewer connections than are wanted.
-    #[error("the sources allow {} connections, {} are wanted: {sources} source {} × {} ports × {destinations} {}",
-        human_count(*.capacity), human_count(*.target), if *.sources == 1 { "address" } else { "addresses" },
-        human_count(*.ports), if *.destinations == 1 { "destination" } else { "destinations" })]
-    TooFew {
-        /// Connections the sources allow.
-        capacity: u64,
-        /// Connections wanted.
-        target: u64,
-        /// Source addresses.
-        sources: u64,
-        /// Ports a source has for each destination.
-        ports: u64,
-        /// Destinations.
-        destinations: u64,
-    },
-    /// The host refuses something that the swarm needs.
-    #[error("{what}: {error}")]
-    Host {
-        /// What was tried.
-        what: String,
-        /// What the kernel said.
-        error: std::io::Error,
-    },
-}
+mod error;
 
-fn some_of(list: &[IpAddr]) -> String {
-    let shown: Vec<String> = list.iter().take(4).map(IpAddr::to_string).collect();
-    let more = if list.len() > 4 { ", …" } else { "" };
-    format!("{}{more}", shown.join(", "))
-}
-
-impl SetupError {
-    /// The exit code it ends with.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Address(AddressError::Unresolved { .. })
-            | Self::NotHere { .. }
-            | Self::TooFew { .. }
-            | Self::Host { .. } => Exit::HostCannot,
-            Self::Address(_) | Self::Usage(_) | Self::Family { .. } => Exit::BadText,
-        }
-    }
-
-    /// What mends it: the exact command where there is one.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Address(_) | Self::Usage(_) => {
-                "c10k-swarm --help shows every form with an example".to_owned()
-            }
-            Self::Family { .. } => "give sources of the server's family with --ips".to_owned(),
-            Self::NotHere { missing, .. } => format!(
-                "{}; or, as root, --add-ips lo (or another device) adds them for the time of the run",
-                add_command(missing)
-            ),
-            Self::TooFew { capacity, target, sources, .. } => {
-                let per_source = (capacity / (*sources).max(1)).max(1);
-                let more = target.saturating_sub(*capacity).div_ceil(per_source);
-                format!(
-                    "{more} more source {} with --ips, a wider --ports (with net.ipv4.ip_local_port_range), or \
-                     more server ports would do",
-                    if more == 1 { "address" } else { "addresses" }
-                )
-            }
-            Self::Host { .. } => "prlimit --nofile --nproc shows what this user may have".to_owned(),
-        }
-    }
-}
-
-/// The command that adds addresses, short for a run within one /24.
-fn add_command(missing: &[IpAddr]) -> String {
-    let last_bytes: Option<Vec<u8>> = missing
-        .iter()
-        .map(|ip| match (ip, missing.first()) {
-            (IpAddr::V4(v4), Some(IpAddr::V4(first))) if v4.octets()[..3] == first.octets()[..3] => {
-                Some(v4.octets()[3])
-            }
-            _ => None,
-        })
-        .collect();
-    match (last_bytes.as_deref(), missing.first()) {
-        (Some([first, .., last]), Some(IpAddr::V4(ip)))
-            if usize::from(last.saturating_sub(*first)) + 1 == missing.len() =>
-        {
-            let [a, b, c, _] = ip.octets();
-            format!("for i in $(seq {first} {last}); do ip addr add {a}.{b}.{c}.$i/32 dev lo; done")
-        }
-        _ => missing
-            .iter()
-            .take(4)
-            .map(|ip| format!("ip addr add {ip}/{} dev lo", address::whole_bits(*ip)))
-            .collect::<Vec<_>>()
-            .join("; "),
-    }
-}
+pub use error::SetupError;
 
 /// A resolved setup.
 #[derive(Debug)]
@@ -339,25 +218,12 @@ fn source_towards(server: SocketAddr) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use c10k_record::Exit;
+
     use super::*;
 
     fn resolve(server: &str, load: &LoadPlan, target: u64) -> Result<Setup, SetupError> {
         Asked::read(server, load)?.resolve(load, target)
-    }
-
-    fn ips(text: &str) -> Vec<IpAddr> {
-        text.parse::<IpList>().expect("a list").addresses().to_vec()
-    }
-
-    #[test]
-    fn the_hint_for_a_run_of_missing_addresses_is_one_loop() {
-        let hint = add_command(&ips("192.168.1.200-230"));
-        assert_eq!(hint, "for i in $(seq 200 230); do ip addr add 192.168.1.$i/32 dev lo; done");
-        assert_eq!(add_command(&ips("192.168.1.7")), "ip addr add 192.168.1.7/32 dev lo");
-        assert_eq!(
-            add_command(&ips("10.0.0.1,10.0.0.9")),
-            "ip addr add 10.0.0.1/32 dev lo; ip addr add 10.0.0.9/32 dev lo"
-        );
     }
 
     #[test]

@@ -236,9 +236,7 @@ impl Shared {
         }
         self.stage.store(stage as u8, Relaxed);
         self.sequence.fetch_add(1, Release);
-        for table in &tables {
-            table.wake();
-        }
+        TableControl::wake_all(&tables);
     }
 
     /// Whether every worker has finished the present stage.

@@ -205,6 +205,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
         self.wait_until_us = None;
         self.release_some(stage);
+        if matches!(stage, Stage::Verify | Stage::Close | Stage::Abort) && self.table.used() == 0 {
+            self.need_no_turn(sequence);
+        }
         let turn = self.control.turn.load(Acquire);
         match stage {
             Stage::Ramp => {

@@ -184,6 +184,9 @@ fn a_low_descriptor_limit_is_passed_by_many_tables() {
     let server = Server::echo();
     let ended = run_limited(64, &["--server", &server.at(), "--target", "500"]);
     ended.expect_code(0).expect_counts(500, 500).expect_failed(&[]);
+    // More tables than a table has descriptors: no worker takes a descriptor of every other one.
+    let ended = run_limited(64, &["--server", &server.at(), "--target", "2500"]);
+    ended.expect_code(0).expect_counts(2500, 2500).expect_failed(&[]);
     // One table at a time, each begun when the one before is full.
     let ended = run_limited(64, &["--server", &server.at(), "--target", "200", "--workers", "1"]);
     ended.expect_code(0).expect_counts(200, 200);

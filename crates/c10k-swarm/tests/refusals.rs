@@ -4,7 +4,7 @@ mod common;
 
 use c10k_record::Exit;
 use common::server::Server;
-use common::{run, run_to_refusal};
+use common::{limited, run, run_limited, run_to_refusal};
 
 /// Asserts the code, one `error:` line first, and one line that says what mends it.
 #[track_caller]
@@ -128,4 +128,39 @@ fn a_target_that_this_machine_is_known_not_to_hold_is_refused_before_anything_is
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("1G does not fit: about ") && said.contains("or --force"), "{said}");
     assert_eq!(server.accepted(), 0);
+}
+
+#[test]
+fn a_descriptor_limit_that_is_too_low_for_anything_is_refused_with_what_is_needed() {
+    for nofile in [12, 20] {
+        let output = limited(nofile).args(["--no-apply", "--server", "127.0.0.1:9"]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{stderr}");
+        let lines: Vec<&str> = stderr.lines().collect();
+        let [error, hint] = lines[..] else { panic!("{stderr}") };
+        assert!(
+            error.starts_with("error: ") && error.contains("descriptors are needed in one table"),
+            "{error}"
+        );
+        assert!(error.contains(&format!("RLIMIT_NOFILE is soft {nofile}, hard {nofile}")), "{error}");
+        assert!(hint.starts_with("hint: ") && hint.contains("prlimit --pid $$ --nofile="), "{hint}");
+    }
+}
+
+#[test]
+fn the_limit_that_a_refusal_asks_for_is_enough() {
+    let server = Server::echo();
+    let output = limited(12).args(["--no-apply", "--server", "127.0.0.1:9"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let needed = stderr.split("--nofile=").nth(1).and_then(|rest| rest.split(':').next()).unwrap();
+    let ended = run_limited(needed.parse().unwrap(), &["--server", &server.at(), "--target", "100"]);
+    ended.expect_code(0).expect_counts(100, 100);
+}
+
+#[test]
+fn a_log_on_a_full_disk_is_refused_for_what_it_is() {
+    let (code, _, stderr) = run_to_refusal(&["--server", "127.0.0.1:9", "--hlog", "/dev/full"]);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("error: cannot write '/dev/full': No space left on device"), "{stderr}");
+    assert!(stderr.contains("hint: `df -h /dev/full`") && !stderr.contains("prlimit"), "{stderr}");
 }

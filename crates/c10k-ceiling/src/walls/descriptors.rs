@@ -205,10 +205,15 @@ pub(super) static WALLS: &[Wall] = &[
         diagnose: |findings| {
             let lost = findings.lost(&["ENFILE"]);
             let at_server = findings.accept_errors("ENFILE");
-            if lost.is_none() && at_server.is_none() {
+            let at_worker = findings.growth_stopped_by("ENFILE");
+            if lost.is_none() && at_server.is_none() && !at_worker {
                 return None;
             }
             let mut evidence = findings.lost_evidence(&["ENFILE"]);
+            if at_worker && lost.is_none() {
+                let text = "the swarm could start no further worker (ENFILE) and stopped growing";
+                evidence.push(seen("growth_stopped", Side::Swarm, None, text));
+            }
             evidence.extend(at_server.map(|count| accept_error("ENFILE", count)));
             let text = "files open on the whole host (file-nr column 1)";
             evidence.extend(findings.counter_evidence(counter::FILES_IN_USE, Side::Host, text));
@@ -335,7 +340,14 @@ fn swarm_emfile(findings: &Findings) -> Option<Bite> {
     let mut evidence = findings.lost_evidence(&["EMFILE"]);
     if findings.swarm_table_full() {
         let open = findings.connections.established;
-        let text = format!("the swarm stopped at {} connections in its one table", human_count(open));
+        let count = human_count(open);
+        let text = if findings.host.swarm_tables && findings.growth_stopped_by("EMFILE") {
+            format!(
+                "the swarm had no descriptor for a further worker (EMFILE) and stopped at {open} connections"
+            )
+        } else {
+            format!("the swarm stopped at {count} connections in its one table")
+        };
         evidence.push(seen("descriptors", Side::Swarm, Some(open), text));
     }
     if !evidence.is_empty() {

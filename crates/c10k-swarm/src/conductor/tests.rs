@@ -36,7 +36,7 @@ fn dead(control: &TableControl) {
 
 fn with_conductor(commanded: bool, test: impl FnOnce(Conductor<'_>, &Arc<Shared>, &TableControl)) {
     let (shared, notes) = shared_of(None, 50, None);
-    let control = Arc::new(TableControl::new().expect("a bell"));
+    let control = Arc::new(TableControl::alone());
     let crew = Crew::of_one_dead(Arc::clone(&shared), Arc::clone(&control));
     let mut output = Output::new();
     let signals = Signals::default();
@@ -97,5 +97,26 @@ fn commands_behind_a_stop_are_not_begun() {
         assert!(conductor.told_to_stop);
         assert_eq!(shared.arrivals.taken(), 0);
         assert_eq!(conductor.target, 0, "a stop overtakes what waits");
+    });
+}
+
+#[test]
+fn the_errno_that_kept_a_worker_from_starting_stops_the_growth_under_its_own_name() {
+    for (errno, why, name) in [
+        (libc::EAGAIN, GrowthStop::NoThreads, "EAGAIN"),
+        (libc::EMFILE, GrowthStop::NoDescriptors, "EMFILE"),
+        (libc::ENFILE, GrowthStop::NoDescriptors, "ENFILE"),
+        (libc::ENOMEM, GrowthStop::NoTables, "ENOMEM"),
+    ] {
+        with_conductor(true, |mut conductor, shared, _| {
+            conductor.on_note(Note::StartFailed(io::Error::from_raw_os_error(errno)));
+            let (found, evidence) = shared.why_growth_stopped().expect("it has stopped");
+            assert_eq!((found, evidence.errno.as_ref().map(c10k_record::Outcome::name)), (why, Some(name)));
+        });
+    }
+    with_conductor(true, |mut conductor, shared, _| {
+        conductor.on_note(Note::StartFailed(io::Error::other("no system call said anything")));
+        let (found, evidence) = shared.why_growth_stopped().expect("it has stopped");
+        assert_eq!((found, evidence.errno), (GrowthStop::NoTables, None));
     });
 }

@@ -73,6 +73,14 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
     }
 
+    /// There is nothing to walk over: others have the turn, also one that comes later.
+    pub(super) fn need_no_turn(&self, sequence: u32) {
+        self.control.walked.store(sequence, Release);
+        if self.control.turn.swap(false, AcqRel) {
+            self.shared.note(Note::TurnFree);
+        }
+    }
+
     pub(super) fn on_ready(&mut self, stage: Stage, event: &Ready) {
         let Some(index) = self.table.find(event.token) else { return };
         let state = self.table.get(index).state;

@@ -456,3 +456,18 @@ fn a_worker_that_panics_leaves_exact_counts_and_its_claims_to_others() {
     assert_eq!((control.failed.load(Relaxed), control.in_flight.load(Relaxed)), (0, 3 - 1));
     assert_eq!(shared.arrivals.claim(32, 0), Claim::Some { first: 3, count: 7 });
 }
+
+#[test]
+fn a_worker_without_connections_needs_no_turn_and_gives_one_on_that_comes_too_late() {
+    for stage in [Stage::Verify, Stage::Close, Stage::Abort] {
+        let mut bench = Bench::new();
+        bench.shared.enter(stage);
+        bench.go_on();
+        assert!(bench.shared.everybody_done(), "{stage:?}");
+        assert!(!bench.shared.pass_on(), "nobody has anything to do in {stage:?}");
+        bench.worker.control.give_turn();
+        bench.notes.try_iter().for_each(drop);
+        bench.go_on();
+        assert!(!bench.shared.has_turns() && bench.was_noted(|note| matches!(note, Note::TurnFree)));
+    }
+}

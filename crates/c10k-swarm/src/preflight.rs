@@ -1,0 +1,54 @@
+//! What is refused before anything is started: what this machine or this process is known not to hold.
+
+use c10k_profile::InForce;
+use c10k_record::{Exit, LoadPlan};
+
+use crate::args::SwarmArgs;
+use crate::crew::{Crew, descriptors_needed};
+use crate::document::plan_view;
+use crate::output::Output;
+use crate::run::{Refusal, host_snapshot};
+use crate::setup::{Setup, SetupError};
+
+/// A target that this machine is known not to hold is refused before anything is started. A parent has looked itself.
+pub(crate) fn refuse_too_many(
+    args: &SwarmArgs,
+    setup: &Setup,
+    load: &LoadPlan,
+    target: u64,
+    in_force: &InForce,
+    output: &mut Output,
+) -> Result<(), Refusal> {
+    if args.parent.is_some() {
+        return Ok(());
+    }
+    let host = host_snapshot(in_force, setup, true);
+    match c10k_ceiling::too_many(&host, &plan_view(setup, load, target)) {
+        Some(found) if found.is_certain && !args.load.force => {
+            Err(Refusal { message: found.message(), hint: Some(found.hint()), exit: Exit::HostCannot })
+        }
+        Some(found) => {
+            output.warn(&found.message());
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// A descriptor limit with which nothing could be held is refused, as the server refuses it.
+pub(crate) fn refuse_few_descriptors(in_force: &InForce) -> Result<(), Refusal> {
+    let (soft, hard) = (in_force.nofile.soft, in_force.nofile.hard);
+    let needed = descriptors_needed(soft);
+    if soft < needed { Err(SetupError::Descriptors { needed, soft, hard }.into()) } else { Ok(()) }
+}
+
+/// A target that needs more workers than this process can have is refused. A parent has looked at its target itself, and
+/// who forces it meets the wall.
+pub(crate) fn refuse_too_many_workers(args: &SwarmArgs, crew: &Crew, target: u64) -> Result<(), Refusal> {
+    let needed = crew.tables_for(target);
+    let (most, fits) = crew.most_workers();
+    if needed <= most || args.parent.is_some() || args.load.force {
+        return Ok(());
+    }
+    Err(SetupError::Workers { target, needed, most, fits }.into())
+}
