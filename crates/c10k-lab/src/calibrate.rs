@@ -11,9 +11,10 @@ use c10k_kernel::counters::ProcRoot;
 use c10k_record::{HostSnapshot, PhaseName, Protocol, ServerEvent, SwarmEvent};
 
 use crate::child::{Heard, Process, Who};
+use crate::cpu::RampCpu;
 use crate::host::{note_server, note_swarm};
 use crate::object_bytes::USER_BYTES;
-use crate::watch::{Watch, cpu_between};
+use crate::watch::Watch;
 
 /// Connections of each of the two growths: the first finds memory cold and tables to be made, the second does not.
 const GROWTH: u64 = 3_000;
@@ -138,7 +139,9 @@ pub(crate) fn calibrate(
     watch.settle(Duration::from_millis(200));
     let full = watch.mark(growth + second);
     found.connections = growth + second;
-    let cpu = cpu_between(&ready, &full, Some(found.connections), found.connections);
+    let mut cpu = RampCpu::default();
+    cpu.add(&ready.seen, &full.seen);
+    let cpu = cpu.over(None, Some(found.connections), found.connections);
     (found.server_us, found.swarm_us) = (cpu.server_us_per_connection, cpu.swarm_us_per_connection);
     let memory = account(&ready.memory, &full.memory, found.connections, true);
     found.measured_pair_bytes =

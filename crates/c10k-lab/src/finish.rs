@@ -6,7 +6,6 @@ use c10k_record::{
 
 use crate::findings::{findings, plan_view};
 use crate::lead::Lab;
-use crate::watch::cpu_between;
 
 impl Lab<'_> {
     /// Puts together what was seen and writes it.
@@ -112,6 +111,7 @@ impl Lab<'_> {
             self.record.growth_stopped = said.growth_stopped;
             self.record.growth_evidence = said.growth_evidence;
             self.record.rate = said.rate;
+            self.cpu_said = Some(said.cpu);
             self.record.latency_us = said.latency_us;
             self.record.lateness_us = said.lateness_us;
             self.record.phases = said.phases;
@@ -154,10 +154,10 @@ impl Lab<'_> {
     }
 
     fn costs(&mut self) {
-        let (Some(ready), Some(full)) = (&self.ready, &self.full) else { return };
         let c = &self.record.connections;
         let seen = self.ends.in_hold.as_ref().map(|seen| seen.accepted);
-        self.record.cpu = cpu_between(ready, full, c.accepted.or(seen), c.attempted);
+        self.record.cpu = self.ramp_cpu.over(self.cpu_said.as_ref(), c.accepted.or(seen), c.attempted);
+        let (Some(ready), Some(full)) = (&self.ready, &self.full) else { return };
         self.record.memory_per_connection = self.cost_of_memory(ready, full);
     }
 

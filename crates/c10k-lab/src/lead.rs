@@ -7,11 +7,12 @@ use c10k_ceiling::{KeptFree, MEMORY_WALLS as MEMORY, ServerEnd};
 use c10k_collector::{Collector, CollectorConfig, LinkWatch};
 use c10k_kernel::limits::{Resource, of_process};
 use c10k_record::{
-    Connections, Exit, HostSnapshot, LiveCounts, PhaseName, Plan, Record, RunFolder, ServerEvent,
+    Connections, Cpu, Exit, HostSnapshot, LiveCounts, PhaseName, Plan, Record, RunFolder, ServerEvent,
     ServerReport, Span, Steps, SwarmEvent,
 };
 
 use crate::child::{Heard, Process, Who, end_in_words};
+use crate::cpu::RampCpu;
 use crate::ends::ServerEnds;
 use crate::far::FarEnd;
 use crate::findings::plan_view;
@@ -97,6 +98,9 @@ pub(crate) struct Lab<'a> {
     pub(crate) is_stopped_early: bool,
     /// The swarm has been told to give everything up.
     pub(crate) is_aborting: bool,
+    pub(crate) ramp_cpu: RampCpu,
+    /// The swarm's own word of it.
+    pub(crate) cpu_said: Option<Cpu>,
     pub(crate) ready: Option<Mark>,
     pub(crate) full: Option<Mark>,
     // What stands in the way.
@@ -200,6 +204,8 @@ impl<'a> Lab<'a> {
             closing_from: None,
             is_stopped_early: false,
             is_aborting: false,
+            ramp_cpu: RampCpu::default(),
+            cpu_said: None,
             ready: None,
             full: None,
             acting: Acting::new(&stage, noise),
@@ -271,11 +277,15 @@ impl<'a> Lab<'a> {
 
     /// False where it is not to go on.
     fn grow(&mut self, more: u64) -> bool {
+        let before = self.watch.look();
         if self.is_stopped() || !self.swarm.tell(&format!("grow {more}")) {
             return false;
         }
         let holds = self.holds_begun;
-        self.wait(None, move |lab| lab.holds_begun > holds) == Woken::Done
+        let woken = self.wait(None, move |lab| lab.holds_begun > holds);
+        let after = self.watch.look();
+        self.ramp_cpu.add(&before, &after);
+        woken == Woken::Done
     }
 
     /// As many as make sense, by pieces, as long as there is memory above the reserve.

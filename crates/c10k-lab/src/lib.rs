@@ -11,6 +11,7 @@ mod calibrate;
 mod child;
 mod cli;
 mod climb;
+mod cpu;
 mod doctor;
 mod ends;
 mod far;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use c10k_collector::{Collector, Levels, LinkWatch, MemorySnapshot, Observation, Side, Standstill};
 use c10k_kernel::cgroup::PidsSeen;
 use c10k_kernel::counters::host_wide::NeighboursReader;
-use c10k_record::{Cpu, LiveCounts, Sample, ServerReport};
+use c10k_record::{LiveCounts, Sample, ServerReport};
 
 use crate::far::FarEnd;
 use crate::foreign::Outside;
@@ -151,7 +151,8 @@ impl Watch {
         Mark { open, memory: self.collector.snapshot(), seen: self.look() }
     }
 
-    fn look(&mut self) -> Observation {
+    /// Looks beside the rows.
+    pub(crate) fn look(&mut self) -> Observation {
         let mut seen = self.collector.tick();
         if let Some(far) = &mut self.far {
             far.add_to(&mut seen);
@@ -195,23 +196,5 @@ impl Watch {
     /// What cannot be read here, in words.
     pub(crate) fn unreadable(&self) -> Vec<String> {
         self.collector.unreadable().iter().map(ToString::to_string).collect()
-    }
-}
-
-/// Processor time between two marks, in cores and per connection.
-pub(crate) fn cpu_between(before: &Mark, after: &Mark, accepted: Option<u64>, attempted: u64) -> Cpu {
-    let ms = after.seen.elapsed_ms.saturating_sub(before.seen.elapsed_ms);
-    let spent = |from: Option<f64>, to: Option<f64>| Some((to? - from?).max(0.0));
-    let cores = |seconds: Option<f64>| seconds.filter(|_| ms > 0).map(|s| s * 1000.0 / ms as f64);
-    let each = |seconds: Option<f64>, n: u64| seconds.filter(|_| n > 0).map(|s| s * 1e6 / n as f64);
-    let server = spent(before.seen.server.cpu_seconds, after.seen.server.cpu_seconds);
-    let swarm = spent(before.seen.swarm.cpu_seconds, after.seen.swarm.cpu_seconds);
-    let softirq = spent(before.seen.cpu.softirq_seconds, after.seen.cpu.softirq_seconds);
-    Cpu {
-        server_cores: cores(server),
-        swarm_cores: cores(swarm),
-        softirq_cores: cores(softirq),
-        server_us_per_connection: accepted.and_then(|n| each(server, n)),
-        swarm_us_per_connection: each(swarm, attempted),
     }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use c10k_record::{Plan, ProfileInRun, Record, RunState, Sample};
+use c10k_record::{PhaseName, Plan, ProfileInRun, Record, RunState, Sample};
 use common::{Ended, Lab, lab, run_lab};
 
 /// Settings of this host's own namespace that profiles want otherwise.
@@ -72,6 +72,28 @@ fn a_run_holds_its_target_and_writes_all_of_its_record() {
 
     ended.line("HELD 1,500 of 1,500 connections");
     ended.line(&format!("Record: {}", ended.folder().display()));
+}
+
+#[test]
+fn processors_in_the_ramp_are_of_the_ramp_however_long_the_run_holds() {
+    for hold in ["0s", "1500ms"] {
+        let record =
+            run_lab(&["--target", "3000", "--hold", hold, "--verdict", "echo_p95 <= 1h"]).expect_held(3000);
+        let (cpu, rate) = (record.cpu, record.rate.connects_per_second);
+        let ramp_us = cpu.ramp_us.expect("a ramp");
+        // From the first connect to the last proof: what the mean is over, in a run of one step without a loss.
+        let over_us = 3000e6 / rate.mean.expect("a mean");
+        assert!((ramp_us as f64 - over_us).abs() < 2.0, "{hold}: {cpu:?}, {rate:?}");
+        assert_eq!(rate.without_pauses, rate.mean, "{hold}");
+        for (cores, each_us) in
+            [(cpu.server_cores, cpu.server_us_per_connection), (cpu.swarm_cores, cpu.swarm_us_per_connection)]
+        {
+            let (cores, each_us) = (cores.expect("readable"), each_us.expect("readable"));
+            assert!((cores * ramp_us as f64 / 3000.0 - each_us).abs() < 0.01, "{hold}: {cpu:?}");
+        }
+        let hold_begins = record.phases.iter().find(|phase| phase.phase == PhaseName::Hold).expect("a hold");
+        assert!(ramp_us / 1000 <= hold_begins.from_ms, "{hold}: {cpu:?}, {:?}", record.phases);
+    }
 }
 
 #[test]

@@ -195,9 +195,12 @@ pub struct Rate {
 /// Connections a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConnectRate {
-    /// verified ÷ (last verified − first connect).
+    /// verified ÷ (last verified − first connect). The pauses between steps are part of that time.
     pub mean: Option<f64>,
-    /// The best interval between two ticks.
+    /// The same without those pauses: verified ÷ Σ of each step's (last verified − first connect).
+    #[serde(default)]
+    pub without_pauses: Option<f64>,
+    /// The best interval between two ticks, or the best step as a whole where that is faster.
     pub peak: Option<f64>,
 }
 
@@ -210,9 +213,13 @@ pub struct TimeWait {
     pub at_end: Option<u64>,
 }
 
-/// Processor time over the ramp, in cores.
+/// Processor time in the ramp: from the first connect until the last one was proven or lost, without the pauses between
+/// steps. However long the run holds makes no difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cpu {
+    /// How long that was, µs.
+    #[serde(default)]
+    pub ramp_us: Option<u64>,
     /// The server's.
     pub server_cores: Option<f64>,
     /// The swarm's.

@@ -192,7 +192,7 @@ fn full() -> Record {
     record.failures =
         vec![Failure { phase: PhaseName::Verify, outcome: Outcome::corrupt(), count: 1, first_at_ms: 5 }];
     record.rate = Rate {
-        connects_per_second: ConnectRate { mean: Some(1.5), peak: Some(2.0) },
+        connects_per_second: ConnectRate { mean: Some(1.5), without_pauses: Some(1.8), peak: Some(2.0) },
         messages_per_second: Some(3.0),
     };
     record.latency_us = Latencies {
@@ -216,6 +216,7 @@ fn full() -> Record {
     };
     record.time_wait = TimeWait { peak: some, at_end: some };
     record.cpu = Cpu {
+        ramp_us: some,
         server_cores: Some(0.5),
         swarm_cores: Some(0.5),
         softirq_cores: Some(0.5),

@@ -255,11 +255,16 @@ fn speed(record: &Record) -> Section {
     let rate = &record.rate;
     let row =
         |name: &str, value, words: &str| cells(vec![left(name), right(with_unit(value, "/s")), left(words)]);
-    let rows = vec![
-        row("connects, mean", rate.connects_per_second.mean, "from the first connect to the last proof"),
-        row("connects, peak", rate.connects_per_second.peak, "the best interval between two samples"),
+    let connects = &rate.connects_per_second;
+    let mut rows = vec![row("connects, mean", connects.mean, "from the first connect to the last proof")];
+    let pauses = connects.mean.zip(connects.without_pauses).filter(|(mean, without)| *without > mean * 1.001);
+    rows.extend(pauses.map(|(_, without)| {
+        row("connects, in steps", Some(without), "the same without the pauses between the steps")
+    }));
+    rows.extend([
+        row("connects, peak", connects.peak, "the best interval between two samples, or step"),
         row("echoes", rate.messages_per_second, "during the last proof of all connections"),
-    ];
+    ]);
     Section::new("Rate", rows)
 }
 

@@ -60,7 +60,11 @@ pub(crate) fn held() -> Record {
         verdict("echo_p95 <= 100ms", true, Some(1.9)),
     ];
     record.rate = Rate {
-        connects_per_second: ConnectRate { mean: Some(38_412.4), peak: Some(44_100.0) },
+        connects_per_second: ConnectRate {
+            mean: Some(38_412.4),
+            without_pauses: Some(38_412.4),
+            peak: Some(44_100.0),
+        },
         messages_per_second: Some(101_000.0),
     };
     record.latency_us.connect = figures(410, 1_900, 2_600, 8_800, 100_000);
@@ -88,6 +92,7 @@ pub(crate) fn held() -> Record {
     };
     record.time_wait = TimeWait { peak: Some(0), at_end: Some(0) };
     record.cpu = Cpu {
+        ramp_us: Some(2_603_330),
         server_cores: Some(0.42),
         swarm_cores: Some(0.97),
         softirq_cores: Some(0.31),

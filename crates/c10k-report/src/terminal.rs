@@ -231,7 +231,7 @@ mod tests {
 
         Rate
           connects, mean   38,412 /s  from the first connect to the last proof
-          connects, peak   44,100 /s  the best interval between two samples
+          connects, peak   44,100 /s  the best interval between two samples, or step
           echoes          101,000 /s  during the last proof of all connections
 
         Latency
@@ -385,7 +385,7 @@ mod tests {
 
         Rate
           connects, mean  unknown  from the first connect to the last proof
-          connects, peak  unknown  the best interval between two samples
+          connects, peak  unknown  the best interval between two samples, or step
           echoes          unknown  during the last proof of all connections
 
         Latency

@@ -20,13 +20,17 @@ use c10k_record::{
 use crate::beside::{Beside, SeenBeside};
 use crate::control::TableControl;
 use crate::crew::Crew;
+use crate::measured::Measured;
 use crate::output::Output;
-use crate::shared::{Measured, Note, Shared, Stage};
+use crate::shared::{Note, Shared, Stage};
 use crate::tally::Loss;
 
 mod ends;
+mod ramps;
 mod telling;
 mod waiting;
+
+pub(crate) use ramps::{Ramp, Ramps};
 
 /// Between two ticks.
 const TICK: Duration = Duration::from_millis(250);
@@ -70,6 +74,7 @@ pub(crate) struct Finding {
     pub(crate) failures: Vec<c10k_record::Failure>,
     pub(crate) measured: Measured,
     pub(crate) rate: ConnectRate,
+    pub(crate) ramps: Ramps,
     pub(crate) messages_per_second: Option<f64>,
     pub(crate) phases: Vec<PhaseTimes>,
     pub(crate) state: RunState,
@@ -111,6 +116,7 @@ pub(crate) struct Conductor<'a> {
     measured: Measured,
     target: u64,
     peak_per_second: Option<f64>,
+    ramps: Ramps,
     messages_per_second: Option<f64>,
     last_tick: (Instant, LiveCounts),
     /// Whether the last proof is younger than the last growth.
@@ -145,6 +151,7 @@ impl<'a> Conductor<'a> {
             measured: Measured::default(),
             target,
             peak_per_second: None,
+            ramps: Ramps::default(),
             messages_per_second: None,
             last_tick: (Instant::now(), LiveCounts::default()),
             is_proven: false,
@@ -235,7 +242,7 @@ impl<'a> Conductor<'a> {
 
     // Phases -------------------------------------------------------------------------------------------
 
-    fn ramp(&mut self, more: u64) {
+    fn grow(&mut self, more: u64) {
         self.is_proven = false;
         self.enter(Stage::Ramp, PhaseName::Ramp);
         self.shared.arrivals.grow(more, self.shared.now_us());
@@ -413,11 +420,16 @@ impl<'a> Conductor<'a> {
         Finding {
             connections,
             failures,
-            // A ramp shorter than a tick has its peak within one: no interval is slower than the whole.
+            // A ramp shorter than a tick has its peak within one: no interval is slower than a whole one.
             rate: ConnectRate {
                 mean,
-                peak: [self.peak_per_second, mean].into_iter().flatten().reduce(f64::max),
+                without_pauses: self.ramps.per_second(),
+                peak: [self.peak_per_second, mean, self.ramps.best_per_second()]
+                    .into_iter()
+                    .flatten()
+                    .reduce(f64::max),
             },
+            ramps: self.ramps,
             messages_per_second: self.messages_per_second,
             phases: self.phases,
             state: if stopped_with.is_some() { RunState::Aborted } else { RunState::Complete },

@@ -27,8 +27,6 @@ pub(crate) struct Background<'a> {
     pub(crate) warnings: Vec<Warning>,
     /// What was to be written besides the record and could not be.
     pub(crate) lost: Option<Warning>,
-    /// Processor time of this process before the first connect, seconds.
-    pub(crate) cpu_ready_seconds: Option<f64>,
     /// The words of the command that does the same again.
     pub(crate) again: Vec<String>,
     /// The pids cgroup of this process, and the threads that it had refused before the workers were started.
@@ -82,11 +80,11 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
         memory.connections = Some(open);
         memory.client_user_bytes = Some(full.saturating_sub(ready) as f64 / open as f64);
     }
-    if let (Some(ready), Some(now)) = (background.cpu_ready_seconds, crate::own_cpu_seconds())
-        && finding.connections.attempted > 0
-    {
-        record.cpu.swarm_us_per_connection = Some((now - ready) * 1e6 / finding.connections.attempted as f64);
-    }
+    let (cpu_us, attempted) = (finding.ramps.cpu_seconds().map(|s| s * 1e6), finding.connections.attempted);
+    record.cpu.ramp_us = finding.ramps.took_us();
+    record.cpu.swarm_cores = cpu_us.zip(record.cpu.ramp_us).map(|(cpu_us, ramp_us)| cpu_us / ramp_us as f64);
+    record.cpu.swarm_us_per_connection =
+        cpu_us.filter(|_| attempted > 0).map(|cpu_us| cpu_us / attempted as f64);
     // From here on it is judged as what it is: complete, or stopped early.
     record.end(finding.state);
     if let Some((seen, at_ms)) = &finding.ends {

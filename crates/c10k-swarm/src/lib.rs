@@ -20,6 +20,7 @@ mod crew;
 mod document;
 pub mod ips;
 pub mod maker;
+mod measured;
 mod output;
 mod preflight;
 mod run;

@@ -282,7 +282,6 @@ fn carry_out(
         host,
         predicted,
         rss_ready_bytes: own_rss_bytes(),
-        cpu_ready_seconds: crate::own_cpu_seconds(),
         warnings,
         lost: None,
         again: own_command(),

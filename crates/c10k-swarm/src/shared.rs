@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use c10k_profile::SocketOptions;
-use c10k_record::{GrowthEvidence, GrowthStop, LatencyHistogram, LiveCounts, PhaseName};
+use c10k_record::{GrowthEvidence, GrowthStop, LiveCounts, PhaseName};
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
 
 use crate::arrivals::Arrivals;
+use crate::conductor::Ramp;
 use crate::control::TableControl;
+use crate::measured::Measured;
 use crate::sources::SourcePlan;
 use crate::tally::{Loss, Tally};
 use crate::tuples::Tuples;
@@ -105,48 +107,6 @@ pub(crate) enum Note {
     Line(String),
 }
 
-/// The latencies of a run, or of the interval since they were last taken.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Measured {
-    pub(crate) connect: LatencyHistogram,
-    pub(crate) handshake: LatencyHistogram,
-    pub(crate) first_echo: LatencyHistogram,
-    pub(crate) echo: LatencyHistogram,
-    /// Nothing in a closed loop, which intends no start.
-    pub(crate) from_intended: Option<FromIntended>,
-}
-
-/// What counts from the intended start of a connect.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct FromIntended {
-    /// To its actual start.
-    pub(crate) lateness: LatencyHistogram,
-    /// To its completion.
-    pub(crate) connect_response: LatencyHistogram,
-}
-
-impl Measured {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.connect.add(&other.connect);
-        self.handshake.add(&other.handshake);
-        self.first_echo.add(&other.first_echo);
-        self.echo.add(&other.echo);
-        if let Some(other) = &other.from_intended {
-            let mine = self.from_intended.get_or_insert_default();
-            mine.lateness.add(&other.lateness);
-            mine.connect_response.add(&other.connect_response);
-        }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.connect.clear();
-        self.handshake.clear();
-        self.first_echo.clear();
-        self.echo.clear();
-        self.from_intended = None;
-    }
-}
-
 /// What all share.
 pub(crate) struct Shared {
     pub(crate) fixed: Fixed,
@@ -161,6 +121,10 @@ pub(crate) struct Shared {
     #[cfg(test)]
     skipped_us: AtomicU64,
     first_connect_us: AtomicU64,
+    /// Of the present ramp.
+    ramp_first_us: AtomicU64,
+    /// When a connection was lost last in a ramp.
+    last_lost_us: AtomicU64,
     failures_in_a_row: AtomicU64,
     growth_stop: Mutex<Option<(GrowthStop, GrowthEvidence)>>,
     cut_as: Mutex<Loss>,
@@ -186,6 +150,8 @@ impl Shared {
             #[cfg(test)]
             skipped_us: AtomicU64::new(0),
             first_connect_us: AtomicU64::new(u64::MAX),
+            ramp_first_us: AtomicU64::new(u64::MAX),
+            last_lost_us: AtomicU64::new(0),
             failures_in_a_row: AtomicU64::new(0),
             growth_stop: Mutex::new(None),
             cut_as: Mutex::new(Loss::Aborted),
@@ -355,6 +321,7 @@ impl Shared {
         if stage != Stage::Ramp {
             return;
         }
+        self.last_lost_us.fetch_max(now_us, Relaxed);
         if in_a_row >= self.fixed.give_up_after {
             self.stop_growing(GrowthStop::NothingSucceeds, GrowthEvidence::default());
         } else if in_a_row.is_multiple_of(BACKOFF_AFTER) {
@@ -378,9 +345,28 @@ impl Shared {
     // Times --------------------------------------------------------------------------------------------
 
     pub(crate) fn connecting_since(&self, now_us: u64) {
-        if self.first_connect_us.load(Relaxed) > now_us {
+        // The first of a ramp is never earlier than the first of all.
+        if self.ramp_first_us.load(Relaxed) > now_us {
+            self.ramp_first_us.fetch_min(now_us, Relaxed);
             self.first_connect_us.fetch_min(now_us, Relaxed);
         }
+    }
+
+    /// What is connected from now on is another ramp.
+    pub(crate) fn begin_ramp(&self) {
+        self.ramp_first_us.store(u64::MAX, Relaxed);
+    }
+
+    /// The times of the present ramp; `None` where nothing was begun in it.
+    pub(crate) fn ramp(&self) -> Option<Ramp> {
+        let first_us = Some(self.ramp_first_us.load(Relaxed)).filter(|first| *first < u64::MAX)?;
+        let last_verified_us = self.last_verified_us();
+        let last_settled_us = last_verified_us.max(self.last_lost_us.load(Relaxed));
+        Some(Ramp { first_us, last_verified_us, last_settled_us, verified: 0, cpu_seconds: None })
+    }
+
+    fn last_verified_us(&self) -> u64 {
+        self.tables().iter().map(|table| table.last_verified_us.load(Relaxed)).max().unwrap_or(0)
     }
 
     pub(crate) fn since_first_connect_ms(&self, now_us: u64) -> u64 {
@@ -390,8 +376,7 @@ impl Shared {
     /// µs from the first connect to the last verified one.
     pub(crate) fn verified_over_us(&self) -> Option<u64> {
         let first = self.first_connect_us.load(Relaxed);
-        let last = self.tables().iter().map(|table| table.last_verified_us.load(Relaxed)).max();
-        last?.checked_sub(first).filter(|us| *us > 0)
+        self.last_verified_us().checked_sub(first).filter(|us| *us > 0)
     }
 
     // Figures ------------------------------------------------------------------------------------------

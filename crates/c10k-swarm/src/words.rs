@@ -45,7 +45,12 @@ pub(crate) fn words(record: &Record) -> String {
         ));
     }
     if let Some(mean) = record.rate.connects_per_second.mean {
-        lines.push(format!("{} connections a second", human_count(mean as u64)));
+        let without =
+            record.rate.connects_per_second.without_pauses.filter(|without| *without > mean * 1.001);
+        let without = without.map_or_else(String::new, |without| {
+            format!(", {} without the pauses between the steps", human_count(without as u64))
+        });
+        lines.push(format!("{} connections a second{without}", human_count(mean as u64)));
     }
     lines.extend(record.lateness_us.as_ref().and_then(lateness));
     if let Some(ceiling) = &record.ceiling {

@@ -10,7 +10,8 @@ use c10k_kernel::heap::FreedMemory;
 
 use crate::control::TableControl;
 use crate::maker::Maker;
-use crate::shared::{Measured, Note, Shared, Stage};
+use crate::measured::Measured;
+use crate::shared::{Note, Shared, Stage};
 use crate::speech::Speech;
 use crate::table::Table;
 use crate::tuples::Hand;

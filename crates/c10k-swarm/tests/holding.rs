@@ -83,6 +83,16 @@ fn steps_grow_one_after_the_other() {
     let ended = swarm.wait_for_end();
     ended.expect_code(0).expect_counts(200, 200);
     assert_eq!(ended.record.connections.target, 200);
+    // Three pauses lie between the first connect and the last proof, and are no part of a ramp.
+    let (rate, cpu) = (ended.record.rate.connects_per_second, ended.record.cpu);
+    let (mean, without) = (rate.mean.unwrap(), rate.without_pauses.unwrap());
+    let (all_us, ramp_us) = (200e6 / mean, 200e6 / without);
+    assert!(all_us >= ramp_us + 1_800_000.0, "{rate:?}");
+    assert!(rate.peak.unwrap() >= without, "the best step is no slower than all of them: {rate:?}");
+    // Nobody was lost, so that each ramp ended with its last proof.
+    assert!((cpu.ramp_us.unwrap() as f64 - ramp_us).abs() < 2.0, "{cpu:?}, {rate:?}");
+    let each_us = cpu.swarm_cores.unwrap() * ramp_us / 200.0;
+    assert!((cpu.swarm_us_per_connection.unwrap() - each_us).abs() < 0.01, "{cpu:?}");
 }
 
 #[test]

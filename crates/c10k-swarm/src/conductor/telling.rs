@@ -61,8 +61,7 @@ impl Conductor<'_> {
         }
         self.link.look();
         let seconds = now.duration_since(last).as_secs_f64();
-        let settled = |c: &LiveCounts| if self.course.probe { c.verified } else { c.established };
-        let per_second = settled(&counts).saturating_sub(settled(&before)) as f64 / seconds;
+        let per_second = self.settled(&counts).saturating_sub(self.settled(&before)) as f64 / seconds;
         if per_second > 0.0 {
             self.peak_per_second = Some(self.peak_per_second.map_or(per_second, |peak| peak.max(per_second)));
         }
