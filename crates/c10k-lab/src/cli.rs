@@ -174,7 +174,7 @@ pub(crate) enum ProfileCommand {
         #[arg(long)]
         json: bool,
     },
-    /// What is set by whose wish, and what stood before.
+    /// Which settings stand, who asked for them, and what stood before.
     Status {
         /// One JSON document on stdout.
         #[arg(long)]

@@ -87,7 +87,7 @@ impl Lab<'_> {
         !self.plan.load.probe || !self.server.is_ours() && self.counts.open <= MOST_PROVEN
     }
 
-    /// What a connection cost in memory, by those that were there when it was looked at, whatever became of them later.
+    /// What a connection cost in memory, by those that were there when it was looked at, whether they lived on or not.
     /// What does not exist at the server's end costs nothing there, and where it is not known how many do, neither is
     /// what the kernel took for them.
     pub(crate) fn cost_of_memory(&self, ready: &Mark, full: &Mark) -> MemoryPerConnection {

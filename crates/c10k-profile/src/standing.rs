@@ -1,4 +1,4 @@
-//! What stands by whose wish: the journals as they are, changing nothing.
+//! Which settings stand and who asked for them: the journals as they are, changing nothing.
 
 use std::path::PathBuf;
 

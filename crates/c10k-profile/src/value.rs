@@ -115,7 +115,7 @@ impl SysctlValue {
                 Some(has) => same_if(wanted.iter().map(|&field| i128::from(field)).eq(has)),
             },
             Self::Ports(wanted) => match PortList::parse(present) {
-                Err(_) => Comparison::OtherKind { present: "something else than a list of ports" },
+                Err(_) => Comparison::OtherKind { present: "no list of ports" },
                 Ok(has) => same_if(*wanted == has),
             },
             Self::Text(wanted) => {

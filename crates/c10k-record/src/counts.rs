@@ -11,7 +11,7 @@ use crate::{Outcome, PhaseName};
 pub struct Connections {
     /// How many were asked for.
     pub target: u64,
-    /// Connections begun, whatever became of them.
+    /// Connections begun, whether they succeeded or not.
     pub attempted: u64,
     /// `connect()` has completed at the client.
     pub established: u64,
