@@ -206,4 +206,9 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "crates/c10k-collector/src/observation.rs: CpuSeen.idle_cores_of_ours",
         "cores; of those that this process may use",
     ),
+    of(
+        "unit",
+        "crates/c10k-record/src/record.rs: ConnectRate.without_pauses",
+        "the struct is a rate: connections a second",
+    ),
 ];
