@@ -92,10 +92,7 @@ fn where_namespaces_are_forbidden_the_run_goes_on_and_lists_what_it_could_not_se
     let present = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("the host's");
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(words(range.present.as_deref().expect("it can be read")), words(&present));
-    assert!(
-        range.command.as_deref().is_some_and(|command| command.starts_with("sudo sysctl -w")),
-        "{range:?}"
-    );
+    assert!(range.why.contains("is a guess"), "{range:?}");
     assert_eq!(
         words(&present),
         words(&std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect(""))
