@@ -13,7 +13,8 @@ pub fn fill_from_samples(record: &mut Record, samples: &[Sample]) {
     }
     c.attempted = last.attempted.unwrap_or(c.attempted);
     c.established = last.established.unwrap_or(c.established);
-    c.accepted = last.accepted.or(c.accepted);
+    // A server that stands still is silent in the last rows: what it said before still holds.
+    c.accepted = samples.iter().rev().find_map(|row| row.accepted).or(c.accepted);
     if record.plan.as_ref().is_none_or(|plan| plan.load.probe) {
         c.verified = last.verified.or(c.verified);
     }
@@ -44,6 +45,16 @@ mod tests {
         let mut held = fixtures::held();
         fill_from_samples(&mut held, &fixtures::samples());
         assert_eq!(held, fixtures::held());
+    }
+
+    #[test]
+    fn what_a_silent_server_said_before_is_told() {
+        let mut record = fixtures::unfinished();
+        let said = Sample { attempted: Some(40_000), accepted: Some(39_000), ..Sample::default() };
+        let silent = Sample { attempted: Some(50_000), accepted: None, ..Sample::default() };
+        fill_from_samples(&mut record, &[said, silent]);
+        assert_eq!((record.connections.attempted, record.connections.accepted), (50_000, Some(39_000)));
+        assert_eq!(record.connections.ghosts, None, "the two are of different moments");
     }
 
     #[test]
