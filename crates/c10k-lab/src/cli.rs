@@ -7,11 +7,11 @@ use c10k_server::ServerArgs;
 use c10k_swarm::{LoadArgs, SwarmArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::climb::ClimbArgs;
-use crate::doctor::DoctorArgs;
-use crate::printer::Printer;
+use crate::command::climb::ClimbArgs;
+use crate::command::doctor::DoctorArgs;
+use crate::say::printer::Printer;
 use crate::stage::Stage;
-use crate::walls_command::WallsArgs;
+use crate::command::walls::WallsArgs;
 
 /// How many connections can this box hold, what stops it, and what does each one cost?
 #[derive(Debug, Parser)]
@@ -62,7 +62,7 @@ impl Command {
                 | ProfileCommand::Rollback { .. }
                 | ProfileCommand::Status { .. } => false,
             },
-            Self::Run(args) => args.stage.is_none() && !crate::steward::is_stewarded(),
+            Self::Run(args) => args.stage.is_none() && !crate::isolate::steward::is_stewarded(),
             Self::Report(_) | Self::Doctor(_) | Self::Climb(_) | Self::Walls(_) | Self::Schema => true,
         }
     }
@@ -217,7 +217,7 @@ pub(crate) enum Color {
 pub fn main_with(cli: Cli) -> Exit {
     if cli.command.is_told_of_what_is_left_over() {
         // Before anything else: in a namespace of its own a command no longer sees it.
-        crate::settings::tell_left_over(&mut Printer::new(Color::Auto));
+        crate::command::settings::tell_left_over(&mut Printer::new(Color::Auto));
     }
     let with = |color: Color, run: &dyn Fn(&mut Printer) -> Exit| {
         let mut printer = Printer::new(color);
@@ -225,14 +225,14 @@ pub fn main_with(cli: Cli) -> Exit {
         printer.settle(exit)
     };
     match cli.command {
-        Command::Run(args) => with(args.color, &|printer| crate::run::run(&args, printer)),
+        Command::Run(args) => with(args.color, &|printer| crate::command::run::run(&args, printer)),
         Command::Profile(command) => {
-            with(Color::Auto, &|printer| crate::profile_command::run(&command, printer))
+            with(Color::Auto, &|printer| crate::command::profile::run(&command, printer))
         }
-        Command::Report(args) => with(args.color, &|printer| crate::record_command::report(&args, printer)),
-        Command::Doctor(args) => with(args.color, &|printer| crate::doctor::run(&args, printer)),
-        Command::Climb(args) => with(args.color, &|printer| crate::climb::run(&args, printer)),
-        Command::Walls(args) => with(Color::Auto, &|printer| crate::walls_command::run(&args, printer)),
+        Command::Report(args) => with(args.color, &|printer| crate::command::report::report(&args, printer)),
+        Command::Doctor(args) => with(args.color, &|printer| crate::command::doctor::run(&args, printer)),
+        Command::Climb(args) => with(args.color, &|printer| crate::command::climb::run(&args, printer)),
+        Command::Walls(args) => with(Color::Auto, &|printer| crate::command::walls::run(&args, printer)),
         Command::Schema => with(Color::Never, &|printer| {
             printer.data(c10k_report::RECORD_SCHEMA);
             Exit::Done

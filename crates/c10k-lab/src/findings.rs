@@ -11,8 +11,8 @@ use c10k_record::{
     default_conditions, shell,
 };
 
-use crate::foreign::Outside;
-use crate::watch::Watch;
+use crate::processes::foreign::Outside;
+use crate::collect::watch::Watch;
 
 /// The plan as the walls see it, before the swarm has planned its sources.
 pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
@@ -220,7 +220,7 @@ mod again_tests {
 
     use super::again;
     use crate::cli::RunArgs;
-    use crate::plan::resolve;
+    use crate::plan::resolve::resolve;
 
     #[test]
     fn the_command_for_the_same_run_makes_the_same_plan() {

@@ -7,40 +7,64 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-mod calibrate;
-mod child;
-mod cli;
-mod climb;
-mod cpu;
-mod doctor;
-mod ends;
-mod far;
-mod findings;
-mod finish;
-mod foreign;
-mod headroom;
-mod host;
-mod isolate;
-mod lead;
-mod moment;
-mod object_bytes;
-mod own_hash;
-mod plan;
-mod plant;
-mod printer;
-mod profile_command;
-mod progress;
-mod record_command;
-mod run;
-mod settings;
-mod setup;
+mod say {
+    //! What is said to the person at the terminal.
+    pub(crate) mod printer;
+}
 mod signals;
 mod stage;
-mod start;
-mod steward;
-mod stop;
-mod veth;
-mod walls_command;
-mod watch;
+mod plan {
+    //! From the command line to a resolved plan.
+    pub(crate) mod resolve;
+}
+mod host {
+    //! The machine's limits and what it has left.
+    pub(crate) mod describe;
+    pub(crate) mod headroom;
+    pub(crate) mod object_bytes;
+}
+mod isolate {
+    //! The namespaces of a run, with the profile's settings in them.
+    pub(crate) mod own_hash;
+    pub(crate) mod place;
+    pub(crate) mod steward;
+    pub(crate) mod veth;
+}
+mod processes {
+    //! Server and swarm.
+    pub(crate) mod child;
+    pub(crate) mod foreign;
+    pub(crate) mod start;
+}
+mod collect {
+    //! What is seen of a run from outside of its processes.
+    pub(crate) mod cpu;
+    pub(crate) mod far;
+    pub(crate) mod watch;
+}
+mod findings;
+mod lead {
+    //! The run itself.
+    pub(crate) mod ends;
+    pub(crate) mod finish;
+    pub(crate) mod lab;
+    pub(crate) mod moment;
+    pub(crate) mod progress;
+    pub(crate) mod stop;
+}
+mod rerun;
+mod command {
+    //! One file or folder a command.
+    pub(crate) mod calibrate;
+    pub(crate) mod climb;
+    pub(crate) mod doctor;
+    pub(crate) mod plant;
+    pub(crate) mod profile;
+    pub(crate) mod report;
+    pub(crate) mod run;
+    pub(crate) mod settings;
+    pub(crate) mod walls;
+}
+mod cli;
 
 pub use cli::{Cli, main_with};

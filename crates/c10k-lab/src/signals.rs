@@ -10,7 +10,7 @@ use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::cli::Color;
-use crate::printer::Printer;
+use crate::say::printer::Printer;
 
 /// The signals that end a command in good order: SIGHUP and SIGQUIT too, unless whoever started it has asked for them to
 /// be ignored, as nohup(1) does.

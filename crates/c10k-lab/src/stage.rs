@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
 
-use crate::child::Who;
+use crate::processes::child::Who;
 
 /// Whom the swarm's watches count for where they are to be counted apart: the user who owns nothing.
 pub(crate) const NOBODY: u32 = 65_534;

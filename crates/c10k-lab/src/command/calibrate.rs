@@ -1,0 +1,206 @@
+//! A short calibration: a few thousand real connections of the lab's own server and swarm, over loopback, closed
+//! again within seconds. It says how fast this machine connects, and by the processes' own word what a descriptor
+//! table of theirs takes.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use c10k_collector::{Collector, CollectorConfig, account};
+use c10k_kernel::cgroup::MemoryGroups;
+use c10k_kernel::counters::ProcRoot;
+use c10k_record::{HostSnapshot, PhaseName, Protocol, ServerEvent, SwarmEvent};
+
+use crate::processes::child::{Heard, Process, Who};
+use crate::collect::cpu::RampCpu;
+use crate::host::describe::{note_server, note_swarm};
+use crate::host::object_bytes::USER_BYTES;
+use crate::collect::watch::Watch;
+
+/// Connections of each of the two growths: the first finds memory cold and tables to be made, the second does not.
+const GROWTH: u64 = 3_000;
+/// Of the second one in a memory group, whose usage is told in steps of many pages.
+const GROWTH_IN_A_GROUP: u64 = 6_000;
+/// The longest that anything here may take; a machine that needs more is not calibrated.
+const LONGEST: Duration = Duration::from_secs(8);
+/// Two ramps of one machine differ by so much at least, percent: warm and cold memory alone are a third.
+const LEAST_RATE_UNCERTAINTY: u8 = 35;
+
+/// What a calibration found.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Calibration {
+    /// Connections that were made for it.
+    pub(crate) connections: u64,
+    /// Connections a second, proven by an echo each.
+    pub(crate) connects_per_second: f64,
+    /// How far that may be off either way, percent.
+    pub(crate) uncertainty_percent: u8,
+    /// Processor time of a connection at each end, µs; softirq work is charged to whoever runs.
+    pub(crate) server_us: Option<f64>,
+    pub(crate) swarm_us: Option<f64>,
+    /// Kernel memory of a connection, both ends, as it was measured; what else runs here shows in it.
+    pub(crate) measured_pair_bytes: Option<f64>,
+}
+
+impl Calibration {
+    /// Kernel and user memory of one connection, both ends, bytes.
+    pub(crate) fn pair_bytes(&self) -> Option<f64> {
+        self.measured_pair_bytes.map(|kernel| kernel + USER_BYTES.0 + USER_BYTES.1)
+    }
+}
+
+/// Calibrates with `profile` where this process stands; `Err` says why that could not be done.
+///
+/// What the processes say of their tables when they are ready goes into `host`.
+pub(crate) fn calibrate(
+    profile: &str,
+    protocol: Protocol,
+    host: &mut HostSnapshot,
+) -> Result<Calibration, String> {
+    let until = Instant::now() + LONGEST;
+    let (sender, heard) = channel();
+    let words = |list: &[&str]| -> Vec<String> { list.iter().map(|word| (*word).to_owned()).collect() };
+    let start = |who: Who, arguments: &[String]| {
+        Process::start(who, arguments, None, sender.clone())
+            .map_err(|error| format!("the {} cannot be started: {error}", who.command()))
+    };
+    let spoken = protocol.to_string();
+    let mut found = Calibration::default();
+    let arguments =
+        words(&["--listen", "127.0.0.1:0", "--profile", profile, "--no-apply", "--protocol", &spoken]);
+    let mut server = start(Who::Server, &arguments)?;
+    let listen = loop {
+        if let Heard::Server(ready) = next(&heard, until)? {
+            note_server(host, &ready, None);
+            let ServerEvent::Ready { listen, .. } = ready else { continue };
+            break listen;
+        }
+    };
+    let address = listen.first().ok_or("the server listens nowhere")?.to_string();
+    let target = (GROWTH + GROWTH_IN_A_GROUP).to_string();
+    let arguments = words(&[
+        "--server",
+        &address,
+        "--profile",
+        profile,
+        "--no-apply",
+        "--protocol",
+        &spoken,
+        "--commanded",
+        "--target",
+        &target,
+        "--close",
+        "rst",
+    ]);
+    let mut swarm = start(Who::Swarm, &arguments)?;
+    loop {
+        if let Heard::Swarm(event) = next(&heard, until)?
+            && let SwarmEvent::Ready { .. } = *event
+        {
+            note_swarm(host, &event);
+            break;
+        }
+    }
+    let room = |own: bool, each: Option<u64>| if own { u64::MAX } else { each.unwrap_or(0) };
+    let fits =
+        room(host.swarm_tables, host.swarm_per_table).min(room(host.server_tables, host.server_per_table));
+    let growth = GROWTH.min(fits / 2).max(1);
+    let config = CollectorConfig {
+        server_pid: Some(server.pid()),
+        swarm_pid: Some(swarm.pid()),
+        ports: listen.iter().map(std::net::SocketAddr::port).collect(),
+        ..CollectorConfig::default()
+    };
+    let collector = Collector::new(config).map_err(|error| error.to_string())?;
+    let mut watch = Watch::new(collector, None, false);
+    watch.settle(Duration::from_millis(200));
+    let ready = watch.mark(0);
+    let mut groups = MemoryGroups::of(&ProcRoot::default(), Some(server.pid())).ok().flatten();
+    let folder = host.cgroup_memory_folder.clone();
+    let second = if folder.is_some() {
+        GROWTH_IN_A_GROUP.min(growth * 2).min(fits.saturating_sub(growth)).max(1)
+    } else {
+        growth
+    };
+    // Of the group whose limit the snapshot has.
+    let mut charged = || {
+        let groups = groups.as_mut()?;
+        let at = groups.folders().position(|one| Some(one.display().to_string()) == folder)?;
+        groups.read()[at]?.charged_bytes()
+    };
+    let at_ready = charged();
+    let first_rate = grow(&mut swarm, &heard, growth, until)?;
+    let before = charged();
+    let rates = [first_rate, grow(&mut swarm, &heard, second, until)?];
+    if let (Some(at_ready), Some(before), Some(after)) = (at_ready, before, charged()) {
+        host.cgroup_memory_used_bytes = Some(at_ready);
+        host.cgroup_connection_bytes =
+            Some(after.saturating_sub(before) / second.max(1)).filter(|bytes| *bytes > 0);
+    }
+    watch.settle(Duration::from_millis(200));
+    let full = watch.mark(growth + second);
+    found.connections = growth + second;
+    let mut cpu = RampCpu::default();
+    cpu.add(&ready.seen, &full.seen);
+    let cpu = cpu.over(None, Some(found.connections), found.connections);
+    (found.server_us, found.swarm_us) = (cpu.server_us_per_connection, cpu.swarm_us_per_connection);
+    let memory = account(&ready.memory, &full.memory, found.connections, true);
+    found.measured_pair_bytes =
+        memory.server_kernel_bytes.zip(memory.client_kernel_bytes).map(|(server, client)| server + client);
+    (found.connects_per_second, found.uncertainty_percent) = rate_of(rates);
+    swarm.tell("stop");
+    swarm.wait_or_kill(Duration::from_secs(2));
+    server.tell("stop");
+    server.wait_or_kill(Duration::from_secs(2));
+    Ok(found)
+}
+
+/// The mean of two rates, and how far it may be off.
+fn rate_of([first, second]: [f64; 2]) -> (f64, u8) {
+    let mean = f64::midpoint(first, second);
+    let apart = (first - second).abs() / 2.0 / mean.max(1.0) * 100.0;
+    (mean, (apart as u8).clamp(LEAST_RATE_UNCERTAINTY, 90))
+}
+
+/// Makes so many connections, and says how many a second that were.
+fn grow(swarm: &mut Process, heard: &Receiver<Heard>, more: u64, until: Instant) -> Result<f64, String> {
+    if !swarm.tell(&format!("grow {more}")) {
+        return Err("the swarm ended".to_owned());
+    }
+    let mut begun = None;
+    loop {
+        let Heard::Swarm(event) = next(heard, until)? else { continue };
+        match *event {
+            SwarmEvent::Phase { phase: PhaseName::Ramp, counts, .. } => {
+                begun = Some((Instant::now(), counts.verified));
+            }
+            SwarmEvent::Phase { phase: PhaseName::Hold, counts, .. } => {
+                let Some((begun, before)) = begun else { continue };
+                let made = counts.verified.saturating_sub(before);
+                if made < more {
+                    return Err(format!("{made} of {more} connections could be made"));
+                }
+                return Ok(made as f64 / begun.elapsed().as_secs_f64().max(1e-6));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn next(heard: &Receiver<Heard>, until: Instant) -> Result<Heard, String> {
+    match heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        Ok(Heard::Ended(who)) => Err(format!("the {} ended before it was told to", who.command())),
+        Ok(heard) => Ok(heard),
+        Err(_) => Err(format!("it took longer than {} s", LONGEST.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_rates_that_differ_say_so() {
+        assert_eq!(rate_of([40_000.0, 40_000.0]), (40_000.0, LEAST_RATE_UNCERTAINTY));
+        assert_eq!(rate_of([10_000.0, 90_000.0]), (50_000.0, 80));
+    }
+}

@@ -1,0 +1,263 @@
+//! What came of a climb, as `climb.json`, as `climbed.toml`, and in words.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use c10k_ceiling::{self as ceiling, Prediction, predict};
+use c10k_kernel::limits;
+use c10k_record::{
+    Exit, Plan, Predicted, Protocol, Record, Remedy, Scope, Setting, human_count, write_whole,
+};
+use serde::Serialize;
+
+use super::step::{Step, beside_a_profile};
+use super::{MEMORY, Refused};
+use crate::findings::plan_view;
+use crate::say::printer::Printer;
+use crate::rerun::Setup;
+
+/// What came of a climb, as climb.json has it.
+#[derive(Debug, Serialize)]
+pub(super) struct Climb {
+    pub(super) start: String,
+    pub(super) protocol: Protocol,
+    pub(super) connections: Counts,
+    /// What the memory was predicted to hold above the reserve, and the wall that stands there; null where it cannot
+    /// be read.
+    pub(super) memory: Option<Predicted>,
+    pub(super) steps: Vec<Step>,
+    /// Why it ended.
+    pub(super) ended_because: String,
+    /// The wall that it ended at, a verdict that broke among them; `unknown` when none is proven, null when what was
+    /// asked for is held.
+    pub(super) wall: Option<String>,
+    /// What would have to be lifted next: for an ordinary user what only root may lift.
+    pub(super) next: Option<Next>,
+    /// The profile with what was lifted.
+    pub(super) climbed: PathBuf,
+    /// A run from a fresh start with that profile, as plain as the climb was but for what no profile carries.
+    pub(super) check: Option<Check>,
+    pub(super) warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Counts {
+    /// What was asked for; null when it was as many as the memory holds.
+    pub(super) target: Option<u64>,
+    /// The most that a step held.
+    pub(super) held: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Next {
+    pub(super) wall: String,
+    pub(super) summary: String,
+    pub(super) commands: Vec<String>,
+    /// Whether one of the commands suffices; else they are the steps of one way.
+    pub(super) any_suffices: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Check {
+    pub(super) target: u64,
+    pub(super) held: u64,
+    /// Where its record is.
+    pub(super) folder: PathBuf,
+}
+
+impl Climb {
+    /// Writes what there is so far.
+    pub(super) fn keep(&self, setup: &Setup, folder: &Path) -> Result<(), Refused> {
+        let summary = format!("{} held in a climb from {}", human_count(self.connections.held), self.start);
+        let mut profile =
+            setup.profile("climbed", &summary, |setting| Some(self.needed_by(setting)?.justify()));
+        let beside = self.beside_the_profile(setup);
+        if !beside.is_empty() {
+            profile.push_str("\n# What lifted a wall and no profile carries:\n");
+            beside.iter().for_each(|line| profile.push_str(&format!("# {line}\n")));
+        }
+        let document = serde_json::to_string_pretty(self).unwrap_or_default();
+        for (path, text) in [(self.climbed.clone(), profile), (folder.join("climb.json"), document)] {
+            write_whole(&path, text.as_bytes()).map_err(|error| {
+                (format!("{}: {error}", path.display()), what_mends(&error).to_owned(), Exit::Broke)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The step whose wall was lifted with that; of several the last one.
+    fn needed_by(&self, setting: &Setting) -> Option<&Step> {
+        self.steps.iter().rfind(|step| step.lifted_with.iter().any(|it| it.settings.contains(setting)))
+    }
+
+    /// A line about each lift that is in force and that no profile carries.
+    fn beside_the_profile(&self, setup: &Setup) -> Vec<String> {
+        let lifted = |step: &Step| step.lifted_with.iter().flat_map(|it| it.settings.clone()).collect();
+        let lines = self.steps.iter().flat_map(|step| {
+            let settings: Vec<Setting> = lifted(step);
+            settings.into_iter().filter_map(move |setting| {
+                let is_last = self.needed_by(&setting).is_some_and(|last| last.number == step.number);
+                let words = beside_a_profile(&setting, setup).filter(|_| is_last)?;
+                Some(format!("{}: {words}", step.justify()))
+            })
+        });
+        lines.collect()
+    }
+
+    /// The last words, for people.
+    pub(super) fn tell(&self, printer: &mut Printer) {
+        let wall = self.wall.as_ref().map_or_else(String::new, |wall| format!(", {wall}"));
+        let of = self.connections.target.map_or_else(String::new, |n| format!(" of {}", human_count(n)));
+        let held = human_count(self.connections.held);
+        printer.say(&format!("held {held}{of}{wall}: {}", self.ended_because));
+        if let (Some(predicted), Some(true)) =
+            (&self.memory, self.wall.as_deref().map(|w| MEMORY.contains(&w)))
+        {
+            printer.say(&format!(
+                "predicted before the first step, above that reserve: {}",
+                human_count(predicted.connections)
+            ));
+        }
+        if let Some(check) = &self.check {
+            printer.say(&format!(
+                "check: {} of {} held from a fresh start with climbed.toml",
+                human_count(check.held),
+                human_count(check.target)
+            ));
+        }
+        printer.say(&format!("profile: {}", self.climbed.display()));
+        if let Some(next) = &self.next {
+            printer.say(&next.words());
+        }
+    }
+}
+
+/// What mends it that a file of the climb cannot be written.
+fn what_mends(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => {
+            "make room on the disk; --json still prints it all"
+        }
+        Some(libc::EACCES | libc::EPERM) => "let this user write there again; --json still prints it all",
+        Some(libc::EROFS) => "mount the file system for writing again; --json still prints it all",
+        Some(libc::ENOENT | libc::ENOTDIR) => {
+            "its folder was removed or moved meanwhile: leave it there; --json still prints it all"
+        }
+        _ => "look at the file system with dmesg; --json still prints it all",
+    }
+}
+
+impl Next {
+    /// What lifts a wall of a step, to be pasted by this user after the climb.
+    pub(super) fn of(wall: &str, mut remedy: Remedy, record: &Record, climbed: &Path) -> Self {
+        if limits::euid() == 0 {
+            remedy.make_roots();
+        }
+        // Where the step has a profile of its own, the climb leaves one that has the same and says why.
+        if let Some(plan) = &record.plan {
+            let climbed = beside_its_step(&plan.profile, climbed);
+            for command in &mut remedy.commands {
+                *command = command.replace(&plan.profile, &climbed);
+            }
+        }
+        Self {
+            wall: wall.to_owned(),
+            summary: remedy.summary,
+            commands: remedy.commands,
+            any_suffices: ceiling::wall(wall).is_some_and(|wall| wall.any_command_lifts),
+        }
+    }
+
+    /// A line of words, and each command on a line of its own.
+    fn words(&self) -> String {
+        let between = if self.any_suffices { "\nor\n" } else { "\n" };
+        let commands: Vec<String> = self.commands.iter().map(|command| format!("  {command}")).collect();
+        let words = format!("next: {} {}", self.wall, self.summary);
+        if commands.is_empty() { words } else { format!("{words}\n{}", commands.join(between)) }
+    }
+
+    /// The wall that is predicted to stand next beyond what a run held; `None` where no limit can be read.
+    pub(super) fn beyond(held: u64, record: &Record, climbed: &Path) -> Option<Self> {
+        let host = &record.host.as_ref()?.limits;
+        let plan = record.plan.as_ref()?;
+        let of = |target| predict(host, &plan_view(&Plan { target, ..plan.clone() }, host));
+        let wall = Self::first_beyond(of(held), held, limits::euid() == 0)?;
+        // So that what is pasted is worth its while.
+        let far = of(wall.connections.saturating_mul(2)).into_iter().find(|other| other.wall == wall.wall);
+        let lift = far.map_or(wall.lift, |far| far.lift);
+        let mut next = Self::of(&wall.wall, lift, record, climbed);
+        next.summary =
+            format!("(predicted at {}, {}) {}", human_count(wall.connections), wall.now, next.summary);
+        Some(next)
+    }
+
+    /// An ordinary user climbs over all that is their own: what is left is the host's.
+    fn first_beyond(walls: Vec<Prediction>, held: u64, is_root: bool) -> Option<Prediction> {
+        walls.into_iter().find(|wall| {
+            wall.connections >= held && (is_root || wall.lift.scope == Scope::Host && wall.wall != "ram")
+        })
+    }
+}
+
+/// The whole path of climbed.toml, which stands beside the folder of each step; `profile` is the whole path of a
+/// step's own, so that a word that needs no quotes with the one needs none with the other.
+fn beside_its_step(profile: &str, climbed: &Path) -> String {
+    let name = climbed.file_name().unwrap_or_default();
+    match Path::new(profile).parent().and_then(Path::parent) {
+        Some(folder) if profile.ends_with("/profile.toml") => folder.join(name).display().to_string(),
+        _ => profile.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wall(name: &str, connections: u64, scope: Scope) -> Prediction {
+        let lift = Remedy { summary: String::new(), settings: Vec::new(), commands: Vec::new(), scope };
+        let (wall, now) = (name.to_owned(), String::new());
+        Prediction { wall, connections, now, lift, uncertainty_percent: 0 }
+    }
+
+    #[test]
+    fn next_is_what_this_user_meets_and_for_an_ordinary_one_what_root_would_lift() {
+        let walls = [
+            wall("nofile-server", 50, Scope::Process),
+            wall("ports-exhausted", 200, Scope::Namespace),
+            wall("ram", 250, Scope::Host),
+            wall("file-max", 300, Scope::Host),
+        ];
+        let next = |is_root| Next::first_beyond(walls.to_vec(), 100, is_root).expect("a wall").wall;
+        assert_eq!((next(true).as_str(), next(false).as_str()), ("ports-exhausted", "file-max"));
+        assert!(Next::first_beyond(walls.to_vec(), 301, true).is_none());
+    }
+
+    #[test]
+    fn commands_are_pasted_line_by_line_and_ways_stand_apart_by_a_word() {
+        let next = |any_suffices| Next {
+            wall: "w".to_owned(),
+            summary: "Do it.".to_owned(),
+            commands: vec!["a".to_owned(), "b".to_owned()],
+            any_suffices,
+        };
+        assert_eq!(next(true).words(), "next: w Do it.\n  a\nor\n  b");
+        assert_eq!(next(false).words(), "next: w Do it.\n  a\n  b");
+    }
+
+    #[test]
+    fn a_command_names_the_climbs_profile_and_not_that_of_a_step() {
+        let climbed = Path::new("results/1-climb/climbed.toml");
+        assert_eq!(
+            beside_its_step("/a/results/1-climb/step-5/profile.toml", climbed),
+            "/a/results/1-climb/climbed.toml"
+        );
+        assert_eq!(beside_its_step("tuned", climbed), "tuned");
+    }
+
+    #[test]
+    fn what_mends_a_file_that_cannot_be_written_fits_its_error() {
+        let hint = |errno| what_mends(&io::Error::from_raw_os_error(errno));
+        assert!(hint(libc::ENOSPC).contains("room on the disk") && hint(libc::EROFS).contains("mount"));
+        assert!(hint(libc::EACCES).contains("let this user write") && hint(libc::ENOENT).contains("removed"));
+    }
+}

@@ -1,0 +1,344 @@
+//! `c10k-lab walls`: the field guide to everything that stops a box from holding one more connection.
+
+use std::fmt::Write as _;
+
+use c10k_ceiling::{MYTHS, Myth, Need, PlanView, SYMPTOMS, Wall, myth, wall, walls, walls_of_symptom};
+use c10k_kernel::limits;
+use c10k_record::{DEFAULT_PORT, Exit, HostSnapshot, Remedy, Scope, Side, human_count};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::command::doctor::facts::{Beforehand, line};
+use crate::command::plant::PlantArgs;
+use crate::say::printer::Printer;
+
+/// The width of a page, columns.
+const WIDTH: usize = 100;
+/// Where the text of a page begins, columns.
+const INDENT: usize = 18;
+
+/// `c10k-lab walls`.
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct WallsArgs {
+    #[command(subcommand)]
+    command: Option<WallsCommand>,
+    /// A wall to explain (ports-exhausted), or what a program said: EMFILE, "i/o timeout" [default: list all].
+    name: Option<String>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum WallsCommand {
+    /// Reproduce a wall at small scale in a private namespace, and show prediction, diagnosis and lift.
+    Plant(PlantArgs),
+    /// Popular settings that do nothing for the number of connections, or harm, each with a run that shows it.
+    Myths {
+        /// One of them, such as somaxconn [default: all].
+        name: Option<String>,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Carries it out.
+pub(crate) fn run(args: &WallsArgs, printer: &mut Printer) -> Exit {
+    match (&args.command, &args.name) {
+        (Some(WallsCommand::Plant(plant)), _) => crate::command::plant::run(plant, printer),
+        (Some(WallsCommand::Myths { name, json }), _) => show_myths(name.as_deref(), *json, printer),
+        (None, Some(name)) => explain(name, args.json, printer),
+        (None, None) => list(args.json, printer),
+    }
+}
+
+fn list(as_json: bool, printer: &mut Printer) -> Exit {
+    if as_json {
+        let rows: Vec<Value> = walls().map(summary).collect();
+        printer.data(&json!({ "walls": rows }).to_string());
+        return Exit::Done;
+    }
+    let name_width = walls().map(|wall| wall.name.len()).max().unwrap_or(0);
+    for wall in walls() {
+        let plantable = match &wall.plant {
+            plant if plant.plantable => "plantable",
+            plant if plant.needs.contains(&Need::OwnHost) => "host-wide",
+            _ => "replayed",
+        };
+        let side = side_name(wall.side);
+        printer.data(&format!("{:<name_width$}  {side:<6}  {plantable:<9}  {}", wall.name, wall.title));
+    }
+    printer.say("hint: `c10k-lab walls NAME` explains one, `c10k-lab walls \"i/o timeout\"` finds those behind an error");
+    Exit::Done
+}
+
+fn explain(name: &str, as_json: bool, printer: &mut Printer) -> Exit {
+    let found: Vec<&Wall> = wall(name).map_or_else(|| walls_of_symptom(name), |wall| vec![wall]);
+    match found[..] {
+        [] => {
+            printer.error(
+                &format!("'{name}' is neither a wall nor an error that one is known to cause"),
+                Some("`c10k-lab walls` lists all; errors are named as errno(3) or a program does, such as EMFILE"),
+            );
+            Exit::BadText
+        }
+        [wall] => {
+            let host = this_host();
+            printer.data(&if as_json { page_json(wall, &host).to_string() } else { page(wall, &host) });
+            Exit::Done
+        }
+        _ if as_json => {
+            let host = this_host();
+            let rows: Vec<Value> = found.iter().map(|wall| page_json(wall, &host)).collect();
+            printer.data(&json!({ "symptom": name, "walls": rows }).to_string());
+            Exit::Done
+        }
+        _ => {
+            printer.data(&symptom_page(name, &found));
+            Exit::Done
+        }
+    }
+}
+
+fn show_myths(name: Option<&str>, as_json: bool, printer: &mut Printer) -> Exit {
+    let chosen: Vec<&Myth> = match name {
+        None => MYTHS.iter().collect(),
+        Some(name) => match myth(name) {
+            Some(myth) => vec![myth],
+            None => {
+                let known: Vec<&str> = MYTHS.iter().map(|myth| myth.name).collect();
+                let hint = format!("the myths are {}", known.join(", "));
+                printer.error(&format!("'{name}' is not a myth of this guide"), Some(&hint));
+                return Exit::BadText;
+            }
+        },
+    };
+    if as_json {
+        let rows: Vec<Value> = chosen
+            .iter()
+            .map(|myth| {
+                json!({
+                    "name": myth.name, "claim": myth.claim, "truth": myth.truth, "run": myth.run,
+                    "shows": myth.shows, "source": myth.source,
+                })
+            })
+            .collect();
+        printer.data(&json!({ "myths": rows }).to_string());
+        return Exit::Done;
+    }
+    let pages: Vec<String> = chosen.iter().map(|myth| myth_page(myth)).collect();
+    printer.data(&pages.join("\n"));
+    Exit::Done
+}
+
+/// A wall as the list has it.
+fn summary(wall: &Wall) -> Value {
+    json!({
+        "name": wall.name,
+        "title": wall.title,
+        "side": side_name(wall.side),
+        "plantable": wall.plant.plantable,
+        "needs": wall.plant.needs.iter().map(|need| need.name()).collect::<Vec<_>>(),
+    })
+}
+
+/// A wall with all that the guide says of it.
+fn page_json(wall: &Wall, host: &HostSnapshot) -> Value {
+    let mut page = summary(wall);
+    let more = json!({
+        "process": wall.process,
+        "hard": wall.hard,
+        "outcomes": wall.outcomes,
+        "read_at": wall.read_at,
+        "formula": wall.formula,
+        "not_there": wall.not_there,
+        "scope": scope_name(wall.scope),
+        "what_it_is": wall.guide.what_it_is,
+        "what_you_see": wall.guide.what_you_see,
+        "how_to_prove": wall.guide.how_to_prove,
+        "how_to_lift": wall.guide.how_to_lift,
+        "what_not_to_do": wall.guide.what_not_to_do,
+        "kernel_source": wall.guide.kernel_source,
+        "plant": wall.plant.how,
+        "remedy": example(wall, host),
+    });
+    if let (Value::Object(page), Value::Object(more)) = (&mut page, more) {
+        page.extend(more);
+    }
+    page
+}
+
+/// The limits that stand here: what lifts a wall must not lower one of them.
+fn this_host() -> HostSnapshot {
+    let mut host = c10k_collector::host_snapshot();
+    crate::host::describe::complete(&mut host);
+    Beforehand::look().note(&mut host);
+    (host.server_nofile, host.swarm_nofile) = (host.nofile_soft, host.nofile_soft);
+    host
+}
+
+/// 100,000 connections of ordinary programs over loopback, from one source to one server.
+fn example_plan(host: &HostSnapshot) -> PlanView {
+    PlanView {
+        target: 100_000,
+        sources: 1,
+        destinations: 1,
+        both_ends_here: true,
+        source_ports: host.port_range,
+        probe: true,
+        server_ports: vec![DEFAULT_PORT],
+        ..PlanView::default()
+    }
+}
+
+/// What would lift it for them on this host.
+fn example(wall: &Wall, host: &HostSnapshot) -> Remedy {
+    let mut remedy = (wall.lift)(host, &example_plan(host));
+    let root = limits::euid() == 0;
+    remedy.commands.iter_mut().for_each(|command| *command = line(root, command));
+    remedy
+}
+
+fn page(wall: &Wall, host: &HostSnapshot) -> String {
+    let mut text = format!("{}: {}\n", wall.name, wall.title);
+    let hard = if wall.hard { "an errno or a counter names it" } else { "a verdict breaks first" };
+    let side = format!("{} ({}); {hard}", side_name(wall.side), wall.process);
+    let outcomes = wall.outcomes.join(", ");
+    let guide = &wall.guide;
+    let plant = if wall.plant.plantable {
+        let needs: Vec<&str> = wall.plant.needs.iter().map(|need| need.name()).collect();
+        format!("{} (needs: {})", wall.plant.how, needs.join(", "))
+    } else {
+        format!("not here: {}", wall.plant.how)
+    };
+    for (label, said) in [
+        ("side", side.as_str()),
+        ("what it is", guide.what_it_is),
+        ("what you see", guide.what_you_see),
+        ("counted as", &outcomes),
+        ("how to prove", guide.how_to_prove),
+        ("must be absent", wall.not_there),
+        ("limit read at", wall.read_at),
+        ("it allows", wall.formula),
+        ("how to lift", guide.how_to_lift),
+        ("remedy reaches", scope_words(wall.scope)),
+        ("do not", guide.what_not_to_do),
+        ("plant", &plant),
+        ("source", guide.kernel_source),
+    ] {
+        if !said.is_empty() {
+            text.push_str(&paragraph(label, said));
+        }
+    }
+    let plan = example_plan(host);
+    let here = match (wall.predict)(host, &plan) {
+        Some(forecast) if forecast.connections >= plan.target => {
+            format!(
+                "here it allows {} already ({}); for more",
+                human_count(forecast.connections),
+                forecast.now
+            )
+        }
+        Some(forecast) => format!("here it allows {} ({})", human_count(forecast.connections), forecast.now),
+        None => "here".to_owned(),
+    };
+    let _ = writeln!(text, "\n  for 100,000 connections from one source, {here}:");
+    for command in example(wall, host).commands {
+        let _ = writeln!(text, "    {command}");
+    }
+    text
+}
+
+fn symptom_page(name: &str, found: &[&Wall]) -> String {
+    let lower = name.to_lowercase();
+    let errno = SYMPTOMS.iter().find(|symptom| symptom.outcome.to_lowercase() == lower);
+    let words = errno.map_or_else(String::new, |symptom| format!(" ({})", symptom.words.join(", ")));
+    let mut text = format!("{name}{words} may be one of {} walls. What tells them apart:\n", found.len());
+    for wall in found {
+        let _ = write!(text, "\n{}: {}\n", wall.name, wall.title);
+        text.push_str(&paragraph("what you see", wall.guide.what_you_see));
+        text.push_str(&paragraph("how to prove", wall.guide.how_to_prove));
+        text.push_str(&paragraph("must be absent", wall.not_there));
+    }
+    text
+}
+
+fn myth_page(myth: &Myth) -> String {
+    let mut text = format!("{}: \"{}\"\n", myth.name, myth.claim);
+    text.push_str(&paragraph("truth", myth.truth));
+    text.push_str(&paragraph("it shows", myth.shows));
+    text.push_str(&paragraph("source", myth.source));
+    // Not folded: it is there to be pasted.
+    let _ = writeln!(text, "  try it:\n{}", myth.run);
+    text
+}
+
+/// A label and its text, folded to the width of the page.
+fn paragraph(label: &str, said: &str) -> String {
+    let mut text = format!("  {label:<width$}", width = INDENT - 2);
+    let mut column = INDENT;
+    for (at, word) in said.split_whitespace().enumerate() {
+        let length = word.chars().count();
+        if at > 0 && column + 1 + length > WIDTH {
+            text.push('\n');
+            text.push_str(&" ".repeat(INDENT));
+            column = INDENT;
+        } else if at > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text.push('\n');
+    text
+}
+
+/// A side in data.
+pub(crate) fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Swarm => "swarm",
+        Side::Server => "server",
+        Side::Host => "host",
+    }
+}
+
+fn scope_name(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Process => "process",
+        Scope::Namespace => "namespace",
+        Scope::Host => "host",
+    }
+}
+
+fn scope_words(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Process => "this process and its children",
+        Scope::Namespace => "this network namespace",
+        Scope::Host => "the whole host",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_says_everything_and_fits_its_width() {
+        for wall in walls() {
+            let page = page(wall, &this_host());
+            for label in ["what it is", "what you see", "how to prove", "how to lift", "do not", "source"] {
+                assert!(page.contains(&format!("\n  {label} ")), "{page}");
+            }
+            let pasted = |line: &&str| {
+                line.starts_with("    ") && !line.starts_with(&" ".repeat(INDENT))
+                    || line.starts_with("  for 100,000")
+            };
+            let too_wide = page.lines().find(|line| !pasted(line) && line.chars().count() > WIDTH);
+            assert_eq!(too_wide, None, "{page}");
+            assert!(!example(wall, &this_host()).commands.is_empty(), "{}", wall.name);
+        }
+    }
+}

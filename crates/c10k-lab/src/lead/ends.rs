@@ -1,0 +1,126 @@
+//! The server's ends of the swarm's connections, as the kernel has them: beside what the swarm says in the hold, and in
+//! the place of an echo at its end.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use c10k_collector::{AtServer, EndsHere, EndsSeen, Patience, account_of_ends};
+use c10k_kernel::census::{Servers, SockDiag};
+use c10k_kernel::namespace::Beside;
+use c10k_record::{AtServerEnd, MemoryPerConnection, Warning, human_count};
+
+use crate::lead::lab::Lab;
+use crate::collect::watch::Mark;
+
+/// Between two looks at a server that is still taking connections.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Connections that prove themselves are looked up as well, at a server that is not ours, up to this many.
+const MOST_PROVEN: u64 = 100_000;
+
+/// What was seen of them.
+#[derive(Default)]
+pub(crate) struct ServerEnds {
+    /// Nothing where sock_diag cannot be had in one of the ends' namespaces.
+    at_server: Option<AtServer>,
+    /// They were looked up when memory was looked at in the hold.
+    was_asked: bool,
+    /// What was seen then.
+    pub(crate) in_hold: Option<EndsSeen>,
+    /// After the last proof.
+    pub(crate) at_end: Option<EndsSeen>,
+}
+
+impl ServerEnds {
+    /// Begins before the first connect of the swarm, which stands in `far` or, without that, here.
+    pub(crate) fn begin(servers: &[SocketAddr], far: Option<&Beside>, swarm_pid: u32) -> Self {
+        let clients = match far {
+            Some(far) => far.inside(SockDiag::open).and_then(|opened| opened),
+            None => SockDiag::open(),
+        };
+        let begun = clients
+            .and_then(|clients| AtServer::begin(Servers::at(servers), clients, SockDiag::open()?, swarm_pid));
+        Self { at_server: begun.ok(), ..Self::default() }
+    }
+}
+
+impl Lab<'_> {
+    /// Both sides' sockets as the kernel counts them, beside what the swarm says.
+    pub(crate) fn compare_with_census(&mut self) {
+        let (server_side, client_side) = self.watch.established();
+        let open = self.counts.open;
+        let shown = |seen: Option<u64>| seen.map_or_else(|| "an unknown number".to_owned(), human_count);
+        if [server_side, client_side].into_iter().flatten().any(|seen| seen != open) {
+            self.record.warnings.push(Warning::new(
+                "census",
+                format!(
+                    "in the hold the swarm had {} connections open, sock_diag saw {} ESTABLISHED at the client and {} \
+                     at the server",
+                    human_count(open),
+                    shown(client_side),
+                    shown(server_side)
+                ),
+            ));
+        }
+        if self.looks_up_ends() {
+            self.ends.was_asked = true;
+            self.ends.in_hold = self.ends.at_server.as_mut().and_then(|ends| ends.look(open));
+        }
+    }
+
+    /// Looks up the server's ends before the close; a server that is still taking connections is waited for.
+    pub(crate) fn look_up_ends(&mut self) {
+        let mut patience = Patience::begin(Instant::now());
+        while self.looks_up_ends() && !self.is_stopped() {
+            let open = self.counts.open;
+            let seen = self.ends.at_server.as_mut().and_then(|ends| ends.look(open));
+            let goes_on = seen.as_ref().is_some_and(|seen| patience.goes_on(seen, Instant::now()));
+            self.ends.at_end = seen;
+            if self.plan.load.probe || !goes_on {
+                return;
+            }
+            self.wait(Some(Instant::now() + PAUSE), |_| false);
+        }
+    }
+
+    /// Whoever proves itself to a server of ours is known by its echo and by the server's word.
+    fn looks_up_ends(&self) -> bool {
+        !self.plan.load.probe || !self.server.is_ours() && self.counts.open <= MOST_PROVEN
+    }
+
+    /// What a connection cost in memory, by those that were there when it was looked at, whether they lived on or not.
+    /// What does not exist at the server's end costs nothing there, and where it is not known how many do, neither is
+    /// what the kernel took for them.
+    pub(crate) fn cost_of_memory(&self, ready: &Mark, full: &Mark) -> MemoryPerConnection {
+        let opened = full.open.saturating_sub(ready.open);
+        let of = |server| account_of_ends(&ready.memory, &full.memory, EndsHere { server, client: opened });
+        match &self.ends.in_hold {
+            None if !self.ends.was_asked => of(opened),
+            // A connection that waits to be accepted is part of one.
+            Some(seen) if seen.waiting * 100 <= seen.open => of(seen.accepted),
+            _ => {
+                let MemoryPerConnection { connections, client_user_bytes, .. } = of(0);
+                MemoryPerConnection { connections, client_user_bytes, ..MemoryPerConnection::default() }
+            }
+        }
+    }
+
+    /// Takes what was seen into the record. Where the kernel's sockets cannot be seen a server of ours knows by itself
+    /// how many it has accepted.
+    pub(crate) fn confirm(&mut self) {
+        let c = &self.record.connections;
+        let by_its_word = || {
+            let accepted = c.accepted.filter(|_| !self.plan.load.probe)?;
+            let waiting = c.established.saturating_sub(accepted).min(c.held);
+            Some(AtServerEnd { accepted: c.held - waiting, waiting, absent: 0 })
+        };
+        if self.is_stopped_early || self.swarm_record_is_lost {
+            return;
+        }
+        let seen = self.ends.at_end.as_ref().map(EndsSeen::counts).or_else(by_its_word);
+        if let Some(seen) = seen {
+            self.record.confirm(seen, self.verified_at_ms);
+        }
+        let unconfirmed = self.record.unconfirmed();
+        self.record.warnings.extend(unconfirmed);
+    }
+}

@@ -1,0 +1,286 @@
+//! A server that the lab did not start: `--server-pid`, `--server-port`. The run takes place where that server is,
+//! nothing is set there, and what only a server of ours would say (accepted, ghosts) stays unknown. What can be seen of
+//! it from outside is evidence.
+
+use std::net::SocketAddr;
+
+use c10k_ceiling::{ServerEnd, ServerProcess};
+use c10k_collector::{
+    FindError, Observation, ServerSigns, find_listeners, find_server, ports_kept, time_wait_towards,
+};
+use c10k_kernel::counters::ProcRoot;
+use c10k_kernel::limits::{self, Resource};
+use c10k_kernel::process::name_of;
+use c10k_kernel::tables::TablesReader;
+use c10k_profile::put_in_force;
+use c10k_record::{HostSnapshot, LoadPlan, Plan, Topology, Warning};
+use c10k_swarm::ips::{IpList, PortWindow};
+
+use crate::processes::child::{Process, Who, end_in_words};
+use crate::cli::RunArgs;
+use crate::isolate::place::Place;
+use crate::plan::resolve::Refusal;
+
+/// The profile that changes nothing.
+const NO_PROFILE: &str = "stock";
+
+/// A server that runs already.
+#[derive(Debug)]
+pub(crate) struct Foreign {
+    /// Its process; `None` when the one that listens may not be seen.
+    pub(crate) pid: Option<u32>,
+    pub(crate) listen: Vec<SocketAddr>,
+    name: Option<String>,
+    hidden: Option<String>,
+    /// Other processes listen too.
+    shared: bool,
+    /// A profile was asked for, by a flag or a plan.
+    is_compared: bool,
+}
+
+impl Foreign {
+    /// The server that the arguments or a repeated plan name, put into the plan; `None` when the lab is to start one.
+    pub(crate) fn of_run(args: &RunArgs, plan: &mut Plan) -> Result<Option<Self>, Refusal> {
+        let again = plan.server.foreign.then(|| plan.server.listen.first().map(SocketAddr::port)).flatten();
+        let port = args.server_port.or(again.filter(|_| args.server_pid.is_none()));
+        if port.is_none() && args.server_pid.is_none() {
+            return Ok(None);
+        }
+        if plan.topology != Topology::Loopback {
+            return Err(Refusal::text(
+                format!("a server that runs already cannot be put into the topology '{}'", plan.topology),
+                "leave out --topology: the run takes place where the server is",
+            ));
+        }
+        let found = match (args.server_pid, port) {
+            (Some(pid), port) => Self::by_pid(pid, port)?,
+            (None, Some(port)) => Self::by_port(port)?,
+            (None, None) => return Ok(None),
+        };
+        plan.server.listen.clone_from(&found.listen);
+        plan.server.foreign = true;
+        Ok(Some(Self { is_compared: asks_for_a_profile(args), ..found }))
+    }
+
+    /// Leaves the default profile out of the plan of such a run: nothing is set where the server stands, so what a run
+    /// is otherwise given by itself is no wish of anybody's.
+    pub(crate) fn choose_profile(args: &RunArgs, plan: &mut Plan) {
+        if (args.server_pid.is_some() || args.server_port.is_some()) && !asks_for_a_profile(args) {
+            NO_PROFILE.clone_into(&mut plan.profile);
+        }
+    }
+
+    fn by_port(port: u16) -> Result<Self, Refusal> {
+        let found = find_server(&[port]).map_err(|error| refusal(&error))?;
+        let hidden = found.what_is_hidden();
+        let shared = !found.others.is_empty();
+        Ok(Self { shared, ..Self::new(found.pid, found.addresses, hidden) })
+    }
+
+    fn by_pid(pid: u32, port: Option<u16>) -> Result<Self, Refusal> {
+        stands_here(pid)?;
+        let Some(port) = port else {
+            let listen = find_listeners(pid).map_err(|error| refusal(&error))?;
+            return Ok(Self::new(Some(pid), listen, None));
+        };
+        let found = find_server(&[port]).map_err(|error| refusal(&error))?;
+        let known = found.pid.is_none() || found.pid == Some(pid) || found.others.contains(&pid);
+        if !known {
+            return Err(Refusal::host(
+                format!(
+                    "process {pid} does not listen on port {port}: {} does",
+                    found.pid.unwrap_or_default()
+                ),
+                "leave out --server-pid, and the process is found by its port",
+            ));
+        }
+        let shared = !found.others.is_empty();
+        Ok(Self { shared, ..Self::new(Some(pid), found.addresses, None) })
+    }
+
+    /// Of the addresses, those of the first one's family: a swarm speaks one.
+    fn new(pid: Option<u32>, mut listen: Vec<SocketAddr>, hidden: Option<String>) -> Self {
+        if let Some(first) = listen.first().copied() {
+            listen.retain(|address| address.is_ipv4() == first.is_ipv4());
+        }
+        Self {
+            pid,
+            listen,
+            name: pid.and_then(|pid| name_of(pid).ok()),
+            hidden,
+            shared: false,
+            is_compared: true,
+        }
+    }
+
+    /// The place of the run: here, with nothing set and what differs from the profile listed.
+    pub(crate) fn place(&self, plan: &Plan) -> Result<Place, Refusal> {
+        let compared = put_in_force(&plan.profile, "c10k-lab", false).map_err(|error| Refusal {
+            message: error.to_string(),
+            hint: error.hint(),
+            exit: error.exit(),
+        })?;
+        let mut warnings = vec![Warning::new("foreign-server", self.in_words())];
+        warnings.extend(self.hidden.iter().map(|text| Warning::new("server-hidden", text.clone())));
+        warnings.extend(compared.warnings);
+        Ok(Place { isolation: None, profile: compared.in_run, warnings, far: None, neighbours: None })
+    }
+
+    fn in_words(&self) -> String {
+        let who = match (self.pid, &self.name) {
+            (Some(pid), Some(name)) => format!("process {pid} ({name})"),
+            (Some(pid), None) => format!("process {pid}"),
+            (None, _) => "a process that may not be seen".to_owned(),
+        };
+        let listen: Vec<String> = self.listen.iter().map(ToString::to_string).collect();
+        let compared = match self.is_compared {
+            true => "",
+            false => "; no profile was asked for, so the settings here are compared with none (--profile)",
+        };
+        format!(
+            "the server on {} is {who}, which the lab did not start: nothing is set here, and what it accepted is \
+             not known{compared}",
+            listen.join(", ")
+        )
+    }
+
+    /// Its own limits in the place of those that a server of ours would have.
+    pub(crate) fn limits(&self, load: &LoadPlan, limits: HostSnapshot) -> HostSnapshot {
+        let window = load.ports.as_deref().and_then(|text| text.parse::<PortWindow>().ok());
+        let window = window.map(|window| (window.first, window.last)).or(limits.port_range);
+        let named = load.ips.as_deref().and_then(|text| text.parse::<IpList>().ok());
+        // Without a list the swarm takes what addresses it needs.
+        let sources = named.as_ref().map(IpList::addresses);
+        let waiting = time_wait_towards(&c10k_swarm::ports_of(&self.listen)).zip(window);
+        let limits = HostSnapshot {
+            server_tables: false,
+            server_per_table: None,
+            backlog: None,
+            time_wait: waiting.map(|(ends, window)| ports_kept(&ends, window, sources)),
+            ..limits
+        };
+        // Of several processes that listen no one limit bounds all.
+        let Some(pid) = self.pid.filter(|_| !self.shared) else {
+            return HostSnapshot { server_nofile: None, ..limits };
+        };
+        let nofile = limits::of_process(pid, Resource::OpenFiles).ok();
+        let tables = TablesReader::new(&ProcRoot::default(), pid).read().ok();
+        let one = tables.as_ref().filter(|seen| seen.tables == 1);
+        HostSnapshot {
+            server_nofile: nofile.map(|limit| limit.soft),
+            server_tables: tables.as_ref().is_some_and(|seen| seen.tables > 1),
+            server_per_table: nofile.zip(one).map(|(limit, seen)| limit.soft.saturating_sub(seen.open)),
+            ..limits
+        }
+    }
+}
+
+/// The server of a run.
+pub(crate) enum ServerSide {
+    /// Started by the lab.
+    Ours(Process),
+    /// There before.
+    Foreign(Foreign),
+}
+
+impl ServerSide {
+    pub(crate) fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Ours(process) => Some(process.pid()),
+            Self::Foreign(foreign) => foreign.pid,
+        }
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Self::Ours(_))
+    }
+
+    /// Tells it something; false when nobody hears it. Nobody speaks to a server that is not ours.
+    pub(crate) fn tell(&mut self, line: &str) -> bool {
+        match self {
+            Self::Ours(process) => process.tell(line),
+            Self::Foreign(_) => false,
+        }
+    }
+
+    /// How it ended, and in words. Of a server that is not ours only that it is `gone` can be known.
+    pub(crate) fn end(&mut self, gone: bool) -> Option<(ServerEnd, String)> {
+        match self {
+            Self::Ours(process) => {
+                let status = process.ended()?;
+                let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+                let end = signal.map_or(ServerEnd::Exited(status.code().unwrap_or(-1)), ServerEnd::Killed);
+                Some((end, end_in_words(Who::Server, status)))
+            }
+            Self::Foreign(foreign) => gone.then(|| {
+                (ServerEnd::Gone, format!("the server's process {} ended", foreign.pid.unwrap_or_default()))
+            }),
+        }
+    }
+
+    pub(crate) fn wait_or_kill(&mut self, longest: std::time::Duration) {
+        if let Self::Ours(process) = self {
+            process.wait_or_kill(longest);
+        }
+    }
+}
+
+/// What a foreign server shows from outside, tick by tick.
+#[derive(Debug, Default)]
+pub(crate) struct Outside {
+    pub(crate) signs: ServerSigns,
+    /// ESTABLISHED at its side, and not accepted, in the hold.
+    pub(crate) census: Option<(u64, u64)>,
+    pid: Option<u32>,
+}
+
+impl Outside {
+    pub(crate) fn look(&mut self, seen: &Observation, pid: Option<u32>) {
+        self.pid = pid;
+        self.signs.look(seen);
+    }
+
+    /// For the walls.
+    pub(crate) fn process(&self) -> Option<ServerProcess> {
+        Some(ServerProcess {
+            pid: self.pid?,
+            most_descriptors: self.signs.most_descriptors,
+            descriptor_limit: self.signs.descriptor_limit,
+            table_was_full: self.signs.table_was_full,
+            stopped: self.signs.stopped,
+            established: self.census.map(|(established, _)| established),
+            not_accepted: self.census.map(|(_, waiting)| waiting),
+            listens: self.signs.queue.listens,
+        })
+    }
+}
+
+fn asks_for_a_profile(args: &RunArgs) -> bool {
+    args.profile.is_some() || args.plan.is_some()
+}
+
+fn stands_here(pid: u32) -> Result<(), Refusal> {
+    let root = ProcRoot::default();
+    let namespace = |pid| std::fs::read_link(root.living_path(pid, "ns/net")).ok();
+    match (namespace(None), namespace(Some(pid))) {
+        (Some(own), Some(other)) if own != other => Err(Refusal::host(
+            format!("process {pid} stands in another network namespace"),
+            format!("sudo nsenter --target {pid} --net c10k-lab run --server-pid {pid}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn refusal(error: &FindError) -> Refusal {
+    let hint = match error {
+        FindError::NobodyListens { .. } | FindError::NotListening { .. } => {
+            "`ss -ltnp` shows who listens where"
+        }
+        FindError::NoSuchProcess { .. } => "`pgrep -a NAME` shows the processes of a program with their pids",
+        FindError::Closed { .. } => {
+            "name its port with --server-port too, or run the lab as the server's user"
+        }
+        FindError::SockDiag(_) => "the kernel module tcp_diag may be missing: sudo modprobe tcp_diag",
+    };
+    Refusal::host(error.to_string(), hint)
+}

@@ -1,0 +1,218 @@
+//! Starting server and swarm as processes, and waiting until they are ready.
+
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use c10k_kernel::namespace::Beside;
+use c10k_record::{Exit, HostSnapshot, Plan, ServerEvent, SwarmEvent};
+
+use crate::processes::child::{Heard, Process, Who, end_in_words};
+use crate::host::describe;
+use crate::plan::resolve::Refusal;
+use crate::signals::Signals;
+use crate::stage::{NOBODY, Stage};
+
+/// How long a process may take to come up.
+const START: Duration = Duration::from_secs(20);
+/// The longest sleep between two looks at signals.
+const NAP: Duration = Duration::from_millis(50);
+
+pub(crate) fn start_process(
+    who: Who,
+    arguments: &[String],
+    namespace: Option<&Beside>,
+    stage: &Stage,
+    sender: &Sender<Heard>,
+) -> Result<Process, Refusal> {
+    let end = stage.end(who);
+    let mut arguments = arguments.to_vec();
+    for (flag, value) in &end.flags {
+        let at = arguments.iter().position(|word| word == flag);
+        match at.and_then(|at| arguments.get_mut(at + 1)) {
+            Some(word) => word.clone_from(value),
+            None => arguments.extend([flag.clone(), value.clone()]),
+        }
+    }
+    if end.one_table {
+        arguments.push("--one-table".to_owned());
+    }
+    if who == Who::Swarm && stage.watches_apart {
+        arguments.extend(["--counted-as".to_owned(), NOBODY.to_string()]);
+    }
+    Process::start_with(end, who, &arguments, namespace, sender.clone()).map_err(|error| {
+        Refusal::host(
+            format!("cannot start the {}: {error}", who.command()),
+            "prlimit --nproc shows how many this user may have",
+        )
+    })
+}
+
+/// In a namespace of its own the lab has every port; elsewhere the kernel chooses a free one.
+pub(crate) fn server_arguments(plan: &Plan, isolated: bool) -> Vec<String> {
+    let listen: Vec<String> = plan
+        .server
+        .listen
+        .iter()
+        .map(|address| {
+            let mut address = *address;
+            if !isolated {
+                address.set_port(0);
+            }
+            address.to_string()
+        })
+        .collect();
+    let mut arguments = vec![
+        "--listen".to_owned(),
+        listen.join(","),
+        "--profile".to_owned(),
+        plan.profile.clone(),
+        "--no-apply".to_owned(),
+        "--protocol".to_owned(),
+        plan.protocol.to_string(),
+        "--mode".to_owned(),
+        plan.server.mode.to_string(),
+    ];
+    let mut option = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            arguments.extend([name.to_owned(), value]);
+        }
+    };
+    option("--workers", plan.server.workers.map(|n| n.to_string()));
+    option("--max-connections", plan.server.max_connections.map(|n| n.to_string()));
+    arguments
+}
+
+pub(crate) fn swarm_arguments(plan: &Plan, listen: &[std::net::SocketAddr], hlog: &Path) -> Vec<String> {
+    let load = &plan.load;
+    let servers: Vec<String> = listen.iter().map(ToString::to_string).collect();
+    let mut arguments: Vec<String> = [
+        ("--server", servers.join(",")),
+        ("--protocol", plan.protocol.to_string()),
+        ("--profile", plan.profile.clone()),
+        ("--target", plan.target.to_string()),
+        ("--in-flight", load.in_flight.to_string()),
+        ("--connect-timeout", load.connect_timeout.to_string()),
+        ("--handshake-timeout", load.handshake_timeout.to_string()),
+        ("--probe-timeout", load.probe_timeout.to_string()),
+        ("--probe-bytes", load.probe_bytes.to_string()),
+        ("--close", load.close.to_string()),
+        ("--hlog", hlog.display().to_string()),
+    ]
+    .into_iter()
+    .flat_map(|(name, value)| [name.to_owned(), value])
+    .collect();
+    arguments.extend(["--no-apply".to_owned(), "--commanded".to_owned()]);
+    if !load.probe {
+        arguments.push("--no-probe".to_owned());
+    }
+    let mut option = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            arguments.extend([name.to_owned(), value]);
+        }
+    };
+    option("--ips", load.ips.clone());
+    option("--ports", load.ports.clone());
+    option("--rate", load.rate_per_second.map(|rate| (rate as u64).to_string()));
+    option("--workers", load.workers.map(|n| n.to_string()));
+    option("--ping-every", load.ping_every.map(|every| every.to_string()));
+    // Where it connects is said above; of this the path counts, and what stands in the Host header.
+    let host = servers.first().map_or("", String::as_str);
+    option("--url", load.path.as_ref().map(|path| format!("ws://{host}{path}")));
+    load.headers.iter().for_each(|header| option("--header", Some(header.clone())));
+    load.subprotocols.iter().for_each(|name| option("--subprotocol", Some(name.clone())));
+    arguments
+}
+
+/// Waits for `ready`; a process that ends before it has said on stderr why. A signal ends the wait at once.
+pub(crate) fn await_server(
+    heard: &Receiver<Heard>,
+    server: &mut Process,
+    limits: &mut HostSnapshot,
+    asked: Option<u64>,
+    signals: &Signals,
+) -> Result<Vec<std::net::SocketAddr>, Refusal> {
+    match await_ready(heard, server, Instant::now() + START, signals)? {
+        Heard::Server(ready @ ServerEvent::Ready { .. }) => {
+            describe::note_server(limits, &ready, asked);
+            let ServerEvent::Ready { listen, .. } = ready else { return Err(not_ready(Who::Server, None)) };
+            Ok(listen)
+        }
+        _ => Err(not_ready(Who::Server, None)),
+    }
+}
+
+pub(crate) fn await_swarm(
+    heard: &Receiver<Heard>,
+    swarm: &mut Process,
+    limits: &mut HostSnapshot,
+    signals: &Signals,
+) -> Result<u64, Refusal> {
+    // One deadline for the whole wait: the server's ticks come meanwhile.
+    let until = Instant::now() + START;
+    loop {
+        match await_ready(heard, swarm, until, signals)? {
+            Heard::Swarm(event) => {
+                describe::note_swarm(limits, &event);
+                return match *event {
+                    SwarmEvent::Ready { capacity, .. } => Ok(capacity),
+                    _ => Err(not_ready(Who::Swarm, None)),
+                };
+            }
+            Heard::Server(_) => {}
+            Heard::Ended(who) => return Err(not_ready(who, None)),
+        }
+    }
+}
+
+fn await_ready(
+    heard: &Receiver<Heard>,
+    process: &mut Process,
+    until: Instant,
+    signals: &Signals,
+) -> Result<Heard, Refusal> {
+    let first = loop {
+        if signals.came() {
+            return Err(Refusal {
+                message: format!(
+                    "stopped by {} before the {} was ready",
+                    signals.name(),
+                    process.who.command()
+                ),
+                hint: None,
+                exit: signals.exit(),
+            });
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        match heard.recv_timeout(left.min(NAP)) {
+            Err(RecvTimeoutError::Timeout) if left > NAP => {}
+            first => break first,
+        }
+    };
+    match first {
+        Ok(Heard::Ended(who)) if who != process.who => Err(Refusal {
+            message: format!("the {} ended before the {} was ready", who.command(), process.who.command()),
+            hint: None,
+            exit: Exit::Broke,
+        }),
+        Ok(Heard::Ended(who)) => Err(not_ready(who, process.wait_or_kill(Duration::from_secs(1)))),
+        Ok(heard) => Ok(heard),
+        Err(_) => Err(not_ready(process.who, None)),
+    }
+}
+
+/// A process that refuses to start says why on stderr, which is the lab's too, and its exit code is the lab's.
+fn not_ready(who: Who, status: Option<ExitStatus>) -> Refusal {
+    let exit = match status.and_then(|status| status.code()) {
+        Some(2) => Some(Exit::BadText),
+        Some(3) => Some(Exit::HostCannot),
+        _ => None,
+    };
+    let message = match (exit, status) {
+        (Some(_), _) => String::new(),
+        (None, Some(status)) => format!("{} before it was ready", end_in_words(who, status)),
+        (None, None) => format!("the {} was not ready in {} s", who.command(), START.as_secs()),
+    };
+    Refusal { message, hint: None, exit: exit.unwrap_or(Exit::Broke) }
+}
