@@ -6,103 +6,12 @@ use std::path::Path;
 use c10k_ceiling::{CounterChange, CpuLoad, Findings, MachineLoad, PhaseLoad, PlanView, ServerEnd, counter};
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process;
-use c10k_record::{
-    HostSnapshot, LoadPlan, PhaseName, Plan, Protocol, Record, Sample, ServerMode, Topology,
-    default_conditions, shell,
-};
+use c10k_record::{HostSnapshot, PhaseName, Plan, Record, Sample, shell};
 
-use crate::processes::foreign::Outside;
+use crate::collect::outside::Outside;
 use crate::collect::watch::Watch;
-
-/// The plan as the walls see it, before the swarm has planned its sources.
-pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
-    let window = plan.load.ports.as_deref().and_then(|text| text.parse::<c10k_swarm::ips::PortWindow>().ok());
-    let ports = window.map(|window| (window.first, window.last)).or(host.port_range);
-    let destinations = plan.server.listen.len() as u64;
-    let within = |(first, last): (u16, u16), (low, high): (u16, u16)| low <= first && last <= high;
-    let explicit_ports = ports.zip(host.port_range).is_some_and(|(window, range)| !within(window, range));
-    // What the swarm leaves out: ports that the server has at this end, and reserved ones where the kernel chooses.
-    let mut taken: Vec<u16> = plan.server.listen.iter().map(std::net::SocketAddr::port).collect();
-    taken.retain(|port| {
-        plan.topology == Topology::Loopback
-            && ports.is_some_and(|(first, last)| (first..=last).contains(port) && *port != 0)
-    });
-    taken.sort_unstable();
-    taken.dedup();
-    let reserved = if explicit_ports { 0 } else { host.reserved_ports.unwrap_or(0) };
-    let left_out = taken.len() as u64 + reserved;
-    let named = plan.load.ips.as_deref().and_then(|text| text.parse::<c10k_swarm::ips::IpList>().ok());
-    // Without a list the swarm takes as many of 127.0.0.0/8 as it needs.
-    let each = ports.map_or(1, |(first, last)| {
-        (u64::from(last.saturating_sub(first)) + 1).saturating_sub(left_out).max(1) * destinations
-    });
-    let sources = named.map_or(plan.target.div_ceil(each.max(1)) + 1, |list| list.addresses().len() as u64);
-    PlanView {
-        target: plan.target,
-        sources,
-        source_ports: ports,
-        destinations,
-        both_ends_here: true,
-        probe: plan.load.probe,
-        explicit_ports,
-        ips: plan.load.ips.clone(),
-        server_max_connections: plan.server.max_connections,
-        ports_left_out: ports.is_some().then_some(left_out),
-        on_one_link: plan.topology == Topology::Veth,
-        ipv6: plan.is_ipv6(),
-        probe_bytes: plan.load.probe_bytes.into(),
-        websocket: plan.protocol == Protocol::Ws,
-        pool: c10k_swarm::takes_more(&plan.load, &plan.server.listen).then_some(c10k_swarm::LOOPBACK_POOL),
-        again: again(plan),
-        rate_per_second: plan.load.rate_per_second.map(|rate| rate.ceil() as u64),
-        own_server: !plan.server.foreign,
-        listen: Some(plan.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
-        server_ports: c10k_swarm::ports_of(&plan.server.listen),
-        ..PlanView::default()
-    }
-}
-
-/// The words of a command for the same run, made of its plan: what is not said is the default. How long it waits and
-/// holds, and how it closes, is left to the one who pastes it.
-fn again(plan: &Plan) -> Vec<String> {
-    let default = LoadPlan::default();
-    let mut words: Vec<String> = ["c10k-lab", "run", "--profile", &plan.profile].map(str::to_owned).to_vec();
-    let mut add = |flag: &str, value: Option<String>| {
-        if let Some(value) = value {
-            words.extend([flag.to_owned(), value]);
-        }
-    };
-    let unless = |same: bool, value: String| (!same).then_some(value);
-    add("--protocol", unless(plan.protocol == Protocol::Raw, plan.protocol.to_string()));
-    match plan.server.listen.first() {
-        Some(server) if plan.server.foreign => add("--server-port", Some(server.port().to_string())),
-        _ => add("--topology", unless(plan.topology == Topology::Loopback, plan.topology.to_string())),
-    }
-    add("--mode", unless(plan.server.mode == ServerMode::Echo, "hold".to_owned()));
-    add("--server-workers", plan.server.workers.map(|workers| workers.to_string()));
-    add("--max-connections", plan.server.max_connections.map(|most| most.to_string()));
-    let load = &plan.load;
-    add("--ips", load.ips.clone());
-    add("--ports", load.ports.clone());
-    add("--rate", load.rate_per_second.map(|rate| format!("{}/s", rate.ceil())));
-    add("--in-flight", unless(load.in_flight == default.in_flight, load.in_flight.to_string()));
-    add("--probe-bytes", unless(load.probe_bytes == default.probe_bytes, load.probe_bytes.to_string()));
-    add("--workers", load.workers.map(|workers| workers.to_string()));
-    add("--steps", load.steps.map(|steps| steps.to_string()));
-    add("--ping-every", load.ping_every.map(|every| every.to_string()));
-    let defaults = default_conditions(load.probe);
-    for verdict in plan.verdicts.iter().filter(|verdict| !defaults.contains(verdict)) {
-        add("--verdict", Some(verdict.to_string()));
-    }
-    add("--path", load.path.clone());
-    for (flag, values) in [("--header", &load.headers), ("--subprotocol", &load.subprotocols)] {
-        values.iter().for_each(|value| add(flag, Some(value.clone())));
-    }
-    if !load.probe {
-        words.push("--no-probe".to_owned());
-    }
-    words
-}
+use crate::plan::flags::again;
+use crate::plan::view::plan_view;
 
 /// The words with which a person started this run; `None` for one that a plant or a climb started, by way of
 /// /proc/self/exe.
@@ -212,32 +121,6 @@ fn loads(watch: &Watch, plan: &Plan) -> BTreeMap<PhaseName, PhaseLoad> {
         (phase, load)
     };
     [PhaseName::Ramp, PhaseName::Verify].map(load).into()
-}
-
-#[cfg(test)]
-mod again_tests {
-    use c10k_record::{Span, Steps};
-
-    use super::again;
-    use crate::cli::RunArgs;
-    use crate::plan::resolve::resolve;
-
-    #[test]
-    fn the_command_for_the_same_run_makes_the_same_plan() {
-        let mut args = RunArgs {
-            protocol: Some(c10k_record::Protocol::Ws),
-            verdicts: vec!["failed <= 0".to_owned(), "echo_p999<=1s".to_owned()],
-            ..RunArgs::default()
-        };
-        args.load.steps = Some(Steps { size: 50, count: 3 });
-        args.load.ping_every = Some(Span::secs(2));
-        let words = again(&resolve(&args).expect("a plan")).join(" ");
-        for flag in ["--steps 50x3", "--ping-every 2s", "--verdict failed <= 0", "--verdict echo_p999 <= 1s"]
-        {
-            assert!(words.contains(flag), "{flag}: {words}");
-        }
-        assert_eq!(words.matches("--verdict").count(), 2, "defaults need no word: {words}");
-    }
 }
 
 #[cfg(test)]

@@ -9,22 +9,31 @@
 
 mod say {
     //! What is said to the person at the terminal.
+    pub(crate) mod color;
     pub(crate) mod printer;
+    pub(crate) mod refusal;
+    pub(crate) mod words;
 }
 mod signals;
 mod stage;
 mod plan {
     //! From the command line to a resolved plan.
+    pub(crate) mod args;
+    pub(crate) mod flags;
     pub(crate) mod resolve;
+    pub(crate) mod veth;
+    pub(crate) mod view;
 }
 mod host {
     //! The machine's limits and what it has left.
+    pub(crate) mod before;
     pub(crate) mod describe;
     pub(crate) mod headroom;
     pub(crate) mod object_bytes;
 }
 mod isolate {
     //! The namespaces of a run, with the profile's settings in them.
+    pub(crate) mod furnish;
     pub(crate) mod own_hash;
     pub(crate) mod place;
     pub(crate) mod steward;
@@ -32,14 +41,19 @@ mod isolate {
 }
 mod processes {
     //! Server and swarm.
+    pub(crate) mod acts;
     pub(crate) mod child;
     pub(crate) mod foreign;
+    pub(crate) mod noise;
+    pub(crate) mod server;
     pub(crate) mod start;
 }
 mod collect {
     //! What is seen of a run from outside of its processes.
     pub(crate) mod cpu;
+    pub(crate) mod ends;
     pub(crate) mod far;
+    pub(crate) mod outside;
     pub(crate) mod watch;
 }
 mod findings;

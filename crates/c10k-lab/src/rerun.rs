@@ -13,8 +13,8 @@ use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
 use c10k_profile::Profile;
 use c10k_record::{Record, Remedy, Setting, write_whole};
 
-use crate::processes::child::Who;
 use crate::stage::Stage;
+use crate::stage::Who;
 
 /// Between two looks at a run under way.
 const NAP: Duration = Duration::from_millis(20);

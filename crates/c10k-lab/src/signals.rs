@@ -9,7 +9,7 @@ use c10k_record::Exit;
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use crate::cli::Color;
+use crate::say::color::Color;
 use crate::say::printer::Printer;
 
 /// The signals that end a command in good order: SIGHUP and SIGQUIT too, unless whoever started it has asked for them to

@@ -5,26 +5,33 @@
 //! namespace, and to its own processes.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
 
 use c10k_ceiling::memory_reserve_bytes;
-use c10k_kernel::socket::set_bind_address_no_port;
-use c10k_kernel::{address, conntrack, shaper};
-use c10k_record::{HostSnapshot, LiveCounts, PhaseName};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use c10k_record::HostSnapshot;
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
-
-use crate::processes::child::Who;
 
 /// Whom the swarm's watches count for where they are to be counted apart: the user who owns nothing.
 pub(crate) const NOBODY: u32 = 65_534;
+
+/// Which process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    Server,
+    Swarm,
+}
+
+impl Who {
+    /// Its subcommand, which is also its name.
+    pub(crate) fn command(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Swarm => "swarm",
+        }
+    }
+}
 
 /// What is in the way of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,172 +178,6 @@ impl Stage {
         if self.keeps_a_reserve {
             limits.cgroup_memory_kept_bytes = limits.cgroup_memory_bytes.map(memory_reserve_bytes);
         }
-    }
-
-    /// Puts into this namespace, which must be the run's own, what it is to have.
-    pub(crate) fn furnish(&self) -> io::Result<()> {
-        self.place.iter().try_for_each(|furniture| match *furniture {
-            Furniture::Tracked { room } => fill_conntrack(room.into()),
-            Furniture::NotTracked => conntrack::do_not_track(),
-            Furniture::Narrow { bits_per_second } => narrow(bits_per_second),
-        })
-    }
-
-    /// Makes the noise towards a server that is ready. What it returns must live as long as the run.
-    pub(crate) fn make_noise(&self, servers: &[SocketAddr]) -> io::Result<Vec<Socket>> {
-        let mut sockets = Vec::new();
-        let Some(&server) = servers.first() else { return Ok(sockets) };
-        for noise in &self.noise {
-            match *noise {
-                Noise::DeafListener(at) => {
-                    let listener = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
-                    listener.set_reuse_address(true)?;
-                    listener.bind(&at.into())?;
-                    listener.attach_filter(&NOTHING_PASSES)?;
-                    listener.listen(16)?;
-                    sockets.push(listener);
-                }
-                Noise::HalfOpen(count) => {
-                    for _ in 0..count {
-                        let client = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
-                        client.set_nonblocking(true)?;
-                        client.attach_filter(&NOTHING_PASSES)?;
-                        match client.connect(&server.into()) {
-                            Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => {
-                                return Err(error);
-                            }
-                            _ => sockets.push(client),
-                        }
-                    }
-                }
-                Noise::Closed { source, count } => close_first(source, server, count)?,
-            }
-        }
-        Ok(sockets)
-    }
-}
-
-/// Has connections tracked, and leaves room for so many.
-fn fill_conntrack(room: u64) -> io::Result<()> {
-    /// More entries take minutes to make, and hundreds of megabytes.
-    const MOST: u64 = 1 << 20;
-    conntrack::track().map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => error,
-        _ => unsupported(&format!("it has no nf_tables, or tracks no connections ({error})")),
-    })?;
-    let Some((entries, max)) = conntrack::room() else {
-        return Err(unsupported("it tracks no connections"));
-    };
-    let wanted = max.saturating_sub(entries).saturating_sub(room);
-    if wanted > MOST || max == 0 {
-        return Err(unsupported(&format!(
-            "net.netfilter.nf_conntrack_max = {max}, which is too many to be filled by a plant (0 is no limit)"
-        )));
-    }
-    conntrack::fill(wanted as u32)
-}
-
-/// Has `lo` let so much through.
-fn narrow(bits_per_second: u64) -> io::Result<()> {
-    // A fiftieth of a second at once; what does not pass in a quarter of one is dropped.
-    let bytes = |part: u64| u32::try_from(bits_per_second / 8 / part).unwrap_or(u32::MAX).max(2048);
-    shaper::shape("lo", bits_per_second, bytes(50), bytes(4)).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => unsupported("it has no queue that limits a rate (sch_tbf)"),
-        _ => error,
-    })
-}
-
-fn unsupported(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, format!("not on this kernel: {why}"))
-}
-
-/// A classic BPF program that keeps 0 bytes of every packet: `ret #0` (socket(7), SO_ATTACH_FILTER).
-const NOTHING_PASSES: [SockFilter; 1] = [SockFilter::new(0x06, 0, 0, 0)];
-
-/// A port in TIME_WAIT may be reused after a second where `tcp_tw_reuse` allows it (`tcp_tw_reuse_delay`).
-const REUSABLE: Duration = Duration::from_millis(1100);
-
-/// Opens `count` connections and closes each before the server does, so that TIME_WAIT is here.
-fn close_first(source: IpAddr, server: SocketAddr, count: u32) -> io::Result<()> {
-    let open = |_| -> io::Result<Socket> {
-        let client = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
-        // The port is chosen by connect(), for this destination alone.
-        set_bind_address_no_port(client.as_fd())?;
-        client.bind(&SocketAddr::new(source, 0).into())?;
-        client.connect_timeout(&SockAddr::from(server), Duration::from_secs(5))?;
-        Ok(client)
-    };
-    let clients: Vec<Socket> = (0..count).map(open).collect::<io::Result<_>>()?;
-    drop(clients);
-    std::thread::sleep(REUSABLE);
-    Ok(())
-}
-
-/// The acts of a stage, done when their time has come.
-#[derive(Debug, Default)]
-pub(crate) struct Acting {
-    to_come: Vec<Act>,
-    wake_at: Option<Instant>,
-    stopped: bool,
-    _noise: Vec<Socket>,
-}
-
-impl Acting {
-    pub(crate) fn new(stage: &Stage, noise: Vec<Socket>) -> Self {
-        Self { to_come: stage.acts.clone(), wake_at: None, stopped: false, _noise: noise }
-    }
-
-    /// Does what is due, and returns the commands that the swarm is to be told. `server` is a process of the run's own.
-    pub(crate) fn go_on(
-        &mut self,
-        server: Option<u32>,
-        phase: Option<PhaseName>,
-        counts: &LiveCounts,
-    ) -> Vec<String> {
-        let mut commands = Vec::new();
-        if self.wake_at.is_some_and(|at| at <= Instant::now()) {
-            self.wake(server);
-        }
-        let due = |act: &Act| match act.when {
-            When::Established(count) => counts.established >= count,
-            // A commanded swarm holds nothing before it is told to grow.
-            When::Hold => phase == Some(PhaseName::Hold) && counts.established > 0,
-        };
-        let (now, later): (Vec<Act>, Vec<Act>) = self.to_come.drain(..).partition(due);
-        self.to_come = later;
-        for act in now {
-            match act.what {
-                What::StopServer => {
-                    send(server, Signal::SIGSTOP);
-                    self.stopped = true;
-                }
-                What::NapServer(ms) => {
-                    send(server, Signal::SIGSTOP);
-                    self.stopped = true;
-                    self.wake_at = Some(Instant::now() + Duration::from_millis(ms));
-                }
-                What::KillServer => send(server, Signal::SIGKILL),
-                What::Renew(count) => commands.extend([format!("shrink {count}"), format!("grow {count}")]),
-                What::RemoveSource(source) => {
-                    let _ = address::remove("lo", source, if source.is_ipv4() { 32 } else { 128 });
-                }
-            }
-        }
-        commands
-    }
-
-    /// Lets a server that was stopped go on, so that it can end in good order.
-    pub(crate) fn wake(&mut self, server: Option<u32>) {
-        if std::mem::take(&mut self.stopped) {
-            send(server, Signal::SIGCONT);
-        }
-        self.wake_at = None;
-    }
-}
-
-fn send(pid: Option<u32>, signal: Signal) {
-    if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()) {
-        let _ = kill(Pid::from_raw(pid), signal);
     }
 }
 

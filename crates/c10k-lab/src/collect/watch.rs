@@ -8,7 +8,7 @@ use c10k_kernel::counters::host_wide::NeighboursReader;
 use c10k_record::{LiveCounts, Sample, ServerReport};
 
 use crate::collect::far::FarEnd;
-use crate::processes::foreign::Outside;
+use crate::collect::outside::Outside;
 
 /// Between two rows of samples.csv.
 pub(crate) const TICK: Duration = Duration::from_millis(250);

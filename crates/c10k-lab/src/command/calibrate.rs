@@ -10,11 +10,12 @@ use c10k_kernel::cgroup::MemoryGroups;
 use c10k_kernel::counters::ProcRoot;
 use c10k_record::{HostSnapshot, PhaseName, Protocol, ServerEvent, SwarmEvent};
 
-use crate::processes::child::{Heard, Process, Who};
 use crate::collect::cpu::RampCpu;
+use crate::collect::watch::Watch;
 use crate::host::describe::{note_server, note_swarm};
 use crate::host::object_bytes::USER_BYTES;
-use crate::collect::watch::Watch;
+use crate::processes::child::{Heard, Process};
+use crate::stage::Who;
 
 /// Connections of each of the two growths: the first finds memory cold and tables to be made, the second does not.
 const GROWTH: u64 = 3_000;

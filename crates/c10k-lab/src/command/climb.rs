@@ -21,10 +21,10 @@ use c10k_kernel::process;
 use c10k_record::{Exit, Metric, Predicted, Protocol, Quantity, Record, RunState, human_bytes, human_count};
 use clap::Args;
 
-use crate::cli::Color;
 use crate::host::headroom::Headroom;
-use crate::say::printer::Printer;
 use crate::rerun::{Came, Setup};
+use crate::say::color::Color;
+use crate::say::printer::Printer;
 use crate::signals::Signals;
 use brake::Brake;
 use document::{Climb, Counts, Next};

@@ -18,15 +18,17 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::command::calibrate::{Calibration, calibrate};
-use crate::cli::{Color, RunArgs};
-use crate::findings::plan_view;
 use crate::host::describe;
-use crate::isolate::place;
 use crate::host::object_bytes::object_bytes;
-use crate::plan::resolve::{Refusal, resolve};
+use crate::isolate::place;
+use crate::plan::args::RunArgs;
+use crate::plan::resolve::resolve;
+use crate::plan::veth;
+use crate::plan::view::plan_view;
+use crate::say::color::Color;
 use crate::say::printer::Printer;
-use crate::isolate::veth;
-use crate::command::walls::side_name;
+use crate::say::refusal::Refusal;
+use crate::say::words::side_name;
 use facts::Outside;
 
 /// The sizes that people ask for.

@@ -19,11 +19,11 @@ use c10k_ceiling::{Need, Wall, wall, walls};
 use c10k_record::{Ceiling, Exit, Record, Scope};
 use clap::Args;
 
-use crate::processes::child::Who;
-use crate::say::printer::Printer;
 use crate::rerun::{Came, Setup};
+use crate::say::printer::Printer;
 use crate::signals::Signals;
 use crate::stage::Stage;
+use crate::stage::Who;
 use hierarchy::{Hierarchy, Limit, Made};
 use left::{Folder, Maker};
 use outcome::{Lifted, Outcome, page, predicted_rate, without_lines_of};

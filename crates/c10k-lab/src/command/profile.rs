@@ -4,9 +4,61 @@ use c10k_profile::{Live, Profile, Settable, diff};
 use c10k_record::Exit;
 use serde_json::json;
 
-use crate::cli::ProfileCommand;
-use crate::say::printer::Printer;
 use crate::command::settings;
+use crate::say::printer::Printer;
+use clap::Subcommand;
+
+/// `c10k-lab profile`.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// The shipped profiles, a line each.
+    List {
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One profile with all it extends, as TOML.
+    Show {
+        /// A shipped profile or the path of one.
+        profile: String,
+    },
+    /// A profile beside this host: what stands, what it wants, how far it reaches, whether it can be set here.
+    Diff {
+        /// A shipped profile or the path of one.
+        profile: String,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set the sysctls of a profile where this command runs, until `profile rollback`: all of them or none, but for
+    /// settings of the whole host, which are listed. What stood before is written to a journal first. Limits and
+    /// socket options are set by server and swarm.
+    Apply {
+        /// A shipped profile or the path of one.
+        profile: String,
+        /// Raise the settings of the whole host too; they are never lowered.
+        #[arg(long)]
+        host_wide: bool,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put back what `profile apply` has set, and what processes that died have left.
+    Rollback {
+        /// Put back also what somebody else has changed since.
+        #[arg(long)]
+        force: bool,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Which settings stand, who asked for them, and what stood before.
+    Status {
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+}
 
 /// Carries out one of them.
 pub(crate) fn run(command: &ProfileCommand, printer: &mut Printer) -> Exit {

@@ -4,8 +4,28 @@ use std::path::Path;
 
 use c10k_record::{Exit, Record, RunState, read_record, write_whole};
 
-use crate::cli::ReportArgs;
+use crate::say::color::Color;
 use crate::say::printer::Printer;
+use clap::Args;
+use std::path::PathBuf;
+
+/// `c10k-lab report`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// A run's folder, or a record.json.
+    pub(crate) record: PathBuf,
+    /// A second one, to compare.
+    pub(crate) other: Option<PathBuf>,
+    /// Print the record as JSON.
+    #[arg(long, conflicts_with = "other")]
+    pub(crate) json: bool,
+    /// Write the page with plots to this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "other")]
+    pub(crate) html: Option<PathBuf>,
+    /// Colours.
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+}
 
 /// Shows what is asked for.
 pub(crate) fn report(args: &ReportArgs, printer: &mut Printer) -> Exit {

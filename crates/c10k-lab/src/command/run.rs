@@ -6,19 +6,21 @@ use c10k_kernel::limits;
 use c10k_profile::Profile;
 use c10k_record::{Exit, HostSnapshot, Plan, Record, RunFolder, Tool, shell};
 
-use crate::cli::RunArgs;
-use crate::command::doctor::facts::Beforehand;
-use crate::findings::plan_view;
-use crate::processes::foreign::Foreign;
+use crate::host::before::Beforehand;
 use crate::host::describe;
+use crate::isolate::furnish::furnish;
 use crate::isolate::place;
+use crate::isolate::steward::{self, HostWide, Stewarded};
 use crate::lead::lab::Lab;
-use crate::plan::resolve::{Refusal, resolve};
+use crate::plan::args::RunArgs;
+use crate::plan::resolve::resolve;
+use crate::plan::veth;
+use crate::plan::view::plan_view;
+use crate::processes::foreign::Foreign;
 use crate::say::printer::Printer;
+use crate::say::refusal::Refusal;
 use crate::signals::Signals;
 use crate::stage::Stage;
-use crate::isolate::steward::{self, HostWide, Stewarded};
-use crate::isolate::veth;
 
 /// Carries out `c10k-lab run`.
 pub(crate) fn run(args: &RunArgs, printer: &mut Printer) -> Exit {
@@ -147,7 +149,7 @@ fn go(
         "ended at once by a second signal; the run until then: c10k-lab report {}",
         shell::quoted(&path.display().to_string())
     ));
-    stage.furnish().map_err(|error| {
+    furnish(&stage).map_err(|error| {
         refused(Refusal::host(format!("what the wall is planted with cannot be made: {error}"), ""))
     })?;
     for warning in &place.warnings {

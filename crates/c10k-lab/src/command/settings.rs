@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::say::printer::Printer;
+use crate::say::words::left_as_it_was;
 
 /// Says once that a process which was killed left settings behind, and what puts them back.
 pub(crate) fn tell_left_over(printer: &mut Printer) {
@@ -158,11 +159,6 @@ fn tell_out_of_sight(others: &[String], printer: &mut Printer) {
             others.join(", ")
         ));
     }
-}
-
-/// How a command ends that would end with `exit`: broken, however well it went, when the host is not as it was before.
-pub(crate) fn left_as_it_was(exit: Exit, is_back: bool) -> Exit {
-    if is_back { exit } else { Exit::Broke }
 }
 
 /// Every journal of this user.

@@ -4,13 +4,15 @@ use std::fmt::Write as _;
 
 use c10k_ceiling::{MYTHS, Myth, Need, PlanView, SYMPTOMS, Wall, myth, wall, walls, walls_of_symptom};
 use c10k_kernel::limits;
-use c10k_record::{DEFAULT_PORT, Exit, HostSnapshot, Remedy, Scope, Side, human_count};
+use c10k_record::{DEFAULT_PORT, Exit, HostSnapshot, Remedy, Scope, human_count};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::command::doctor::facts::{Beforehand, line};
+use crate::command::doctor::facts::line;
 use crate::command::plant::PlantArgs;
+use crate::host::before::Beforehand;
 use crate::say::printer::Printer;
+use crate::say::words::side_name;
 
 /// The width of a page, columns.
 const WIDTH: usize = 100;
@@ -294,15 +296,6 @@ fn paragraph(label: &str, said: &str) -> String {
     }
     text.push('\n');
     text
-}
-
-/// A side in data.
-pub(crate) fn side_name(side: Side) -> &'static str {
-    match side {
-        Side::Swarm => "swarm",
-        Side::Server => "server",
-        Side::Host => "host",
-    }
 }
 
 fn scope_name(scope: Scope) -> &'static str {

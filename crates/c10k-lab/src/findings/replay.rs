@@ -16,8 +16,8 @@ use c10k_record::{
 use c10k_swarm::LoadArgs;
 
 use super::findings;
-use crate::cli::RunArgs;
 use crate::collect::watch::{Counted, Watch};
+use crate::plan::args::RunArgs;
 
 const TARGET: u64 = 2_000_000;
 const HELD: u64 = 60_000;
@@ -177,7 +177,8 @@ fn what_the_whole_host_shows_names_its_walls_and_only_them() {
     ];
     let replayed: BTreeSet<&str> = cases.iter().map(|(name, ..)| *name).chain(["cpu-host"]).collect();
     let by_this = |wall: &&c10k_ceiling::Wall| {
-        !wall.plant.plantable && crate::command::plant::replayed_by(wall).contains("what_the_whole_host_shows")
+        !wall.plant.plantable
+            && crate::command::plant::replayed_by(wall).contains("what_the_whole_host_shows")
     };
     let promised: BTreeSet<&str> = c10k_ceiling::walls().filter(by_this).map(|wall| wall.name).collect();
     assert_eq!(replayed, promised, "whoever is refused a plant is sent here");

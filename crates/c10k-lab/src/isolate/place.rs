@@ -14,8 +14,9 @@ use c10k_record::{NotApplied, Plan, ProfileInRun, Topology, Warning};
 use c10k_swarm::ips::IpList;
 
 use crate::isolate::own_hash;
-use crate::plan::resolve::Refusal;
 use crate::isolate::veth;
+use crate::plan::veth::neighbour_warning;
+use crate::say::refusal::Refusal;
 
 /// How many neighbours the kernel keeps, over all namespaces; shown in the first one only.
 const NEIGHBOURS: &str = "net.ipv4.neigh.default.gc_thresh3";
@@ -53,7 +54,7 @@ pub(crate) fn enter(plan: &Plan, profile: &Profile) -> Result<Place, Refusal> {
         ));
     }
     let mut in_run = ProfileInRun { name: profile.name.clone(), ..ProfileInRun::default() };
-    let mut warnings: Vec<Warning> = veth::neighbour_warning(plan, most_neighbours).into_iter().collect();
+    let mut warnings: Vec<Warning> = neighbour_warning(plan, most_neighbours).into_iter().collect();
     // Looked for before the namespace is left in which they would be.
     let left = c10k_swarm::add_ips::left_behind().unwrap_or_default();
     warnings.extend(left.iter().map(|left| Warning::new("ips-left-behind", left.to_string())));

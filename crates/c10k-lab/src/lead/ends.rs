@@ -1,47 +1,18 @@
 //! The server's ends of the swarm's connections, as the kernel has them: beside what the swarm says in the hold, and in
 //! the place of an echo at its end.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use c10k_collector::{AtServer, EndsHere, EndsSeen, Patience, account_of_ends};
-use c10k_kernel::census::{Servers, SockDiag};
-use c10k_kernel::namespace::Beside;
+use c10k_collector::{EndsHere, EndsSeen, Patience, account_of_ends};
 use c10k_record::{AtServerEnd, MemoryPerConnection, Warning, human_count};
 
-use crate::lead::lab::Lab;
 use crate::collect::watch::Mark;
+use crate::lead::lab::Lab;
 
 /// Between two looks at a server that is still taking connections.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Connections that prove themselves are looked up as well, at a server that is not ours, up to this many.
 const MOST_PROVEN: u64 = 100_000;
-
-/// What was seen of them.
-#[derive(Default)]
-pub(crate) struct ServerEnds {
-    /// Nothing where sock_diag cannot be had in one of the ends' namespaces.
-    at_server: Option<AtServer>,
-    /// They were looked up when memory was looked at in the hold.
-    was_asked: bool,
-    /// What was seen then.
-    pub(crate) in_hold: Option<EndsSeen>,
-    /// After the last proof.
-    pub(crate) at_end: Option<EndsSeen>,
-}
-
-impl ServerEnds {
-    /// Begins before the first connect of the swarm, which stands in `far` or, without that, here.
-    pub(crate) fn begin(servers: &[SocketAddr], far: Option<&Beside>, swarm_pid: u32) -> Self {
-        let clients = match far {
-            Some(far) => far.inside(SockDiag::open).and_then(|opened| opened),
-            None => SockDiag::open(),
-        };
-        let begun = clients
-            .and_then(|clients| AtServer::begin(Servers::at(servers), clients, SockDiag::open()?, swarm_pid));
-        Self { at_server: begun.ok(), ..Self::default() }
-    }
-}
 
 impl Lab<'_> {
     /// Both sides' sockets as the kernel counts them, beside what the swarm says.

@@ -4,8 +4,9 @@ use c10k_record::{
     Ceiling, Connections, Outcome, PhaseName, Record, RunState, Warning, counter, human_count, judge,
 };
 
-use crate::findings::{findings, plan_view};
+use crate::findings::findings;
 use crate::lead::lab::Lab;
+use crate::plan::view::plan_view;
 
 impl Lab<'_> {
     /// Puts together what was seen and writes it.

@@ -11,22 +11,27 @@ use c10k_record::{
     ServerReport, Span, Steps, SwarmEvent,
 };
 
-use crate::processes::child::{Heard, Process, Who, end_in_words};
 use crate::collect::cpu::RampCpu;
-use crate::lead::ends::ServerEnds;
+use crate::collect::ends::ServerEnds;
 use crate::collect::far::FarEnd;
-use crate::findings::plan_view;
-use crate::processes::foreign::{Foreign, ServerSide};
+use crate::collect::watch::{Mark, Watch};
 use crate::host::headroom::{Headroom, Pieces};
 use crate::isolate::place::Place;
-use crate::lead::moment::Moment;
-use crate::plan::resolve::Refusal;
-use crate::say::printer::Printer;
-use crate::signals::Signals;
-use crate::stage::{Acting, Stage};
-use crate::processes::start::{await_server, await_swarm, server_arguments, start_process, swarm_arguments};
 use crate::isolate::veth;
-use crate::collect::watch::{Mark, Watch};
+use crate::lead::moment::Moment;
+use crate::plan::flags::{server_arguments, swarm_arguments};
+use crate::plan::view::plan_view;
+use crate::processes::acts::Acting;
+use crate::processes::child::{Heard, Process, end_in_words};
+use crate::processes::foreign::Foreign;
+use crate::processes::noise::make_noise;
+use crate::processes::server::ServerSide;
+use crate::processes::start::{await_server, await_swarm, start_process};
+use crate::say::printer::Printer;
+use crate::say::refusal::Refusal;
+use crate::signals::Signals;
+use crate::stage::Stage;
+use crate::stage::Who;
 
 /// How often a server says how it stands.
 const SERVER_TICK: Duration = Duration::from_secs(1);
@@ -132,7 +137,7 @@ impl<'a> Lab<'a> {
             let listen = await_server(&heard, &mut server, &mut limits, most, &signals)?;
             (ServerSide::Ours(server), listen)
         };
-        let noise = stage.make_noise(&listen).map_err(|error| {
+        let noise = make_noise(&stage, &listen).map_err(|error| {
             Refusal::host(format!("what the wall is planted with cannot be made: {error}"), "")
         })?;
         let towards = stage.towards.map_or_else(|| listen.clone(), |other| vec![other]);

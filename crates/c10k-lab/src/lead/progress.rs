@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use c10k_record::{PhaseName, Sample, human_bytes, human_count};
 
-use crate::lead::lab::Lab;
 use crate::collect::watch::Counted;
+use crate::lead::lab::Lab;
 
 impl Lab<'_> {
     /// Asks both ends how they stand when a row is due, and takes it when they have answered.

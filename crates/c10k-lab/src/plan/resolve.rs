@@ -3,32 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use c10k_record::{
-    Condition, DEFAULT_PORT, Exit, LoadPlan, Plan, Protocol, Quantity, SCHEMA_VERSION, ServerMode,
-    ServerPlan, Topology, VerdictError, Workload, add_conditions, default_conditions, drop_default_on_echoes,
+    Condition, DEFAULT_PORT, LoadPlan, Plan, Protocol, Quantity, SCHEMA_VERSION, ServerMode, ServerPlan,
+    Topology, VerdictError, Workload, add_conditions, default_conditions, drop_default_on_echoes,
 };
 use c10k_swarm::ips::{AddressError, IpList, PortWindow};
 
-use crate::cli::RunArgs;
-use crate::isolate::veth;
-
-/// Why a run does not begin.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    /// Empty when a process of the lab has said it on stderr already.
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
-    pub(crate) exit: Exit,
-}
-
-impl Refusal {
-    pub(crate) fn text(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: Some(hint.into()), exit: Exit::BadText }
-    }
-
-    pub(crate) fn host(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: Some(hint.into()), exit: Exit::HostCannot }
-    }
-}
+use crate::plan::args::RunArgs;
+use crate::plan::veth;
+use crate::say::refusal::Refusal;
 
 /// The plan of an ordinary run: 100,000 raw connections over loopback, tuned, held for 10 s.
 fn default_plan() -> Plan {
@@ -224,7 +206,7 @@ mod tests {
     #[test]
     fn a_server_that_discards_needs_a_swarm_without_probes() {
         let mut args = RunArgs { mode: Some(ServerMode::Hold), ..RunArgs::default() };
-        assert_eq!(resolve(&args).expect_err("probes").exit, Exit::BadText);
+        assert_eq!(resolve(&args).expect_err("probes").exit, c10k_record::Exit::BadText);
         args.load = LoadArgs { no_probe: true, ..LoadArgs::default() };
         assert_eq!(resolve(&args).expect("no probes").verdicts.len(), 2);
     }
@@ -239,13 +221,13 @@ mod tests {
         ] {
             let mut args = RunArgs::default();
             change(&mut args);
-            assert_eq!(resolve(&args).expect_err("raw").exit, Exit::BadText, "{args:?}");
+            assert_eq!(resolve(&args).expect_err("raw").exit, c10k_record::Exit::BadText, "{args:?}");
             args.protocol = Some(Protocol::Ws);
             assert!(resolve(&args).is_ok(), "{args:?}");
         }
         let args =
             RunArgs { path: Some("chat".to_owned()), protocol: Some(Protocol::Ws), ..RunArgs::default() };
-        assert_eq!(resolve(&args).expect_err("no slash").exit, Exit::BadText);
+        assert_eq!(resolve(&args).expect_err("no slash").exit, c10k_record::Exit::BadText);
     }
 
     #[test]

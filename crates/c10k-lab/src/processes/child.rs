@@ -16,6 +16,7 @@ use c10k_kernel::process::{self, Signal, bind_to_this_process, own_executable};
 use c10k_record::{ServerEvent, SwarmEvent};
 
 use crate::stage::End;
+use crate::stage::Who;
 
 /// What the lab hears.
 #[derive(Debug)]
@@ -24,23 +25,6 @@ pub(crate) enum Heard {
     Swarm(Box<SwarmEvent>),
     /// A process has closed its stdout: it has ended, or is about to.
     Ended(Who),
-}
-
-/// Which process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
-    Server,
-    Swarm,
-}
-
-impl Who {
-    /// Its subcommand, which is also its name.
-    pub(crate) fn command(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::Swarm => "swarm",
-        }
-    }
 }
 
 /// A process that ends with the lab.

@@ -4,10 +4,7 @@
 
 use std::net::SocketAddr;
 
-use c10k_ceiling::{ServerEnd, ServerProcess};
-use c10k_collector::{
-    FindError, Observation, ServerSigns, find_listeners, find_server, ports_kept, time_wait_towards,
-};
+use c10k_collector::{FindError, find_listeners, find_server, ports_kept, time_wait_towards};
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process::name_of;
@@ -16,10 +13,9 @@ use c10k_profile::put_in_force;
 use c10k_record::{HostSnapshot, LoadPlan, Plan, Topology, Warning};
 use c10k_swarm::ips::{IpList, PortWindow};
 
-use crate::processes::child::{Process, Who, end_in_words};
-use crate::cli::RunArgs;
 use crate::isolate::place::Place;
-use crate::plan::resolve::Refusal;
+use crate::plan::args::RunArgs;
+use crate::say::refusal::Refusal;
 
 /// The profile that changes nothing.
 const NO_PROFILE: &str = "stock";
@@ -172,86 +168,6 @@ impl Foreign {
             server_per_table: nofile.zip(one).map(|(limit, seen)| limit.soft.saturating_sub(seen.open)),
             ..limits
         }
-    }
-}
-
-/// The server of a run.
-pub(crate) enum ServerSide {
-    /// Started by the lab.
-    Ours(Process),
-    /// There before.
-    Foreign(Foreign),
-}
-
-impl ServerSide {
-    pub(crate) fn pid(&self) -> Option<u32> {
-        match self {
-            Self::Ours(process) => Some(process.pid()),
-            Self::Foreign(foreign) => foreign.pid,
-        }
-    }
-
-    pub(crate) fn is_ours(&self) -> bool {
-        matches!(self, Self::Ours(_))
-    }
-
-    /// Tells it something; false when nobody hears it. Nobody speaks to a server that is not ours.
-    pub(crate) fn tell(&mut self, line: &str) -> bool {
-        match self {
-            Self::Ours(process) => process.tell(line),
-            Self::Foreign(_) => false,
-        }
-    }
-
-    /// How it ended, and in words. Of a server that is not ours only that it is `gone` can be known.
-    pub(crate) fn end(&mut self, gone: bool) -> Option<(ServerEnd, String)> {
-        match self {
-            Self::Ours(process) => {
-                let status = process.ended()?;
-                let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-                let end = signal.map_or(ServerEnd::Exited(status.code().unwrap_or(-1)), ServerEnd::Killed);
-                Some((end, end_in_words(Who::Server, status)))
-            }
-            Self::Foreign(foreign) => gone.then(|| {
-                (ServerEnd::Gone, format!("the server's process {} ended", foreign.pid.unwrap_or_default()))
-            }),
-        }
-    }
-
-    pub(crate) fn wait_or_kill(&mut self, longest: std::time::Duration) {
-        if let Self::Ours(process) = self {
-            process.wait_or_kill(longest);
-        }
-    }
-}
-
-/// What a foreign server shows from outside, tick by tick.
-#[derive(Debug, Default)]
-pub(crate) struct Outside {
-    pub(crate) signs: ServerSigns,
-    /// ESTABLISHED at its side, and not accepted, in the hold.
-    pub(crate) census: Option<(u64, u64)>,
-    pid: Option<u32>,
-}
-
-impl Outside {
-    pub(crate) fn look(&mut self, seen: &Observation, pid: Option<u32>) {
-        self.pid = pid;
-        self.signs.look(seen);
-    }
-
-    /// For the walls.
-    pub(crate) fn process(&self) -> Option<ServerProcess> {
-        Some(ServerProcess {
-            pid: self.pid?,
-            most_descriptors: self.signs.most_descriptors,
-            descriptor_limit: self.signs.descriptor_limit,
-            table_was_full: self.signs.table_was_full,
-            stopped: self.signs.stopped,
-            established: self.census.map(|(established, _)| established),
-            not_accepted: self.census.map(|(_, waiting)| waiting),
-            listens: self.signs.queue.listens,
-        })
     }
 }
 

@@ -1,17 +1,17 @@
 //! Starting server and swarm as processes, and waiting until they are ready.
 
-use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use c10k_kernel::namespace::Beside;
-use c10k_record::{Exit, HostSnapshot, Plan, ServerEvent, SwarmEvent};
+use c10k_record::{Exit, HostSnapshot, ServerEvent, SwarmEvent};
 
-use crate::processes::child::{Heard, Process, Who, end_in_words};
 use crate::host::describe;
-use crate::plan::resolve::Refusal;
+use crate::processes::child::{Heard, Process, end_in_words};
+use crate::say::refusal::Refusal;
 use crate::signals::Signals;
+use crate::stage::Who;
 use crate::stage::{NOBODY, Stage};
 
 /// How long a process may take to come up.
@@ -47,82 +47,6 @@ pub(crate) fn start_process(
             "prlimit --nproc shows how many this user may have",
         )
     })
-}
-
-/// In a namespace of its own the lab has every port; elsewhere the kernel chooses a free one.
-pub(crate) fn server_arguments(plan: &Plan, isolated: bool) -> Vec<String> {
-    let listen: Vec<String> = plan
-        .server
-        .listen
-        .iter()
-        .map(|address| {
-            let mut address = *address;
-            if !isolated {
-                address.set_port(0);
-            }
-            address.to_string()
-        })
-        .collect();
-    let mut arguments = vec![
-        "--listen".to_owned(),
-        listen.join(","),
-        "--profile".to_owned(),
-        plan.profile.clone(),
-        "--no-apply".to_owned(),
-        "--protocol".to_owned(),
-        plan.protocol.to_string(),
-        "--mode".to_owned(),
-        plan.server.mode.to_string(),
-    ];
-    let mut option = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            arguments.extend([name.to_owned(), value]);
-        }
-    };
-    option("--workers", plan.server.workers.map(|n| n.to_string()));
-    option("--max-connections", plan.server.max_connections.map(|n| n.to_string()));
-    arguments
-}
-
-pub(crate) fn swarm_arguments(plan: &Plan, listen: &[std::net::SocketAddr], hlog: &Path) -> Vec<String> {
-    let load = &plan.load;
-    let servers: Vec<String> = listen.iter().map(ToString::to_string).collect();
-    let mut arguments: Vec<String> = [
-        ("--server", servers.join(",")),
-        ("--protocol", plan.protocol.to_string()),
-        ("--profile", plan.profile.clone()),
-        ("--target", plan.target.to_string()),
-        ("--in-flight", load.in_flight.to_string()),
-        ("--connect-timeout", load.connect_timeout.to_string()),
-        ("--handshake-timeout", load.handshake_timeout.to_string()),
-        ("--probe-timeout", load.probe_timeout.to_string()),
-        ("--probe-bytes", load.probe_bytes.to_string()),
-        ("--close", load.close.to_string()),
-        ("--hlog", hlog.display().to_string()),
-    ]
-    .into_iter()
-    .flat_map(|(name, value)| [name.to_owned(), value])
-    .collect();
-    arguments.extend(["--no-apply".to_owned(), "--commanded".to_owned()]);
-    if !load.probe {
-        arguments.push("--no-probe".to_owned());
-    }
-    let mut option = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            arguments.extend([name.to_owned(), value]);
-        }
-    };
-    option("--ips", load.ips.clone());
-    option("--ports", load.ports.clone());
-    option("--rate", load.rate_per_second.map(|rate| (rate as u64).to_string()));
-    option("--workers", load.workers.map(|n| n.to_string()));
-    option("--ping-every", load.ping_every.map(|every| every.to_string()));
-    // Where it connects is said above; of this the path counts, and what stands in the Host header.
-    let host = servers.first().map_or("", String::as_str);
-    option("--url", load.path.as_ref().map(|path| format!("ws://{host}{path}")));
-    load.headers.iter().for_each(|header| option("--header", Some(header.clone())));
-    load.subprotocols.iter().for_each(|name| option("--subprotocol", Some(name.clone())));
-    arguments
 }
 
 /// Waits for `ready`; a process that ends before it has said on stderr why. A signal ends the wait at once.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use c10k_record::Exit;
 use c10k_report::Style;
 
-use crate::cli::Color;
+use crate::say::color::Color;
 
 /// Between two progress lines where stderr is no terminal.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);

@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use super::step::{Step, beside_a_profile};
 use super::{MEMORY, Refused};
-use crate::findings::plan_view;
-use crate::say::printer::Printer;
+use crate::plan::view::plan_view;
 use crate::rerun::Setup;
+use crate::say::printer::Printer;
 
 /// What came of a climb, as climb.json has it.
 #[derive(Debug, Serialize)]

@@ -9,8 +9,8 @@ use c10k_record::{Exit, human_count};
 use super::brake::Brake;
 use super::document::{Check, Climb};
 use super::{ClimbArgs, Refused};
-use crate::say::printer::Printer;
 use crate::rerun::{Came, Setup};
+use crate::say::printer::Printer;
 
 /// How long a connect and an echo may take. What is beyond a wall waits for so long in each step.
 const PATIENCE: &str = "4s";

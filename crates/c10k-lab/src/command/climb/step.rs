@@ -9,9 +9,9 @@ use c10k_record::{Evidence, Predicted, Record, Remedy, Scope, Setting, human_cou
 use serde::Serialize;
 
 use super::document::Next;
-use crate::processes::child::Who;
 use crate::rerun::Setup;
 use crate::stage::NOBODY;
+use crate::stage::Who;
 
 /// Above the rows.
 pub(super) const HEADING: &str = "step        held  predicted  wall, and what lifts it";

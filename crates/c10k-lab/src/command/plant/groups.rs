@@ -6,9 +6,9 @@ use c10k_kernel::limits;
 use super::hierarchy::Limit;
 use super::together::Stands;
 use super::{Frame, Group, Lift, Planted, flag, small};
-use crate::processes::child::Who;
 use crate::rerun::Setup;
 use crate::stage::NOBODY;
+use crate::stage::Who;
 
 pub(super) static PLANTS: &[Planted] = &[
     Planted {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use c10k_kernel::limits;
 
 use super::left::{Maker, left_in};
-use crate::processes::child::Who;
 use crate::stage::Stage;
+use crate::stage::Who;
 
 /// What one group is bounded by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use c10k_record::{Ceiling, Predicted, Record, Setting};
 use serde::Serialize;
 
 use super::left::PREFIX;
-use crate::findings::plan_view;
+use crate::plan::view::plan_view;
 
 /// What came of it.
 #[derive(Debug, Serialize)]
