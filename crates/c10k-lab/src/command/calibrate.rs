@@ -2,6 +2,7 @@
 //! again within seconds. It says how fast this machine connects, and by the processes' own word what a descriptor
 //! table of theirs takes.
 
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -58,101 +59,167 @@ pub(crate) fn calibrate(
     host: &mut HostSnapshot,
 ) -> Result<Calibration, String> {
     let until = Instant::now() + LONGEST;
-    let (sender, heard) = channel();
-    let words = |list: &[&str]| -> Vec<String> { list.iter().map(|word| (*word).to_owned()).collect() };
-    let start = |who: Who, arguments: &[String]| {
-        Process::start(who, arguments, None, sender.clone())
-            .map_err(|error| format!("the {} cannot be started: {error}", who.command()))
-    };
-    let spoken = protocol.to_string();
-    let mut found = Calibration::default();
-    let arguments =
-        words(&["--listen", "127.0.0.1:0", "--profile", profile, "--no-apply", "--protocol", &spoken]);
-    let mut server = start(Who::Server, &arguments)?;
-    let listen = loop {
-        if let Heard::Server(ready) = next(&heard, until)? {
-            note_server(host, &ready, None);
-            let ServerEvent::Ready { listen, .. } = ready else { continue };
-            break listen;
-        }
-    };
-    let address = listen.first().ok_or("the server listens nowhere")?.to_string();
-    let target = (GROWTH + GROWTH_IN_A_GROUP).to_string();
-    let arguments = words(&[
-        "--server",
-        &address,
-        "--profile",
-        profile,
-        "--no-apply",
-        "--protocol",
-        &spoken,
-        "--commanded",
-        "--target",
-        &target,
-        "--close",
-        "rst",
-    ]);
-    let mut swarm = start(Who::Swarm, &arguments)?;
-    loop {
-        if let Heard::Swarm(event) = next(&heard, until)?
-            && let SwarmEvent::Ready { .. } = *event
-        {
-            note_swarm(host, &event);
-            break;
-        }
-    }
-    let room = |own: bool, each: Option<u64>| if own { u64::MAX } else { each.unwrap_or(0) };
-    let fits =
-        room(host.swarm_tables, host.swarm_per_table).min(room(host.server_tables, host.server_per_table));
-    let growth = GROWTH.min(fits / 2).max(1);
-    let config = CollectorConfig {
-        server_pid: Some(server.pid()),
-        swarm_pid: Some(swarm.pid()),
-        ports: listen.iter().map(std::net::SocketAddr::port).collect(),
-        ..CollectorConfig::default()
-    };
-    let collector = Collector::new(config).map_err(|error| error.to_string())?;
-    let mut watch = Watch::new(collector, None, false);
+    let mut ends = Ends::start(profile, protocol, host, until)?;
+    let growth = GROWTH.min(ends.fits / 2).max(1);
+    let mut watch = ends.watch()?;
     watch.settle(Duration::from_millis(200));
     let ready = watch.mark(0);
-    let mut groups = MemoryGroups::of(&ProcRoot::default(), Some(server.pid())).ok().flatten();
-    let folder = host.cgroup_memory_folder.clone();
-    let second = if folder.is_some() {
-        GROWTH_IN_A_GROUP.min(growth * 2).min(fits.saturating_sub(growth)).max(1)
+    let mut group = Group::of(host, ends.server.pid());
+    let second = if group.is_limited() {
+        GROWTH_IN_A_GROUP.min(growth * 2).min(ends.fits.saturating_sub(growth)).max(1)
     } else {
         growth
     };
-    // Of the group whose limit the snapshot has.
-    let mut charged = || {
-        let groups = groups.as_mut()?;
-        let at = groups.folders().position(|one| Some(one.display().to_string()) == folder)?;
-        groups.read()[at]?.charged_bytes()
-    };
-    let at_ready = charged();
-    let first_rate = grow(&mut swarm, &heard, growth, until)?;
-    let before = charged();
-    let rates = [first_rate, grow(&mut swarm, &heard, second, until)?];
-    if let (Some(at_ready), Some(before), Some(after)) = (at_ready, before, charged()) {
+    let at_ready = group.charged_bytes();
+    let first_rate = ends.grow(growth, until)?;
+    let before = group.charged_bytes();
+    let rates = [first_rate, ends.grow(second, until)?];
+    if let (Some(at_ready), Some(before), Some(after)) = (at_ready, before, group.charged_bytes()) {
         host.cgroup_memory_used_bytes = Some(at_ready);
         host.cgroup_connection_bytes =
             Some(after.saturating_sub(before) / second.max(1)).filter(|bytes| *bytes > 0);
     }
     watch.settle(Duration::from_millis(200));
-    let full = watch.mark(growth + second);
-    found.connections = growth + second;
+    let connections = growth + second;
+    let full = watch.mark(connections);
     let mut cpu = RampCpu::default();
     cpu.add(&ready.seen, &full.seen);
-    let cpu = cpu.over(None, Some(found.connections), found.connections);
-    (found.server_us, found.swarm_us) = (cpu.server_us_per_connection, cpu.swarm_us_per_connection);
-    let memory = account(&ready.memory, &full.memory, found.connections, true);
-    found.measured_pair_bytes =
-        memory.server_kernel_bytes.zip(memory.client_kernel_bytes).map(|(server, client)| server + client);
-    (found.connects_per_second, found.uncertainty_percent) = rate_of(rates);
-    swarm.tell("stop");
-    swarm.wait_or_kill(Duration::from_secs(2));
-    server.tell("stop");
-    server.wait_or_kill(Duration::from_secs(2));
-    Ok(found)
+    let cpu = cpu.over(None, Some(connections), connections);
+    let memory = account(&ready.memory, &full.memory, connections, true);
+    let (connects_per_second, uncertainty_percent) = rate_of(rates);
+    ends.stop();
+    Ok(Calibration {
+        connections,
+        connects_per_second,
+        uncertainty_percent,
+        server_us: cpu.server_us_per_connection,
+        swarm_us: cpu.swarm_us_per_connection,
+        measured_pair_bytes: memory
+            .server_kernel_bytes
+            .zip(memory.client_kernel_bytes)
+            .map(|(server, client)| server + client),
+    })
+}
+
+/// A server and a swarm that are ready.
+struct Ends {
+    server: Process,
+    swarm: Process,
+    heard: Receiver<Heard>,
+    listen: Vec<SocketAddr>,
+    /// How many connections the tables of both ends take.
+    fits: u64,
+}
+
+impl Ends {
+    /// Starts both, and notes in `host` what they say of their tables.
+    fn start(
+        profile: &str,
+        protocol: Protocol,
+        host: &mut HostSnapshot,
+        until: Instant,
+    ) -> Result<Self, String> {
+        let (sender, heard) = channel();
+        let spoken = protocol.to_string();
+        let start = |who: Who, own: &[&str]| {
+            let shared = ["--profile", profile, "--no-apply", "--protocol", &spoken];
+            let arguments: Vec<String> = shared.iter().chain(own).map(|word| (*word).to_owned()).collect();
+            Process::start(who, &arguments, None, sender.clone())
+                .map_err(|error| format!("the {} cannot be started: {error}", who.command()))
+        };
+        let server = start(Who::Server, &["--listen", "127.0.0.1:0"])?;
+        let listen = loop {
+            if let Heard::Server(ready) = next(&heard, until)? {
+                note_server(host, &ready, None);
+                let ServerEvent::Ready { listen, .. } = ready else { continue };
+                break listen;
+            }
+        };
+        let address = listen.first().ok_or("the server listens nowhere")?.to_string();
+        let target = (GROWTH + GROWTH_IN_A_GROUP).to_string();
+        let swarm =
+            start(Who::Swarm, &["--server", &address, "--commanded", "--target", &target, "--close", "rst"])?;
+        loop {
+            if let Heard::Swarm(event) = next(&heard, until)?
+                && let SwarmEvent::Ready { .. } = *event
+            {
+                note_swarm(host, &event);
+                break;
+            }
+        }
+        let room = |own: bool, each: Option<u64>| if own { u64::MAX } else { each.unwrap_or(0) };
+        let fits = room(host.swarm_tables, host.swarm_per_table)
+            .min(room(host.server_tables, host.server_per_table));
+        Ok(Self { server, swarm, heard, listen, fits })
+    }
+
+    fn watch(&self) -> Result<Watch, String> {
+        let config = CollectorConfig {
+            server_pid: Some(self.server.pid()),
+            swarm_pid: Some(self.swarm.pid()),
+            ports: self.listen.iter().map(SocketAddr::port).collect(),
+            ..CollectorConfig::default()
+        };
+        let collector = Collector::new(config).map_err(|error| error.to_string())?;
+        Ok(Watch::new(collector, None, false))
+    }
+
+    /// Makes so many connections, and says how many a second that were.
+    fn grow(&mut self, more: u64, until: Instant) -> Result<f64, String> {
+        if !self.swarm.tell(&format!("grow {more}")) {
+            return Err("the swarm ended".to_owned());
+        }
+        let mut begun = None;
+        loop {
+            let Heard::Swarm(event) = next(&self.heard, until)? else { continue };
+            match *event {
+                SwarmEvent::Phase { phase: PhaseName::Ramp, counts, .. } => {
+                    begun = Some((Instant::now(), counts.verified));
+                }
+                SwarmEvent::Phase { phase: PhaseName::Hold, counts, .. } => {
+                    let Some((begun, before)) = begun else { continue };
+                    let made = counts.verified.saturating_sub(before);
+                    if made < more {
+                        return Err(format!("{made} of {more} connections could be made"));
+                    }
+                    return Ok(made as f64 / begun.elapsed().as_secs_f64().max(1e-6));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        for process in [&mut self.swarm, &mut self.server] {
+            process.tell("stop");
+            process.wait_or_kill(Duration::from_secs(2));
+        }
+    }
+}
+
+/// The memory group whose limit the snapshot has.
+struct Group {
+    folder: Option<String>,
+    groups: Option<MemoryGroups>,
+}
+
+impl Group {
+    fn of(host: &HostSnapshot, server_pid: u32) -> Self {
+        Self {
+            folder: host.cgroup_memory_folder.clone(),
+            groups: MemoryGroups::of(&ProcRoot::default(), Some(server_pid)).ok().flatten(),
+        }
+    }
+
+    fn is_limited(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    fn charged_bytes(&mut self) -> Option<u64> {
+        let groups = self.groups.as_mut()?;
+        let at = groups.folders().position(|one| Some(one.display().to_string()) == self.folder)?;
+        groups.read()[at]?.charged_bytes()
+    }
 }
 
 /// The mean of two rates, and how far it may be off.
@@ -160,31 +227,6 @@ fn rate_of([first, second]: [f64; 2]) -> (f64, u8) {
     let mean = f64::midpoint(first, second);
     let apart = (first - second).abs() / 2.0 / mean.max(1.0) * 100.0;
     (mean, (apart as u8).clamp(LEAST_RATE_UNCERTAINTY, 90))
-}
-
-/// Makes so many connections, and says how many a second that were.
-fn grow(swarm: &mut Process, heard: &Receiver<Heard>, more: u64, until: Instant) -> Result<f64, String> {
-    if !swarm.tell(&format!("grow {more}")) {
-        return Err("the swarm ended".to_owned());
-    }
-    let mut begun = None;
-    loop {
-        let Heard::Swarm(event) = next(heard, until)? else { continue };
-        match *event {
-            SwarmEvent::Phase { phase: PhaseName::Ramp, counts, .. } => {
-                begun = Some((Instant::now(), counts.verified));
-            }
-            SwarmEvent::Phase { phase: PhaseName::Hold, counts, .. } => {
-                let Some((begun, before)) = begun else { continue };
-                let made = counts.verified.saturating_sub(before);
-                if made < more {
-                    return Err(format!("{made} of {more} connections could be made"));
-                }
-                return Ok(made as f64 / begun.elapsed().as_secs_f64().max(1e-6));
-            }
-            _ => {}
-        }
-    }
 }
 
 fn next(heard: &Receiver<Heard>, until: Instant) -> Result<Heard, String> {

@@ -2,6 +2,7 @@
 //! much machine it takes.
 
 pub(crate) mod facts;
+mod finding;
 mod page;
 
 use c10k_ceiling::{
@@ -10,12 +11,9 @@ use c10k_ceiling::{
 };
 use c10k_kernel::process;
 use c10k_profile::Profile;
-use c10k_record::{
-    Exit, HostSnapshot, Plan, Predicted, Protocol, Quantity, Remedy, Topology, Warning, human_count,
-};
+use c10k_record::{Exit, HostSnapshot, Plan, Predicted, Protocol, Quantity, Topology, Warning, human_count};
 use c10k_swarm::LoadArgs;
 use clap::Args;
-use serde::Serialize;
 
 use crate::command::calibrate::{Calibration, calibrate};
 use crate::host::describe;
@@ -30,6 +28,7 @@ use crate::say::printer::Printer;
 use crate::say::refusal::Refusal;
 use crate::say::words::side_name;
 use facts::Outside;
+use finding::{Calibrated, Finding, Machine, Row};
 
 /// The sizes that people ask for.
 const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
@@ -79,78 +78,6 @@ pub(crate) struct DoctorArgs {
     pub(crate) color: Color,
 }
 
-/// What the doctor found.
-#[derive(Debug, Serialize)]
-struct Finding {
-    profile: String,
-    topology: Topology,
-    protocol: Protocol,
-    target: u64,
-    /// Whether the walls were those of an ordinary program.
-    plain: bool,
-    /// No wall of this plan is below the target.
-    reachable: bool,
-    /// The first wall below the target.
-    predicted: Option<Predicted>,
-    /// All of them, the one that bites first in front; those that bound a rate and no number at the end.
-    walls: Vec<Row>,
-    machines: Vec<Machine>,
-    calibration: Option<Calibrated>,
-    host: HostSnapshot,
-    warnings: Vec<Warning>,
-}
-
-/// One wall.
-#[derive(Clone, Debug, Serialize)]
-struct Row {
-    wall: String,
-    title: String,
-    side: &'static str,
-    /// Connections that it allows; null where it bounds a rate.
-    connections: Option<u64>,
-    /// Connections a second that it allows, where it bounds a rate.
-    rate_per_second: Option<u64>,
-    uncertainty_percent: u8,
-    /// What it is set to now.
-    now: String,
-    lift: Remedy,
-    /// Whether it stands in the way of this plan, or only in that of an ordinary program.
-    in_this_plan: bool,
-    /// How this plan passes it.
-    passed_by: Option<String>,
-}
-
-/// How much machine so many connections take.
-#[derive(Clone, Debug, Serialize)]
-struct Machine {
-    connections: u64,
-    server_bytes: u64,
-    client_bytes: u64,
-    both_ends_bytes: u64,
-    /// Whether both ends fit into this machine's memory, and into that of the control group here, as they are.
-    fits_here: Option<bool>,
-    descriptors_each_end: u64,
-    /// Descriptor tables at each end with the limit that stands.
-    tables_each_end: Option<u64>,
-    /// Source addresses with the ports of this plan.
-    source_addresses: Option<u64>,
-    /// Source addresses with the kernel's own range.
-    source_addresses_by_default: u64,
-    /// Seconds of ramp at the calibrated rate.
-    ramp_seconds: Option<f64>,
-}
-
-/// What the calibration says.
-#[derive(Clone, Debug, Serialize)]
-struct Calibrated {
-    connections: u64,
-    connects_per_second: u64,
-    uncertainty_percent: u8,
-    server_us_per_connection: Option<f64>,
-    swarm_us_per_connection: Option<f64>,
-    measured_pair_bytes: Option<u64>,
-}
-
 /// Carries it out.
 pub(crate) fn run(args: &DoctorArgs, printer: &mut Printer) -> Exit {
     match examine(args) {
@@ -173,7 +100,8 @@ pub(crate) fn run(args: &DoctorArgs, printer: &mut Printer) -> Exit {
     }
 }
 
-fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
+/// The plan whose walls are looked for, and its profile.
+fn plan_of(args: &DoctorArgs) -> Result<(Plan, Profile), Refusal> {
     let load = LoadArgs {
         target: args.target,
         ips: args.ips.clone(),
@@ -195,6 +123,11 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
     let profile =
         Profile::load(&plan.profile).map_err(|error| Refusal::text(error.to_string(), error.hint()))?;
     veth::settle(&mut plan, &profile)?;
+    Ok((plan, profile))
+}
+
+fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
+    let (plan, profile) = plan_of(args)?;
     // The host first: what is host-wide cannot be seen from inside.
     let outside = Outside::look(&profile);
     let place = place::enter(&plan, &profile)?;

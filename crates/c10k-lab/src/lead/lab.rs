@@ -1,6 +1,6 @@
 //! Leading a run: ramp, hold, proof and close, over two processes that are told and heard by lines.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use c10k_ceiling::{KeptFree, MEMORY_WALLS as MEMORY, ServerEnd};
@@ -19,14 +19,13 @@ use crate::host::headroom::{Headroom, Pieces};
 use crate::isolate::place::Place;
 use crate::isolate::veth;
 use crate::lead::moment::Moment;
-use crate::plan::flags::{server_arguments, swarm_arguments};
 use crate::plan::view::plan_view;
 use crate::processes::acts::Acting;
 use crate::processes::child::{Heard, Process, end_in_words};
 use crate::processes::foreign::Foreign;
 use crate::processes::noise::make_noise;
 use crate::processes::server::ServerSide;
-use crate::processes::start::{await_server, await_swarm, start_process};
+use crate::processes::start::Starting;
 use crate::say::printer::Printer;
 use crate::say::refusal::Refusal;
 use crate::signals::Signals;
@@ -126,24 +125,15 @@ impl<'a> Lab<'a> {
         (mut place, foreign, stage): (Place, Option<Foreign>, Stage),
         printer: &'a mut Printer,
     ) -> Result<Self, Refusal> {
-        let (sender, heard) = channel();
-        let (server, listen) = if let Some(foreign) = foreign {
-            let listen = foreign.listen.clone();
-            (ServerSide::Foreign(foreign), listen)
-        } else {
-            let server_arguments = server_arguments(plan, place.isolation.is_some());
-            let mut server = start_process(Who::Server, &server_arguments, None, &stage, &sender)?;
-            let most = plan.server.max_connections;
-            let listen = await_server(&heard, &mut server, &mut limits, most, &signals)?;
-            (ServerSide::Ours(server), listen)
-        };
+        let mut starting = Starting::new(plan, &stage, &signals, &mut limits);
+        let (server, listen) = starting.server(foreign, place.isolation.is_some())?;
         let noise = make_noise(&stage, &listen).map_err(|error| {
             Refusal::host(format!("what the wall is planted with cannot be made: {error}"), "")
         })?;
         let towards = stage.towards.map_or_else(|| listen.clone(), |other| vec![other]);
-        let swarm_arguments = swarm_arguments(plan, &towards, &folder.path().join("latency.hlog"));
-        let mut swarm = start_process(Who::Swarm, &swarm_arguments, place.far.as_ref(), &stage, &sender)?;
-        let capacity = await_swarm(&heard, &mut swarm, &mut limits, &signals)?;
+        let hlog = folder.path().join("latency.hlog");
+        let (swarm, capacity) = starting.swarm(&towards, &hlog, place.far.as_ref())?;
+        let heard = starting.heard;
         limits.nproc = of_process(swarm.pid(), Resource::Processes).ok().map(|limit| limit.soft);
         let link = LinkWatch::begin(veth::devices(place.far.as_ref()));
         limits.link_bits_per_second = link.narrowest().map(|link| link.bits_per_second);
@@ -154,26 +144,10 @@ impl<'a> Lab<'a> {
         if let Some(plan) = &mut record.plan {
             plan.server.listen.clone_from(&listen);
         }
-        let ports: Vec<u16> = listen.iter().map(std::net::SocketAddr::port).collect();
-        let far = place.far.as_ref().map(|far| FarEnd::open(far, swarm.pid(), &ports));
-        let config = CollectorConfig {
-            server_pid: server.pid(),
-            swarm_pid: Some(swarm.pid()),
-            ports,
-            ..CollectorConfig::default()
-        };
-        let collector = Collector::new(config).map_err(|error| Refusal {
-            message: error.to_string(),
-            hint: None,
-            exit: Exit::Broke,
-        })?;
+        let mut watch = watch(&mut place, &server, swarm.pid(), &listen)?;
+        watch.link = link;
         let is_ours = server.is_ours();
         let ends = ServerEnds::begin(&towards, place.far.as_ref(), swarm.pid());
-        let mut watch = Watch::new(collector, far, !is_ours);
-        watch.link = link;
-        if let Some(neighbours) = place.neighbours.take() {
-            watch.look_at_neighbours_by(neighbours);
-        }
         Ok(Self {
             plan,
             folder,
@@ -465,4 +439,31 @@ impl<'a> Lab<'a> {
             self.broken = Some(format!("{} in {phase}", end_in_words(Who::Swarm, status)));
         }
     }
+}
+
+/// Watches both ends, from outside of their processes.
+fn watch(
+    place: &mut Place,
+    server: &ServerSide,
+    swarm_pid: u32,
+    listen: &[std::net::SocketAddr],
+) -> Result<Watch, Refusal> {
+    let ports: Vec<u16> = listen.iter().map(std::net::SocketAddr::port).collect();
+    let far = place.far.as_ref().map(|far| FarEnd::open(far, swarm_pid, &ports));
+    let config = CollectorConfig {
+        server_pid: server.pid(),
+        swarm_pid: Some(swarm_pid),
+        ports,
+        ..CollectorConfig::default()
+    };
+    let collector = Collector::new(config).map_err(|error| Refusal {
+        message: error.to_string(),
+        hint: None,
+        exit: Exit::Broke,
+    })?;
+    let mut watch = Watch::new(collector, far, !server.is_ours());
+    if let Some(neighbours) = place.neighbours.take() {
+        watch.look_at_neighbours_by(neighbours);
+    }
+    Ok(watch)
 }

@@ -1,14 +1,19 @@
 //! Starting server and swarm as processes, and waiting until they are ready.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitStatus;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use c10k_kernel::namespace::Beside;
-use c10k_record::{Exit, HostSnapshot, ServerEvent, SwarmEvent};
+use c10k_record::{Exit, HostSnapshot, Plan, ServerEvent, SwarmEvent};
 
 use crate::host::describe;
+use crate::plan::flags::{server_arguments, swarm_arguments};
 use crate::processes::child::{Heard, Process, end_in_words};
+use crate::processes::foreign::Foreign;
+use crate::processes::server::ServerSide;
 use crate::say::refusal::Refusal;
 use crate::signals::Signals;
 use crate::stage::Who;
@@ -19,7 +24,61 @@ const START: Duration = Duration::from_secs(20);
 /// The longest sleep between two looks at signals.
 const NAP: Duration = Duration::from_millis(50);
 
-pub(crate) fn start_process(
+/// The start of both ends, one after the other.
+pub(crate) struct Starting<'a> {
+    plan: &'a Plan,
+    stage: &'a Stage,
+    signals: &'a Signals,
+    /// Takes what the processes say of their tables.
+    limits: &'a mut HostSnapshot,
+    sender: Sender<Heard>,
+    /// What they say from now on.
+    pub(crate) heard: Receiver<Heard>,
+}
+
+impl<'a> Starting<'a> {
+    pub(crate) fn new(
+        plan: &'a Plan,
+        stage: &'a Stage,
+        signals: &'a Signals,
+        limits: &'a mut HostSnapshot,
+    ) -> Self {
+        let (sender, heard) = channel();
+        Self { plan, stage, signals, limits, sender, heard }
+    }
+
+    /// The server and where it listens: the one that runs already, or a new one once it is ready.
+    pub(crate) fn server(
+        &mut self,
+        foreign: Option<Foreign>,
+        isolated: bool,
+    ) -> Result<(ServerSide, Vec<SocketAddr>), Refusal> {
+        if let Some(foreign) = foreign {
+            let listen = foreign.listen.clone();
+            return Ok((ServerSide::Foreign(foreign), listen));
+        }
+        let arguments = server_arguments(self.plan, isolated);
+        let mut server = start_process(Who::Server, &arguments, None, self.stage, &self.sender)?;
+        let most = self.plan.server.max_connections;
+        let listen = await_server(&self.heard, &mut server, self.limits, most, self.signals)?;
+        Ok((ServerSide::Ours(server), listen))
+    }
+
+    /// A swarm that is ready, in `far` or here, and how many connections it can make.
+    pub(crate) fn swarm(
+        &mut self,
+        towards: &[SocketAddr],
+        hlog: &Path,
+        far: Option<&Beside>,
+    ) -> Result<(Process, u64), Refusal> {
+        let arguments = swarm_arguments(self.plan, towards, hlog);
+        let mut swarm = start_process(Who::Swarm, &arguments, far, self.stage, &self.sender)?;
+        let capacity = await_swarm(&self.heard, &mut swarm, self.limits, self.signals)?;
+        Ok((swarm, capacity))
+    }
+}
+
+fn start_process(
     who: Who,
     arguments: &[String],
     namespace: Option<&Beside>,
@@ -50,13 +109,13 @@ pub(crate) fn start_process(
 }
 
 /// Waits for `ready`; a process that ends before it has said on stderr why. A signal ends the wait at once.
-pub(crate) fn await_server(
+fn await_server(
     heard: &Receiver<Heard>,
     server: &mut Process,
     limits: &mut HostSnapshot,
     asked: Option<u64>,
     signals: &Signals,
-) -> Result<Vec<std::net::SocketAddr>, Refusal> {
+) -> Result<Vec<SocketAddr>, Refusal> {
     match await_ready(heard, server, Instant::now() + START, signals)? {
         Heard::Server(ready @ ServerEvent::Ready { .. }) => {
             describe::note_server(limits, &ready, asked);
@@ -67,7 +126,7 @@ pub(crate) fn await_server(
     }
 }
 
-pub(crate) fn await_swarm(
+fn await_swarm(
     heard: &Receiver<Heard>,
     swarm: &mut Process,
     limits: &mut HostSnapshot,

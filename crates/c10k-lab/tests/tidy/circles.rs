@@ -17,6 +17,41 @@ use crate::source::{House, attributes_of, is_for_tests};
 /// The rule's name.
 pub(crate) const RULE: &str = "circle";
 
+/// The name of the rule on the order of modules.
+pub(crate) const ORDER: &str = "order";
+
+/// Crates whose `lib.rs` declares its modules in an order: each uses those before it alone.
+const ORDERED: [&str; 1] = ["c10k-lab"];
+
+/// Uses of a module that `lib.rs` declares later.
+pub(crate) fn out_of_order(house: &House) -> Vec<Finding> {
+    let ordered =
+        ORDERED.iter().filter(|krate| house.files.contains_key(&format!("crates/{krate}/src/lib.rs")));
+    ordered.flat_map(|krate| out_of_order_in(house, krate)).collect()
+}
+
+fn out_of_order_in(house: &House, krate: &str) -> Vec<Finding> {
+    let root = &house.files[&format!("crates/{krate}/src/lib.rs")];
+    let names = root.syntax.items.iter().filter_map(|item| match item {
+        Item::Mod(module) => Some(module.ident.to_string()),
+        _ => None,
+    });
+    let place_of: BTreeMap<String, usize> = names.enumerate().map(|(place, name)| (name, place)).collect();
+    let module_of = |file: &str| {
+        let name = short(file).split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
+        place_of.get(&name).map(|place| (*place, name))
+    };
+    let mut found = Vec::new();
+    for (file, used) in uses(house, krate) {
+        let Some((own, _)) = module_of(&file) else { continue };
+        for later in used.iter().filter_map(|other| module_of(other)).filter(|(place, _)| *place > own) {
+            let what = format!("it uses {}, which comes after it", later.1);
+            found.push(Finding { rule: ORDER, place: file.clone(), what });
+        }
+    }
+    found
+}
+
 /// Circles of files, each once, named by its first file.
 pub(crate) fn findings(house: &House) -> Vec<Finding> {
     let crates: BTreeSet<&str> = house.product().map(|file| file.krate.as_str()).collect();
@@ -302,4 +337,23 @@ fn neighbours_that_use_each_other_by_super_are_a_circle_and_tests_are_not() {
     let found = findings(&house);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].what, "2 files use each other: b/c.rs, b/d.rs");
+}
+
+#[test]
+fn a_module_that_uses_a_later_one_is_found() {
+    let house = House::of([
+        ("crates/c10k-lab/src/lib.rs", "mod first { mod a; } mod second; mod third;"),
+        ("crates/c10k-lab/src/first/a.rs", "use crate::second::f;"),
+        (
+            "crates/c10k-lab/src/second.rs",
+            "pub(crate) fn f() {} #[cfg(test)] mod tests { use crate::third::g; }",
+        ),
+        ("crates/c10k-lab/src/third.rs", "use crate::second::f; pub(crate) fn g() {}"),
+    ]);
+    let found = out_of_order(&house);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].place.as_str(), found[0].what.contains("second")),
+        ("crates/c10k-lab/src/first/a.rs", true)
+    );
 }

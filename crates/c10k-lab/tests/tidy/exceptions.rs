@@ -48,16 +48,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     ),
     of(
         "function-length",
-        "crates/c10k-lab/src/calibrate.rs: calibrate",
-        "to be divided when the room is laid out in folders",
-    ),
-    of(
-        "function-length",
-        "crates/c10k-lab/src/lead.rs: start",
-        "to be divided when the room is laid out in folders",
-    ),
-    of(
-        "function-length",
         "crates/c10k-swarm/src/run.rs: carry_out",
         "to be divided when a run becomes a set of tasks",
     ),
@@ -75,15 +65,9 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     ),
     of(
         "circle",
-        "crates/c10k-lab/src/calibrate.rs",
-        "to be cut when the room is laid out in folders, in the order of the plan's way",
+        "crates/c10k-lab/src/command/climb/document.rs",
+        "to be cut: what a step is belongs below both",
     ),
-    of(
-        "circle",
-        "crates/c10k-lab/src/child.rs",
-        "to be cut: what stands in a run's way is data, apart from who acts on it",
-    ),
-    of("circle", "crates/c10k-lab/src/climb/document.rs", "to be cut: what a step is belongs below both"),
     of("circle", "crates/c10k-profile/src/apply.rs", "to be cut when the room is laid out in folders"),
     of(
         "circle",
@@ -169,11 +153,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "file-length",
         "crates/c10k-ceiling/src/walls/descriptors.rs",
         "to be divided into the walls of a table and those of the host",
-    ),
-    of(
-        "function-length",
-        "crates/c10k-lab/src/doctor.rs: examine",
-        "to be divided when the room is laid out in folders",
     ),
     of(
         "circle",

@@ -69,6 +69,11 @@ fn no_files_of_a_crate_use_each_other_in_a_circle() {
 }
 
 #[test]
+fn each_room_of_the_lab_uses_those_before_it() {
+    expect_tidy(circles::out_of_order, &[circles::ORDER]);
+}
+
+#[test]
 fn nothing_is_public_that_nobody_uses() {
     expect_tidy(unused::findings, &[unused::RULE]);
 }
