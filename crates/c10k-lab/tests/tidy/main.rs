@@ -9,6 +9,7 @@ mod lengths;
 mod modules;
 mod names;
 mod output;
+mod paths;
 mod source;
 mod unused;
 mod words;
@@ -86,6 +87,11 @@ fn only_printers_write_to_the_standard_streams() {
 #[test]
 fn numbers_say_their_unit() {
     expect_tidy(names::findings, &[names::RULE]);
+}
+
+#[test]
+fn documents_name_files_that_there_are() {
+    expect_tidy(paths::findings, &[paths::RULE]);
 }
 
 #[test]
