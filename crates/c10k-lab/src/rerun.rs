@@ -2,7 +2,6 @@
 //! own; what a wall's remedy makes of it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,6 +11,7 @@ use std::time::Duration;
 use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
 use c10k_profile::Profile;
 use c10k_record::{Record, Remedy, Setting, write_whole};
+use toml_edit::{Array, DocumentMut, Table, Value, value};
 
 use crate::stage::Stage;
 use crate::stage::Who;
@@ -57,37 +57,32 @@ impl Setup {
         summary: &str,
         justify: impl Fn(&Setting) -> Option<String>,
     ) -> String {
-        let mut text = String::new();
-        let _ = writeln!(text, "name = {}\nsummary = {}", quoted(name), quoted(summary));
+        let mut profile = DocumentMut::new();
+        profile["name"] = value(name);
+        profile["summary"] = value(summary);
         if let Some(extends) = &self.extends {
-            let _ = writeln!(text, "extends = {}", quoted(extends));
+            profile["extends"] = value(extends);
         }
-        // By table and key: the value as TOML, and a line about it.
-        let mut tables: BTreeMap<String, BTreeMap<String, (String, Option<String>)>> = BTreeMap::new();
-        let mut set = |table: &str, key: &str, value: String, why: Option<String>| {
-            tables.entry(table.to_owned()).or_default().insert(key.to_owned(), (value, why));
+        let mut set = |table: &str, key: &str, value: Value, why: Option<String>| {
+            let table = profile.entry(table).or_insert_with(toml_edit::table);
+            let Some(table) = table.as_table_mut() else { return };
+            table.insert(key, toml_edit::value(value));
+            if let (Some(why), Some(mut key)) = (why, table.key_mut(key)) {
+                key.leaf_decor_mut().set_prefix(format!("# {why}\n"));
+            }
         };
         if let Some(profile) = &self.takes_in {
             let why = format!("of the profile '{}' that it began with", profile.name);
             for (table, key, value) in profile.settings() {
-                set(&table, &key, value, Some(why.clone()));
+                set(&table, &key, value.parse().unwrap_or_else(|_| value.into()), Some(why.clone()));
             }
         }
         for setting in self.settings() {
             let Some((table, key)) = setting.key.split_once('.') else { continue };
             set(table, key, toml_value(&setting.value), justify(&setting));
         }
-        for (table, settings) in tables {
-            let _ = writeln!(text, "\n[{table}]");
-            for (key, (value, why)) in settings {
-                if let Some(why) = why {
-                    let _ = writeln!(text, "# {why}");
-                }
-                let key = if key.contains('.') { quoted(&key) } else { key };
-                let _ = writeln!(text, "{key} = {value}");
-            }
-        }
-        text
+        profile.iter_mut().filter_map(|(_, item)| item.as_table_mut()).for_each(Table::sort_values);
+        profile.to_string()
     }
 
     /// What its profile has of its own.
@@ -243,19 +238,14 @@ fn read(stream: Option<impl Read + Send + 'static>) -> io::Result<JoinHandle<Str
     })
 }
 
-fn quoted(text: &str) -> String {
-    // A JSON string of plain text is a basic string of TOML too.
-    serde_json::to_string(text).unwrap_or_default()
-}
-
 /// A number, a list of numbers, or a text.
-fn toml_value(value: &str) -> String {
+fn toml_value(value: &str) -> Value {
     let words: Vec<&str> = value.split_whitespace().collect();
-    let numbers = !words.is_empty() && words.iter().all(|word| word.parse::<i64>().is_ok());
-    match (numbers, &words[..]) {
-        (true, [one]) => (*one).to_owned(),
-        (true, all) => format!("[{}]", all.join(", ")),
-        (false, _) => quoted(value),
+    let numbers: Option<Vec<i64>> = words.iter().map(|word| word.parse().ok()).collect();
+    match numbers.as_deref() {
+        Some([one]) => (*one).into(),
+        Some(all) if !all.is_empty() => all.iter().copied().collect::<Array>().into(),
+        _ => value.into(),
     }
 }
 

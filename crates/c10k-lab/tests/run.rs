@@ -56,7 +56,7 @@ fn a_run_holds_its_target_and_writes_all_of_its_record() {
     let last = rows.last().expect("rows");
     assert_eq!((last.attempted, last.accepted, last.verified), (Some(1500), Some(1500), Some(1500)));
     let text = std::fs::read_to_string(ended.folder().join("samples.csv")).expect("samples");
-    assert_eq!(text.lines().next(), Some(Sample::COLUMNS.join(",").as_str()));
+    assert_eq!(text.lines().next(), Some(Sample::csv_header().as_str()));
 
     let page = std::fs::read_to_string(ended.folder().join("report.html")).expect("a page");
     assert!(page.contains("<svg") && page.contains(&record.run_id), "the page has plots and the run's name");

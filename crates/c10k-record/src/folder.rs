@@ -119,7 +119,7 @@ impl RunFolder {
             .append(true)
             .open(&samples_path)
             .map_err(not_written(&samples_path))?;
-        writeln!(samples, "{}", Sample::COLUMNS.join(",")).map_err(not_written(&samples_path))?;
+        writeln!(samples, "{}", Sample::csv_header()).map_err(not_written(&samples_path))?;
         Ok(Self { path: path.to_owned(), samples })
     }
 
