@@ -277,25 +277,18 @@ fn myth_page(myth: &Myth) -> String {
     text
 }
 
-/// A label and its text, folded to the width of the page.
+/// A label and its text, folded at spaces to the width of the page.
 fn paragraph(label: &str, said: &str) -> String {
-    let mut text = format!("  {label:<width$}", width = INDENT - 2);
-    let mut column = INDENT;
-    for (at, word) in said.split_whitespace().enumerate() {
-        let length = word.chars().count();
-        if at > 0 && column + 1 + length > WIDTH {
-            text.push('\n');
-            text.push_str(&" ".repeat(INDENT));
-            column = INDENT;
-        } else if at > 0 {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += length;
-    }
-    text.push('\n');
-    text
+    let (first, others) = (format!("  {label:<width$}", width = INDENT - 2), " ".repeat(INDENT));
+    let page = textwrap::Options::new(WIDTH)
+        .initial_indent(&first)
+        .subsequent_indent(&others)
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .wrap_algorithm(textwrap::WrapAlgorithm::FirstFit);
+    let words: Vec<&str> = said.split_whitespace().collect();
+    format!("{}\n", textwrap::fill(&words.join(" "), page))
 }
 
 fn scope_name(scope: Scope) -> &'static str {
