@@ -360,18 +360,19 @@ impl Collector {
             return;
         }
         if let Some(pid) = namespace_of {
-            let namespace = |pid| fs::read_link(self.root.living_path(pid, "ns/net"));
-            match (namespace(None), namespace(Some(pid))) {
-                (Ok(own), Ok(other)) if own != other => {
+            match self.root.shares_network_namespace(pid) {
+                Some(true) => {}
+                Some(false) => {
                     let source = format!("sock_diag in the network namespace of process {pid}");
                     return self.unreadable.note(source, None, UNKNOWN);
                 }
-                (_, Err(error)) => self.unreadable.note(
+                None => self.unreadable.note(
                     self.root.process_path(Some(pid), "ns/net").display().to_string(),
-                    error.raw_os_error(),
+                    fs::read_link(self.root.living_path(Some(pid), "ns/net"))
+                        .err()
+                        .and_then(|error| error.raw_os_error()),
                     "whether the accept queue and the census are those of this process's network namespace",
                 ),
-                _ => {}
             }
         }
         match SockDiag::open() {
