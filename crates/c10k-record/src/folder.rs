@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::whole::{write_for_now, write_whole};
+use crate::whole::{sync_folder, write_for_now, write_whole};
 use crate::{Plan, Record, SCHEMA_VERSION, Sample};
 
 /// Why a run's folder cannot be written or read.
@@ -170,6 +170,10 @@ impl RunFolder {
         let last = self.path.join("record.json");
         write_whole(&partial, &to_json(record)).map_err(not_written(&partial))?;
         self.samples.sync_all().and_then(|()| fs::rename(&partial, &last)).map_err(not_written(&last))?;
+        // The names too: that of the record, and that of the run's folder.
+        for folder in [Some(self.path.as_path()), self.path.parent()].into_iter().flatten() {
+            sync_folder(folder).map_err(not_written(&last))?;
+        }
         Ok(last)
     }
 }
