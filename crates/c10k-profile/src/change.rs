@@ -5,6 +5,8 @@ use std::fmt;
 use c10k_kernel::sysctl::Scope;
 use c10k_record::shell::apostrophes;
 
+use crate::more::Kind;
+
 /// A setting that was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -39,18 +41,8 @@ impl NotSet {
     /// Whether what stands gives all that was asked for, and more: a limit that is higher already.
     #[must_use]
     pub fn is_met(&self) -> bool {
-        self.why == Why::WouldLower && covers(self.present.as_deref(), &self.wanted)
+        matches!(self.why, Why::MoreStands(_))
     }
-}
-
-/// Whether no field of what stands is below what is wanted.
-pub(crate) fn covers(present: Option<&str>, wanted: &str) -> bool {
-    let fields = |text: &str| -> Option<Vec<i128>> {
-        text.split_whitespace().map(|field| field.parse().ok()).collect()
-    };
-    present.and_then(fields).zip(fields(wanted)).is_some_and(|(present, wanted)| {
-        present.iter().zip(&wanted).all(|(present, wanted)| present >= wanted)
-    })
 }
 
 impl fmt::Display for NotSet {
@@ -72,8 +64,11 @@ pub enum Why {
     NotInThisNamespace,
     /// It would change the whole host, and this is not the place for that.
     HostWide,
-    /// The profile's value is below what already stands, and a host-wide limit is never lowered.
-    WouldLower,
+    /// What stands, on the whole host, gives all that the profile wants and more.
+    MoreStands(Kind),
+    /// What stands, on the whole host, gives something that the profile's value does not, and the other way round, or it
+    /// cannot be said which of the two is more: nothing host-wide is taken away.
+    WouldTakeAway(Kind),
     /// This user may not write it, or it is read-only here.
     NotWritable,
     /// It cannot be read, so it could not be put back.
@@ -134,7 +129,22 @@ impl fmt::Display for Why {
             Self::HostWide => f.write_str(
                 "global: it would change the whole host, and needs the machine's first network namespace",
             ),
-            Self::WouldLower => f.write_str("present value is already higher, left alone"),
+            Self::MoreStands(Kind::Range) => f.write_str("the present range is already wider, left alone"),
+            Self::MoreStands(Kind::Ports) => {
+                f.write_str("the present list has these ports already, left alone")
+            }
+            Self::MoreStands(Kind::Limit | Kind::Choice) => {
+                f.write_str("present value is already higher, left alone")
+            }
+            Self::WouldTakeAway(kind) => {
+                let has = match kind {
+                    Kind::Limit => "some of the present numbers are higher",
+                    Kind::Range => "the present range has ports that the wanted one has not",
+                    Kind::Ports => "the present list has ports that the wanted one has not",
+                    Kind::Choice => "what stands is higher",
+                };
+                write!(f, "{has}, and nothing is taken away from what is, or may be, the whole host's")
+            }
             Self::NotWritable => f.write_str("may not be written here by this user"),
             Self::Unreadable(error) => write!(f, "cannot be read, so it could not be put back: {error}"),
             Self::WrongCount { present, wanted } => {

@@ -244,7 +244,8 @@ impl Here {
         if policy.unsettable == Unsettable::Refuse {
             let not_asked_for =
                 |why: &Why| !policy.host_wide && matches!(why, Why::HostWide | Why::NotInThisNamespace);
-            let in_the_way = |n: &&NotSet| !n.optional && n.why != Why::WouldLower && !not_asked_for(&n.why);
+            let is_left_alone = |why: &Why| matches!(why, Why::MoreStands(_) | Why::WouldTakeAway(_));
+            let in_the_way = |n: &&NotSet| !n.optional && !is_left_alone(&n.why) && !not_asked_for(&n.why);
             let not_set: Vec<NotSet> = plan.not_set.iter().filter(in_the_way).cloned().collect();
             if !not_set.is_empty() {
                 return Err(ApplyError::Unsettable { profile: name(), not_set });

@@ -5,8 +5,9 @@ use std::io;
 use c10k_kernel::limits::{self, Cap, Limit};
 use c10k_kernel::sysctl::{Access, Scope, Scopes, SysctlRoot, is_in_the_first_namespace_alone};
 
-use crate::change::{NotSet, Why, covers, sysctl_command};
+use crate::change::{NotSet, Why, sysctl_command};
 use crate::limits::{Nofile, judge_nofile, nofile_command, show_limit};
+use crate::more::Kind;
 use crate::profile::Profile;
 use crate::schema::Wanted;
 use crate::value::Comparison;
@@ -83,8 +84,8 @@ impl DiffRow {
     pub fn is_met(&self) -> bool {
         match &self.settable {
             Settable::AlreadySo => true,
-            Settable::No { why: Why::WouldLower, .. } => covers(self.present.as_deref(), &self.wanted),
-            Settable::No { .. } | Settable::Yes => false,
+            Settable::No { why, .. } => matches!(why, Why::MoreStands(_)),
+            Settable::Yes => false,
         }
     }
 }
@@ -234,14 +235,21 @@ pub(crate) fn judge(key: &str, wanted: &Wanted, live: &Live, ground: Ground) -> 
     let scope = live.scopes.of(key);
     let value = wanted.value.to_string();
     let no = |present: Option<&str>, why: Why| {
-        let can_be_set =
-            matches!(why, Why::NotInThisNamespace | Why::HostWide | Why::NotWritable | Why::FirstNamespace);
+        let command = match (&why, present) {
+            (Why::NotInThisNamespace | Why::HostWide | Why::NotWritable | Why::FirstNamespace, _) => {
+                Some(sysctl_command(key, &value))
+            }
+            (Why::WouldTakeAway(kind), Some(present)) => {
+                Some(sysctl_command(key, &kind.both(present, &wanted.value).to_string()))
+            }
+            _ => None,
+        };
         Judgement::No(NotSet {
             key: key.to_owned(),
             wanted: value.clone(),
             present: present.map(one_line),
             scope,
-            command: can_be_set.then(|| sysctl_command(key, &value)),
+            command,
             why,
             optional: wanted.optional,
         })
@@ -263,8 +271,10 @@ pub(crate) fn judge(key: &str, wanted: &Wanted, live: &Live, ground: Ground) -> 
         Comparison::OtherKind { present: kind } => return no(Some(&present), Why::WrongKind(kind)),
         Comparison::Differs => {}
     }
-    if scope == Scope::Host && wanted.value.lowers(&present) {
-        return no(Some(&present), Why::WouldLower);
+    let kind = Kind::of(key, &wanted.value);
+    if scope == Scope::Host && kind.takes_away(&present, &wanted.value) {
+        let is_more = kind.covers(&present, &wanted.value);
+        return no(Some(&present), if is_more { Why::MoreStands(kind) } else { Why::WouldTakeAway(kind) });
     }
     match ground {
         Ground::OwnNamespace if live.is_first_namespace() => return no(Some(&present), Why::FirstNamespace),

@@ -19,6 +19,7 @@ mod journal;
 mod judge;
 mod life;
 mod limits;
+mod more;
 mod out_of_sight;
 mod place;
 mod profile;
@@ -46,6 +47,7 @@ pub use in_force::{
 pub use journal::Holder;
 pub use judge::{DiffRow, Live, Settable, diff, ehash_not_set};
 pub use limits::apply_limits;
+pub use more::Kind;
 pub use profile::{Profile, Source};
 pub use recovery::{Drifted, Pending, Recovery, RollBack};
 pub use schema::{Limits, NamespaceOptions, NofileLimit, Wanted};

@@ -76,11 +76,11 @@ impl SysctlValue {
             });
             return Ok(Self::Ports(PortList::from_ranges(ports.collect::<Result<_, _>>()?)));
         }
-        if let Some((count, fields)) = ascending_fields(key) {
+        if let Some(Fields { count, names: fields, are_ascending }) = fields_of(key) {
             if integers.len() != count {
                 return Err(format!("expected {count} integers ({fields}), found {}", integers.len()));
             }
-            if integers.windows(2).any(|pair| pair[0] > pair[1]) {
+            if are_ascending && integers.windows(2).any(|pair| pair[0] > pair[1]) {
                 return Err(format!("expected {fields} in ascending order, found {}", join(&integers)));
             }
         }
@@ -179,6 +179,17 @@ impl PortList {
         Ok(Self::from_ranges(ranges.collect::<Result<_, _>>()?))
     }
 
+    /// Whether all ports of `other` are in this list.
+    pub(crate) fn has_all_of(&self, other: &Self) -> bool {
+        // Ranges that neither touch nor overlap: one that is in the list is in one range of it.
+        other.0.iter().all(|(first, last)| self.0.iter().any(|range| range.0 <= *first && *last <= range.1))
+    }
+
+    /// This list and the other one together.
+    pub(crate) fn with(&self, other: &Self) -> Self {
+        Self::from_ranges(self.0.iter().chain(&other.0).copied().collect())
+    }
+
     fn from_ranges(mut ranges: Vec<(u16, u16)>) -> Self {
         ranges.sort_unstable();
         let mut merged: Vec<(u16, u16)> = Vec::new();
@@ -208,18 +219,28 @@ fn is_port_list(key: &str) -> bool {
     key.ends_with("_reserved_ports")
 }
 
-/// Vectors that the kernel takes in any count and order though only one makes sense.
-fn ascending_fields(key: &str) -> Option<(usize, &'static str)> {
-    let name = key.rsplit('.').next()?;
-    match name {
-        "tcp_rmem" | "tcp_wmem" => Some((3, "min, default, max in bytes")),
-        "tcp_mem" | "udp_mem" => Some((3, "min, pressure, max in pages")),
-        _ if name.ends_with("_range") => Some((2, "first and last")),
-        _ => None,
-    }
+/// The fields of a vector.
+struct Fields {
+    count: usize,
+    names: &'static str,
+    are_ascending: bool,
 }
 
-fn integers(text: &str) -> Option<Vec<i128>> {
+/// Vectors that the kernel takes in any count and order though only some make sense.
+fn fields_of(key: &str) -> Option<Fields> {
+    let name = key.rsplit('.').next()?;
+    let (count, names, are_ascending) = match name {
+        "tcp_rmem" | "tcp_wmem" => (3, "min, default, max in bytes", true),
+        "tcp_mem" | "udp_mem" => (3, "min, pressure, max in pages", true),
+        // `1 0`, a range with nobody in it, is the kernel's own default (icmp(7)).
+        "ping_group_range" => (2, "first and last group id", false),
+        _ if name.ends_with("_range") => (2, "first and last", true),
+        _ => return None,
+    };
+    Some(Fields { count, names, are_ascending })
+}
+
+pub(crate) fn integers(text: &str) -> Option<Vec<i128>> {
     text.split_whitespace().map(|field| field.parse().ok()).collect()
 }
 
@@ -332,6 +353,15 @@ mod tests {
         let error = SysctlValue::from_integers("net.ipv4.ip_local_port_range", vec![9, 1]).unwrap_err();
         assert!(error.contains("ascending"), "{error}");
         assert!(SysctlValue::from_integers("net.core.somaxconn", vec![]).is_err());
+        let error = SysctlValue::from_integers("net.ipv4.ping_group_range", vec![0]).unwrap_err();
+        assert!(error.contains("first and last group id"), "{error}");
+    }
+
+    #[test]
+    fn the_range_with_nobody_in_it_is_a_value_of_ping_group_range() {
+        let nobody = SysctlValue::from_integers("net.ipv4.ping_group_range", vec![1, 0]).unwrap();
+        assert_eq!(nobody.compare("1\t0"), Comparison::Same);
+        assert_eq!(nobody.compare("0\t2147483647"), Comparison::Differs);
     }
 
     #[test]
