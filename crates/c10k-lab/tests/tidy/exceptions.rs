@@ -60,11 +60,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     ),
     of(
         "circle",
-        "crates/c10k-kernel/src/namespace.rs",
-        "to be cut: the scope of a sysctl is a file of its own",
-    ),
-    of(
-        "circle",
         "crates/c10k-lab/src/command/climb/document.rs",
         "to be cut: what a step is belongs below both",
     ),
