@@ -53,11 +53,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     ),
     of(
         "circle",
-        "crates/c10k-ceiling/src/walls/memory.rs",
-        "to be cut: what both walls ask belongs into facts of its own",
-    ),
-    of(
-        "circle",
         "crates/c10k-lab/src/command/climb/document.rs",
         "to be cut: what a step is belongs below both",
     ),
@@ -141,16 +136,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "printing",
         "crates/c10k-swarm/src/undo.rs",
         "a signal's thread says what it takes away, when the printer may be stuck",
-    ),
-    of(
-        "file-length",
-        "crates/c10k-ceiling/src/walls/descriptors.rs",
-        "to be divided into the walls of a table and those of the host",
-    ),
-    of(
-        "circle",
-        "crates/c10k-ceiling/src/findings.rs",
-        "to be cut: what loads are asked of findings belongs below both",
     ),
     of(
         "unused-pub",
