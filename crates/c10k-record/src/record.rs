@@ -4,12 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AtServerEnd, Ceiling, Connections, Failure, GrowthEvidence, GrowthStop, Host, Latencies, LatencySummary,
-    MemoryPerConnection, PhaseName, Plan, Protocol, Scope, ServerReport, Topology, Verdict, Warning,
-    Workload,
+    MemoryPerConnection, PhaseName, Plan, Protocol, SCHEMA_VERSION, Scope, ServerReport, Topology, Verdict,
+    Warning, Workload,
 };
-
-/// Version of the record's shape.
-pub const SCHEMA_VERSION: u32 = 1;
 
 /// `record.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -57,11 +57,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "to be cut: what a step is belongs below both",
     ),
     of("circle", "crates/c10k-profile/src/apply.rs", "to be cut when the room is laid out in folders"),
-    of(
-        "circle",
-        "crates/c10k-record/src/counts.rs",
-        "to be cut: the vocabulary belongs apart from reading and writing",
-    ),
     of("circle", "crates/c10k-server/src/keeper.rs", "to be cut: what a watch hears belongs below both"),
     of(
         "unused-pub",

@@ -1,9 +1,9 @@
 //! From a condition and a record to a verdict.
 
 use super::Verdict;
-use super::metric::{Better, Metric};
+use super::metric::{Better, LatencyKind, Metric};
 use super::parse::{Condition, Limit};
-use crate::{Record, RunState};
+use crate::{LatencySummary, Record, RunState};
 
 /// What a run that is over comes to under its conditions, and under `ghosts = 0` where ghosts are known and no
 /// condition is on them. A run that was stopped before its end is not judged: what it would have held is not known.
@@ -51,10 +51,42 @@ impl Condition {
     }
 }
 
+impl Metric {
+    /// What a record says of it: connections, a second, or ms; `None` where nothing was measured.
+    #[must_use]
+    pub fn of(self, record: &Record) -> Option<f64> {
+        let c = &record.connections;
+        let count = match self {
+            Self::Held => c.held,
+            Self::Verified => c.verified?,
+            Self::Failed => c.failed_total(),
+            Self::Ghosts => c.ghosts?,
+            Self::ConnectsPerSecond => return record.rate.connects_per_second.mean,
+            Self::Latency(kind, percentile) => {
+                return percentile.of(kind.of(record)?).map(|us| us as f64 / 1000.0);
+            }
+        };
+        Some(count as f64)
+    }
+}
+
+impl LatencyKind {
+    fn of(self, record: &Record) -> Option<LatencySummary> {
+        let all = &record.latency_us;
+        match self {
+            Self::Connect => Some(all.connect),
+            Self::ConnectResponse => all.connect_response,
+            Self::Handshake => all.handshake,
+            Self::FirstEcho => Some(all.first_echo),
+            Self::Echo => Some(all.echo),
+            Self::Lateness => record.lateness_us,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LatencySummary;
     use crate::record::sample_record;
 
     fn evaluate(text: &str, record: &Record) -> Verdict {

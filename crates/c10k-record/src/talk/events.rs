@@ -1,38 +1,11 @@
 //! What server and swarm say while they work, and what they can be told: JSON lines out, command lines in.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Connections, Quantity, Record, ServerMode};
-
-/// The phases of a swarm, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PhaseName {
-    /// Connecting.
-    Ramp,
-    /// Holding.
-    Hold,
-    /// Proving every connection once more.
-    Verify,
-    /// Closing.
-    Close,
-}
-
-impl fmt::Display for PhaseName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ramp => "ramp",
-            Self::Hold => "hold",
-            Self::Verify => "verify",
-            Self::Close => "close",
-        })
-    }
-}
+use crate::{Connections, PhaseName, Quantity, Record, ServerMode, ServerReport};
 
 /// A line a server prints on stdout with `--events`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,41 +34,6 @@ pub enum ServerEvent {
     Now(ServerReport),
     /// Its last word.
     Done(ServerReport),
-}
-
-/// A server's own counts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ServerReport {
-    /// Milliseconds since it was ready.
-    pub elapsed_ms: u64,
-    /// Connections accepted, ever.
-    pub accepted: u64,
-    /// Handshakes completed, ever; `None` where the protocol has none.
-    #[serde(default)]
-    pub opened: Option<u64>,
-    /// Open now.
-    pub open: u64,
-    /// Most that were open at one time.
-    pub peak: u64,
-    /// Closed in good order by the peer.
-    pub closed: u64,
-    /// Closed by the server itself at its end.
-    pub drained: u64,
-    /// Closed by an error, by errno or name.
-    pub failed: BTreeMap<String, u64>,
-    /// What kept it from accepting, by errno: these connections stayed in the queue. All are accept(2)'s but ENOSPC,
-    /// which is epoll_ctl(2)'s at `fs.epoll.max_user_watches`; each try that failed counts.
-    pub accept_errors: BTreeMap<String, u64>,
-    /// How often a listener had to pause because no descriptor, watch or slot was free.
-    pub paused: u64,
-    /// Bytes read.
-    pub bytes_in: u64,
-    /// Bytes written.
-    pub bytes_out: u64,
-    /// Descriptor tables (worker threads) in use.
-    pub tables: u64,
-    /// Connections whose peer reads slower than it sends, now.
-    pub back_pressured: u64,
 }
 
 /// A line a swarm prints on stdout with `--events`.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::whole::{sync_folder, write_for_now, write_whole};
+use super::whole::{sync_folder, write_for_now, write_whole};
 use crate::{Plan, Record, SCHEMA_VERSION, Sample};
 
 /// Why a run's folder cannot be written or read.
