@@ -2,16 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::JournalError;
-use crate::guard::lock;
-use crate::here::{Drift, Here, Progress};
+use super::error::ApplyError;
+use super::here::Here;
 use crate::journal::{
-    Existence, Holder, Journal, Reading, Sweep, Useless, journal_path, journals_in, look_for_namespace,
-    set_aside,
+    Drift, Existence, Holder, Journal, JournalError, Lock, Locker, Pending, Progress, Reading, Recovery,
+    RollBack, Sweep, Useless, journal_path, journals_in, lock, look_for_namespace, remove_dead, set_aside,
 };
-use crate::life::remove_dead;
-use crate::place::{Lock, Locker};
-use crate::recovery::{Pending, Recovery, RollBack};
+
+/// Settings that a dead process left in this network namespace; None when there are none.
+///
+/// # Errors
+/// When the journal's folder or `/proc` cannot be read.
+pub fn pending_journal() -> Result<Option<Pending>, ApplyError> {
+    Ok(Here::now()?.pending()?)
+}
+
+/// Puts back what dead processes left in this network namespace; see [`Here::recover`].
+///
+/// # Errors
+/// When the journal's folder or `/proc` cannot be read.
+pub fn recover(drift: Drift) -> Result<Vec<Recovery>, ApplyError> {
+    Ok(Here::now()?.recover(drift)?)
+}
 
 /// The folders that are locked while a journal is begun.
 #[derive(Debug)]

@@ -1,16 +1,11 @@
-//! Putting old values back, and what is told of it.
+//! What is told of earlier processes, and of putting old values back.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
-use c10k_kernel::sysctl::SysctlRoot;
-
-use crate::change::{Change, sysctl_command};
-use crate::here::{Drift, Progress};
-use crate::journal::{Entry, Holder, Journal, Written};
-use crate::judge::one_line;
-use crate::value::{Comparison, SysctlValue};
+use super::model::Holder;
+use crate::compare::{Change, sysctl_command};
+use crate::text::one_line;
 
 /// Settings that a process which is gone has left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,125 +77,6 @@ pub struct Drifted {
     pub before: String,
     /// True when `before` was put back all the same, because that was asked for.
     pub overwritten: bool,
-}
-
-impl Journal {
-    /// Puts back what nobody wants any more, last write first. What somebody else changed meanwhile is reported
-    /// and, unless `drift` says otherwise, left alone. What was put back leaves the journal; what failed or was
-    /// left alone stays in it, and what was left alone earlier is touched only with `again`. It can be done again
-    /// after it was cut short.
-    pub(crate) fn settle(
-        &mut self,
-        root: &SysctlRoot,
-        drift: Drift,
-        again: bool,
-        progress: &mut dyn FnMut(Progress),
-    ) -> RollBack {
-        let standing: BTreeSet<u32> =
-            self.holders.iter().filter(|holder| holder.stands()).map(|holder| holder.id).collect();
-        let mut done = RollBack::default();
-        let mut at = self.entries.len();
-        while at > 0 {
-            at -= 1;
-            let entry = &mut self.entries[at];
-            if entry.holders.iter().any(|id| standing.contains(id)) {
-                entry.holders.retain(|id| standing.contains(id));
-                continue;
-            }
-            let is_done = if entry.written == Written::Drifted && !again {
-                root.read(&entry.key).is_ok_and(|present| present == entry.before)
-            } else {
-                entry.put_back(root, drift, &mut done, &mut || progress(Progress::Restored(at)))
-            };
-            if is_done {
-                self.entries.remove(at);
-            }
-        }
-        let Self { holders, entries, .. } = self;
-        holders.retain(|holder| entries.iter().any(|entry| entry.holders.contains(&holder.id)));
-        done
-    }
-}
-
-impl Entry {
-    /// True when nothing is left to be done about it.
-    fn put_back(
-        &mut self,
-        root: &SysctlRoot,
-        drift: Drift,
-        done: &mut RollBack,
-        tried: &mut dyn FnMut(),
-    ) -> bool {
-        if self.written == Written::No {
-            return true;
-        }
-        let failed = |what: String| (self.key.clone(), self.before.clone(), what);
-        let present = match root.read(&self.key) {
-            Ok(present) => present,
-            Err(error) => {
-                done.failed.push(failed(error.to_string()));
-                return false;
-            }
-        };
-        if present == self.before {
-            return true;
-        }
-        if self.written == Written::Drifted || self.written != Written::Torn && !self.left(&present) {
-            let overwritten = drift == Drift::Restore;
-            done.drifted.push(Drifted {
-                key: self.key.clone(),
-                expected: self.wanted.clone(),
-                found: one_line(&present),
-                before: one_line(&self.before),
-                overwritten,
-            });
-            if !overwritten {
-                self.written = Written::Drifted;
-                return false;
-            }
-        }
-        let written = root.write(&self.key, &self.before);
-        let now = root.read(&self.key);
-        if now.as_ref().is_ok_and(|now| *now == self.before) {
-            done.restored.push(Change {
-                key: self.key.clone(),
-                before: one_line(&present),
-                after: one_line(&self.before),
-            });
-            tried();
-            return true;
-        }
-        let what = match (written, &now) {
-            (Err(error), _) => error.to_string(),
-            (Ok(()), Err(error)) => error.to_string(),
-            (Ok(()), Ok(now)) => format!("the kernel made {} of it", one_line(now)),
-        };
-        done.failed.push(failed(what));
-        if now.is_ok_and(|now| now != present) {
-            // A write that was cut short: whatever stands is of our making, and the next one is to put it back.
-            self.written = Written::Torn;
-        }
-        tried();
-        false
-    }
-
-    /// Whether `present` is what our write left: the wanted value or, when it may have been cut short or refused
-    /// half-way, a mixture of the fields of both.
-    fn left(&self, present: &str) -> bool {
-        let wanted = SysctlValue::from_kernel(&self.key, &self.wanted);
-        if wanted.compare(present) == Comparison::Same {
-            return true;
-        }
-        let fields = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let (now, before, wanted) = (fields(present), fields(&self.before), fields(&self.wanted));
-        let is_mixture = now.len() == before.len()
-            && now.len() == wanted.len()
-            && now
-                .iter()
-                .zip(before.iter().zip(&wanted))
-                .all(|(now, (before, wanted))| now == before || now == wanted);
-        self.written == Written::Trying && is_mixture
-    }
 }
 
 impl RollBack {

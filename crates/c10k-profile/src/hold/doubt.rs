@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use c10k_kernel::files;
 use c10k_kernel::namespace::fresh_values;
 
-use crate::change::sysctl_command;
-use crate::here::Here;
+use super::here::Here;
+use crate::compare::{is_first_namespace, sysctl_command};
 use crate::journal::{Journal, Reading, asides_in};
-use crate::judge::{is_first_namespace, one_line};
-use crate::profile::Profile;
+use crate::text::{Profile, one_line};
 
 /// A fresh namespace has these from the machine's first one, changed or not (`tcp_sk_init`, net/ipv4/tcp_ipv4.c).
 const HANDED_DOWN: [&str; 2] = ["net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"];

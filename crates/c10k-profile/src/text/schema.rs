@@ -6,8 +6,8 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::socket_options::SocketOptions;
-use crate::value::SysctlValue;
+use super::socket_options::SocketOptions;
+use super::value::SysctlValue;
 
 /// One profile's text, before what it extends is looked up.
 #[derive(Debug, Deserialize)]

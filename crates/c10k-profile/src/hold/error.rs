@@ -1,83 +1,9 @@
-//! What can go wrong, one variant for each decision, and what mends it.
+//! Why a profile is not applied, and what mends it.
 
 use std::io;
-use std::path::PathBuf;
 
-use crate::change::{NotSet, Why};
-use crate::journal::Holder;
-use crate::recovery::RollBack;
-
-/// A profile that cannot be used: the text is at fault, not this machine.
-#[derive(Debug, thiserror::Error)]
-pub enum ProfileError {
-    /// No such name.
-    #[error("there is no profile `{name}`; expected {} or the path of a file (with a `/`, or ending in .toml)", shipped.join(", "))]
-    Unknown {
-        /// The name asked for.
-        name: String,
-        /// The names there are.
-        shipped: Vec<&'static str>,
-    },
-    /// The file cannot be read.
-    #[error("cannot read the profile {}: {error}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
-    /// The text is no profile: the message has line, column, the line with a caret, and what was expected.
-    #[error("the profile {origin} is not understood: {}", message.trim_end())]
-    Text {
-        /// Name or path of the profile.
-        origin: String,
-        /// What is wrong, and where.
-        message: String,
-    },
-    /// `extends` names no shipped profile.
-    #[error("`extends` names `{name}`, which is no shipped profile and no path: {chain}")]
-    ExtendsUnknown {
-        /// The name.
-        name: String,
-        /// Who extends whom.
-        chain: String,
-    },
-    /// `extends` names a file that cannot be read.
-    #[error("`extends` leads to {}, which cannot be read ({error}): {chain}", path.display())]
-    ExtendsUnreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-        /// Who extends whom.
-        chain: String,
-    },
-    /// Profiles extend each other in a circle.
-    #[error("profiles extend each other in a circle: {chain}")]
-    Circular {
-        /// Who extends whom.
-        chain: String,
-    },
-}
-
-impl ProfileError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Unknown { .. } => "`c10k-lab profile list` shows the shipped profiles".to_owned(),
-            Self::Unreadable { path, .. } | Self::ExtendsUnreadable { path, .. } => {
-                format!("ls -l {}", path.display())
-            }
-            Self::Text { .. } => "`c10k-lab profile show tuned` prints a profile to copy from".to_owned(),
-            Self::ExtendsUnknown { .. } => {
-                "write the path with a `/` or with .toml at its end, relative to the file it stands in"
-                    .to_owned()
-            }
-            Self::Circular { .. } => "take one `extends` line out".to_owned(),
-        }
-    }
-}
+use crate::compare::{NotSet, Why};
+use crate::journal::{Holder, JournalError, RollBack};
 
 /// A profile that was not applied; whatever had been written is put back.
 #[derive(Debug, thiserror::Error)]
@@ -199,51 +125,6 @@ impl ApplyError {
             Self::NotRecovered(rolled_back) => rolled_back.commands().join(" && "),
             Self::Journal(error) => error.hint(),
             Self::Host(_) => "mount /proc".to_owned(),
-        }
-    }
-}
-
-/// A journal that cannot be kept.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// No folder to keep it in.
-    #[error("there is no folder for the journal of settings: {}", tried.join("; "))]
-    NoFolder {
-        /// The folders tried and what was wrong with each.
-        tried: Vec<String>,
-    },
-    /// Another process changes settings and does not come to an end.
-    #[error("another process, {program} (pid {pid}), is changing settings and does not end ({})", path.display())]
-    Busy {
-        /// The lock.
-        path: PathBuf,
-        /// The process.
-        pid: u32,
-        /// Its program.
-        program: String,
-    },
-    /// The journal or its lock cannot be read or written.
-    #[error("cannot {doing} {}: {error}", path.display())]
-    Io {
-        /// What was being done.
-        doing: &'static str,
-        /// To which file.
-        path: PathBuf,
-        /// What came of it.
-        error: io::Error,
-    },
-}
-
-impl JournalError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::NoFolder { .. } => {
-                "set XDG_RUNTIME_DIR to a folder of yours with mode 0700, or use --no-apply".to_owned()
-            }
-            Self::Busy { pid, .. } => format!("end process {pid}, or wait for it"),
-            Self::Io { path, .. } => format!("ls -ld {}", path.display()),
         }
     }
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::error::ProfileError;
-use crate::schema::{Limits, NamespaceOptions, RawProfile, Wanted};
-use crate::shipped::SHIPPED;
-use crate::socket_options::SocketOptions;
+use super::error::ProfileError;
+use super::schema::{Limits, NamespaceOptions, RawProfile, Wanted};
+use super::shipped::SHIPPED;
+use super::socket_options::SocketOptions;
 
 /// A named set of sysctls, resource limits and socket options.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

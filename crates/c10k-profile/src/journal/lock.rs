@@ -1,4 +1,4 @@
-//! Where the journal lies, and the lock that lets one process at a time change settings and the journal.
+//! The lock that lets one process at a time change settings and the journal.
 
 use std::fs::{OpenOptions, TryLockError};
 use std::io;
@@ -9,17 +9,15 @@ use std::time::{Duration, Instant};
 use c10k_kernel::files::{self, OpenFile};
 use serde::{Deserialize, Serialize};
 
-use crate::error::JournalError;
+use super::error::JournalError;
+use super::folder::lock_path;
 use crate::state_folder;
 
 /// How often a folder that others take away is made again.
 const MOST_TRIES: u32 = 1000;
 
-/// The folders that may hold the journal, best first.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    candidates: Vec<PathBuf>,
-}
+/// How long another process may take to write its settings or to put them back.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who holds the lock, as that process itself wrote it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,62 +33,18 @@ pub(crate) struct Lock {
     path: PathBuf,
 }
 
+/// Takes the lock of a place, or says who keeps it.
+pub(crate) fn lock(folder: &Path, net_namespace: u64, locker: &Locker) -> Result<Lock, JournalError> {
+    let path = lock_path(folder, net_namespace);
+    match Lock::take(&path, locker, PATIENCE)? {
+        Locking::Got(lock) => Ok(lock),
+        Locking::Held(Locker { pid, program }) => Err(JournalError::Busy { path, pid, program }),
+    }
+}
+
 pub(crate) enum Locking {
     Got(Lock),
     Held(Locker),
-}
-
-impl Place {
-    /// The folders of this user.
-    pub(crate) fn of_user(euid: u32) -> Self {
-        Self { candidates: state_folder::candidates(euid) }
-    }
-
-    pub(crate) fn at(folder: PathBuf) -> Self {
-        Self::one_of(vec![folder])
-    }
-
-    pub(crate) fn one_of(candidates: Vec<PathBuf>) -> Self {
-        Self { candidates }
-    }
-
-    /// The folders that are there already and ours.
-    ///
-    /// # Errors
-    /// When that cannot be told of one: what cannot be looked at is not absent.
-    pub(crate) fn existing(&self) -> Result<Vec<PathBuf>, JournalError> {
-        let mut existing = Vec::new();
-        for folder in &self.candidates {
-            match state_folder::check(folder) {
-                Ok(()) => existing.push(folder.clone()),
-                // Not there, not ours, or in a folder that is not ours to look into.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::NotFound
-                            | io::ErrorKind::NotADirectory
-                            | io::ErrorKind::PermissionDenied
-                    ) => {}
-                Err(error) => {
-                    let path = folder.clone();
-                    return Err(JournalError::Io { doing: "look at the folder of journals", path, error });
-                }
-            }
-        }
-        Ok(existing)
-    }
-
-    /// The first folder that is there or can be made, ours alone.
-    pub(crate) fn folder(&self) -> Result<PathBuf, JournalError> {
-        let mut tried = Vec::new();
-        for folder in &self.candidates {
-            match state_folder::make(folder) {
-                Ok(()) => return Ok(folder.clone()),
-                Err(error) => tried.push(format!("{}: {error}", folder.display())),
-            }
-        }
-        Err(JournalError::NoFolder { tried })
-    }
 }
 
 impl Lock {
@@ -165,7 +119,6 @@ impl Drop for Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     fn locker() -> Locker {
         Locker { pid: 7, program: "a".into() }
@@ -209,21 +162,5 @@ mod tests {
                 });
             }
         });
-    }
-
-    #[test]
-    fn the_folder_is_made_for_us_alone_and_one_that_others_may_enter_is_refused() {
-        let parent = tempfile::tempdir().unwrap();
-        let folder = parent.path().join("c10k-lab");
-        let place = Place::at(folder.clone());
-        assert_eq!(place.existing().unwrap(), [] as [PathBuf; 0]);
-        assert_eq!(place.folder().unwrap(), folder);
-        assert_eq!(std::fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
-        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let error = place.folder().unwrap_err();
-        assert!(error.to_string().contains("open to others (mode 755)"), "{error}");
-        let link = parent.path().join("link");
-        std::os::unix::fs::symlink("/tmp", &link).unwrap();
-        assert!(Place::at(link).folder().is_err());
     }
 }

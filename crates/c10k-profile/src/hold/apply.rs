@@ -1,24 +1,20 @@
 //! Applying a profile to where this process runs, and undoing it however the process ends.
 
-use std::fmt;
-use std::path::PathBuf;
-
 use c10k_kernel::process::{self, Clock};
-use c10k_kernel::sysctl::{Scopes, SysctlRoot};
-use c10k_kernel::{limits, namespace};
 
-use crate::apply::{Plan, plan};
-use crate::change::{Change, NotSet, Why};
-use crate::error::{ApplyError, JournalError};
-use crate::guard::{AppliedGuard, Claim};
-use crate::journal::{Entry, Holder, Journal, Reading, Spot, Written, journal_path};
-use crate::judge::{Ground, Live, learn_scopes};
-use crate::life::LifeLock;
-use crate::out_of_sight::set_mark;
-use crate::place::{Locker, Place};
-use crate::profile::Profile;
-use crate::recovery::{Pending, Recovery};
-use crate::sweep::incomplete;
+use super::claim::Claim;
+use super::error::ApplyError;
+use super::guard::AppliedGuard;
+use super::here::Here;
+use super::out_of_sight::set_mark;
+use super::sweep::incomplete;
+use crate::compare::{Change, Ground, Live, NotSet, Why, learn_scopes};
+use crate::journal::{
+    Entry, Holder, Journal, JournalError, LifeLock, Locker, Policy, Reading, Recovery, Unsettable, Written,
+    journal_path,
+};
+use crate::text::Profile;
+use crate::write::{Plan, plan};
 
 /// Who applies a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,74 +27,17 @@ pub struct Applier {
     pub program: String,
 }
 
-/// How to go about what is not plain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// What to do when this user or this place cannot set everything.
-    pub unsettable: Unsettable,
-    /// Whether host-wide settings may be raised, where that is possible at all.
-    pub host_wide: bool,
-    /// What to do at the end about settings that somebody else changed meanwhile.
-    pub drift: Drift,
-}
-
-/// What to do about settings that cannot be set here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unsettable {
-    /// Set the others and list these.
-    List,
-    /// Set nothing.
-    Refuse,
-}
-
-/// What to do about settings that somebody else changed while they were ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drift {
-    /// Leave them alone and report them.
-    Report,
-    /// Put back what stood before us all the same, and report that.
-    Restore,
-}
-
-impl Default for Policy {
-    /// Set what can be set, host-wide settings included, and report drift.
-    fn default() -> Self {
-        Self { unsettable: Unsettable::List, host_wide: true, drift: Drift::Report }
-    }
-}
-
-/// A step on the way, told when it has been done: for tests that end the process there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// The journal is on disk with all old values, and nothing is written yet.
-    JournalStored,
-    /// The journal says that the write with this index is about to be made.
-    Marked(usize),
-    /// That write has been made and read back.
-    Wrote(usize),
-    /// The journal says that all writes have been made.
-    AllWritten,
-    /// The value with this index has been put back.
-    Restored(usize),
-    /// Everything has been put back and the journal is gone.
-    JournalRemoved,
-}
-
-/// The place a process runs in, as far as settings go. All of it can be given for tests.
-pub struct Here {
-    pub(crate) root: SysctlRoot,
-    scopes: Option<Scopes>,
-    pub(crate) place: Place,
-    pub(crate) spot: Spot,
-    /// Whether the settings are the network namespace's own, so that others are to see that somebody holds them.
-    pub(crate) is_marked: bool,
-    pub(crate) progress: Box<dyn FnMut(Progress) + Send>,
-}
-
-impl fmt::Debug for Here {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Here").field("root", &self.root).field("spot", &self.spot).finish_non_exhaustive()
-    }
+/// What is kept until a roll back.
+#[derive(Debug)]
+pub struct Kept {
+    /// What was changed, in the order of the writes.
+    pub changes: Vec<Change>,
+    /// What the profile wants and was not set.
+    pub not_set: Vec<NotSet>,
+    /// What was found of earlier processes, and done about it, before anything was set.
+    pub recovered: Vec<Recovery>,
+    /// When the same profile had been applied already, so that nothing was to be changed; RFC 3339, UTC.
+    pub since: Option<String>,
 }
 
 /// Applies the sysctls of `profile` to where this process runs, with a journal; see [`Here::apply`].
@@ -109,69 +48,7 @@ pub fn apply_here(profile: &Profile, who: &Applier, policy: Policy) -> Result<Ap
     Here::now()?.apply(profile, who, policy)
 }
 
-/// Settings that a dead process left in this network namespace; None when there are none.
-///
-/// # Errors
-/// When the journal's folder or `/proc` cannot be read.
-pub fn pending_journal() -> Result<Option<Pending>, ApplyError> {
-    Ok(Here::now()?.pending()?)
-}
-
-/// Puts back what dead processes left in this network namespace; see [`Here::recover`].
-///
-/// # Errors
-/// When the journal's folder or `/proc` cannot be read.
-pub fn recover(drift: Drift) -> Result<Vec<Recovery>, ApplyError> {
-    Ok(Here::now()?.recover(drift)?)
-}
-
 impl Here {
-    /// Where this process runs.
-    ///
-    /// # Errors
-    /// When `/proc` cannot be read.
-    pub fn now() -> std::io::Result<Self> {
-        Ok(Self {
-            root: SysctlRoot::default(),
-            scopes: None,
-            place: Place::of_user(limits::euid()),
-            spot: Spot {
-                boot_id: namespace::boot_id()?,
-                net_namespace: namespace::network_inode()?,
-                net_cookie: namespace::network_cookie().ok(),
-            },
-            is_marked: true,
-            progress: Box::new(|_| {}),
-        })
-    }
-
-    /// Settings in `root` that reach as far as `scopes` says, with a journal in `folder`.
-    ///
-    /// # Errors
-    /// When `/proc` cannot be read.
-    pub fn at(root: SysctlRoot, scopes: Scopes, folder: impl Into<PathBuf>) -> std::io::Result<Self> {
-        let place = Place::at(folder.into());
-        Ok(Self { root, scopes: Some(scopes), place, is_marked: false, ..Self::now()? })
-    }
-
-    /// Keeps the journal in `folder` and takes the rest as it is.
-    #[must_use]
-    pub fn with_journal_in(self, folder: impl Into<PathBuf>) -> Self {
-        Self { place: Place::at(folder.into()), ..self }
-    }
-
-    /// Keeps the journal in the first of these folders that can be had, unless another one of them has it already.
-    #[must_use]
-    pub fn with_journal_in_one_of(self, folders: Vec<PathBuf>) -> Self {
-        Self { place: Place::one_of(folders), ..self }
-    }
-
-    /// Calls `progress` after each step.
-    #[must_use]
-    pub fn with_progress(self, progress: impl FnMut(Progress) + Send + 'static) -> Self {
-        Self { progress: Box::new(progress), ..self }
-    }
-
     /// Applies the sysctls of `profile`, journalled, read back, and undone by the guard.
     ///
     /// First, what a dead process left is put back. What somebody alive has set already and this profile wants
@@ -311,19 +188,6 @@ impl Here {
         guard.write_all(plan, profile, policy)?;
         Ok(guard)
     }
-}
-
-/// What is kept until a roll back.
-#[derive(Debug)]
-pub struct Kept {
-    /// What was changed, in the order of the writes.
-    pub changes: Vec<Change>,
-    /// What the profile wants and was not set.
-    pub not_set: Vec<NotSet>,
-    /// What was found of earlier processes, and done about it, before anything was set.
-    pub recovered: Vec<Recovery>,
-    /// When the same profile had been applied already, so that nothing was to be changed; RFC 3339, UTC.
-    pub since: Option<String>,
 }
 
 /// One key has one value: whoever wants another one than somebody who relies on it has to wait.

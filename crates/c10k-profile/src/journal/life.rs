@@ -3,17 +3,15 @@
 //! A process keeps a file of its own locked as long as it lives, and the kernel gives the lock back with its end. A pid
 //! and a start time say the same only within their own namespaces, and are asked for where that file says nothing.
 
+use super::error::JournalError;
+use super::model::Holder;
+use c10k_kernel::files::{self, OpenFile};
+use c10k_kernel::process::{self, Clock};
 use std::fs::{OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-
-use c10k_kernel::files::{self, OpenFile};
-use c10k_kernel::process::{self, Clock};
-
-use crate::error::JournalError;
-use crate::journal::Holder;
 
 const MIDDLE: &str = ".holder-";
 

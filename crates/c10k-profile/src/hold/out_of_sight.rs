@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use c10k_kernel::namespace::{Mark, marks};
 
-use crate::here::Here;
+use super::here::Here;
 use crate::journal::{Journal, Reading};
 
 const PREFIX: &str = "c10k-lab/settings/";
+
 /// How much of a program's name is told: the whole has room for 107 bytes.
 const MOST_PROGRAM_BYTES: usize = 40;
+
 /// How long the name of a process may stand that is about to end.
 const ENDING: Duration = Duration::from_millis(500);
 

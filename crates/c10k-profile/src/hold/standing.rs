@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::error::JournalError;
-use crate::here::Here;
-use crate::journal::{Entry, Holder, Journal, Reading, Written, journals_in};
-use crate::judge::one_line;
+use super::here::Here;
+use crate::journal::{Entry, Holder, Journal, JournalError, Reading, Written, journals_in};
+use crate::text::one_line;
 
 /// One journal.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Which of two values of a key gives more: what stands is not taken away for the sake of a value that gives less.
 
-use crate::value::{PortList, SysctlValue, integers};
+use crate::text::{PortList, SysctlValue, integers};
 
 /// What more of a key's value means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -270,6 +270,11 @@ fn same_if(same: bool) -> Comparison {
     if same { Comparison::Same } else { Comparison::Differs }
 }
 
+/// The kernel puts tabs between fields.
+pub(crate) fn one_line(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

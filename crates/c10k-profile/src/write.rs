@@ -4,10 +4,8 @@ use std::io;
 
 use c10k_kernel::sysctl::{Scope, SysctlRoot, is_in_the_first_namespace_alone};
 
-use crate::change::{Change, NotSet, Why};
-use crate::judge::{Ground, Judgement, Live, judge, learn_scopes, one_line};
-use crate::profile::Profile;
-use crate::value::{Comparison, SysctlValue};
+use crate::compare::{Change, Ground, Judgement, Live, NotSet, Why, is_first_namespace, judge, learn_scopes};
+use crate::text::{Comparison, Profile, SysctlValue, one_line};
 
 /// What came of applying a profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,7 +73,7 @@ pub fn apply_in_own_namespace(profile: &Profile, root: &SysctlRoot) -> Applied {
 /// one and is not listed.
 #[must_use]
 pub fn unknown_keys(profile: &Profile, root: &SysctlRoot) -> Vec<String> {
-    let first = crate::judge::is_first_namespace(root);
+    let first = is_first_namespace(root);
     let is_unknown = |key: &str| !root.exists(key) && (first || !is_in_the_first_namespace_alone(key));
     profile
         .sysctl
@@ -189,6 +187,7 @@ impl Planned {
 }
 
 const PRIVILEGED_PORTS: &str = "net.ipv4.ip_unprivileged_port_start";
+
 const PORT_RANGE: &str = "net.ipv4.ip_local_port_range";
 
 /// The kernel refuses a port range that begins below the first unprivileged port, whichever of the two is

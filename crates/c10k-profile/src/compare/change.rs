@@ -5,7 +5,7 @@ use std::fmt;
 use c10k_kernel::sysctl::Scope;
 use c10k_record::shell::apostrophes;
 
-use crate::more::Kind;
+use super::more::Kind;
 
 /// A setting that was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
