@@ -174,10 +174,14 @@ impl WriteFault {
 
 impl Planned {
     pub(crate) fn not_set(self, why: Why, command: Option<String>) -> NotSet {
+        let present = match &why {
+            Why::Torn { now, .. } => now.clone(),
+            _ => Some(one_line(&self.before)),
+        };
         NotSet {
             key: self.key,
             wanted: self.wanted.to_string(),
-            present: Some(one_line(&self.before)),
+            present,
             scope: self.scope,
             why,
             command,

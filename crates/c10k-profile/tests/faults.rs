@@ -253,8 +253,12 @@ fn in_a_namespace_of_our_own_each_setting_stands_or_is_listed_as_it_is_whatever_
                 (Some(change), None) => {
                     assert_eq!(change.after.split(' ').collect::<Vec<_>>(), fields(&now), "{case:?}: {key}");
                 }
-                (None, Some(not)) if is_as_before => assert!(!not.to_string().is_empty(), "{case:?}"),
-                (None, Some(not)) => assert!(matches!(not.why, Why::Torn { .. }), "{case:?}: {not}: {now}"),
+                (None, Some(not)) => {
+                    let is_torn = matches!(not.why, Why::Torn { .. });
+                    assert!(is_as_before || is_torn, "{case:?}: {not}: {now}");
+                    let told = not.present.as_deref().map(fields);
+                    assert!(told.is_none_or(|told| told == fields(&now)), "{case:?}: {not}: {now}");
+                }
                 told => panic!("{case:?}: {key} is told {told:?}"),
             }
         }
