@@ -56,7 +56,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "crates/c10k-lab/src/command/climb/document.rs",
         "to be cut: what a step is belongs below both",
     ),
-    of("circle", "crates/c10k-server/src/keeper.rs", "to be cut: what a watch hears belongs below both"),
     of(
         "unused-pub",
         "crates/c10k-wire/src/conformance.rs: bytes_to",
