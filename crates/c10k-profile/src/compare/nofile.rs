@@ -10,7 +10,7 @@ use crate::text::NofileLimit;
 pub(crate) enum Nofile {
     AlreadySo,
     Set(Limit),
-    /// Out of reach; `best` is what can be had.
+    /// Out of reach; `best` is the nearest that this process may set.
     Beyond {
         best: Limit,
         why: Why,

@@ -67,10 +67,10 @@ impl Claim {
         journal
     }
 
-    /// Gives up this process's part: what nobody else wants is put back. A journal stays when something could not
-    /// be put back, so that the next command tries again, or was left as somebody else had changed it. Neither the lock
-    /// nor the journal is needed to put values back.
-    pub(super) fn leave(mut self) -> RollBack {
+    /// Gives up this process's part: what nobody else wants is put back. The journal stays when a value could not be put
+    /// back, so that the next command tries again, or was left alone because somebody else had changed it. Values are put
+    /// back even where neither the lock nor the journal can be read or written.
+    pub(super) fn give_up(mut self) -> RollBack {
         let mut faults = Vec::new();
         let is_complete = self.lock.is_none();
         if self.lock.is_none() {
@@ -87,9 +87,10 @@ impl Claim {
             .map(|entry| entry.key.clone())
             .collect();
         if let Some(holder) = journal.holders.iter_mut().find(|holder| holder.id == self.id) {
-            holder.let_go();
+            holder.give_up();
         }
-        let mut rolled_back = journal.settle(&self.here.root, self.drift, false, &mut self.here.progress);
+        let mut rolled_back =
+            journal.put_back_unwanted(&self.here.root, self.drift, false, &mut self.here.progress);
         for entry in journal.entries.iter().filter(|entry| mine.contains(&entry.key)) {
             if let Some(holder) = journal.standing_holder(entry) {
                 rolled_back.still_held.push((entry.key.clone(), holder.clone()));
@@ -107,8 +108,8 @@ impl Claim {
         rolled_back
     }
 
-    /// Changes this process's part into one of nobody: it stays until a roll back. An earlier one of the same
-    /// profile is taken over.
+    /// Makes this process's part one that no process holds: it stays until a roll back. An earlier part of the same profile
+    /// that stays so becomes one with it.
     pub(super) fn keep(&mut self) -> Result<(), JournalError> {
         let locker = self.locker();
         let _lock = lock(&self.folder, self.here.spot.net_namespace, &locker)?;

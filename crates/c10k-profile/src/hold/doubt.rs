@@ -52,7 +52,7 @@ impl Here {
     #[must_use]
     pub fn doubt(&self) -> Option<Doubt> {
         let mut journals = Vec::new();
-        for folder in self.place.existing().unwrap_or_default() {
+        for folder in self.folders.existing().unwrap_or_default() {
             journals.extend(asides_in(&folder, self.spot.net_namespace));
         }
         journals.extend(self.own_journals().unwrap_or_default());

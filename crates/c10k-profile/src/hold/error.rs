@@ -56,7 +56,7 @@ pub enum ApplyError {
         /// What was put back.
         rolled_back: Box<RollBack>,
     },
-    /// Other processes hold settings of this network namespace, and their journal is not to be seen from here.
+    /// Other processes hold settings of this network namespace, and their journal cannot be seen from here.
     #[error(
         "profile {profile}: settings of this network namespace are held by {}, and the journal of them cannot be seen \
          from here: another mount namespace, or another user's", others.join(", ")

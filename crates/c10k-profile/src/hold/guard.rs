@@ -34,7 +34,7 @@ impl AppliedGuard {
     /// The journal is not needed for it: where it cannot be read or written, values come from this process's memory, and
     /// [`RollBack::journal_faults`] says so.
     pub fn roll_back(mut self) -> RollBack {
-        self.claim.take().map(Claim::leave).unwrap_or_default()
+        self.claim.take().map(Claim::give_up).unwrap_or_default()
     }
 
     pub(crate) fn without_changes(plan: Plan, recovered: Vec<Recovery>) -> Self {
@@ -115,7 +115,7 @@ impl AppliedGuard {
                 if matches!(fault, WriteFault::Torn { .. }) {
                     claim.journal.entries[first + at].written = Written::Torn;
                 }
-                let rolled_back = self.claim.take().map(Claim::leave).unwrap_or_default();
+                let rolled_back = self.claim.take().map(Claim::give_up).unwrap_or_default();
                 Err(ApplyError::Refused {
                     profile: profile.name.clone(),
                     key: write.key,
@@ -129,7 +129,7 @@ impl AppliedGuard {
 
     /// Puts everything back because the journal cannot be kept.
     pub(crate) fn interrupted(&mut self, profile: &Profile, error: JournalError) -> ApplyError {
-        let rolled_back = self.claim.take().map(Claim::leave).unwrap_or_default();
+        let rolled_back = self.claim.take().map(Claim::give_up).unwrap_or_default();
         ApplyError::Interrupted {
             profile: profile.name.clone(),
             error: Box::new(error),
@@ -152,7 +152,7 @@ impl Drop for AppliedGuard {
     fn drop(&mut self) {
         if let Some(claim) = self.claim.take() {
             // There is nobody to tell; a journal that stays tells the next command.
-            claim.leave();
+            claim.give_up();
         }
     }
 }

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use c10k_kernel::sysctl::{Scopes, SysctlRoot};
 use c10k_kernel::{limits, namespace};
 
-use crate::journal::{Place, Progress, Spot};
+use crate::journal::{Folders, Progress, Spot};
 
 /// The place a process runs in, as far as settings go. All of it can be given for tests.
 pub struct Here {
     pub(crate) root: SysctlRoot,
     pub(super) scopes: Option<Scopes>,
-    pub(crate) place: Place,
+    pub(crate) folders: Folders,
     pub(crate) spot: Spot,
     /// Whether the settings are the network namespace's own, so that others are to see that somebody holds them.
     pub(crate) is_marked: bool,
@@ -34,7 +34,7 @@ impl Here {
         Ok(Self {
             root: SysctlRoot::default(),
             scopes: None,
-            place: Place::of_user(limits::euid()),
+            folders: Folders::of_user(limits::euid()),
             spot: Spot {
                 boot_id: namespace::boot_id()?,
                 net_namespace: namespace::network_inode()?,
@@ -50,20 +50,20 @@ impl Here {
     /// # Errors
     /// When `/proc` cannot be read.
     pub fn at(root: SysctlRoot, scopes: Scopes, folder: impl Into<PathBuf>) -> std::io::Result<Self> {
-        let place = Place::at(folder.into());
-        Ok(Self { root, scopes: Some(scopes), place, is_marked: false, ..Self::now()? })
+        let folders = Folders::at(folder.into());
+        Ok(Self { root, scopes: Some(scopes), folders, is_marked: false, ..Self::now()? })
     }
 
     /// Keeps the journal in `folder` and takes the rest as it is.
     #[must_use]
     pub fn with_journal_in(self, folder: impl Into<PathBuf>) -> Self {
-        Self { place: Place::at(folder.into()), ..self }
+        Self { folders: Folders::at(folder.into()), ..self }
     }
 
-    /// Keeps the journal in the first of these folders that can be had, unless another one of them has it already.
+    /// Keeps the journal in the first of these folders that can be made, unless another one of them has it already.
     #[must_use]
     pub fn with_journal_in_one_of(self, folders: Vec<PathBuf>) -> Self {
-        Self { place: Place::one_of(folders), ..self }
+        Self { folders: Folders::one_of(folders), ..self }
     }
 
     /// Calls `progress` after each step.

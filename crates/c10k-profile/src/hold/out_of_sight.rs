@@ -1,5 +1,5 @@
-//! Processes that hold settings of this network namespace and whose journal is not to be seen from here: of another mount
-//! namespace, with another `/run`, or of another user. Each that holds settings has a name in the network namespace.
+//! Processes that hold settings of this network namespace in a journal that cannot be seen from here: in another mount
+//! namespace, with another `/run`, or another user's. Each holder has a name in the network namespace, which can.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ const PREFIX: &str = "c10k-lab/settings/";
 /// How much of a program's name is told: the whole has room for 107 bytes.
 const MOST_PROGRAM_BYTES: usize = 40;
 
-/// How long the name of a process may stand that is about to end.
+/// For how long the name of a process may still be seen that has removed its journal and is about to end.
 const ENDING: Duration = Duration::from_millis(500);
 
-/// Sets the name of a process that holds settings; `None` where none can be had.
+/// Sets the name of a process that holds settings; `None` where the kernel refuses it.
 pub(crate) fn set_mark(token: &str, program: &str) -> Option<Mark> {
     let program: String =
         program.chars().take_while(|c| c.is_ascii() && !c.is_control()).take(MOST_PROGRAM_BYTES).collect();
@@ -24,8 +24,8 @@ pub(crate) fn set_mark(token: &str, program: &str) -> Option<Mark> {
 }
 
 impl Here {
-    /// Program and pid of each process that holds settings of this network namespace in a journal that is not to be seen
-    /// from here. Empty where that cannot be told.
+    /// Program and pid of each process that holds settings of this network namespace in a journal that cannot be seen from
+    /// here. Empty where the names cannot be read.
     #[must_use]
     pub fn out_of_sight(&self) -> Vec<String> {
         let until = Instant::now() + ENDING;

@@ -57,7 +57,7 @@ impl Here {
     pub fn standing(&self) -> Result<Vec<Standing>, JournalError> {
         let mut all = Vec::new();
         let mut paths = Vec::new();
-        for folder in self.place.existing()? {
+        for folder in self.folders.existing()? {
             paths.extend(journals_in(&folder)?);
         }
         for path in paths {

@@ -1,4 +1,4 @@
-//! Putting back what earlier processes left, and finding the one journal of this place among several folders.
+//! Putting back what earlier processes left, and finding the one journal of this network namespace among several folders.
 
 use std::path::{Path, PathBuf};
 
@@ -84,7 +84,7 @@ impl Here {
         sweep: Sweep,
     ) -> Result<Vec<Recovery>, JournalError> {
         let mut recovered = Vec::new();
-        for folder in self.place.existing()? {
+        for folder in self.folders.existing()? {
             if Some(&*folder) == other || journals_in(&folder)?.is_empty() {
                 continue;
             }
@@ -108,9 +108,9 @@ impl Here {
         Ok(recovered)
     }
 
-    /// Locks the folder where the journal of this place lies, or is to lie, and puts back what dead processes left in
-    /// it and in the others: processes whose environments name different folders first must find each other's. Until
-    /// it is written, each of them keeps the others from beginning one elsewhere.
+    /// Locks the folder where the journal of this network namespace lies, or is to lie, and puts back what dead
+    /// processes left. Processes may prefer different state folders, so each also checks the others' folders. The locks
+    /// are held until the journal is written, so that no second journal begins elsewhere.
     pub(crate) fn lock_and_sweep(
         &mut self,
         locker: &Locker,
@@ -120,7 +120,7 @@ impl Here {
         loop {
             let folder = match self.folder_of_journal()? {
                 Some(folder) => folder,
-                None => self.place.folder()?,
+                None => self.folders.folder()?,
             };
             recovered.extend(self.sweep_all_but(Some(&folder), locker, drift, Sweep::default())?);
             let Some(locks) = self.lock_all(&folder, locker)? else { continue };
@@ -132,8 +132,8 @@ impl Here {
         }
     }
 
-    /// Locks `folder` and all others that are there, in an order that is the same for everybody; `None` when one more
-    /// is there by then. Where one of the others cannot be written to nobody begins a journal either.
+    /// Locks `folder` and all others that exist, in the same order in every process; `None` when another folder has
+    /// appeared meanwhile. One of the others that cannot be written to needs no lock: nobody begins a journal there.
     fn lock_all(&self, folder: &Path, locker: &Locker) -> Result<Option<Locks>, JournalError> {
         let own = real_path(folder);
         let mut folders = self.real_folders()?;
@@ -154,17 +154,17 @@ impl Here {
         Ok(of_journal.filter(|_| is_all).map(|of_journal| Locks { of_journal, others }))
     }
 
-    /// The folders that are there, each once and sorted, by whatever ways they are named.
+    /// The folders that exist, sorted, each once even where two names lead to it.
     fn real_folders(&self) -> Result<Vec<PathBuf>, JournalError> {
         let mut folders: Vec<PathBuf> =
-            self.place.existing()?.iter().map(|folder| real_path(folder)).collect();
+            self.folders.existing()?.iter().map(|folder| real_path(folder)).collect();
         folders.sort();
         folders.dedup();
         Ok(folders)
     }
 
     fn folder_of_journal(&self) -> Result<Option<PathBuf>, JournalError> {
-        for folder in self.place.existing()? {
+        for folder in self.folders.existing()? {
             let path = journal_path(&folder, self.spot.net_namespace);
             if let Reading::Ours(_) = Journal::read(&path, &self.spot)? {
                 return Ok(Some(folder));
@@ -175,15 +175,15 @@ impl Here {
 
     pub(crate) fn own_journals(&self) -> Result<Vec<PathBuf>, JournalError> {
         let mut own = Vec::new();
-        for folder in self.place.existing()? {
+        for folder in self.folders.existing()? {
             let path = journal_path(&folder, self.spot.net_namespace);
             own.extend(journals_in(&folder)?.into_iter().filter(|there| *there == path));
         }
         Ok(own)
     }
 
-    /// With the lock held, where it can be had: every journal in the folder is either acted upon, set aside or left for
-    /// its own place.
+    /// To be called with the folder's lock held, unless it cannot be taken. Every journal in the folder is acted upon, set
+    /// aside, or left for a command in its own network namespace.
     fn sweep_folder(
         &mut self,
         folder: &Path,
@@ -226,9 +226,9 @@ impl Here {
         let pending = journal.left_over(path, sweep);
         let before = journal.clone();
         if sweep.kept {
-            journal.holders.iter_mut().filter(|holder| holder.kept).for_each(Holder::let_go);
+            journal.holders.iter_mut().filter(|holder| holder.kept).for_each(Holder::give_up);
         }
-        let mut roll_back = journal.settle(&self.root, drift, sweep.drifted, &mut self.progress);
+        let mut roll_back = journal.put_back_unwanted(&self.root, drift, sweep.drifted, &mut self.progress);
         if journal != before {
             match journal.store_or_remove(path) {
                 Ok(true) => (self.progress)(Progress::JournalRemoved),

@@ -15,8 +15,8 @@ use crate::journal::Policy;
 use crate::text::{NofileLimit, Profile, ProfileError};
 use crate::write::Applied;
 
-/// The environment variable in which a process that looks after a profile for its children leaves its id: they need
-/// not list again what is not in force, of which they may see less than it does.
+/// The environment variable by which a parent that looks after a profile tells its children its pid. They skip the list
+/// of what is not in force: the parent printed it, and may see more than they do.
 pub const LISTED_BY: &str = "C10K_PROFILE_LISTED_BY";
 
 /// A profile in force for this process, as far as it may be.
@@ -114,7 +114,7 @@ pub fn put_in_force(name_or_path: &str, program: &str, apply: bool) -> Result<In
 }
 
 /// What to tell people once, at the start of any command, when a process that was killed left settings behind
-/// where this one runs; None when there are none, or when that cannot be told.
+/// where this one runs. `None` when nothing is left over, or when the journals cannot be read.
 #[must_use]
 pub fn left_over_notice() -> Option<String> {
     let pending = pending_journal().ok()??;

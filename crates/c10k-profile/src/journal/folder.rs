@@ -10,11 +10,11 @@ use crate::state_folder;
 
 /// The folders that may hold the journal, best first.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Folders {
     candidates: Vec<PathBuf>,
 }
 
-impl Place {
+impl Folders {
     /// The folders of this user.
     pub(crate) fn of_user(euid: u32) -> Self {
         Self { candidates: state_folder::candidates(euid) }
@@ -98,15 +98,15 @@ mod tests {
     fn the_folder_is_made_for_us_alone_and_one_that_others_may_enter_is_refused() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("c10k-lab");
-        let place = Place::at(folder.clone());
-        assert_eq!(place.existing().unwrap(), [] as [PathBuf; 0]);
-        assert_eq!(place.folder().unwrap(), folder);
+        let folders = Folders::at(folder.clone());
+        assert_eq!(folders.existing().unwrap(), [] as [PathBuf; 0]);
+        assert_eq!(folders.folder().unwrap(), folder);
         assert_eq!(std::fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let error = place.folder().unwrap_err();
+        let error = folders.folder().unwrap_err();
         assert!(error.to_string().contains("open to others (mode 755)"), "{error}");
         let link = parent.path().join("link");
         std::os::unix::fs::symlink("/tmp", &link).unwrap();
-        assert!(Place::at(link).folder().is_err());
+        assert!(Folders::at(link).folder().is_err());
     }
 }

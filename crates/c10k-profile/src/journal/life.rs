@@ -1,7 +1,7 @@
 //! Whether a process that wants settings still lives, as it shows from other pid and time namespaces too.
 //!
-//! A process keeps a file of its own locked as long as it lives, and the kernel gives the lock back with its end. A pid
-//! and a start time say the same only within their own namespaces, and are asked for where that file says nothing.
+//! A process keeps a file of its own locked as long as it lives, and the kernel releases the lock when it ends. A pid
+//! and a start time say the same only within their own namespaces. They are used where that file cannot be looked at.
 
 use super::error::JournalError;
 use super::model::Holder;

@@ -19,21 +19,21 @@ const MOST_TRIES: u32 = 1000;
 /// How long another process may take to write its settings or to put them back.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who holds the lock, as that process itself wrote it.
+/// Which process has the lock, by its own word.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Locker {
     pub(crate) pid: u32,
     pub(crate) program: String,
 }
 
-/// The held lock; it is given back on drop, and its file with it.
+/// The held lock. On drop it is released and its file removed.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: OpenFile,
     path: PathBuf,
 }
 
-/// Takes the lock of a place, or says who keeps it.
+/// Takes the lock of a folder for one network namespace, or says which process has it.
 pub(crate) fn lock(folder: &Path, net_namespace: u64, locker: &Locker) -> Result<Lock, JournalError> {
     let path = lock_path(folder, net_namespace);
     match Lock::take(&path, locker, PATIENCE)? {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) const VERSION: u32 = 3;
 
-/// What processes set in one place, and what stood before.
+/// What processes set in one network namespace, and what stood before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Journal {
@@ -76,7 +76,7 @@ pub(crate) struct Entry {
     pub(crate) before: String,
     pub(crate) wanted: String,
     pub(crate) written: Written,
-    /// Whose wish it is, by id: the value goes back with the last of them.
+    /// The ids of those who want it. The old value is put back when the last of them gives up.
     pub(crate) holders: Vec<u32>,
 }
 
@@ -135,7 +135,7 @@ impl Holder {
         self.kept || self.lives
     }
 
-    pub(crate) fn let_go(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         (self.kept, self.lives, self.start_time, self.lock) = (false, false, 0, None);
     }
 

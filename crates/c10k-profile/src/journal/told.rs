@@ -28,7 +28,7 @@ pub enum Recovery {
         /// What was put back.
         roll_back: RollBack,
     },
-    /// A journal that says nothing about this place, or cannot be understood, was renamed and not acted upon.
+    /// A journal of another network namespace, or one that cannot be understood, was renamed and not acted upon.
     SetAside {
         /// Where it lies now.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub struct RollBack {
     pub failed: Vec<(String, String, String)>,
     /// What stays because others rely on it: key, and who does.
     pub still_held: Vec<(String, Holder)>,
-    /// What of the journal could not be read or written, and was done without.
+    /// What could not be read or written of the journal. Values were put back without it.
     pub journal_faults: Vec<String>,
 }
 

@@ -35,11 +35,11 @@ impl Journal {
         Some(Pending { path: path.to_owned(), holder, keys })
     }
 
-    /// Puts back what nobody wants any more, last write first. What somebody else changed meanwhile is reported
-    /// and, unless `drift` says otherwise, left alone. What was put back leaves the journal; what failed or was
-    /// left alone stays in it, and what was left alone earlier is touched only with `again`. It can be done again
-    /// after it was cut short.
-    pub(crate) fn settle(
+    /// Puts back what nobody wants any more, last write first. What somebody else changed meanwhile is reported and,
+    /// unless `drift` says otherwise, left alone. An entry whose value was put back leaves the journal. One that failed or
+    /// was left alone stays in it; what an earlier call left alone is tried only with `again`. A call that was cut short
+    /// can be repeated.
+    pub(crate) fn put_back_unwanted(
         &mut self,
         root: &SysctlRoot,
         drift: Drift,
