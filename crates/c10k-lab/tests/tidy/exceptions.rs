@@ -112,16 +112,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     ),
     of(
         "unused-pub",
-        "crates/c10k-kernel/src/processes.rs: descendants",
-        "whose connections these are is to be told by process; nobody asks it yet",
-    ),
-    of(
-        "unused-pub",
-        "crates/c10k-kernel/src/census/holder.rs: who_holds",
-        "whose connections these are is to be told by process; nobody asks it yet",
-    ),
-    of(
-        "unused-pub",
         "crates/c10k-kernel/src/files.rs: with_faults",
         "tests have calls fail by it, one after another",
     ),
