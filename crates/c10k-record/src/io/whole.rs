@@ -1,4 +1,7 @@
 //! Files of which nobody ever finds half.
+//!
+//! By hand and not by a crate for temporary files, of which none tells what a killed writer left from what a living one
+//! is writing.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::hash::{BuildHasher as _, RandomState};

@@ -5,30 +5,13 @@
 #[must_use]
 pub fn nearest<S: AsRef<str>>(text: &str, candidates: impl IntoIterator<Item = S>) -> Option<S> {
     // Only so much of a text is looked at: nobody mistypes a name of many lines.
-    let text: Vec<char> = text.chars().take(100).collect();
-    let most = (text.len() / 3).max(1);
-    let near = candidates.into_iter().map(|candidate| (edits(&text, candidate.as_ref()), candidate));
+    let text: String = text.chars().take(100).collect();
+    let most = (text.chars().count() / 3).max(1);
+    // Letters to insert, remove or replace, or neighbours to swap, to make one of the other.
+    let near =
+        candidates.into_iter().map(|candidate| (strsim::osa_distance(&text, candidate.as_ref()), candidate));
     let near = near.filter(|(edits, _)| *edits <= most).min_by_key(|(edits, _)| *edits);
     near.map(|(_, candidate)| candidate)
-}
-
-/// Letters to insert, remove or replace, or neighbours to swap, to make one of the other (optimal string alignment).
-fn edits(from: &[char], to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in to.iter().enumerate() {
-            let mut least = (last[j] + usize::from(a != b)).min(last[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *a == to[j - 1] && from[i - 1] == *b {
-                least = least.min(before[j - 1] + 1);
-            }
-            row.push(least);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[to.len()]
 }
 
 #[cfg(test)]
