@@ -10,7 +10,7 @@ mod nofile;
 pub use change::{Change, NotSet, Why};
 pub use diff::{DiffRow, Settable, diff, ehash_not_set};
 pub use live::Live;
-pub use more::Kind;
+pub use more::ValueKind;
 
 pub(crate) use change::sysctl_command;
 pub(crate) use judge::{Ground, Judgement, judge};

@@ -20,7 +20,7 @@ pub mod state_folder;
 mod text;
 mod write;
 
-pub use compare::{Change, DiffRow, Kind, Live, NotSet, Settable, Why, diff, ehash_not_set};
+pub use compare::{Change, DiffRow, Live, NotSet, Settable, ValueKind, Why, diff, ehash_not_set};
 pub use hold::{
     AppliedGuard, Applier, ApplyError, Differs, Doubt, Here, Kept, Standing, StandingSetting, State,
     apply_here, pending_journal, recover,

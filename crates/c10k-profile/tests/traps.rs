@@ -4,7 +4,8 @@ mod common;
 
 use c10k_kernel::sysctl::{Scope, Scopes};
 use c10k_profile::{
-    ApplyError, Drift, Here, Kind, Policy, Profile, Recovery, Settable, Unsettable, Why, diff, unknown_keys,
+    ApplyError, Drift, Here, Policy, Profile, Recovery, Settable, Unsettable, ValueKind, Why, diff,
+    unknown_keys,
 };
 use common::{Machine, applier, profile};
 
@@ -104,7 +105,7 @@ fn a_host_wide_limit_is_never_lowered() {
     assert!(file_max.to_string().contains("present value is already higher, left alone"), "{file_max}");
     assert_eq!(machine.value("fs.file-max"), "2466177");
     // Two of the three stand higher, and the third does not: that is no limit that is higher already.
-    assert_eq!((&memory.why, memory.is_met()), (&Why::WouldTakeAway(Kind::Limit), false));
+    assert_eq!((&memory.why, memory.is_met()), (&Why::WouldTakeAway(ValueKind::Limit), false));
     assert!(memory.to_string().contains("some of the present numbers are higher"), "{memory}");
     let mut fields: Vec<&str> = tcp_mem.split_whitespace().collect();
     fields[2] = "900000";
@@ -322,7 +323,7 @@ fn where_no_namespace_can_be_looked_into_no_network_setting_is_lowered() {
         guard.changes.iter().map(|change| change.key.as_str()).collect::<Vec<_>>(),
         ["net.core.somaxconn"]
     );
-    assert_eq!(guard.not_set[0].why, Why::MoreStands(Kind::Limit));
+    assert_eq!(guard.not_set[0].why, Why::MoreStands(ValueKind::Limit));
     assert_eq!(machine.value("net.core.netdev_max_backlog"), "1000");
 }
 
@@ -457,7 +458,7 @@ fn diff_shows_setting_present_wanted_scope_and_whether_it_can_be_set() {
     );
     assert_eq!(rows[0].settable, Settable::AlreadySo);
     assert!(
-        matches!(rows[1].settable, Settable::No { why: Why::MoreStands(Kind::Limit), .. }),
+        matches!(rows[1].settable, Settable::No { why: Why::MoreStands(ValueKind::Limit), .. }),
         "{:?}",
         rows[1]
     );

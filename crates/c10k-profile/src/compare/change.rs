@@ -5,7 +5,7 @@ use std::fmt;
 use c10k_kernel::sysctl::Scope;
 use c10k_record::shell::apostrophes;
 
-use super::more::Kind;
+use super::more::ValueKind;
 
 /// A setting that was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,10 +65,10 @@ pub enum Why {
     /// It would change the whole host, and this is not the place for that.
     HostWide,
     /// What stands, on the whole host, gives all that the profile wants and more.
-    MoreStands(Kind),
+    MoreStands(ValueKind),
     /// What stands, on the whole host, gives something that the profile's value does not, and the other way round, or it
     /// cannot be said which of the two is more: nothing host-wide is taken away.
-    WouldTakeAway(Kind),
+    WouldTakeAway(ValueKind),
     /// This user may not write it, or it is read-only here.
     NotWritable,
     /// It cannot be read, so it could not be put back.
@@ -129,19 +129,21 @@ impl fmt::Display for Why {
             Self::HostWide => f.write_str(
                 "global: it would change the whole host, and needs the machine's first network namespace",
             ),
-            Self::MoreStands(Kind::Range) => f.write_str("the present range is already wider, left alone"),
-            Self::MoreStands(Kind::Ports) => {
+            Self::MoreStands(ValueKind::Range) => {
+                f.write_str("the present range is already wider, left alone")
+            }
+            Self::MoreStands(ValueKind::Ports) => {
                 f.write_str("the present list has these ports already, left alone")
             }
-            Self::MoreStands(Kind::Limit | Kind::Choice) => {
+            Self::MoreStands(ValueKind::Limit | ValueKind::Choice) => {
                 f.write_str("present value is already higher, left alone")
             }
             Self::WouldTakeAway(kind) => {
                 let has = match kind {
-                    Kind::Limit => "some of the present numbers are higher",
-                    Kind::Range => "the present range has ports that the wanted one has not",
-                    Kind::Ports => "the present list has ports that the wanted one has not",
-                    Kind::Choice => "what stands is higher",
+                    ValueKind::Limit => "some of the present numbers are higher",
+                    ValueKind::Range => "the present range has ports that the wanted one has not",
+                    ValueKind::Ports => "the present list has ports that the wanted one has not",
+                    ValueKind::Choice => "what stands is higher",
                 };
                 write!(f, "{has}, and nothing is taken away from what is, or may be, the whole host's")
             }

@@ -4,7 +4,7 @@ use c10k_kernel::sysctl::{Access, Scope, is_in_the_first_namespace_alone};
 
 use super::change::{NotSet, Why, sysctl_command};
 use super::live::Live;
-use super::more::Kind;
+use super::more::ValueKind;
 use crate::text::{Comparison, Wanted, one_line};
 
 /// Where settings are to be set.
@@ -64,7 +64,7 @@ pub(crate) fn judge(key: &str, wanted: &Wanted, live: &Live, ground: Ground) -> 
         Comparison::OtherKind { present: kind } => return no(Some(&present), Why::WrongKind(kind)),
         Comparison::Differs => {}
     }
-    let kind = Kind::of(key, &wanted.value);
+    let kind = ValueKind::of(key, &wanted.value);
     if scope == Scope::Host && kind.takes_away(&present, &wanted.value) {
         let is_more = kind.covers(&present, &wanted.value);
         return no(Some(&present), if is_more { Why::MoreStands(kind) } else { Why::WouldTakeAway(kind) });

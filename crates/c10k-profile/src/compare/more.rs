@@ -4,7 +4,7 @@ use crate::text::{PortList, SysctlValue, integers};
 
 /// What more of a key's value means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// One limit or several: each number that is higher gives all that a lower one does.
     Limit,
     /// The first and the last of a range: a range gives all that a narrower one within it does.
@@ -32,7 +32,7 @@ const LIMITS: &[&str] = &[
 ];
 const PORT_RANGE: &str = "net.ipv4.ip_local_port_range";
 
-impl Kind {
+impl ValueKind {
     /// What more of this value of `key` means. A key with the word `max` in its name is a limit, unless it is one of time.
     pub(crate) fn of(key: &str, value: &SysctlValue) -> Self {
         let name = key.rsplit('.').next().unwrap_or(key);
@@ -117,7 +117,7 @@ mod tests {
 
     fn judged(key: &str, present: &str, wanted: &[i64]) -> (bool, bool, String) {
         let wanted = SysctlValue::Integers(wanted.to_vec());
-        let kind = Kind::of(key, &wanted);
+        let kind = ValueKind::of(key, &wanted);
         let both = kind.both(present, &wanted).to_string();
         (kind.covers(present, &wanted), kind.takes_away(present, &wanted), both)
     }
@@ -160,7 +160,7 @@ mod tests {
     fn a_list_of_ports_is_more_where_it_has_all_of_the_other_ones() {
         let of = |present: &str, wanted: &str| {
             let wanted = SysctlValue::Ports(PortList::parse(wanted).unwrap());
-            let kind = Kind::of("net.ipv4.ip_local_reserved_ports", &wanted);
+            let kind = ValueKind::of("net.ipv4.ip_local_reserved_ports", &wanted);
             let both = kind.both(present, &wanted).to_string();
             (kind.covers(present, &wanted), kind.takes_away(present, &wanted), both)
         };
