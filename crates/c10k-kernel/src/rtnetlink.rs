@@ -1,6 +1,7 @@
 //! One question to rtnetlink and its answers (rtnetlink(7)).
 
 use std::io;
+use std::time::Duration;
 
 use netlink_packet_core::{
     ErrorMessage, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
@@ -11,6 +12,7 @@ use netlink_sys::{Socket, SocketAddr};
 
 /// How often a dump is asked for while the kernel says of each that it changed in the middle.
 const MOST_DUMPS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Sends one request, in the network namespace of the calling thread, and gathers the answers until the dump
 /// is done or the request is acknowledged. A dump during which the kernel's list changed is asked for anew.
@@ -55,6 +57,8 @@ fn repeat(
         if !answers.is_interrupted {
             return Ok(answers.messages);
         }
+        // Who changes the list may be done by then.
+        std::thread::sleep(PAUSE);
     }
     Err(io::Error::from_raw_os_error(libc::EAGAIN))
 }
