@@ -290,8 +290,9 @@ mod tests {
         let cpu = crate::cpu::ProcessCpuReader::open(&root, pid).read_with_state().map(|(_, state)| state);
         let memory = crate::memory::ProcessMemoryReader::open(&root, Some(pid)).read();
         let exact = crate::memory::ProcessMemoryReader::open(&root, Some(pid)).read_exact();
-        let tables =
-            crate::tables::TablesReader::new(&root, pid).read().map(|seen| (seen.tables, seen.open > 0));
+        let tables = crate::tables::TablesReader::new(&root, pid)
+            .read()
+            .map(|seen| (seen.tables, seen.open > 0, seen.exact));
         let namespace = fs::read_link(root.living_path(Some(pid), "ns/net"));
         let net = super::super::NetCounters::open(&root, Some(pid)).read();
         let runs = crate::process::runs_since(pid, since);
@@ -310,7 +311,7 @@ mod tests {
         if !nix::unistd::geteuid().is_root() {
             return;
         }
-        assert_eq!(tables.unwrap(), (1, true));
+        assert_eq!(tables.unwrap(), (1, true, true));
         assert_eq!(namespace.unwrap(), fs::read_link("/proc/self/ns/net").unwrap());
         assert!(net.sockstat.is_some() && net.tcp_ext.is_some());
     }
