@@ -26,7 +26,7 @@ pub(crate) struct Planned {
     pub(crate) optional: bool,
 }
 
-/// What is to be done: the writes in their order, and what cannot be set.
+/// The writes in their order, and what cannot be set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) writes: Vec<Planned>,

@@ -1,4 +1,4 @@
-//! What is to be done about one key.
+//! Whether one key is to be changed, and why not.
 
 use c10k_kernel::sysctl::{Access, Scope, is_in_the_first_namespace_alone};
 
@@ -23,7 +23,7 @@ pub(crate) enum Judgement {
     No(NotSet),
 }
 
-/// What is to be done about one key on this ground.
+/// Judges one key on this ground: whether it is to be changed, and why not.
 pub(crate) fn judge(key: &str, wanted: &Wanted, live: &Live, ground: Ground) -> Judgement {
     let scope = live.scopes.of(key);
     let value = wanted.value.to_string();

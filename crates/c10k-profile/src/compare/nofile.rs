@@ -5,7 +5,7 @@ use c10k_kernel::limits::Limit;
 use super::change::Why;
 use crate::text::NofileLimit;
 
-/// What is to be done about RLIMIT_NOFILE.
+/// Whether RLIMIT_NOFILE is to be changed, and to what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Nofile {
     AlreadySo,

@@ -99,7 +99,7 @@ impl Here {
         })
     }
 
-    /// What is to be done, when the profile's text allows anything to be done at all.
+    /// The plan, or why the profile or the policy forbids to carry it out.
     fn checked_plan(&self, profile: &Profile, policy: Policy) -> Result<Plan, ApplyError> {
         let scopes = match &self.scopes {
             Some(scopes) => scopes.clone(),
@@ -190,7 +190,7 @@ impl Here {
     }
 }
 
-/// One key has one value: whoever wants another one than somebody who relies on it has to wait.
+/// One key has one value: a process that wants another one than a living holder's is refused.
 fn refuse_other_values(profile: &Profile, plan: &Plan, journal: &Journal) -> Result<(), ApplyError> {
     for write in &plan.writes {
         let entry = journal.entries.iter().find(|entry| entry.key == write.key);
@@ -204,8 +204,8 @@ fn refuse_other_values(profile: &Profile, plan: &Plan, journal: &Journal) -> Res
     Ok(())
 }
 
-/// Enters `id` as one who wants what the profile names and others have set already, and what is to be written,
-/// in the order of the writes, as the last entries.
+/// Adds holder `id` to the entries that others have set already and the profile names too, and appends an entry for each
+/// write of the plan, in their order.
 fn enter(journal: &mut Journal, plan: &Plan, profile: &Profile, id: u32) {
     // What drifted and is now wanted again begins anew.
     journal.entries.retain(|entry| !plan.writes.iter().any(|write| write.key == entry.key));

@@ -20,7 +20,7 @@ pub(crate) struct Claim {
     pub(crate) journal: Journal,
     /// Held while this process writes settings, not while it relies on them.
     pub(crate) lock: Option<Lock>,
-    /// Of the folders where nobody else is to begin a journal until this one is written.
+    /// Locks of the other folders, so that nobody begins a journal there until this one is written.
     pub(crate) others: Vec<Lock>,
     /// What says that this process lives; `None` where the settings are another process's.
     pub(crate) life: Option<LifeLock>,
@@ -102,7 +102,7 @@ impl Claim {
             Err(error) => faults.push(format!("{error}, so it still names what was put back")),
         }
         rolled_back.journal_faults = faults;
-        // Before the lock: whoever has that next must not see them without the journal.
+        // Before the lock is released: the next process to take it must not see mark and life without the journal.
         self.mark = None;
         self.life = None;
         rolled_back

@@ -5,7 +5,7 @@ use std::io;
 use crate::compare::{NotSet, Why};
 use crate::journal::{Holder, JournalError, RollBack};
 
-/// A profile that was not applied; whatever had been written is put back.
+/// Why a profile was not applied. What had been written by then was put back, or is named with its command.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The profile names sysctls that this kernel does not have. Nothing was changed.

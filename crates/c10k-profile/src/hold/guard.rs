@@ -1,4 +1,4 @@
-//! A profile that is applied, and how it comes off.
+//! A profile that is applied: its writes, and the guard that undoes them.
 
 use super::claim::Claim;
 use super::error::ApplyError;

@@ -30,7 +30,7 @@ pub fn recover(drift: Drift) -> Result<Vec<Recovery>, ApplyError> {
 pub(crate) struct Locks {
     /// Of the folder where it lies.
     pub(crate) of_journal: Lock,
-    /// Of those where nobody else is to begin one meanwhile.
+    /// Of the other folders, so that nobody begins a journal there meanwhile.
     pub(crate) others: Vec<Lock>,
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct LifeLock {
 }
 
 impl LifeLock {
-    /// With the lock of `folder` held, so that nobody takes a file for a dead one's that is not locked yet.
+    /// To be called with the lock of `folder` held: until the new file is locked, others would take it for a dead process's.
     pub(crate) fn take(folder: &Path, net_namespace: u64) -> Result<Self, JournalError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

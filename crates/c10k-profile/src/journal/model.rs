@@ -19,7 +19,7 @@ pub(crate) struct Journal {
     pub(crate) net_namespace: u64,
     /// The inode alone may be another namespace's later; None before Linux 5.14.
     pub(crate) net_cookie: Option<u64>,
-    /// That of whoever wrote it first: from another one its processes may be hidden.
+    /// The user namespace of the process that began this journal. From another one its holders may be hidden.
     pub(crate) user_namespace: u64,
     pub(crate) holders: Vec<Holder>,
     /// In the order of the writes.
@@ -88,7 +88,7 @@ pub(crate) enum Written {
     /// The write was about to be made: it may have been made, wholly, in part or not at all.
     Trying,
     Yes,
-    /// It was made, neither the wanted value nor the one before stands, and whatever stands is of our making.
+    /// The write was made and cut short: neither the wanted value nor the one before stands, and what stands is ours.
     Torn,
     /// It was to be put back, but somebody else had changed it meanwhile, and that was left alone.
     Drifted,

@@ -1,6 +1,6 @@
-//! How to go about what is not plain, and the steps that are told.
+//! What to do about settings that cannot be set or that somebody else changed, and the steps that tests are told.
 
-/// How to go about what is not plain.
+/// What to do about settings that cannot be set, or that somebody else changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// What to do when this user or this place cannot set everything.

@@ -127,7 +127,7 @@ impl Entry {
         };
         done.failed.push(failed(what));
         if now.is_ok_and(|now| now != present) {
-            // A write that was cut short: whatever stands is of our making, and the next one is to put it back.
+            // The write was cut short. What stands is ours, so the next command puts the old value back.
             self.written = Written::Torn;
         }
         tried();

@@ -90,7 +90,7 @@ impl SysctlValue {
         Ok(Self::Integers(integers))
     }
 
-    /// Reads what a kernel file or a journal holds; whatever it is, it has a meaning.
+    /// Reads what a kernel file or a journal holds. It is never refused: what is neither a list of ports nor numbers is text.
     pub(crate) fn from_kernel(key: &str, text: &str) -> Self {
         if is_port_list(key)
             && let Ok(ports) = PortList::parse(text)

@@ -70,7 +70,7 @@ impl Printer {
         let _ = self.lines.send(line);
     }
 
-    /// Writes one of many lines of which each says how it stands by then, or drops it when too many wait already.
+    /// Writes one of many lines that each replace the one before, or drops it when too many wait already.
     pub fn tick(&self, line: String) {
         if self.waiting.load(Relaxed) < WAITING_LINES {
             self.line(line);
