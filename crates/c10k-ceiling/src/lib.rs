@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod diagnose;
+mod facts;
 mod findings;
 mod fit;
 mod lateness;

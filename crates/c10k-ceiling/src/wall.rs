@@ -1,6 +1,6 @@
 //! What a wall is: a value, with its formula, its proof and its remedy.
 
-use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Setting, Side};
+use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Setting, Side, human_count};
 
 use crate::findings::{Findings, Lost};
 use crate::plan_view::PlanView;
@@ -235,6 +235,26 @@ pub(crate) fn raise_line(key: &str, value: u64, present: Option<u64>) -> String 
         Some(_) => set,
         None => format!("[ \"$(sysctl -n {key})\" -ge {value} ] || {set}"),
     }
+}
+
+/// More time, or fewer connections a second; but these never where a verdict asks for more of them.
+pub(crate) fn more_time(plan: &PlanView, more: &str, slower: &str) -> Remedy {
+    let Some(wanted) = plan.wanted_rate else {
+        let (rate, line) = plan.more_slowly(5000);
+        return remedy(Scope::Process, format!("{more}, or {slower}."), &[("--rate", rate)], vec![line]);
+    };
+    let own = plan.rate_per_second.filter(|rate| *rate <= wanted);
+    let Some(own) = own else {
+        let look = "top -b -H -n 1 | head -n 20";
+        return remedy(Scope::Process, format!("{more}."), &[], vec![look.to_owned()]);
+    };
+    let rate = format!("{}/s", wanted.saturating_add(wanted / 5).saturating_add(1));
+    let text = format!(
+        "Begin more connections a second (--rate {rate}): the plan begins {} and the verdict asks for {}. {more}.",
+        human_count(own),
+        human_count(wanted)
+    );
+    remedy(Scope::Process, text, &[("--rate", rate.clone())], vec![plan.again_with(&[("--rate", &rate)])])
 }
 
 /// For walls whose number depends on more than limits.

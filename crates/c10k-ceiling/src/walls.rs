@@ -1,6 +1,7 @@
 //! The table of walls. A wall is one item in the file of its group.
 
 mod descriptors;
+mod files;
 mod lateness;
 mod memory;
 mod network;
@@ -18,8 +19,9 @@ pub(crate) use network::{LINK_UNCERTAINTY, link_rate};
 pub(crate) use threads::settle_threads;
 
 /// The groups, in the order in which walls that bit at the same time are told.
-static GROUPS: [&[Wall]; 9] = [
+static GROUPS: [&[Wall]; 10] = [
     descriptors::WALLS,
+    files::WALLS,
     ports::WALLS,
     server::WALLS,
     queues::WALLS,

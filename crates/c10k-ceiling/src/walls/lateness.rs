@@ -2,8 +2,7 @@
 
 use c10k_record::{Scope, Side};
 
-use super::processor::more_time;
-use crate::wall::{Bite, Guide, Plant, Wall, no_forecast};
+use crate::wall::{Bite, Guide, Plant, Wall, more_time, no_forecast};
 
 pub(super) static WALLS: &[Wall] = &[Wall {
     name: "swarm-late",

@@ -4,7 +4,8 @@ use c10k_record::shell::quoted;
 use c10k_record::{Evidence, HostSnapshot, Scope, Side, human_bytes, human_count};
 
 use crate::counter;
-use crate::findings::{Findings, KeptFree, ServerEnd};
+use crate::facts::{end_evidence, ended_by_its_group, ended_by_the_machine};
+use crate::findings::KeptFree;
 use crate::plan_view::PlanView;
 use crate::wall::{
     Bite, Forecast, Guide, Need, Plant, Wall, first, no_forecast, raise, raised, remedy, seen,
@@ -126,7 +127,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(
                 findings.counter_evidence(counter::OOM_KILLS, Side::Host, text).filter(|_| killed.is_some()),
             );
-            evidence.extend(findings.server_end.map(super::server::end_evidence));
+            evidence.extend(findings.server_end.map(end_evidence));
             if let Some(lowest) = findings.lowest_memory_available_bytes {
                 let text = format!("MemAvailable at its lowest: {}", human_bytes(lowest));
                 evidence.push(seen("MemAvailable", Side::Host, Some(lowest), text));
@@ -222,7 +223,7 @@ pub(super) static WALLS: &[Wall] = &[
             let text = "bytes charged to the group, the most that was seen";
             evidence.extend(findings.counter_evidence(counter::GROUP_BYTES, Side::Host, text));
             evidence.extend(limit_of_the_group(&findings.host));
-            evidence.extend(findings.server_end.map(super::server::end_evidence));
+            evidence.extend(findings.server_end.map(end_evidence));
             evidence.extend(findings.lost_evidence(&["ENOMEM", "ENOBUFS"]));
             Bite::proven(evidence, first(findings.lost(&LOST_TO_MEMORY)))
         },
@@ -440,48 +441,4 @@ fn raise_group_line(host: &HostSnapshot, plan: &PlanView, wanted: u64) -> String
          f=/sys/fs/cgroup/memory$(sed -n 's/^[0-9]*:memory://p' /proc/{process}/cgroup)/memory.limit_in_bytes; \
          [ \"$(cat \"$f\")\" = max ] || [ \"$(cat \"$f\")\" -ge {wanted} ] || echo {wanted} | sudo tee \"$f\""
     )
-}
-
-/// Whether the OOM killer, of the group or of the machine, ended a process of the run.
-pub(super) fn ended_by_memory(findings: &Findings) -> bool {
-    ended_by_its_group(findings) || ended_by_the_machine(findings)
-}
-
-/// The group says so, or was gone before it could: then the host's own count says that somebody was killed, on a machine
-/// that had memory left, and so for the limit of some group; and the server, which was killed, was in one that filled.
-fn ended_by_its_group(findings: &Findings) -> bool {
-    if let Some(moved) = findings.moved(counter::GROUP_OOM_KILLS) {
-        return moved;
-    }
-    let filled = findings
-        .host
-        .cgroup_memory_bytes
-        .zip(findings.counter(counter::GROUP_BYTES))
-        .is_some_and(|(limit, charged)| charged.after >= limit / 2);
-    was_killed(findings)
-        && filled
-        && memory_was_scarce(findings) == Some(false)
-        && findings.grew(counter::OOM_KILLS).is_some()
-}
-
-/// The host's count of kills has those of every memory group in it, so it proves something only where the machine itself
-/// had little memory left, and the server's own group is known to have ended nobody.
-fn ended_by_the_machine(findings: &Findings) -> bool {
-    was_killed(findings)
-        && memory_was_scarce(findings) == Some(true)
-        && findings.grew(counter::OOM_KILLS).is_some()
-        && findings.stood_still(counter::GROUP_OOM_KILLS)
-}
-
-/// The OOM killer signs with SIGKILL.
-fn was_killed(findings: &Findings) -> bool {
-    matches!(findings.server_end, Some(ServerEnd::Killed(9) | ServerEnd::Gone))
-        || findings.lost(&["worker-lost"]).is_some()
-}
-
-/// Whether the machine had little memory left; `None` where that is not known. MemAvailable counts the inodes and names of
-/// sockets in, a quarter of what connections take.
-fn memory_was_scarce(findings: &Findings) -> Option<bool> {
-    let (total, lowest) = (findings.host.memory_total_bytes?, findings.lowest_memory_available_bytes?);
-    Some(lowest < total / 3)
 }

@@ -2,8 +2,8 @@
 
 use c10k_record::{DEFAULT_PORT, HostSnapshot, Scope, Side, human_count};
 
-use super::server::stopped_accepting;
 use crate::counter;
+use crate::facts::stopped_accepting;
 use crate::findings::NO_ANSWER;
 use crate::plan_view::PlanView;
 use crate::wall::{

@@ -1,14 +1,13 @@
 //! Processor time, and the verdicts that break when the machine can do no more in time.
 
 use c10k_record::shell::quoted;
-use c10k_record::{Evidence, Metric, Remedy, Scope, Side, human_count};
+use c10k_record::{Evidence, Metric, Scope, Side, human_count};
 
 use crate::counter;
 use crate::findings::Findings;
 use crate::loads::{CpuLoad, PhaseLoad};
-use crate::plan_view::PlanView;
 use crate::verdicts::shown;
-use crate::wall::{Bite, Guide, Need, Plant, Wall, no_forecast, remedy, seen};
+use crate::wall::{Bite, Guide, Need, Plant, Wall, more_time, no_forecast, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -314,24 +313,4 @@ fn resent(findings: &Findings) -> Option<Evidence> {
     findings.grew(counter::SYN_RETRANSMITS).filter(|_| !findings.late_connects().is_empty())?;
     let text = "SYNs that had to be sent again, a second or more each";
     findings.counter_evidence(counter::SYN_RETRANSMITS, Side::Swarm, text)
-}
-
-/// More time, or fewer connections a second; but these never where a verdict asks for more of them.
-pub(super) fn more_time(plan: &PlanView, more: &str, slower: &str) -> Remedy {
-    let Some(wanted) = plan.wanted_rate else {
-        let (rate, line) = plan.more_slowly(5000);
-        return remedy(Scope::Process, format!("{more}, or {slower}."), &[("--rate", rate)], vec![line]);
-    };
-    let own = plan.rate_per_second.filter(|rate| *rate <= wanted);
-    let Some(own) = own else {
-        let look = "top -b -H -n 1 | head -n 20";
-        return remedy(Scope::Process, format!("{more}."), &[], vec![look.to_owned()]);
-    };
-    let rate = format!("{}/s", wanted.saturating_add(wanted / 5).saturating_add(1));
-    let text = format!(
-        "Begin more connections a second (--rate {rate}): the plan begins {} and the verdict asks for {}. {more}.",
-        human_count(own),
-        human_count(wanted)
-    );
-    remedy(Scope::Process, text, &[("--rate", rate.clone())], vec![plan.again_with(&[("--rate", &rate)])])
 }

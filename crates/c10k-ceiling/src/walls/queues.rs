@@ -2,8 +2,8 @@
 
 use c10k_record::{CounterChange, Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
 
-use super::server::stopped_accepting;
 use crate::counter;
+use crate::facts::stopped_accepting;
 use crate::findings::{Findings, Lost, NO_ANSWER};
 use crate::plan_view::PlanView;
 use crate::wall::{Bite, Guide, Plant, Wall, first, no_forecast, raise, raise_line, raised, remedy, seen};

@@ -2,7 +2,8 @@
 
 use c10k_record::{DEFAULT_PORT, Remedy, Scope, Side, human_bytes, human_count};
 
-use crate::findings::{Findings, Lost, ServerEnd, TAKEN_DOWN};
+use crate::facts::{SILENT, end_evidence, ended_by_memory, stopped_accepting};
+use crate::findings::{Findings, Lost, TAKEN_DOWN};
 use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, no_forecast, raised, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
@@ -86,7 +87,7 @@ pub(super) static WALLS: &[Wall] = &[
         predict: no_forecast,
         diagnose: |findings| {
             // The OOM killer's doing is the memory's.
-            if super::memory::ended_by_memory(findings) {
+            if ended_by_memory(findings) {
                 return None;
             }
             let mut evidence = findings.server_end.map(end_evidence).into_iter().collect::<Vec<_>>();
@@ -323,19 +324,6 @@ pub(super) static WALLS: &[Wall] = &[
     },
 ];
 
-/// Outcomes of connections that the server has and does not answer.
-const SILENT: [&str; 2] = ["probe-timeout", "unproven"];
-
-/// Whether the queue filled because nobody accepts, and not because the server could take no more.
-pub(super) fn stopped_accepting(findings: &Findings) -> bool {
-    let asleep = || {
-        let stopped = findings.server_process.as_ref().is_some_and(|process| process.stopped);
-        // A process may be stopped for a moment and go on: what counts is that connections got no answer.
-        stopped && (findings.unanswered().is_some() || findings.lost(&SILENT).is_some())
-    };
-    (findings.accepted_stalled || asleep()) && findings.server_end.is_none() && !findings.server_full()
-}
-
 /// Open connections were taken down and new ones refused: the listener is gone, and perhaps its process.
 fn taken_down_and_refused(findings: &Findings) -> Option<Lost> {
     let refused = findings.lost(&["ECONNREFUSED"])?;
@@ -346,15 +334,4 @@ fn taken_down_and_refused(findings: &Findings) -> Option<Lost> {
 fn never_echoed(findings: &Findings) -> bool {
     let c = &findings.connections;
     c.verified == Some(0) && c.established > 0 && c.accepted.is_some_and(|accepted| accepted >= c.established)
-}
-
-pub(super) fn end_evidence(end: ServerEnd) -> c10k_record::Evidence {
-    let (source, value, text) = match end {
-        ServerEnd::Exited(code) => ("exit code", Some(code), format!("the server exited with code {code}")),
-        ServerEnd::Killed(signal) => {
-            ("signal", Some(signal), format!("the server was killed by signal {signal}"))
-        }
-        ServerEnd::Gone => ("process", None, "the server's process is gone".to_owned()),
-    };
-    seen(source, Side::Server, value.and_then(|value| u64::try_from(value).ok()), text)
 }

@@ -65,11 +65,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     of("file-length", "crates/c10k-swarm/tests/ws_peers.rs", "to be divided by what the peer does wrong"),
     of(
         "circle",
-        "crates/c10k-ceiling/src/walls/memory.rs",
-        "to be cut: what both walls ask belongs into facts of its own",
-    ),
-    of(
-        "circle",
         "crates/c10k-kernel/src/namespace.rs",
         "to be cut: the scope of a sysctl is a file of its own",
     ),
@@ -166,19 +161,9 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "a signal's thread says what it takes away, when the printer may be stuck",
     ),
     of(
-        "file-length",
-        "crates/c10k-ceiling/src/walls/descriptors.rs",
-        "to be divided into the walls of a table and those of the host",
-    ),
-    of(
         "function-length",
         "crates/c10k-lab/src/doctor.rs: examine",
         "to be divided when the room is laid out in folders",
-    ),
-    of(
-        "circle",
-        "crates/c10k-ceiling/src/findings.rs",
-        "to be cut: what loads are asked of findings belongs below both",
     ),
     of("circle", "crates/c10k-swarm/src/preflight.rs", "to be cut: the view of the plan belongs below both"),
     of(
