@@ -34,7 +34,7 @@ pub use account::{EndsHere, account, account_of_ends};
 pub use args::CollectorArgs;
 pub use at_server::{AtServer, EndsSeen, Patience};
 pub use collector::{Collector, CollectorConfig, CollectorError, Side};
-pub use document::{CensusSeen, Document, SelfCost};
+pub use document::{CensusSeen, Document, GapSeen, SelfCost};
 pub use find::{FindError, ServerFound, find_listeners, find_server};
 pub use host::{host_snapshot, ports_kept, time_wait_towards};
 pub use levels::Levels;
