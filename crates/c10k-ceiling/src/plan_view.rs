@@ -32,6 +32,8 @@ pub struct PlanView {
     pub ports_left_out: Option<u64>,
     /// Whether the sources are neighbours on one link (veth, Ethernet), which loopback's are not.
     pub on_one_link: bool,
+    /// Whether a server that had stopped accepting did so again.
+    pub server_went_on: bool,
     /// Whether the server's addresses are of IPv6.
     pub ipv6: bool,
     /// Bytes of one probe.

@@ -18,6 +18,7 @@ mod far;
 mod findings;
 mod finish;
 mod foreign;
+mod gaps;
 mod headroom;
 mod host;
 mod isolate;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use c10k_ceiling::TAKEN_DOWN;
 use c10k_collector::{AtServer, EndsSeen, LinkSeen, LinkWatch};
 use c10k_record::{
-    Command, ConnectRate, Connections, GrowthEvidence, GrowthStop, LiveCounts, PhaseName, PhaseTimes,
+    Command, ConnectRate, Connections, Gap, GrowthEvidence, GrowthStop, LiveCounts, PhaseName, PhaseTimes,
     RunState, Span, Steps, SwarmEvent,
 };
 
@@ -26,6 +26,7 @@ use crate::shared::{Note, Shared, Stage};
 use crate::tally::Loss;
 
 mod ends;
+mod gaps;
 mod ramps;
 mod telling;
 mod waiting;
@@ -77,6 +78,7 @@ pub(crate) struct Finding {
     pub(crate) ramps: Ramps,
     pub(crate) messages_per_second: Option<f64>,
     pub(crate) phases: Vec<PhaseTimes>,
+    pub(crate) gaps: Vec<Gap>,
     pub(crate) state: RunState,
     /// The signal that stopped it.
     pub(crate) signal: Option<i32>,
@@ -119,6 +121,7 @@ pub(crate) struct Conductor<'a> {
     ramps: Ramps,
     messages_per_second: Option<f64>,
     last_tick: (Instant, LiveCounts),
+    gaps: gaps::Gaps,
     /// Whether the last proof is younger than the last growth.
     is_proven: bool,
     rss_full: Option<(u64, u64)>,
@@ -154,6 +157,7 @@ impl<'a> Conductor<'a> {
             ramps: Ramps::default(),
             messages_per_second: None,
             last_tick: (Instant::now(), LiveCounts::default()),
+            gaps: gaps::Gaps::default(),
             is_proven: false,
             rss_full: None,
             beside: None,
@@ -432,6 +436,7 @@ impl<'a> Conductor<'a> {
             ramps: self.ramps,
             messages_per_second: self.messages_per_second,
             phases: self.phases,
+            gaps: self.gaps.seen,
             state: if stopped_with.is_some() { RunState::Aborted } else { RunState::Complete },
             signal,
             growth_stop: self.shared.why_growth_stopped(),

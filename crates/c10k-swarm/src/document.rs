@@ -7,7 +7,7 @@ use c10k_ceiling::{CounterChange, Findings, PlanView, counter};
 use c10k_collector::LinkSeen;
 use c10k_kernel::cgroup::{PidsGroup, Refusals};
 use c10k_record::{
-    Ceiling, HostSnapshot, Latencies, LoadPlan, Outcome, Predicted, Protocol, Record, RunState, Tool,
+    Delayed, HostSnapshot, Latencies, LoadPlan, Outcome, Predicted, Protocol, Record, RunState, Tool,
     Topology, Warning, Workload, default_conditions, judge,
 };
 
@@ -69,8 +69,10 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
         handshake: (background.protocol == Protocol::Ws).then(|| finding.measured.handshake.summary()),
         echo: finding.measured.echo.summary(),
         first_echo: finding.measured.first_echo.summary(),
+        late: Some(Delayed::of(&finding.measured.connect, &finding.measured.first_echo)),
     };
     record.phases.clone_from(&finding.phases);
+    record.gaps.clone_from(&finding.gaps);
     record.warnings = warnings(finding, background);
     record.time_wait.peak = finding.beside.as_ref().and_then(|seen| seen.time_wait_peak);
     if let (Some(ready), Some((full, open))) = (background.rss_ready_bytes, finding.rss_full)
@@ -93,6 +95,8 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     let unconfirmed = record.unconfirmed();
     record.warnings.extend(unconfirmed);
     record.verdicts = judge(&default_conditions(background.load.probe), &record);
+    let gaps = record.gap_warnings();
+    record.warnings.extend(gaps);
     if finding.state == RunState::Aborted && finding.signal.is_none() {
         record.ended_because = Some("stopped by a command".to_owned());
     }
@@ -103,8 +107,13 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
         });
     }
     let found = findings(&record, finding, background);
-    let ceiling = c10k_ceiling::diagnose(&found, background.predicted.clone());
-    record.ceiling = if c10k_kernel::limits::euid() == 0 { ceiling.map(Ceiling::for_root) } else { ceiling };
+    record.ceiling = c10k_ceiling::diagnose(&found, background.predicted.clone());
+    record.met_on_the_way = c10k_ceiling::met_on_the_way(&found, record.ceiling.as_ref());
+    let unexplained = c10k_ceiling::syns_sent_again(&found, &record.met_on_the_way, record.ceiling.as_ref());
+    record.warnings.extend(unexplained);
+    if c10k_kernel::limits::euid() == 0 {
+        record.make_remedies_roots();
+    }
     if let Some(lost) = &background.lost {
         record.warnings.push(lost.clone());
         if record.state == RunState::Complete {

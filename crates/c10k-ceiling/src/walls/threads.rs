@@ -6,7 +6,7 @@ use c10k_record::{Evidence, GrowthStop, HostSnapshot, Remedy, Scope, Setting, Si
 use crate::counter;
 use crate::findings::Findings;
 use crate::plan_view::PlanView;
-use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, raise, raised, seen};
+use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, no_way_back, raise, raised, seen};
 
 pub(super) static WALLS: &[Wall] = &[Wall {
     name: "threads",
@@ -74,6 +74,7 @@ pub(super) static WALLS: &[Wall] = &[Wall {
         }
         Bite::proven(evidence, crate::wall::first(lost))
     },
+    met: no_way_back,
     lift: lift_threads,
 }];
 
