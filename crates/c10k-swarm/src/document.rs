@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use c10k_ceiling::{CounterChange, Findings, PlanView, counter};
 use c10k_collector::LinkSeen;
+use c10k_kernel::address;
 use c10k_kernel::cgroup::{PidsGroup, Refusals};
 use c10k_record::{
     Delayed, HostSnapshot, Latencies, LoadPlan, Outcome, Predicted, Protocol, Record, RunState, Tool,
@@ -71,6 +72,7 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
         first_echo: finding.measured.first_echo.summary(),
         late: Some(Delayed::of(&finding.measured.connect, &finding.measured.first_echo)),
     };
+    record.sources_gone = sources_gone(&record, background.setup);
     record.phases.clone_from(&finding.phases);
     record.gaps.clone_from(&finding.gaps);
     record.warnings = warnings(finding, background);
@@ -122,6 +124,16 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
         }
     }
     record
+}
+
+/// Which sources are here no more. One errno says that an address is not here and that no port is free, so where it came
+/// each address is asked for.
+fn sources_gone(record: &Record, setup: &Setup) -> Option<Vec<IpAddr>> {
+    let errno = Outcome::errno(libc::EADDRNOTAVAIL);
+    record.connections.failed.contains_key(&errno).then(|| {
+        let is_gone = |ip: &&IpAddr| matches!(address::is_local(**ip), Ok(false));
+        setup.plan.sources().iter().filter(is_gone).copied().collect()
+    })
 }
 
 /// Addresses as one flag takes them.
@@ -209,6 +221,7 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
         failures: record.failures.clone(),
         growth_stopped: record.growth_stopped,
         growth_evidence: record.growth_evidence.clone(),
+        sources_gone: record.sources_gone.clone(),
         capacity: Some(background.setup.plan.capacity()),
         counters,
         server: None,

@@ -19,7 +19,8 @@ pub(super) static WALLS: &[Wall] = &[
         read_at: "/proc/sys/net/ipv4/ip_local_port_range",
         formula: "source addresses × ports of the window × destinations (server address and port)",
         not_there: "sockets in TIME_WAIT that hold the missing ports (time-wait-ports), reserved ports that \
-                    would have sufficed (ports-reserved), a source that is not on this machine",
+                    would have sufficed (ports-reserved), a source that is not on this machine any more \
+                    (source-address-gone)",
         scope: Scope::Namespace,
         any_command_lifts: true,
         guide: Guide {

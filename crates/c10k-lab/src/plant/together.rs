@@ -139,6 +139,12 @@ fn why_not(one: &Planted, two: &Planted) -> String {
     if let Some((aside, _)) = at(Aside) {
         return format!("no connection is lost to {aside}, so it is named only where none is lost at all");
     }
+    if let Some(other) = named("source-address-gone") {
+        return format!(
+            "source-address-gone silences connections that are open, and what {other} does to them cannot be told from \
+             that"
+        );
+    }
     if let Some((verdict, _)) = at(Verdict) {
         return format!("{verdict} is named only where no other wall is proven");
     }
