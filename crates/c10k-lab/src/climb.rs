@@ -27,7 +27,7 @@ use crate::printer::Printer;
 use crate::setup::{Came, Setup};
 use crate::signals::Signals;
 use brake::Brake;
-use document::{Climb, Counts, Next};
+use document::{Climb, Counts, Next, path_to_paste};
 use plain::{check, plain};
 use step::{Lifts, Step};
 
@@ -127,6 +127,8 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
         check: None,
         warnings: warnings(),
     };
+    // A step has a profile of its own; the climb leaves one that has the same and says why.
+    setup.stage.told_profile = Some(path_to_paste(&climb.climbed));
     for warning in &climb.warnings {
         printer.say(&format!("warning: {warning}"));
     }
@@ -276,11 +278,11 @@ fn after(
         let because =
             too_late.map_or_else(|| nothing.to_owned(), |broken| format!("{broken}, and {nothing}"));
         let remedy = record.ceiling.as_ref().and_then(|ceiling| ceiling.remedy.clone());
-        let next = remedy.map(|remedy| Next::of(UNKNOWN, remedy, record, &climb.climbed));
+        let next = remedy.map(|remedy| Next::of(UNKNOWN, remedy));
         return Some(End { because, wall: Some(UNKNOWN.to_owned()), next, exit: Exit::Short });
     };
     let remedy = record.ceiling.as_ref().and_then(|ceiling| ceiling.remedy.clone());
-    step.next = remedy.clone().map(|remedy| Next::of(&wall, remedy, record, &climb.climbed));
+    step.next = remedy.clone().map(|remedy| Next::of(&wall, remedy));
     if MEMORY.contains(&wall.as_str()) && record.state == RunState::Complete {
         return Some(full(climb, step, wall, broken, brake));
     }

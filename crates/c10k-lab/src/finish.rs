@@ -27,7 +27,7 @@ impl Lab<'_> {
         self.record.warnings.extend(gaps);
         let aborted = self.record.state == RunState::Aborted;
         // With the ports that were really listened on.
-        let plan = self.record.plan.clone().unwrap_or_else(|| self.plan.clone());
+        let plan = self.stage.as_told(self.record.plan.as_ref().unwrap_or(self.plan));
         let predicted = c10k_ceiling::predicted_ceiling(&self.limits, &plan_view(&plan, &self.limits));
         let mut found = findings(
             &self.record,
@@ -39,6 +39,7 @@ impl Lab<'_> {
             aborted,
         );
         found.kept_free = self.kept_free;
+        found.plan.passing_groups = self.stage.passing_groups();
         let record = &mut self.record;
         record.ceiling = c10k_ceiling::diagnose(&found, predicted);
         record.met_on_the_way = c10k_ceiling::met_on_the_way(&found, record.ceiling.as_ref());

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use c10k_ceiling::memory_reserve_bytes;
 use c10k_kernel::socket::set_bind_address_no_port;
 use c10k_kernel::{address, conntrack, shaper};
-use c10k_record::{HostSnapshot, LiveCounts, PhaseName};
+use c10k_record::{HostSnapshot, LiveCounts, PhaseName, Plan};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,8 @@ pub(crate) struct Stage {
     pub(crate) keeps_a_reserve: bool,
     /// The swarm's watches count for another user than the server's.
     pub(crate) watches_apart: bool,
+    /// The profile that remedies name: the run's own is not there, or not the last one, when somebody pastes them.
+    pub(crate) told_profile: Option<String>,
 }
 
 /// Limits of one end's process.
@@ -145,6 +147,18 @@ impl Stage {
             Who::Server => &mut self.server,
             Who::Swarm => &mut self.swarm,
         }
+    }
+
+    /// The plan as a person is to repeat it.
+    pub(crate) fn as_told(&self, plan: &Plan) -> Plan {
+        let profile = self.told_profile.as_ref().unwrap_or(&plan.profile).clone();
+        Plan { profile, ..plan.clone() }
+    }
+
+    /// The control groups that were made for this run, and are gone after it.
+    pub(crate) fn passing_groups(&self) -> Vec<String> {
+        let groups = self.server.groups.iter().chain(&self.swarm.groups);
+        groups.map(|group| group.display().to_string()).collect()
     }
 
     /// Whether it does something that must not be done to the host.

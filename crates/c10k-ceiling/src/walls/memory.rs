@@ -247,7 +247,9 @@ pub(super) static WALLS: &[Wall] = &[
                 human_bytes(wanted)
             );
             let setting = [("memory.max", wanted.to_string())];
-            remedy(Scope::Process, text, &setting, vec![raise_group_line(host, plan, wanted)])
+            let folder = host.cgroup_memory_folder.as_deref().unwrap_or_default();
+            let line = plan.outlasts_the_run(folder).then(|| raise_group_line(host, plan, wanted));
+            remedy(Scope::Process, text, &setting, line.into_iter().collect())
         },
     },
     Wall {

@@ -209,7 +209,8 @@ fn lift_threads(host: &HostSnapshot, plan: &PlanView) -> Remedy {
                 "Raise pids.max of {folder} (TasksMax= of a unit, --pids-limit of a container), or {fewer}."
             );
             let file = quoted(&format!("{folder}/pids.max"));
-            process(text, "pids.max", wanted, vec![format!("echo {wanted} | sudo tee {file}")])
+            let line = plan.outlasts_the_run(folder).then(|| format!("echo {wanted} | sudo tee {file}"));
+            process(text, "pids.max", wanted, line.into_iter().collect())
         }
         ThreadLimit::Nproc => {
             let needed = host.nproc.unwrap_or(0).saturating_add(workers).saturating_add(beside);

@@ -214,7 +214,18 @@ fn both(mut one: Setup, other: Setup) -> Setup {
         backlog,
         nofile_hard,
         stage:
-            Stage { server, swarm, place, towards, noise, acts, only_to_the_wall, keeps_a_reserve, watches_apart },
+            Stage {
+                server,
+                swarm,
+                place,
+                towards,
+                noise,
+                acts,
+                only_to_the_wall,
+                keeps_a_reserve,
+                watches_apart,
+                told_profile,
+            },
     } = other;
     one.target = one.target.max(target);
     one.name = one.name.or(name);
@@ -248,6 +259,7 @@ fn both(mut one: Setup, other: Setup) -> Setup {
     stage.only_to_the_wall |= only_to_the_wall;
     stage.keeps_a_reserve |= keeps_a_reserve;
     stage.watches_apart |= watches_apart;
+    stage.told_profile = stage.told_profile.take().or(told_profile);
     one
 }
 
