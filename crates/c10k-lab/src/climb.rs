@@ -22,7 +22,7 @@ use c10k_record::{Exit, Metric, Predicted, Protocol, Quantity, Record, RunState,
 use clap::Args;
 
 use crate::cli::Color;
-use crate::headroom::Headroom;
+use crate::headroom::{Headroom, Left};
 use crate::printer::Printer;
 use crate::setup::{Came, Setup};
 use crate::signals::Signals;
@@ -113,12 +113,7 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
         start: args.start.clone(),
         protocol: args.protocol,
         connections: Counts { target: args.max.map(|Quantity(max)| max), held: 0 },
-        memory: left.map(|left| Predicted {
-            connections: left.pairs(),
-            wall: left.wall().to_owned(),
-            // As the walls say of memory: other programs take and give back theirs.
-            uncertainty_percent: 5,
-        }),
+        memory: left.map(foreseen),
         steps: Vec::new(),
         ended_because: "unfinished".to_owned(),
         wall: None,
@@ -336,6 +331,12 @@ fn stopped_early(brake: &Brake<'_>) -> End {
     let commands = vec!["ps aux --sort=-rss | head".to_owned()];
     let next = Next { wall: wall.clone(), summary, commands, any_suffices: false };
     End { because, wall: Some(wall), next: Some(next), exit: Exit::Short }
+}
+
+/// What the memory is foreseen to hold above the reserve.
+fn foreseen(left: Left) -> Predicted {
+    // The uncertainty is as the walls say of memory: other programs take and give back theirs.
+    Predicted { connections: left.pairs(), wall: left.wall().to_owned(), uncertainty_percent: 5 }
 }
 
 /// A folder for this climb.
