@@ -395,6 +395,7 @@ impl<'a> Lab<'a> {
             }
             self.swarm_word_at = Instant::now();
             self.gaps.note(&missed);
+            self.watch.after_a_gap();
         }
         self.note_ended_processes();
         for command in self.acting.go_on(self.server.pid(), self.phase, &self.counts) {

@@ -114,3 +114,22 @@ fn a_server_that_was_stopped_hides_behind_no_gap() {
     assert!(echo.is_broken() && echo.value.is_some_and(|ms| ms > 1000.0), "{:?}", record.verdicts);
     assert_eq!((record.gaps.len(), told(&record, "not-judged").count()), (0, 0), "{:?}", record.warnings);
 }
+
+/// As a machine that was suspended, or Ctrl-Z, which stops the lab and its processes together.
+#[test]
+fn where_all_were_stopped_at_once_the_server_is_not_blamed() {
+    let verdicts = ["--verdict", "connect_response_p99 <= 1s", "--verdict", "echo_p95 <= 1h"];
+    let mut run = start(&[&["--target", "600", "--rate", "300", "--hold", "300ms"][..], &verdicts].concat());
+    run.wait_for("ramp", |row| row.established >= Some(100));
+    let all = [run.pid(), run.swarm().pid, run.server().pid];
+    all.iter().for_each(|pid| send(*pid, SIGSTOP));
+    std::thread::sleep(STOPPED);
+    all.iter().rev().for_each(|pid| send(*pid, SIGCONT));
+    let record = run.wait().expect_exit(1).record();
+    let whose: Vec<GapOf> =
+        record.gaps.iter().filter(|gap| lasted(gap) > STOPPED / 2).map(|gap| gap.process).collect();
+    assert!(whose.len() == 2 && whose[0] != whose[1], "{:?}", record.gaps);
+    assert_eq!(verdict(&record, "connect_response_p99").passed, None, "{:?}", record.verdicts);
+    assert!(verdict(&record, "echo_p95").holds(), "{:?}", record.verdicts);
+    assert_eq!((record.ceiling.as_ref(), record.met_on_the_way.len()), (None, 0), "{record:#?}");
+}

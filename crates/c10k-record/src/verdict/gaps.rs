@@ -38,8 +38,11 @@ impl Record {
             let in_hold = self
                 .hold_that_it_lengthened(*gap)
                 .map_or_else(String::new, |ms| format!("; the hold took {:.1} s", ms as f64 / 1000.0));
-            let text =
-                format!("{} {}{in_hold}: it was stopped, or had no processor", subject(gap), gap.words());
+            let text = format!(
+                "{} {}{in_hold}: it was stopped, blocked, or without a processor",
+                subject(gap),
+                gap.words()
+            );
             Warning::new("own-gap", text)
         });
         let unjudged =

@@ -26,6 +26,9 @@ impl Conductor<'_> {
         let to_ms = self.elapsed_ms();
         let from_ms = to_ms.saturating_sub(missed.length.as_millis() as u64);
         let suspended_ms = missed.suspended.as_millis() as u64;
+        if let Some(beside) = &mut self.beside {
+            beside.after_a_gap();
+        }
         self.gaps.seen.push(Gap { process: GapOf::Swarm, from_ms, to_ms, suspended_ms });
     }
 }
