@@ -29,10 +29,7 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
     if findings.aborted {
         return None;
     }
-    let mut settled = findings.clone();
-    settle_threads(&mut settled);
-    settled.plan.wanted_rate = findings.wanted_rate();
-    let findings = &settled;
+    let findings = &settled(findings);
     let connections = &findings.connections;
     let (is_short, is_unharmed) = (findings.is_short(), findings.is_unharmed());
     // Without probes a ghost is held like any other, and no loss.
@@ -86,6 +83,14 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
             off_by,
         },
     })
+}
+
+/// The findings with what follows from others of them.
+pub(crate) fn settled(findings: &Findings) -> Findings {
+    let mut settled = findings.clone();
+    settle_threads(&mut settled);
+    settled.plan.wanted_rate = findings.wanted_rate();
+    settled
 }
 
 /// Whether a wall shows itself by connections that wait, and so, before it costs any, by a verdict that breaks.

@@ -1,10 +1,10 @@
 //! What more than one wall asks of a run.
 
-use c10k_record::{Evidence, Side, human_count};
+use c10k_record::{Delayed, Evidence, Side, human_count};
 
 use crate::counter;
 use crate::findings::{Findings, ServerEnd};
-use crate::wall::seen;
+use crate::wall::{Met, seen};
 
 /// Outcomes of connections that the server has and does not answer.
 pub(crate) const SILENT: [&str; 2] = ["probe-timeout", "unproven"];
@@ -79,4 +79,29 @@ fn was_killed(findings: &Findings) -> bool {
 fn memory_was_scarce(findings: &Findings) -> Option<bool> {
     let (total, lowest) = (findings.host.memory_total_bytes?, findings.lowest_memory_available_bytes?);
     Some(lowest < total / 3)
+}
+
+impl Findings {
+    /// The late connects and the SYNs that were sent again, where there were both: what makes a connect wait for a SYN is
+    /// told by the two together.
+    pub(crate) fn waited_for_syns(&self) -> Option<(Delayed, u64)> {
+        let late = self.latency_us.late.filter(|late| late.connects > 0)?;
+        Some((late, self.grew(counter::SYN_RETRANSMITS)?))
+    }
+
+    /// Whether so few late connects are what a busy machine or any link has now and then: fewer than ten, or than one in a
+    /// thousand, which no percentile that is told shows.
+    pub(crate) fn are_few(&self, late: u64) -> bool {
+        late < 10 || late.saturating_mul(1000) < self.latency_us.connect.count
+    }
+
+    /// That a counter of drops grew and made connects wait: how often, with what was sent again.
+    pub(crate) fn dropped_syns(&self, name: &str, side: Side, text: &str) -> Option<Met> {
+        let times = self.grew(name)?;
+        self.waited_for_syns()?;
+        let mut evidence: Vec<_> = self.counter_evidence(name, side, text).into_iter().collect();
+        let text = "SYNs that had to be sent again";
+        evidence.extend(self.counter_evidence(counter::SYN_RETRANSMITS, Side::Swarm, text));
+        Some(Met { times, evidence, delays: true })
+    }
 }

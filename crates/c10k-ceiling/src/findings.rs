@@ -1,6 +1,7 @@
 //! What the walls look at: all that a run showed.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use c10k_record::{
     Connections, CounterChange, Evidence, Failure, GrowthEvidence, GrowthStop, HostSnapshot, Latencies,
@@ -62,6 +63,8 @@ pub struct Findings {
     pub growth_stopped: Option<GrowthStop>,
     /// What was seen when it stopped.
     pub growth_evidence: Option<GrowthEvidence>,
+    /// Source addresses that were there at the start and on no device at the end; `None` where nobody looked.
+    pub sources_gone: Option<Vec<IpAddr>>,
     /// How many connections the sources allowed, as the swarm planned it.
     pub capacity: Option<u64>,
     /// Counters and levels by their name in [`counter`], as read on this machine.

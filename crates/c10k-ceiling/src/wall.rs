@@ -40,6 +40,8 @@ pub struct Wall {
     pub predict: fn(&HostSnapshot, &PlanView) -> Option<Forecast>,
     /// Whether the findings prove that it bit.
     pub diagnose: fn(&Findings) -> Option<Bite>,
+    /// Whether the findings of a run that holds all it was asked for prove that it was met, and recovered from.
+    pub met: fn(&Findings) -> Option<Met>,
     /// What lifts it for this plan.
     pub lift: fn(&HostSnapshot, &PlanView) -> Remedy,
 }
@@ -154,6 +156,17 @@ pub struct Bite {
     pub first_at_ms: Option<u64>,
 }
 
+/// The proof that a limit was met which cost no connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Met {
+    /// How often, at least 1.
+    pub times: u64,
+    /// What proves it, at least one piece.
+    pub evidence: Vec<Evidence>,
+    /// Whether it makes connections wait: what was late is its cost.
+    pub delays: bool,
+}
+
 impl Bite {
     /// A bite with its evidence; none without evidence.
     pub(crate) fn proven(
@@ -255,6 +268,11 @@ pub(crate) fn more_time(plan: &PlanView, more: &str, slower: &str) -> Remedy {
         human_count(wanted)
     );
     remedy(Scope::Process, text, &[("--rate", rate.clone())], vec![plan.again_with(&[("--rate", &rate)])])
+}
+
+/// For walls that cost connections or break a verdict where they are met, or whose evidence is there in healthy runs too.
+pub(crate) fn no_way_back(_: &Findings) -> Option<Met> {
+    None
 }
 
 /// For walls whose number depends on more than limits.

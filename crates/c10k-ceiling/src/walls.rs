@@ -9,6 +9,7 @@ mod ports;
 mod processor;
 mod queues;
 mod server;
+mod sources;
 mod threads;
 
 use crate::wall::Wall;
@@ -19,10 +20,11 @@ pub(crate) use network::{LINK_UNCERTAINTY, link_rate};
 pub(crate) use threads::settle_threads;
 
 /// The groups, in the order in which walls that bit at the same time are told.
-static GROUPS: [&[Wall]; 10] = [
+static GROUPS: [&[Wall]; 11] = [
     descriptors::WALLS,
     files::WALLS,
     ports::WALLS,
+    sources::WALLS,
     server::WALLS,
     queues::WALLS,
     network::WALLS,

@@ -121,6 +121,11 @@ impl ServerSigns {
         self.look_for_a_stall(seen);
     }
 
+    /// Who looks did not run for a while: what stood still meanwhile may have done so with it.
+    pub fn after_a_gap(&mut self) {
+        (self.accepted, self.process) = (Standstill::default(), Standstill::default());
+    }
+
     fn look_for_a_stall(&mut self, seen: &Observation) {
         let waiting = seen.listener.map_or(0, |listener| listener.waiting);
         let entered = seen.counter("PassiveOpens").filter(|_| waiting > 0);
@@ -163,6 +168,17 @@ mod tests {
         assert!(seen.accepted_stalled);
         assert_eq!((seen.queue.backlog, seen.queue.longest), (Some(5), Some(6)));
         assert!(!signs(&[tick(0, 100, 6), tick(1, 100, 6)]).accepted_stalled, "one second is not enough");
+    }
+
+    #[test]
+    fn what_stood_still_while_nobody_looked_is_no_stall_until_it_is_seen_for_two_seconds() {
+        let mut signs = ServerSigns::default();
+        signs.look(&tick(0, 100, 6));
+        signs.after_a_gap();
+        for (second, is_stalled) in [(15, false), (16, false), (17, true)] {
+            signs.look(&tick(second, 100, 6));
+            assert_eq!(signs.accepted_stalled, is_stalled, "{second}");
+        }
     }
 
     #[test]

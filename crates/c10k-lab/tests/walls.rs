@@ -11,13 +11,14 @@ use common::lab;
 use serde_json::Value;
 
 /// The walls that the guide must have.
-const NAMES: [&str; 32] = [
+const NAMES: [&str; 33] = [
     "nofile-server",
     "nofile-swarm",
     "nr-open",
     "file-max",
     "ports-exhausted",
     "ports-reserved",
+    "source-address-gone",
     "time-wait-ports",
     "accept-queue",
     "syn-queue",

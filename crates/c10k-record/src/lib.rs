@@ -15,11 +15,13 @@ mod ceiling;
 pub mod counter;
 mod counts;
 mod exit;
+mod gap;
 mod growth;
 mod host;
 mod io;
 mod latency;
 mod memory;
+mod met;
 mod outcome;
 mod phase;
 mod plan;
@@ -37,11 +39,13 @@ pub use ceiling::{Ceiling, Evidence, Predicted, Remedy, Scope, Setting, Side, Wa
 pub use counter::CounterChange;
 pub use counts::{AtServerEnd, Connections, Failure};
 pub use exit::Exit;
+pub use gap::{Gap, GapOf};
 pub use growth::{GrowthEvidence, GrowthStop, PortsInPlan};
 pub use host::{Host, HostSnapshot};
 pub use io::{FolderError, PlanError, RunFolder, partial_record_name, read_record, write_whole};
-pub use latency::{Latencies, LatencyHistogram, LatencySummary};
+pub use latency::{Delayed, LATE_US, Latencies, LatencyHistogram, LatencySummary};
 pub use memory::{MemoryPart, MemoryPerConnection};
+pub use met::MetOnTheWay;
 pub use outcome::Outcome;
 pub use phase::PhaseName;
 pub use plan::{

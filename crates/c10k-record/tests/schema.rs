@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use c10k_record::{
-    AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Evidence, Failure, GrowthEvidence,
-    GrowthStop, Host, HostSnapshot, Latencies, LatencyHistogram, LoadPlan, MemoryPart, MemoryPerConnection,
-    NotApplied, Outcome, PhaseName, PhaseTimes, Plan, PortsInPlan, Predicted, ProfileInRun, Protocol, Rate,
-    Record, Remedy, RunState, SCHEMA_VERSION, Scope, ServerMode, ServerPlan, ServerReport, Setting, Side,
-    Steps, TimeWait, Tool, Topology, Verdict, WallFound, Warning, Workload,
+    AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Delayed, Evidence, Failure, Gap, GapOf,
+    GrowthEvidence, GrowthStop, Host, HostSnapshot, Latencies, LatencyHistogram, LoadPlan, MemoryPart,
+    MemoryPerConnection, MetOnTheWay, NotApplied, Outcome, PhaseName, PhaseTimes, Plan, PortsInPlan,
+    Predicted, ProfileInRun, Protocol, Rate, Record, Remedy, RunState, SCHEMA_VERSION, Scope, ServerMode,
+    ServerPlan, ServerReport, Setting, Side, Steps, TimeWait, Tool, Topology, Verdict, WallFound, Warning,
+    Workload,
 };
 use serde_json::{Map, Value, json};
 
@@ -195,12 +196,20 @@ fn full() -> Record {
         connects_per_second: ConnectRate { mean: Some(1.5), without_pauses: Some(1.8), peak: Some(2.0) },
         messages_per_second: Some(3.0),
     };
+    let delayed = Delayed {
+        connects: 9,
+        connects_at_steps: 9,
+        longest_connect_us: some,
+        first_echoes: 1,
+        longest_first_echo_us: some,
+    };
     record.latency_us = Latencies {
         connect: figures,
         connect_response: Some(figures),
         handshake: Some(figures),
         echo: figures,
         first_echo: figures,
+        late: Some(delayed),
     };
     record.lateness_us = Some(figures);
     record.memory_per_connection = MemoryPerConnection {
@@ -242,8 +251,8 @@ fn full() -> Record {
             remedy: Some(remedy.clone()),
         }],
         hard: true,
-        evidence: vec![evidence],
-        remedy: Some(remedy),
+        evidence: vec![evidence.clone()],
+        remedy: Some(remedy.clone()),
         predicted: Some(Predicted {
             connections: 8,
             wall: "nofile-server".to_owned(),
@@ -251,6 +260,17 @@ fn full() -> Record {
         }),
         off_by: Some(-1),
     });
+    record.met_on_the_way = vec![MetOnTheWay {
+        wall: "accept-queue".to_owned(),
+        title: "a queue".to_owned(),
+        side: Side::Server,
+        times: 9,
+        cost: Some(delayed),
+        evidence: vec![evidence],
+        remedy: Some(remedy),
+    }];
+    record.gaps = vec![Gap { process: GapOf::Swarm, from_ms: 1, to_ms: 2000, suspended_ms: 3 }];
+    record.sources_gone = Some(vec!["10.0.0.7".parse().expect("an address")]);
     record.verdicts =
         vec![Verdict { expr: "held = target".to_owned(), passed: Some(false), value: Some(7.0) }];
     record.warnings = vec![Warning::new("not-isolated", "EPERM")];
@@ -289,6 +309,9 @@ fn a_missing_field_is_refused_wherever_it_is_missing() {
         "/ceiling",
         "/ceiling/predicted",
         "/ceiling/walls/0",
+        "/met_on_the_way/0",
+        "/met_on_the_way/0/cost",
+        "/gaps/0",
         "/cpu",
     ] {
         for name in members(place) {

@@ -3,6 +3,7 @@
 
 mod ceiling;
 mod cost;
+mod met;
 mod setting;
 
 use c10k_record::{LatencySummary, Outcome, Record, RunResult, RunState, Unit, Verdict, human_count};
@@ -100,9 +101,15 @@ pub(crate) fn headline(record: &Record) -> (Tone, String) {
         RunResult::Short => (Tone::Bad, format!("SHORT: {held}{because}{wall}")),
         RunResult::VerdictBroken => {
             let broken = record.verdicts.iter().filter(|verdict| verdict.is_broken()).count();
+            let unjudged = record.verdicts.iter().filter(|verdict| verdict.passed.is_none()).count();
             let all = record.verdicts.len();
             let held = loudly(&held, word);
-            let words = format!("{held} connections, but {broken} of {all} verdicts do not hold{}", met());
+            let but = match (broken, unjudged) {
+                (0, _) => format!("{unjudged} of {all} verdicts could not be judged"),
+                (_, 0) => format!("{broken} of {all} verdicts do not hold"),
+                _ => format!("{broken} of {all} verdicts do not hold and {unjudged} could not be judged"),
+            };
+            let words = format!("{held} connections, but {but}{}", met());
             (Tone::Bad, words)
         }
         RunResult::Done => {
@@ -128,6 +135,7 @@ fn loudly(counts: &str, word: &str) -> String {
 pub(crate) fn sections(record: &Record) -> Vec<Section> {
     let mut sections = vec![verdicts(record), connections(record), losses(record)];
     sections.extend(ceiling::section(record));
+    sections.extend(met::section(record));
     sections.extend([cost::section(record), speed(record), latencies(record), load(record)]);
     sections.push(setting::profile(record));
     sections.extend(setting::warnings(record));

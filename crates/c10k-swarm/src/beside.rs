@@ -133,6 +133,12 @@ impl Beside {
         }
     }
 
+    /// This process did not run for a while: what stood still meanwhile may have done so with it.
+    pub(crate) fn after_a_gap(&mut self) {
+        self.signs.after_a_gap();
+        self.echoes = Standstill::default();
+    }
+
     /// Other listeners of the namespace hide a server that has stopped accepting, unless its process may be seen. But
     /// whoever it accepts it echoes to, as it has done before: while some wait and nobody is echoed to, nobody is
     /// accepted.

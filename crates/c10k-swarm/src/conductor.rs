@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use c10k_ceiling::TAKEN_DOWN;
 use c10k_collector::{AtServer, EndsSeen, LinkSeen, LinkWatch};
 use c10k_record::{
-    Command, ConnectRate, Connections, GrowthEvidence, GrowthStop, LiveCounts, PhaseName, PhaseTimes,
+    Command, ConnectRate, Connections, Gap, GrowthEvidence, GrowthStop, LiveCounts, PhaseName, PhaseTimes,
     RunState, Span, Steps, SwarmEvent,
 };
 
@@ -27,6 +27,7 @@ use crate::tally::Loss;
 use crate::tasks::Task;
 
 mod ends;
+mod gaps;
 mod ramps;
 mod telling;
 mod waiting;
@@ -78,6 +79,7 @@ pub(crate) struct Finding {
     pub(crate) ramps: Ramps,
     pub(crate) messages_per_second: Option<f64>,
     pub(crate) phases: Vec<PhaseTimes>,
+    pub(crate) gaps: Vec<Gap>,
     pub(crate) state: RunState,
     /// The signal that stopped it.
     pub(crate) signal: Option<i32>,
@@ -120,6 +122,7 @@ pub(crate) struct Conductor<'a> {
     ramps: Ramps,
     messages_per_second: Option<f64>,
     last_tick: (Instant, LiveCounts),
+    gaps: gaps::Gaps,
     /// Whether the last proof is younger than the last growth.
     is_proven: bool,
     rss_full: Option<(u64, u64)>,
@@ -155,6 +158,7 @@ impl<'a> Conductor<'a> {
             ramps: Ramps::default(),
             messages_per_second: None,
             last_tick: (Instant::now(), LiveCounts::default()),
+            gaps: gaps::Gaps::default(),
             is_proven: false,
             rss_full: None,
             beside: None,
@@ -429,6 +433,7 @@ impl<'a> Conductor<'a> {
             ramps: self.ramps,
             messages_per_second: self.messages_per_second,
             phases: self.phases,
+            gaps: self.gaps.seen,
             state: if stopped_with.is_some() { RunState::Aborted } else { RunState::Complete },
             signal,
             growth_stop: self.shared.why_growth_stopped(),

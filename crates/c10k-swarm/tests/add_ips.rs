@@ -206,6 +206,8 @@ fn vanishing() {
     assert!(c.held >= 500, "those from the other source are held: {c:?}");
     assert!(c.held < at_removal, "those from this one are not: {c:?}");
     assert!(ended.failed("EADDRNOTAVAIL") > 0, "{c:?}");
+    assert_eq!(ended.record.sources_gone, Some(vec![ip("192.168.1.201")]));
+    assert_eq!(ended.record.ceiling.as_ref().map(|of| of.wall.as_str()), Some("source-address-gone"));
     assert_eq!(c.attempted, c.held + c.failed.values().sum::<u64>(), "{c:?}");
     expect_nothing_left();
 }

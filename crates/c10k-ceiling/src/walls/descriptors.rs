@@ -5,7 +5,9 @@ use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
 use crate::facts::accept_error;
 use crate::findings::Findings;
 use crate::plan_view::PlanView;
-use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, raise, raise_line, raised, remedy, seen};
+use crate::wall::{
+    Bite, Forecast, Guide, Plant, Wall, first, no_way_back, raise, raise_line, raised, remedy, seen,
+};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -61,6 +63,7 @@ pub(super) static WALLS: &[Wall] = &[
             bite.evidence.push(seen("fs.nr_open", Side::Host, host.nr_open, "RLIMIT_NOFILE stands at it"));
             Some(bite)
         },
+        met: no_way_back,
         lift: |host, plan| {
             let (wanted, enough) = more_than(plan, host.nr_open);
             let text = format!(
@@ -125,6 +128,7 @@ pub(super) static WALLS: &[Wall] = &[
             let host = &findings.host;
             if at_nr_open(host, host.server_nofile) { None } else { server_emfile(findings) }
         },
+        met: no_way_back,
         lift: |host, plan| nofile_remedy(host, plan, "server"),
     },
     Wall {
@@ -167,6 +171,7 @@ pub(super) static WALLS: &[Wall] = &[
             let host = &findings.host;
             if at_nr_open(host, host.swarm_nofile) { None } else { swarm_emfile(findings) }
         },
+        met: no_way_back,
         lift: |host, plan| nofile_remedy(host, plan, "swarm"),
     },
 ];

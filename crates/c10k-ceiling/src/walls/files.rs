@@ -5,7 +5,7 @@ use c10k_record::{HostSnapshot, Scope, Side, human_count};
 use crate::counter;
 use crate::facts::accept_error;
 use crate::plan_view::PlanView;
-use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, raise, seen};
+use crate::wall::{Bite, Forecast, Guide, Met, Plant, Wall, first, no_way_back, raise, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -59,6 +59,13 @@ pub(super) static WALLS: &[Wall] = &[
             let limit = findings.host.file_max;
             evidence.extend(limit.map(|max| seen("fs.file-max", Side::Host, Some(max), "the limit")));
             Bite::proven(evidence, first(lost.or_else(|| findings.unanswered())))
+        },
+        met: |findings| {
+            let times = findings.accept_errors("ENFILE")?;
+            let mut evidence = vec![accept_error("ENFILE", times)];
+            let limit = findings.host.file_max;
+            evidence.extend(limit.map(|max| seen("fs.file-max", Side::Host, Some(max), "the limit")));
+            Some(Met { times, evidence, delays: true })
         },
         lift: |host, plan| {
             let used = host.files_in_use.unwrap_or(10_000);
@@ -119,6 +126,7 @@ pub(super) static WALLS: &[Wall] = &[
                 .extend(limit.map(|n| seen("fs.epoll.max_user_watches", Side::Host, Some(n), "the limit")));
             Bite::proven(evidence, first(lost))
         },
+        met: no_way_back,
         lift: |host, plan| {
             let ends = ends_of_one_user(host, plan);
             let needed = plan.target.saturating_mul(ends).saturating_add(1024);

@@ -8,7 +8,8 @@ use crate::facts::{end_evidence, ended_by_its_group, ended_by_the_machine};
 use crate::findings::KeptFree;
 use crate::plan_view::PlanView;
 use crate::wall::{
-    Bite, Forecast, Guide, Need, Plant, Wall, first, no_forecast, raise, raised, remedy, seen,
+    Bite, Forecast, Guide, Met, Need, Plant, Wall, first, no_forecast, no_way_back, raise, raised, remedy,
+    seen,
 };
 
 /// The walls at which a run stops by itself for the sake of memory.
@@ -135,6 +136,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.lost_evidence(&["ENOMEM", "ENOBUFS"]));
             Bite::proven(evidence, first(lost))
         },
+        met: no_way_back,
         lift: |host, plan| {
             let needed = plan.target.saturating_mul(bytes_each(host, plan));
             let reserve = host.memory_total_bytes.map_or(0, memory_reserve_bytes);
@@ -227,6 +229,14 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.lost_evidence(&["ENOMEM", "ENOBUFS"]));
             Bite::proven(evidence, first(findings.lost(&LOST_TO_MEMORY)))
         },
+        met: |findings| {
+            let times = findings.grew(counter::GROUP_HELD_BACK)?;
+            let text = "times who asked for memory was put to sleep at memory.high";
+            let mut evidence: Vec<_> =
+                findings.counter_evidence(counter::GROUP_HELD_BACK, Side::Host, text).into_iter().collect();
+            evidence.extend(limit_of_the_group(&findings.host));
+            Some(Met { times, evidence, delays: false })
+        },
         lift: |host, plan| {
             let needed = plan.target.saturating_mul(charged_each(host, plan));
             let needed = needed.saturating_add(needed / 5).saturating_add(64 << 20);
@@ -237,7 +247,9 @@ pub(super) static WALLS: &[Wall] = &[
                 human_bytes(wanted)
             );
             let setting = [("memory.max", wanted.to_string())];
-            remedy(Scope::Process, text, &setting, vec![raise_group_line(host, plan, wanted)])
+            let folder = host.cgroup_memory_folder.as_deref().unwrap_or_default();
+            let line = plan.outlasts_the_run(folder).then(|| raise_group_line(host, plan, wanted));
+            remedy(Scope::Process, text, &setting, line.into_iter().collect())
         },
     },
     Wall {
@@ -288,6 +300,12 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.counter_evidence(counter::MEMORY_PRESSURES, Side::Host, text));
             evidence.extend(findings.lost_evidence(&names));
             Bite::proven(evidence, first(findings.lost(&names)))
+        },
+        met: |findings| {
+            let times = findings.grew(counter::MEMORY_PRESSURES)?;
+            let text = "times TCP went over the second value of tcp_mem and began to save";
+            let evidence = findings.counter_evidence(counter::MEMORY_PRESSURES, Side::Host, text);
+            Some(Met { times, evidence: evidence.into_iter().collect(), delays: false })
         },
         lift: |host, _| {
             let text = "Raise net.ipv4.tcp_mem (pages, not bytes; whole host), or lower the maxima of tcp_rmem \
@@ -347,6 +365,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.counter_evidence(counter::ABORT_ON_MEMORY, Side::Host, text));
             Bite::proven(evidence, None)
         },
+        met: no_way_back,
         lift: |host, plan| {
             let text = "Raise net.ipv4.tcp_max_orphans (whole host), at least to the number of connections.";
             raise(Scope::Host, text, "net.ipv4.tcp_max_orphans", plan.target, host.max_orphans)
@@ -404,6 +423,7 @@ pub(super) static WALLS: &[Wall] = &[
                 .extend(limit.map(|n| seen("net.ipv4.tcp_max_tw_buckets", Side::Host, Some(n), "the limit")));
             Bite::proven(evidence, None)
         },
+        met: no_way_back,
         lift: |host, plan| {
             let text = "Raise net.ipv4.tcp_max_tw_buckets; never lower it.";
             raise(Scope::Namespace, text, "net.ipv4.tcp_max_tw_buckets", plan.target, host.max_tw_buckets)

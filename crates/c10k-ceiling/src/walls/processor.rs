@@ -7,7 +7,7 @@ use crate::counter;
 use crate::findings::Findings;
 use crate::loads::{CpuLoad, PhaseLoad};
 use crate::verdicts::shown;
-use crate::wall::{Bite, Guide, Need, Plant, Wall, more_time, no_forecast, seen};
+use crate::wall::{Bite, Guide, Need, Plant, Wall, more_time, no_forecast, no_way_back, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -42,6 +42,7 @@ pub(super) static WALLS: &[Wall] = &[
         ),
         predict: no_forecast,
         diagnose: |findings| busy(findings, Side::Server),
+        met: no_way_back,
         lift: |_, plan| {
             let Some(file) = &plan.server_cpu_quota else {
                 return more_time(plan, "Give the server more processors", "connect and send more slowly");
@@ -50,7 +51,9 @@ pub(super) static WALLS: &[Wall] = &[
             let none = if file.ends_with("cfs_quota_us") { "-1" } else { "max" };
             let more = "Take the quota away that holds the server back, or raise it";
             let mut remedy = more_time(plan, more, "connect and send more slowly");
-            remedy.commands.insert(0, format!("echo {none} | sudo tee {}", quoted(file)));
+            if plan.outlasts_the_run(file) {
+                remedy.commands.insert(0, format!("echo {none} | sudo tee {}", quoted(file)));
+            }
             remedy
         },
     },
@@ -85,6 +88,7 @@ pub(super) static WALLS: &[Wall] = &[
         ),
         predict: no_forecast,
         diagnose: |findings| busy(findings, Side::Swarm),
+        met: no_way_back,
         lift: |_, plan| {
             let more = "Give the swarm more processors or a machine of its own";
             more_time(plan, more, "connect more slowly")
@@ -127,6 +131,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(late);
             Bite::proven(evidence, None)
         },
+        met: no_way_back,
         lift: |_, plan| {
             let more = "Give the ends more processors or a machine each, end what else runs here, send less";
             more_time(plan, more, "connect more slowly")
@@ -168,6 +173,7 @@ pub(super) static WALLS: &[Wall] = &[
             }
             Bite::proven(evidence, None)
         },
+        met: no_way_back,
         lift: |_, plan| more_time(plan, "Send less, use more processors", "connect more slowly"),
     },
     Wall {
@@ -214,6 +220,7 @@ pub(super) static WALLS: &[Wall] = &[
             }
             Bite::proven(evidence, None)
         },
+        met: no_way_back,
         lift: |_, plan| {
             let more = "Look at the errors by name and phase, and at the server's log";
             more_time(plan, more, "connect more slowly")

@@ -2,9 +2,12 @@
 
 use c10k_record::{DEFAULT_PORT, Remedy, Scope, Side, human_bytes, human_count};
 
+use crate::counter;
 use crate::facts::{SILENT, end_evidence, ended_by_memory, stopped_accepting};
 use crate::findings::{Findings, Lost, TAKEN_DOWN};
-use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, no_forecast, raised, remedy, seen};
+use crate::wall::{
+    Bite, Forecast, Guide, Met, Plant, Wall, first, no_forecast, no_way_back, raised, remedy, seen,
+};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -48,6 +51,7 @@ pub(super) static WALLS: &[Wall] = &[
             ];
             Bite::proven(evidence, first(findings.unanswered()))
         },
+        met: no_way_back,
         lift: |_, plan| {
             let value = raised("--max-connections", plan.target, plan.server_max_connections).to_string();
             let command = if plan.own_server {
@@ -109,6 +113,7 @@ pub(super) static WALLS: &[Wall] = &[
             let lost = findings.lost(&TAKEN_DOWN).or_else(|| findings.lost(&["ECONNREFUSED"]));
             Bite::proven(evidence, first(lost))
         },
+        met: no_way_back,
         lift: |_, _| {
             remedy(
                 Scope::Process,
@@ -152,6 +157,7 @@ pub(super) static WALLS: &[Wall] = &[
             }
             Bite::proven(findings.lost_evidence(&["ECONNREFUSED"]), lost.first_at_ms)
         },
+        met: no_way_back,
         lift: |_, plan| {
             let listen = plan.listen.clone().unwrap_or_else(|| format!("127.0.0.1:{DEFAULT_PORT}"));
             remedy(
@@ -222,7 +228,7 @@ pub(super) static WALLS: &[Wall] = &[
                     seen("not-accepted", Side::Server, Some(waiting), text)
                 }));
             }
-            let queue = findings.counter(crate::counter::ACCEPT_QUEUE).map(|change| change.after);
+            let queue = findings.counter(counter::ACCEPT_QUEUE).map(|change| change.after);
             evidence.extend(queue.filter(|length| *length > 0).map(|length| {
                 let backlog =
                     findings.host.backlog.map_or_else(String::new, |most| format!(" (backlog {most})"));
@@ -230,10 +236,10 @@ pub(super) static WALLS: &[Wall] = &[
                     "{} connections waited in its accept queue at the most{backlog}",
                     human_count(length)
                 );
-                seen(crate::counter::ACCEPT_QUEUE, Side::Server, Some(length), text)
+                seen(counter::ACCEPT_QUEUE, Side::Server, Some(length), text)
             }));
             let text = "connections dropped at the full accept queue";
-            let name = crate::counter::LISTEN_OVERFLOWS;
+            let name = counter::LISTEN_OVERFLOWS;
             // Before a process was stopped its queue may have been full for another reason.
             let overflowed = findings.accepted_stalled && findings.grew(name).is_some();
             evidence.extend(findings.counter_evidence(name, Side::Server, text).filter(|_| overflowed));
@@ -250,7 +256,31 @@ pub(super) static WALLS: &[Wall] = &[
             }
             Bite::proven(evidence, first(findings.unanswered().or_else(|| findings.lost(&SILENT))))
         },
+        met: |findings| {
+            if !(findings.accepted_stalled && stopped_accepting(findings)) {
+                return None;
+            }
+            let text = "for 2 s or longer its accept queue was full and it took nobody, then it went on";
+            let mut evidence = vec![seen("accepted", Side::Server, None, text)];
+            let overflowed = findings.grew(counter::LISTEN_OVERFLOWS).is_some();
+            let counted = [
+                (counter::LISTEN_OVERFLOWS, "connections dropped at the full accept queue"),
+                (counter::ACCEPT_QUEUE, "connections waited in its accept queue at the most"),
+            ];
+            for (name, text) in counted {
+                let is_said = name != counter::LISTEN_OVERFLOWS || overflowed;
+                evidence.extend(findings.counter_evidence(name, Side::Server, text).filter(|_| is_said));
+            }
+            Some(Met { times: 1, evidence, delays: true })
+        },
         lift: |_, plan| -> Remedy {
+            if plan.server_went_on {
+                let text = "Find out what kept the server from accepting for a while: a signal that stopped it, a pause \
+                            of its own, a call that blocked. A backlog that is long enough for who comes meanwhile \
+                            spares them the SYNs that are sent again, and no wait for an answer.";
+                let look = "ps -eo pid,state,wchan:24,comm | awk '$2 ~ /[TD]/'";
+                return remedy(Scope::Process, text, &[], vec!["ss -ltn".to_owned(), look.to_owned()]);
+            }
             let commands = match plan.server_pid {
                 Some(pid) if plan.server_stopped => vec![format!("kill -CONT {pid}")],
                 Some(pid) => vec![
@@ -313,6 +343,7 @@ pub(super) static WALLS: &[Wall] = &[
             }
             Bite::proven(evidence, lost.first_at_ms)
         },
+        met: no_way_back,
         lift: |_, plan| {
             remedy(
                 Scope::Process,

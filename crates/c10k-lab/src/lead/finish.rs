@@ -1,8 +1,6 @@
 //! From what was seen to the finished record.
 
-use c10k_record::{
-    Ceiling, Connections, Outcome, PhaseName, Record, RunState, Warning, counter, human_count, judge,
-};
+use c10k_record::{Connections, Outcome, PhaseName, Record, RunState, Warning, counter, human_count, judge};
 
 use crate::findings::findings;
 use crate::lead::lab::Lab;
@@ -23,10 +21,14 @@ impl Lab<'_> {
             self.record.warnings.push(Warning::new("unreadable", unreadable));
         }
         self.name_the_end();
+        self.record.gaps.extend(self.gaps.take());
+        self.record.gaps.sort_by_key(|gap| gap.from_ms);
         self.record.verdicts = judge(&self.plan.verdicts, &self.record);
+        let gaps = self.record.gap_warnings();
+        self.record.warnings.extend(gaps);
         let aborted = self.record.state == RunState::Aborted;
         // With the ports that were really listened on.
-        let plan = self.record.plan.clone().unwrap_or_else(|| self.plan.clone());
+        let plan = self.stage.as_told(self.record.plan.as_ref().unwrap_or(self.plan));
         let predicted = c10k_ceiling::predicted_ceiling(&self.limits, &plan_view(&plan, &self.limits));
         let mut found = findings(
             &self.record,
@@ -38,9 +40,16 @@ impl Lab<'_> {
             aborted,
         );
         found.kept_free = self.kept_free;
-        let ceiling = c10k_ceiling::diagnose(&found, predicted);
-        let root = self.record.host.as_ref().is_some_and(|host| host.root);
-        self.record.ceiling = if root { ceiling.map(Ceiling::for_root) } else { ceiling };
+        found.plan.passing_groups = self.stage.passing_groups();
+        let record = &mut self.record;
+        record.ceiling = c10k_ceiling::diagnose(&found, predicted);
+        record.met_on_the_way = c10k_ceiling::met_on_the_way(&found, record.ceiling.as_ref());
+        let unexplained =
+            c10k_ceiling::syns_sent_again(&found, &record.met_on_the_way, record.ceiling.as_ref());
+        record.warnings.extend(unexplained);
+        if record.host.as_ref().is_some_and(|host| host.root) {
+            record.make_remedies_roots();
+        }
         if let Some(broken) = self.record.broken_identity() {
             self.record.warnings.push(Warning::new("identity", broken));
         }
@@ -116,10 +125,14 @@ impl Lab<'_> {
             self.record.latency_us = said.latency_us;
             self.record.lateness_us = said.lateness_us;
             self.record.phases = said.phases;
+            self.record.gaps = said.gaps;
+            self.record.sources_gone = said.sources_gone;
             // What of the profile is not in force was listed when the place was made.
             let known = &self.record.warnings;
-            // And where its connections lead is looked up here.
-            let is_told = |id: &str| ["profile-not-applied", "held-unconfirmed"].contains(&id);
+            // Where its connections lead is looked up here, and what was late is judged by what is known of both ends.
+            let here =
+                ["profile-not-applied", "held-unconfirmed", "own-gap", "not-judged", "syns-sent-again"];
+            let is_told = |id: &str| here.contains(&id);
             let is_new = |w: &Warning| !is_told(&w.id) && !known.contains(w);
             let new: Vec<Warning> = said.warnings.into_iter().filter(is_new).collect();
             self.record.warnings.extend(new);

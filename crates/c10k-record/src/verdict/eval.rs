@@ -6,7 +6,8 @@ use super::parse::{Condition, Limit};
 use crate::{LatencySummary, Record, RunState};
 
 /// What a run that is over comes to under its conditions, and under `ghosts = 0` where ghosts are known and no
-/// condition is on them. A run that was stopped before its end is not judged: what it would have held is not known.
+/// condition is on them. A run that was stopped before its end is not judged: what it would have held is not known; nor is a
+/// time in which the one who measures it did not run.
 #[must_use]
 pub fn judge(conditions: &[Condition], record: &Record) -> Vec<Verdict> {
     let mut verdicts: Vec<Verdict> = conditions.iter().map(|condition| condition.evaluate(record)).collect();
@@ -18,12 +19,12 @@ pub fn judge(conditions: &[Condition], record: &Record) -> Vec<Verdict> {
 }
 
 impl Condition {
-    /// Evaluates it on a record. With nothing to look at it does not hold; on a run that was stopped before its end it
-    /// is not evaluated.
+    /// Evaluates it on a record. With nothing to look at it does not hold; on a run that was stopped before its end, and
+    /// where a gap falls into what it is about ([`Record::gap_within`]), it is not evaluated.
     #[must_use]
     pub fn evaluate(&self, record: &Record) -> Verdict {
         let expr = self.to_string();
-        if record.state == RunState::Aborted {
+        if record.state == RunState::Aborted || record.gap_within(self.metric).is_some() {
             return Verdict { expr, passed: None, value: None };
         }
         let value = self.value(record);

@@ -52,6 +52,7 @@ impl Conductor<'_> {
         stopping: bool,
         done: impl Fn(&Self) -> bool,
     ) -> Woken {
+        self.begin_to_wait();
         loop {
             if done(self) {
                 return Woken::Done;
@@ -75,7 +76,9 @@ impl Conductor<'_> {
             }
             self.tick_if_due(now);
             let nap = until.map_or(NAP, |until| NAP.min(until - now));
-            match self.notes.recv_timeout(nap) {
+            let heard = self.notes.recv_timeout(nap);
+            self.look_for_a_gap(nap);
+            match heard {
                 Ok(note) => self.on_note(note),
                 Err(RecvTimeoutError::Timeout) => self.count_lost_workers(),
                 Err(RecvTimeoutError::Disconnected) => {}

@@ -149,16 +149,9 @@ fn what_mends(error: &io::Error) -> &'static str {
 
 impl Next {
     /// What lifts a wall of a step, to be pasted by this user after the climb.
-    pub(super) fn of(wall: &str, mut remedy: Remedy, record: &Record, climbed: &Path) -> Self {
+    pub(super) fn of(wall: &str, mut remedy: Remedy) -> Self {
         if limits::euid() == 0 {
             remedy.make_roots();
-        }
-        // Where the step has a profile of its own, the climb leaves one that has the same and says why.
-        if let Some(plan) = &record.plan {
-            let climbed = beside_its_step(&plan.profile, climbed);
-            for command in &mut remedy.commands {
-                *command = command.replace(&plan.profile, &climbed);
-            }
         }
         Self {
             wall: wall.to_owned(),
@@ -179,13 +172,14 @@ impl Next {
     /// The wall that is predicted to stand next beyond what a run held; `None` where no limit can be read.
     pub(super) fn beyond(held: u64, record: &Record, climbed: &Path) -> Option<Self> {
         let host = &record.host.as_ref()?.limits;
-        let plan = record.plan.as_ref()?;
+        let profile = path_to_paste(climbed);
+        let plan = Plan { profile, ..record.plan.clone()? };
         let of = |target| predict(host, &plan_view(&Plan { target, ..plan.clone() }, host));
         let wall = Self::first_beyond(of(held), held, limits::euid() == 0)?;
         // So that what is pasted is worth its while.
         let far = of(wall.connections.saturating_mul(2)).into_iter().find(|other| other.wall == wall.wall);
         let lift = far.map_or(wall.lift, |far| far.lift);
-        let mut next = Self::of(&wall.wall, lift, record, climbed);
+        let mut next = Self::of(&wall.wall, lift);
         next.summary =
             format!("(predicted at {}, {}) {}", human_count(wall.connections), wall.now, next.summary);
         Some(next)
@@ -199,14 +193,10 @@ impl Next {
     }
 }
 
-/// The whole path of climbed.toml, which stands beside the folder of each step; `profile` is the whole path of a
-/// step's own, so that a word that needs no quotes with the one needs none with the other.
-fn beside_its_step(profile: &str, climbed: &Path) -> String {
-    let name = climbed.file_name().unwrap_or_default();
-    match Path::new(profile).parent().and_then(Path::parent) {
-        Some(folder) if profile.ends_with("/profile.toml") => folder.join(name).display().to_string(),
-        _ => profile.to_owned(),
-    }
+/// The whole path of a file, for whoever stands in another folder.
+pub(super) fn path_to_paste(path: &Path) -> String {
+    let whole = std::path::absolute(path);
+    whole.as_deref().unwrap_or(path).display().to_string()
 }
 
 #[cfg(test)]
@@ -242,16 +232,6 @@ mod tests {
         };
         assert_eq!(next(true).words(), "next: w Do it.\n  a\nor\n  b");
         assert_eq!(next(false).words(), "next: w Do it.\n  a\n  b");
-    }
-
-    #[test]
-    fn a_command_names_the_climbs_profile_and_not_that_of_a_step() {
-        let climbed = Path::new("results/1-climb/climbed.toml");
-        assert_eq!(
-            beside_its_step("/a/results/1-climb/step-5/profile.toml", climbed),
-            "/a/results/1-climb/climbed.toml"
-        );
-        assert_eq!(beside_its_step("tuned", climbed), "tuned");
     }
 
     #[test]
