@@ -83,13 +83,13 @@ fn memory_was_scarce(findings: &Findings) -> Option<bool> {
 
 impl Findings {
     /// The late connects and the SYNs that were sent again, where there were both: what makes a connect wait for a SYN is
-    /// told by the two together.
+    /// told by the two together. No more of them waited for one than were sent again.
     pub(crate) fn waited_for_syns(&self) -> Option<(Delayed, u64)> {
         let late = self.latency_us.late.filter(|late| late.connects > 0)?;
         Some((late, self.grew(counter::SYN_RETRANSMITS)?))
     }
 
-    /// Whether so few late connects are what a busy machine or any link has now and then: fewer than ten, or than one in a
+    /// Whether so few connects that waited for a SYN are what a busy machine or any link has now and then: fewer than ten, or than one in a
     /// thousand, which no percentile that is told shows.
     pub(crate) fn are_few(&self, late: u64) -> bool {
         late < 10 || late.saturating_mul(1000) < self.latency_us.connect.count

@@ -54,13 +54,10 @@ pub fn syns_sent_again(
         return None;
     }
     let (late, resent) = findings.waited_for_syns()?;
-    if late.connects_at_steps == 0 {
-        return None;
-    }
     let connect = findings.latency_us.connect;
     // Where half of all take long, the way is slow and the steps are none.
     let half_us = connect.p50.filter(|half_us| *half_us < c10k_record::LATE_US / 2)?;
-    if findings.are_few(late.connects_at_steps) {
+    if findings.are_few(late.connects_at_steps.min(resent)) {
         return None;
     }
     let dropped = [

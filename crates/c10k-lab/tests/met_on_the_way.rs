@@ -93,7 +93,12 @@ fn a_link_that_was_full_and_dropped_syns_is_told() {
     let met = met(&record, "bandwidth");
     assert!(met.times > 0 && met.cost.is_some_and(|cost| cost.connects > 0), "{met:#?}");
     assert!(met.remedy.as_ref().is_some_and(|remedy| remedy.summary.contains("slowly")), "{met:#?}");
-    assert_eq!(record.met_on_the_way.len(), 1, "{:#?}", record.met_on_the_way);
+    // A processor's input queue is the whole host's, which other tests fill.
+    let others = record
+        .met_on_the_way
+        .iter()
+        .filter(|met| !["bandwidth", "netdev-backlog"].contains(&met.wall.as_str()));
+    assert_eq!(others.count(), 0, "{:#?}", record.met_on_the_way);
     assert_eq!(record.ceiling, None);
 }
 

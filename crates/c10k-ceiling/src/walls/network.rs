@@ -259,8 +259,8 @@ pub(super) static WALLS: &[Wall] = &[
             let text = "neighbours that found no room";
             let met = findings.dropped_syns(findings.plan.neighbours().fulls, Side::Host, text)?;
             // The table is the whole host's, and anybody's neighbours count.
-            let (late, _) = findings.waited_for_syns()?;
-            (!findings.are_few(late.connects)).then_some(met)
+            let (late, resent) = findings.waited_for_syns()?;
+            (!findings.are_few(late.connects.min(resent))).then_some(met)
         },
         lift: |host, plan| {
             let needed = plan.sources.max(1024).saturating_add(1).checked_next_power_of_two();

@@ -168,8 +168,9 @@ pub(super) static WALLS: &[Wall] = &[
             let text = "packets dropped at a processor's input queue";
             let met = findings.dropped_syns(counter::SOFTNET_DROPPED, Side::Host, text)?;
             // Anybody's burst of packets drops a few on a busy machine.
-            let (late, _) = findings.waited_for_syns()?;
-            (input_queue_explains(findings) && !findings.are_few(late.connects)).then_some(met)
+            let (late, resent) = findings.waited_for_syns()?;
+            let are_few = findings.are_few(late.connects.min(resent));
+            (input_queue_explains(findings) && !are_few).then_some(met)
         },
         lift: |host, plan| {
             let slower = if plan.wanted_rate.is_some() { "" } else { ", or connect more slowly" };
