@@ -1,6 +1,7 @@
 //! What programs say, and what it is read as.
 
 use c10k_ceiling::{SYMPTOMS, read_symptom};
+use proptest::prelude::*;
 
 /// What programs say when they meet a limit.
 const LIMITS: &str = include_str!("said/limits.txt");
@@ -67,4 +68,22 @@ fn every_error_that_people_search_for_is_known_by_name_and_by_each_of_its_words(
 #[test]
 fn the_rules_hold_for_what_they_were_not_made_of() {
     expect_right(include_str!("said/later.txt"));
+}
+
+#[test]
+fn the_rules_hold_for_what_people_report_of_other_programs() {
+    expect_right(include_str!("said/field.txt"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_odd_to_be_read(said in any::<String>(), at in 0_usize..SYMPTOMS.len()) {
+        let _ = read_symptom(&said);
+        // A name between other words is found: signs and line ends stand around it.
+        let name = SYMPTOMS[at].outcome;
+        if name != "EBUSY" && name != "EINVAL" {
+            let text = format!("{}\n[{name}]", "x ".repeat(said.len()));
+            prop_assert!(!read_symptom(&text).is_empty());
+        }
+    }
 }

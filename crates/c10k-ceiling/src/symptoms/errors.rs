@@ -65,7 +65,16 @@ static LOOSE: &[Symptom] = &[
     Symptom {
         outcome: "ETIMEDOUT",
         number: None,
-        words: &["timed out", "timeout", "time out", "deadline exceeded", "deadline has elapsed"],
+        words: &[
+            "timed out",
+            "timeout exception|error|exceeded|expired|reached|occurred|elapsed|while|awaiting|waiting",
+            "timeout .. elapsing",
+            "connect|connection|read|write|handshake|response|request|reset timeout",
+            "timeout $",
+            "time out error|exceeded|expired",
+            "deadline exceeded",
+            "deadline has elapsed",
+        ],
     },
     Symptom {
         outcome: "closed",
@@ -107,12 +116,17 @@ const NEGATIVE_LEADS: &str = "ret|res|rc|returned|failed|result|errno";
 
 /// The error that a text names: by its name, else by its words, else by its number.
 pub(super) fn error_in(text: &Text) -> Option<&'static str> {
-    named(text).or_else(|| worded(text, SYMPTOMS)).or_else(|| numbered(text))
+    named(text).or_else(|| worded(text)).or_else(|| numbered(text))
 }
 
 /// The error that a text seems to speak of.
 pub(super) fn loose_error_in(text: &Text) -> Option<&'static str> {
-    worded(text, LOOSE)
+    let said = |words: &&&str| {
+        let mut found = text.find(&as_pattern(words)).into_iter();
+        found.any(|at| !is_denied(text, at) && !is_setting(text, at + words.split(' ').count()))
+    };
+    // Not the longest: what ended first says more than what came of it.
+    LOOSE.iter().find(|error| error.words.iter().any(|words| said(&words))).map(|error| error.outcome)
 }
 
 /// Whether a text has a number of Windows or a name of its sockets.
@@ -133,8 +147,9 @@ fn named(text: &Text) -> Option<&'static str> {
 }
 
 /// The most exact words win: "too many open files in system" is not "too many open files".
-fn worded(text: &Text, among: &'static [Symptom]) -> Option<&'static str> {
-    let pairs = among.iter().flat_map(|error| error.words.iter().map(move |words| (error.outcome, *words)));
+fn worded(text: &Text) -> Option<&'static str> {
+    let pairs =
+        SYMPTOMS.iter().flat_map(|error| error.words.iter().map(move |words| (error.outcome, *words)));
     let found =
         pairs.filter(|(_, words)| text.find(&as_pattern(words)).is_some_and(|at| !is_denied(text, at)));
     // The first of those that are as long.
@@ -181,4 +196,12 @@ fn numbers(text: &Text) -> impl Iterator<Item = (usize, u64)> {
 fn is_denied(text: &Text, at: usize) -> bool {
     at.checked_sub(1)
         .is_some_and(|last| ["no", "without", "never", "0"].contains(&text.words[last].text.as_str()))
+}
+
+/// Whether a value follows, as in `connect_timeout 60s`: nothing has happened then.
+fn is_setting(text: &Text, behind: usize) -> bool {
+    text.words.get(behind).is_some_and(|next| {
+        next.text.starts_with(|first: char| first.is_ascii_digit())
+            || ["is", "to", "set"].contains(&&*next.text)
+    })
 }

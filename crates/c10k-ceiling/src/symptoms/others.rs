@@ -78,6 +78,12 @@ static OTHER_CAUSES: &[OtherCause] = &[
         look: "`strace -f -e trace=network -p PID`: where epoll_wait follows, it is no error.",
     },
     OtherCause {
+        name: "client-left",
+        title: "a client went away or fell silent: the server only says so",
+        look: "what the client says at that time, and its timeouts; where many leave at one moment, a NAT or a \
+               balancer between them may have forgotten them.",
+    },
+    OtherCause {
         name: "gone-before",
         title: "the other end went away before the connection was taken",
         look: "`ss -ltn`: where Recv-Q stays near Send-Q, connections wait too long: see accept-queue.",

@@ -31,7 +31,8 @@ pub(super) static EXACT: &[Phrase] = &[
     ("oomkilled", &["cgroup-memory", "ram"]),
     // The end of a process.
     ("exited|terminated|killed on|by|with signal", &["server-died"]),
-    ("main process exited", &["server-died"]),
+    ("process exited code killed|dumped", &["server-died"]),
+    ("process exited & status . failure", &["server-died"]),
     ("segfault at", &["server-died"]),
     ("segmentation fault", &["server-died"]),
     ("core dumped", &["server-died"]),
@@ -63,14 +64,15 @@ pub(super) static EXACT: &[Phrase] = &[
     ("reset reason overflow", OWN_MAXIMUM),
     ("system limit & process*|port*|spawn*", OWN_MAXIMUM),
     (
-        "max*|limit|limits .. connection*|client*|conn|conns|session*|worker*|children|startups .. reach*|exceed*|hit|full|throttl*",
+        "max*|limit|limits .. connection*|client*|conn|conns|session*|worker*|children|startups \
+         .. reach*|exceed*|hit|full|throttl*",
         OWN_MAXIMUM,
     ),
     (
-        "reach*|exceed*|hit .. max*|limit .. connection*|client*|conn|conns|session*|worker*|children",
+        "reach*|exceed*|hit .. max*|limit . connection*|client*|conn|conns|session*|worker*|children",
         OWN_MAXIMUM,
     ),
-    ("connection*|client*|conn|conns|session*|worker* limit|maximum|max reach*|exceed*|hit|is", OWN_MAXIMUM),
+    ("connection*|client*|conn|conns|session*|worker* limit|maximum|max reach*|exceed*|hit", OWN_MAXIMUM),
     ("maxconn*|maxclient* .. limit|reach*|exceed*|hit", OWN_MAXIMUM),
     // A client's pool, which waits for itself.
     (
@@ -84,6 +86,7 @@ pub(super) static PLAIN: &[Phrase] = &[
     ("cannot|cant|unable|not .. fork", &["threads"]),
     ("port .. already .. in use", &["port-taken"]),
     ("no such host", NAMES),
+    ("host not found", NAMES),
     ("enotfound|eai|nxdomain|servfail|gaierror|getaddrinfo", NAMES),
     ("name or service not known", NAMES),
     ("failure in name resolution", NAMES),

@@ -4,22 +4,28 @@ use super::phrases::Phrase;
 use super::text::Text;
 
 /// Calls and speakers, by their words.
-const ACCEPT: &str = "accept*";
-const LISTEN: &str = "listen*|bind*|binding|make|bound";
-const CONNECT: &str = "connect|connecting|connectex|connector|connected|dial*|reconnect*";
-const READ: &str = "read*|recv*|receiv*|response*|awaiting|headers|reply";
-const THREAD: &str = "fork*|clone*|pthread*|thread*|spawn*|vfork";
-const WRITE: &str = "write*|send*|sendto|open|file|log|flush";
-const MOVE: &str = "read*|recv*|receiv*|write*|send*|accept*";
-const SERVER: &str = "nginx|upstream|haproxy|proxy|httpd|ah0*|envoy|kestrel|gunicorn|uvicorn|uwsgi|puma|unicorn|ranch|\
-                      cowboy|tomcat|jetty|undertow|redis|mysqld|postgres|acceptor|listener|frontend|server|daemon";
-const CLIENT: &str = "curl|wrk|wrk2|ab|k6|locust|hey|h2load|siege|sock|httperf|vegeta|oha|jmeter|gatling|urllib3|requests|\
-                      httpx|aiohttp|client|wget|psql|swarm|dial*|connect|connecting|connector";
+const ACCEPT: &str = "accept|accept4|accept0|accepting|acceptor";
+const LISTEN: &str = "listen|listens|listening|listener|bind|binding|bound";
+const CONNECT: &str = "connect|connecting|connectex|connector|connected|dial|dialing|dialer|reconnect*";
+const READ: &str = "read|reading|readv|recv*|receiv*|response*|awaiting|headers|reply";
+const WRITE: &str = "write|writing|written|send*|open|file|log|flush";
+const MOVE: &str = "read|reading|readv|recv*|receiv*|write|writing|writev|send*|accept|accept4";
+const FORK: &str = "fork*|clone|clone3|pthread*|spawn*|vfork";
+const NEW_THREAD: &str = "creat*|start*|new & thread*";
+/// Programs that connect to others for their clients: all of it is the server's.
+const PROXY: &str = "nginx|upstream|haproxy|proxy|frontend|envoy|httpd|ah0*";
+const SERVER: &str = "kestrel|gunicorn|uvicorn|uwsgi|puma|unicorn|ranch|cowboy|tomcat|jetty|undertow|redis|mysqld|\
+                      postgres|server|daemon";
+const CLIENT: &str = "curl|wrk|wrk2|ab|k6|locust|hey|h2load|siege|sock|httperf|vegeta|oha|jmeter|gatling|urllib3|\
+                      requests|httpx|aiohttp|client|wget|psql|swarm";
+/// It is a client that a server speaks of.
+const OF_A_CLIENT: &str = "from|to client";
+const OF_A_REQUEST: &str = "while reading|waiting client|for client|request*";
 const LOOKUP: &str = "lookup|resolv*|getaddrinfo|hostname|dns";
 
 const OF_SERVER: &[&str] = &["nofile-server", "nr-open"];
 const OF_CLIENT: &[&str] = &["nofile-swarm", "nr-open"];
-const PORTS: &[&str] = &["ports-exhausted", "time-wait-ports", "ports-reserved", "source-address-gone"];
+const PORTS: &[&str] = &["ports-exhausted", "time-wait-ports", "ports-reserved"];
 const NO_HANDSHAKE: &[&str] = &[
     "accept-queue",
     "syn-queue",
@@ -39,6 +45,7 @@ const LATE: &[&str] = &[
     "cpu-host",
     "bandwidth",
 ];
+const CLIENT_LEFT: &[&str] = &["client-left"];
 const MEMORY: &[&str] = &["ram", "cgroup-memory", "tcp-mem"];
 
 /// A rule of one error: the first whose pattern is in the text counts.
@@ -50,8 +57,10 @@ static RULES: &[Rule] = &[
         &[
             ("inotify|watch*", &["file-watches"]),
             (ACCEPT, OF_SERVER),
-            (SERVER, OF_SERVER),
+            (PROXY, OF_SERVER),
+            (CONNECT, OF_CLIENT),
             (LISTEN, OF_SERVER),
+            (SERVER, OF_SERVER),
             (CLIENT, OF_CLIENT),
             ("socket failed|too|emfile", &["nofile-swarm", "nofile-server", "nr-open"]),
             ("", &["nofile-server", "nofile-swarm", "nr-open"]),
@@ -65,6 +74,7 @@ static RULES: &[Rule] = &[
             (CONNECT, PORTS),
             (LISTEN, &["port-taken"]),
             (SERVER, &["port-taken"]),
+            (PROXY, &["port-taken"]),
             ("port .. already .. in use", &["port-taken"]),
             ("", &["port-taken", "ports-exhausted", "time-wait-ports"]),
         ],
@@ -73,17 +83,29 @@ static RULES: &[Rule] = &[
         "ECONNRESET",
         &[
             (CONNECT, &["accept-queue", "server-died"]),
+            (OF_A_CLIENT, CLIENT_LEFT),
+            (OF_A_REQUEST, CLIENT_LEFT),
             ("", &["server-died", "orphans", "tcp-mem", "accept-queue", "error-verdict"]),
         ],
     ),
-    ("EPIPE", &[("", &["server-died"])]),
-    ("closed", &[("", &["server-died", "server-max-connections"])]),
+    ("EPIPE", &[(OF_A_CLIENT, CLIENT_LEFT), (OF_A_REQUEST, CLIENT_LEFT), ("", &["server-died"])]),
+    (
+        "closed",
+        &[
+            (OF_A_CLIENT, CLIENT_LEFT),
+            (OF_A_REQUEST, CLIENT_LEFT),
+            ("", &["server-died", "server-max-connections"]),
+        ],
+    ),
     ("ECONNABORTED", &[(ACCEPT, &["gone-before"]), ("", &["server-died"])]),
     (
         "ETIMEDOUT",
         &[
             (LOOKUP, &["names"]),
             (CONNECT, NO_HANDSHAKE),
+            ("client timed", CLIENT_LEFT),
+            (OF_A_CLIENT, CLIENT_LEFT),
+            (OF_A_REQUEST, CLIENT_LEFT),
             (READ, LATE),
             ("request|operation|elapsing|elapsed|query|context", LATE),
             (
@@ -127,9 +149,11 @@ static RULES: &[Rule] = &[
     (
         "EAGAIN",
         &[
-            (THREAD, &["threads"]),
+            (FORK, &["threads"]),
+            (NEW_THREAD, &["threads"]),
             (CONNECT, &["accept-queue"]),
             (MOVE, &["wait-again"]),
+            ("would block", &["wait-again"]),
             ("", &["threads", "wait-again"]),
         ],
     ),
@@ -140,13 +164,14 @@ static RULES: &[Rule] = &[
             ("", &["tcp-mem", "ram", "cgroup-memory", "neighbour-table"]),
         ],
     ),
-    ("ENOMEM", &[("heap", &["heap"]), (THREAD, &["ram", "cgroup-memory", "threads"]), ("", MEMORY)]),
+    ("ENOMEM", &[("heap", &["heap"]), (FORK, &["ram", "cgroup-memory", "threads"]), ("", MEMORY)]),
     (
         "ENOSPC",
         &[
             ("inotify|watch*", &["file-watches"]),
             ("epoll*", &["epoll-watches"]),
             (WRITE, &["disk"]),
+            ("/", &["disk"]),
             ("", &["epoll-watches", "disk"]),
         ],
     ),
@@ -161,11 +186,33 @@ static RULES: &[Rule] = &[
         ],
     ),
     ("EACCES", &[(LISTEN, &["privileged-port"]), ("", &["permission"])]),
-    ("EINVAL", &[("send*|connect", &["neighbour-table"])]),
+    ("EINVAL", &[("send*", &["neighbour-table"])]),
 ];
 
 /// What an error means in this text; nothing where it is none of a connection's.
 pub(super) fn meaning(error: &str, text: &Text) -> &'static [&'static str] {
     let rules = RULES.iter().find(|(name, _)| *name == error).map_or(&[][..], |(_, rules)| rules);
     rules.iter().find(|(pattern, _)| text.has(pattern)).map_or(&[], |(_, answers)| answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symptoms::others::other_cause;
+    use crate::symptoms::phrases::{EXACT, PLAIN};
+
+    #[test]
+    fn every_answer_is_a_wall_or_another_cause_and_every_rule_can_be_reached() {
+        let ruled = RULES.iter().flat_map(|(_, rules)| rules.iter());
+        for (pattern, answers) in ruled.chain(EXACT).chain(PLAIN) {
+            assert!(!answers.is_empty(), "{pattern}");
+            for name in *answers {
+                assert!(crate::walls::wall(name).is_some() || other_cause(name).is_some(), "{name}");
+            }
+        }
+        for (error, rules) in RULES {
+            let catch_all = rules.iter().position(|(pattern, _)| pattern.is_empty());
+            assert!(catch_all.is_none_or(|at| at + 1 == rules.len()), "{error}");
+        }
+    }
 }

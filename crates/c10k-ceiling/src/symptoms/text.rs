@@ -1,7 +1,8 @@
 //! A text as words, and the patterns that are looked for in it.
 
-/// How many words a gap of a pattern may hold.
+/// How many words the gaps of a pattern may hold.
 const GAP_WORDS: usize = 6;
+const SMALL_GAP_WORDS: usize = 2;
 
 /// One word, in lower case, with what stands before and behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +49,9 @@ impl Text {
     }
 
     /// Whether a pattern is in it. A pattern is one or more sequences with `&` between them, all of which must be
-    /// there. A sequence is words in their order: `a|b` either, `a*` what begins so, `*` any word, `..` a gap of a few
-    /// words, `^` and `$` the ends of the text. The empty pattern is in every text.
+    /// there. A sequence is words in their order: `a|b` either, `a*` what begins so, `*` any word, `/` one behind a
+    /// slash, `.` a gap of up to two words and `..` of up to six, `^` and `$` the ends of the text. The empty pattern is
+    /// in every text.
     pub(super) fn has(&self, pattern: &str) -> bool {
         pattern.is_empty() || pattern.split(" & ").all(|sequence| self.find(sequence).is_some())
     }
@@ -65,7 +67,11 @@ impl Text {
             [] => true,
             ["^", rest @ ..] => at == 0 && self.matches(rest, at),
             ["$", rest @ ..] => at == self.words.len() && self.matches(rest, at),
+            [".", rest @ ..] => (at..=at + SMALL_GAP_WORDS).any(|next| self.matches(rest, next)),
             ["..", rest @ ..] => (at..=at + GAP_WORDS).any(|next| self.matches(rest, next)),
+            ["/", rest @ ..] => {
+                self.words.get(at).is_some_and(|word| word.before == '/') && self.matches(rest, at + 1)
+            }
             [element, rest @ ..] => {
                 self.words.get(at).is_some_and(|word| is_one_of(&word.text, element))
                     && self.matches(rest, at + 1)
@@ -106,12 +112,28 @@ mod tests {
     #[test]
     fn a_pattern_holds_words_choices_gaps_and_ends() {
         let text = Text::of("VFS: file-max limit 1048576 reached");
-        for pattern in
-            ["", "file max", "limit * reached", "vfs .. reached", "^ vfs", "reached $", "fi*|x max"]
-        {
+        for pattern in [
+            "",
+            "file max",
+            "limit * reached",
+            "vfs .. reached",
+            "^ vfs",
+            "reached $",
+            "fi*|x max",
+            "vfs . limit",
+        ] {
             assert!(text.has(pattern), "{pattern}");
         }
-        for pattern in ["file limit", "ile max", "^ file", "limit $", "vfs & unreached", "reached *"] {
+        for pattern in [
+            "file limit",
+            "ile max",
+            "^ file",
+            "limit $",
+            "vfs & unreached",
+            "vfs . reached",
+            "/",
+            "reached *",
+        ] {
             assert!(!text.has(pattern), "{pattern}");
         }
     }
