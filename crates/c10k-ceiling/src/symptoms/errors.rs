@@ -74,7 +74,13 @@ static LOOSE: &[Symptom] = &[
             "time out error|exceeded|expired",
             "deadline exceeded",
             "deadline has elapsed",
+            "esockettimedout",
         ],
+    },
+    Symptom {
+        outcome: "ENOMEM",
+        number: None,
+        words: &["cannot|unable|failed . allocate .. memory", "memory allocation . failed"],
     },
     Symptom {
         outcome: "closed",
@@ -173,7 +179,8 @@ fn numbered(text: &Text) -> Option<&'static str> {
 fn numbers(text: &Text) -> impl Iterator<Item = (usize, u64)> {
     (0..text.words.len()).filter_map(|at| {
         let number = text.number(at)?;
-        let word = &text.words[at];
+        // The number in a path or behind a point is another's.
+        let word = text.words.get(at).filter(|word| !['/', '.'].contains(&word.before))?;
         let lead = at.checked_sub(1).and_then(|last| text.words.get(last));
         let second = at.checked_sub(2).and_then(|last| text.words.get(last));
         let follows = |leads: &str| lead.is_some_and(|lead| leads.split('|').any(|one| one == lead.text));

@@ -45,6 +45,7 @@ pub(super) static EXACT: &[Phrase] = &[
         DESCRIPTORS,
     ),
     ("open file|files & limit|max|maximum & reach*|exceed*|raise|requir*|low|modify", DESCRIPTORS),
+    ("check|increas*|raise|requir* .. ulimit|nofile", DESCRIPTORS),
     // Source ports.
     ("no free|available|ephemeral ports", &["ports-exhausted", "time-wait-ports", "ports-reserved"]),
     (
@@ -73,6 +74,7 @@ pub(super) static EXACT: &[Phrase] = &[
         OWN_MAXIMUM,
     ),
     ("connection*|client*|conn|conns|session*|worker* limit|maximum|max reach*|exceed*|hit", OWN_MAXIMUM),
+    ("connections|clients|sessions reach*|exceed* & limit|max*", OWN_MAXIMUM),
     ("maxconn*|maxclient* .. limit|reach*|exceed*|hit", OWN_MAXIMUM),
     // A client's pool, which waits for itself.
     (
@@ -102,7 +104,7 @@ pub(super) static PLAIN: &[Phrase] = &[
     ("429|500|502|503|504 too|internal|bad|service|gateway", ANSWERED),
     ("too many requests", ANSWERED),
     ("returned error *", ANSWERED),
-    ("status code|http 4*|5*", ANSWERED),
+    ("status|response code|http 4*|5*", ANSWERED),
     ("java heap space", &["heap"]),
     ("heap limit", &["heap"]),
     ("number of file watchers", &["file-watches"]),

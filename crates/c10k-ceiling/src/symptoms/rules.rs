@@ -164,7 +164,10 @@ static RULES: &[Rule] = &[
             ("", &["tcp-mem", "ram", "cgroup-memory", "neighbour-table"]),
         ],
     ),
-    ("ENOMEM", &[("heap", &["heap"]), (FORK, &["ram", "cgroup-memory", "threads"]), ("", MEMORY)]),
+    (
+        "ENOMEM",
+        &[("heap out|space|limit", &["heap"]), (FORK, &["ram", "cgroup-memory", "threads"]), ("", MEMORY)],
+    ),
     (
         "ENOSPC",
         &[
