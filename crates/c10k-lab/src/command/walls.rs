@@ -270,7 +270,9 @@ fn symptom_page(name: &str, reading: &Reading) -> String {
     match reading.walls[..] {
         [] => text.push_str("is no limit of connections.\n"),
         [wall] => {
-            let _ = writeln!(text, "is what {} looks like.\n\n{}", wall.name, page(wall, &this_host()));
+            let or =
+                if reading.others.is_empty() { "" } else { ", and what stands below it, which is no limit" };
+            let _ = writeln!(text, "is what {} looks like{or}.\n\n{}", wall.name, page(wall, &this_host()));
         }
         _ => {
             let count = reading.walls.len();
