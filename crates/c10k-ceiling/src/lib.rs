@@ -31,6 +31,6 @@ pub use met::{met_on_the_way, syns_sent_again};
 pub use myths::{MYTHS, Myth, myth};
 pub use plan_view::{KERNEL_PORT_RANGE, KERNEL_PORTS, PlanView};
 pub use predict::{Prediction, RatePrediction, predict, predict_rate, predicted_ceiling};
-pub use symptoms::{SYMPTOMS, Symptom, walls_of_symptom};
+pub use symptoms::{OtherCause, Reading, SYMPTOMS, Symptom, read_symptom};
 pub use wall::{Bite, Forecast, Guide, Met, Need, Plant, Wall};
 pub use walls::{CLIENT_BYTES, MEMORY_WALLS, SERVER_BYTES, memory_reserve_bytes, wall, walls};
