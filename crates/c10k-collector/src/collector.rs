@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use crate::observation::Observation;
 use crate::process::Watched;
+use crate::serving::{Serving, Sight};
 use crate::snapshot::MemorySnapshot;
 use crate::unreadable::{Unreadable, UnreadableList};
 
@@ -37,6 +38,9 @@ const QUIET_LOOKS: u32 = 5;
 pub struct CollectorConfig {
     /// The server's process.
     pub server_pid: Option<u32>,
+    /// Whether the server's connections may be held by other processes than that one: then those are looked for, by the
+    /// listeners and the connections of `ports`.
+    pub finds_holders: bool,
     /// The swarm's process.
     pub swarm_pid: Option<u32>,
     /// The ports the server listens on; without any, no listener is watched and a census counts all sockets.
@@ -75,6 +79,12 @@ pub enum Side {
     Swarm,
 }
 
+#[derive(Clone, Copy)]
+enum Urgency {
+    Now,
+    WhenDue,
+}
+
 /// Reads all sources of one host over time.
 pub struct Collector {
     root: ProcRoot,
@@ -94,8 +104,9 @@ pub struct Collector {
     diag: Option<SockDiag>,
     ports: PortSet,
     has_ports: bool,
-    server: Option<Watched>,
+    server: Option<Serving>,
     swarm: Option<Watched>,
+    finds_holders: bool,
     server_groups: Option<EndGroups>,
     swarm_groups: Option<EndGroups>,
     memory_groups: MemoryWatch,
@@ -145,6 +156,7 @@ impl Collector {
             has_ports: !config.ports.is_empty(),
             server: None,
             swarm: None,
+            finds_holders: config.finds_holders && !config.ports.is_empty(),
             server_groups: None,
             swarm_groups: None,
             memory_groups: MemoryWatch::Unknown,
@@ -159,37 +171,43 @@ impl Collector {
         if config.server_pid.is_none() {
             collector.open_memory_groups(None);
         }
-        for (side, pid) in [(Side::Server, config.server_pid), (Side::Swarm, config.swarm_pid)] {
-            if let Some(pid) = pid {
-                collector.watch(side, pid)?;
-            }
+        if config.server_pid.is_some() || collector.finds_holders {
+            collector.watch_server(config.server_pid)?;
+        }
+        if let Some(pid) = config.swarm_pid {
+            collector.watch_swarm(pid)?;
         }
         Ok(collector)
     }
 
-    /// Begins to watch a process, in the place of the one that was watched on that side.
-    ///
-    /// # Errors
-    /// When there is no such process.
-    pub fn watch(&mut self, side: Side, pid: u32) -> Result<(), CollectorError> {
+    fn watch_swarm(&mut self, pid: u32) -> Result<(), CollectorError> {
         let elapsed = self.start.elapsed().as_secs_f64();
-        let watched = Watched::new(&self.root, pid, elapsed).map_err(|error| {
-            if process_is_gone(&error) {
-                CollectorError::NoSuchProcess { pid }
-            } else {
-                CollectorError::Process { pid, error }
-            }
-        })?;
-        *self.side(side) = Some(watched);
-        let groups = Some(EndGroups::of(&self.root, pid));
-        match side {
-            Side::Server => self.server_groups = groups,
-            Side::Swarm => self.swarm_groups = groups,
-        }
-        if side == Side::Server {
+        self.swarm = Some(Watched::new(&self.root, pid, elapsed).map_err(|error| refused(pid, error))?);
+        self.swarm_groups = Some(EndGroups::of(&self.root, pid));
+        Ok(())
+    }
+
+    fn watch_server(&mut self, pid: Option<u32>) -> Result<(), CollectorError> {
+        let elapsed = self.start.elapsed().as_secs_f64();
+        let listeners = if self.finds_holders { self.listener_inodes() } else { None };
+        let serving = match (listeners, pid) {
+            (Some(listeners), pid) => Serving::of_listeners(&self.root, pid, &listeners, elapsed),
+            (None, Some(pid)) => Serving::of_one(&self.root, pid, elapsed),
+            (None, None) => return Ok(()),
+        };
+        self.server = Some(serving.map_err(|error| refused(pid.unwrap_or_default(), error))?);
+        if let Some(pid) = pid {
+            self.server_groups = Some(EndGroups::of(&self.root, pid));
             self.open_memory_groups(Some(pid));
         }
         Ok(())
+    }
+
+    /// The inodes of the listeners on the watched ports; `None` where they cannot be seen.
+    fn listener_inodes(&mut self) -> Option<Vec<u32>> {
+        let listeners = self.diag.as_mut()?.listeners(0).ok()?;
+        let ours = listeners.iter().filter(|listener| self.ports.holds(listener.address.port()));
+        Some(ours.map(|listener| listener.inode).collect())
     }
 
     /// Looks at the tables of neighbours by files that were opened where they are shown, which is the machine's first
@@ -212,7 +230,6 @@ impl Collector {
         let mut partial = false;
         let mut seen = Observation {
             elapsed_ms: millis(elapsed),
-            server: see(&mut self.server, seconds, &mut partial, &mut self.unreadable),
             swarm: see(&mut self.swarm, seconds, &mut partial, &mut self.unreadable),
             cgroup: self.see_memory_groups(),
             oom_kills: oom_kills(&self.root).and_then(|now| now.checked_sub(self.oom_kills_first?)),
@@ -222,6 +239,10 @@ impl Collector {
             listener: self.see_listeners(&mut partial),
             ..Observation::default()
         };
+        self.look_for_holders(Urgency::WhenDue, seconds);
+        if let Some(server) = &mut self.server {
+            (seen.server, seen.processes) = server.see(seconds, &mut partial, &mut self.unreadable);
+        }
         self.see_network(&mut seen);
         self.see_neighbours(&mut seen);
         self.see_groups_of_ends(&mut seen);
@@ -284,11 +305,12 @@ impl Collector {
     /// The memory of the host and of both processes now, as exactly as this user may know it. Costs up to some
     /// milliseconds and walks the page tables of both processes: for the ends of phases.
     pub fn snapshot(&mut self) -> MemorySnapshot {
+        self.look_for_holders(Urgency::Now, self.start.elapsed().as_secs_f64());
         let slabs = self.slabs.read().ok();
         let percpu_free_bytes = self.memory.read_percpu_free_bytes().ok();
         let reading = self.net.read();
         MemorySnapshot {
-            server: self.server.as_mut().and_then(|process| process.snapshot(&mut self.unreadable)),
+            server: self.server.as_mut().map(|server| server.snapshot(&mut self.unreadable)),
             swarm: self.swarm.as_mut().and_then(|process| process.snapshot(&mut self.unreadable)),
             slabs,
             slab_names: self.slab_names.clone(),
@@ -302,14 +324,19 @@ impl Collector {
         }
     }
 
-    /// Whether a watched process was found to have ended. False for a side that is not watched.
+    /// Whether a watched end was found to have ended: of a server, all its processes. False for an end that is not
+    /// watched.
     #[must_use]
     pub fn is_gone(&self, side: Side) -> bool {
-        let watched = match side {
-            Side::Server => &self.server,
-            Side::Swarm => &self.swarm,
-        };
-        watched.as_ref().is_some_and(Watched::is_gone)
+        match side {
+            Side::Server => self.server.as_ref().is_some_and(Serving::is_gone),
+            Side::Swarm => self.swarm.as_ref().is_some_and(Watched::is_gone),
+        }
+    }
+
+    /// Whether the server's process that was named was found to have ended, whatever others go on.
+    pub(crate) fn first_is_gone(&self) -> bool {
+        self.server.as_ref().is_some_and(Serving::first_is_gone)
     }
 
     /// The file with the quota of processor time that held the server back most since it began to be watched.
@@ -325,14 +352,13 @@ impl Collector {
         ends.filter_map(EndGroups::fewest_threads).min_by_key(|seen| seen.left())
     }
 
-    /// The pid that is watched on a side.
+    /// The pid that is watched on a side; of a server, the one that was named.
     #[must_use]
     pub fn pid(&self, side: Side) -> Option<u32> {
-        let watched = match side {
-            Side::Server => &self.server,
-            Side::Swarm => &self.swarm,
-        };
-        watched.as_ref().map(Watched::pid)
+        match side {
+            Side::Server => self.server.as_ref().and_then(Serving::first),
+            Side::Swarm => self.swarm.as_ref().map(Watched::pid),
+        }
     }
 
     /// What cannot be read here, each source once, and what stays unknown without it. The list grows as sources are
@@ -346,11 +372,19 @@ impl Collector {
         self.ours.as_ref().is_none_or(|ours| ours.contains(&(cpu as usize)))
     }
 
-    fn side(&mut self, side: Side) -> &mut Option<Watched> {
-        match side {
-            Side::Server => &mut self.server,
-            Side::Swarm => &mut self.swarm,
+    /// Looks for who holds the server's connections, where others than the one that was named may.
+    fn look_for_holders(&mut self, urgency: Urgency, elapsed_seconds: f64) {
+        let is_due = |server: &Serving| match urgency {
+            Urgency::Now => true,
+            Urgency::WhenDue => server.is_search_due(Instant::now()),
+        };
+        if !self.finds_holders || !self.server.as_ref().is_some_and(is_due) {
+            return;
         }
+        let Some(listeners) = self.listener_inodes() else { return };
+        let (Some(server), Some(diag)) = (&mut self.server, &mut self.diag) else { return };
+        let mut sight = Sight { diag, ports: &self.ports, listeners: &listeners, elapsed_seconds };
+        server.search(&mut sight, &mut self.unreadable);
     }
 
     /// sock_diag tells of the namespace this thread stands in: of no use for a process in another one.
@@ -392,6 +426,14 @@ impl Collector {
                 MemoryWatch::Unknown
             }
         };
+    }
+}
+
+fn refused(pid: u32, error: io::Error) -> CollectorError {
+    if process_is_gone(&error) {
+        CollectorError::NoSuchProcess { pid }
+    } else {
+        CollectorError::Process { pid, error }
     }
 }
 

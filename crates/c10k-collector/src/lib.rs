@@ -17,6 +17,7 @@ mod budget;
 mod collector;
 mod cost;
 mod document;
+mod family;
 mod find;
 mod host;
 mod levels;
@@ -24,6 +25,7 @@ mod link;
 mod observation;
 mod output;
 mod process;
+mod serving;
 mod signs;
 mod snapshot;
 mod stop;
@@ -40,10 +42,10 @@ pub use host::{host_snapshot, ports_kept, time_wait_towards};
 pub use levels::Levels;
 pub use link::{LinkSeen, LinkWatch};
 pub use observation::{
-    CpuSeen, DescriptorsSeen, GroupSeen, HostMemorySeen, ListenerSeen, NeighboursSeen, Observation,
-    ProcessSeen, SlabSeen, SocketsSeen,
+    CpuSeen, DescriptorsSeen, GroupSeen, HolderSeen, HostMemorySeen, ListenerSeen, NeighboursSeen,
+    Observation, ProcessSeen, SlabSeen, SocketsSeen,
 };
 pub use signs::{QueueSigns, STALL, ServerSigns, Standstill};
-pub use snapshot::{MemorySnapshot, ProcessSnapshot};
+pub use snapshot::{MemorySnapshot, ProcessSnapshot, ServerMemory};
 pub use unreadable::Unreadable;
 pub use watch::run;

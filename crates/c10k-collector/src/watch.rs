@@ -50,6 +50,7 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
     };
     let config = CollectorConfig {
         server_pid: pid,
+        finds_holders: true,
         swarm_pid: args.swarm_pid,
         ports: args.ports.clone(),
         namespace_of: pid,
@@ -89,7 +90,9 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
         document.add(&seen);
         printer.tick(&seen, &collector)?;
         own.ticks_end();
-        if collector.is_gone(Side::Server) {
+        let has_ended =
+            if args.pid.is_some() { collector.first_is_gone() } else { collector.is_gone(Side::Server) };
+        if has_ended {
             document.target_ended = true;
             printer.say(&format!("process {} has ended", pid.unwrap_or_default()));
             break;

@@ -22,11 +22,13 @@ mod answer;
 mod ends;
 mod holder;
 mod taken;
+mod whose;
 
 pub use answer::{Progress, SocketLine, each_socket};
 pub use ends::{Ends, ServerSocket, Servers};
-pub use holder::{Held, Holders, Holding, LookThrough, held_by, holders_of, holds, who_holds};
+pub use holder::{Holders, held_by, holders_of, holds};
 pub use taken::{PortTaken, PortUser, TakenBy};
+pub use whose::{Held, Holding, LookThrough, who_holds};
 
 /// The kernel fills at most 32 KiB an answer (net/netlink/af_netlink.c, `netlink_dump`) when the reader offers it.
 const ANSWER_BYTES: usize = 64 * 1024;

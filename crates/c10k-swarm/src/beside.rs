@@ -66,8 +66,12 @@ impl Beside {
         ports.dedup();
         let found = find_server(&ports).ok()?;
         let hidden = found.what_is_hidden();
-        let config =
-            |pid| CollectorConfig { server_pid: pid, ports: ports.clone(), ..CollectorConfig::default() };
+        let config = |pid| CollectorConfig {
+            server_pid: pid,
+            finds_holders: true,
+            ports: ports.clone(),
+            ..CollectorConfig::default()
+        };
         // It may end between the two steps; the listener is looked at all the same.
         let mut collector =
             Collector::new(config(found.pid)).or_else(|_| Collector::new(config(None))).ok()?;

@@ -113,7 +113,7 @@ fn a_snapshot_of_a_recorded_host_holds_what_the_account_needs() {
     let snapshot = collector.snapshot();
     assert_eq!(snapshot.meminfo.unwrap().slab_bytes, Some(80 << 10));
     assert_eq!(snapshot.socket_buffer_bytes, Some(2 * page_bytes()));
-    let server = snapshot.server.unwrap();
+    let server = snapshot.server.as_ref().unwrap().of(7).unwrap();
     assert_eq!((server.rss_bytes, server.exact_rss_bytes), (Some(100 << 10), None));
     assert_eq!(server.descriptor_slots, [64]);
     assert_eq!((snapshot.slabs, snapshot.swarm), (None, None));

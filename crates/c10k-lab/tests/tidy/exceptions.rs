@@ -183,16 +183,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     of("circle", "crates/c10k-swarm/src/preflight.rs", "to be cut: the view of the plan belongs below both"),
     of(
         "unused-pub",
-        "crates/c10k-kernel/src/processes.rs: descendants",
-        "whose connections these are is to be told by process; nobody asks it yet",
-    ),
-    of(
-        "unused-pub",
-        "crates/c10k-kernel/src/census/holder.rs: who_holds",
-        "whose connections these are is to be told by process; nobody asks it yet",
-    ),
-    of(
-        "unused-pub",
         "crates/c10k-kernel/src/files.rs: with_faults",
         "tests have calls fail by it, one after another",
     ),

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses its own part of this vocabulary")]
 
+mod several;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -263,12 +265,18 @@ impl Foreign {
 
     /// `nginx` with one worker; `None`, said aloud, where it is not installed.
     pub(crate) fn nginx() -> Option<Self> {
+        Self::nginx_with(1)
+    }
+
+    /// The same with so many workers.
+    pub(crate) fn nginx_with(workers: u32) -> Option<Self> {
         if !runs("nginx", &["-v"]) {
             return skipped("nginx");
         }
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
-        std::fs::write(folder.path().join("nginx.conf"), nginx_conf(folder.path(), port)).expect("written");
+        std::fs::write(folder.path().join("nginx.conf"), nginx_conf(folder.path(), port, workers))
+            .expect("written");
         let mut command = Command::new("nginx");
         command
             .args(["-p", &folder.path().display().to_string(), "-c", "nginx.conf", "-e", "error.log"])
@@ -330,12 +338,12 @@ fn free_port() -> u16 {
     listener.local_addr().expect("bound").port()
 }
 
-fn nginx_conf(folder: &Path, port: u16) -> String {
+fn nginx_conf(folder: &Path, port: u16, workers: u32) -> String {
     let folder = folder.display();
     // The worker keeps the user of the test: the folder is that user's.
     let user = if nix::unistd::geteuid().is_root() { "user root;\n" } else { "" };
     format!(
-        "{user}daemon off;\nworker_processes 1;\npid {folder}/pid;\nevents {{ worker_connections 4096; }}\n\
+        "{user}daemon off;\nworker_processes {workers};\npid {folder}/pid;\nevents {{ worker_connections 4096; }}\n\
          http {{\n access_log off;\n client_body_temp_path {folder}/body;\n proxy_temp_path {folder}/proxy;\n \
          fastcgi_temp_path {folder}/fastcgi;\n uwsgi_temp_path {folder}/uwsgi;\n scgi_temp_path {folder}/scgi;\n \
          server {{ listen 127.0.0.1:{port} backlog=1024; return 204; }}\n}}\n"
