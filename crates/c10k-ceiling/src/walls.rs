@@ -8,6 +8,7 @@ mod ports;
 mod processor;
 mod queues;
 mod server;
+mod several;
 mod threads;
 
 use crate::wall::Wall;

@@ -153,6 +153,8 @@ impl<'a> Lab<'a> {
         let far = place.far.as_ref().map(|far| FarEnd::open(far, swarm.pid(), &ports));
         let config = CollectorConfig {
             server_pid: server.pid(),
+            // A server of ours is one process.
+            finds_holders: !server.is_ours(),
             swarm_pid: Some(swarm.pid()),
             ports,
             ..CollectorConfig::default()

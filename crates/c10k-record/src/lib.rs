@@ -21,6 +21,7 @@ mod memory;
 mod nearest;
 mod outcome;
 mod plan;
+mod process;
 mod quantity;
 mod record;
 mod result;
@@ -47,6 +48,7 @@ pub use plan::{
     CloseHow, DEFAULT_PORT, LoadPlan, Plan, PlanError, Protocol, ServerMode, ServerPlan, Steps, Topology,
     Workload,
 };
+pub use process::ProcessInRun;
 pub use quantity::{Quantity, QuantityError, Span, human_bytes, human_count, short_count};
 pub use record::{
     AppliedSetting, ConnectRate, Cpu, NotApplied, PhaseTimes, ProfileInRun, Rate, Record, RunState,

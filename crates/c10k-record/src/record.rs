@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AtServerEnd, Ceiling, Connections, Failure, GrowthEvidence, GrowthStop, Host, Latencies, LatencySummary,
-    MemoryPerConnection, PhaseName, Plan, Protocol, Scope, ServerReport, Topology, Verdict, Warning,
-    Workload,
+    MemoryPerConnection, PhaseName, Plan, ProcessInRun, Protocol, Scope, ServerReport, Topology, Verdict,
+    Warning, Workload,
 };
 
 /// Version of the record's shape.
@@ -68,6 +68,9 @@ pub struct Record {
     pub cpu: Cpu,
     /// When the phases began and ended.
     pub phases: Vec<PhaseTimes>,
+    /// The processes that listen for the server or hold its connections; empty where they were not looked for.
+    #[serde(default)]
+    pub processes: Vec<ProcessInRun>,
     /// The server's last word; `None` where the server is not ours.
     pub server: Option<ServerReport>,
     /// What stopped the run short or broke a verdict; `None` when the target was reached and all verdicts passed,
@@ -291,6 +294,7 @@ impl Record {
             time_wait: TimeWait::default(),
             cpu: Cpu::default(),
             phases: Vec::new(),
+            processes: Vec::new(),
             server: None,
             ceiling: None,
             verdicts: Vec::new(),

@@ -3,6 +3,7 @@
 
 mod ceiling;
 mod cost;
+mod processes;
 mod setting;
 
 use c10k_record::{LatencySummary, Outcome, Record, RunResult, RunState, Unit, Verdict, human_count};
@@ -128,7 +129,9 @@ fn loudly(counts: &str, word: &str) -> String {
 pub(crate) fn sections(record: &Record) -> Vec<Section> {
     let mut sections = vec![verdicts(record), connections(record), losses(record)];
     sections.extend(ceiling::section(record));
-    sections.extend([cost::section(record), speed(record), latencies(record), load(record)]);
+    sections.push(cost::section(record));
+    sections.extend(processes::section(record));
+    sections.extend([speed(record), latencies(record), load(record)]);
     sections.push(setting::profile(record));
     sections.extend(setting::warnings(record));
     sections.push(setting::run(record));

@@ -119,7 +119,9 @@ pub(super) static WALLS: &[Wall] = &[
         ),
         predict: |host, _| {
             let whose = "the server's RLIMIT_NOFILE";
-            nofile_forecast(host.server_nofile, host.server_per_table, host.server_tables, whose)
+            super::several::forecast(host).or_else(|| {
+                nofile_forecast(host.server_nofile, host.server_per_table, host.server_tables, whose)
+            })
         },
         diagnose: |findings| {
             let host = &findings.host;
