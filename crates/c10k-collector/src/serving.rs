@@ -20,10 +20,14 @@ use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::processes::{Processes, line_of};
 
 use crate::family::{expected, likely};
-use crate::observation::{DescriptorsSeen, HolderSeen, ProcessSeen};
+use crate::observation::{HolderSeen, ProcessSeen};
 use crate::process::{Watched, memory_of};
 use crate::snapshot::{ProcessInServer, ServerMemory};
 use crate::unreadable::UnreadableList;
+
+mod sum;
+
+use sum::Sum;
 
 /// Two searches are at least so far apart, and at least as many times what the last one took: 1 % of a core.
 const BETWEEN_SEARCHES: Duration = Duration::from_secs(1);
@@ -161,6 +165,11 @@ impl Serving {
         self.has_members && self.members.iter().all(|member| member.watched.is_gone())
     }
 
+    /// Those whose figures are the server's.
+    pub(crate) fn counted(&self) -> impl Iterator<Item = u32> + '_ {
+        self.members.iter().filter(|member| member.is_counted).map(|member| member.watched.pid())
+    }
+
     fn listener_of(&self, pid: u32, listeners: &[u32]) -> Option<u32> {
         let held = held_by(&self.root, pid, listeners, LOOKED_THROUGH).ok()??;
         held.into_iter().min()
@@ -223,7 +232,9 @@ impl Serving {
                 let known: Vec<u32> = self.members.iter().map(|member| member.watched.pid()).collect();
                 let likely = likely(&all, &known);
                 let mut held = who_holds(&self.root, &inodes, &likely, LookThrough::default());
-                held.unseen = still_there(held.unseen, &inodes, sight);
+                if is_short(held.unseen, inodes.len() as u64) {
+                    held.unseen = still_there(held.unseen, &inodes, sight);
+                }
                 self.take(held, inodes.len() as u64, &all, sight, unreadable);
             }
         }
@@ -240,8 +251,7 @@ impl Serving {
     ) {
         let mut counted: Vec<u32> = held.by.iter().map(|holding| holding.pid).collect();
         self.holding = held.by;
-        // Fewer may have been closed or handed on meanwhile.
-        let is_short = held.unseen * 20 > accepted;
+        let is_short = is_short(held.unseen, accepted);
         self.closed.clear();
         if is_short {
             self.closed = self.closed_of_ours(&held.closed_to_us, all);
@@ -249,8 +259,7 @@ impl Serving {
         }
         self.is_hidden = is_short && self.closed.is_empty() && !held.closed_to_us.is_empty();
         if counted.is_empty() {
-            let before = self.members.iter().filter(|one| one.is_counted).map(|one| one.watched.pid());
-            counted.extend(before);
+            counted.extend(self.counted());
         }
         if is_short {
             let (unseen, source) = (held.unseen, "the descriptors of other users' processes");
@@ -365,9 +374,8 @@ impl Serving {
             let Some(seen) = member.watched.snapshot(unreadable) else { continue };
             let pid = member.watched.pid();
             let holding = self.holding.iter().find(|holding| holding.pid == pid);
-            let is_counted = member.is_counted || member.listener.is_some();
             let connections = holding.map(|holding| holding.sockets);
-            let one = ProcessInServer { memory: seen, is_counted, connections };
+            let one = ProcessInServer { memory: seen, is_counted: member.is_counted, connections };
             memory.processes.insert((pid, member.started_ticks), one);
         }
         if self.searches {
@@ -422,66 +430,14 @@ fn accepted(sight: &mut Sight<'_>) -> Option<Vec<u32>> {
     Some(inodes)
 }
 
+/// Whether more connections are held by nobody who was seen than are closed or handed on while one looks.
+fn is_short(unseen: u64, accepted: u64) -> bool {
+    unseen * 20 > accepted
+}
+
 /// Of so many that nobody was seen to hold, how many have not just been closed.
 fn still_there(unseen: u64, inodes: &[u32], sight: &mut Sight<'_>) -> u64 {
-    if unseen == 0 {
-        return 0;
-    }
     let now: BTreeSet<u32> = accepted(sight).unwrap_or_default().into_iter().collect();
     let closed = inodes.iter().filter(|inode| !now.contains(inode)).count() as u64;
     unseen.saturating_sub(closed)
-}
-
-/// Adds up what is seen of several; a figure that is not known of one of them is not known of all.
-#[derive(Default)]
-struct Sum {
-    all: Option<ProcessSeen>,
-    time: Option<(Option<f64>, Option<f64>)>,
-}
-
-impl Sum {
-    fn add(&mut self, seen: &ProcessSeen) {
-        let both = |one: Option<u64>, other: Option<u64>| Some(one? + other?);
-        self.all = Some(match self.all {
-            None => *seen,
-            Some(all) => ProcessSeen {
-                rss_bytes: both(all.rss_bytes, seen.rss_bytes),
-                rss_anon_bytes: both(all.rss_anon_bytes, seen.rss_anon_bytes),
-                page_table_bytes: both(all.page_table_bytes, seen.page_table_bytes),
-                threads: both(all.threads, seen.threads),
-                // One that goes on is enough for a server that does.
-                state: all.state.filter(|state| matches!(state, 'T' | 't')).and(seen.state).or(all.state),
-                descriptors: together(all.descriptors, seen.descriptors),
-                ..ProcessSeen::default()
-            },
-        });
-    }
-
-    fn add_time(&mut self, seen: &ProcessSeen) {
-        let both = |one: Option<f64>, other: Option<f64>| Some(one? + other?);
-        self.time = Some(match self.time {
-            None => (seen.cores, seen.cpu_seconds),
-            Some((cores, seconds)) => (both(cores, seen.cores), both(seconds, seen.cpu_seconds)),
-        });
-    }
-
-    fn all(self, ended_seconds: f64) -> ProcessSeen {
-        let (cores, seconds) = self.time.unwrap_or_default();
-        ProcessSeen {
-            cores,
-            cpu_seconds: seconds.map(|seconds| seconds + ended_seconds),
-            ..self.all.unwrap_or_default()
-        }
-    }
-}
-
-fn together(one: Option<DescriptorsSeen>, other: Option<DescriptorsSeen>) -> Option<DescriptorsSeen> {
-    let (one, other) = (one?, other?);
-    Some(DescriptorsSeen {
-        open: one.open + other.open,
-        tables: one.tables + other.tables,
-        fullest: one.fullest.max(other.fullest),
-        limit: one.limit.zip(other.limit).map(|(one, other)| one.min(other)),
-        exact: one.exact && other.exact,
-    })
 }

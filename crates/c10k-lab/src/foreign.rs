@@ -135,12 +135,18 @@ impl Foreign {
             (None, _) => "a process that may not be seen".to_owned(),
         };
         let listen: Vec<String> = self.listen.iter().map(ToString::to_string).collect();
+        let others = self.expected.iter().filter(|pid| Some(**pid) != self.pid).count();
+        let with = match others {
+            0 => String::new(),
+            1 => " with another that is likely to hold its connections".to_owned(),
+            _ => format!(" with {others} others that are likely to hold its connections"),
+        };
         let compared = match self.is_compared {
             true => "",
             false => "; no profile was asked for, so the settings here are compared with none (--profile)",
         };
         format!(
-            "the server on {} is {who}, which the lab did not start: nothing is set here, and what it accepted is \
+            "the server on {} is {who}{with}, which the lab did not start: nothing is set here, and what it accepted is \
              not known{compared}",
             listen.join(", ")
         )

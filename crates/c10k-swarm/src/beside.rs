@@ -156,7 +156,8 @@ impl Beside {
         SeenBeside {
             counters: self.levels.changes(),
             process: self.pid.map(|pid| ServerProcess {
-                pid,
+                // Of several the one that was full.
+                pid: self.signs.full.first().copied().unwrap_or(pid),
                 most_descriptors: self.signs.most_descriptors,
                 descriptor_limit: self.signs.descriptor_limit,
                 table_was_full: self.signs.table_was_full,
