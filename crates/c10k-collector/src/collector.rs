@@ -11,6 +11,7 @@ use c10k_kernel::counters::host_wide::{NeighboursReader, oom_kills};
 use c10k_kernel::counters::{NetCounters, NetReading, ProcRoot, process_is_gone};
 use c10k_kernel::cpu::{CpuTimes, HostCpuReader};
 use c10k_kernel::memory::{MemInfoReader, SlabNames, SlabReader, page_bytes};
+use c10k_kernel::namespace::Beside;
 use c10k_kernel::process::allowed_cpus;
 use thiserror::Error;
 
@@ -407,7 +408,7 @@ impl Collector {
         self.look_for_groups();
     }
 
-    /// sock_diag tells of the namespace this thread stands in: of no use for a process in another one.
+    /// sock_diag tells of the namespace in which it is opened: for a process in another one it is opened there.
     fn open_diag(&mut self, namespace_of: Option<u32>) {
         const UNKNOWN: &str = "the listener's accept queue and the census of states";
         if !self.root.is_live() {
@@ -417,8 +418,15 @@ impl Collector {
             let namespace = |pid| fs::read_link(self.root.living_path(pid, "ns/net"));
             match (namespace(None), namespace(Some(pid))) {
                 (Ok(own), Ok(other)) if own != other => {
-                    let source = format!("sock_diag in the network namespace of process {pid}");
-                    return self.unreadable.note(source, None, UNKNOWN);
+                    let inside = Beside::of_process(pid).and_then(|beside| beside.inside(SockDiag::open));
+                    match inside.and_then(|opened| opened) {
+                        Ok(diag) => self.diag = Some(diag),
+                        Err(error) => {
+                            let source = format!("sock_diag in the network namespace of process {pid}");
+                            self.unreadable.note(source, error.raw_os_error(), UNKNOWN);
+                        }
+                    }
+                    return;
                 }
                 (_, Err(error)) => self.unreadable.note(
                     self.root.process_path(Some(pid), "ns/net").display().to_string(),

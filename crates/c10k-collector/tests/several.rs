@@ -6,6 +6,7 @@ mod foreign_servers;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -190,4 +191,52 @@ fn a_child_that_is_forked_in_the_middle_is_found() {
     assert_eq!(held.len(), 2, "{listed:#?}");
     assert!(held.contains(&(u64::from(server.pid), 50)) && held.contains(&(child, 150)), "{held:?}");
     drop(peers);
+}
+
+/// Connects to itself, and leaves the server's ends to a child.
+const HANDED_ON: &str = r#"
+import os, socket, time
+listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+clients = [socket.create_connection(listener.getsockname()) for _ in range(30)]
+servers = [listener.accept()[0] for _ in range(30)]
+if os.fork() == 0:
+    for peer in clients + [listener]:
+        peer.close()
+    time.sleep(600)
+for peer in servers:
+    peer.close()
+print(listener.getsockname()[1], flush=True)
+time.sleep(600)
+"#;
+
+#[test]
+fn a_server_in_a_network_namespace_of_its_own_is_looked_into_by_its_pid() {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", "ip link set lo up && exec python3 -c \"$0\"", HANDED_ON]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+    let mut child = command.spawn().expect("unshare(1) is there");
+    let mut line = String::new();
+    let said = BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line);
+    let group = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    if said.is_ok_and(|bytes| bytes > 0) {
+        let output = Command::new(env!("CARGO_BIN_EXE_c10k-collector"))
+            .args(["--pid", &child.id().to_string(), "--port", line.trim()])
+            .args(["--interval", "50ms", "--duration", "200ms", "--json"])
+            .output()
+            .expect("the collector runs");
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+        let document: Value = serde_json::from_slice(&output.stdout).expect("one document");
+        assert_eq!(document["peak_connections"], 30, "{document:#}");
+        let held = document["last"]["processes"].as_array().expect("a list");
+        let held: Vec<&Value> = held.iter().filter(|one| one["connections"] == 30).collect();
+        assert_eq!(held.len(), 1, "the child has them: {document:#}");
+        assert_ne!(held[0]["pid"], child.id());
+    } else {
+        #[allow(clippy::print_stderr, reason = "what was skipped is said aloud")]
+        {
+            eprintln!("SKIPPED: no network namespace may be made here, or there is no python3");
+        }
+    }
+    let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+    let _ = child.wait();
 }
