@@ -6,6 +6,11 @@
 //! them. Processor time is that of the processes that listen too: they accept. A process that ended
 //! keeps its processor time in the sum and nothing else.
 //!
+//! # What a search costs
+//! Measured at 100,000 connections of a server with seven descriptor tables, both ends here, on a busy machine of two
+//! processors: 0.32 s for the sockets, which the kernel's walk over its table takes; 8 ms for the descriptors; 2 to 10 ms
+//! for the lines of all processes. The next one waits a hundred times as long.
+//!
 //! Where the connections are held by processes that may not be looked at, and it is not known by which, the sums are
 //! unknown.
 
@@ -287,7 +292,8 @@ impl Serving {
             counted.sort_unstable();
             counted.dedup();
         }
-        for pid in &counted {
+        let known: Vec<u32> = self.members.iter().map(|member| member.watched.pid()).collect();
+        for pid in counted.iter().filter(|pid| !known.contains(pid)) {
             let listener = self.listener_of(*pid, sight.listeners);
             // One that ended meanwhile holds nothing any more.
             let _ = self.add(*pid, listener, sight.elapsed_seconds);

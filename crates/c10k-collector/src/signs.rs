@@ -83,8 +83,12 @@ impl QueueSigns {
 pub struct ServerSigns {
     /// Connections waited in an accept queue and for 2 s nobody was accepted.
     pub accepted_stalled: bool,
-    /// The process was stopped by a signal (state T) at two looks in a row.
+    /// The process, or one of several, was stopped by a signal (state T) at two looks in a row.
     pub stopped: bool,
+    /// Which one of several that was.
+    pub stopped_one: Option<u32>,
+    /// How many processes took its connections at the last look, where they were several.
+    pub processes: Option<u64>,
     /// Its only descriptor table was full: of several processes, one without which others do not take its connections.
     pub table_was_full: bool,
     /// The processes of which that was first seen together, where there are several.
@@ -100,9 +104,16 @@ pub struct ServerSigns {
     /// What waits, descriptors and processor seconds of the process, while somebody waited.
     process: Standstill<(u64, u64, f64)>,
     was_stopped: bool,
+    were_stopped: Vec<u32>,
 }
 
 impl ServerSigns {
+    /// Of several processes the one of which there is something to say.
+    #[must_use]
+    pub fn one_of_several(&self) -> Option<u32> {
+        self.full.first().copied().or(self.stopped_one)
+    }
+
     /// Looks at one tick.
     pub fn look(&mut self, seen: &Observation) {
         self.queue.look(seen.listener);
@@ -130,6 +141,13 @@ impl ServerSigns {
     /// handed to it are lost.
     fn look_at_several(&mut self, processes: &[HolderSeen]) {
         let holders = || processes.iter().filter(|one| one.is_counted);
+        self.processes = Some(holders().count() as u64).filter(|count| *count > 1).or(self.processes);
+        let is_stopped = |one: &&HolderSeen| one.seen.state.is_some_and(|state| matches!(state, 'T' | 't'));
+        let stopped: Vec<u32> = holders().filter(is_stopped).map(|one| one.pid).collect();
+        let twice = stopped.iter().find(|pid| self.were_stopped.contains(pid)).copied();
+        self.stopped |= twice.is_some();
+        self.stopped_one = self.stopped_one.or(twice);
+        self.were_stopped = stopped;
         let is_full = |one: &HolderSeen| one.seen.descriptors.is_some_and(|seen| seen.is_full());
         let is_alone = |full: &&HolderSeen| {
             let fellows = holders().filter(|one| one.listener.is_some() && one.listener == full.listener);
@@ -261,6 +279,22 @@ mod tests {
         assert_eq!((lowered.most_descriptors, lowered.descriptor_limit), (Some(150), Some(120)));
         let never_full = signs(&[look(100, 1000), look(150, 200), look(90, 5000)]);
         assert_eq!((never_full.table_was_full, never_full.descriptor_limit), (false, Some(5000)));
+    }
+
+    #[test]
+    fn of_several_processes_one_that_is_stopped_is_named() {
+        let look = |states: [char; 2]| {
+            let one = |(at, state): (usize, char)| {
+                let mut one = HolderSeen { pid: at as u32 + 10, is_counted: true, ..HolderSeen::default() };
+                one.seen.state = Some(state);
+                one
+            };
+            let processes = states.into_iter().enumerate().map(one).collect();
+            Observation { processes, ..Observation::default() }
+        };
+        let seen = signs(&[look(['S', 'T']), look(['R', 'T'])]);
+        assert_eq!((seen.stopped, seen.stopped_one, seen.processes), (true, Some(11), Some(2)));
+        assert!(!signs(&[look(['T', 'S']), look(['S', 'T'])]).stopped, "each for a moment");
     }
 
     #[test]

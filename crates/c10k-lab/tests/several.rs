@@ -95,6 +95,7 @@ fn of_processes_with_a_listener_each_the_one_that_is_full_is_named() {
     let full: Vec<_> =
         ended.record.processes.iter().filter(|process| process.descriptors >= process.nofile).collect();
     assert!(full.iter().any(|process| evidence.contains(&format!("process {}:", process.pid))), "{evidence}");
+    assert!(evidence.contains("processes"), "{evidence}");
     let predicted = ceiling.predicted.as_ref().expect("the limits are known");
     assert_eq!(predicted.wall, "nofile-server");
     assert!((900..=1088).contains(&predicted.connections), "{predicted:?}");

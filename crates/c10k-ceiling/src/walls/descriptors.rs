@@ -368,8 +368,9 @@ fn server_emfile(findings: &Findings) -> Option<Bite> {
     let mut evidence: Vec<Evidence> = errors.map(|count| accept_error("EMFILE", count)).into_iter().collect();
     evidence.extend(seen_full.map(|process| {
         let text = format!(
-            "descriptors open in process {}: its table is full, so accept4() can only say EMFILE",
-            process.pid
+            "descriptors open in process {}: its table is full, so accept4() can only say EMFILE{}",
+            process.pid,
+            super::several::who_is_full(process)
         );
         seen("descriptors", Side::Server, process.most_descriptors, text)
     }));
