@@ -330,7 +330,7 @@ impl Collector {
         let reading = self.net.read();
         MemorySnapshot {
             server: self.server.as_mut().map(|server| server.snapshot(&mut self.unreadable)),
-            swarm: self.swarm.as_mut().and_then(|process| process.snapshot(&mut self.unreadable)),
+            swarm: self.swarm.as_mut().and_then(|process| process.snapshot(Some(&mut self.unreadable))),
             slabs,
             slab_names: self.slab_names.clone(),
             socket_buffer_bytes: reading

@@ -63,12 +63,16 @@ pub(crate) struct Serving {
     holding: Vec<Holding>,
     /// Processes of the server that may not be looked into and are taken to hold what nobody else does.
     closed: Vec<u32>,
+    /// All that may not be looked into.
+    closed_to_us: Vec<u32>,
     /// Others hold most of the connections, and may not be looked into.
     is_hidden: bool,
     last_search: Option<(Instant, Duration)>,
     /// Processor time of those that ended, seconds.
     ended_seconds: f64,
     last_seen: Option<LastSeen>,
+    /// The process of which it was said that its memory cannot be read exactly.
+    told_of: Option<u32>,
 }
 
 struct LastSeen {
@@ -147,10 +151,12 @@ impl Serving {
             has_members: false,
             holding: Vec::new(),
             closed: Vec::new(),
+            closed_to_us: Vec::new(),
             is_hidden: false,
             last_search: None,
             ended_seconds: 0.0,
             last_seen: None,
+            told_of: None,
         }
     }
 
@@ -232,6 +238,7 @@ impl Serving {
                 // Who held them stays the server.
                 self.holding.clear();
                 self.closed.clear();
+                self.closed_to_us.clear();
             } else {
                 let all = Processes::look(&self.root);
                 let known: Vec<u32> = self.members.iter().map(|member| member.watched.pid()).collect();
@@ -293,6 +300,7 @@ impl Serving {
             counted.dedup();
         }
         let known: Vec<u32> = self.members.iter().map(|member| member.watched.pid()).collect();
+        self.closed_to_us = held.closed_to_us;
         for pid in counted.iter().filter(|pid| !known.contains(pid)) {
             let listener = self.listener_of(*pid, sight.listeners);
             // One that ended meanwhile holds nothing any more.
@@ -354,7 +362,7 @@ impl Serving {
             if member.has_worked {
                 sum.add_time(&seen);
             }
-            each.push(member.shown(&self.holding, &self.closed, self.last_search.is_some(), seen));
+            each.push(member.shown(&self.holding, &self.closed_to_us, self.last_search.is_some(), seen));
         }
         self.drop_those_that_ended();
         let is_whole = !self.is_hidden && self.holding.len() + self.closed.len() <= MOST_WATCHED;
@@ -377,8 +385,16 @@ impl Serving {
     pub(crate) fn snapshot(&mut self, unreadable: &mut UnreadableList) -> ServerMemory {
         let mut memory = ServerMemory { is_hidden: self.is_hidden, ..ServerMemory::default() };
         for member in self.members.iter_mut().filter(|member| !member.watched.is_gone()) {
-            let Some(seen) = member.watched.snapshot(unreadable) else { continue };
             let pid = member.watched.pid();
+            // What is true of one of a user's processes is true of its fellows, and said once.
+            let is_told = self.told_of.is_some_and(|told| told != pid);
+            let known = unreadable.all().len();
+            let Some(seen) = member.watched.snapshot((!is_told).then_some(&mut *unreadable)) else {
+                continue;
+            };
+            if unreadable.all().len() > known {
+                self.told_of = Some(pid);
+            }
             let holding = self.holding.iter().find(|holding| holding.pid == pid);
             let connections = holding.map(|holding| holding.sockets);
             let one = ProcessInServer { memory: seen, is_counted: member.is_counted, connections };

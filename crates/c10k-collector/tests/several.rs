@@ -240,3 +240,47 @@ fn a_server_in_a_network_namespace_of_its_own_is_looked_into_by_its_pid() {
     let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
     let _ = child.wait();
 }
+
+#[test]
+fn of_another_users_workers_what_may_not_be_read_is_null_and_said_once() {
+    if !nix::unistd::geteuid().is_root() {
+        #[allow(clippy::print_stderr, reason = "what was skipped is said aloud")]
+        {
+            eprintln!("SKIPPED: it takes root to be two users");
+        }
+        return;
+    }
+    let Some(server) = Foreign::several("prefork", 3, None) else { return };
+    let peers = connect(&server, 60, true);
+    let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let folder = tempfile::Builder::new().permissions(open_to_all).tempdir().expect("a folder");
+    let program = folder.path().join("c10k-collector");
+    std::fs::copy(env!("CARGO_BIN_EXE_c10k-collector"), &program).expect("copied");
+    let look = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.uid(65_534).gid(65_534).args(arguments).args(["--port", &server.port.to_string()]);
+        let output =
+            command.args(["--interval", "50ms", "--duration", "300ms", "--json"]).output().expect("it runs");
+        let document: Value = serde_json::from_slice(&output.stdout).expect("one document");
+        (document["last"].clone(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (last, text) = look(&["--pid", &server.pid.to_string()]);
+    let listed = last["processes"].as_array().expect("a list");
+    assert_eq!(listed.len(), 4, "{listed:#?}");
+    assert!(
+        listed.iter().all(|one| one["connections"].is_null()),
+        "nobody's tables may be read: {listed:#?}"
+    );
+    let sum: u64 = server.workers().iter().map(|pid| status(*pid, "VmRSS:") * 1024).sum();
+    expect_within(5.0, "rss", &last["server"]["rss_bytes"], sum);
+    assert_eq!(text.matches("smaps_rollup").count(), 1, "{text}");
+    assert_eq!(text.matches("other users' processes").count(), 1, "{text}");
+    // Nor is it known who listens.
+    let (last, text) = look(&[]);
+    assert!(
+        last["server"]["rss_bytes"].is_null() && last["processes"] == Value::Array(Vec::new()),
+        "{last:#}"
+    );
+    assert_eq!(text.matches("who holds 60 of 60 connections").count(), 1, "{text}");
+    drop(peers);
+}
