@@ -15,11 +15,15 @@ struct Ended {
 }
 
 fn run_on(server: &Foreign, arguments: &[&str]) -> Ended {
+    run_on_port(server.port, arguments)
+}
+
+fn run_on_port(port: u16, arguments: &[&str]) -> Ended {
     let results = tempfile::tempdir().expect("a folder");
     let output = Command::new(env!("CARGO_BIN_EXE_c10k-lab"))
         .args(["run", "--json", "--close", "rst", "--in-flight", "16", "--hold", "1s", "--results"])
         .arg(results.path())
-        .args(["--server-port", &server.port.to_string()])
+        .args(["--server-port", &port.to_string()])
         .args(arguments)
         .stdin(Stdio::null())
         .output()
@@ -122,4 +126,49 @@ fn a_child_that_is_forked_in_the_middle_is_one_of_them() {
         holders(&ended.record).iter().map(|process| process.connections).collect();
     held.sort_unstable();
     assert_eq!(held, [Some(40), Some(200)], "{:?}", ended.record.processes);
+}
+
+/// A server of ours that was started by somebody else: one process with a table for each worker.
+struct Own {
+    child: std::process::Child,
+    port: u16,
+}
+
+impl Own {
+    fn start() -> Self {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "ulimit -n 300; exec \"$0\" server --listen 127.0.0.1:0 --profile stock --events"]);
+        command.arg(env!("CARGO_BIN_EXE_c10k-lab")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::null()).spawn().expect("sh is there");
+        let mut line = String::new();
+        let mut said = std::io::BufReader::new(child.stdout.take().expect("piped"));
+        std::io::BufRead::read_line(&mut said, &mut line).expect("a line");
+        let ready: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let port = ready["listen"][0].as_str().and_then(|at| at.rsplit_once(':')?.1.parse().ok());
+        // It goes on talking; somebody must listen.
+        std::thread::spawn(move || std::io::Read::read_to_end(&mut said, &mut Vec::new()));
+        Self { child, port: port.expect("an address") }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn one_process_with_many_tables_is_one_process() {
+    let own = Own::start();
+    let ended = run_on_port(own.port, &["--target", "700"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let [process] = &ended.record.processes[..] else { panic!("{:?}", ended.record.processes) };
+    assert_eq!((process.pid, process.connections), (own.child.id(), Some(700)), "{process:?}");
+    assert!(process.listens && process.counted && process.descriptors > Some(700), "{process:?}");
+    assert_eq!(process.nofile, Some(300), "of each table");
+    let limits = &ended.record.host.as_ref().expect("described").limits;
+    assert_eq!((limits.server_processes, limits.server_tables), (None, true));
+    assert!(!ended.stderr.contains("Processes of the server"), "{}", ended.stderr);
 }
