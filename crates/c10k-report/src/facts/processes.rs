@@ -41,3 +41,37 @@ fn row(process: &ProcessInRun) -> Row {
         left(words),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+    use crate::terminal::{Style, summary};
+
+    #[test]
+    fn several_processes_are_a_table_and_one_is_none() {
+        let one = |pid, connections, counted| ProcessInRun {
+            pid,
+            name: Some("nginx".to_owned()),
+            listens: true,
+            counted,
+            connections,
+            estimated: connections > Some(1024),
+            rss_bytes: Some(5 << 20),
+            descriptors: Some(20),
+            nofile: Some(1024),
+            threads: Some(1),
+            ..ProcessInRun::default()
+        };
+        let mut record = fixtures::held();
+        record.processes = vec![one(10, Some(0), false), one(11, Some(60_000), true), one(12, None, true)];
+        let text = summary(&record, None, Style::default());
+        let table = text.split_once("Processes of the server\n").expect("a section").1;
+        let lines: Vec<&str> = table.lines().take(4).collect();
+        assert!(lines[1].ends_with("only listens") && lines[1].contains("5.0 MiB  unknown  20 of 1,024"));
+        assert!(lines[2].contains("≈ 60,000"), "{lines:#?}");
+        assert!(lines[3].trim_start().starts_with("12  nginx      unknown"), "{lines:#?}");
+        record.processes.truncate(1);
+        assert!(!summary(&record, None, Style::default()).contains("Processes of the server"));
+    }
+}
