@@ -37,6 +37,10 @@ pub struct ServerProcess {
     pub descriptor_limit: Option<u64>,
     /// Its only descriptor table was seen full.
     pub table_was_full: bool,
+    /// Of a server of several processes those whose tables were full, of which `pid` is the first.
+    pub full: Vec<u32>,
+    /// How many processes take its connections, where they are several.
+    pub processes: Option<u64>,
     /// It was seen stopped by a signal (state T).
     pub stopped: bool,
     /// ESTABLISHED sockets at the server's side, by sock_diag.

@@ -9,6 +9,7 @@ mod ports;
 mod processor;
 mod queues;
 mod server;
+mod several;
 mod sources;
 mod threads;
 

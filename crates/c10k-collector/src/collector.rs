@@ -11,6 +11,7 @@ use c10k_kernel::counters::host_wide::{NeighboursReader, oom_kills};
 use c10k_kernel::counters::{NetCounters, NetReading, ProcRoot, process_is_gone};
 use c10k_kernel::cpu::{CpuTimes, HostCpuReader};
 use c10k_kernel::memory::{MemInfoReader, SlabNames, SlabReader, page_bytes};
+use c10k_kernel::namespace::Beside;
 use c10k_kernel::process::allowed_cpus;
 use thiserror::Error;
 
@@ -23,7 +24,7 @@ use crate::unreadable::{Unreadable, UnreadableList};
 mod groups;
 mod seeing;
 
-use groups::{EndGroups, MemoryWatch};
+use groups::{EndGroups, InGroups, MemoryWatch};
 use seeing::{NeighboursFirst, see};
 
 /// Each CPU may keep this much of TCP's memory account to itself (include/net/sock.h, `SK_MEMORY_PCPU_RESERVE`).
@@ -107,9 +108,11 @@ pub struct Collector {
     server: Option<Serving>,
     swarm: Option<Watched>,
     finds_holders: bool,
-    server_groups: Option<EndGroups>,
+    /// Those of each of the server's processes, where it is in others than those before it.
+    server_groups: Vec<EndGroups>,
+    memory_groups: Vec<MemoryWatch>,
+    in_groups: InGroups,
     swarm_groups: Option<EndGroups>,
-    memory_groups: MemoryWatch,
     oom_kills_first: Option<u64>,
     neighbours: NeighboursReader,
     neighbours_first: NeighboursFirst,
@@ -157,9 +160,10 @@ impl Collector {
             server: None,
             swarm: None,
             finds_holders: config.finds_holders && !config.ports.is_empty(),
-            server_groups: None,
+            server_groups: Vec::new(),
+            memory_groups: Vec::new(),
+            in_groups: InGroups::default(),
             swarm_groups: None,
-            memory_groups: MemoryWatch::Unknown,
             oom_kills_first: oom_kills(&root),
             neighbours_first: NeighboursFirst::of(&mut neighbours),
             neighbours,
@@ -197,10 +201,25 @@ impl Collector {
         };
         self.server = Some(serving.map_err(|error| refused(pid.unwrap_or_default(), error))?);
         if let Some(pid) = pid {
-            self.server_groups = Some(EndGroups::of(&self.root, pid));
+            self.look_for_groups_of(pid);
+        }
+        self.look_for_groups();
+        Ok(())
+    }
+
+    /// The groups of processes that have come to hold connections.
+    fn look_for_groups(&mut self) {
+        let counted: Vec<u32> = self.server.iter().flat_map(Serving::counted).collect();
+        for pid in counted {
+            self.look_for_groups_of(pid);
+        }
+    }
+
+    fn look_for_groups_of(&mut self, pid: u32) {
+        if self.in_groups.is_new(&self.root, pid) {
+            self.server_groups.push(EndGroups::of(&self.root, pid));
             self.open_memory_groups(Some(pid));
         }
-        Ok(())
     }
 
     /// The inodes of the listeners on the watched ports; `None` where they cannot be seen.
@@ -311,7 +330,7 @@ impl Collector {
         let reading = self.net.read();
         MemorySnapshot {
             server: self.server.as_mut().map(|server| server.snapshot(&mut self.unreadable)),
-            swarm: self.swarm.as_mut().and_then(|process| process.snapshot(&mut self.unreadable)),
+            swarm: self.swarm.as_mut().and_then(|process| process.snapshot(Some(&mut self.unreadable))),
             slabs,
             slab_names: self.slab_names.clone(),
             socket_buffer_bytes: reading
@@ -342,13 +361,14 @@ impl Collector {
     /// The file with the quota of processor time that held the server back most since it began to be watched.
     #[must_use]
     pub fn server_cpu_quota(&self) -> Option<String> {
-        self.server_groups.as_ref()?.quota()
+        let held_back = self.server_groups.iter().max_by_key(|groups| groups.throttled())?;
+        held_back.quota()
     }
 
     /// The pids cgroup of the two ends that had the fewest threads left at some tick, as it was then.
     #[must_use]
     pub fn fewest_threads(&self) -> Option<&PidsSeen> {
-        let ends = [&self.server_groups, &self.swarm_groups].into_iter().flatten();
+        let ends = self.server_groups.iter().chain(&self.swarm_groups);
         ends.filter_map(EndGroups::fewest_threads).min_by_key(|seen| seen.left())
     }
 
@@ -385,9 +405,10 @@ impl Collector {
         let (Some(server), Some(diag)) = (&mut self.server, &mut self.diag) else { return };
         let mut sight = Sight { diag, ports: &self.ports, listeners: &listeners, elapsed_seconds };
         server.search(&mut sight, &mut self.unreadable);
+        self.look_for_groups();
     }
 
-    /// sock_diag tells of the namespace this thread stands in: of no use for a process in another one.
+    /// sock_diag tells of the namespace in which it is opened: for a process in another one it is opened there.
     fn open_diag(&mut self, namespace_of: Option<u32>) {
         const UNKNOWN: &str = "the listener's accept queue and the census of states";
         if !self.root.is_live() {
@@ -397,8 +418,15 @@ impl Collector {
             match self.root.shares_network_namespace(pid) {
                 Some(true) => {}
                 Some(false) => {
-                    let source = format!("sock_diag in the network namespace of process {pid}");
-                    return self.unreadable.note(source, None, UNKNOWN);
+                    let inside = Beside::of_process(pid).and_then(|beside| beside.inside(SockDiag::open));
+                    match inside.and_then(|opened| opened) {
+                        Ok(diag) => self.diag = Some(diag),
+                        Err(error) => {
+                            let source = format!("sock_diag in the network namespace of process {pid}");
+                            self.unreadable.note(source, error.raw_os_error(), UNKNOWN);
+                        }
+                    }
+                    return;
                 }
                 None => self.unreadable.note(
                     self.root.process_path(Some(pid), "ns/net").display().to_string(),
@@ -417,7 +445,7 @@ impl Collector {
 
     /// The memory groups of the server, or of this process; what they had refused before is not the run's.
     fn open_memory_groups(&mut self, pid: Option<u32>) {
-        self.memory_groups = match MemoryGroups::of(&self.root, pid) {
+        let watch = match MemoryGroups::of(&self.root, pid) {
             Ok(groups) => MemoryWatch::begin(groups),
             Err(error) if process_is_gone(&error) => MemoryWatch::Unknown,
             Err(error) => {
@@ -427,6 +455,7 @@ impl Collector {
                 MemoryWatch::Unknown
             }
         };
+        self.memory_groups.push(watch);
     }
 }
 

@@ -117,8 +117,8 @@ impl Watched {
     }
 
     /// Its memory as exactly as this user may know it: at the ends of phases.
-    pub(crate) fn snapshot(&mut self, unreadable: &mut UnreadableList) -> Option<ProcessSnapshot> {
-        snapshot(&self.root, self.pid, &mut self.memory, Some(unreadable))
+    pub(crate) fn snapshot(&mut self, unreadable: Option<&mut UnreadableList>) -> Option<ProcessSnapshot> {
+        snapshot(&self.root, self.pid, &mut self.memory, unreadable)
     }
 
     fn lost(&mut self, error: &io::Error, partial: &mut bool) {

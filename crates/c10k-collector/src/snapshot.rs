@@ -41,7 +41,7 @@ pub struct ServerMemory {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ProcessInServer {
     pub(crate) memory: ProcessSnapshot,
-    /// It listens or holds connections.
+    /// It holds connections, or waits for some.
     pub(crate) is_counted: bool,
     /// How many it holds, where that is known.
     pub(crate) connections: Option<u64>,

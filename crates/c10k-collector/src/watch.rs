@@ -85,6 +85,8 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
             Err(RecvTimeoutError::Timeout) => end.is_some_and(|end| Instant::now() >= end),
             Err(RecvTimeoutError::Disconnected) => true,
         };
+        // It looks for who holds the connections too, so that the last look tells that of now.
+        let snapshot = stopped.then(|| collector.snapshot());
         let mut seen = collector.tick();
         if !args.ports.is_empty() {
             seen.connections = counting.look(&mut collector);
@@ -100,7 +102,7 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
             break;
         }
         if stopped {
-            after = Some(collector.snapshot());
+            after = snapshot;
             break;
         }
         // A machine too busy to look in time skips looks; it does not hurry after them.

@@ -6,6 +6,7 @@ mod foreign_servers;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -189,5 +190,97 @@ fn a_child_that_is_forked_in_the_middle_is_found() {
     let child = u64::from(server.workers()[0]);
     assert_eq!(held.len(), 2, "{listed:#?}");
     assert!(held.contains(&(u64::from(server.pid), 50)) && held.contains(&(child, 150)), "{held:?}");
+    drop(peers);
+}
+
+/// Connects to itself, and leaves the server's ends to a child.
+const HANDED_ON: &str = r#"
+import os, socket, time
+listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+clients = [socket.create_connection(listener.getsockname()) for _ in range(30)]
+servers = [listener.accept()[0] for _ in range(30)]
+if os.fork() == 0:
+    for peer in clients + [listener]:
+        peer.close()
+    time.sleep(600)
+for peer in servers:
+    peer.close()
+print(listener.getsockname()[1], flush=True)
+time.sleep(600)
+"#;
+
+#[test]
+fn a_server_in_a_network_namespace_of_its_own_is_looked_into_by_its_pid() {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", "ip link set lo up && exec python3 -c \"$0\"", HANDED_ON]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+    let mut child = command.spawn().expect("unshare(1) is there");
+    let mut line = String::new();
+    let said = BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line);
+    let group = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    if said.is_ok_and(|bytes| bytes > 0) {
+        let output = Command::new(env!("CARGO_BIN_EXE_c10k-collector"))
+            .args(["--pid", &child.id().to_string(), "--port", line.trim()])
+            .args(["--interval", "50ms", "--duration", "200ms", "--json"])
+            .output()
+            .expect("the collector runs");
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+        let document: Value = serde_json::from_slice(&output.stdout).expect("one document");
+        assert_eq!(document["peak_connections"], 30, "{document:#}");
+        let held = document["last"]["processes"].as_array().expect("a list");
+        let held: Vec<&Value> = held.iter().filter(|one| one["connections"] == 30).collect();
+        assert_eq!(held.len(), 1, "the child has them: {document:#}");
+        assert_ne!(held[0]["pid"], child.id());
+    } else {
+        #[allow(clippy::print_stderr, reason = "what was skipped is said aloud")]
+        {
+            eprintln!("SKIPPED: no network namespace may be made here, or there is no python3");
+        }
+    }
+    let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+    let _ = child.wait();
+}
+
+#[test]
+fn of_another_users_workers_what_may_not_be_read_is_null_and_said_once() {
+    if !nix::unistd::geteuid().is_root() {
+        #[allow(clippy::print_stderr, reason = "what was skipped is said aloud")]
+        {
+            eprintln!("SKIPPED: it takes root to be two users");
+        }
+        return;
+    }
+    let Some(server) = Foreign::several("prefork", 3, None) else { return };
+    let peers = connect(&server, 60, true);
+    let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let folder = tempfile::Builder::new().permissions(open_to_all).tempdir().expect("a folder");
+    let program = folder.path().join("c10k-collector");
+    std::fs::copy(env!("CARGO_BIN_EXE_c10k-collector"), &program).expect("copied");
+    let look = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.uid(65_534).gid(65_534).args(arguments).args(["--port", &server.port.to_string()]);
+        let output =
+            command.args(["--interval", "50ms", "--duration", "300ms", "--json"]).output().expect("it runs");
+        let document: Value = serde_json::from_slice(&output.stdout).expect("one document");
+        (document["last"].clone(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (last, text) = look(&["--pid", &server.pid.to_string()]);
+    let listed = last["processes"].as_array().expect("a list");
+    assert_eq!(listed.len(), 4, "{listed:#?}");
+    assert!(
+        listed.iter().all(|one| one["connections"].is_null()),
+        "nobody's tables may be read: {listed:#?}"
+    );
+    let sum: u64 = server.workers().iter().map(|pid| status(*pid, "VmRSS:") * 1024).sum();
+    expect_within(5.0, "rss", &last["server"]["rss_bytes"], sum);
+    assert_eq!(text.matches("smaps_rollup").count(), 1, "{text}");
+    assert_eq!(text.matches("other users' processes").count(), 1, "{text}");
+    // Nor is it known who listens.
+    let (last, text) = look(&[]);
+    assert!(
+        last["server"]["rss_bytes"].is_null() && last["processes"] == Value::Array(Vec::new()),
+        "{last:#}"
+    );
+    assert_eq!(text.matches("who holds 60 of 60 connections").count(), 1, "{text}");
     drop(peers);
 }

@@ -25,6 +25,7 @@ mod met;
 mod outcome;
 mod phase;
 mod plan;
+mod process;
 mod record;
 mod result;
 mod sample;
@@ -51,6 +52,7 @@ pub use phase::PhaseName;
 pub use plan::{
     CloseHow, DEFAULT_PORT, LoadPlan, Plan, Protocol, ServerMode, ServerPlan, Steps, Topology, Workload,
 };
+pub use process::ProcessInRun;
 pub use record::{
     AppliedSetting, ConnectRate, Cpu, NotApplied, PhaseTimes, ProfileInRun, Rate, Record, RunState, TimeWait,
     Tool,

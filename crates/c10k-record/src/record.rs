@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AtServerEnd, Ceiling, Connections, Failure, Gap, GrowthEvidence, GrowthStop, Host, Latencies,
-    LatencySummary, MemoryPerConnection, MetOnTheWay, PhaseName, Plan, Protocol, Remedy, SCHEMA_VERSION,
-    Scope, ServerReport, Topology, Verdict, Warning, Workload,
+    LatencySummary, MemoryPerConnection, MetOnTheWay, PhaseName, Plan, ProcessInRun, Protocol, Remedy,
+    SCHEMA_VERSION, Scope, ServerReport, Topology, Verdict, Warning, Workload,
 };
 
 /// `record.json`.
@@ -74,6 +74,9 @@ pub struct Record {
     /// When a process of the run did not run: it was stopped, or its machine was.
     #[serde(default)]
     pub gaps: Vec<Gap>,
+    /// The processes that listen for the server or hold its connections; empty where they were not looked for.
+    #[serde(default)]
+    pub processes: Vec<ProcessInRun>,
     /// The server's last word; `None` where the server is not ours.
     pub server: Option<ServerReport>,
     /// What stopped the run short or broke a verdict; `None` when the target was reached and all verdicts passed,
@@ -312,6 +315,7 @@ impl Record {
             cpu: Cpu::default(),
             phases: Vec::new(),
             gaps: Vec::new(),
+            processes: Vec::new(),
             server: None,
             ceiling: None,
             met_on_the_way: Vec::new(),

@@ -6,9 +6,9 @@ use c10k_record::{
     AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Delayed, Evidence, Failure, Gap, GapOf,
     GrowthEvidence, GrowthStop, Host, HostSnapshot, Latencies, LatencyHistogram, LoadPlan, MemoryPart,
     MemoryPerConnection, MetOnTheWay, NotApplied, Outcome, PhaseName, PhaseTimes, Plan, PortsInPlan,
-    Predicted, ProfileInRun, Protocol, Rate, Record, Remedy, RunState, SCHEMA_VERSION, Scope, ServerMode,
-    ServerPlan, ServerReport, Setting, Side, Steps, TimeWait, Tool, Topology, Verdict, WallFound, Warning,
-    Workload,
+    Predicted, ProcessInRun, ProfileInRun, Protocol, Rate, Record, Remedy, RunState, SCHEMA_VERSION, Scope,
+    ServerMode, ServerPlan, ServerReport, Setting, Side, Steps, TimeWait, Tool, Topology, Verdict, WallFound,
+    Warning, Workload,
 };
 use serde_json::{Map, Value, json};
 
@@ -102,6 +102,8 @@ fn full() -> Record {
         threads_in_use: some,
         user_threads: some,
         server_per_table: some,
+        server_processes: some,
+        server_room: some,
         swarm_per_table: some,
         may_raise_nofile: Some(true),
         threads_left: some,
@@ -233,6 +235,21 @@ fn full() -> Record {
         swarm_us_per_connection: Some(15.0),
     };
     record.phases = vec![PhaseTimes { phase: PhaseName::Ramp, from_ms: 0, to_ms: some }];
+    record.processes = vec![ProcessInRun {
+        pid: 7,
+        name: Some("server".to_owned()),
+        listens: true,
+        counted: true,
+        connections: some,
+        estimated: true,
+        rss_bytes: some,
+        pss_bytes: some,
+        private_bytes: some,
+        descriptors: some,
+        nofile: some,
+        threads: some,
+        cpu_seconds: Some(0.5),
+    }];
     record.server = Some(ServerReport {
         opened: Some(1),
         failed: outcomes.clone(),

@@ -4,6 +4,7 @@
 mod ceiling;
 mod cost;
 mod met;
+mod processes;
 mod setting;
 
 use c10k_record::{LatencySummary, Outcome, Record, RunResult, RunState, Unit, Verdict, human_count};
@@ -136,7 +137,9 @@ pub(crate) fn sections(record: &Record) -> Vec<Section> {
     let mut sections = vec![verdicts(record), connections(record), losses(record)];
     sections.extend(ceiling::section(record));
     sections.extend(met::section(record));
-    sections.extend([cost::section(record), speed(record), latencies(record), load(record)]);
+    sections.push(cost::section(record));
+    sections.extend(processes::section(record));
+    sections.extend([speed(record), latencies(record), load(record)]);
     sections.push(setting::profile(record));
     sections.extend(setting::warnings(record));
     sections.push(setting::run(record));

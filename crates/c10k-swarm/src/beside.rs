@@ -162,7 +162,9 @@ impl Beside {
         SeenBeside {
             counters: self.levels.changes(),
             process: self.pid.map(|pid| ServerProcess {
-                pid,
+                pid: self.signs.one_of_several().unwrap_or(pid),
+                full: self.signs.full.clone(),
+                processes: self.signs.processes,
                 most_descriptors: self.signs.most_descriptors,
                 descriptor_limit: self.signs.descriptor_limit,
                 table_was_full: self.signs.table_was_full,

@@ -122,7 +122,9 @@ pub(super) static WALLS: &[Wall] = &[
         ),
         predict: |host, _| {
             let whose = "the server's RLIMIT_NOFILE";
-            nofile_forecast(host.server_nofile, host.server_per_table, host.server_tables, whose)
+            super::several::forecast(host).or_else(|| {
+                nofile_forecast(host.server_nofile, host.server_per_table, host.server_tables, whose)
+            })
         },
         diagnose: |findings| {
             let host = &findings.host;
@@ -236,8 +238,9 @@ fn server_emfile(findings: &Findings) -> Option<Bite> {
     let mut evidence: Vec<Evidence> = errors.map(|count| accept_error("EMFILE", count)).into_iter().collect();
     evidence.extend(seen_full.map(|process| {
         let text = format!(
-            "descriptors open in process {}: its table is full, so accept4() can only say EMFILE",
-            process.pid
+            "descriptors open in process {}: its table is full, so accept4() can only say EMFILE{}",
+            process.pid,
+            super::several::who_is_full(process)
         );
         seen("descriptors", Side::Server, process.most_descriptors, text)
     }));

@@ -266,3 +266,16 @@ fn neighbours_are_counted_by_the_files_that_were_opened_for_it() {
     let seen = collector.tick_at(Duration::from_secs(2)).neighbours.unwrap();
     assert_eq!((seen.entries, seen.table_fulls), (1024, 40));
 }
+
+#[test]
+fn the_groups_of_every_process_that_holds_connections_are_looked_at() {
+    let host = recorded_host();
+    let at = host.path();
+    for (pid, group) in [(7, "/one"), (8, "/one"), (9, "/two")] {
+        record(at, &format!("proc/{pid}/cgroup"), &format!("0::{group}\n"));
+    }
+    let root = ProcRoot::recorded(at);
+    let mut known = groups::InGroups::default();
+    let new: Vec<bool> = [7, 8, 9, 9, 7].map(|pid| known.is_new(&root, pid)).into();
+    assert_eq!(new, [true, false, true, false, false]);
+}

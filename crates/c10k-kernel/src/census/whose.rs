@@ -140,11 +140,15 @@ struct Seen {
 /// What one process has in all its tables.
 fn sockets_of(root: &ProcRoot, pid: u32, wanted: &[u32], may: usize) -> io::Result<Seen> {
     let threads = TablesReader::new(root, pid).one_thread_of_each()?;
-    let each = (may / threads.len().max(1)).max(LEAST_OF_A_TABLE.min(may));
+    let folder = |tid: u32| root.process_path(Some(pid), &format!("task/{tid}"));
+    let together: u64 = threads.iter().map(|tid| open_in(root, &folder(*tid).join("fd"))).sum();
+    let each = match together <= may as u64 {
+        true => may,
+        false => (may / threads.len().max(1)).max(LEAST_OF_A_TABLE.min(may)),
+    };
     let mut all = Seen::default();
     for tid in threads {
-        let folder = root.process_path(Some(pid), &format!("task/{tid}"));
-        let seen = match sockets_of_table(root, &folder, wanted, each) {
+        let seen = match sockets_of_table(root, &folder(tid), wanted, each) {
             Ok(seen) => seen,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
             // The thread ended meanwhile.
@@ -160,6 +164,12 @@ fn sockets_of(root: &ProcRoot, pid: u32, wanted: &[u32], may: usize) -> io::Resu
     Ok(all)
 }
 
+/// How many descriptors a table has, by the size of its folder: 0 before Linux 6.2, which does not say
+/// (fs/proc/fd.c, `proc_fd_getattr`).
+fn open_in(root: &ProcRoot, folder: &Path) -> u64 {
+    fs::metadata(folder).map_or(0, |about| if root.is_live() { about.len() } else { 0 })
+}
+
 /// What the table of one thread, whose folder this is, has.
 fn sockets_of_table(root: &ProcRoot, thread: &Path, wanted: &[u32], may: usize) -> io::Result<Seen> {
     let folder = thread.join("fd");
@@ -169,8 +179,7 @@ fn sockets_of_table(root: &ProcRoot, thread: &Path, wanted: &[u32], may: usize) 
         let inode = target.to_str().and_then(socket_inode)?;
         wanted.binary_search(&inode).is_ok().then_some(inode)
     };
-    // Since Linux 6.2 (fs/proc/fd.c, `proc_fd_getattr`).
-    let open = fs::metadata(&folder).map_or(0, |about| if root.is_live() { about.len() } else { 0 });
+    let open = open_in(root, &folder);
     if open <= may as u64 {
         let mut seen = Seen::default();
         for entry in listing {

@@ -1,7 +1,11 @@
 //! From what was seen to the finished record.
 
-use c10k_record::{Connections, Outcome, PhaseName, Record, RunState, Warning, counter, human_count, judge};
+use c10k_collector::HolderSeen;
+use c10k_record::{
+    Connections, Outcome, PhaseName, ProcessInRun, Record, RunState, Warning, counter, human_count, judge,
+};
 
+use crate::collect::watch::Mark;
 use crate::findings::findings;
 use crate::lead::lab::Lab;
 use crate::plan::view::plan_view;
@@ -173,6 +177,32 @@ impl Lab<'_> {
         self.record.cpu = self.ramp_cpu.over(self.cpu_said.as_ref(), c.accepted.or(seen), c.attempted);
         let (Some(ready), Some(full)) = (&self.ready, &self.full) else { return };
         self.record.memory_per_connection = self.cost_of_memory(ready, full);
+        self.record.processes = self.processes(full);
+    }
+
+    /// The server's processes as they were in the hold.
+    fn processes(&self, full: &Mark) -> Vec<ProcessInRun> {
+        let by_its_word = self.server_said.as_ref().or(self.record.server.as_ref()).map(|said| said.peak);
+        let told = |process: &HolderSeen| {
+            let memory = full.memory.server.as_ref().and_then(|memory| memory.of(process.pid));
+            let is_ours = self.server.is_ours();
+            ProcessInRun {
+                pid: process.pid,
+                name: process.name.clone(),
+                listens: is_ours || process.listener.is_some(),
+                counted: process.is_counted,
+                connections: if is_ours { by_its_word } else { process.connections },
+                estimated: process.estimated,
+                rss_bytes: process.seen.rss_bytes,
+                pss_bytes: memory.and_then(|memory| memory.pss_bytes),
+                private_bytes: memory.and_then(|memory| memory.exact_anon_bytes.or(memory.anon_bytes)),
+                descriptors: process.seen.descriptors.map(|seen| seen.open),
+                nofile: process.seen.descriptors.and_then(|seen| seen.limit),
+                threads: process.seen.threads,
+                cpu_seconds: process.seen.cpu_seconds,
+            }
+        };
+        full.seen.processes.iter().map(told).collect()
     }
 
     fn name_the_end(&mut self) {

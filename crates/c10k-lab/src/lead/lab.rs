@@ -469,6 +469,8 @@ fn watch(
     let far = place.far.as_ref().map(|far| FarEnd::open(far, swarm_pid, &ports));
     let config = CollectorConfig {
         server_pid: server.pid(),
+        // A server of ours is one process.
+        finds_holders: !server.is_ours(),
         swarm_pid: Some(swarm_pid),
         ports,
         ..CollectorConfig::default()
