@@ -361,18 +361,16 @@ impl<'a> Conductor<'a> {
         }
         let stopping = self.must_stop();
         let until = stopping.then(|| begun + DRAIN / 2);
-        let mut woken =
-            self.wait(until, stopping, |c| c.shared.everybody_done() || c.shared.nothing_succeeds());
+        let woken = self.wait(until, stopping, |c| c.shared.everybody_done());
         if self.is_aborted() && !self.shared.everybody_done() {
             return;
         }
         if woken == Woken::Stop {
             let done = |c: &Self| c.shared.everybody_done() || c.is_aborted();
-            woken = self.wait(Some(Instant::now() + DRAIN), true, done);
+            self.wait(Some(Instant::now() + DRAIN), true, done);
         }
         if !self.shared.everybody_done() {
-            let loss = if woken == Woken::Done { Loss::Unproven } else { Loss::Aborted };
-            self.shared.cut(loss);
+            self.shared.cut(Loss::Aborted);
             self.wait(Some(Instant::now() + DRAIN), true, |c| c.shared.everybody_done());
         }
         let answered = self.shared.counts().messages - before;

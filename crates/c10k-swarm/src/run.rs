@@ -42,6 +42,9 @@ const DEFAULT_TARGET: u64 = 10_000;
 const MOST_PROOFS: u32 = 128;
 /// At least so many failures in a row before nothing is taken to succeed any more.
 const LEAST_GIVE_UP: u64 = 256;
+/// So many probes of the last proof in a row without an answer, from all over a worker's connections, and it asks the
+/// others no more.
+const GIVE_UP_PROVING: u64 = 1024;
 
 /// Runs a swarm to its end and says with which exit code the process should end.
 pub fn main_with(args: &SwarmArgs) -> Exit {
@@ -341,7 +344,7 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<Cli
         },
         socket_options: in_force.profile.socket,
         give_up_after: u64::from(load.in_flight).max(LEAST_GIVE_UP),
-        give_up_proving_after: LEAST_GIVE_UP,
+        give_up_proving_after: GIVE_UP_PROVING,
     }
 }
 

@@ -88,7 +88,8 @@ pub(crate) struct Fixed {
     pub(crate) socket_options: SocketOptions,
     /// So many failures in a row and nothing else mean that nothing succeeds any more.
     pub(crate) give_up_after: u64,
-    /// The same in the last proof, where fewer are under way.
+    /// So many probes of the last proof in a row that one worker has sent and nobody has answered mean the same for what
+    /// it holds.
     pub(crate) give_up_proving_after: u64,
 }
 
@@ -282,15 +283,6 @@ impl Shared {
         }
     }
 
-    /// Whether so many have failed in a row that nothing succeeds any more.
-    pub(crate) fn nothing_succeeds(&self) -> bool {
-        let limit = match self.stage().0 {
-            Stage::Ramp => self.fixed.give_up_after,
-            _ => self.fixed.give_up_proving_after,
-        };
-        self.failures_in_a_row.load(Relaxed) >= limit
-    }
-
     /// What becomes of connections that are cut off.
     pub(crate) fn cut_as(&self) -> Loss {
         self.cut_as.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -317,10 +309,10 @@ impl Shared {
     pub(crate) fn lost(&self, stage: Stage, loss: Loss, now_us: u64) {
         let at_ms = self.since_first_connect_ms(now_us);
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(stage.phase(), loss, 1, at_ms);
-        let in_a_row = self.failures_in_a_row.fetch_add(1, Relaxed) + 1;
         if stage != Stage::Ramp {
             return;
         }
+        let in_a_row = self.failures_in_a_row.fetch_add(1, Relaxed) + 1;
         self.last_lost_us.fetch_max(now_us, Relaxed);
         if in_a_row >= self.fixed.give_up_after {
             self.stop_growing(GrowthStop::NothingSucceeds, GrowthEvidence::default());
@@ -449,7 +441,7 @@ pub(crate) mod testing {
     ) -> (Arc<Shared>, Receiver<Note>) {
         let mut fixed = Fixed {
             upgrade: None,
-            give_up_proving_after: 256,
+            give_up_proving_after: 1024,
             proofs_per_turn: 64,
             in_flight_per_turn,
             open_loop: rate.is_some(),

@@ -19,11 +19,15 @@ use crate::tuples::Hand;
 mod connect;
 mod end;
 mod ping;
+mod proofs;
 mod prove;
 mod send;
+mod walk;
 
 use ping::Rounds;
+use proofs::Proofs;
 use send::Unsent;
+use walk::Walk;
 
 /// How long a server may take to answer the goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -102,10 +106,11 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     claimed: (u64, u64),
     /// Tuples for them, and those of connections that have ended.
     hand: Hand,
-    /// How far the walk of the present stage has come, and which stage that is.
-    walk: (u32, u32),
-    /// What was under way when the present stage began: it takes no place from what the stage begins itself.
-    under_way_before: u64,
+    /// The walk of the present stage over the table, and which stage that is.
+    walk: Walk,
+    walk_of: u32,
+    /// The probes of the present proof.
+    proofs: Proofs,
     /// Nothing can be begun before this time, µs.
     wait_until_us: Option<u64>,
     optimism: u32,
@@ -146,8 +151,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             freed: FreedMemory::default(),
             claimed: (0, 0),
             hand: Hand::default(),
-            walk: (0, 0),
-            under_way_before: 0,
+            walk: Walk::default(),
+            walk_of: 0,
+            proofs: Proofs::default(),
             wait_until_us: None,
             optimism: OPTIMISM,
             counts: Counts::default(),
@@ -193,12 +199,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Does a batch of what the stage asks for; true when there is more to do at once.
     fn work(&mut self, stage: Stage, sequence: u32) -> bool {
-        if self.walk.1 != sequence {
-            self.walk = (0, sequence);
-            self.under_way_before = self.counts.in_flight;
-            if stage == Stage::Hold {
-                self.begin_to_ping();
-            }
+        if self.walk_of != sequence {
+            self.walk_of = sequence;
+            self.begin_stage(stage);
         }
         if stage != Stage::Ramp {
             self.shared.arrivals.forget(std::mem::take(&mut self.claimed.1));
@@ -226,14 +229,17 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 false
             }
             Stage::Verify => {
-                let more = turn && self.probe_some(stage, sequence);
-                if self.control.walked.load(Relaxed) == sequence && self.counts.in_flight == 0 {
+                // Who has passed the turn on before all were asked goes on without it when somebody answers.
+                let may_ask = turn || self.control.walked.load(Relaxed) == sequence;
+                let more = may_ask && self.probe_some(stage, sequence);
+                let is_walked = self.walk.is_over() || self.table.used() == 0;
+                if is_walked && self.counts.in_flight == 0 {
                     self.finish(sequence);
                 }
                 more
             }
             Stage::Cut => {
-                self.cut(stage);
+                self.cut(stage, &self.shared.cut_as());
                 self.finish(sequence);
                 false
             }
@@ -252,6 +258,16 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 }
                 more
             }
+        }
+    }
+
+    fn begin_stage(&mut self, stage: Stage) {
+        let slots = self.table.len();
+        self.walk = if stage == Stage::Verify { Walk::spread(slots) } else { Walk::in_order(slots) };
+        match stage {
+            Stage::Hold => self.begin_to_ping(),
+            Stage::Verify => self.proofs = Proofs::default(),
+            Stage::Ramp | Stage::Cut | Stage::Close | Stage::Abort | Stage::End => {}
         }
     }
 

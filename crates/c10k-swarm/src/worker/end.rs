@@ -39,6 +39,10 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     fn lose_leaving(&mut self, stage: Stage, index: u32, loss: Loss, leaves: Leaves) {
         let state = self.table.get(index).state;
+        let now_us = self.shared.now_us();
+        if let Some(sent_us) = self.proof_sent_us(index, now_us) {
+            self.proofs.ended(sent_us);
+        }
         let Some(connection) = self.remove(index, leaves) else { return };
         self.maker.end(connection, self.shared.fixed.reset_on_close);
         match state {
@@ -58,7 +62,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             State::Free => return,
         }
         self.counts.failed += 1;
-        self.shared.lost(stage, loss, self.shared.now_us());
+        self.shared.lost(stage, loss, now_us);
     }
 
     /// Takes a connection out of the table, with all that is kept of it, and gives its tuple back.
@@ -122,6 +126,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             (State::Probing, Loss::ProbeTimeout),
         ] {
             while let Some(index) = self.overdue(state, now_us) {
+                if let Some(sent_us) = self.proof_sent_us(index, now_us) {
+                    self.proofs.is_overdue(sent_us);
+                }
                 self.lose(stage, index, loss.clone());
             }
         }
@@ -137,14 +144,14 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         table.find(queue.due(now_us)?)
     }
 
-    pub(super) fn cut(&mut self, stage: Stage) {
+    /// Loses all that the present round has not proven.
+    pub(super) fn cut(&mut self, stage: Stage, loss: &Loss) {
         let round = self.shared.round();
         for index in 0..self.table.len() {
             let slot = self.table.get(index);
             // What was proven in an earlier round only is not proven.
             if slot.state != State::Free && (slot.state != State::Proven || slot.round != round) {
-                let loss = self.shared.cut_as();
-                self.lose(stage, index, loss);
+                self.lose(stage, index, loss.clone());
             }
         }
     }
@@ -168,15 +175,14 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     pub(super) fn close_some(&mut self, sequence: u32) -> bool {
         for _ in 0..BATCH {
-            if self.walk.0 >= self.table.len() {
+            let is_full = self.counts.in_flight >= u64::from(self.shared.fixed.in_flight_per_turn);
+            if is_full && !self.walk.is_over() {
+                return false;
+            }
+            let Some(index) = self.walk.next() else {
                 self.walked(sequence);
                 return false;
-            }
-            if self.counts.in_flight >= u64::from(self.shared.fixed.in_flight_per_turn) {
-                return false;
-            }
-            let index = self.walk.0;
-            self.walk.0 += 1;
+            };
             match self.table.get(index).state {
                 State::Free | State::Closing | State::Parted => {}
                 State::Proven => {
@@ -197,8 +203,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn abort_some(&mut self, sequence: u32) -> bool {
         let (phase, all_are_proven) = self.shared.aborted();
         let before = self.counts.aborted;
-        let end = self.table.len().min(self.walk.0.saturating_add(ABORTED_AT_ONCE));
-        for index in self.walk.0..end {
+        for _ in 0..ABORTED_AT_ONCE {
+            let Some(index) = self.walk.next() else { break };
             let state = self.table.get(index).state;
             let Some(connection) = self.remove(index, Leaves::Nothing) else { continue };
             self.maker.end(connection, true);
@@ -215,9 +221,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 self.counts.aborted += 1;
             }
         }
-        self.walk.0 = end;
         self.shared.add_to_tally(phase, Loss::Aborted, self.counts.aborted - before);
-        let more = end < self.table.len();
+        let more = !self.walk.is_over();
         if !more {
             self.walked(sequence);
         }
@@ -248,7 +253,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
 /// The slot of this token if it is still in the step that began then. A connection that is probed again has an entry for
 /// each probe: only the one of the present probe counts.
-fn is_under_way<C>(table: &Table<C>, token: u64, state: State, begun_us: u64) -> Option<u32> {
+pub(super) fn is_under_way<C>(table: &Table<C>, token: u64, state: State, begun_us: u64) -> Option<u32> {
     let index = table.find(token)?;
     let slot = table.peek(index);
     (slot.state == state && slot.since_us == begun_us as u32).then_some(index)

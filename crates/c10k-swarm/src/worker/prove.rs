@@ -4,12 +4,13 @@ use std::sync::atomic::Ordering::{AcqRel, Release};
 
 use c10k_wire::raw::ProbeId;
 
+use super::end::is_under_way;
 use super::send::Words;
 use super::{BATCH, TURN_BYTES, Worker, would_block};
 use crate::maker::{Maker, Ready};
 use crate::shared::{Note, Stage};
 use crate::speech::{Awaited, Progress, Speech};
-use crate::table::{State, token};
+use crate::table::{State, Table, token};
 use crate::tally::Loss;
 
 impl<M: Maker, S: Speech> Worker<M, S> {
@@ -28,17 +29,26 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// Proves a batch of connections once more; true when there is more to do at once.
     pub(super) fn probe_some(&mut self, stage: Stage, sequence: u32) -> bool {
         let round = self.shared.round();
+        let in_a_row = self.shared.fixed.give_up_proving_after;
+        let table = &self.table;
+        self.proofs.look(self.shared.now_us(), |token, sent_us| is_proving(table, token, sent_us));
+        if self.proofs.nobody_answers(in_a_row) {
+            self.cut(stage, &Loss::Unproven);
+            self.walk.end();
+        } else if self.proofs.nobody_has_answered(in_a_row) {
+            // Others have the turn until these are answered, or their time is over.
+            self.walked(sequence);
+            return false;
+        }
         for _ in 0..BATCH {
-            if self.walk.0 >= self.table.len() {
+            if !self.walk.is_over() && !self.proofs.has_room(self.shared.fixed.proofs_per_turn.into()) {
+                self.wait_until_us = self.proofs.next_look_us();
+                return false;
+            }
+            let Some(index) = self.walk.next() else {
                 self.walked(sequence);
                 return false;
-            }
-            let most = u64::from(self.shared.fixed.proofs_per_turn) + self.under_way_before;
-            if self.counts.in_flight >= most {
-                return false;
-            }
-            let index = self.walk.0;
-            self.walk.0 += 1;
+            };
             let slot = self.table.get(index);
             let waits = match slot.state {
                 State::Idle => true,
@@ -61,9 +71,18 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.compose_probe(index, round);
             self.begin_step(index, State::Probing, round, now_us);
             self.counts.in_flight += 1;
+            let (table, token) = (&self.table, token(index, self.table.peek(index).number));
+            self.proofs.sent(token, now_us, |token, sent_us| is_proving(table, token, sent_us));
             self.say(stage, index, Words::Own);
         }
         true
+    }
+
+    /// When the probe that is awaited in `slot` was sent, if it is one of the present proof, µs.
+    pub(super) fn proof_sent_us(&self, index: u32, now_us: u64) -> Option<u64> {
+        let slot = self.table.peek(index);
+        let is_proof = slot.state == State::Probing && slot.round != 0 && slot.round == self.shared.round();
+        is_proof.then(|| now_us - u64::from((now_us as u32).wrapping_sub(slot.since_us)))
     }
 
     pub(super) fn walked(&mut self, sequence: u32) {
@@ -230,8 +249,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.measured().first_echo.record_us(took_us);
             self.succeeded(now_us);
         } else {
+            self.proofs.answered(now_us - took_us);
             self.prove(index);
-            self.shared.answered();
             self.measured().echo.record_us(took_us);
         }
     }
@@ -252,4 +271,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         slot.state = State::Proven;
         slot.round = self.shared.round();
     }
+}
+
+/// Whether the probe that was sent on this token then is still awaited.
+fn is_proving<C>(table: &Table<C>, token: u64, sent_us: u64) -> bool {
+    is_under_way(table, token, State::Probing, sent_us).is_some()
 }

@@ -14,6 +14,7 @@ use crate::tuples::Supply;
 
 mod bench;
 mod expiry;
+mod silence;
 mod stopped;
 mod times;
 mod tuples;

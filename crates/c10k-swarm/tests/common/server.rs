@@ -46,6 +46,8 @@ struct Control {
     frozen: AtomicBool,
     /// Answer no connection from now on with what it said.
     wrong: AtomicBool,
+    /// Answer none of the first so many connections from now on.
+    deaf_to: AtomicUsize,
     end: AtomicBool,
     accepted: AtomicUsize,
     open: AtomicUsize,
@@ -121,6 +123,11 @@ impl Server {
     /// From now on it answers with wrong bytes.
     pub(crate) fn go_wrong(&self) {
         self.control.wrong.store(true, SeqCst);
+    }
+
+    /// From now on it answers none of the first `count` connections that it has taken.
+    pub(crate) fn go_deaf_to_first(&self, count: usize) {
+        self.control.deaf_to.store(count, SeqCst);
     }
 
     /// Dies as a killed process does: its listener is gone and every connection reset.
@@ -200,7 +207,11 @@ fn serve(mut listener: TcpListener, behaviour: Behaviour, control: &Control) {
         for event in &events {
             let Token(number) = event.token();
             let Some(connection) = connections.get_mut(&number) else { continue };
-            let behaviour = if control.wrong.load(SeqCst) { Behaviour::Wrong } else { behaviour };
+            let behaviour = match (control.wrong.load(SeqCst), number < control.deaf_to.load(SeqCst)) {
+                (_, true) => Behaviour::Silent,
+                (true, false) => Behaviour::Wrong,
+                (false, false) => behaviour,
+            };
             if !treat(connection, behaviour, &mut buffer) {
                 connections.remove(&number);
             }
