@@ -318,7 +318,7 @@ impl<'a> Conductor<'a> {
                             // Somebody wants the end.
                             return;
                         }
-                        let connections = self.connections();
+                        let (connections, _) = self.connections();
                         let elapsed_ms = self.elapsed_ms();
                         self.output.event(&SwarmEvent::Verified { elapsed_ms, connections });
                         self.enter(Stage::Hold, PhaseName::Hold);
@@ -404,8 +404,8 @@ impl<'a> Conductor<'a> {
         }
         let stopped_with = self.close_all();
         // From the close on nobody counts losses any more, so that the counts and the tally agree.
-        let connections = Connections { open: stopped_with, ..self.connections() };
-        let failures = self.shared.tally().failures();
+        let (connections, failures) = self.connections();
+        let connections = Connections { open: stopped_with, ..connections };
         self.take_measured();
         let at_ms = self.elapsed_ms();
         self.end_phase(at_ms);

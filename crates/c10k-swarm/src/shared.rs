@@ -5,11 +5,11 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use c10k_profile::SocketOptions;
-use c10k_record::{GrowthEvidence, GrowthStop, LiveCounts, PhaseName};
+use c10k_record::{Failure, GrowthEvidence, GrowthStop, LiveCounts, PhaseName};
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
 
@@ -106,6 +106,15 @@ pub(crate) enum Note {
     TurnFree,
     /// A command line on stdin, as it was read.
     Line(String),
+}
+
+/// What is counted at one moment.
+pub(crate) struct Counted {
+    pub(crate) live: LiveCounts,
+    /// Proven in the present round.
+    pub(crate) held: u64,
+    /// What was lost, by phase and cause.
+    pub(crate) failures: Vec<Failure>,
 }
 
 /// What all share.
@@ -305,10 +314,8 @@ impl Shared {
         *self.aborted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a loss; in the ramp, many in a row first slow the arrivals down and then end them.
-    pub(crate) fn lost(&self, stage: Stage, loss: Loss, now_us: u64) {
-        let at_ms = self.since_first_connect_ms(now_us);
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(stage.phase(), loss, 1, at_ms);
+    /// A connection was lost: in the ramp, many in a row first slow the arrivals down and then end them.
+    pub(crate) fn has_failed(&self, stage: Stage, now_us: u64) {
         if stage != Stage::Ramp {
             return;
         }
@@ -325,13 +332,19 @@ impl Shared {
         }
     }
 
-    pub(crate) fn add_to_tally(&self, phase: PhaseName, loss: Loss, count: u64) {
-        let at_ms = self.since_first_connect_ms(self.now_us());
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(phase, loss, count, at_ms);
+    /// Publishes counts by `publish`, and with them what was lost since the last time: [`Shared::counted`] sees both or
+    /// none.
+    pub(crate) fn publish(&self, lost: &mut Tally, publish: impl FnOnce()) {
+        if lost.is_empty() {
+            return publish();
+        }
+        let mut tally = self.tally();
+        publish();
+        tally.take_over(lost);
     }
 
-    pub(crate) fn tally(&self) -> Tally {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // Times --------------------------------------------------------------------------------------------
@@ -373,24 +386,40 @@ impl Shared {
 
     // Figures ------------------------------------------------------------------------------------------
 
-    pub(crate) fn measured(&self) -> std::sync::MutexGuard<'_, Measured> {
+    pub(crate) fn measured(&self) -> MutexGuard<'_, Measured> {
         self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn counts(&self) -> LiveCounts {
-        let mut counts = LiveCounts::default();
+        self.counts_and_held().0
+    }
+
+    /// What is counted, and what was lost of it, at one moment.
+    pub(crate) fn counted(&self) -> Counted {
+        // Held while the counts are read: a worker publishes its losses under it.
+        let tally = self.tally();
+        let (live, held) = self.counts_and_held();
+        Counted { live, held, failures: tally.failures() }
+    }
+
+    fn counts_and_held(&self) -> (LiveCounts, u64) {
+        let (mut counts, mut held) = (LiveCounts::default(), 0);
         for table in self.tables() {
-            let of_table = table.at_one_moment(|| LiveCounts {
-                attempted: table.attempted.load(Acquire),
-                established: table.established.load(Relaxed),
-                verified: table.verified.load(Relaxed),
-                open: table.open.load(Relaxed),
-                failed: table.failed.load(Relaxed),
-                released: table.released.load(Relaxed),
-                closed: table.closed.load(Relaxed) + table.aborted.load(Relaxed),
-                in_flight: table.in_flight.load(Relaxed),
-                messages: table.messages.load(Relaxed),
+            let (of_table, held_there) = table.at_one_moment(|| {
+                let counts = LiveCounts {
+                    attempted: table.attempted.load(Acquire),
+                    established: table.established.load(Relaxed),
+                    verified: table.verified.load(Relaxed),
+                    open: table.open.load(Relaxed),
+                    failed: table.failed.load(Relaxed),
+                    released: table.released.load(Relaxed),
+                    closed: table.closed.load(Relaxed) + table.aborted.load(Relaxed),
+                    in_flight: table.in_flight.load(Relaxed),
+                    messages: table.messages.load(Relaxed),
+                };
+                (counts, table.held.load(Relaxed))
             });
+            held += held_there;
             counts.attempted += of_table.attempted;
             counts.established += of_table.established;
             counts.verified += of_table.verified;
@@ -401,7 +430,7 @@ impl Shared {
             counts.in_flight += of_table.in_flight;
             counts.messages += of_table.messages;
         }
-        counts
+        (counts, held)
     }
 
     pub(crate) fn sum(&self, of: impl Fn(&TableControl) -> &AtomicU64) -> u64 {
@@ -409,58 +438,40 @@ impl Shared {
     }
 }
 
-/// What tests of workers and of the conductor share.
 #[cfg(test)]
-pub(crate) mod testing {
-    use std::net::IpAddr;
-    use std::sync::mpsc::{Receiver, channel};
+pub(crate) mod testing;
 
+#[cfg(test)]
+mod tests {
+    use super::testing::shared_of;
     use super::*;
-    use crate::ips::PortWindow;
-    use crate::sources::PortChoice;
-    use crate::tuples::TIME_WAIT;
 
-    /// How long a connect or an echo may take.
-    pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
-
-    /// A run over twenty tuples.
-    pub(crate) fn shared_of(
-        probes: Option<Probes>,
-        in_flight_per_turn: u32,
-        rate: Option<f64>,
-    ) -> (Arc<Shared>, Receiver<Note>) {
-        shared_but(probes, in_flight_per_turn, rate, |_| {})
-    }
-
-    /// The same, but for what `change` changes.
-    pub(crate) fn shared_but(
-        probes: Option<Probes>,
-        in_flight_per_turn: u32,
-        rate: Option<f64>,
-        change: impl FnOnce(&mut Fixed),
-    ) -> (Arc<Shared>, Receiver<Note>) {
-        let mut fixed = Fixed {
-            upgrade: None,
-            give_up_proving_after: 1024,
-            proofs_per_turn: 64,
-            in_flight_per_turn,
-            open_loop: rate.is_some(),
-            connect_timeout: TIMEOUT,
-            handshake_timeout: TIMEOUT,
-            probe_timeout: TIMEOUT,
-            ping_every: None,
-            probes,
-            reset_on_close: false,
-            time_wait: TIME_WAIT,
-            socket_options: SocketOptions::default(),
-            give_up_after: 256,
-        };
-        change(&mut fixed);
-        let source = IpAddr::from([127, 0, 0, 1]);
-        let window = PortWindow { first: 1000, last: 1019 };
-        let server = "127.0.0.1:9".parse().expect("an address");
-        let plan = SourcePlan::new(vec![source], window, &[], &[server], PortChoice::OnePortRange);
-        let (sender, notes) = channel();
-        (Arc::new(Shared::new(fixed, plan, Arrivals::new(rate), sender)), notes)
+    #[test]
+    fn what_is_held_and_what_was_lost_are_seen_at_one_moment() {
+        const COUNT: u64 = 20_000;
+        let (shared, _notes) = shared_of(None, 50, None);
+        let control = Arc::new(TableControl::alone());
+        control.held.store(COUNT, Relaxed);
+        shared.add_table(Arc::clone(&control));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut lost = Tally::default();
+                for count in 1..=COUNT {
+                    lost.add(PhaseName::Verify, Loss::ProbeTimeout, 1, 0);
+                    shared.publish(&mut lost, || {
+                        control.publish(|| {
+                            control.failed.store(count, Relaxed);
+                            control.held.store(COUNT - count, Relaxed);
+                        });
+                    });
+                }
+            });
+            let mut failed = 0;
+            while failed < COUNT {
+                let seen = shared.counted();
+                failed = seen.failures.iter().map(|row| row.count).sum();
+                assert_eq!((seen.held, seen.live.failed), (COUNT - failed, failed));
+            }
+        });
     }
 }

@@ -14,6 +14,7 @@ use crate::measured::Measured;
 use crate::shared::{Note, Shared, Stage};
 use crate::speech::Speech;
 use crate::table::Table;
+use crate::tally::Tally;
 use crate::tuples::Hand;
 
 mod connect;
@@ -115,6 +116,8 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     wait_until_us: Option<u64>,
     optimism: u32,
     counts: Counts,
+    /// What was lost since the counts were published.
+    lost: Tally,
     measured: Option<Box<Measured>>,
     buffer: Box<[u8]>,
 }
@@ -157,6 +160,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             wait_until_us: None,
             optimism: OPTIMISM,
             counts: Counts::default(),
+            lost: Tally::default(),
             measured: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
         }
@@ -311,9 +315,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let (to, room) = (&self.control, self.room());
-        to.publish(|| {
+        let write = || {
             to.in_flight.store(self.counts.in_flight, Relaxed);
             to.established.store(self.counts.established, Relaxed);
             to.verified.store(self.counts.verified, Relaxed);
@@ -329,7 +333,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             to.room.store(room, Relaxed);
             // Last: whoever sees these attempts sees what is under way of them.
             to.attempted.store(self.counts.attempted, Release);
-        });
+        };
+        self.shared.publish(&mut self.lost, || to.publish(write));
     }
 }
 

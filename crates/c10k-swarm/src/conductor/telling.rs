@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use c10k_record::{
-    Connections, LatencyHistogram, LiveCounts, PhaseName, PhaseTimes, SwarmEvent, human_count,
+    Connections, Failure, LatencyHistogram, LiveCounts, PhaseName, PhaseTimes, SwarmEvent, human_count,
 };
 
 use super::{Conductor, TICK};
-use crate::shared::Stage;
+use crate::shared::{Counted, Stage};
 
 impl Conductor<'_> {
     pub(super) fn elapsed_ms(&self) -> u64 {
@@ -96,24 +96,25 @@ impl Conductor<'_> {
         self.measured.add(&interval);
     }
 
-    pub(super) fn connections(&self) -> Connections {
-        let counts = self.shared.counts();
+    /// How it stands, all of it at one moment, and what was lost of it.
+    pub(super) fn connections(&self) -> (Connections, Vec<Failure>) {
+        let Counted { live: counts, held, failures } = self.shared.counted();
         let mut connections = Connections {
             target: self.target,
             attempted: counts.attempted,
             established: counts.established,
             accepted: None,
             verified: self.course.probe.then_some(counts.verified),
-            held: self.shared.sum(|table| &table.held),
+            held,
             at_server: None,
             ghosts: None,
-            released: self.shared.sum(|table| &table.released),
+            released: counts.released,
             open: None,
             failed: std::collections::BTreeMap::new(),
         };
-        for failure in self.shared.tally().failures() {
-            connections.add_failed(failure.outcome, failure.count);
+        for failure in &failures {
+            connections.add_failed(failure.outcome.clone(), failure.count);
         }
-        connections
+        (connections, failures)
     }
 }

@@ -48,11 +48,11 @@ fn with_conductor(commanded: bool, test: impl FnOnce(Conductor<'_>, &Arc<Shared>
 fn what_a_dead_worker_held_is_lost_with_it_once() {
     with_conductor(true, |mut conductor, shared, control| {
         dead(control);
-        shared.add_to_tally(PhaseName::Ramp, Loss::ConnectTimeout, 2);
+        shared.tally().add(PhaseName::Ramp, Loss::ConnectTimeout, 2, 0);
         for _ in 0..3 {
             conductor.count_lost_workers();
         }
-        let connections = conductor.connections();
+        let (connections, _) = conductor.connections();
         assert_eq!((connections.attempted, connections.held, connections.released), (9, 0, 1));
         assert_eq!(connections.failed_total(), 8);
         let counts = shared.counts();

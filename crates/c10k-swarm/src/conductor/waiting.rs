@@ -9,23 +9,26 @@ use c10k_record::{Command, GrowthEvidence, GrowthStop, Outcome};
 
 use super::{Conductor, NAP, Woken};
 use crate::shared::{Note, Stage};
-use crate::tally::Loss;
+use crate::tally::{Loss, Tally};
 
 impl Conductor<'_> {
     /// Connections of workers that ended on their own are counted once, as lost with them.
     pub(super) fn count_lost_workers(&mut self) {
-        let phase = self.shared.stage().0.phase();
+        let (phase, at_ms) = (self.shared.stage().0.phase(), self.elapsed_ms());
         let mut turns = 0;
         for control in self.crew.lost() {
             let attempted = control.attempted.load(Relaxed);
             let settled = control.failed.load(Relaxed) + control.released.load(Relaxed);
             let settled = settled + control.aborted.load(Relaxed);
             let lost = attempted.saturating_sub(settled);
-            control.failed.fetch_add(lost, Relaxed);
-            control.held.store(0, Relaxed);
-            control.open.store(0, Relaxed);
-            control.in_flight.store(0, Relaxed);
-            self.shared.add_to_tally(phase, Loss::WorkerLost, lost);
+            let mut of_it = Tally::default();
+            of_it.add(phase, Loss::WorkerLost, lost, at_ms);
+            self.shared.publish(&mut of_it, || {
+                control.failed.fetch_add(lost, Relaxed);
+                control.held.store(0, Relaxed);
+                control.open.store(0, Relaxed);
+                control.in_flight.store(0, Relaxed);
+            });
             turns += usize::from(control.turn.swap(false, Relaxed));
         }
         for _ in 0..turns {

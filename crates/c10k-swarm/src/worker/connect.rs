@@ -261,8 +261,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 
     pub(super) fn failed_to_begin(&mut self, loss: Loss) {
-        self.counts.failed += 1;
-        self.shared.lost(Stage::Ramp, loss, self.shared.now_us());
+        self.count_loss(Stage::Ramp, loss, self.shared.now_us());
     }
 
     pub(super) fn mark_established(&mut self, index: u32, now_us: u64) {

@@ -61,8 +61,14 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             }
             State::Free => return,
         }
+        self.count_loss(stage, loss, now_us);
+    }
+
+    /// Counts a connection that is lost.
+    pub(super) fn count_loss(&mut self, stage: Stage, loss: Loss, now_us: u64) {
         self.counts.failed += 1;
-        self.shared.lost(stage, loss, now_us);
+        self.lost.add(stage.phase(), loss, 1, self.shared.since_first_connect_ms(now_us));
+        self.shared.has_failed(stage, now_us);
     }
 
     /// Takes a connection out of the table, with all that is kept of it, and gives its tuple back.
@@ -221,7 +227,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 self.counts.aborted += 1;
             }
         }
-        self.shared.add_to_tally(phase, Loss::Aborted, self.counts.aborted - before);
+        let at_ms = self.shared.since_first_connect_ms(self.shared.now_us());
+        self.lost.add(phase, Loss::Aborted, self.counts.aborted - before, at_ms);
         let more = !self.walk.is_over();
         if !more {
             self.walked(sequence);
