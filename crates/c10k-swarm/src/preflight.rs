@@ -5,10 +5,10 @@ use c10k_record::{Exit, LoadPlan};
 
 use crate::args::SwarmArgs;
 use crate::crew::{Crew, descriptors_needed};
-use crate::document::plan_view;
 use crate::output::Output;
-use crate::run::{Refusal, host_snapshot};
+use crate::refusal::Refusal;
 use crate::setup::{Setup, SetupError};
+use crate::view::{host_snapshot, plan_view};
 
 /// A target that this machine is known not to hold is refused before anything is started. A parent has looked itself.
 pub(crate) fn refuse_too_many(

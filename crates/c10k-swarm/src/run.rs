@@ -28,12 +28,14 @@ use crate::arrivals::Arrivals;
 use crate::beside::Beside;
 use crate::conductor::{Conductor, Course, Finding, Signals, own_rss_bytes};
 use crate::crew::Crew;
-use crate::document::{Background, document, plan_view};
+use crate::document::{Background, document};
 use crate::output::Output;
 use crate::preflight::{refuse_few_descriptors, refuse_too_many, refuse_too_many_workers};
+use crate::refusal::Refusal;
 use crate::setup::{Asked, Setup, SetupError, is_here};
 use crate::shared::{Fixed, Note, Shared};
 use crate::undo::{PutBack, Undo};
+use crate::view::{host_snapshot, plan_view};
 use crate::words::words;
 
 /// The target of a swarm that is not told one: C10K.
@@ -61,44 +63,25 @@ pub fn main_with(args: &SwarmArgs) -> Exit {
     }
 }
 
-/// Why a swarm did not start.
-pub(crate) struct Refusal {
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
-    pub(crate) exit: Exit,
-}
-
-impl From<SetupError> for Refusal {
-    fn from(error: SetupError) -> Self {
-        Self { message: error.to_string(), hint: Some(error.hint()), exit: error.exit() }
-    }
-}
-
-impl From<AddError> for Refusal {
-    fn from(error: AddError) -> Self {
-        Self { message: error.to_string(), hint: Some(error.hint()), exit: Exit::HostCannot }
-    }
-}
-
 fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
     if args.remove_ips {
         return remove_left_behind(output);
     }
     // Before any epoll instance: each counts for the user who made it.
     if let Some(user) = args.counted_as {
-        process::be_counted_as(user).map_err(host(&format!("be counted as user {user}")))?;
+        process::be_counted_as(user).map_err(Refusal::of_host(&format!("be counted as user {user}")))?;
     }
     if let Some(parent) = args.parent {
         process::die_with_parent(process::Signal::Terminate, parent)
-            .map_err(host("follow the parent process"))?;
+            .map_err(Refusal::of_host("follow the parent process"))?;
     }
     // Where the C library has no such limit it keeps what it likes.
     let _ = process::keep_little_free_memory();
     if args.events {
-        output.say_events().map_err(host("start the printer"))?;
+        output.say_events().map_err(Refusal::of_host("start the printer"))?;
     }
     let undo = Undo::default();
-    let signals = undo.watch_signals().map_err(host("watch signals"))?;
+    let signals = undo.watch_signals().map_err(Refusal::of_host("watch signals"))?;
     let led = lead(args, &undo, signals.clone(), output);
     // Put back before the last word, so that whoever waits for it finds the host as it was.
     let back = undo.changes().put_back();
@@ -178,8 +161,8 @@ fn add_missing(
 }
 
 fn remove_left_behind(output: &mut Output) -> Result<Exit, Refusal> {
-    let (removed, elsewhere) =
-        add_ips::remove_left_behind().map_err(host("look for addresses that were left behind"))?;
+    let (removed, elsewhere) = add_ips::remove_left_behind()
+        .map_err(Refusal::of_host("look for addresses that were left behind"))?;
     let nothing = removed.is_empty() && elsewhere.is_empty();
     let mut back = PutBack::default();
     removed.into_iter().for_each(|removed| back.take_in(&removed));
@@ -223,7 +206,8 @@ fn carry_out(
     }
     refuse_too_many(args, setup, load, target, in_force, output)?;
     refuse_few_descriptors(in_force)?;
-    let crew = Crew::new(Arc::clone(&shared), own_tables).map_err(host("make the bells of the workers"))?;
+    let crew = Crew::new(Arc::clone(&shared), own_tables)
+        .map_err(Refusal::of_host("make the bells of the workers"))?;
     refuse_too_many_workers(args, &crew, target)?;
     let course = Course {
         target,
@@ -235,12 +219,12 @@ fn carry_out(
         probe: load.probe,
     };
     if args.events {
-        read_commands(sender).map_err(host("read commands"))?;
+        read_commands(sender).map_err(Refusal::of_host("read commands"))?;
     }
     let mut conductor = Conductor::new(shared, crew, course, notes, signals, output);
     let pids = PidsGroup::of(&ProcRoot::default(), None).ok().flatten();
     let pids = pids.map(|group| (group.clone(), group.refusals()));
-    conductor.start_workers().map_err(host("start the workers"))?;
+    conductor.start_workers().map_err(Refusal::of_host("start the workers"))?;
     // A lab that leads this swarm looks for itself.
     let beside =
         (setup.server_is_here && args.parent.is_none()).then(|| Beside::begin(&setup.servers)).flatten();
@@ -348,16 +332,6 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<Cli
     }
 }
 
-pub(crate) fn host_snapshot(in_force: &InForce, setup: &Setup, own_tables: bool) -> HostSnapshot {
-    HostSnapshot {
-        swarm_nofile: Some(in_force.nofile.soft),
-        nofile_hard: Some(in_force.nofile.hard),
-        swarm_tables: own_tables,
-        port_range: Some((setup.window.first, setup.window.last)),
-        ..c10k_collector::host_snapshot()
-    }
-}
-
 /// Sockets in TIME_WAIT that keep ports of the plan.
 fn time_wait(setup: &Setup) -> Option<u64> {
     let ports: Vec<u16> = setup.servers.iter().map(SocketAddr::port).collect();
@@ -384,9 +358,4 @@ fn read_commands(notes: Sender<Note>) -> io::Result<()> {
         });
     })?;
     Ok(())
-}
-
-fn host(what: &str) -> impl Fn(io::Error) -> Refusal {
-    let what = format!("cannot {what}");
-    move |error| SetupError::Host { what: what.clone(), error }.into()
 }

@@ -180,7 +180,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "crates/c10k-ceiling/src/findings.rs",
         "to be cut: what loads are asked of findings belongs below both",
     ),
-    of("circle", "crates/c10k-swarm/src/preflight.rs", "to be cut: the view of the plan belongs below both"),
     of(
         "unused-pub",
         "crates/c10k-kernel/src/processes.rs: descendants",
