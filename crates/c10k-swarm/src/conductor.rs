@@ -180,12 +180,12 @@ impl<'a> Conductor<'a> {
         self.link = link;
     }
 
-    /// Starts the workers that the target needs.
+    /// Starts the workers that so many connections need; others are started when they are full.
     ///
     /// # Errors
     /// EAGAIN when no more threads may be started, or what a worker met when it made its table.
-    pub(crate) fn start_workers(&mut self) -> io::Result<()> {
-        let tables = self.crew.tables_for(self.course.target).max(self.course.turns as u64);
+    pub(crate) fn start_workers(&mut self, connections: u64) -> io::Result<()> {
+        let tables = self.crew.tables_for(connections).max(self.course.turns as u64);
         for started in 0..tables {
             match self.crew.start_one() {
                 Ok(()) => {}

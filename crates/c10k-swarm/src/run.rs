@@ -204,7 +204,7 @@ fn carry_out(
     for (_, text) in &setup.notes {
         output.warn(text);
     }
-    refuse_too_many(args, setup, load, target, in_force, output)?;
+    let fits = refuse_too_many(args, setup, load, target, in_force, output)?;
     refuse_few_descriptors(in_force)?;
     let crew = Crew::new(Arc::clone(&shared), own_tables)
         .map_err(Refusal::of_host("make the bells of the workers"))?;
@@ -224,7 +224,7 @@ fn carry_out(
     let mut conductor = Conductor::new(shared, crew, course, notes, signals, output);
     let pids = PidsGroup::of(&ProcRoot::default(), None).ok().flatten();
     let pids = pids.map(|group| (group.clone(), group.refusals()));
-    conductor.start_workers().map_err(Refusal::of_host("start the workers"))?;
+    conductor.start_workers(fits).map_err(Refusal::of_host("start the workers"))?;
     // A lab that leads this swarm looks for itself.
     let beside =
         (setup.server_is_here && args.parent.is_none()).then(|| Beside::begin(&setup.servers)).flatten();

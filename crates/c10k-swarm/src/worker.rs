@@ -107,6 +107,8 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     claimed: (u64, u64),
     /// Tuples for them, and those of connections that have ended.
     hand: Hand,
+    /// No connection from this slot on is idle or proven.
+    idle_below: u32,
     /// The walk of the present stage over the table, and which stage that is.
     walk: Walk,
     walk_of: u32,
@@ -154,6 +156,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             freed: FreedMemory::default(),
             claimed: (0, 0),
             hand: Hand::default(),
+            idle_below: 0,
             walk: Walk::default(),
             walk_of: 0,
             proofs: Proofs::default(),

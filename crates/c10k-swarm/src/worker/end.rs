@@ -162,12 +162,12 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
     }
 
-    /// Closes as many as are to be released, from the end of the table.
+    /// Closes as many as are to be released, from the end of the table, or from where the last time has ended.
     pub(super) fn release_some(&mut self, stage: Stage) {
         let mut wanted = self.control.release.swap(0, AcqRel);
-        let mut index = self.table.len();
-        while wanted > 0 && index > 0 {
-            index -= 1;
+        while wanted > 0 && self.idle_below > 0 {
+            self.idle_below -= 1;
+            let index = self.idle_below;
             let state = self.table.get(index).state;
             if matches!(state, State::Idle | State::Proven) {
                 self.counts.open -= 1;

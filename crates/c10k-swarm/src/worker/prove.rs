@@ -259,6 +259,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// as a second one: the walk may have passed this connection already.
     pub(super) fn rest(&mut self, stage: Stage, index: u32) {
         self.table.get(index).state = State::Idle;
+        self.idle_below = self.idle_below.max(index + 1);
         if matches!(stage, Stage::Verify | Stage::Cut) {
             self.prove(index);
         }
@@ -268,6 +269,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn prove(&mut self, index: u32) {
         let slot = self.table.get(index);
         self.counts.held += u64::from(slot.state != State::Proven);
+        self.idle_below = self.idle_below.max(index + 1);
         slot.state = State::Proven;
         slot.round = self.shared.round();
     }

@@ -9,6 +9,7 @@ use super::*;
 use crate::arrivals::Claim;
 use crate::maker::Ready;
 use crate::shared::testing::TIMEOUT;
+use crate::table::State;
 use crate::tally::Loss;
 use crate::tuples::Supply;
 
@@ -361,6 +362,31 @@ fn what_is_released_is_neither_held_nor_open() {
     bench.worker.control.release.store(9, Relaxed);
     bench.go_on();
     bench.expect(&[("released", 3), ("held", 0), ("open", 0)]);
+}
+
+#[test]
+fn releasing_goes_on_where_it_ended_and_not_at_the_end_of_the_table() {
+    let mut bench = Bench::verified(10);
+    let release = |bench: &mut Bench, count: u64| {
+        bench.worker.control.release.store(count, Relaxed);
+        bench.go_on();
+    };
+    release(&mut bench, 3);
+    assert_eq!((bench.count("open"), bench.worker.idle_below), (7, 7));
+    // One of those that come is idle, the other is not.
+    bench.ramp(2);
+    bench.echo(12, 0);
+    let free: Vec<u32> = (7..10).filter(|slot| bench.worker.table.peek(*slot).state == State::Free).collect();
+    assert_eq!(free.len(), 1);
+    release(&mut bench, 2);
+    bench.expect(&[("open", 7), ("released", 5), ("in_flight", 1)]);
+    // The one whose echo comes later is found too, and what is asked for above all is what there is.
+    bench.echo(11, 0);
+    release(&mut bench, 1);
+    bench.expect(&[("open", 6), ("released", 6), ("in_flight", 0)]);
+    release(&mut bench, 100);
+    bench.expect(&[("open", 0), ("released", 12)]);
+    assert_eq!(bench.worker.idle_below, 0);
 }
 
 #[test]
