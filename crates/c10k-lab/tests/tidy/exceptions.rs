@@ -61,7 +61,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "crates/c10k-swarm/src/run.rs: carry_out",
         "to be divided when a run becomes a set of tasks",
     ),
-    of("file-length", "crates/c10k-swarm/tests/ws_peers.rs", "to be divided by what the peer does wrong"),
     of(
         "circle",
         "crates/c10k-ceiling/src/walls/memory.rs",
