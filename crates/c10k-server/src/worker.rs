@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::reserve::Reserve;
 use crate::shared::{Language, Note, Seat, Shared};
 use crate::speech::{Raw, Speech, WebSocket};
-use crate::stream::Streams;
+use crate::stream::{Behind, Streams};
 use crate::table::Key;
 
 /// Connections accepted in one round before those that are there are served again.
@@ -176,8 +176,7 @@ impl<S: Speech> Worker<S> {
                 let token = event.token();
                 if (token.0 as u32) < FIRST_OTHER {
                     let key = Key::from_token(token);
-                    let until_empty = event.is_read_closed() || event.is_priority();
-                    self.streams.serve(self.poll.registry(), key, until_empty);
+                    self.streams.serve(self.poll.registry(), key, Behind::of(event));
                 } else {
                     self.hear(token);
                 }

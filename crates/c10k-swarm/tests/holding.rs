@@ -98,7 +98,8 @@ fn steps_grow_one_after_the_other() {
 #[test]
 fn a_rate_is_kept() {
     let server = Server::echo();
-    let swarm = Swarm::start(&["--server", &server.at(), "--target", "400", "--rate", "500/s"]);
+    let rate = ["--target", "400", "--rate", "500/s", "--hold", "10ms"];
+    let swarm = Swarm::start(&[&["--server", &server.at()], &rate[..]].concat());
     let mut seen = Vec::new();
     loop {
         match swarm.next() {

@@ -115,7 +115,7 @@ impl<S: Speech> Streams<S> {
         let kept = self.speech.kept_bytes(state);
         let Some(heard) = give_up(&mut self.speech, state) else { return };
         self.freed.add(kept.saturating_sub(self.speech.kept_bytes(state)));
-        self.answer(registry, key, heard, 0);
+        self.say(registry, key, heard);
     }
 
     /// A peer that has said nothing since its last ping is taken for dead; others are pinged. The time for the answer
@@ -135,7 +135,7 @@ impl<S: Speech> Streams<S> {
         if !self.speech.ping(&self.states[slot as usize]) {
             return;
         }
-        self.answer(registry, key, Heard { reply: Reply::Output, ..Heard::default() }, 0);
+        self.say(registry, key, Heard { reply: Reply::Output, ..Heard::default() });
         let has_left = !self.table.has(key, Flag::Pending);
         self.table.set(key, Flag::Pinged, has_left);
     }
