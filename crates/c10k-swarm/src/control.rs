@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use c10k_kernel::bell::Bell;
 
-/// Looks at counts that are being written, one right after the other, and then with a nap before each: a worker that
-/// has lost its processor meanwhile has it again long before the last of them.
+/// Retries of the seqlock: first spinning, then sleeping, long enough for a writer that was preempted to finish.
 const QUICK_LOOKS: u32 = 100;
 const MOST_LOOKS: u32 = 10_000;
 const LOOK_NAP: Duration = Duration::from_micros(200);
@@ -27,9 +26,9 @@ pub(crate) struct TableControl {
     pub(crate) turn: AtomicBool,
     /// Slots still free.
     pub(crate) room: AtomicU32,
-    /// The last stage (by its sequence number) whose connections this worker has all begun to treat.
+    /// Sequence number of the last stage for whose walk over the table this worker needs no turn any more.
     pub(crate) walked: AtomicU32,
-    /// The last stage that this worker has finished.
+    /// Sequence number of the last stage that this worker has finished.
     pub(crate) done: AtomicU32,
     /// Connections this worker shall release.
     pub(crate) release: AtomicU64,

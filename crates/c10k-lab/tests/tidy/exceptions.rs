@@ -88,7 +88,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "crates/c10k-record/src/counts.rs",
         "to be cut: the vocabulary belongs apart from reading and writing",
     ),
-    of("circle", "crates/c10k-server/src/keeper.rs", "to be cut: what a watch hears belongs below both"),
     of(
         "unused-pub",
         "crates/c10k-wire/src/conformance.rs: bytes_to",

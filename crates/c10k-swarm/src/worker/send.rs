@@ -102,8 +102,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         !could_read && self.may_read(index)
     }
 
-    /// Loses those of whose words the server has taken nothing for `limit`. At the close it is offered none before the
-    /// turn of a connection has come, and what was proven stays so.
+    /// Fails connections whose peer has accepted nothing for `limit`. During [`Stage::Close`], only those that are closing
+    /// already: the others were not flushed, and what was proven stays so.
     pub(super) fn expire_unsent(&mut self, stage: Stage, limit: Duration, now_us: u64) {
         if self.unsent.is_empty() || now_us < self.stalls_checked_us + STALL_CHECK_US {
             return;
