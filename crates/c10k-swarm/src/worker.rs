@@ -10,21 +10,21 @@ use c10k_kernel::heap::FreedMemory;
 
 use crate::control::TableControl;
 use crate::maker::Maker;
-use crate::measured::Measured;
 use crate::shared::{Note, Shared, Stage};
 use crate::speech::Speech;
 use crate::table::Table;
-use crate::tally::Tally;
 use crate::tuples::Hand;
 
 mod connect;
 mod end;
+mod ledger;
 mod ping;
 mod proofs;
 mod prove;
 mod send;
 mod walk;
 
+use ledger::Ledger;
 use ping::Rounds;
 use proofs::Proofs;
 use send::Unsent;
@@ -43,32 +43,8 @@ const TURN_BYTES: usize = 256 * 1024;
 /// After so many first sends that found the connect still under way, sending waits for epoll's word.
 const OPTIMISM: u32 = 8;
 
-/// How many latencies a worker keeps to itself before it adds them to the run's.
-const UNSHARED_LATENCIES: u64 = 4096;
-
 /// Steps under way: the token, and when its time is over, µs since the run's epoch.
 type Deadlines = c10k_wire::Deadlines<u64, u64>;
-
-/// Counts kept as plain numbers and published once a turn of the loop.
-#[derive(Default)]
-struct Counts {
-    attempted: u64,
-    established: u64,
-    verified: u64,
-    open: u64,
-    failed: u64,
-    in_flight: u64,
-    messages: u64,
-    /// Connections that stand in [`State::Proven`].
-    held: u64,
-    released: u64,
-    /// Closed at the end, and counted before as what it is.
-    closed: u64,
-    /// Given up unproven, since the run was stopped.
-    aborted: u64,
-    tuples_skipped: u64,
-    last_verified_us: u64,
-}
 
 pub(crate) struct Worker<M: Maker, S: Speech> {
     maker: M,
@@ -117,10 +93,7 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     /// Nothing can be begun before this time, µs.
     wait_until_us: Option<u64>,
     optimism: u32,
-    counts: Counts,
-    /// What was lost since the counts were published.
-    lost: Tally,
-    measured: Option<Box<Measured>>,
+    ledger: Ledger,
     buffer: Box<[u8]>,
 }
 
@@ -135,6 +108,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         control.room.store(capacity, Relaxed);
         let pings = shared.fixed.ping_every.map(|every| Rounds::new(every, shared.now_us()));
         Self {
+            ledger: Ledger::new(Arc::clone(&shared), Arc::clone(&control)),
             maker,
             speech,
             states: Vec::new(),
@@ -162,9 +136,6 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             proofs: Proofs::default(),
             wait_until_us: None,
             optimism: OPTIMISM,
-            counts: Counts::default(),
-            lost: Tally::default(),
-            measured: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
         }
     }
@@ -200,7 +171,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             if self.freed.due_at().is_some() {
                 self.freed.give_back(Instant::now());
             }
-            self.share_measured();
+            self.ledger.share_measured();
         }
     }
 
@@ -227,12 +198,12 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 more
             }
             Stage::Hold => {
-                self.flush_measured();
+                self.ledger.flush_measured();
                 self.ping_some(stage);
                 false
             }
             Stage::End => {
-                self.flush_measured();
+                self.ledger.flush_measured();
                 false
             }
             Stage::Verify => {
@@ -240,7 +211,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 let may_ask = turn || self.control.walked.load(Relaxed) == sequence;
                 let more = may_ask && self.probe_some(stage, sequence);
                 let is_walked = self.walk.is_over() || self.table.used() == 0;
-                if is_walked && self.counts.in_flight == 0 {
+                if is_walked && self.ledger.in_flight() == 0 {
                     self.finish(sequence);
                 }
                 more
@@ -253,7 +224,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             Stage::Close => {
                 let more = turn && self.close_some(sequence);
                 let is_walked = self.control.walked.load(Relaxed) == sequence;
-                if is_walked && self.counts.in_flight == 0 && self.parting.is_empty() {
+                if is_walked && self.ledger.in_flight() == 0 && self.parting.is_empty() {
                     self.finish(sequence);
                 }
                 more
@@ -280,7 +251,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     fn finish(&mut self, sequence: u32) {
         if self.control.done.load(Relaxed) != sequence {
-            self.flush_measured();
+            self.ledger.flush_measured();
             self.publish();
             self.control.done.store(sequence, Release);
             self.shared.note(Note::LookAgain);
@@ -291,53 +262,15 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     fn timeout(&mut self) -> Option<Duration> {
         let now_us = self.shared.now_us();
         let arrival = self.wait_until_us.map(|at| Duration::from_micros(at.saturating_sub(now_us)));
-        let waits = self.counts.in_flight > 0 || !self.parting.is_empty() || !self.unsent.is_empty();
+        let waits = self.ledger.in_flight() > 0 || !self.parting.is_empty() || !self.unsent.is_empty();
         let deadline = waits.then_some(Duration::from_millis(100));
         let freed = self.freed.due_at().map(|at| at.saturating_duration_since(Instant::now()));
         [arrival, deadline, freed].into_iter().flatten().min()
     }
 
-    fn measured(&mut self) -> &mut Measured {
-        self.measured.get_or_insert_default()
-    }
-
-    /// Adds this worker's latencies to the run's and gives the memory back.
-    fn flush_measured(&mut self) {
-        if let Some(mine) = self.measured.take() {
-            self.shared.measured().add(&mine);
-        }
-    }
-
-    /// Adds them and keeps the memory, when they have become many.
-    fn share_measured(&mut self) {
-        if let Some(mine) = &mut self.measured
-            && mine.connect.count() + mine.echo.count() >= UNSHARED_LATENCIES
-        {
-            self.shared.measured().add(mine);
-            mine.clear();
-        }
-    }
-
     fn publish(&mut self) {
-        let (to, room) = (&self.control, self.room());
-        let write = || {
-            to.in_flight.store(self.counts.in_flight, Relaxed);
-            to.established.store(self.counts.established, Relaxed);
-            to.verified.store(self.counts.verified, Relaxed);
-            to.open.store(self.counts.open, Relaxed);
-            to.failed.store(self.counts.failed, Relaxed);
-            to.messages.store(self.counts.messages, Relaxed);
-            to.held.store(self.counts.held, Relaxed);
-            to.released.store(self.counts.released, Relaxed);
-            to.closed.store(self.counts.closed, Relaxed);
-            to.aborted.store(self.counts.aborted, Relaxed);
-            to.tuples_skipped.store(self.counts.tuples_skipped, Relaxed);
-            to.last_verified_us.store(self.counts.last_verified_us, Relaxed);
-            to.room.store(room, Relaxed);
-            // Last: whoever sees these attempts sees what is under way of them.
-            to.attempted.store(self.counts.attempted, Release);
-        };
-        self.shared.publish(&mut self.lost, || to.publish(write));
+        let room = self.room();
+        self.ledger.publish(room);
     }
 }
 
@@ -355,7 +288,7 @@ impl<M: Maker, S: Speech> Drop for Worker<M, S> {
             }
         }
         self.give_back_claims();
-        self.flush_measured();
+        self.ledger.flush_measured();
         self.publish();
     }
 }

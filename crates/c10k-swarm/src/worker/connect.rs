@@ -9,10 +9,9 @@ use super::send::Words;
 use super::{BATCH, OPTIMISM, Worker, would_block};
 use crate::arrivals::Claim;
 use crate::maker::{BeginError, Begun, Maker};
-use crate::measured::FromIntended;
 use crate::shared::{Note, Stage};
 use crate::speech::Speech;
-use crate::table::State;
+use crate::table::{State, Task};
 use crate::tally::Loss;
 use crate::tuples::{Hand, Supply};
 
@@ -21,7 +20,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let now_us = self.shared.now_us();
         for _ in 0..BATCH {
             if !self.shared.fixed.open_loop
-                && self.counts.in_flight >= u64::from(self.shared.fixed.in_flight_per_turn)
+                && self.ledger.under_way(Task::Connect) >= u64::from(self.shared.fixed.in_flight_per_turn)
             {
                 return false;
             }
@@ -116,21 +115,21 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// Begins one connection; false when it has to wait for a tuple.
     pub(super) fn connect_one(&mut self, number: u64) -> bool {
         let mut begun_us = self.shared.now_us();
-        self.counts.attempted += 1;
+        self.ledger.attempts();
         let (tuple, begun) = loop {
             let next = self.next_tuple();
             let Some((tuple, ends)) =
                 next.and_then(|next| Some((next, self.shared.plan.tuple(next.into())?)))
             else {
                 // Back to the claims, which wait, or are forgotten at once where growth has stopped.
-                self.counts.attempted -= 1;
+                self.ledger.withdraws();
                 self.claimed = (number, self.claimed.1 + 1);
                 return self.shared.arrivals.is_stopped();
             };
             self.shared.connecting_since(begun_us);
             match self.maker.begin(&ends) {
                 Err(BeginError::TupleTaken(_)) => {
-                    self.counts.tuples_skipped += 1;
+                    self.ledger.tuple_skipped();
                     self.hand.is_taken(tuple);
                     // Looking for a tuple is this side's affair.
                     begun_us = self.shared.now_us();
@@ -138,7 +137,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 // Fuller than thought: what is left is for other tables.
                 Err(BeginError::TableFull(_)) if self.table.used() > 0 => {
                     self.capacity = self.table.used();
-                    self.counts.attempted -= 1;
+                    self.ledger.withdraws();
                     self.hand.not_tried(tuple);
                     self.claimed = (number, self.claimed.1 + 1);
                     return true;
@@ -151,19 +150,19 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             Ok(made) => made,
             Err(BeginError::Failed(error) | BeginError::TupleTaken(error)) => {
                 self.hand.is_free(tuple);
-                self.failed_to_begin(Loss::from_error(&error));
+                self.ledger.not_begun(Loss::from_error(&error), late_us, self.shared.now_us());
                 return true;
             }
             Err(BeginError::TableFull(error) | BeginError::NoDescriptor(error)) => {
                 self.hand.is_free(tuple);
                 let loss = Loss::from_error(&error);
                 let evidence = GrowthEvidence { errno: Some(loss.outcome()), ..GrowthEvidence::default() };
-                self.failed_to_begin(loss);
+                self.ledger.not_begun(loss, late_us, self.shared.now_us());
                 self.shared.stop_growing(GrowthStop::NoDescriptors, evidence);
                 return true;
             }
         };
-        self.counts.in_flight += 1;
+        self.ledger.begun(late_us);
         let (index, token) = self.table.insert(connection, number as u32, tuple, begun_us as u32);
         if let Some(late_us) = late_us {
             self.begun_late.insert(index, late_us);
@@ -188,18 +187,10 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         true
     }
 
-    /// How much later than intended this connection was begun; counted, and nothing in a closed loop.
-    fn lateness_us(&mut self, number: u64, begun_us: u64) -> Option<u64> {
-        if !self.shared.fixed.open_loop {
-            return None;
-        }
-        let late_us = begun_us.saturating_sub(self.shared.arrivals.intended_us(number, begun_us));
-        self.measured_from_intended().lateness.record_us(late_us);
-        Some(late_us)
-    }
-
-    fn measured_from_intended(&mut self) -> &mut FromIntended {
-        self.measured().from_intended.get_or_insert_default()
+    /// How much later than intended this connection was begun; nothing in a closed loop.
+    fn lateness_us(&self, number: u64, begun_us: u64) -> Option<u64> {
+        let intended_us = || self.shared.arrivals.intended_us(number, begun_us);
+        self.shared.fixed.open_loop.then(|| begun_us.saturating_sub(intended_us()))
     }
 
     /// Tries to send the first words right behind the connect; true when the connect has completed.
@@ -260,19 +251,11 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
     }
 
-    pub(super) fn failed_to_begin(&mut self, loss: Loss) {
-        self.count_loss(Stage::Ramp, loss, self.shared.now_us());
-    }
-
     pub(super) fn mark_established(&mut self, index: u32, now_us: u64) {
         let slot = self.table.get(index);
         let took_us = u64::from((now_us as u32).wrapping_sub(slot.since_us));
-        self.counts.established += 1;
-        self.counts.open += 1;
-        self.measured().connect.record_us(took_us);
-        if let Some(late_us) = self.begun_late.remove(&index) {
-            self.measured_from_intended().connect_response.record_us(late_us.saturating_add(took_us));
-        }
+        let late_us = self.begun_late.remove(&index);
+        self.ledger.established(took_us, late_us.map(|late_us| late_us.saturating_add(took_us)));
     }
 
     /// The connect has completed by `now_us`, which was read just now: the first words go out, or the connection is done
@@ -291,14 +274,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// A connection is up, and no probe is to prove it.
     pub(super) fn settle(&mut self, stage: Stage, index: u32, now_us: u64) {
         self.rest(stage, index);
-        self.counts.in_flight -= 1;
-        self.succeeded(now_us);
-    }
-
-    /// A connection is up for good, or verified.
-    pub(super) fn succeeded(&mut self, now_us: u64) {
-        self.counts.last_verified_us = now_us;
-        self.shared.answered();
+        self.ledger.up(now_us);
     }
 
     /// The handshake of the protocol is complete: the probe goes out, or the connection is done. One that `is_over` with
@@ -306,7 +282,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn opened(&mut self, stage: Stage, index: u32, is_over: bool) {
         let now_us = self.shared.now_us();
         let took_us = (now_us as u32).wrapping_sub(self.table.get(index).since_us);
-        self.measured().handshake.record_us(u64::from(took_us));
+        self.ledger.opened(took_us.into());
         if self.shared.fixed.probes.is_none() {
             return self.settle(stage, index, now_us);
         }
@@ -325,15 +301,15 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Tells the conductor when this worker has nothing under way and nothing to begin.
     pub(super) fn settle_ramp(&mut self, turn: bool) {
-        if self.counts.in_flight == 0 {
+        if self.ledger.in_flight() == 0 {
             if self.shared.arrivals.is_exhausted() {
-                self.flush_measured();
+                self.ledger.flush_measured();
                 if self.control.in_flight.load(Relaxed) != 0 {
                     self.publish();
                     self.shared.note(Note::LookAgain);
                 }
             } else if !turn {
-                self.flush_measured();
+                self.ledger.flush_measured();
             }
         }
     }

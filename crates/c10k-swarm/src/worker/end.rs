@@ -7,7 +7,7 @@ use super::{BATCH, Deadlines, GOODBYE, PARTING, Worker};
 use crate::maker::Maker;
 use crate::shared::Stage;
 use crate::speech::Speech;
-use crate::table::{State, Table};
+use crate::table::{State, Table, Task};
 use crate::tally::Loss;
 
 /// Connections that are given up between two looks at the clock and at the stage.
@@ -38,37 +38,14 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 
     fn lose_leaving(&mut self, stage: Stage, index: u32, loss: Loss, leaves: Leaves) {
-        let state = self.table.get(index).state;
+        let was = self.table.get(index).standing();
         let now_us = self.shared.now_us();
         if let Some(sent_us) = self.proof_sent_us(index, now_us) {
             self.proofs.ended(sent_us);
         }
         let Some(connection) = self.remove(index, leaves) else { return };
         self.maker.end(connection, self.shared.fixed.reset_on_close);
-        match state {
-            State::Connecting => self.counts.in_flight -= 1,
-            // It was proven before, and the goodbye was the last that was wanted of it.
-            State::Closing => return self.counts.in_flight -= 1,
-            State::Parted => return,
-            State::Opening | State::Probing => {
-                self.counts.in_flight -= 1;
-                self.counts.open -= 1;
-            }
-            State::Idle => self.counts.open -= 1,
-            State::Proven => {
-                self.counts.open -= 1;
-                self.counts.held -= 1;
-            }
-            State::Free => return,
-        }
-        self.count_loss(stage, loss, now_us);
-    }
-
-    /// Counts a connection that is lost.
-    pub(super) fn count_loss(&mut self, stage: Stage, loss: Loss, now_us: u64) {
-        self.counts.failed += 1;
-        self.lost.add(stage.phase(), loss, 1, self.shared.since_first_connect_ms(now_us));
-        self.shared.has_failed(stage, now_us);
+        self.ledger.loses(stage, was, loss, now_us);
     }
 
     /// Takes a connection out of the table, with all that is kept of it, and gives its tuple back.
@@ -168,11 +145,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         while wanted > 0 && self.idle_below > 0 {
             self.idle_below -= 1;
             let index = self.idle_below;
-            let state = self.table.get(index).state;
-            if matches!(state, State::Idle | State::Proven) {
-                self.counts.open -= 1;
-                self.counts.held -= u64::from(state == State::Proven);
-                self.counts.released += 1;
+            let was = self.table.get(index).standing();
+            if matches!(was.state, State::Idle | State::Proven) {
+                self.ledger.releases(was);
                 self.end_in_good_order(stage, index);
                 wanted -= 1;
             }
@@ -181,7 +156,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     pub(super) fn close_some(&mut self, sequence: u32) -> bool {
         for _ in 0..BATCH {
-            let is_full = self.counts.in_flight >= u64::from(self.shared.fixed.in_flight_per_turn);
+            let is_full =
+                self.ledger.under_way(Task::Close) >= u64::from(self.shared.fixed.in_flight_per_turn);
             if is_full && !self.walk.is_over() {
                 return false;
             }
@@ -189,11 +165,11 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 self.walked(sequence);
                 return false;
             };
-            match self.table.get(index).state {
+            let was = self.table.get(index).standing();
+            match was.state {
                 State::Free | State::Closing | State::Parted => {}
                 State::Proven => {
-                    self.counts.open -= 1;
-                    self.counts.closed += 1;
+                    self.ledger.closes(was);
                     self.end_in_good_order(Stage::Close, index);
                 }
                 // The end came before its proof did.
@@ -207,28 +183,15 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Closes a batch by RST, and hears nothing more of anybody: the run is stopped.
     pub(super) fn abort_some(&mut self, sequence: u32) -> bool {
-        let (phase, all_are_proven) = self.shared.aborted();
-        let before = self.counts.aborted;
+        let stopped = self.shared.aborted();
+        let now_us = self.shared.now_us();
         for _ in 0..ABORTED_AT_ONCE {
             let Some(index) = self.walk.next() else { break };
-            let state = self.table.get(index).state;
+            let was = self.table.get(index).standing();
             let Some(connection) = self.remove(index, Leaves::Nothing) else { continue };
             self.maker.end(connection, true);
-            self.counts.in_flight -= u64::from(state.is_under_way());
-            if state.is_ending() {
-                // It was counted when its end began.
-                continue;
-            }
-            self.counts.open -= u64::from(state != State::Connecting);
-            if all_are_proven && state == State::Proven {
-                self.counts.closed += 1;
-            } else {
-                self.counts.held -= u64::from(state == State::Proven);
-                self.counts.aborted += 1;
-            }
+            self.ledger.gives_up(was, stopped, now_us);
         }
-        let at_ms = self.shared.since_first_connect_ms(self.shared.now_us());
-        self.lost.add(phase, Loss::Aborted, self.counts.aborted - before, at_ms);
         let more = !self.walk.is_over();
         if !more {
             self.walked(sequence);
@@ -246,7 +209,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.table.get(index).state = State::Idle;
             let now_us = self.shared.now_us();
             self.begin_step(index, State::Closing, 0, now_us);
-            self.counts.in_flight += 1;
+            self.ledger.asked(Task::Close);
             self.give_unsent_its_time(index, now_us);
             self.say(stage, index, Words::Own);
         } else {

@@ -10,14 +10,14 @@ use super::{BATCH, TURN_BYTES, Worker, would_block};
 use crate::maker::{Maker, Ready};
 use crate::shared::{Note, Stage};
 use crate::speech::{Awaited, Progress, Speech};
-use crate::table::{State, Table, token};
+use crate::table::{State, Table, Task, token};
 use crate::tally::Loss;
 
 impl<M: Maker, S: Speech> Worker<M, S> {
     /// A handshake, a probe, a goodbye or the wait behind it begins: its answer is awaited from now on.
     pub(super) fn begin_step(&mut self, index: u32, state: State, round: u16, now_us: u64) {
         let slot = self.table.get(index);
-        self.counts.held -= u64::from(slot.state == State::Proven);
+        self.ledger.holds_no_more(slot.state);
         slot.got = 0;
         slot.round = round;
         slot.state = state;
@@ -70,7 +70,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             let now_us = self.shared.now_us();
             self.compose_probe(index, round);
             self.begin_step(index, State::Probing, round, now_us);
-            self.counts.in_flight += 1;
+            self.ledger.asked(Task::Prove);
             let (table, token) = (&self.table, token(index, self.table.peek(index).number));
             self.proofs.sent(token, now_us, |token, sent_us| is_proving(table, token, sent_us));
             self.say(stage, index, Words::Own);
@@ -233,7 +233,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// The goodbye is answered. The server is to end TCP first (RFC 6455 section 7.1.1), and so keeps TIME_WAIT;
     /// nothing else has to wait for that.
     fn part(&mut self, index: u32) {
-        self.counts.in_flight -= 1;
+        self.ledger.parted();
         self.begin_step(index, State::Parted, 0, self.shared.now_us());
     }
 
@@ -241,17 +241,13 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let now_us = self.shared.now_us();
         let slot = self.table.get(index);
         let took_us = u64::from((now_us as u32).wrapping_sub(slot.since_us));
-        self.counts.in_flight -= 1;
-        self.counts.messages += 1;
         if slot.round == 0 {
             self.rest(stage, index);
-            self.counts.verified += 1;
-            self.measured().first_echo.record_us(took_us);
-            self.succeeded(now_us);
+            self.ledger.verified(took_us, now_us);
         } else {
             self.proofs.answered(now_us - took_us);
             self.prove(index);
-            self.measured().echo.record_us(took_us);
+            self.ledger.echoed(took_us);
         }
     }
 
@@ -268,7 +264,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// A connection is proven in the present round.
     pub(super) fn prove(&mut self, index: u32) {
         let slot = self.table.get(index);
-        self.counts.held += u64::from(slot.state != State::Proven);
+        self.ledger.holds(slot.state);
         self.idle_below = self.idle_below.max(index + 1);
         slot.state = State::Proven;
         slot.round = self.shared.round();

@@ -9,6 +9,7 @@ use c10k_wire::raw::Probes;
 
 use super::super::*;
 use crate::maker::{BeginError, Begun, Ready};
+use crate::measured::Measured;
 use crate::shared::Fixed;
 use crate::shared::testing::{shared_but, shared_of};
 use crate::sources::Tuple;
@@ -285,6 +286,11 @@ impl<S: Speech> Bench<S> {
         let (stage, _) = self.shared.stage();
         self.worker.expire(stage, self.shared.now_us());
         self.worker.publish();
+    }
+
+    /// What was measured.
+    pub(super) fn measured(&self) -> Measured {
+        self.worker.ledger.unshared().cloned().unwrap_or_default()
     }
 
     pub(super) fn count(&self, name: &str) -> u64 {
