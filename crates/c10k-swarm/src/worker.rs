@@ -18,6 +18,7 @@ use crate::tuples::Hand;
 mod connect;
 mod end;
 mod ledger;
+mod output;
 mod ping;
 mod proofs;
 mod prove;
@@ -25,9 +26,9 @@ mod send;
 mod walk;
 
 use ledger::Ledger;
+use output::Output;
 use ping::Rounds;
 use proofs::Proofs;
-use send::Unsent;
 use walk::Walk;
 
 /// How long a server may take to answer the goodbye.
@@ -51,12 +52,7 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     speech: S,
     /// What the speech keeps of each connection, by slot.
     states: Vec<S::State>,
-    /// What the speech wants to be sent.
-    out: Vec<u8>,
-    /// What the kernel had no room for yet, by slot.
-    unsent: HashMap<u32, Unsent>,
-    /// When it was last looked at for what does not move, µs.
-    stalls_checked_us: u64,
+    output: Output,
     shared: Arc<Shared>,
     control: Arc<TableControl>,
     table: Table<M::Connection>,
@@ -112,9 +108,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             maker,
             speech,
             states: Vec::new(),
-            out: Vec::new(),
-            unsent: HashMap::new(),
-            stalls_checked_us: 0,
+            output: Output::default(),
             shared,
             control,
             table: Table::new(),
@@ -262,7 +256,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     fn timeout(&mut self) -> Option<Duration> {
         let now_us = self.shared.now_us();
         let arrival = self.wait_until_us.map(|at| Duration::from_micros(at.saturating_sub(now_us)));
-        let waits = self.ledger.in_flight() > 0 || !self.parting.is_empty() || !self.unsent.is_empty();
+        let waits = self.ledger.in_flight() > 0 || !self.parting.is_empty() || !self.output.is_empty();
         let deadline = waits.then_some(Duration::from_millis(100));
         let freed = self.freed.due_at().map(|at| at.saturating_duration_since(Instant::now()));
         [arrival, deadline, freed].into_iter().flatten().min()

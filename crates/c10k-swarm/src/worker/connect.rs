@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use c10k_record::{GrowthEvidence, GrowthStop};
 use c10k_wire::raw::ProbeId;
 
-use super::send::Words;
+use super::output::Words;
 use super::{BATCH, OPTIMISM, Worker, would_block};
 use crate::arrivals::Claim;
 use crate::maker::{BeginError, Begun, Maker};
@@ -181,7 +181,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             if !established {
                 self.time_step(token, State::Connecting, begun_us);
             }
-            let waits = !established || self.unsent.contains_key(&index);
+            let waits = !established || self.output.waits(index);
             self.watch(index, token, waits);
         }
         true
@@ -206,12 +206,13 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let Some(state) = self.compose_first(index) else { return false };
         let slot = self.table.get(index);
         let Some(connection) = &slot.connection else { return false };
-        match self.maker.send(connection, &self.out) {
+        match self.maker.send(connection, self.output.next()) {
             Ok(sent) => {
                 self.optimism = OPTIMISM;
                 self.mark_established(index, now_us);
                 self.begin_step(index, state, 0, now_us);
-                self.keep_unsent(index, sent, Words::Own);
+                let shared = &self.shared;
+                self.output.said(index, sent, Words::Own, || shared.now_us());
                 true
             }
             Err(error) if would_block(&error) => {
@@ -227,8 +228,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Writes what is said first, and says what is awaited then; `None` when nothing is said.
     pub(super) fn compose_first(&mut self, index: u32) -> Option<State> {
-        self.out.clear();
-        if let Some(state) = self.speech.open(&mut self.out) {
+        if let Some(state) = self.speech.open(self.output.blank()) {
             self.states[index as usize] = state;
             return Some(State::Opening);
         }
@@ -239,8 +239,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     pub(super) fn compose_probe(&mut self, index: u32, round: u16) {
         let connection = self.table.get(index).identity();
-        self.out.clear();
-        self.speech.probe(ProbeId { connection, round: u32::from(round) }, &mut self.out);
+        self.speech.probe(ProbeId { connection, round: u32::from(round) }, self.output.blank());
     }
 
     pub(super) fn watch(&mut self, index: u32, token: u64, writable: bool) {

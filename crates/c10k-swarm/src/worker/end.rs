@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::AcqRel;
 
-use super::send::Words;
+use super::output::Words;
 use super::{BATCH, Deadlines, GOODBYE, PARTING, Worker};
 use crate::maker::Maker;
 use crate::shared::Stage;
@@ -50,9 +50,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Takes a connection out of the table, with all that is kept of it, and gives its tuple back.
     fn remove(&mut self, index: u32, leaves: Leaves) -> Option<M::Connection> {
-        if !self.unsent.is_empty() {
-            self.unsent.remove(&index);
-        }
+        self.output.forget(index);
         if !self.begun_late.is_empty() {
             self.begun_late.remove(&index);
         }
@@ -115,7 +113,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 self.lose(stage, index, loss.clone());
             }
         }
-        self.expire_unsent(stage, self.shared.fixed.probe_timeout, now_us);
+        self.expire_unsent(stage, now_us);
     }
 
     /// A slot that has been in `state` for too long; entries whose step is over are dropped on the way.
@@ -203,14 +201,13 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// order is wanted.
     fn end_in_good_order(&mut self, stage: Stage, index: u32) {
         let reset = self.shared.fixed.reset_on_close;
-        self.out.clear();
-        if !reset && self.speech.goodbye(&mut self.states[index as usize], &mut self.out) {
+        if !reset && self.speech.goodbye(&mut self.states[index as usize], self.output.blank()) {
             // What it was is counted, and the goodbye takes nothing from that.
             self.table.get(index).state = State::Idle;
             let now_us = self.shared.now_us();
             self.begin_step(index, State::Closing, 0, now_us);
             self.ledger.asked(Task::Close);
-            self.give_unsent_its_time(index, now_us);
+            self.output.begin_to_count(index, now_us);
             self.say(stage, index, Words::Own);
         } else {
             let leaves = if reset { Leaves::Nothing } else { Leaves::TimeWait };

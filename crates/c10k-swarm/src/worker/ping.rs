@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::Worker;
-use super::send::Words;
+use super::output::Words;
 use crate::maker::Maker;
 use crate::shared::Stage;
 use crate::speech::Speech;
@@ -90,16 +90,15 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             return;
         }
         // One that takes nothing is the stall's affair.
-        if self.unsent.contains_key(&index) {
+        if self.output.waits(index) {
             return;
         }
         if slot.is_pinged {
             return self.lose(stage, index, Loss::Named("ping-timeout".into()));
         }
-        self.out.clear();
-        if self.speech.ping(&self.states[index as usize], &mut self.out) {
+        if self.speech.ping(&self.states[index as usize], self.output.blank()) {
             self.say(stage, index, Words::Own);
-            self.table.get(index).is_pinged = !self.unsent.contains_key(&index);
+            self.table.get(index).is_pinged = !self.output.waits(index);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{AcqRel, Release};
 use c10k_wire::raw::ProbeId;
 
 use super::end::is_under_way;
-use super::send::Words;
+use super::output::Words;
 use super::{BATCH, TURN_BYTES, Worker, would_block};
 use crate::maker::{Maker, Ready};
 use crate::shared::{Note, Stage};
@@ -122,7 +122,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         if (event.readable || reads_on)
             && self.table.find(event.token).is_some()
             && !self.table.get(index).has_unread
-            && self.may_read(index)
+            && self.output.may_read(index)
         {
             self.receive(stage, event.token, event.until_empty || reads_on);
         }
@@ -171,7 +171,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 }
                 Ok(length) => {
                     self.received(stage, index, length);
-                    if !self.may_read(index) {
+                    if !self.output.may_read(index) {
                         return;
                     }
                     // The rule of `c10k_kernel::socket::recv`.
@@ -191,7 +191,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 
     pub(super) fn received(&mut self, stage: Stage, index: u32, length: usize) {
-        let is_out = self.has_said_its_own(index);
+        let is_out = self.output.has_said_its_own(index);
         let slot = self.table.get(index);
         slot.is_pinged = false;
         let awaited = (slot.state == State::Probing).then(|| Awaited {
@@ -201,11 +201,10 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         });
         let token = token(index, slot.number);
         let (state, input) = (&mut self.states[index as usize], &mut self.buffer[..length]);
-        self.out.clear();
         let kept = self.speech.kept_bytes(state);
-        let heard = self.speech.hear(state, awaited, input, &mut self.out);
+        let heard = self.speech.hear(state, awaited, input, self.output.blank());
         self.freed.add(kept.saturating_sub(self.speech.kept_bytes(state)));
-        if !self.out.is_empty() {
+        if !self.output.next().is_empty() {
             self.say(stage, index, Words::Answer);
         }
         if self.table.find(token).is_none() {
