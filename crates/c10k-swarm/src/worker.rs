@@ -1,6 +1,5 @@
 //! One worker: a thread with a descriptor table, an event loop and the connections it holds.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -13,9 +12,9 @@ use crate::maker::Maker;
 use crate::shared::{Note, Shared, Stage};
 use crate::speech::Speech;
 use crate::table::Table;
-use crate::tuples::Hand;
 
 mod connect;
+mod connector;
 mod end;
 mod ledger;
 mod output;
@@ -25,6 +24,7 @@ mod prove;
 mod send;
 mod walk;
 
+use connector::Connector;
 use ledger::Ledger;
 use output::Output;
 use ping::Rounds;
@@ -41,8 +41,6 @@ const BATCH: u32 = 32;
 const BUFFER_BYTES: usize = 64 * 1024;
 /// What one connection may bring at a time before the others have their turn.
 const TURN_BYTES: usize = 256 * 1024;
-/// After so many first sends that found the connect still under way, sending waits for epoll's word.
-const OPTIMISM: u32 = 8;
 
 /// Steps under way: the token, and when its time is over, µs since the run's epoch.
 type Deadlines = c10k_wire::Deadlines<u64, u64>;
@@ -56,12 +54,9 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     shared: Arc<Shared>,
     control: Arc<TableControl>,
     table: Table<M::Connection>,
-    /// Most slots this worker's descriptor table has room for.
-    capacity: u32,
+    connector: Connector,
     /// Tokens of connections whose connect is under way.
     connecting: Deadlines,
-    /// How late those of them were begun, µs, by slot; nothing in a closed loop.
-    begun_late: HashMap<u32, u64>,
     /// Tokens of connections whose handshake is under way.
     opening: Deadlines,
     /// Tokens of connections whose goodbye is awaited.
@@ -75,10 +70,6 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     /// Rounds of pings in the hold; `None` = nobody is pinged.
     pings: Option<Rounds>,
     freed: FreedMemory,
-    /// Claimed connections not yet begun: first number and how many.
-    claimed: (u64, u64),
-    /// Tuples for them, and those of connections that have ended.
-    hand: Hand,
     /// No connection from this slot on is idle or proven.
     idle_below: u32,
     /// The walk of the present stage over the table, and which stage that is.
@@ -88,7 +79,6 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     proofs: Proofs,
     /// Nothing can be begun before this time, µs.
     wait_until_us: Option<u64>,
-    optimism: u32,
     ledger: Ledger,
     buffer: Box<[u8]>,
 }
@@ -105,6 +95,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let pings = shared.fixed.ping_every.map(|every| Rounds::new(every, shared.now_us()));
         Self {
             ledger: Ledger::new(Arc::clone(&shared), Arc::clone(&control)),
+            connector: Connector::new(Arc::clone(&shared), capacity),
             maker,
             speech,
             states: Vec::new(),
@@ -112,9 +103,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             shared,
             control,
             table: Table::new(),
-            capacity,
             connecting: Deadlines::default(),
-            begun_late: HashMap::new(),
             opening: Deadlines::default(),
             closing: Deadlines::default(),
             parting: Deadlines::default(),
@@ -122,14 +111,11 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             leftovers: Vec::new(),
             pings,
             freed: FreedMemory::default(),
-            claimed: (0, 0),
-            hand: Hand::default(),
             idle_below: 0,
             walk: Walk::default(),
             walk_of: 0,
             proofs: Proofs::default(),
             wait_until_us: None,
-            optimism: OPTIMISM,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
         }
     }
@@ -147,7 +133,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 return Ok(());
             }
             let more = self.work(stage, sequence);
-            self.settle_tuples(stage);
+            self.connector.settle_tuples(stage);
             self.publish();
             let timeout =
                 if more || !self.leftovers.is_empty() { Some(Duration::ZERO) } else { self.timeout() };
@@ -176,8 +162,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.begin_stage(stage);
         }
         if stage != Stage::Ramp {
-            self.shared.arrivals.forget(std::mem::take(&mut self.claimed.1));
-            self.give_back_tuples();
+            self.connector.forget_claims();
+            self.connector.give_back_tuples();
         }
         self.wait_until_us = None;
         self.release_some(stage);
@@ -277,11 +263,11 @@ impl<M: Maker, S: Speech> Drop for Worker<M, S> {
             for index in 0..self.table.len() {
                 let slot = self.table.get(index);
                 if slot.connection.is_some() {
-                    self.hand.waits(slot.tuple);
+                    self.connector.hand.waits(slot.tuple);
                 }
             }
         }
-        self.give_back_claims();
+        self.connector.give_back();
         self.ledger.flush_measured();
         self.publish();
     }

@@ -5,15 +5,14 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use c10k_record::{GrowthEvidence, GrowthStop};
 use c10k_wire::raw::ProbeId;
 
+use super::connector::Due;
 use super::output::Words;
-use super::{BATCH, OPTIMISM, Worker, would_block};
-use crate::arrivals::Claim;
+use super::{BATCH, Worker, would_block};
 use crate::maker::{BeginError, Begun, Maker};
 use crate::shared::{Note, Stage};
 use crate::speech::Speech;
 use crate::table::{State, Task};
 use crate::tally::Loss;
-use crate::tuples::{Hand, Supply};
 
 impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn connect_some(&mut self) -> bool {
@@ -28,7 +27,14 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 self.hand_over();
                 return false;
             }
-            let Some(number) = self.next_number(now_us) else { return false };
+            let number = match self.connector.next_number(self.room(), now_us) {
+                Due::Now(number) => number,
+                Due::NotBefore(at_us) => {
+                    self.wait_until_us = Some(at_us);
+                    return false;
+                }
+                Due::Never => return false,
+            };
             if !self.connect_one(number) || !self.control.turn.load(Relaxed) {
                 return false;
             }
@@ -38,78 +44,16 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Slots and descriptors still free.
     pub(super) fn room(&self) -> u32 {
-        self.capacity.saturating_sub(self.table.used())
+        self.connector.room(self.table.used())
     }
 
     /// Gives the turn to another worker, and with it the claims not yet begun.
     pub(super) fn hand_over(&mut self) {
-        self.give_back_claims();
+        self.connector.give_back();
         if self.control.turn.swap(false, AcqRel) {
             self.publish();
             self.shared.note(Note::TurnFree);
         }
-    }
-
-    pub(super) fn give_back_claims(&mut self) {
-        let (first, count) = std::mem::take(&mut self.claimed);
-        self.shared.arrivals.give_back(first, count);
-        self.give_back_tuples();
-    }
-
-    pub(super) fn give_back_tuples(&mut self) {
-        self.shared.tuples.give_back(&mut self.hand, self.shared.now_us());
-    }
-
-    /// Gives back the tuples of connections that have ended. At the close nobody needs them any more.
-    pub(super) fn settle_tuples(&mut self, stage: Stage) {
-        if matches!(stage, Stage::Close | Stage::Abort) {
-            self.hand = Hand::default();
-        } else {
-            self.shared.tuples.settle(&mut self.hand, self.shared.now_us());
-        }
-    }
-
-    /// A tuple for a claimed connection; `None` when there is none now, or none any more, and growth ends.
-    fn next_tuple(&mut self) -> Option<u32> {
-        if let Some(number) = self.hand.next() {
-            return Some(number);
-        }
-        // One for this connection, and one for each of the others that are claimed.
-        let most = u32::try_from(self.claimed.1 + 1).unwrap_or(u32::MAX);
-        match self.shared.tuples.take(&mut self.hand, most, self.shared.now_us()) {
-            Supply::Given => self.hand.next(),
-            Supply::NotBefore(at_us) => {
-                self.wait_until_us = Some(at_us);
-                None
-            }
-            Supply::UsedUp(ports) => {
-                let evidence = GrowthEvidence { ports: Some(ports), ..GrowthEvidence::default() };
-                self.shared.stop_growing(GrowthStop::NoPorts, evidence);
-                None
-            }
-        }
-    }
-
-    pub(super) fn next_number(&mut self, now_us: u64) -> Option<u64> {
-        if self.claimed.1 == 0 {
-            let most = u64::from(BATCH).min(u64::from(self.room()));
-            match self.shared.arrivals.claim(most, now_us) {
-                Claim::Some { first, count } => self.claimed = (first, count),
-                Claim::NotBefore(at_us) => {
-                    self.wait_until_us = Some(at_us);
-                    return None;
-                }
-                Claim::Nothing => return None,
-            }
-        }
-        if self.shared.arrivals.is_stopped() {
-            self.shared.arrivals.forget(self.claimed.1);
-            self.claimed = (0, 0);
-            return None;
-        }
-        let number = self.claimed.0;
-        self.claimed = (number + 1, self.claimed.1 - 1);
-        Some(number)
     }
 
     /// Begins one connection; false when it has to wait for a tuple.
@@ -117,44 +61,46 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let mut begun_us = self.shared.now_us();
         self.ledger.attempts();
         let (tuple, begun) = loop {
-            let next = self.next_tuple();
-            let Some((tuple, ends)) =
-                next.and_then(|next| Some((next, self.shared.plan.tuple(next.into())?)))
-            else {
+            let next = self.connector.next_tuple(self.shared.now_us());
+            if let Due::NotBefore(at_us) = next {
+                self.wait_until_us = Some(at_us);
+            }
+            let ends = if let Due::Now(tuple) = next { self.shared.plan.tuple(tuple.into()) } else { None };
+            let (Due::Now(tuple), Some(ends)) = (next, ends) else {
                 // Back to the claims, which wait, or are forgotten at once where growth has stopped.
                 self.ledger.withdraws();
-                self.claimed = (number, self.claimed.1 + 1);
+                self.connector.not_begun(number);
                 return self.shared.arrivals.is_stopped();
             };
             self.shared.connecting_since(begun_us);
             match self.maker.begin(&ends) {
                 Err(BeginError::TupleTaken(_)) => {
                     self.ledger.tuple_skipped();
-                    self.hand.is_taken(tuple);
+                    self.connector.hand.is_taken(tuple);
                     // Looking for a tuple is this side's affair.
                     begun_us = self.shared.now_us();
                 }
                 // Fuller than thought: what is left is for other tables.
                 Err(BeginError::TableFull(_)) if self.table.used() > 0 => {
-                    self.capacity = self.table.used();
+                    self.connector.is_full_with(self.table.used());
                     self.ledger.withdraws();
-                    self.hand.not_tried(tuple);
-                    self.claimed = (number, self.claimed.1 + 1);
+                    self.connector.hand.not_tried(tuple);
+                    self.connector.not_begun(number);
                     return true;
                 }
                 other => break (tuple, other),
             }
         };
-        let late_us = self.lateness_us(number, begun_us);
+        let late_us = self.connector.lateness_us(number, begun_us);
         let (connection, begun) = match begun {
             Ok(made) => made,
             Err(BeginError::Failed(error) | BeginError::TupleTaken(error)) => {
-                self.hand.is_free(tuple);
+                self.connector.hand.is_free(tuple);
                 self.ledger.not_begun(Loss::from_error(&error), late_us, self.shared.now_us());
                 return true;
             }
             Err(BeginError::TableFull(error) | BeginError::NoDescriptor(error)) => {
-                self.hand.is_free(tuple);
+                self.connector.hand.is_free(tuple);
                 let loss = Loss::from_error(&error);
                 let evidence = GrowthEvidence { errno: Some(loss.outcome()), ..GrowthEvidence::default() };
                 self.ledger.not_begun(loss, late_us, self.shared.now_us());
@@ -164,9 +110,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         };
         self.ledger.begun(late_us);
         let (index, token) = self.table.insert(connection, number as u32, tuple, begun_us as u32);
-        if let Some(late_us) = late_us {
-            self.begun_late.insert(index, late_us);
-        }
+        self.connector.is_late(index, late_us);
         if self.states.len() <= index as usize {
             self.states.resize_with(index as usize + 1, S::State::default);
         }
@@ -187,18 +131,12 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         true
     }
 
-    /// How much later than intended this connection was begun; nothing in a closed loop.
-    fn lateness_us(&self, number: u64, begun_us: u64) -> Option<u64> {
-        let intended_us = || self.shared.arrivals.intended_us(number, begun_us);
-        self.shared.fixed.open_loop.then(|| begun_us.saturating_sub(intended_us()))
-    }
-
     /// Tries to send the first words right behind the connect; true when the connect has completed.
     ///
     /// On loopback the handshake is over before connect(2) returns, so a wake-up is saved. Over a real way the
     /// first sends find EAGAIN, and then nobody tries any more.
     pub(super) fn send_early(&mut self, index: u32) -> bool {
-        if self.optimism == 0 {
+        if !self.connector.sends_early() {
             return false;
         }
         // Between connect and send: where the one ends the other begins.
@@ -208,7 +146,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let Some(connection) = &slot.connection else { return false };
         match self.maker.send(connection, self.output.next()) {
             Ok(sent) => {
-                self.optimism = OPTIMISM;
+                self.connector.has_sent_early(true);
                 self.mark_established(index, now_us);
                 self.begin_step(index, state, 0, now_us);
                 let shared = &self.shared;
@@ -216,7 +154,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 true
             }
             Err(error) if would_block(&error) => {
-                self.optimism -= 1;
+                self.connector.has_sent_early(false);
                 false
             }
             Err(error) => {
@@ -253,7 +191,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn mark_established(&mut self, index: u32, now_us: u64) {
         let slot = self.table.get(index);
         let took_us = u64::from((now_us as u32).wrapping_sub(slot.since_us));
-        let late_us = self.begun_late.remove(&index);
+        let late_us = self.connector.take_lateness(index);
         self.ledger.established(took_us, late_us.map(|late_us| late_us.saturating_add(took_us)));
     }
 

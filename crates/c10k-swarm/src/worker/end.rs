@@ -51,16 +51,14 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// Takes a connection out of the table, with all that is kept of it, and gives its tuple back.
     fn remove(&mut self, index: u32, leaves: Leaves) -> Option<M::Connection> {
         self.output.forget(index);
-        if !self.begun_late.is_empty() {
-            self.begun_late.remove(&index);
-        }
+        self.connector.take_lateness(index);
         let state = std::mem::take(&mut self.states[index as usize]);
         self.freed.add(self.speech.kept_bytes(&state));
         let tuple = self.table.get(index).tuple;
         let connection = self.table.remove(index)?;
         match leaves {
-            Leaves::Nothing => self.hand.is_free(tuple),
-            Leaves::TimeWait => self.hand.waits(tuple),
+            Leaves::Nothing => self.connector.hand.is_free(tuple),
+            Leaves::TimeWait => self.connector.hand.waits(tuple),
         }
         Some(connection)
     }

@@ -11,7 +11,7 @@ use crate::maker::Ready;
 use crate::shared::testing::TIMEOUT;
 use crate::table::State;
 use crate::tally::Loss;
-use crate::tuples::Supply;
+use crate::tuples::{Hand, Supply};
 
 mod bench;
 mod expiry;

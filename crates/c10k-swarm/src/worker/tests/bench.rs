@@ -241,7 +241,7 @@ impl<S: Speech> Bench<S> {
     pub(super) fn go_on(&mut self) {
         let (stage, sequence) = self.shared.stage();
         while self.worker.work(stage, sequence) {}
-        self.worker.settle_tuples(stage);
+        self.worker.connector.settle_tuples(stage);
         self.worker.publish();
     }
 

@@ -97,7 +97,7 @@ fn looking_for_a_tuple_is_the_swarms_own_time() {
 fn a_closed_loop_intends_nothing_and_is_never_late() {
     let bench = Bench::verified(3);
     assert!(bench.measured().from_intended.is_none());
-    assert!(bench.worker.begun_late.is_empty());
+    assert!(bench.worker.connector.kept_latenesses() == 0);
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn what_was_begun_late_and_lost_is_forgotten() {
         world.sends.push_back(Send::Blocks);
     });
     bench.ramp(1);
-    assert_eq!(bench.worker.begun_late.len(), 1);
+    assert_eq!(bench.worker.connector.kept_latenesses(), 1);
     bench.reset(1);
-    assert!(bench.worker.begun_late.is_empty());
+    assert!(bench.worker.connector.kept_latenesses() == 0);
 }
 
 /// A server that stands still is met by all who arrive meanwhile: connects of an open loop wait for nobody.

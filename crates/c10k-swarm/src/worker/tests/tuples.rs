@@ -16,7 +16,7 @@ type End = fn(&mut Bench);
 /// How many tuples could be had now.
 fn left(bench: &mut Bench) -> usize {
     let (stage, _) = bench.shared.stage();
-    bench.worker.settle_tuples(stage);
+    bench.worker.connector.settle_tuples(stage);
     let (mut hand, now_us) = (Hand::default(), bench.shared.now_us());
     if bench.shared.tuples.take(&mut hand, 2 * PLANNED, now_us) != Supply::Given {
         return 0;
