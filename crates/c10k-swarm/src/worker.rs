@@ -13,28 +13,27 @@ use crate::shared::{Note, Shared, Stage};
 use crate::speech::Speech;
 use crate::table::Table;
 
+mod closer;
 mod connect;
 mod connector;
 mod end;
 mod ledger;
 mod output;
 mod ping;
-mod proofs;
+mod prober;
 mod prove;
 mod send;
+mod waits;
 mod walk;
 
+use closer::Closer;
 use connector::Connector;
 use ledger::Ledger;
 use output::Output;
 use ping::Rounds;
-use proofs::Proofs;
-use walk::Walk;
+use prober::Prober;
+use waits::Waits;
 
-/// How long a server may take to answer the goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
-/// How long it may take then to end TCP; there are servers that leave that to their clients.
-const PARTING: Duration = Duration::from_secs(2);
 /// Connects, probes or closes between two looks at what has become ready.
 const BATCH: u32 = 32;
 /// The shared buffer of a worker, bytes; only pages that are used are ever touched.
@@ -55,28 +54,16 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     control: Arc<TableControl>,
     table: Table<M::Connection>,
     connector: Connector,
-    /// Tokens of connections whose connect is under way.
-    connecting: Deadlines,
-    /// Tokens of connections whose handshake is under way.
-    opening: Deadlines,
-    /// Tokens of connections whose goodbye is awaited.
-    closing: Deadlines,
-    /// Tokens of connections whose end of TCP is awaited.
-    parting: Deadlines,
-    /// Tokens of connections whose echo is awaited.
-    probing: Deadlines,
+    waits: Waits,
     /// Tokens of connections whose input was not read to its end: an edge does not come twice.
     leftovers: Vec<u64>,
     /// Rounds of pings in the hold; `None` = nobody is pinged.
     pings: Option<Rounds>,
     freed: FreedMemory,
-    /// No connection from this slot on is idle or proven.
-    idle_below: u32,
-    /// The walk of the present stage over the table, and which stage that is.
-    walk: Walk,
-    walk_of: u32,
-    /// The probes of the present proof.
-    proofs: Proofs,
+    prober: Prober,
+    closer: Closer,
+    /// The stage that was begun last.
+    begun: u32,
     /// Nothing can be begun before this time, µs.
     wait_until_us: Option<u64>,
     ledger: Ledger,
@@ -94,6 +81,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         control.room.store(capacity, Relaxed);
         let pings = shared.fixed.ping_every.map(|every| Rounds::new(every, shared.now_us()));
         Self {
+            waits: Waits::new(&shared.fixed),
             ledger: Ledger::new(Arc::clone(&shared), Arc::clone(&control)),
             connector: Connector::new(Arc::clone(&shared), capacity),
             maker,
@@ -103,18 +91,12 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             shared,
             control,
             table: Table::new(),
-            connecting: Deadlines::default(),
-            opening: Deadlines::default(),
-            closing: Deadlines::default(),
-            parting: Deadlines::default(),
-            probing: Deadlines::default(),
             leftovers: Vec::new(),
             pings,
             freed: FreedMemory::default(),
-            idle_below: 0,
-            walk: Walk::default(),
-            walk_of: 0,
-            proofs: Proofs::default(),
+            prober: Prober::default(),
+            closer: Closer::default(),
+            begun: 0,
             wait_until_us: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
         }
@@ -157,8 +139,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Does a batch of what the stage asks for; true when there is more to do at once.
     fn work(&mut self, stage: Stage, sequence: u32) -> bool {
-        if self.walk_of != sequence {
-            self.walk_of = sequence;
+        if self.begun != sequence {
+            self.begun = sequence;
             self.begin_stage(stage);
         }
         if stage != Stage::Ramp {
@@ -190,7 +172,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 // Who has passed the turn on before all were asked goes on without it when somebody answers.
                 let may_ask = turn || self.control.walked.load(Relaxed) == sequence;
                 let more = may_ask && self.probe_some(stage, sequence);
-                let is_walked = self.walk.is_over() || self.table.used() == 0;
+                let is_walked = self.prober.is_over() || self.table.used() == 0;
                 if is_walked && self.ledger.in_flight() == 0 {
                     self.finish(sequence);
                 }
@@ -204,7 +186,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             Stage::Close => {
                 let more = turn && self.close_some(sequence);
                 let is_walked = self.control.walked.load(Relaxed) == sequence;
-                if is_walked && self.ledger.in_flight() == 0 && self.parting.is_empty() {
+                if is_walked && self.ledger.in_flight() == 0 && self.ledger.parting() == 0 {
                     self.finish(sequence);
                 }
                 more
@@ -221,11 +203,11 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     fn begin_stage(&mut self, stage: Stage) {
         let slots = self.table.len();
-        self.walk = if stage == Stage::Verify { Walk::spread(slots) } else { Walk::in_order(slots) };
         match stage {
             Stage::Hold => self.begin_to_ping(),
-            Stage::Verify => self.proofs = Proofs::default(),
-            Stage::Ramp | Stage::Cut | Stage::Close | Stage::Abort | Stage::End => {}
+            Stage::Verify => self.prober = Prober::begin(slots),
+            Stage::Close | Stage::Abort => self.closer.begin(slots),
+            Stage::Ramp | Stage::Cut | Stage::End => {}
         }
     }
 
@@ -242,7 +224,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     fn timeout(&mut self) -> Option<Duration> {
         let now_us = self.shared.now_us();
         let arrival = self.wait_until_us.map(|at| Duration::from_micros(at.saturating_sub(now_us)));
-        let waits = self.ledger.in_flight() > 0 || !self.parting.is_empty() || !self.output.is_empty();
+        let waits = self.ledger.in_flight() > 0 || self.ledger.parting() > 0 || !self.output.is_empty();
         let deadline = waits.then_some(Duration::from_millis(100));
         let freed = self.freed.due_at().map(|at| at.saturating_duration_since(Instant::now()));
         [arrival, deadline, freed].into_iter().flatten().min()

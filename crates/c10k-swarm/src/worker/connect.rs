@@ -123,7 +123,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         };
         if self.table.find(token).is_some() {
             if !established {
-                self.time_step(token, State::Connecting, begun_us);
+                self.waits.begin(&self.table, token, State::Connecting, begun_us);
             }
             let waits = !established || self.output.waits(index);
             self.watch(index, token, waits);

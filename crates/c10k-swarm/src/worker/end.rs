@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering::AcqRel;
 
 use super::output::Words;
-use super::{BATCH, Deadlines, GOODBYE, PARTING, Worker};
+use super::{BATCH, Worker};
 use crate::maker::Maker;
 use crate::shared::Stage;
 use crate::speech::Speech;
-use crate::table::{State, Table, Task};
+use crate::table::{State, Task};
 use crate::tally::Loss;
 
 /// Connections that are given up between two looks at the clock and at the stage.
@@ -41,7 +41,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let was = self.table.get(index).standing();
         let now_us = self.shared.now_us();
         if let Some(sent_us) = self.proof_sent_us(index, now_us) {
-            self.proofs.ended(sent_us);
+            self.prober.ended(sent_us);
         }
         let Some(connection) = self.remove(index, leaves) else { return };
         self.maker.end(connection, self.shared.fixed.reset_on_close);
@@ -63,64 +63,20 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         Some(connection)
     }
 
-    /// How long a connection may stay in a state in which something of its server is awaited.
-    fn limit_us(&self, state: State) -> u64 {
-        let fixed = &self.shared.fixed;
-        let limit = match state {
-            State::Connecting => fixed.connect_timeout,
-            State::Opening => fixed.handshake_timeout,
-            State::Closing => GOODBYE,
-            State::Parted => PARTING,
-            State::Free | State::Probing | State::Idle | State::Proven => fixed.probe_timeout,
-        };
-        limit.as_micros() as u64
-    }
-
-    fn deadlines(&mut self, state: State) -> (&mut Deadlines, &Table<M::Connection>) {
-        let queue = match state {
-            State::Connecting => &mut self.connecting,
-            State::Opening => &mut self.opening,
-            State::Closing => &mut self.closing,
-            State::Parted => &mut self.parting,
-            State::Free | State::Probing | State::Idle | State::Proven => &mut self.probing,
-        };
-        (queue, &self.table)
-    }
-
-    /// A step has begun at `begun_us`: what it awaits has its time from then.
-    pub(super) fn time_step(&mut self, token: u64, state: State, begun_us: u64) {
-        let limit_us = self.limit_us(state);
-        let (queue, table) = self.deadlines(state);
-        let matters = |token, at_us: u64| is_under_way(table, token, state, at_us - limit_us).is_some();
-        queue.push(token, begun_us + limit_us, matters);
-    }
-
     /// Loses what has been under way for too long.
     pub(super) fn expire(&mut self, stage: Stage, now_us: u64) {
-        for (state, loss) in [
-            (State::Connecting, Loss::ConnectTimeout),
-            (State::Opening, Loss::HandshakeTimeout),
-            (State::Closing, Loss::ProbeTimeout),
-            (State::Parted, Loss::ProbeTimeout),
-            (State::Probing, Loss::ProbeTimeout),
-        ] {
-            while let Some(index) = self.overdue(state, now_us) {
-                if let Some(sent_us) = self.proof_sent_us(index, now_us) {
-                    self.proofs.is_overdue(sent_us);
-                }
-                self.lose(stage, index, loss.clone());
+        while let Some((index, state)) = self.waits.next_overdue(&self.table, now_us) {
+            if let Some(sent_us) = self.proof_sent_us(index, now_us) {
+                self.prober.is_overdue(sent_us);
             }
+            let loss = match state {
+                State::Connecting => Loss::ConnectTimeout,
+                State::Opening => Loss::HandshakeTimeout,
+                _ => Loss::ProbeTimeout,
+            };
+            self.lose(stage, index, loss);
         }
         self.expire_unsent(stage, now_us);
-    }
-
-    /// A slot that has been in `state` for too long; entries whose step is over are dropped on the way.
-    fn overdue(&mut self, state: State, now_us: u64) -> Option<u32> {
-        let limit_us = self.limit_us(state);
-        let (queue, table) = self.deadlines(state);
-        let matters = |token, at_us: u64| is_under_way(table, token, state, at_us - limit_us).is_some();
-        queue.next(matters)?;
-        table.find(queue.due(now_us)?)
     }
 
     /// Loses all that the present round has not proven.
@@ -135,12 +91,11 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
     }
 
-    /// Closes as many as are to be released, from the end of the table, or from where the last time has ended.
+    /// Closes as many as are to be released.
     pub(super) fn release_some(&mut self, stage: Stage) {
         let mut wanted = self.control.release.swap(0, AcqRel);
-        while wanted > 0 && self.idle_below > 0 {
-            self.idle_below -= 1;
-            let index = self.idle_below;
+        while wanted > 0 {
+            let Some(index) = self.closer.next_to_release() else { return };
             let was = self.table.get(index).standing();
             if matches!(was.state, State::Idle | State::Proven) {
                 self.ledger.releases(was);
@@ -154,10 +109,10 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         for _ in 0..BATCH {
             let is_full =
                 self.ledger.under_way(Task::Close) >= u64::from(self.shared.fixed.in_flight_per_turn);
-            if is_full && !self.walk.is_over() {
+            if is_full && !self.closer.is_over() {
                 return false;
             }
-            let Some(index) = self.walk.next() else {
+            let Some(index) = self.closer.next() else {
                 self.walked(sequence);
                 return false;
             };
@@ -182,13 +137,13 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let stopped = self.shared.aborted();
         let now_us = self.shared.now_us();
         for _ in 0..ABORTED_AT_ONCE {
-            let Some(index) = self.walk.next() else { break };
+            let Some(index) = self.closer.next() else { break };
             let was = self.table.get(index).standing();
             let Some(connection) = self.remove(index, Leaves::Nothing) else { continue };
             self.maker.end(connection, true);
             self.ledger.gives_up(was, stopped, now_us);
         }
-        let more = !self.walk.is_over();
+        let more = !self.closer.is_over();
         if !more {
             self.walked(sequence);
         }
@@ -214,12 +169,4 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             }
         }
     }
-}
-
-/// The slot of this token if it is still in the step that began then. A connection that is probed again has an entry for
-/// each probe: only the one of the present probe counts.
-pub(super) fn is_under_way<C>(table: &Table<C>, token: u64, state: State, begun_us: u64) -> Option<u32> {
-    let index = table.find(token)?;
-    let slot = table.peek(index);
-    (slot.state == state && slot.since_us == begun_us as u32).then_some(index)
 }

@@ -41,6 +41,8 @@ struct UnderWay {
     connects: u64,
     proofs: u64,
     goodbyes: u64,
+    /// Goodbyes that are answered: the server is to end TCP. Nothing else has to wait for that.
+    partings: u64,
 }
 
 /// The counts of one worker, which it alone writes.
@@ -78,6 +80,11 @@ impl Ledger {
     /// What all of them have under way.
     pub(super) fn in_flight(&self) -> u64 {
         self.under_way.connects + self.under_way.proofs + self.under_way.goodbyes
+    }
+
+    /// Connections whose goodbye is answered, and that the server is to end.
+    pub(super) fn parting(&self) -> u64 {
+        self.under_way.partings
     }
 
     fn under_way_of(&mut self, task: Task) -> &mut u64 {
@@ -175,6 +182,7 @@ impl Ledger {
     /// A goodbye is answered.
     pub(super) fn parted(&mut self) {
         self.under_way.goodbyes -= 1;
+        self.under_way.partings += 1;
     }
 
     /// A connection that stood in `was` is held from now on.
@@ -194,6 +202,7 @@ impl Ledger {
             *self.under_way_of(task) -= 1;
         }
         self.counts.open -= u64::from(was.state.is_open());
+        self.under_way.partings -= u64::from(was.state == State::Parted);
     }
 
     /// A connection that stood like this is lost. One that was ending has been counted.

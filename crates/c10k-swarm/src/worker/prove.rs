@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering::{AcqRel, Release};
 
 use c10k_wire::raw::ProbeId;
 
-use super::end::is_under_way;
 use super::output::Words;
+use super::prober::Next;
+use super::waits::is_under_way;
 use super::{BATCH, TURN_BYTES, Worker, would_block};
 use crate::maker::{Maker, Ready};
 use crate::shared::{Note, Stage};
@@ -23,7 +24,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         slot.state = state;
         slot.since_us = now_us as u32;
         let token = token(index, slot.number);
-        self.time_step(token, state, now_us);
+        self.waits.begin(&self.table, token, state, now_us);
     }
 
     /// Proves a batch of connections once more; true when there is more to do at once.
@@ -31,23 +32,26 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let round = self.shared.round();
         let in_a_row = self.shared.fixed.give_up_proving_after;
         let table = &self.table;
-        self.proofs.look(self.shared.now_us(), |token, sent_us| is_proving(table, token, sent_us));
-        if self.proofs.nobody_answers(in_a_row) {
+        self.prober.look(self.shared.now_us(), |token, sent_us| is_proving(table, token, sent_us));
+        if self.prober.nobody_answers(in_a_row) {
             self.cut(stage, &Loss::Unproven);
-            self.walk.end();
-        } else if self.proofs.nobody_has_answered(in_a_row) {
+            self.prober.give_up();
+        } else if self.prober.nobody_has_answered(in_a_row) {
             // Others have the turn until these are answered, or their time is over.
             self.walked(sequence);
             return false;
         }
         for _ in 0..BATCH {
-            if !self.walk.is_over() && !self.proofs.has_room(self.shared.fixed.proofs_per_turn.into()) {
-                self.wait_until_us = self.proofs.next_look_us();
-                return false;
-            }
-            let Some(index) = self.walk.next() else {
-                self.walked(sequence);
-                return false;
+            let index = match self.prober.next(self.shared.fixed.proofs_per_turn) {
+                Next::Slot(index) => index,
+                Next::NotBefore(at_us) => {
+                    self.wait_until_us = at_us;
+                    return false;
+                }
+                Next::Over => {
+                    self.walked(sequence);
+                    return false;
+                }
             };
             let slot = self.table.get(index);
             let waits = match slot.state {
@@ -72,7 +76,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.begin_step(index, State::Probing, round, now_us);
             self.ledger.asked(Task::Prove);
             let (table, token) = (&self.table, token(index, self.table.peek(index).number));
-            self.proofs.sent(token, now_us, |token, sent_us| is_proving(table, token, sent_us));
+            self.prober.sent(token, now_us, |token, sent_us| is_proving(table, token, sent_us));
             self.say(stage, index, Words::Own);
         }
         true
@@ -244,7 +248,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.rest(stage, index);
             self.ledger.verified(took_us, now_us);
         } else {
-            self.proofs.answered(now_us - took_us);
+            self.prober.answered(now_us - took_us);
             self.prove(index);
             self.ledger.echoed(took_us);
         }
@@ -254,7 +258,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// as a second one: the walk may have passed this connection already.
     pub(super) fn rest(&mut self, stage: Stage, index: u32) {
         self.table.get(index).state = State::Idle;
-        self.idle_below = self.idle_below.max(index + 1);
+        self.closer.is_idle(index);
         if matches!(stage, Stage::Verify | Stage::Cut) {
             self.prove(index);
         }
@@ -264,7 +268,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn prove(&mut self, index: u32) {
         let slot = self.table.get(index);
         self.ledger.holds(slot.state);
-        self.idle_below = self.idle_below.max(index + 1);
+        self.closer.is_idle(index);
         slot.state = State::Proven;
         slot.round = self.shared.round();
     }

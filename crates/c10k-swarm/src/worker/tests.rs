@@ -372,7 +372,9 @@ fn releasing_goes_on_where_it_ended_and_not_at_the_end_of_the_table() {
         bench.go_on();
     };
     release(&mut bench, 3);
-    assert_eq!((bench.count("open"), bench.worker.idle_below), (7, 7));
+    bench.expect(&[("open", 7)]);
+    assert_eq!(bench.worker.closer.next_to_release(), Some(6));
+    bench.worker.closer.is_idle(6);
     // One of those that come is idle, the other is not.
     bench.ramp(2);
     bench.echo(12, 0);
@@ -386,7 +388,7 @@ fn releasing_goes_on_where_it_ended_and_not_at_the_end_of_the_table() {
     bench.expect(&[("open", 6), ("released", 6), ("in_flight", 0)]);
     release(&mut bench, 100);
     bench.expect(&[("open", 0), ("released", 12)]);
-    assert_eq!(bench.worker.idle_below, 0);
+    assert_eq!(bench.worker.closer.next_to_release(), None);
 }
 
 #[test]

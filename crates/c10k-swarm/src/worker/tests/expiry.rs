@@ -58,7 +58,7 @@ fn one_silent_connection_keeps_no_memory_of_those_that_came_after_it() {
         });
     }
     bench.expect(&[("open", 1), ("in_flight", 1), ("failed", 0), ("released", 19_998)]);
-    assert!(bench.worker.probing.capacity() <= 4096, "{}", bench.worker.probing.capacity());
+    assert!(bench.worker.waits.capacity() <= 4096, "{}", bench.worker.waits.capacity());
     bench.shared.skip(TIMEOUT);
     bench.expire();
     bench.expect_losses(&[("probe-timeout", 1)]);

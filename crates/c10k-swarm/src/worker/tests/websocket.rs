@@ -3,11 +3,11 @@
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::{self, ClientEnd, ClientRequest, Limits, ServerEnd, Url};
 
-use super::PARTING;
 use super::bench::*;
 use crate::shared::Stage;
 use crate::shared::testing::TIMEOUT;
 use crate::speech::WebSocket;
+use crate::worker::waits::PARTING;
 
 /// WebSockets, of which so many may be under way at one time.
 pub(super) fn websockets(in_flight: u32) -> Bench<WebSocket> {

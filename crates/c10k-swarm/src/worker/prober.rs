@@ -1,14 +1,28 @@
-//! The probes of the last proof that are under way: which of them take a place, and when nobody answers any more.
+//! The last proof: whom to ask next, which of the probes that are under way take a place, and when nobody answers any
+//! more.
 
 use super::Deadlines;
+use super::walk::Walk;
 
 /// A probe that has had no answer for so long takes no place any more: those that are answered have it. It is still
 /// waited for.
 const SILENT_US: u64 = 250_000;
 
-/// In the order in which they were sent. All times are µs since the run's epoch.
+/// Whom to ask next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The connection in this slot, if it waits for that.
+    Slot(u32),
+    /// Nobody before somebody answers, or this time.
+    NotBefore(Option<u64>),
+    /// All have been asked.
+    Over,
+}
+
+/// The probes of one proof, in the order in which they were sent. All times are µs since the run's epoch.
 #[derive(Debug, Default)]
-pub(super) struct Proofs {
+pub(super) struct Prober {
+    walk: Walk,
     under_way: u64,
     /// How many of them have had no answer for so long.
     silent: u64,
@@ -23,14 +37,37 @@ pub(super) struct Proofs {
     overdue_in_a_row: u64,
 }
 
-impl Proofs {
+impl Prober {
+    /// A proof of a table of so many slots begins.
+    pub(super) fn begin(slots: u32) -> Self {
+        Self { walk: Walk::spread(slots), ..Self::default() }
+    }
+
+    /// Whom to ask next, where so many probes may take a place.
+    pub(super) fn next(&mut self, places: u32) -> Next {
+        if !self.walk.is_over() && !self.has_room(places.into()) {
+            return Next::NotBefore(self.waiting.next(|_, _| true));
+        }
+        self.walk.next().map_or(Next::Over, Next::Slot)
+    }
+
+    /// Nobody else is asked.
+    pub(super) fn give_up(&mut self) {
+        self.walk.end();
+    }
+
+    /// Whether all have been asked.
+    pub(super) fn is_over(&self) -> bool {
+        self.walk.is_over()
+    }
+
     /// Whether one more may be sent where so many may take a place. In a row of silent ones as many more are sent: what
     /// is to be learnt is whether anybody answers at all.
-    pub(super) fn has_room(&self, places: u64) -> bool {
+    fn has_room(&self, places: u64) -> bool {
         self.under_way - self.silent < places.max(self.silent_in_a_row)
     }
 
-    /// One was sent; `is_awaited` as in [`Proofs::look`].
+    /// One was sent; `is_awaited` as in [`Prober::look`].
     pub(super) fn sent(&mut self, token: u64, now_us: u64, is_awaited: impl Fn(u64, u64) -> bool) {
         self.under_way += 1;
         self.waiting.push(token, now_us + SILENT_US, |token, at_us| is_awaited(token, at_us - SILENT_US));
@@ -69,11 +106,6 @@ impl Proofs {
         }
     }
 
-    /// When the next one may become silent.
-    pub(super) fn next_look_us(&mut self) -> Option<u64> {
-        self.waiting.next(|_, _| true)
-    }
-
     /// Whether so many in a row have had no answer yet.
     pub(super) fn nobody_has_answered(&self, many: u64) -> bool {
         self.silent_in_a_row >= many
@@ -92,74 +124,87 @@ mod tests {
     use super::*;
 
     /// Sends `count` at `now_us`.
-    fn send(proofs: &mut Proofs, count: u64, now_us: u64) {
-        (0..count).for_each(|token| proofs.sent(token, now_us, |_, _| true));
+    fn send(prober: &mut Prober, count: u64, now_us: u64) {
+        (0..count).for_each(|token| prober.sent(token, now_us, |_, _| true));
     }
 
     #[test]
     fn a_silent_one_takes_no_place_and_is_still_under_way() {
-        let mut proofs = Proofs::default();
-        send(&mut proofs, 2, 10);
-        assert!(!proofs.has_room(2) && proofs.has_room(3));
-        assert_eq!(proofs.next_look_us(), Some(10 + SILENT_US));
-        proofs.look(9 + SILENT_US, |_, _| true);
-        assert!(!proofs.has_room(2));
-        proofs.look(10 + SILENT_US, |_, _| true);
-        assert!(proofs.has_room(1));
+        let mut prober = Prober::default();
+        send(&mut prober, 2, 10);
+        assert!(!prober.has_room(2) && prober.has_room(3));
+        prober.walk = Walk::in_order(9);
+        assert_eq!(prober.next(2), Next::NotBefore(Some(10 + SILENT_US)));
+        assert_eq!(prober.next(3), Next::Slot(0));
+        prober.look(9 + SILENT_US, |_, _| true);
+        assert!(!prober.has_room(2));
+        prober.look(10 + SILENT_US, |_, _| true);
+        assert!(prober.has_room(1));
         // Whatever its end is, it is counted once.
-        proofs.ended(10);
-        proofs.answered(10);
-        assert_eq!((proofs.under_way, proofs.silent), (0, 0));
+        prober.ended(10);
+        prober.answered(10);
+        assert_eq!((prober.under_way, prober.silent), (0, 0));
     }
 
     #[test]
     fn one_that_was_answered_in_time_never_becomes_silent() {
-        let mut proofs = Proofs::default();
-        send(&mut proofs, 2, 10);
-        proofs.answered(10);
+        let mut prober = Prober::default();
+        send(&mut prober, 2, 10);
+        prober.answered(10);
         let (looked, answered) = (Cell::new(0), 0);
-        proofs.look(1_000_000, |token, sent_us| {
+        prober.look(1_000_000, |token, sent_us| {
             looked.set(looked.get() + 1);
             assert_eq!(sent_us, 10);
             token != answered
         });
-        assert_eq!((proofs.under_way, proofs.silent, looked.get()), (1, 1, 2));
+        assert_eq!((prober.under_way, prober.silent, looked.get()), (1, 1, 2));
     }
 
     #[test]
     fn while_nobody_answers_as_many_more_are_asked_as_were_silent() {
-        let (mut proofs, mut now_us, mut asked) = (Proofs::default(), 1, Vec::new());
-        while !proofs.nobody_has_answered(1024) {
+        let (mut prober, mut now_us, mut asked) = (Prober::default(), 1, Vec::new());
+        while !prober.nobody_has_answered(1024) {
             let mut sent = 0;
-            while proofs.has_room(64) {
-                send(&mut proofs, 1, now_us);
+            while prober.has_room(64) {
+                send(&mut prober, 1, now_us);
                 sent += 1;
             }
             asked.push(sent);
             now_us += SILENT_US;
-            proofs.look(now_us, |_, _| true);
+            prober.look(now_us, |_, _| true);
         }
         assert_eq!(asked, [64, 64, 128, 256, 512]);
-        proofs.answered(1);
-        assert!(!proofs.nobody_has_answered(1), "somebody has");
+        prober.answered(1);
+        assert!(!prober.nobody_has_answered(1), "somebody has");
     }
 
     #[test]
     fn only_those_sent_behind_the_last_that_was_answered_are_in_a_row() {
-        let mut proofs = Proofs::default();
+        let mut prober = Prober::default();
         for round in 1..=100 {
-            send(&mut proofs, 2, round);
-            proofs.answered(round);
+            send(&mut prober, 2, round);
+            prober.answered(round);
         }
-        send(&mut proofs, 3, 101);
+        send(&mut prober, 3, 101);
         // Nobody answers for a long time: those of the rounds were sent before one that was answered.
-        proofs.look(10 * SILENT_US, |token, sent_us| sent_us == 101 || token == 1);
-        assert!(proofs.nobody_has_answered(3) && !proofs.nobody_has_answered(4));
+        prober.look(10 * SILENT_US, |token, sent_us| sent_us == 101 || token == 1);
+        assert!(prober.nobody_has_answered(3) && !prober.nobody_has_answered(4));
         for sent_us in (1..=100).chain([101, 101, 101]) {
-            proofs.ended(sent_us);
-            proofs.is_overdue(sent_us);
+            prober.ended(sent_us);
+            prober.is_overdue(sent_us);
         }
-        assert!(proofs.nobody_answers(3) && !proofs.nobody_answers(4));
-        assert_eq!((proofs.under_way, proofs.silent), (0, 0));
+        assert!(prober.nobody_answers(3) && !prober.nobody_answers(4));
+        assert_eq!((prober.under_way, prober.silent), (0, 0));
+    }
+
+    #[test]
+    fn all_are_asked_once_and_then_nobody() {
+        let mut prober = Prober::begin(3);
+        let asked: Vec<Next> = (0..4).map(|_| prober.next(1)).collect();
+        assert!(asked[..3].iter().all(|next| matches!(next, Next::Slot(0..3))), "{asked:?}");
+        assert_eq!(asked[3], Next::Over);
+        let mut prober = Prober::begin(3);
+        prober.give_up();
+        assert!(prober.next(1) == Next::Over && prober.is_over());
     }
 }
