@@ -17,6 +17,7 @@ mod closer;
 mod connect;
 mod connector;
 mod end;
+mod hear;
 mod ledger;
 mod output;
 mod ping;
