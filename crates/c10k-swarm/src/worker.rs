@@ -9,10 +9,10 @@ use c10k_kernel::heap::FreedMemory;
 
 use crate::control::TableControl;
 use crate::maker::Maker;
-use crate::shared::{Note, Shared, Turn};
+use crate::shared::{Note, Shared};
 use crate::speech::Speech;
 use crate::table::Table;
-use crate::tasks::{Orders, Task};
+use crate::tasks::{Orders, Task, Turn};
 
 mod closer;
 mod connect;

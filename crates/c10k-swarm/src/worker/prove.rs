@@ -6,11 +6,11 @@ use super::output::Words;
 use super::prober::Next;
 use super::{BATCH, Worker};
 use crate::maker::Maker;
-use crate::shared::{Note, Turn};
+use crate::shared::Note;
 use crate::speech::Speech;
 use crate::table::{State, Table, token};
 use crate::tally::Loss;
-use crate::tasks::{Orders, Task};
+use crate::tasks::{Orders, Task, Turn};
 
 impl<M: Maker, S: Speech> Worker<M, S> {
     /// A handshake, a probe, a goodbye or the wait behind it begins: its answer is awaited from now on.
