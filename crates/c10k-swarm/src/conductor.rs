@@ -22,9 +22,9 @@ use crate::control::TableControl;
 use crate::crew::Crew;
 use crate::measured::Measured;
 use crate::output::Output;
-use crate::shared::{Note, Shared, Turn};
+use crate::shared::{Note, Shared};
 use crate::tally::Loss;
-use crate::tasks::Task;
+use crate::tasks::{Task, Turn};
 
 mod ends;
 mod gaps;

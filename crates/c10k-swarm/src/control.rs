@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use c10k_kernel::bell::Bell;
 
-use crate::shared::Turn;
+use crate::tasks::Turn;
 
 /// Retries of the seqlock: first spinning, then sleeping, long enough for a writer that was preempted to finish.
 const QUICK_LOOKS: u32 = 100;

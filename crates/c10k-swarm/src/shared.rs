@@ -19,22 +19,13 @@ use crate::control::TableControl;
 use crate::measured::Measured;
 use crate::sources::SourcePlan;
 use crate::tally::{Loss, Tally};
-use crate::tasks::{Orders, Task};
+use crate::tasks::{Orders, Task, Turn};
 use crate::tuples::Tuples;
 
 /// After so many failures in a row each further handful pauses the arrivals for a while.
 const BACKOFF_AFTER: u64 = 32;
 /// The longest such pause.
 const LONGEST_BACKOFF_US: u64 = 250_000;
-
-/// What a worker may have its turn for: so many have one at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// To begin connections.
-    Connect,
-    /// To go over those that it has.
-    Walk,
-}
 
 /// What stays the same through a run.
 #[derive(Clone, Debug)]

@@ -66,6 +66,15 @@ impl BitOr<Task> for Tasks {
     }
 }
 
+/// What a worker may have its turn for: so many have one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// To begin connections.
+    Connect,
+    /// To go over those that it has.
+    Walk,
+}
+
 /// What the conductor wants done, as every worker reads it: at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Orders {

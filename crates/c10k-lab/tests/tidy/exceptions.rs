@@ -47,11 +47,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "a table of cases: data, which is read from its top to its end",
     ),
     of(
-        "function-length",
-        "crates/c10k-swarm/src/run.rs: carry_out",
-        "to be divided when a run becomes a set of tasks",
-    ),
-    of(
         "circle",
         "crates/c10k-lab/src/command/climb/document.rs",
         "to be cut: what a step is belongs below both",

@@ -8,9 +8,9 @@ use std::time::Instant;
 use c10k_record::{Command, GrowthEvidence, GrowthStop, Outcome, PhaseName};
 
 use super::{Conductor, NAP, Woken};
-use crate::shared::{Note, Turn};
+use crate::shared::Note;
 use crate::tally::{Loss, Tally};
-use crate::tasks::Task;
+use crate::tasks::{Task, Turn};
 
 impl Conductor<'_> {
     /// Connections of workers that ended on their own are counted once, as lost with them.

@@ -9,11 +9,11 @@ use super::connector::Due;
 use super::output::Words;
 use super::{BATCH, Worker, would_block};
 use crate::maker::{BeginError, Begun, Maker};
-use crate::shared::{Note, Turn};
+use crate::shared::Note;
 use crate::speech::Speech;
 use crate::table::State;
 use crate::tally::Loss;
-use crate::tasks::{Orders, Task};
+use crate::tasks::{Orders, Task, Turn};
 
 impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn connect_some(&mut self, orders: Orders) -> bool {

@@ -3,9 +3,8 @@
 use c10k_record::PhaseName;
 
 use super::bench::*;
-use crate::shared::Turn;
 use crate::shared::testing::TIMEOUT;
-use crate::tasks::Task;
+use crate::tasks::{Task, Turn};
 
 /// Of every state one or two: 1 and 2 are proven, 3 proves itself again, 4 is idle, 5 waits for its first echo, 6 connects.
 fn one_of_every_state() -> Bench {

@@ -4,10 +4,9 @@ use c10k_wire::raw::Probes;
 use c10k_wire::ws::{self, ClientEnd, ClientRequest, Limits, ServerEnd, Url};
 
 use super::bench::*;
-use crate::shared::Turn;
 use crate::shared::testing::TIMEOUT;
 use crate::speech::WebSocket;
-use crate::tasks::Task;
+use crate::tasks::{Task, Turn};
 use crate::worker::waits::PARTING;
 
 /// WebSockets, of which so many may be under way at one time.
