@@ -11,6 +11,7 @@
 
 mod brake;
 mod document;
+mod next;
 mod plain;
 mod step;
 
@@ -27,7 +28,8 @@ use crate::say::color::Color;
 use crate::say::printer::Printer;
 use crate::signals::Signals;
 use brake::Brake;
-use document::{Climb, Counts, Next, path_to_paste};
+use document::{Climb, Counts};
+use next::{Next, path_to_paste};
 use plain::{check, plain};
 use step::{Lifts, Step};
 

@@ -47,11 +47,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "a table of cases: data, which is read from its top to its end",
     ),
     of(
-        "circle",
-        "crates/c10k-lab/src/command/climb/document.rs",
-        "to be cut: what a step is belongs below both",
-    ),
-    of(
         "unused-pub",
         "crates/c10k-wire/src/conformance.rs: bytes_to",
         "the conformance table is compiled for the tests of other crates alone",
