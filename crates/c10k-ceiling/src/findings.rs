@@ -118,7 +118,8 @@ pub struct KeptFree {
 pub(crate) struct Lost {
     /// How many, at least 1.
     pub(crate) count: u64,
-    /// Milliseconds after the first connect at which the first was lost, where known.
+    /// Milliseconds after the first connect at which the first was lost, where known: of those that waited in vain, when
+    /// it began to wait.
     pub(crate) first_at_ms: Option<u64>,
 }
 
@@ -168,7 +169,8 @@ impl Findings {
         }
         let rows = || self.failures.iter().filter(|row| named(&row.outcome) && phase(row.phase));
         let count = sum(rows().map(|row| row.count));
-        (count > 0).then(|| Lost { count, first_at_ms: rows().map(|row| row.first_at_ms).min() })
+        let since = |row: &Failure| row.first_at_ms.saturating_sub(self.plan.waited_ms(row.outcome.name()));
+        (count > 0).then(|| Lost { count, first_at_ms: rows().map(since).min() })
     }
 
     /// Connects that got no answer, and connections that the server never knew. Whoever was answered once and is not
@@ -235,9 +237,15 @@ impl Findings {
     pub(crate) fn server_tables_full(&self) -> bool {
         let (Some(server), Some(nofile)) = (&self.server, self.host.server_nofile) else { return false };
         let tables = if self.host.server_tables { server.tables.max(1) } else { 1 };
+        let is_room_for = |each: u64| server.peak < tables.saturating_mul(each);
+        // Where it met another limit as well, its own word says that they were full, to the last.
+        let is_elsewhere = self.server_found_no_room() && self.host.server_per_table.is_none_or(is_room_for);
         server.paused > 0
             && !self.server_at_max()
-            && server.peak >= tables.saturating_mul(nofile.saturating_sub(spare(nofile)))
+            && !is_elsewhere
+            // The limit bounds no server that starts a table more, as long as it can.
+            && self.grew(counter::SERVER_THREADS_REFUSED).is_none()
+            && !is_room_for(nofile.saturating_sub(spare(nofile)))
     }
 
     /// The server's process when its only descriptor table was seen full from outside.
@@ -266,8 +274,12 @@ impl Findings {
             return true;
         }
         let c = &self.connections;
+        // Established were all that ever were: a swarm that says why it stopped is believed.
         let full = |nofile: u64| c.established >= nofile.saturating_sub(spare(nofile));
-        !self.host.swarm_tables && c.attempted < c.target && self.host.swarm_nofile.is_some_and(full)
+        self.growth_stopped.is_none()
+            && !self.host.swarm_tables
+            && c.attempted < c.target
+            && self.host.swarm_nofile.is_some_and(full)
     }
 
     /// Whether a system call of the swarm returned this errno and so stopped its growth.
@@ -276,11 +288,18 @@ impl Findings {
         evidence.and_then(|evidence| evidence.errno.as_ref()).is_some_and(|found| found.name() == errno)
     }
 
+    /// Whether it was no descriptor of its own that the server found none of: a file of the host, a watch or memory.
+    fn server_found_no_room(&self) -> bool {
+        ["ENFILE", "ENOSPC", "ENOBUFS", "ENOMEM"].iter().any(|errno| self.accept_errors(errno).is_some())
+    }
+
     /// Whether the server said itself that it could take no more: what its accept queue then shows is a
     /// consequence and not a wall of its own.
     pub(crate) fn server_full(&self) -> bool {
         self.accept_errors("EMFILE").is_some()
-            || self.accept_errors("ENFILE").is_some()
+            || self.server_found_no_room()
+            // A table more takes a thread more.
+            || self.grew(counter::SERVER_THREADS_REFUSED).is_some()
             || self.server_tables_full()
             || self.server_at_max()
             || self.process_table_full().is_some()

@@ -45,6 +45,8 @@ pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
         websocket: plan.protocol == Protocol::Ws,
         pool: c10k_swarm::takes_more(&plan.load, &plan.server.listen).then_some(c10k_swarm::LOOPBACK_POOL),
         again: again(plan),
+        connect_timeout_ms: u64::try_from(plan.load.connect_timeout.0.as_millis()).ok(),
+        probe_timeout_ms: u64::try_from(plan.load.probe_timeout.0.as_millis()).ok(),
         rate_per_second: plan.load.rate_per_second.map(|rate| rate.ceil() as u64),
         own_server: !plan.server.foreign,
         listen: Some(plan.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),

@@ -1,12 +1,12 @@
 //! Lines that a person pastes into a shell (sh(1), section "Quoting").
 
-/// A word of a shell's line: as it is where that means the same, else quoted. No command line has a NUL.
+/// A word of a shell's line: as it is where that means the same, else between apostrophes. By hand, since shlex quotes a
+/// word with `=` in it, and `--flag=value` is to be read by people.
 #[must_use]
 pub fn quoted(word: &str) -> String {
-    shlex::Quoter::new()
-        .allow_nul(true)
-        .quote(word)
-        .map_or_else(|_| apostrophes(word), std::borrow::Cow::into_owned)
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@%+=".contains(c);
+    let is_plain = !word.is_empty() && word.chars().all(plain);
+    if is_plain { word.to_owned() } else { apostrophes(word) }
 }
 
 /// A word between apostrophes, whatever is in it.
