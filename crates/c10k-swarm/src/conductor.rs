@@ -22,8 +22,9 @@ use crate::control::TableControl;
 use crate::crew::Crew;
 use crate::measured::Measured;
 use crate::output::Output;
-use crate::shared::{Note, Shared, Stage};
+use crate::shared::{Note, Shared};
 use crate::tally::Loss;
+use crate::tasks::{Task, Turn};
 
 mod ends;
 mod ramps;
@@ -244,9 +245,9 @@ impl<'a> Conductor<'a> {
 
     fn grow(&mut self, more: u64) {
         self.is_proven = false;
-        self.enter(Stage::Ramp, PhaseName::Ramp);
+        self.enter(Task::Connect);
         self.shared.arrivals.grow(more, self.shared.now_us());
-        let given = (0..self.course.turns).filter(|_| self.shared.pass_on()).count();
+        let given = (0..self.course.turns).filter(|_| self.shared.pass_on(Turn::Connect)).count();
         if given == 0 {
             // All tables are full, so nobody will say so.
             self.add_table();
@@ -282,10 +283,10 @@ impl<'a> Conductor<'a> {
             return;
         }
         if self.shared.counts().attempted > 0 {
-            self.enter(Stage::Hold, PhaseName::Hold);
+            self.enter(Task::Ping);
             self.learn_where_they_lead();
         } else {
-            self.shared.enter(Stage::Hold);
+            self.shared.enter(Task::Ping);
         }
         let mut until = (!self.course.commanded).then(|| Instant::now() + self.course.hold.0);
         while !self.must_stop() {
@@ -308,7 +309,7 @@ impl<'a> Conductor<'a> {
                         self.shared.arrivals.resume();
                         self.shared.forget_growth_stop();
                         self.ramp(more);
-                        self.enter(Stage::Hold, PhaseName::Hold);
+                        self.enter(Task::Ping);
                         until = until.map(|until| until + begun.elapsed());
                     }
                     Command::Shrink(fewer) => self.shrink(fewer),
@@ -321,7 +322,7 @@ impl<'a> Conductor<'a> {
                         let (connections, _) = self.connections();
                         let elapsed_ms = self.elapsed_ms();
                         self.output.event(&SwarmEvent::Verified { elapsed_ms, connections });
-                        self.enter(Stage::Hold, PhaseName::Hold);
+                        self.enter(Task::Ping);
                     }
                     Command::Now => self.say_now(),
                     Command::Stop => self.told_to_stop = true,
@@ -355,10 +356,8 @@ impl<'a> Conductor<'a> {
         self.rss_full = own_rss_bytes().map(|bytes| (bytes, self.shared.counts().open));
         let begun = Instant::now();
         let before = self.shared.counts().messages;
-        self.enter(Stage::Verify, PhaseName::Verify);
-        for _ in 0..self.course.turns {
-            self.shared.pass_on();
-        }
+        self.enter(Task::Prove);
+        self.give_turns();
         let stopping = self.must_stop();
         let until = stopping.then(|| begun + DRAIN / 2);
         let woken = self.wait(until, stopping, |c| c.shared.everybody_done());
@@ -409,7 +408,7 @@ impl<'a> Conductor<'a> {
         self.take_measured();
         let at_ms = self.elapsed_ms();
         self.end_phase(at_ms);
-        self.shared.enter(Stage::End);
+        self.shared.enter(Task::End);
         self.crew.join();
         let mean = self
             .shared
@@ -453,7 +452,7 @@ impl Conductor<'_> {
         if self.is_aborted() && !self.is_proven {
             stopped_with = Some(self.abort());
         } else {
-            self.enter(Stage::Close, PhaseName::Close);
+            self.enter(Task::Close);
             self.give_turns();
             self.wait(until, true, |c| c.shared.everybody_done() || c.is_aborted());
             if !self.shared.everybody_done() && self.is_aborted() {
@@ -478,7 +477,7 @@ impl Conductor<'_> {
 
     fn give_turns(&self) {
         for _ in 0..self.course.turns {
-            self.shared.pass_on();
+            self.shared.pass_on(Turn::Walk);
         }
     }
 }

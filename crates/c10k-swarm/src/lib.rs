@@ -31,6 +31,7 @@ pub mod sources;
 mod speech;
 mod table;
 mod tally;
+mod tasks;
 mod tuples;
 mod undo;
 mod view;

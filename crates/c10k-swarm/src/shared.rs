@@ -1,7 +1,7 @@
 //! What the conductor and the workers of one swarm share.
 
 use std::sync::atomic::{
-    AtomicU8, AtomicU16, AtomicU32, AtomicU64,
+    AtomicU16, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::mpsc::Sender;
@@ -19,51 +19,13 @@ use crate::control::TableControl;
 use crate::measured::Measured;
 use crate::sources::SourcePlan;
 use crate::tally::{Loss, Tally};
+use crate::tasks::{Orders, Task, Turn};
 use crate::tuples::Tuples;
 
 /// After so many failures in a row each further handful pauses the arrivals for a while.
 const BACKOFF_AFTER: u64 = 32;
 /// The longest such pause.
 const LONGEST_BACKOFF_US: u64 = 250_000;
-
-/// What every worker does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Stage {
-    Ramp,
-    Hold,
-    Verify,
-    /// Whatever is still under way is lost, as [`Shared::cut_as`] says.
-    Cut,
-    Close,
-    /// All are closed by RST and unheard, since the run is stopped.
-    Abort,
-    End,
-}
-
-impl Stage {
-    fn from_u8(value: u8) -> Self {
-        [Self::Ramp, Self::Hold, Self::Verify, Self::Cut, Self::Close, Self::Abort, Self::End]
-            .into_iter()
-            .find(|stage| *stage as u8 == value)
-            .unwrap_or(Self::End)
-    }
-
-    /// Whether nothing that a server says counts any more.
-    pub(crate) fn hears_nothing(self) -> bool {
-        matches!(self, Self::Abort | Self::End)
-    }
-
-    /// The phase under which a loss in this stage is counted.
-    pub(crate) fn phase(self) -> PhaseName {
-        match self {
-            Self::Ramp => PhaseName::Ramp,
-            Self::Hold => PhaseName::Hold,
-            Self::Verify | Self::Cut => PhaseName::Verify,
-            Self::Close | Self::Abort | Self::End => PhaseName::Close,
-        }
-    }
-}
 
 /// What stays the same through a run.
 #[derive(Clone, Debug)]
@@ -103,7 +65,7 @@ pub(crate) enum Note {
     /// Something may have come to its end.
     LookAgain,
     /// A worker has given its turn back: another one may have it.
-    TurnFree,
+    TurnFree(Turn),
     /// A command line on stdin, as it was read.
     Line(String),
 }
@@ -123,8 +85,8 @@ pub(crate) struct Shared {
     pub(crate) plan: SourcePlan,
     pub(crate) arrivals: Arrivals,
     pub(crate) tuples: Tuples,
-    stage: AtomicU8,
-    sequence: AtomicU32,
+    /// See [`Orders::to_word`].
+    orders: AtomicU64,
     round: AtomicU16,
     epoch: Instant,
     /// Time that tests have let pass, µs.
@@ -153,8 +115,7 @@ impl Shared {
             fixed,
             plan,
             arrivals,
-            stage: AtomicU8::new(Stage::Ramp as u8),
-            sequence: AtomicU32::new(0),
+            orders: AtomicU64::new(Orders::FIRST.to_word()),
             round: AtomicU16::new(0),
             epoch: Instant::now(),
             #[cfg(test)]
@@ -192,33 +153,42 @@ impl Shared {
         let _ = self.notes.send(note);
     }
 
-    // Stages -------------------------------------------------------------------------------------------
+    // Tasks --------------------------------------------------------------------------------------------
 
-    pub(crate) fn stage(&self) -> (Stage, u32) {
-        let sequence = self.sequence.load(Acquire);
-        (Stage::from_u8(self.stage.load(Relaxed)), sequence)
+    pub(crate) fn orders(&self) -> Orders {
+        Orders::from_word(self.orders.load(Acquire))
     }
 
-    /// Enters a stage: takes all turns back, wakes everybody. Turns are given by [`Shared::pass_on`].
-    pub(crate) fn enter(&self, stage: Stage) {
-        if stage == Stage::Verify {
+    /// Has this task carried out from now on, and no other. Turns are given by [`Shared::pass_on`].
+    pub(crate) fn enter(&self, task: Task) {
+        self.order(self.orders().only(task));
+    }
+
+    /// Has other orders carried out: takes back the turns for what is done no more, or begins anew, and wakes everybody.
+    pub(crate) fn order(&self, orders: Orders) {
+        let before = self.orders();
+        if orders.has(Task::Prove) && orders.walk != before.walk {
             // 0 is the round of the first proof, whatever number of others has come.
             self.round.store(self.round().checked_add(1).unwrap_or(1), Relaxed);
         }
         self.failures_in_a_row.store(0, Relaxed);
         let tables = self.tables();
         for table in &tables {
-            table.turn.store(false, Relaxed);
+            if !(before.has(Task::Connect) && orders.has(Task::Connect)) {
+                table.turn(Turn::Connect).store(false, Relaxed);
+            }
+            if orders.walk != before.walk || !orders.need_a_walk() {
+                table.turn(Turn::Walk).store(false, Relaxed);
+            }
         }
-        self.stage.store(stage as u8, Relaxed);
-        self.sequence.fetch_add(1, Release);
+        self.orders.store(orders.to_word(), Release);
         TableControl::wake_all(&tables);
     }
 
-    /// Whether every worker has finished the present stage.
+    /// Whether every worker has finished the present walk.
     pub(crate) fn everybody_done(&self) -> bool {
-        let sequence = self.sequence.load(Relaxed);
-        self.tables().iter().all(|t| t.done.load(Acquire) == sequence || !t.alive.load(Acquire))
+        let walk = self.orders().walk;
+        self.tables().iter().all(|t| t.done.load(Acquire) == walk || !t.alive.load(Acquire))
     }
 
     pub(crate) fn round(&self) -> u16 {
@@ -235,29 +205,27 @@ impl Shared {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).push(table);
     }
 
-    /// Gives a turn to the next worker that can use one in this stage; false when there is none. For the
-    /// conductor alone, since it wakes.
-    pub(crate) fn pass_on(&self) -> bool {
-        let (stage, sequence) = self.stage();
+    /// Gives a turn to the next worker that can use one; false when there is none. For the conductor alone, since it
+    /// wakes.
+    pub(crate) fn pass_on(&self, turn: Turn) -> bool {
+        let orders = self.orders();
         let tables = self.tables();
-        let next = tables.iter().find(|table| {
-            let waits = table.alive.load(Acquire) && !table.turn.load(Relaxed);
-            waits
-                && match stage {
-                    Stage::Ramp => table.room.load(Relaxed) > 0,
-                    Stage::Verify | Stage::Close | Stage::Abort => table.walked.load(Relaxed) != sequence,
-                    Stage::Hold | Stage::Cut | Stage::End => false,
-                }
-        });
+        let can_use_it = |table: &TableControl| match turn {
+            Turn::Connect => orders.has(Task::Connect) && table.room.load(Relaxed) > 0,
+            Turn::Walk => orders.need_a_walk() && table.walked.load(Relaxed) != orders.walk,
+        };
+        let next = tables
+            .iter()
+            .find(|table| table.alive.load(Acquire) && !table.turn(turn).load(Relaxed) && can_use_it(table));
         if let Some(table) = next {
-            table.give_turn();
+            table.give_turn(turn);
         }
         next.is_some()
     }
 
-    /// Whether some worker has a turn.
-    pub(crate) fn has_turns(&self) -> bool {
-        self.tables().iter().any(|table| table.alive.load(Acquire) && table.turn.load(Relaxed))
+    /// Whether some worker has such a turn.
+    pub(crate) fn has_turns(&self, turn: Turn) -> bool {
+        self.tables().iter().any(|table| table.alive.load(Acquire) && table.turn(turn).load(Relaxed))
     }
 
     // Growth -------------------------------------------------------------------------------------------
@@ -297,16 +265,16 @@ impl Shared {
         self.cut_as.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Enters [`Stage::Cut`]: what is not proven is lost under `loss`.
+    /// Enters [`Task::Cut`]: what is not proven is lost under `loss`.
     pub(crate) fn cut(&self, loss: Loss) {
         *self.cut_as.lock().unwrap_or_else(PoisonError::into_inner) = loss;
-        self.enter(Stage::Cut);
+        self.enter(Task::Cut);
     }
 
-    /// Enters [`Stage::Abort`]. What is not proven is given up in `phase`; what is stays so where all of it is.
+    /// Enters [`Task::Abort`]. What is not proven is given up in `phase`; what is stays so where all of it is.
     pub(crate) fn abort(&self, phase: PhaseName, all_are_proven: bool) {
         *self.aborted.lock().unwrap_or_else(PoisonError::into_inner) = (phase, all_are_proven);
-        self.enter(Stage::Abort);
+        self.enter(Task::Abort);
     }
 
     /// In which phase the run was stopped, and whether what is proven stays so.
@@ -314,9 +282,9 @@ impl Shared {
         *self.aborted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection was lost: in the ramp, many in a row first slow the arrivals down and then end them.
-    pub(crate) fn has_failed(&self, stage: Stage, now_us: u64) {
-        if stage != Stage::Ramp {
+    /// A connection was lost: while connections are begun, many in a row first slow the arrivals down and then end them.
+    pub(crate) fn has_failed(&self, orders: Orders, now_us: u64) {
+        if !orders.has(Task::Connect) {
             return;
         }
         let in_a_row = self.failures_in_a_row.fetch_add(1, Relaxed) + 1;

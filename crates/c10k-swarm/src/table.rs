@@ -1,5 +1,7 @@
 //! The dense table of one worker's connections.
 
+use crate::tasks::Task;
+
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -32,17 +34,6 @@ impl State {
     pub(crate) fn is_open(self) -> bool {
         matches!(self, Self::Opening | Self::Probing | Self::Idle | Self::Proven)
     }
-}
-
-/// What has something under way on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Task {
-    /// From the connect to the first proof.
-    Connect,
-    /// A further proof.
-    Prove,
-    /// The goodbye.
-    Close,
 }
 
 /// Where a connection stands, and whose answer it waits for.

@@ -9,9 +9,10 @@ use c10k_kernel::heap::FreedMemory;
 
 use crate::control::TableControl;
 use crate::maker::Maker;
-use crate::shared::{Note, Shared, Stage};
+use crate::shared::{Note, Shared};
 use crate::speech::Speech;
 use crate::table::Table;
+use crate::tasks::{Orders, Task, Turn};
 
 mod closer;
 mod connect;
@@ -63,9 +64,9 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     freed: FreedMemory,
     prober: Prober,
     closer: Closer,
-    /// The stage that was begun last.
-    begun: u32,
-    /// Nothing can be begun before this time, µs.
+    /// What was begun last.
+    orders: Option<Orders>,
+    /// When a task can go on that has to wait for a time, µs.
     wait_until_us: Option<u64>,
     ledger: Ledger,
     buffer: Box<[u8]>,
@@ -97,39 +98,39 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             freed: FreedMemory::default(),
             prober: Prober::default(),
             closer: Closer::default(),
-            begun: 0,
+            orders: None,
             wait_until_us: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
         }
     }
 
-    /// Works until the stage is [`Stage::End`].
+    /// Works until [`Task::End`] is ordered.
     ///
     /// # Errors
     /// When epoll itself fails; the connections are then counted as lost by the conductor.
     pub(crate) fn run(&mut self) -> io::Result<()> {
         let mut ready = Vec::new();
         loop {
-            let (stage, sequence) = self.shared.stage();
-            if stage == Stage::End {
+            let orders = self.shared.orders();
+            if orders.has(Task::End) {
                 self.publish();
                 return Ok(());
             }
-            let more = self.work(stage, sequence);
-            self.connector.settle_tuples(stage);
+            let more = self.work(orders);
+            self.connector.settle_tuples(orders);
             self.publish();
             let timeout =
                 if more || !self.leftovers.is_empty() { Some(Duration::ZERO) } else { self.timeout() };
             ready.clear();
             self.maker.wait(timeout, &mut ready)?;
             let now_us = self.shared.now_us();
-            let (stage, _) = self.shared.stage();
+            let orders = self.shared.orders();
             for event in &ready {
-                self.on_ready(stage, event);
+                self.on_ready(orders, event);
             }
-            self.read_leftovers(stage);
-            if !stage.hears_nothing() {
-                self.expire(stage, now_us);
+            self.read_leftovers(orders);
+            if !orders.hear_nothing() {
+                self.expire(orders, now_us);
             }
             if self.freed.due_at().is_some() {
                 self.freed.give_back(Instant::now());
@@ -138,87 +139,101 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
     }
 
-    /// Does a batch of what the stage asks for; true when there is more to do at once.
-    fn work(&mut self, stage: Stage, sequence: u32) -> bool {
-        if self.begun != sequence {
-            self.begun = sequence;
-            self.begin_stage(stage);
+    /// Does a batch of each task; true when there is more to do at once.
+    fn work(&mut self, orders: Orders) -> bool {
+        if self.orders != Some(orders) {
+            self.begin(orders);
         }
-        if stage != Stage::Ramp {
+        self.wait_until_us = None;
+        self.release_some(orders);
+        let mut more = false;
+        if orders.has(Task::Connect) {
+            let turn = self.control.turn(Turn::Connect).load(Acquire);
+            more |= turn && self.connect_some(orders);
+            self.settle_ramp(turn);
+        } else {
             self.connector.forget_claims();
             self.connector.give_back_tuples();
         }
-        self.wait_until_us = None;
-        self.release_some(stage);
-        if matches!(stage, Stage::Verify | Stage::Close | Stage::Abort) && self.table.used() == 0 {
-            self.need_no_turn(sequence);
-        }
-        let turn = self.control.turn.load(Acquire);
-        match stage {
-            Stage::Ramp => {
-                let more = turn && self.connect_some();
-                self.settle_ramp(turn);
-                more
-            }
-            Stage::Hold => {
+        if orders.has(Task::Ping) {
+            if !orders.has(Task::Connect) {
                 self.ledger.flush_measured();
-                self.ping_some(stage);
-                false
             }
-            Stage::End => {
-                self.ledger.flush_measured();
-                false
-            }
-            Stage::Verify => {
-                // Who has passed the turn on before all were asked goes on without it when somebody answers.
-                let may_ask = turn || self.control.walked.load(Relaxed) == sequence;
-                let more = may_ask && self.probe_some(stage, sequence);
-                let is_walked = self.prober.is_over() || self.table.used() == 0;
-                if is_walked && self.ledger.in_flight() == 0 {
-                    self.finish(sequence);
-                }
-                more
-            }
-            Stage::Cut => {
-                self.cut(stage, &self.shared.cut_as());
-                self.finish(sequence);
-                false
-            }
-            Stage::Close => {
-                let more = turn && self.close_some(sequence);
-                let is_walked = self.control.walked.load(Relaxed) == sequence;
-                if is_walked && self.ledger.in_flight() == 0 && self.ledger.parting() == 0 {
-                    self.finish(sequence);
-                }
-                more
-            }
-            Stage::Abort => {
-                let more = turn && self.abort_some(sequence);
-                if self.control.walked.load(Relaxed) == sequence {
-                    self.finish(sequence);
-                }
-                more
-            }
+            self.ping_some(orders);
         }
+        if orders.has(Task::Cut) {
+            self.cut(orders, &self.shared.cut_as());
+            self.finish(orders.walk);
+        }
+        if orders.need_a_walk() {
+            more |= self.walk_on(orders);
+        }
+        if orders.has(Task::End) {
+            self.ledger.flush_measured();
+        }
+        more
     }
 
-    fn begin_stage(&mut self, stage: Stage) {
+    /// Goes over some of the connections that are there; true when there is more to do at once.
+    fn walk_on(&mut self, orders: Orders) -> bool {
+        let is_empty = self.table.used() == 0;
+        if is_empty {
+            self.need_no_turn(orders.walk);
+        }
+        let turn = self.control.turn(Turn::Walk).load(Acquire);
+        let needs_none = self.control.walked.load(Relaxed) == orders.walk;
+        let (more, is_over) = if orders.has(Task::Prove) {
+            // Who has passed the turn on before all were asked goes on without it when somebody answers.
+            let more = (turn || needs_none) && self.probe_some(orders);
+            // A connection that is under way when no more are begun proves itself for the first time.
+            let awaits = match orders.has(Task::Connect) {
+                true => self.ledger.under_way(Task::Prove),
+                false => self.ledger.in_flight(),
+            };
+            (more, (self.prober.is_over() || is_empty) && awaits == 0)
+        } else if orders.has(Task::Close) {
+            let more = turn && self.close_some(orders);
+            let is_over = self.ledger.in_flight() == 0 && self.ledger.parting() == 0;
+            (more, is_over && self.control.walked.load(Relaxed) == orders.walk)
+        } else {
+            let more = turn && self.abort_some(orders);
+            (more, self.control.walked.load(Relaxed) == orders.walk)
+        };
+        if is_over {
+            self.finish(orders.walk);
+        }
+        more
+    }
+
+    /// What was not done before begins.
+    fn begin(&mut self, orders: Orders) {
+        let before = self.orders.replace(orders);
+        if orders.has(Task::Ping) && before.is_none_or(|before| !before.has(Task::Ping)) {
+            self.begin_to_ping();
+        }
+        if before.is_some_and(|before| before.walk == orders.walk) {
+            return;
+        }
         let slots = self.table.len();
-        match stage {
-            Stage::Hold => self.begin_to_ping(),
-            Stage::Verify => self.prober = Prober::begin(slots),
-            Stage::Close | Stage::Abort => self.closer.begin(slots),
-            Stage::Ramp | Stage::Cut | Stage::End => {}
+        if orders.has(Task::Prove) {
+            self.prober = Prober::begin(slots);
+        } else if orders.need_a_walk() {
+            self.closer.begin(slots);
         }
     }
 
-    fn finish(&mut self, sequence: u32) {
-        if self.control.done.load(Relaxed) != sequence {
+    fn finish(&mut self, walk: u32) {
+        if self.control.done.load(Relaxed) != walk {
             self.ledger.flush_measured();
             self.publish();
-            self.control.done.store(sequence, Release);
+            self.control.done.store(walk, Release);
             self.shared.note(Note::LookAgain);
         }
+    }
+
+    /// Some task can go on at this time, µs, and not before something happens otherwise.
+    fn wait_until(&mut self, at_us: u64) {
+        self.wait_until_us = Some(self.wait_until_us.map_or(at_us, |other_us| other_us.min(at_us)));
     }
 
     /// How long to sleep: until a deadline or an arrival, for ever when there is neither.
@@ -241,7 +256,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 /// tuples come back.
 impl<M: Maker, S: Speech> Drop for Worker<M, S> {
     fn drop(&mut self) {
-        if self.shared.stage().0 != Stage::End {
+        if !self.shared.orders().has(Task::End) {
             // Its table goes with its thread, and all that is open in it is closed.
             for index in 0..self.table.len() {
                 let slot = self.table.get(index);

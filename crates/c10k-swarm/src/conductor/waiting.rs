@@ -5,17 +5,18 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Instant;
 
-use c10k_record::{Command, GrowthEvidence, GrowthStop, Outcome};
+use c10k_record::{Command, GrowthEvidence, GrowthStop, Outcome, PhaseName};
 
 use super::{Conductor, NAP, Woken};
-use crate::shared::{Note, Stage};
+use crate::shared::Note;
 use crate::tally::{Loss, Tally};
+use crate::tasks::{Task, Turn};
 
 impl Conductor<'_> {
     /// Connections of workers that ended on their own are counted once, as lost with them.
     pub(super) fn count_lost_workers(&mut self) {
-        let (phase, at_ms) = (self.shared.stage().0.phase(), self.elapsed_ms());
-        let mut turns = 0;
+        let (phase, at_ms) = (self.shared.orders().phase, self.elapsed_ms());
+        let (mut connects, mut walks) = (0, 0);
         for control in self.crew.lost() {
             let attempted = control.attempted.load(Relaxed);
             let settled = control.failed.load(Relaxed) + control.released.load(Relaxed);
@@ -29,10 +30,15 @@ impl Conductor<'_> {
                 control.open.store(0, Relaxed);
                 control.in_flight.store(0, Relaxed);
             });
-            turns += usize::from(control.turn.swap(false, Relaxed));
+            connects += usize::from(control.turn(Turn::Connect).swap(false, Relaxed));
+            walks += usize::from(control.turn(Turn::Walk).swap(false, Relaxed));
         }
-        for _ in 0..turns {
-            if !self.shared.pass_on() && self.shared.stage().0 == Stage::Ramp && !self.shared.has_turns() {
+        for _ in 0..walks {
+            self.shared.pass_on(Turn::Walk);
+        }
+        for _ in 0..connects {
+            let goes_on = self.shared.pass_on(Turn::Connect) || self.shared.has_turns(Turn::Connect);
+            if !goes_on && self.shared.orders().has(Task::Connect) {
                 self.shared.stop_growing(GrowthStop::WorkersLost, GrowthEvidence::default());
             }
         }
@@ -53,7 +59,7 @@ impl Conductor<'_> {
             if !stopping && self.must_stop() {
                 return Woken::Stop;
             }
-            let holding = self.shared.stage().0 == Stage::Hold;
+            let holding = self.shared.orders().phase == PhaseName::Hold;
             let due = |c: &Command| holding || matches!(c, Command::Stop | Command::Abort);
             if !stopping && self.commands.front().is_some_and(due) {
                 if !holding {
@@ -81,8 +87,8 @@ impl Conductor<'_> {
         match note {
             Note::LookAgain | Note::Started => {}
             Note::StartFailed(error) => self.no_worker(&error),
-            Note::TurnFree => {
-                if !self.shared.pass_on() {
+            Note::TurnFree(turn) => {
+                if !self.shared.pass_on(turn) && turn == Turn::Connect {
                     self.add_table();
                 }
             }
@@ -98,7 +104,7 @@ impl Conductor<'_> {
 
     /// A turn is free and all tables are full: one more table takes it, when there is more to connect.
     pub(super) fn add_table(&mut self) {
-        if self.shared.arrivals.is_exhausted() || self.shared.stage().0 != Stage::Ramp {
+        if self.shared.arrivals.is_exhausted() || !self.shared.orders().has(Task::Connect) {
             return;
         }
         if !self.crew.may_grow() {
@@ -107,7 +113,7 @@ impl Conductor<'_> {
         let mut deferred = Vec::new();
         let started = self.crew.start_one().and_then(|()| self.crew.await_start(&self.notes, &mut deferred));
         match started {
-            Ok(()) if self.shared.pass_on() || self.shared.has_turns() => {}
+            Ok(()) if self.shared.pass_on(Turn::Connect) || self.shared.has_turns(Turn::Connect) => {}
             Ok(()) => self.shared.stop_growing(GrowthStop::NoTables, GrowthEvidence::default()),
             Err(error) => self.no_worker(&error),
         }

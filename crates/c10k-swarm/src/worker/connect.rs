@@ -9,13 +9,14 @@ use super::connector::Due;
 use super::output::Words;
 use super::{BATCH, Worker, would_block};
 use crate::maker::{BeginError, Begun, Maker};
-use crate::shared::{Note, Stage};
+use crate::shared::Note;
 use crate::speech::Speech;
-use crate::table::{State, Task};
+use crate::table::State;
 use crate::tally::Loss;
+use crate::tasks::{Orders, Task, Turn};
 
 impl<M: Maker, S: Speech> Worker<M, S> {
-    pub(super) fn connect_some(&mut self) -> bool {
+    pub(super) fn connect_some(&mut self, orders: Orders) -> bool {
         let now_us = self.shared.now_us();
         for _ in 0..BATCH {
             if !self.shared.fixed.open_loop
@@ -30,12 +31,12 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             let number = match self.connector.next_number(self.room(), now_us) {
                 Due::Now(number) => number,
                 Due::NotBefore(at_us) => {
-                    self.wait_until_us = Some(at_us);
+                    self.wait_until(at_us);
                     return false;
                 }
                 Due::Never => return false,
             };
-            if !self.connect_one(number) || !self.control.turn.load(Relaxed) {
+            if !self.connect_one(orders, number) || !self.control.turn(Turn::Connect).load(Relaxed) {
                 return false;
             }
         }
@@ -50,20 +51,20 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// Gives the turn to another worker, and with it the claims not yet begun.
     pub(super) fn hand_over(&mut self) {
         self.connector.give_back();
-        if self.control.turn.swap(false, AcqRel) {
+        if self.control.turn(Turn::Connect).swap(false, AcqRel) {
             self.publish();
-            self.shared.note(Note::TurnFree);
+            self.shared.note(Note::TurnFree(Turn::Connect));
         }
     }
 
     /// Begins one connection; false when it has to wait for a tuple.
-    pub(super) fn connect_one(&mut self, number: u64) -> bool {
+    fn connect_one(&mut self, orders: Orders, number: u64) -> bool {
         let mut begun_us = self.shared.now_us();
         self.ledger.attempts();
         let (tuple, begun) = loop {
             let next = self.connector.next_tuple(self.shared.now_us());
             if let Due::NotBefore(at_us) = next {
-                self.wait_until_us = Some(at_us);
+                self.wait_until(at_us);
             }
             let ends = if let Due::Now(tuple) = next { self.shared.plan.tuple(tuple.into()) } else { None };
             let (Due::Now(tuple), Some(ends)) = (next, ends) else {
@@ -96,14 +97,14 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             Ok(made) => made,
             Err(BeginError::Failed(error) | BeginError::TupleTaken(error)) => {
                 self.connector.hand.is_free(tuple);
-                self.ledger.not_begun(Loss::from_error(&error), late_us, self.shared.now_us());
+                self.ledger.not_begun(orders, Loss::from_error(&error), late_us, self.shared.now_us());
                 return true;
             }
             Err(BeginError::TableFull(error) | BeginError::NoDescriptor(error)) => {
                 self.connector.hand.is_free(tuple);
                 let loss = Loss::from_error(&error);
                 let evidence = GrowthEvidence { errno: Some(loss.outcome()), ..GrowthEvidence::default() };
-                self.ledger.not_begun(loss, late_us, self.shared.now_us());
+                self.ledger.not_begun(orders, loss, late_us, self.shared.now_us());
                 self.shared.stop_growing(GrowthStop::NoDescriptors, evidence);
                 return true;
             }
@@ -116,17 +117,17 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
         let established = match begun {
             Begun::Completed => {
-                self.established(Stage::Ramp, index, self.shared.now_us());
+                self.established(orders, index, self.shared.now_us());
                 true
             }
-            Begun::UnderWay => self.send_early(index),
+            Begun::UnderWay => self.send_early(orders, index),
         };
         if self.table.find(token).is_some() {
             if !established {
                 self.waits.begin(&self.table, token, State::Connecting, begun_us);
             }
             let waits = !established || self.output.waits(index);
-            self.watch(index, token, waits);
+            self.watch(orders, index, token, waits);
         }
         true
     }
@@ -135,7 +136,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     ///
     /// On loopback the handshake is over before connect(2) returns, so a wake-up is saved. Over a real way the
     /// first sends find EAGAIN, and then nobody tries any more.
-    pub(super) fn send_early(&mut self, index: u32) -> bool {
+    pub(super) fn send_early(&mut self, orders: Orders, index: u32) -> bool {
         if !self.connector.sends_early() {
             return false;
         }
@@ -158,7 +159,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 false
             }
             Err(error) => {
-                self.lose_dead(Stage::Ramp, index, Loss::from_error(&error));
+                self.lose_dead(orders, index, Loss::from_error(&error));
                 true
             }
         }
@@ -180,11 +181,11 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         self.speech.probe(ProbeId { connection, round: u32::from(round) }, self.output.blank());
     }
 
-    pub(super) fn watch(&mut self, index: u32, token: u64, writable: bool) {
+    pub(super) fn watch(&mut self, orders: Orders, index: u32, token: u64, writable: bool) {
         let slot = self.table.get(index);
         let Some(connection) = &slot.connection else { return };
         if let Err(error) = self.maker.watch(connection, token, writable) {
-            self.lose(Stage::Ramp, index, Loss::from_error(&error));
+            self.lose(orders, index, Loss::from_error(&error));
         }
     }
 
@@ -197,38 +198,38 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// The connect has completed by `now_us`, which was read just now: the first words go out, or the connection is done
     /// when there are none.
-    pub(super) fn established(&mut self, stage: Stage, index: u32, now_us: u64) {
+    pub(super) fn established(&mut self, orders: Orders, index: u32, now_us: u64) {
         self.mark_established(index, now_us);
         match self.compose_first(index) {
             Some(state) => {
                 self.begin_step(index, state, 0, now_us);
-                self.send_out(stage, index, Words::Own);
+                self.send_out(orders, index, Words::Own);
             }
-            None => self.settle(stage, index, now_us),
+            None => self.settle(orders, index, now_us),
         }
     }
 
     /// A connection is up, and no probe is to prove it.
-    pub(super) fn settle(&mut self, stage: Stage, index: u32, now_us: u64) {
-        self.rest(stage, index);
+    pub(super) fn settle(&mut self, orders: Orders, index: u32, now_us: u64) {
+        self.rest(orders, index);
         self.ledger.up(now_us);
     }
 
     /// The handshake of the protocol is complete: the probe goes out, or the connection is done. One that `is_over` with
     /// the same input is sent nothing more.
-    pub(super) fn opened(&mut self, stage: Stage, index: u32, is_over: bool) {
+    pub(super) fn opened(&mut self, orders: Orders, index: u32, is_over: bool) {
         let now_us = self.shared.now_us();
         let took_us = (now_us as u32).wrapping_sub(self.table.get(index).since_us);
         self.ledger.opened(took_us.into());
         if self.shared.fixed.probes.is_none() {
-            return self.settle(stage, index, now_us);
+            return self.settle(orders, index, now_us);
         }
         if is_over {
             return;
         }
         self.compose_probe(index, 0);
         self.begin_step(index, State::Probing, 0, now_us);
-        self.say(stage, index, Words::Own);
+        self.say(orders, index, Words::Own);
         // To the kernel this looks like a talk now, in which the next answer acknowledges. None follows the echo: a
         // timer would do it 40 ms later, with both sockets out of the processor's caches by then.
         if let Some(connection) = &self.table.get(index).connection {

@@ -7,7 +7,8 @@ use c10k_record::{GrowthEvidence, GrowthStop};
 
 use super::BATCH;
 use crate::arrivals::Claim;
-use crate::shared::{Shared, Stage};
+use crate::shared::Shared;
+use crate::tasks::{Orders, Task};
 use crate::tuples::{Hand, Supply};
 
 /// After so many first sends that found the connect still under way, sending waits for epoll's word.
@@ -119,8 +120,8 @@ impl Connector {
     }
 
     /// Gives back the tuples of connections that have ended. At the close nobody needs them any more.
-    pub(super) fn settle_tuples(&mut self, stage: Stage) {
-        if matches!(stage, Stage::Close | Stage::Abort) {
+    pub(super) fn settle_tuples(&mut self, orders: Orders) {
+        if orders.has(Task::Close) || orders.has(Task::Abort) {
             self.hand = Hand::default();
         } else {
             self.shared.tuples.settle(&mut self.hand, self.shared.now_us());

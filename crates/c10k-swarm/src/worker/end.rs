@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering::AcqRel;
 use super::output::Words;
 use super::{BATCH, Worker};
 use crate::maker::Maker;
-use crate::shared::Stage;
 use crate::speech::Speech;
-use crate::table::{State, Task};
+use crate::table::State;
 use crate::tally::Loss;
+use crate::tasks::{Orders, Task};
 
 /// Connections that are given up between two looks at the clock and at the stage.
 const ABORTED_AT_ONCE: u32 = 1024;
@@ -24,20 +24,20 @@ enum Leaves {
 
 impl<M: Maker, S: Speech> Worker<M, S> {
     /// Loses a connection that its peer has not ended: it is closed as `--close` says.
-    pub(super) fn lose(&mut self, stage: Stage, index: u32, loss: Loss) {
+    pub(super) fn lose(&mut self, orders: Orders, index: u32, loss: Loss) {
         let reset = self.shared.fixed.reset_on_close;
         // A connect under way is given up without a word.
         let state = self.table.get(index).state;
         let leaves = if reset || state == State::Connecting { Leaves::Nothing } else { Leaves::TimeWait };
-        self.lose_leaving(stage, index, loss, leaves);
+        self.lose_leaving(orders, index, loss, leaves);
     }
 
     /// Loses a connection that has failed, or whose peer has closed: TIME_WAIT, if there is one, is the peer's.
-    pub(super) fn lose_dead(&mut self, stage: Stage, index: u32, loss: Loss) {
-        self.lose_leaving(stage, index, loss, Leaves::Nothing);
+    pub(super) fn lose_dead(&mut self, orders: Orders, index: u32, loss: Loss) {
+        self.lose_leaving(orders, index, loss, Leaves::Nothing);
     }
 
-    fn lose_leaving(&mut self, stage: Stage, index: u32, loss: Loss, leaves: Leaves) {
+    fn lose_leaving(&mut self, orders: Orders, index: u32, loss: Loss, leaves: Leaves) {
         let was = self.table.get(index).standing();
         let now_us = self.shared.now_us();
         if let Some(sent_us) = self.proof_sent_us(index, now_us) {
@@ -45,7 +45,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
         let Some(connection) = self.remove(index, leaves) else { return };
         self.maker.end(connection, self.shared.fixed.reset_on_close);
-        self.ledger.loses(stage, was, loss, now_us);
+        self.ledger.loses(orders, was, loss, now_us);
     }
 
     /// Takes a connection out of the table, with all that is kept of it, and gives its tuple back.
@@ -64,7 +64,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 
     /// Loses what has been under way for too long.
-    pub(super) fn expire(&mut self, stage: Stage, now_us: u64) {
+    pub(super) fn expire(&mut self, orders: Orders, now_us: u64) {
         while let Some((index, state)) = self.waits.next_overdue(&self.table, now_us) {
             if let Some(sent_us) = self.proof_sent_us(index, now_us) {
                 self.prober.is_overdue(sent_us);
@@ -74,38 +74,38 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 State::Opening => Loss::HandshakeTimeout,
                 _ => Loss::ProbeTimeout,
             };
-            self.lose(stage, index, loss);
+            self.lose(orders, index, loss);
         }
-        self.expire_unsent(stage, now_us);
+        self.expire_unsent(orders, now_us);
     }
 
     /// Loses all that the present round has not proven.
-    pub(super) fn cut(&mut self, stage: Stage, loss: &Loss) {
+    pub(super) fn cut(&mut self, orders: Orders, loss: &Loss) {
         let round = self.shared.round();
         for index in 0..self.table.len() {
             let slot = self.table.get(index);
             // What was proven in an earlier round only is not proven.
             if slot.state != State::Free && (slot.state != State::Proven || slot.round != round) {
-                self.lose(stage, index, loss.clone());
+                self.lose(orders, index, loss.clone());
             }
         }
     }
 
     /// Closes as many as are to be released.
-    pub(super) fn release_some(&mut self, stage: Stage) {
+    pub(super) fn release_some(&mut self, orders: Orders) {
         let mut wanted = self.control.release.swap(0, AcqRel);
         while wanted > 0 {
             let Some(index) = self.closer.next_to_release() else { return };
             let was = self.table.get(index).standing();
             if matches!(was.state, State::Idle | State::Proven) {
                 self.ledger.releases(was);
-                self.end_in_good_order(stage, index);
+                self.end_in_good_order(orders, index);
                 wanted -= 1;
             }
         }
     }
 
-    pub(super) fn close_some(&mut self, sequence: u32) -> bool {
+    pub(super) fn close_some(&mut self, orders: Orders) -> bool {
         for _ in 0..BATCH {
             let is_full =
                 self.ledger.under_way(Task::Close) >= u64::from(self.shared.fixed.in_flight_per_turn);
@@ -113,7 +113,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 return false;
             }
             let Some(index) = self.closer.next() else {
-                self.walked(sequence);
+                self.walked(orders.walk);
                 return false;
             };
             let was = self.table.get(index).standing();
@@ -121,11 +121,11 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 State::Free | State::Closing | State::Parted => {}
                 State::Proven => {
                     self.ledger.closes(was);
-                    self.end_in_good_order(Stage::Close, index);
+                    self.end_in_good_order(orders, index);
                 }
                 // The end came before its proof did.
                 State::Connecting | State::Opening | State::Probing | State::Idle => {
-                    self.lose(Stage::Close, index, Loss::Aborted);
+                    self.lose(orders, index, Loss::Aborted);
                 }
             }
         }
@@ -133,7 +133,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 
     /// Closes a batch by RST, and hears nothing more of anybody: the run is stopped.
-    pub(super) fn abort_some(&mut self, sequence: u32) -> bool {
+    pub(super) fn abort_some(&mut self, orders: Orders) -> bool {
         let stopped = self.shared.aborted();
         let now_us = self.shared.now_us();
         for _ in 0..ABORTED_AT_ONCE {
@@ -145,14 +145,14 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
         let more = !self.closer.is_over();
         if !more {
-            self.walked(sequence);
+            self.walked(orders.walk);
         }
         more
     }
 
     /// Closes a connection that has been counted, after the goodbye of the protocol where it has one and good
     /// order is wanted.
-    fn end_in_good_order(&mut self, stage: Stage, index: u32) {
+    fn end_in_good_order(&mut self, orders: Orders, index: u32) {
         let reset = self.shared.fixed.reset_on_close;
         if !reset && self.speech.goodbye(&mut self.states[index as usize], self.output.blank()) {
             // What it was is counted, and the goodbye takes nothing from that.
@@ -161,7 +161,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.begin_step(index, State::Closing, 0, now_us);
             self.ledger.asked(Task::Close);
             self.output.begin_to_count(index, now_us);
-            self.say(stage, index, Words::Own);
+            self.say(orders, index, Words::Own);
         } else {
             let leaves = if reset { Leaves::Nothing } else { Leaves::TimeWait };
             if let Some(connection) = self.remove(index, leaves) {

@@ -5,71 +5,71 @@ use c10k_wire::raw::ProbeId;
 use super::output::Words;
 use super::{TURN_BYTES, Worker, would_block};
 use crate::maker::{Maker, Ready};
-use crate::shared::Stage;
 use crate::speech::{Awaited, Progress, Speech};
 use crate::table::{State, token};
 use crate::tally::Loss;
+use crate::tasks::{Orders, Task};
 
 impl<M: Maker, S: Speech> Worker<M, S> {
-    pub(super) fn on_ready(&mut self, stage: Stage, event: &Ready) {
+    pub(super) fn on_ready(&mut self, orders: Orders, event: &Ready) {
         let Some(index) = self.table.find(event.token) else { return };
         let state = self.table.get(index).state;
-        if stage.hears_nothing() || (stage == Stage::Close && !state.is_ending()) {
+        if orders.hear_nothing() || (orders.has(Task::Close) && !state.is_ending()) {
             return;
         }
         if state == State::Connecting {
             if event.failed {
-                return self.lose_by_failure(stage, index);
+                return self.lose_by_failure(orders, index);
             }
             if !event.writable {
                 return;
             }
             // Not when the wait ended: those before it in this turn had their words sent since.
             let now_us = self.shared.now_us();
-            self.established(stage, index, now_us);
+            self.established(orders, index, now_us);
         }
         // What came while reading waited brings no edge of its own.
-        let reads_on = state != State::Connecting && event.writable && self.flush(stage, index);
+        let reads_on = state != State::Connecting && event.writable && self.flush(orders, index);
         if (event.readable || reads_on)
             && self.table.find(event.token).is_some()
             && !self.table.get(index).has_unread
             && self.output.may_read(index)
         {
-            self.receive(stage, event.token, event.until_empty || reads_on);
+            self.receive(orders, event.token, event.until_empty || reads_on);
         }
         if event.failed && self.table.find(event.token).is_some() {
-            self.lose_by_failure(stage, index);
+            self.lose_by_failure(orders, index);
         }
     }
 
     /// Something has failed at a connection: it is lost under what its socket says.
-    pub(super) fn lose_by_failure(&mut self, stage: Stage, index: u32) {
+    pub(super) fn lose_by_failure(&mut self, orders: Orders, index: u32) {
         let slot = self.table.get(index);
         let (state, token) = (slot.state, token(index, slot.number));
         let failure = slot.connection.as_ref().and_then(|connection| self.maker.failure(connection));
         match failure {
-            Some(error) => self.lose_dead(stage, index, Loss::from_error(&error)),
+            Some(error) => self.lose_dead(orders, index, Loss::from_error(&error)),
             // The socket holds no error (any more): what has become of it a read says, or its time does.
-            None if state != State::Connecting => self.receive(stage, token, true),
+            None if state != State::Connecting => self.receive(orders, token, true),
             None => {}
         }
     }
 
     /// Gives every connection with unread input its next turn. One that is to be closed unheard has none.
-    pub(super) fn read_leftovers(&mut self, stage: Stage) {
+    pub(super) fn read_leftovers(&mut self, orders: Orders) {
         for token in std::mem::take(&mut self.leftovers) {
             let Some(index) = self.table.find(token) else { continue };
             let slot = self.table.get(index);
             slot.has_unread = false;
-            if !stage.hears_nothing() && (stage != Stage::Close || slot.state.is_ending()) {
-                self.receive(stage, token, true);
+            if !orders.hear_nothing() && (!orders.has(Task::Close) || slot.state.is_ending()) {
+                self.receive(orders, token, true);
             }
         }
     }
 
     /// Reads until nothing is there or the turn is over. `until_empty` insists where no edge will come for what is
     /// still there.
-    fn receive(&mut self, stage: Stage, token: u64, until_empty: bool) {
+    fn receive(&mut self, orders: Orders, token: u64, until_empty: bool) {
         let mut turn = TURN_BYTES;
         while let Some(index) = self.table.find(token) {
             let slot = self.table.get(index);
@@ -78,10 +78,10 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 Ok(0) => {
                     let within = slot.state == State::Probing && slot.got > 0;
                     let loss = self.speech.end_of_input(&self.states[index as usize], within);
-                    return self.lose_dead(stage, index, loss);
+                    return self.lose_dead(orders, index, loss);
                 }
                 Ok(length) => {
-                    self.received(stage, index, length);
+                    self.received(orders, index, length);
                     if !self.output.may_read(index) {
                         return;
                     }
@@ -96,12 +96,12 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                     }
                 }
                 Err(error) if would_block(&error) => return,
-                Err(error) => return self.lose_dead(stage, index, Loss::from_error(&error)),
+                Err(error) => return self.lose_dead(orders, index, Loss::from_error(&error)),
             }
         }
     }
 
-    pub(super) fn received(&mut self, stage: Stage, index: u32, length: usize) {
+    pub(super) fn received(&mut self, orders: Orders, index: u32, length: usize) {
         let is_out = self.output.has_said_its_own(index);
         let slot = self.table.get(index);
         slot.is_pinged = false;
@@ -116,26 +116,26 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let heard = self.speech.hear(state, awaited, input, self.output.blank());
         self.freed.add(kept.saturating_sub(self.speech.kept_bytes(state)));
         if !self.output.next().is_empty() {
-            self.say(stage, index, Words::Answer);
+            self.say(orders, index, Words::Answer);
         }
         if self.table.find(token).is_none() {
             return;
         }
         // In the order in which they came: what ends a connection takes nothing from what it was before.
         if heard.opened {
-            self.opened(stage, index, heard.lost.is_some());
+            self.opened(orders, index, heard.lost.is_some());
         }
         match heard.echo {
             Progress::Same => {}
             Progress::Partial(got) => self.table.get(index).got = got,
-            Progress::Whole => self.proven(stage, index),
+            Progress::Whole => self.proven(orders, index),
         }
         if let Some(loss) = heard.lost
             && self.table.find(token).is_some()
         {
             match self.table.get(index).state {
                 State::Closing => self.part(index),
-                _ => self.lose(stage, index, loss),
+                _ => self.lose(orders, index, loss),
             }
         }
     }

@@ -9,9 +9,10 @@ use c10k_record::PhaseName;
 
 use crate::control::TableControl;
 use crate::measured::{FromIntended, Measured};
-use crate::shared::{Shared, Stage};
-use crate::table::{Standing, State, Task};
+use crate::shared::Shared;
+use crate::table::{Standing, State};
 use crate::tally::{Loss, Tally};
+use crate::tasks::{Orders, Task};
 
 /// How many latencies a worker keeps to itself before it adds them to the run's.
 const UNSHARED_LATENCIES: u64 = 4096;
@@ -35,22 +36,15 @@ struct Counts {
     last_verified_us: u64,
 }
 
-/// What each task has under way.
-#[derive(Debug, Default)]
-struct UnderWay {
-    connects: u64,
-    proofs: u64,
-    goodbyes: u64,
-    /// Goodbyes that are answered: the server is to end TCP. Nothing else has to wait for that.
-    partings: u64,
-}
-
 /// The counts of one worker, which it alone writes.
 pub(super) struct Ledger {
     shared: Arc<Shared>,
     control: Arc<TableControl>,
     counts: Counts,
-    under_way: UnderWay,
+    /// What each task has under way.
+    under_way: [u64; Task::COUNT],
+    /// Goodbyes that are answered: the server is to end TCP. Nothing else has to wait for that.
+    parting: u64,
     /// What was lost since the counts were published.
     lost: Tally,
     measured: Option<Box<Measured>>,
@@ -62,7 +56,8 @@ impl Ledger {
             shared,
             control,
             counts: Counts::default(),
-            under_way: UnderWay::default(),
+            under_way: [0; Task::COUNT],
+            parting: 0,
             lost: Tally::default(),
             measured: None,
         }
@@ -70,29 +65,25 @@ impl Ledger {
 
     /// What this task has under way.
     pub(super) fn under_way(&self, task: Task) -> u64 {
-        match task {
-            Task::Connect => self.under_way.connects,
-            Task::Prove => self.under_way.proofs,
-            Task::Close => self.under_way.goodbyes,
-        }
+        self.under_way[task as usize]
     }
 
     /// What all of them have under way.
     pub(super) fn in_flight(&self) -> u64 {
-        self.under_way.connects + self.under_way.proofs + self.under_way.goodbyes
+        self.under_way.iter().sum()
     }
 
     /// Connections whose goodbye is answered, and that the server is to end.
     pub(super) fn parting(&self) -> u64 {
-        self.under_way.partings
+        self.parting
     }
 
-    fn under_way_of(&mut self, task: Task) -> &mut u64 {
-        match task {
-            Task::Connect => &mut self.under_way.connects,
-            Task::Prove => &mut self.under_way.proofs,
-            Task::Close => &mut self.under_way.goodbyes,
-        }
+    fn begins(&mut self, task: Task) {
+        self.under_way[task as usize] += 1;
+    }
+
+    fn ends(&mut self, task: Task) {
+        self.under_way[task as usize] -= 1;
     }
 
     // Connecting ---------------------------------------------------------------------------------------
@@ -114,14 +105,14 @@ impl Ledger {
 
     /// It was begun, so much later than intended; nothing in a closed loop.
     pub(super) fn begun(&mut self, late_us: Option<u64>) {
-        self.under_way.connects += 1;
+        self.begins(Task::Connect);
         self.late(late_us);
     }
 
     /// It could not be begun.
-    pub(super) fn not_begun(&mut self, loss: Loss, late_us: Option<u64>, now_us: u64) {
+    pub(super) fn not_begun(&mut self, orders: Orders, loss: Loss, late_us: Option<u64>, now_us: u64) {
         self.late(late_us);
-        self.lost(Stage::Ramp, loss, now_us);
+        self.lost(orders, loss, now_us);
     }
 
     fn late(&mut self, late_us: Option<u64>) {
@@ -147,13 +138,13 @@ impl Ledger {
 
     /// A connection is up for good, and no probe is to prove it.
     pub(super) fn up(&mut self, now_us: u64) {
-        self.under_way.connects -= 1;
+        self.ends(Task::Connect);
         self.succeeded(now_us);
     }
 
     /// The first probe of a connection is answered.
     pub(super) fn verified(&mut self, took_us: u64, now_us: u64) {
-        self.under_way.connects -= 1;
+        self.ends(Task::Connect);
         self.counts.messages += 1;
         self.counts.verified += 1;
         self.measured().first_echo.record_us(took_us);
@@ -169,20 +160,20 @@ impl Ledger {
 
     /// A proof, or a goodbye, is under way.
     pub(super) fn asked(&mut self, task: Task) {
-        *self.under_way_of(task) += 1;
+        self.begins(task);
     }
 
     /// The probe of a proof is answered.
     pub(super) fn echoed(&mut self, took_us: u64) {
-        self.under_way.proofs -= 1;
+        self.ends(Task::Prove);
         self.counts.messages += 1;
         self.measured().echo.record_us(took_us);
     }
 
     /// A goodbye is answered.
     pub(super) fn parted(&mut self) {
-        self.under_way.goodbyes -= 1;
-        self.under_way.partings += 1;
+        self.ends(Task::Close);
+        self.parting += 1;
     }
 
     /// A connection that stood in `was` is held from now on.
@@ -199,26 +190,26 @@ impl Ledger {
 
     fn leaves(&mut self, was: Standing) {
         if let Some(task) = was.task {
-            *self.under_way_of(task) -= 1;
+            self.ends(task);
         }
         self.counts.open -= u64::from(was.state.is_open());
-        self.under_way.partings -= u64::from(was.state == State::Parted);
+        self.parting -= u64::from(was.state == State::Parted);
     }
 
     /// A connection that stood like this is lost. One that was ending has been counted.
-    pub(super) fn loses(&mut self, stage: Stage, was: Standing, loss: Loss, now_us: u64) {
+    pub(super) fn loses(&mut self, orders: Orders, was: Standing, loss: Loss, now_us: u64) {
         self.leaves(was);
         if was.state.is_ending() {
             return;
         }
         self.holds_no_more(was.state);
-        self.lost(stage, loss, now_us);
+        self.lost(orders, loss, now_us);
     }
 
-    fn lost(&mut self, stage: Stage, loss: Loss, now_us: u64) {
+    fn lost(&mut self, orders: Orders, loss: Loss, now_us: u64) {
         self.counts.failed += 1;
-        self.lost.add(stage.phase(), loss, 1, self.shared.since_first_connect_ms(now_us));
-        self.shared.has_failed(stage, now_us);
+        self.lost.add(orders.phase, loss, 1, self.shared.since_first_connect_ms(now_us));
+        self.shared.has_failed(orders, now_us);
     }
 
     /// One that nothing was awaited of is closed, since a command asked for it.
@@ -357,7 +348,7 @@ mod tests {
         let (mut ledger, each) = one_of_each();
         assert_eq!(seen(&mut ledger), (4, 1, 4, 0));
         for was in each {
-            ledger.loses(Stage::Hold, was, Loss::ProbeTimeout, 1);
+            ledger.loses(Orders::FIRST, was, Loss::ProbeTimeout, 1);
         }
         // The one that was ending has been closed before.
         assert_eq!(seen(&mut ledger), (0, 0, 0, 5));

@@ -7,10 +7,11 @@ use super::prober::Next;
 use super::waits::is_under_way;
 use super::{BATCH, Worker};
 use crate::maker::Maker;
-use crate::shared::{Note, Stage};
+use crate::shared::Note;
 use crate::speech::Speech;
-use crate::table::{State, Table, Task, token};
+use crate::table::{State, Table, token};
 use crate::tally::Loss;
+use crate::tasks::{Orders, Task, Turn};
 
 impl<M: Maker, S: Speech> Worker<M, S> {
     /// A handshake, a probe, a goodbye or the wait behind it begins: its answer is awaited from now on.
@@ -26,28 +27,28 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 
     /// Proves a batch of connections once more; true when there is more to do at once.
-    pub(super) fn probe_some(&mut self, stage: Stage, sequence: u32) -> bool {
+    pub(super) fn probe_some(&mut self, orders: Orders) -> bool {
         let round = self.shared.round();
         let in_a_row = self.shared.fixed.give_up_proving_after;
         let table = &self.table;
         self.prober.look(self.shared.now_us(), |token, sent_us| is_proving(table, token, sent_us));
         if self.prober.nobody_answers(in_a_row) {
-            self.cut(stage, &Loss::Unproven);
+            self.cut(orders, &Loss::Unproven);
             self.prober.give_up();
         } else if self.prober.nobody_has_answered(in_a_row) {
             // Others have the turn until these are answered, or their time is over.
-            self.walked(sequence);
+            self.walked(orders.walk);
             return false;
         }
         for _ in 0..BATCH {
             let index = match self.prober.next(self.shared.fixed.proofs_per_turn) {
                 Next::Slot(index) => index,
                 Next::NotBefore(at_us) => {
-                    self.wait_until_us = at_us;
+                    at_us.into_iter().for_each(|at_us| self.wait_until(at_us));
                     return false;
                 }
                 Next::Over => {
-                    self.walked(sequence);
+                    self.walked(orders.walk);
                     return false;
                 }
             };
@@ -75,7 +76,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.ledger.asked(Task::Prove);
             let (table, token) = (&self.table, token(index, self.table.peek(index).number));
             self.prober.sent(token, now_us, |token, sent_us| is_proving(table, token, sent_us));
-            self.say(stage, index, Words::Own);
+            self.say(orders, index, Words::Own);
         }
         true
     }
@@ -87,18 +88,18 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         is_proof.then(|| now_us - u64::from((now_us as u32).wrapping_sub(slot.since_us)))
     }
 
-    pub(super) fn walked(&mut self, sequence: u32) {
-        if self.control.walked.swap(sequence, AcqRel) != sequence {
-            self.control.turn.store(false, Release);
-            self.shared.note(Note::TurnFree);
+    pub(super) fn walked(&mut self, walk: u32) {
+        if self.control.walked.swap(walk, AcqRel) != walk {
+            self.control.turn(Turn::Walk).store(false, Release);
+            self.shared.note(Note::TurnFree(Turn::Walk));
         }
     }
 
     /// There is nothing to walk over: others have the turn, also one that comes later.
-    pub(super) fn need_no_turn(&self, sequence: u32) {
-        self.control.walked.store(sequence, Release);
-        if self.control.turn.swap(false, AcqRel) {
-            self.shared.note(Note::TurnFree);
+    pub(super) fn need_no_turn(&self, walk: u32) {
+        self.control.walked.store(walk, Release);
+        if self.control.turn(Turn::Walk).swap(false, AcqRel) {
+            self.shared.note(Note::TurnFree(Turn::Walk));
         }
     }
 
@@ -109,12 +110,12 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         self.begin_step(index, State::Parted, 0, self.shared.now_us());
     }
 
-    pub(super) fn proven(&mut self, stage: Stage, index: u32) {
+    pub(super) fn proven(&mut self, orders: Orders, index: u32) {
         let now_us = self.shared.now_us();
         let slot = self.table.get(index);
         let took_us = u64::from((now_us as u32).wrapping_sub(slot.since_us));
         if slot.round == 0 {
-            self.rest(stage, index);
+            self.rest(orders, index);
             self.ledger.verified(took_us, now_us);
         } else {
             self.prober.answered(now_us - took_us);
@@ -125,10 +126,10 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// A connection is up and nothing is under way. A first proof that comes within the verification is as good
     /// as a second one: the walk may have passed this connection already.
-    pub(super) fn rest(&mut self, stage: Stage, index: u32) {
+    pub(super) fn rest(&mut self, orders: Orders, index: u32) {
         self.table.get(index).state = State::Idle;
         self.closer.is_idle(index);
-        if matches!(stage, Stage::Verify | Stage::Cut) {
+        if orders.prove() {
             self.prove(index);
         }
     }

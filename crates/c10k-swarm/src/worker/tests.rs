@@ -19,6 +19,7 @@ mod proofs;
 mod silence;
 mod stopped;
 mod times;
+mod together;
 mod tuples;
 mod websocket;
 
@@ -153,7 +154,7 @@ fn an_end_behind_bytes_is_seen_with_them() {
 #[test]
 fn bytes_that_nobody_asked_for_are_corrupt() {
     let mut bench = Bench::verified(1);
-    bench.shared.enter(Stage::Hold);
+    bench.shared.enter(Task::Ping);
     bench.arrive(1, b"?");
     bench.expect_losses(&[("corrupt", 1)]);
     bench.expect(&[("verified", 1), ("open", 0), ("in_flight", 0)]);
@@ -186,11 +187,11 @@ fn a_full_table_hands_over_its_turn_and_its_claims() {
     let mut bench = Bench::with(Probes::new(7, PROBE_BYTES), 3);
     bench.ramp(10);
     bench.expect(&[("attempted", 3), ("open", 3), ("failed", 0)]);
-    assert!(!bench.worker.control.turn.load(Relaxed));
-    assert!(bench.was_noted(|note| matches!(note, Note::TurnFree)));
+    assert!(!bench.worker.control.turn(Turn::Connect).load(Relaxed));
+    assert!(bench.was_noted(|note| matches!(note, Note::TurnFree(Turn::Connect))));
     assert_eq!(bench.shared.arrivals.taken(), 3);
     assert_eq!(bench.shared.arrivals.claim(32, 0), Claim::Some { first: 3, count: 7 });
-    assert!(!bench.shared.pass_on(), "a full table gets no turn");
+    assert!(!bench.shared.pass_on(Turn::Connect), "a full table gets no turn");
 }
 
 #[test]
@@ -199,7 +200,7 @@ fn a_table_fuller_than_thought_loses_nothing() {
     bench.plan(|world| world.begins.extend([Begin::UnderWay, Begin::TableFull]));
     bench.ramp(2);
     bench.expect(&[("attempted", 1), ("failed", 0)]);
-    assert!(bench.was_noted(|note| matches!(note, Note::TurnFree)));
+    assert!(bench.was_noted(|note| matches!(note, Note::TurnFree(Turn::Connect))));
     assert_eq!(bench.shared.growth_stop(), None);
     assert_eq!(bench.shared.arrivals.claim(32, 0), Claim::Some { first: 1, count: 1 });
     // Its tuple, too, waits for another.
@@ -247,12 +248,12 @@ fn without_probes_what_is_open_is_held_and_a_greeting_is_dropped() {
     bench.ready(1, |event| event.writable = true);
     bench.arrive(1, b"220 welcome");
     // One completes only within the verification.
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     bench.expect(&[("held", 2), ("in_flight", 1)]);
     bench.ready(2, |event| event.writable = true);
     bench.go_on();
     bench.expect(&[("held", 3), ("in_flight", 0), ("failed", 0), ("verified", 0)]);
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     bench.expect(&[("held", 3)]);
     assert!(bench.world.borrow().sent.is_empty(), "nothing was sent");
 }
@@ -261,9 +262,9 @@ fn without_probes_what_is_open_is_held_and_a_greeting_is_dropped() {
 fn what_is_released_is_neither_held_nor_open() {
     let mut bench = Bench::verified(3);
     let size = usize::from(PROBE_BYTES);
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     (1..=3).for_each(|connection| bench.echo(connection, size));
-    bench.shared.enter(Stage::Hold);
+    bench.shared.enter(Task::Ping);
     bench.worker.control.release.store(2, Relaxed);
     bench.go_on();
     bench.expect(&[("released", 2), ("held", 1), ("open", 1), ("failed", 0)]);
@@ -303,9 +304,9 @@ fn releasing_goes_on_where_it_ended_and_not_at_the_end_of_the_table() {
 fn what_is_unproven_at_the_close_is_counted() {
     let mut bench = Bench::verified(2);
     let size = usize::from(PROBE_BYTES);
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     bench.echo(1, size);
-    bench.stage(Stage::Close);
+    bench.stage(Task::Close);
     bench.expect(&[("held", 1), ("failed", 1)]);
     bench.expect_losses(&[("aborted", 1)]);
     assert!(bench.shared.everybody_done() && bench.world.borrow().open == 0);
@@ -337,7 +338,7 @@ fn a_server_that_floods_one_connection_takes_no_more_than_its_turn() {
     bench.ready(1, |event| event.readable = true);
     assert_eq!(left(&bench), a_turn + 1, "a further edge is no further turn");
     for (rest, waits) in [(1, true), (0, false)] {
-        bench.worker.read_leftovers(Stage::Ramp);
+        bench.worker.read_leftovers(bench.shared.orders());
         assert_eq!((left(&bench), !bench.worker.leftovers.is_empty()), (rest, waits));
     }
     bench.plan(|world| world.receives.push_back(Receive::End));
@@ -355,7 +356,7 @@ fn unread_input_of_a_connection_that_is_gone_is_nobody_elses() {
     bench.reset(1);
     bench.ramp(1);
     bench.plan(|world| world.receives.push_back(Receive::End));
-    bench.worker.read_leftovers(Stage::Ramp);
+    bench.worker.read_leftovers(bench.shared.orders());
     bench.expect(&[("open", 1), ("failed", 1)]);
     bench.ready(2, |event| event.readable = true);
     bench.expect(&[("open", 0), ("failed", 2)]);
@@ -366,12 +367,12 @@ fn a_worker_that_panics_leaves_exact_counts_and_its_claims_to_others() {
     let bench = Bench::new();
     bench.plan(|world| world.begins.extend([Begin::UnderWay, Begin::UnderWay, Begin::Panics]));
     bench.shared.arrivals.grow(10, 0);
-    bench.shared.enter(Stage::Ramp);
-    bench.shared.pass_on();
+    bench.shared.enter(Task::Connect);
+    bench.shared.pass_on(Turn::Connect);
     let Bench { mut worker, shared, .. } = bench;
     let control = Arc::clone(&worker.control);
-    let (stage, sequence) = shared.stage();
-    let panicked = catch_unwind(AssertUnwindSafe(move || worker.work(stage, sequence)));
+    let orders = shared.orders();
+    let panicked = catch_unwind(AssertUnwindSafe(move || worker.work(orders)));
     assert!(panicked.is_err());
     // The third was begun by nobody else and never will be: it counts as attempted.
     assert_eq!(control.attempted.load(Relaxed), 3);
@@ -381,15 +382,18 @@ fn a_worker_that_panics_leaves_exact_counts_and_its_claims_to_others() {
 
 #[test]
 fn a_worker_without_connections_needs_no_turn_and_gives_one_on_that_comes_too_late() {
-    for stage in [Stage::Verify, Stage::Close, Stage::Abort] {
+    for stage in [Task::Prove, Task::Close, Task::Abort] {
         let mut bench = Bench::new();
         bench.shared.enter(stage);
         bench.go_on();
         assert!(bench.shared.everybody_done(), "{stage:?}");
-        assert!(!bench.shared.pass_on(), "nobody has anything to do in {stage:?}");
-        bench.worker.control.give_turn();
+        assert!(!bench.shared.pass_on(Turn::Walk), "nobody has anything to do in {stage:?}");
+        bench.worker.control.give_turn(Turn::Walk);
         bench.notes.try_iter().for_each(drop);
         bench.go_on();
-        assert!(!bench.shared.has_turns() && bench.was_noted(|note| matches!(note, Note::TurnFree)));
+        assert!(
+            !bench.shared.has_turns(Turn::Walk)
+                && bench.was_noted(|note| matches!(note, Note::TurnFree(Turn::Walk)))
+        );
     }
 }

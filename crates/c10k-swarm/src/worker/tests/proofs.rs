@@ -14,7 +14,7 @@ fn an_error_in_the_last_proof_is_one_loss() {
     ] {
         let mut bench = Bench::verified(1);
         bench.plan(plan);
-        bench.stage(Stage::Verify);
+        bench.stage(Task::Prove);
         bench.expect_one_loss(name);
         bench.go_on();
         assert!(bench.shared.everybody_done());
@@ -25,7 +25,7 @@ fn an_error_in_the_last_proof_is_one_loss() {
 fn a_last_proof_that_finds_no_room_goes_out_later() {
     let mut bench = Bench::verified(1);
     bench.plan(|world| world.sends.extend([Send::Blocks, Send::Some(6)]));
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     bench.ready(1, |event| event.writable = true);
     bench.ready(1, |event| event.writable = true);
     bench.echo(1, usize::from(PROBE_BYTES));
@@ -38,7 +38,7 @@ fn a_last_proof_that_finds_no_room_goes_out_later() {
 fn an_echo_of_the_first_probe_is_no_last_proof() {
     let mut bench = Bench::verified(1);
     let first = bench.world.borrow().sent[&1].clone();
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     bench.arrive(1, &first);
     bench.expect_losses(&[("corrupt", 1)]);
     bench.expect(&[("held", 0), ("open", 0)]);
@@ -47,20 +47,20 @@ fn an_echo_of_the_first_probe_is_no_last_proof() {
 #[test]
 fn held_is_what_the_present_round_has_proven() {
     let mut bench = Bench::verified(3);
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     let size = usize::from(PROBE_BYTES);
     (1..=3).for_each(|connection| bench.echo(connection, size));
     bench.go_on();
     bench.expect(&[("held", 3)]);
     // Lost in the hold that follows: not held any more.
-    bench.shared.enter(Stage::Hold);
+    bench.shared.enter(Task::Ping);
     bench.reset(1);
     bench.expect(&[("held", 2), ("open", 2), ("failed", 1)]);
     // Lost in a second round before its turn came, and answered in it.
-    bench.shared.enter(Stage::Verify);
+    bench.shared.enter(Task::Prove);
     bench.reset(2);
     bench.expect(&[("held", 1), ("failed", 2)]);
-    bench.shared.pass_on();
+    bench.shared.pass_on(Turn::Walk);
     bench.go_on();
     bench.expect(&[("held", 0), ("in_flight", 1)]);
     bench.echo(3, 2 * size);
@@ -73,9 +73,9 @@ fn held_is_what_the_present_round_has_proven() {
 fn a_cut_loses_all_that_the_present_round_has_not_proven() {
     let mut bench = Bench::verified(3);
     let size = usize::from(PROBE_BYTES);
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     (1..=3).for_each(|connection| bench.echo(connection, size));
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     bench.echo(2, 2 * size);
     bench.shared.cut(Loss::Unproven);
     bench.go_on();
@@ -88,7 +88,7 @@ fn a_cut_loses_all_that_the_present_round_has_not_proven() {
 fn a_first_proof_behind_the_walk_of_the_verification_counts() {
     let mut bench = Bench::new();
     bench.ramp(1);
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     assert!(!bench.shared.everybody_done(), "its echo is still under way");
     bench.echo(1, 0);
     bench.go_on();
@@ -103,7 +103,7 @@ fn a_ramp_that_is_stuck_keeps_nobody_from_the_last_proof() {
     (1..=3).for_each(|connection| bench.echo(connection, 0));
     bench.ramp(3);
     bench.expect(&[("verified", 3), ("in_flight", 3)]);
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     bench.expect(&[("in_flight", 6)]);
     (1..=3).for_each(|connection| bench.echo(connection, usize::from(PROBE_BYTES)));
     bench.shared.cut(Loss::Aborted);

@@ -13,7 +13,7 @@ fn asked(give_up_after: u64) -> Bench {
     });
     bench.ramp(20);
     (1..=20).for_each(|connection| bench.echo(connection, 0));
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     bench
 }
 
@@ -65,13 +65,13 @@ fn the_silent_take_no_place_from_those_that_answer() {
 #[test]
 fn where_nobody_answers_the_turn_goes_on_and_after_their_time_no_more_are_asked() {
     let (mut bench, mut answered) = (asked(8), Vec::new());
-    while bench.worker.control.turn.load(Relaxed) {
+    while bench.worker.control.turn(Turn::Walk).load(Relaxed) {
         bench.let_answer(&mut answered, |_| false);
     }
-    assert!(bench.was_noted(|note| matches!(note, Note::TurnFree)));
+    assert!(bench.was_noted(|note| matches!(note, Note::TurnFree(Turn::Walk))));
     let asked = bench.asked().len();
     assert!((8..20).contains(&asked), "{asked}");
-    assert!(!bench.shared.pass_on(), "it does not come back");
+    assert!(!bench.shared.pass_on(Turn::Walk), "it does not come back");
     bench.expect(&[("failed", 0)]);
     bench.shared.skip(TIMEOUT);
     bench.expire();
@@ -86,7 +86,7 @@ fn where_nobody_answers_the_turn_goes_on_and_after_their_time_no_more_are_asked(
 #[test]
 fn a_server_that_was_away_for_a_while_is_asked_on() {
     let (mut bench, mut answered) = (asked(8), Vec::new());
-    while bench.worker.control.turn.load(Relaxed) {
+    while bench.worker.control.turn(Turn::Walk).load(Relaxed) {
         bench.let_answer(&mut answered, |_| false);
     }
     assert!(bench.asked().len() < 20);

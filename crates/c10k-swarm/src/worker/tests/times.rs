@@ -39,7 +39,7 @@ fn where_the_connect_ends_the_first_echo_begins_and_the_send_is_part_of_the_echo
         expect(bench.measured().connect.summary(), &[BEGIN]);
         expect(bench.measured().first_echo.summary(), &[ANSWER]);
         // The last proof is timed the same way.
-        bench.stage(Stage::Verify);
+        bench.stage(Task::Prove);
         bench.shared.skip(ANSWER - SEND);
         bench.echo(1, usize::from(PROBE_BYTES));
         expect(bench.measured().echo.summary(), &[ANSWER]);
@@ -126,7 +126,7 @@ fn a_frozen_server_shows_in_the_service_of_all_who_arrive_meanwhile() {
             });
         }
         bench.shared.arrivals.grow(ARRIVALS.into(), bench.shared.now_us());
-        bench.stage(Stage::Ramp);
+        bench.stage(Task::Connect);
         // For 32 s it says nothing.
         for _ in 1..ARRIVALS {
             bench.shared.skip(Duration::from_secs(2));
@@ -158,7 +158,7 @@ fn a_connect_begun_late_has_its_whole_time() {
     late.shared.arrivals.grow(1, late.shared.now_us());
     // Nobody began it for ten times as long as a connect may take.
     late.shared.skip(10 * TIMEOUT);
-    late.stage(Stage::Ramp);
+    late.stage(Task::Connect);
     late.expire();
     late.expect(&[("attempted", 1), ("failed", 0), ("in_flight", 1)]);
     late.ready(1, |event| event.writable = true);
