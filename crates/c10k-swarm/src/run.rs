@@ -17,7 +17,7 @@ use c10k_kernel::{descriptors, process};
 use c10k_profile::{InForce, Linger, put_in_force};
 use c10k_record::shell::own_command;
 use c10k_record::{
-    CloseHow, Exit, HostSnapshot, LoadPlan, Record, SwarmEvent, Warning, each_line, human_count,
+    CloseHow, Exit, HostSnapshot, LoadPlan, Predicted, Record, SwarmEvent, Warning, each_line, human_count,
 };
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
@@ -209,18 +209,10 @@ fn carry_out(
     let crew = Crew::new(Arc::clone(&shared), own_tables)
         .map_err(Refusal::of_host("make the bells of the workers"))?;
     refuse_too_many_workers(args, &crew, target)?;
-    let course = Course {
-        target,
-        steps: load.steps,
-        step_pause: load.step_pause,
-        hold: load.hold,
-        commanded: args.commanded,
-        turns: setup.turns,
-        probe: load.probe,
-    };
     if args.events {
         read_commands(sender).map_err(Refusal::of_host("read commands"))?;
     }
+    let course = course(args, load, setup, target);
     let mut conductor = Conductor::new(shared, crew, course, notes, signals, output);
     let pids = PidsGroup::of(&ProcRoot::default(), None).ok().flatten();
     let pids = pids.map(|group| (group.clone(), group.refusals()));
@@ -241,10 +233,7 @@ fn carry_out(
     });
     let mut host = HostSnapshot {
         swarm_per_table: Some(connections_per_table),
-        time_wait: time_wait(setup),
-        // Of a server elsewhere nothing bounds what this side can foresee.
-        server_tables: true,
-        ..host_snapshot(in_force, setup, own_tables)
+        ..foreseen_by(in_force, setup, own_tables)
     };
     if let Some(beside) = &beside {
         beside.note_limits(&mut host);
@@ -256,18 +245,13 @@ fn carry_out(
     }
     conductor.look_beside(beside);
     conductor.look_up_ends(at_server);
-    // Nothing is tracked before a rule asks for it, and what is tracked is seen at once.
-    let tracked = SysctlRoot::default().read("net.netfilter.nf_conntrack_count").ok();
-    let tracks = tracked.and_then(|text| text.trim().parse::<u64>().ok()).is_some_and(|count| count > 0);
-    let bounding = HostSnapshot { conntrack_max: host.conntrack_max.filter(|_| tracks), ..host.clone() };
-    let predicted = predicted_ceiling(&bounding, &plan_view(setup, load, target));
     let mut background = Background {
         protocol: args.protocol(),
         setup,
         load,
         profile: in_force.in_run.clone(),
+        predicted: predict(&host, setup, load, target),
         host,
-        predicted,
         rss_ready_bytes: own_rss_bytes(),
         warnings,
         lost: None,
@@ -277,6 +261,36 @@ fn carry_out(
     let finding: Finding = conductor.run();
     background.lost = output.end_interval_log();
     Ok(document(&finding, &background))
+}
+
+fn course(args: &SwarmArgs, load: &LoadPlan, setup: &Setup, target: u64) -> Course {
+    Course {
+        target,
+        steps: load.steps,
+        step_pause: load.step_pause,
+        hold: load.hold,
+        commanded: args.commanded,
+        turns: setup.turns,
+        probe: load.probe,
+    }
+}
+
+/// This host as far as a swarm can foresee by it: of a server elsewhere nothing bounds that.
+fn foreseen_by(in_force: &InForce, setup: &Setup, own_tables: bool) -> HostSnapshot {
+    HostSnapshot {
+        time_wait: time_wait(setup),
+        server_tables: true,
+        ..host_snapshot(in_force, setup, own_tables)
+    }
+}
+
+/// The first wall that this host foresees. Nothing is tracked before a rule asks for it, and what is tracked is seen at
+/// once.
+fn predict(host: &HostSnapshot, setup: &Setup, load: &LoadPlan, target: u64) -> Option<Predicted> {
+    let tracked = SysctlRoot::default().read("net.netfilter.nf_conntrack_count").ok();
+    let tracks = tracked.and_then(|text| text.trim().parse::<u64>().ok()).is_some_and(|count| count > 0);
+    let bounding = HostSnapshot { conntrack_max: host.conntrack_max.filter(|_| tracks), ..host.clone() };
+    predicted_ceiling(&bounding, &plan_view(setup, load, target))
 }
 
 /// Looks up the ends of these servers in this network namespace; nothing where sock_diag cannot be had.

@@ -57,11 +57,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "to be divided when the room is laid out in folders",
     ),
     of(
-        "function-length",
-        "crates/c10k-swarm/src/run.rs: carry_out",
-        "to be divided when a run becomes a set of tasks",
-    ),
-    of(
         "circle",
         "crates/c10k-ceiling/src/walls/memory.rs",
         "to be cut: what both walls ask belongs into facts of its own",
