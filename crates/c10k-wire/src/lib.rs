@@ -10,9 +10,11 @@
 
 mod deadlines;
 pub mod raw;
+mod wheel;
 pub mod ws;
 
 pub use deadlines::Deadlines;
+pub use wheel::Wheel;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
