@@ -31,7 +31,7 @@ mod walk;
 use closer::Closer;
 use connector::Connector;
 use ledger::Ledger;
-use output::Output;
+use output::{Output, STALL_CHECK_US};
 use ping::Rounds;
 use prober::Prober;
 use waits::Waits;
@@ -42,9 +42,6 @@ const BATCH: u32 = 32;
 const BUFFER_BYTES: usize = 64 * 1024;
 /// What one connection may bring at a time before the others have their turn.
 const TURN_BYTES: usize = 256 * 1024;
-
-/// Steps under way: the token, and when its time is over, µs since the run's epoch.
-type Deadlines = c10k_wire::Deadlines<u64, u64>;
 
 pub(crate) struct Worker<M: Maker, S: Speech> {
     maker: M,
@@ -239,11 +236,12 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// How long to sleep: until a deadline or an arrival, for ever when there is neither.
     fn timeout(&mut self) -> Option<Duration> {
         let now_us = self.shared.now_us();
-        let arrival = self.wait_until_us.map(|at| Duration::from_micros(at.saturating_sub(now_us)));
-        let waits = self.ledger.in_flight() > 0 || self.ledger.parting() > 0 || !self.output.is_empty();
-        let deadline = waits.then_some(Duration::from_millis(100));
+        let stall_us = (!self.output.is_empty()).then_some(now_us + STALL_CHECK_US);
+        let next_us = [self.wait_until_us, self.waits.next_look_us(&self.table), stall_us];
+        let next_us = next_us.into_iter().flatten().min();
+        let next = next_us.map(|at_us| Duration::from_micros(at_us.saturating_sub(now_us)));
         let freed = self.freed.due_at().map(|at| at.saturating_duration_since(Instant::now()));
-        [arrival, deadline, freed].into_iter().flatten().min()
+        [next, freed].into_iter().flatten().min()
     }
 
     fn publish(&mut self) {

@@ -6,7 +6,7 @@
 //! ring in which its time and the present differ, and moves inwards when its slot comes. So setting one and taking one
 //! out costs the same however many there are.
 
-/// How fine times are told apart: a timer is due up to so much late, and never early.
+/// A slot of the innermost ring. Within it times are told apart one by one: nothing is due early, or late.
 const TICK_US: u64 = 64;
 /// Bits of a time, in ticks, that are the place in one ring.
 const RING_BITS: u32 = 6;
@@ -34,7 +34,7 @@ pub struct Wheel<K> {
     set: usize,
     /// At most how many of them were live when stale ones were dropped last.
     live: usize,
-    /// The present, in ticks: what was due by then is in `due`.
+    /// The present, in ticks: what lies in it, or before it, is in `due`.
     tick: u64,
     due: List,
     rings: [Option<Box<Ring>>; RINGS],
@@ -106,35 +106,41 @@ impl<K: Copy> Wheel<K> {
             let list = self.list(ring, slot);
             if let Some(timer) = self.first_of(list) {
                 if matters(timer.key, timer.at_us) {
-                    return Some(tick * TICK_US);
+                    return Some(if ring == 0 { timer.at_us } else { tick * TICK_US });
                 }
                 let rest = self.behind(list);
                 self.set_list(ring, slot, rest);
                 self.release(list.first);
             }
         }
-        self.forget_all();
         None
     }
 
     /// Takes out one that is due by `now_us` and still matters, with its time; stale ones that are due are dropped.
     pub fn due(&mut self, now_us: u64, matters: impl Fn(K, u64) -> bool) -> Option<(K, u64)> {
         self.turn_to(now_us / TICK_US);
-        while let Some(timer) = self.first_of(self.due) {
-            let (key, at_us) = (timer.key, timer.at_us);
-            self.drop_first_due();
-            if matters(key, at_us) {
+        let (mut before, mut index) = (NONE, self.due.first);
+        while let Some(&Timer { key, at_us, next }) = self.timers.get(index as usize) {
+            let is_live = matters(key, at_us);
+            // Of the present tick some may be still to come.
+            if is_live && at_us > now_us {
+                (before, index) = (index, next);
+                continue;
+            }
+            match self.timers.get_mut(before as usize) {
+                Some(before) => before.next = next,
+                None => self.due.first = next,
+            }
+            if self.due.last == index {
+                self.due.last = before;
+            }
+            self.release(index);
+            if is_live {
                 return Some((key, at_us));
             }
+            index = next;
         }
         None
-    }
-
-    /// Drops all that there are.
-    fn forget_all(&mut self) {
-        if self.timers.capacity() > 0 {
-            *self = Self { tick: self.tick, ..Self::default() };
-        }
     }
 
     /// Turns the wheel until `tick` is the present.
@@ -185,7 +191,7 @@ impl<K: Copy> Wheel<K> {
 
     /// Puts a timer where it belongs at present.
     fn place(&mut self, index: u32) {
-        let tick = self.timers[index as usize].at_us.div_ceil(TICK_US).min(LAST_TICK);
+        let tick = (self.timers[index as usize].at_us / TICK_US).min(LAST_TICK);
         self.timers[index as usize].next = NONE;
         if tick <= self.tick {
             self.due = self.append(self.due, index);
@@ -230,7 +236,7 @@ impl<K: Copy> Wheel<K> {
         self.free = index;
         self.set -= 1;
         if self.set == 0 && self.timers.capacity() > SPARE {
-            self.forget_all();
+            *self = Self { tick: self.tick, ..Self::default() };
         }
     }
 
@@ -294,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_due_early_and_none_a_tick_late() {
+    fn none_is_due_early_and_none_late() {
         // Times that lie in every ring, each looked for at every step up to its own.
         for at_us in [0, 1, 63, 64, 65, 4_000, 5_000, 300_000, 15 * SECOND_US, 3_600 * SECOND_US, 1 << 50] {
             let mut wheel = Wheel::default();
@@ -304,7 +310,7 @@ mod tests {
                     assert_eq!(wheel.due(before_us, always), None, "{at_us} at {before_us}");
                 }
             }
-            assert_eq!(wheel.due(at_us + TICK_US - 1, always), Some((1, at_us)), "{at_us}");
+            assert_eq!(wheel.due(at_us, always), Some((1, at_us)), "{at_us}");
             assert!(wheel.is_empty());
         }
     }
@@ -323,8 +329,7 @@ mod tests {
             came.extend(std::iter::from_fn(|| wheel.due(now_us, always)));
         }
         while let Some(at_us) = wheel.next(always) {
-            assert!(at_us <= u64::MAX - TICK_US);
-            came.extend(std::iter::from_fn(|| wheel.due(at_us + TICK_US, always)));
+            came.extend(std::iter::from_fn(|| wheel.due(at_us, always)));
         }
         assert_eq!(came.len(), set.len());
         assert!(came.iter().all(|(key, at_us)| set[*key as usize] == *at_us), "each has its time");
@@ -341,10 +346,28 @@ mod tests {
         while let Some(at_us) = wheel.next(always) {
             looks += 1;
             if let Some(due) = wheel.due(at_us, always) {
-                assert!(due == (1, 15 * SECOND_US) && at_us < 15 * SECOND_US + TICK_US);
+                assert_eq!((due, at_us), ((1, 15 * SECOND_US), 15 * SECOND_US));
             }
         }
         assert!(looks <= RINGS, "{looks}");
+    }
+
+    #[test]
+    fn within_a_tick_each_comes_at_its_own_time() {
+        let mut wheel = Wheel::default();
+        for (key, at_us) in [(1, 6405), (2, 6403), (3, 6403), (4, 6401)] {
+            wheel.push(key, at_us, always);
+        }
+        assert_eq!(all_due(&mut wheel, 6400), [0_u32; 0]);
+        assert_eq!(all_due(&mut wheel, 6402), [4]);
+        wheel.push(5, 6403, always);
+        assert_eq!(all_due(&mut wheel, 6403), [2, 3, 5]);
+        assert_eq!(wheel.next(always), Some(6405));
+        wheel.push(6, 6404, always);
+        assert_eq!(all_due(&mut wheel, 6404), [6], "the last of the list is another one now");
+        wheel.push(7, 6405, always);
+        assert_eq!(all_due(&mut wheel, 6405), [1, 7]);
+        assert!(wheel.is_empty());
     }
 
     #[test]
@@ -356,7 +379,7 @@ mod tests {
         assert_eq!(wheel.due(2500, |key, _| key != 1), None);
         assert!(!wheel.is_empty());
         assert_eq!(wheel.next(|_, _| false), None);
-        assert!(wheel.is_empty() && wheel.capacity() == 0);
+        assert!(wheel.is_empty());
         assert_eq!(wheel.due(SECOND_US, always), None);
         wheel.push(9, 2 * SECOND_US, always);
         assert_eq!(all_due(&mut wheel, 3 * SECOND_US), [9], "it goes on where it was");
@@ -393,6 +416,9 @@ mod tests {
         (0..100_000).for_each(|n| wheel.push(n, SECOND_US + u64::from(n), always));
         assert_eq!(all_due(&mut wheel, 2 * SECOND_US).len(), 100_000);
         assert_eq!(wheel.capacity(), 0);
+        (0..100_000).for_each(|n| wheel.push(n, 4 * SECOND_US + u64::from(n), always));
+        assert_eq!(wheel.next(|_, _| false), None);
+        assert_eq!(wheel.capacity(), 0);
     }
 
     #[test]
@@ -400,7 +426,7 @@ mod tests {
         let mut wheel = Wheel::default();
         for n in 0..10_000 {
             wheel.push(n, u64::from(n) * 100, always);
-            assert_eq!(all_due(&mut wheel, u64::from(n) * 100 + TICK_US), [n]);
+            assert_eq!(all_due(&mut wheel, u64::from(n) * 100), [n]);
         }
         assert!(wheel.capacity() <= 4, "{}", wheel.capacity());
     }

@@ -6,7 +6,7 @@ use std::io;
 use super::would_block;
 
 /// Between two looks for what does not move, µs.
-const STALL_CHECK_US: u64 = 100_000;
+pub(super) const STALL_CHECK_US: u64 = 100_000;
 
 /// What is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

