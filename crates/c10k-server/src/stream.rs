@@ -18,7 +18,7 @@ use crate::pending::PendingOutputs;
 use crate::reserve::Reserve;
 use crate::speech::{Heard, Reply, Speech};
 use crate::table::{Flag, Key, Table};
-use crate::timers::{Deadlines, Rounds};
+use crate::timers::{Deadlines, Rounds, What};
 
 mod deadlines;
 mod ending;
@@ -78,9 +78,7 @@ pub(crate) struct Streams<S: Speech> {
     leftovers: Vec<Key>,
     /// How those will be counted that are over but for their last output or the peer's end.
     ends: HashMap<u32, Ending>,
-    handshakes: Deadlines,
-    messages: Deadlines,
-    lingering: Deadlines,
+    deadlines: Deadlines,
     pings: Option<Rounds>,
     freed: FreedMemory,
     /// What one connection may bring at a time before the others have their turn.
@@ -100,9 +98,7 @@ impl<S: Speech> Streams<S> {
             buffer: vec![0; FIRST_BUFFER_BYTES].into_boxed_slice(),
             leftovers: Vec::new(),
             ends: HashMap::new(),
-            handshakes: Deadlines::default(),
-            messages: Deadlines::default(),
-            lingering: Deadlines::default(),
+            deadlines: Deadlines::since(Instant::now()),
             pings: speech.ping_every().map(|every| Rounds::new(every, Instant::now())),
             speech,
             freed: FreedMemory::default(),
@@ -152,9 +148,7 @@ impl<S: Speech> Streams<S> {
         }
         self.states[slot] = self.speech.begin();
         if let Some(timeout) = self.speech.handshake_timeout() {
-            let (table, states, speech) = (&self.table, &self.states, &self.speech);
-            let matters = |key, _| is_handshaking(table, states, speech, key);
-            self.handshakes.push(key, Instant::now() + timeout, matters);
+            self.set_deadline(key, What::Handshake, Instant::now() + timeout);
         }
         let Some(socket) = self.table.socket(key) else { return Ok(()) };
         let socket = socket.as_raw_fd();
@@ -366,11 +360,6 @@ impl<S: Speech> Streams<S> {
         let Some(socket) = self.table.socket(key) else { return Ok(()) };
         registry.reregister(&mut SourceFd(&socket.as_raw_fd()), key.token(), interest)
     }
-}
-
-/// Whether the connection is there and its handshake is not over.
-fn is_handshaking<S: Speech>(table: &Table, states: &[S::State], speech: &S, key: Key) -> bool {
-    table.socket(key).is_some() && speech.is_handshaking(&states[key.slot() as usize])
 }
 
 /// Sends what the kernel takes; 0 when it has no room. A short count means that the room is used up.

@@ -12,6 +12,7 @@ use super::{Behind, Streams};
 use crate::counters::End;
 use crate::speech::{Heard, Over, Reply, Speech};
 use crate::table::{Flag, Key};
+use crate::timers::What;
 
 /// How long a peer that was in the middle of saying more may take to read the last word and close.
 const LINGER: Duration = Duration::from_secs(2);
@@ -93,8 +94,7 @@ impl<S: Speech> Streams<S> {
         let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
         self.table.set(key, Flag::Shut, true);
         self.ends.insert(key.slot(), over.into());
-        let table = &self.table;
-        self.lingering.push(key, Instant::now() + LINGER, |key, _| table.has(key, Flag::Shut));
+        self.set_deadline(key, What::Parting, Instant::now() + LINGER);
     }
 
     /// How the connection is to be counted: as was decided before, else as `otherwise`.
