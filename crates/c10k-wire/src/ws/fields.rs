@@ -2,7 +2,7 @@
 //!
 //! [`Scan`](super::head::Scan) has passed the head before: its lines end with CR LF, each has a colon, names are
 //! tokens and values have no control characters. A map of them, as the `http` crate builds it, would be half of all
-//! instructions of a handshake, and an opening handshake looks at a dozen names, once.
+//! instructions of a handshake, and who reads a head looks at a dozen names, once.
 
 use memchr::memchr;
 
@@ -13,44 +13,6 @@ pub(crate) struct Fields<'a> {
     rest: &'a [u8],
 }
 
-/// The names that matter in an opening handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
-    Host,
-    Origin,
-    Upgrade,
-    Connection,
-    ContentLength,
-    TransferEncoding,
-    Key,
-    Accept,
-    Version,
-    Protocol,
-    Extensions,
-    Other,
-}
-
-impl Name {
-    /// Names are compared without regard to case (RFC 9110 section 5.1).
-    fn of(name: &[u8]) -> Self {
-        let (candidate, text): (_, &[u8]) = match name.len() {
-            4 => (Self::Host, b"host"),
-            6 => (Self::Origin, b"origin"),
-            7 => (Self::Upgrade, b"upgrade"),
-            10 => (Self::Connection, b"connection"),
-            14 => (Self::ContentLength, b"content-length"),
-            17 if name[0] | 0x20 == b's' => (Self::Key, b"sec-websocket-key"),
-            17 => (Self::TransferEncoding, b"transfer-encoding"),
-            20 => (Self::Accept, b"sec-websocket-accept"),
-            21 => (Self::Version, b"sec-websocket-version"),
-            22 => (Self::Protocol, b"sec-websocket-protocol"),
-            24 => (Self::Extensions, b"sec-websocket-extensions"),
-            _ => return Self::Other,
-        };
-        if name.eq_ignore_ascii_case(text) { candidate } else { Self::Other }
-    }
-}
-
 impl<'a> Fields<'a> {
     /// Those of a whole head, its first line and its empty line included.
     pub(crate) fn of(head: &'a [u8]) -> Self {
@@ -59,13 +21,9 @@ impl<'a> Fields<'a> {
     }
 
     /// The items of all lines of this name, which is that of a list (RFC 9110 section 5.6.1).
-    pub(crate) fn list(self, wanted: Name) -> impl Iterator<Item = &'a [u8]> {
-        self.filter(move |&(name, _)| Name::of(name) == wanted).flat_map(|(_, value)| items(value))
-    }
-
-    /// The names that matter, with their values.
-    pub(crate) fn known(self) -> impl Iterator<Item = (Name, &'a [u8])> {
-        self.map(|(name, value)| (Name::of(name), value)).filter(|&(name, _)| name != Name::Other)
+    pub(crate) fn list(self, wanted: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.filter(move |&(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()))
+            .flat_map(|(_, value)| items(value))
     }
 }
 
@@ -129,30 +87,8 @@ mod tests {
     use tungstenite::handshake::server::Request;
     use tungstenite::http::HeaderMap;
 
-    use super::super::head::{Found, Scan};
-    use super::super::{Limits, Role};
+    use super::super::head::{FirstLine, Found, HeadLimits, Scan};
     use super::*;
-
-    #[test]
-    fn every_name_that_matters_is_known_in_any_case_and_no_other_of_its_length() {
-        for (text, name) in [
-            ("Host", Name::Host),
-            ("ORIGIN", Name::Origin),
-            ("upgrade", Name::Upgrade),
-            ("Connection", Name::Connection),
-            ("content-LENGTH", Name::ContentLength),
-            ("Transfer-Encoding", Name::TransferEncoding),
-            ("Sec-WebSocket-Key", Name::Key),
-            ("sec-websocket-accept", Name::Accept),
-            ("Sec-WebSocket-Version", Name::Version),
-            ("Sec-WebSocket-Protocol", Name::Protocol),
-            ("Sec-WebSocket-Extensions", Name::Extensions),
-        ] {
-            assert_eq!(Name::of(text.as_bytes()), name, "{text}");
-            let other = format!("{}_", &text[..text.len() - 1]);
-            assert_eq!(Name::of(other.as_bytes()), Name::Other, "{other}");
-        }
-    }
 
     #[test]
     fn a_field_that_is_there_twice_is_not_there_once() {
@@ -165,10 +101,11 @@ mod tests {
     }
 
     /// The end of a head that passes the scan.
-    fn scanned(role: Role, head: &[u8]) -> Option<usize> {
+    fn scanned(first_line: FirstLine, head: &[u8]) -> Option<usize> {
+        let limits = HeadLimits { max_bytes: 8 << 10, max_headers: 64 };
         let mut scan = Scan::default();
         loop {
-            match scan.run(role, &Limits::default(), head).ok()? {
+            match scan.run(first_line, limits, head).ok()? {
                 Found::FirstLine(_) => {}
                 Found::End(length) => return Some(length),
                 Found::More => return None,
@@ -200,11 +137,11 @@ mod tests {
         #[test]
         fn what_the_scan_passes_reads_as_tungstenite_reads_it(lines in lines()) {
             let request = [&b"GET / HTTP/1.1\r\n"[..], &lines, b"\r\n"].concat();
-            prop_assert_eq!(scanned(Role::Server, &request), Some(request.len()));
+            prop_assert_eq!(scanned(FirstLine::Request, &request), Some(request.len()));
             let (_, theirs) = Request::try_parse(&request).unwrap().unwrap();
             is_the_same(Fields::of(&request), theirs.headers());
             let response = [&b"HTTP/1.1 101 S\r\n"[..], &lines, b"\r\n"].concat();
-            prop_assert_eq!(scanned(Role::Client, &response), Some(response.len()));
+            prop_assert_eq!(scanned(FirstLine::Status, &response), Some(response.len()));
             let (_, theirs) = Response::try_parse(&response).unwrap().unwrap();
             is_the_same(Fields::of(&response), theirs.headers());
         }
@@ -216,7 +153,7 @@ mod tests {
                 prop_oneof![Just(b':'), Just(b'\r'), Just(b'\n'), Just(b' '), Just(b'\t'), any::<u8>()], 0..24),
         ) {
             let head = [b"HTTP/1.1 101 ", reason.as_bytes(), b"\r\n", &bytes, b"\r\n\r\n"].concat();
-            if let Some(length) = scanned(Role::Client, &head) {
+            if let Some(length) = scanned(FirstLine::Status, &head) {
                 let (_, theirs) = Response::try_parse(&head[..length]).unwrap().unwrap();
                 is_the_same(Fields::of(&head[..length]), theirs.headers());
             }

@@ -2,14 +2,26 @@
 //!
 //! Each byte is looked at once, however many reads it takes to arrive, and the verdict does not depend on how
 //! they were cut. What HTTP merely tolerates (RFC 9112: a bare LF, a folded line, an empty line in front) is
-//! refused: nobody who speaks WebSocket sends it, and where two parties read a head differently there is a hole.
+//! refused: no program of today sends it, and where two parties read a head differently there is a hole.
 
 use std::fmt;
 
-use super::{Limits, Role};
+/// What a head begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstLine {
+    /// A method, a target and a version.
+    Request,
+    /// A version, a status and its words.
+    Status,
+}
 
-/// The most header lines that the parser behind this takes.
-const MOST_HEADERS: u16 = tungstenite::handshake::headers::MAX_HEADERS as u16;
+/// How much of a head is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeadLimits {
+    /// Its last empty line included; of all heads together where one follows another.
+    pub(crate) max_bytes: u32,
+    pub(crate) max_headers: u16,
+}
 
 /// What is wrong with a head, before its meaning is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,9 +37,9 @@ pub enum HeadFault {
     Folded,
     /// A header line without a colon, or without a name in front of it.
     Nameless,
-    /// Longer than [`Limits::max_handshake_bytes`].
+    /// Longer than it may be.
     TooLong,
-    /// More lines than [`Limits::max_headers`].
+    /// More lines than it may have.
     TooManyHeaders,
 }
 
@@ -91,10 +103,15 @@ impl Scan {
     }
 
     /// Looks at what of `bytes`, which begin with the first head, was not looked at before.
-    pub(crate) fn run(&mut self, role: Role, limits: &Limits, bytes: &[u8]) -> Result<Found, HeadFault> {
-        let most = limits.max_handshake_bytes as usize;
+    pub(crate) fn run(
+        &mut self,
+        first_line: FirstLine,
+        limits: HeadLimits,
+        bytes: &[u8],
+    ) -> Result<Found, HeadFault> {
+        let most = limits.max_bytes as usize;
         loop {
-            self.skip(role, &bytes[..most.min(bytes.len())]);
+            self.skip(first_line, &bytes[..most.min(bytes.len())]);
             let at = self.at as usize;
             let Some(&byte) = bytes.get(at) else { return Ok(Found::More) };
             if at >= most {
@@ -114,7 +131,7 @@ impl Scan {
                 (Place::LineStart, b':') | (Place::Name, b'\r') => return Err(HeadFault::Nameless),
                 (Place::LineStart, byte) if is_token_byte(byte) => {
                     self.headers += 1;
-                    if self.headers > limits.max_headers.min(MOST_HEADERS) {
+                    if self.headers > limits.max_headers {
                         return Err(HeadFault::TooManyHeaders);
                     }
                     Place::Name
@@ -131,11 +148,11 @@ impl Scan {
     }
 
     /// Goes past the bytes that change nothing: almost all there are.
-    fn skip(&mut self, role: Role, bytes: &[u8]) {
-        let class = match (self.place, role) {
-            (Place::FirstLine, Role::Server) => REQUEST_LINE,
+    fn skip(&mut self, first_line: FirstLine, bytes: &[u8]) {
+        let class = match (self.place, first_line) {
+            (Place::FirstLine, FirstLine::Request) => REQUEST_LINE,
             // The words of a status line may be anything that a value may be.
-            (Place::FirstLine, Role::Client) | (Place::Value, _) => VALUE,
+            (Place::FirstLine, FirstLine::Status) | (Place::Value, _) => VALUE,
             (Place::Name, _) => TOKEN,
             _ => return,
         };
@@ -188,7 +205,7 @@ mod tests {
     use super::*;
 
     fn verdict(head: &[u8]) -> Result<Found, HeadFault> {
-        let limits = Limits { max_headers: 3, max_handshake_bytes: 64, ..Limits::default() };
+        let limits = HeadLimits { max_headers: 3, max_bytes: 64 };
         let mut verdicts = std::collections::BTreeSet::new();
         let mut last = Ok(Found::More);
         for step in 1..=head.len() {
@@ -196,7 +213,7 @@ mod tests {
             let mut end = 0;
             last = loop {
                 end = (end + step).min(head.len());
-                match scan.run(Role::Server, &limits, &head[..end]) {
+                match scan.run(FirstLine::Request, limits, &head[..end]) {
                     Ok(Found::FirstLine(_)) => end -= step.min(end),
                     Ok(Found::More) if end < head.len() => {}
                     verdict => break verdict,

@@ -14,6 +14,7 @@ mod frame;
 mod handshake;
 mod head;
 mod mask;
+mod names;
 mod output;
 mod partial;
 mod policy;
@@ -71,6 +72,19 @@ impl Default for Limits {
             max_fragments: 1 << 16,
             max_handshake_bytes: 8 << 10,
             max_headers: 64,
+        }
+    }
+}
+
+/// The most header lines that the parser behind this takes.
+const MOST_HEADERS: u16 = tungstenite::handshake::headers::MAX_HEADERS as u16;
+
+impl Limits {
+    /// Those of a head.
+    fn head(&self) -> head::HeadLimits {
+        head::HeadLimits {
+            max_bytes: self.max_handshake_bytes,
+            max_headers: self.max_headers.min(MOST_HEADERS),
         }
     }
 }
