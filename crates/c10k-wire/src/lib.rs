@@ -8,6 +8,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod http;
 pub mod raw;
 mod wheel;
 pub mod ws;

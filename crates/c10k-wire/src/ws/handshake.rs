@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
 
-use super::fields::{Fields, Only, has_item, items};
-use super::head::{FirstLine, Found, HeadFault, Scan};
 use super::names::{Name, known};
 use super::{Limits, Role};
+use crate::http::fields::{Fields, Only, has_item, items};
+use crate::http::head::{FirstLine, Found, HeadFault, Scan};
 
 /// Length of a `Sec-WebSocket-Accept` value: 20 bytes in base64.
 pub(crate) const ACCEPT_BYTES: usize = 28;

@@ -1,6 +1,6 @@
 //! The header fields that matter in an opening handshake.
 
-use super::fields::Fields;
+use crate::http::fields::Fields;
 
 /// Their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,11 +7,11 @@ use tungstenite::handshake::server::Request;
 use tungstenite::http::Uri;
 use tungstenite::http::uri::Authority;
 
-use super::fields::{Fields, Only, has_item};
 use super::handshake::accept_of;
-use super::head::is_token;
 use super::names::{Name, known};
 use super::refusal::{self, Refusal};
+use crate::http::fields::{Fields, Only, has_item};
+use crate::http::head::is_token;
 
 /// The path of the plain request that asks whether the server is alive, by GET or by HEAD as load balancers do.
 const HEALTH_PATH: &str = "/healthz";
