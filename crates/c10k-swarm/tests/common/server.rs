@@ -44,6 +44,8 @@ pub(crate) enum Behaviour {
 struct Control {
     /// Nothing is accepted, read or written.
     frozen: AtomicBool,
+    /// It has seen that it is frozen.
+    stands: AtomicBool,
     /// Answer no connection from now on with what it said.
     wrong: AtomicBool,
     /// Answer none of the first so many connections from now on.
@@ -111,9 +113,11 @@ impl Server {
     }
 
     pub(crate) fn freeze(&self) {
+        self.control.stands.store(false, SeqCst);
         self.control.frozen.store(true, SeqCst);
-        // One turn of its loop later it has stopped.
-        std::thread::sleep(3 * TURN);
+        while !self.control.stands.load(SeqCst) {
+            std::thread::sleep(TURN);
+        }
     }
 
     pub(crate) fn thaw(&self) {
@@ -183,9 +187,11 @@ fn serve(mut listener: TcpListener, behaviour: Behaviour, control: &Control) {
     let mut buffer = vec![0; 64 * 1024];
     while !control.end.load(SeqCst) {
         if control.frozen.load(SeqCst) {
+            control.stands.store(true, SeqCst);
             std::thread::sleep(TURN);
             continue;
         }
+        control.stands.store(false, SeqCst);
         match poll.poll(&mut events, Some(TURN)) {
             // epoll_wait(2) is interrupted by any stop of the process, and never restarted.
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
