@@ -2,6 +2,28 @@
 //!
 //! The listeners stay open for all tables of the lane, so nothing that is queued is reset when a full table
 //! hands the turn on.
+//!
+//! # Whose turn it is
+//!
+//! ```text
+//!                       take_waiting_turn: it has started
+//!              ┌────────────────────────────────────────────────────┐
+//!              │     start_failed: a table has some room            │
+//!              │   ┌──────────────────────────────────────────────┐ │
+//!              │   │                                              v v
+//!          ┌──────────┐   pass_turn: no table has much room     ┌───────┐   pass_turn: another
+//!   ─────> │ starting │ <────────────────────────────────────── │ table │ ──┐ has much room
+//!          └──────────┘                                         └───────┘ <─┘
+//!              │   ^                                                ^
+//!              │   │ reclaim_for_new: the keeper tries again        │
+//!              v   │                                                │
+//!          ┌──────────┐   take_free_turn: a table has room          │
+//!          │  nobody  │ ────────────────────────────────────────────┘
+//!          └──────────┘
+//!              ^ start_failed: all tables are full
+//! ```
+//!
+//! The table that has the turn accepts, or waits with it: see `Turn` in `worker.rs`.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -213,6 +235,73 @@ mod tests {
         });
         let desks = desks.collect();
         (lane, desks)
+    }
+
+    /// Whose turn it is.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Holder {
+        Starting,
+        Nobody,
+        Table(u32),
+    }
+
+    fn holder(lane: &Lane) -> Holder {
+        match lane.holder.load(Ordering::Acquire) {
+            STARTING => Holder::Starting,
+            NOBODY => Holder::Nobody,
+            number => Holder::Table(number),
+        }
+    }
+
+    /// Whoever tries to take a turn that is not there for it fails and changes nothing.
+    fn expect(lane: &Lane, desks: &[Arc<Desk>], expected: Holder) {
+        assert_eq!(holder(lane), expected);
+        for desk in desks {
+            let is_its = expected == Holder::Table(desk.number);
+            assert_eq!(lane.is_turn_of(desk), is_its);
+            assert!(expected == Holder::Starting || !lane.take_waiting_turn(desk));
+            if expected != Holder::Nobody {
+                assert!(!lane.take_free_turn(desk));
+                assert_eq!(lane.takes_turn_at_bell(desk), is_its);
+            } else if desk.room() == 0 {
+                assert!(!lane.takes_turn_at_bell(desk));
+            }
+        }
+        assert!(expected == Holder::Nobody || !lane.reclaim_for_new());
+        assert_eq!(holder(lane), expected);
+    }
+
+    #[test]
+    fn the_turn_goes_every_way_of_the_diagram_and_no_other() {
+        let (lane, mut desks) = lane_with(&[(100, 0)]);
+        expect(&lane, &desks, Holder::Starting);
+        assert!(lane.take_waiting_turn(&desks[0]), "it has started");
+        expect(&lane, &desks, Holder::Table(0));
+        desks[0].set_open(100);
+        assert_eq!(lane.pass_turn(), Next::New, "no table has much room");
+        expect(&lane, &desks, Holder::Starting);
+        desks.push(lane.add_desk());
+        desks[1].set_capacity(100);
+        assert!(lane.take_waiting_turn(&desks[1]), "it has started");
+        desks[1].set_open(100);
+        desks[0].set_open(20);
+        assert_eq!(lane.pass_turn(), Next::Present, "another has much room");
+        expect(&lane, &desks, Holder::Table(0));
+        desks[0].set_open(100);
+        assert_eq!(lane.pass_turn(), Next::New);
+        assert!(lane.start_failed(), "all tables are full");
+        expect(&lane, &desks, Holder::Nobody);
+        assert!(lane.reclaim_for_new(), "the keeper tries again");
+        expect(&lane, &desks, Holder::Starting);
+        desks[1].set_open(99);
+        assert!(!lane.start_failed(), "a table has some room");
+        expect(&lane, &desks, Holder::Table(1));
+        desks[1].set_open(100);
+        assert_eq!(lane.pass_turn(), Next::New);
+        assert!(lane.start_failed());
+        desks[0].set_open(99);
+        assert!(lane.take_free_turn(&desks[0]), "a table has room");
+        expect(&lane, &desks, Holder::Table(0));
     }
 
     #[test]

@@ -74,6 +74,16 @@ impl Drop for Farewell {
 }
 
 /// Whether this table accepts.
+///
+/// ```text
+/// Idle       -> Accepting   begin_to_accept: the lane's turn is this table's
+/// Accepting  -> Idle        pass_turn: the table is full
+/// Accepting  -> NoSlot      pause_for_slot: --max-connections are open
+/// NoSlot     -> Accepting   look_for_slot: one of them has ended
+/// (any)      -> NoResource  pause_for_resource: no descriptor, no memory, no room in epoll
+/// NoResource -> Accepting   begin_to_accept: some time later, or when a connection has ended
+/// (any)      -> Idle        begin_to_end: the server ends
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     /// Another table of the lane does.
