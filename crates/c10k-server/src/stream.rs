@@ -14,7 +14,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
 use crate::counters::{Counters, End};
-use crate::pending::PendingOutputs;
+use crate::pending::{Left, PendingOutputs};
 use crate::reserve::Reserve;
 use crate::speech::{Heard, Reply, Speech};
 use crate::table::{Flag, Key, Table};
@@ -319,19 +319,23 @@ impl<S: Speech> Streams<S> {
 
     /// Sends what was held back, and when all is gone reads on: what came meanwhile brings no new edge.
     fn flush(&mut self, registry: &Registry, key: Key) {
-        let (Some(socket), Some(pending)) = (self.table.socket(key), self.pending.of(key.slot())) else {
-            return;
-        };
-        let sent = match send(socket, pending.rest()) {
-            Ok(sent) => sent,
-            Err(error) => {
-                let end = self.end_of(key, End::Failed(error));
-                return self.close(key, &end);
+        loop {
+            let (Some(socket), Some(pending)) = (self.table.socket(key), self.pending.of(key.slot())) else {
+                return;
+            };
+            let sent = match send(socket, pending.next()) {
+                Ok(sent) => sent,
+                Err(error) => {
+                    let end = self.end_of(key, End::Failed(error));
+                    return self.close(key, &end);
+                }
+            };
+            self.counters.wrote(sent);
+            match pending.advance(sent, Instant::now()) {
+                Left::Part => return,
+                Left::More => {}
+                Left::Nothing => break,
             }
-        };
-        self.counters.wrote(sent);
-        if !pending.advance(sent, Instant::now()) {
-            return;
         }
         self.freed.add(self.pending.forget(key.slot()));
         self.table.set(key, Flag::Pending, false);
