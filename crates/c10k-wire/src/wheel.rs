@@ -16,7 +16,7 @@ const RINGS: usize = 8;
 /// The last tick that the rings reach.
 const LAST_TICK: u64 = (1 << (RING_BITS * RINGS as u32)) - 1;
 /// So many stale timers are no burden: no more than these beside the live ones are never searched.
-const SPARE: usize = 1024;
+const SPARE: usize = 256;
 /// Nowhere in the list of timers.
 const NONE: u32 = u32::MAX;
 
