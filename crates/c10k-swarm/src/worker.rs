@@ -1,4 +1,8 @@
 //! One worker: a thread with a descriptor table, an event loop and the connections it holds.
+//!
+//! The loop and the calls are here; what is known stands apart: what to begin next in [`connector`], whom to ask in
+//! [`prober`], whom to close in [`closer`], what is still to be said in [`output`], how long what is awaited may take in
+//! [`waits`], and what has become of all of them in [`ledger`].
 
 use std::io;
 use std::sync::Arc;
@@ -44,29 +48,31 @@ const BUFFER_BYTES: usize = 64 * 1024;
 const TURN_BYTES: usize = 256 * 1024;
 
 pub(crate) struct Worker<M: Maker, S: Speech> {
-    maker: M,
-    speech: S,
-    /// What the speech keeps of each connection, by slot.
-    states: Vec<S::State>,
-    output: Output,
     shared: Arc<Shared>,
     control: Arc<TableControl>,
+    maker: M,
+    speech: S,
     table: Table<M::Connection>,
+    /// What the speech keeps of each connection, by slot.
+    states: Vec<S::State>,
+    // Who knows what is next, for each task.
     connector: Connector,
-    waits: Waits,
-    /// Tokens of connections whose input was not read to its end: an edge does not come twice.
-    leftovers: Vec<u64>,
-    /// Rounds of pings in the hold; `None` = nobody is pinged.
-    pings: Option<Rounds>,
-    freed: FreedMemory,
     prober: Prober,
     closer: Closer,
+    /// Rounds of pings; `None` = nobody is pinged.
+    pings: Option<Rounds>,
+    // What all of them use.
+    output: Output,
+    waits: Waits,
+    ledger: Ledger,
+    buffer: Box<[u8]>,
+    /// Tokens of connections whose input was not read to its end: an edge does not come twice.
+    leftovers: Vec<u64>,
+    freed: FreedMemory,
     /// What was begun last.
     orders: Option<Orders>,
     /// When a task can go on that has to wait for a time, µs.
     wait_until_us: Option<u64>,
-    ledger: Ledger,
-    buffer: Box<[u8]>,
 }
 
 impl<M: Maker, S: Speech> Worker<M, S> {

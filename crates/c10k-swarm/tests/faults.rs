@@ -226,7 +226,7 @@ fn those_that_are_answered_are_held_although_all_before_them_are_silent() {
 fn a_table_in_which_nobody_is_answered_keeps_no_other_from_its_proof() {
     // Tables of a few more than a thousand: the first ones have no connection that is answered.
     let server = Server::echo();
-    let plan = ["--target", "4000", "--hold", "500ms", "--probe-timeout", "3s", "--workers", "1"];
+    let plan = ["--target", "4000", "--hold", "500ms", "--probe-timeout", "6s", "--workers", "1"];
     let swarm = Swarm::start_by(limited(1200), &[&["--server", &server.at()], &plan[..]].concat());
     swarm.wait_for_phase(PhaseName::Hold);
     server.go_deaf_to_first(2500);

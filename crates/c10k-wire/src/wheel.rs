@@ -16,7 +16,7 @@ const RINGS: usize = 8;
 /// The last tick that the rings reach.
 const LAST_TICK: u64 = (1 << (RING_BITS * RINGS as u32)) - 1;
 /// So many stale timers are no burden: no more than these beside the live ones are never searched.
-const SPARE: usize = 1024;
+const SPARE: usize = 256;
 /// Nowhere in the list of timers.
 const NONE: u32 = u32::MAX;
 
@@ -230,14 +230,18 @@ impl<K: Copy> Wheel<K> {
         self.release(first);
     }
 
-    /// A place in the list of timers is free.
+    /// A place in the list of timers is free. Of a crowd that is gone no memory is kept.
     fn release(&mut self, index: u32) {
-        self.timers[index as usize].next = self.free;
-        self.free = index;
-        self.set -= 1;
+        self.free_place(index);
         if self.set == 0 && self.timers.capacity() > SPARE {
             *self = Self { tick: self.tick, ..Self::default() };
         }
+    }
+
+    fn free_place(&mut self, index: u32) {
+        self.timers[index as usize].next = self.free;
+        self.free = index;
+        self.set -= 1;
     }
 
     fn list(&self, ring: usize, slot: usize) -> List {
@@ -252,35 +256,52 @@ impl<K: Copy> Wheel<K> {
         if list.first == NONE { ring.occupied &= !bit } else { ring.occupied |= bit }
     }
 
-    /// Drops those that do not matter any more, and gives their memory back.
+    /// Drops those that do not matter any more, and gives memory back that the others have no use for.
     fn sweep(&mut self, matters: impl Fn(K, u64) -> bool) {
-        let mut all = std::mem::replace(self, Self { tick: self.tick, ..Self::default() });
-        let live = |timer: &Timer<K>| matters(timer.key, timer.at_us);
-        let mut lists = vec![all.due];
-        lists.extend(all.rings.iter().flatten().flat_map(|ring| ring.slots));
-        let mut kept = 0;
-        for visit in [false, true] {
-            // Counted first, so that what is kept lies in no more memory than it needs.
-            if visit {
-                self.timers.reserve_exact(2 * kept + SPARE);
-                self.rings = std::mem::replace(&mut all.rings, [const { None }; RINGS]);
-                self.rings.iter_mut().flatten().for_each(|ring| {
-                    (ring.slots, ring.occupied) = ([EMPTY; SLOTS], 0);
-                });
-            }
-            for mut list in lists.iter().copied() {
-                while let Some(timer) = all.first_of(list) {
-                    if live(timer) {
-                        kept += usize::from(!visit);
-                        if visit {
-                            self.insert(timer.key, timer.at_us);
-                        }
-                    }
-                    list = all.behind(list);
-                }
+        self.due = self.swept(self.due, &matters);
+        for ring in 0..RINGS {
+            let mut occupied = self.rings[ring].as_deref().map_or(0, |ring| ring.occupied);
+            while occupied != 0 {
+                let slot = occupied.trailing_zeros() as usize;
+                occupied &= occupied - 1;
+                let list = self.swept(self.list(ring, slot), &matters);
+                self.set_list(ring, slot, list);
             }
         }
         self.live = self.set;
+        if self.timers.capacity() > 2 * (2 * self.live + SPARE) {
+            self.move_together();
+        }
+    }
+
+    /// Those of a list that still matter; the others are dropped.
+    fn swept(&mut self, mut list: List, matters: &impl Fn(K, u64) -> bool) -> List {
+        let mut kept = EMPTY;
+        while let Some(&Timer { key, at_us, .. }) = self.first_of(list) {
+            let (index, rest) = (list.first, self.behind(list));
+            if matters(key, at_us) {
+                self.timers[index as usize].next = NONE;
+                kept = self.append(kept, index);
+            } else {
+                self.free_place(index);
+            }
+            list = rest;
+        }
+        kept
+    }
+
+    /// Puts all timers into no more memory than they need.
+    fn move_together(&mut self) {
+        let empty = Self { tick: self.tick, live: self.live, ..Self::default() };
+        let old = std::mem::replace(self, empty);
+        self.timers.reserve_exact(2 * old.set + SPARE);
+        let slots = old.rings.iter().flatten().flat_map(|ring| ring.slots);
+        for mut list in std::iter::once(old.due).chain(slots) {
+            while let Some(timer) = old.first_of(list) {
+                self.insert(timer.key, timer.at_us);
+                list = old.behind(list);
+            }
+        }
     }
 }
 

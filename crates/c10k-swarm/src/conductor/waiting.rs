@@ -8,6 +8,7 @@ use std::time::Instant;
 use c10k_record::{Command, GrowthEvidence, GrowthStop, Outcome, PhaseName};
 
 use super::{Conductor, NAP, Woken};
+use crate::control::TableControl;
 use crate::shared::Note;
 use crate::tally::{Loss, Tally};
 use crate::tasks::{Task, Turn};
@@ -35,6 +36,10 @@ impl Conductor<'_> {
         }
         for _ in 0..walks {
             self.shared.pass_on(Turn::Walk);
+        }
+        if connects > 0 {
+            // What they had claimed is to be begun by others, who may sleep.
+            TableControl::wake_all(&self.shared.tables());
         }
         for _ in 0..connects {
             let goes_on = self.shared.pass_on(Turn::Connect) || self.shared.has_turns(Turn::Connect);

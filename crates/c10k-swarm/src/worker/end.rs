@@ -10,7 +10,7 @@ use crate::table::State;
 use crate::tally::Loss;
 use crate::tasks::{Orders, Task};
 
-/// Connections that are given up between two looks at the clock and at the stage.
+/// Connections that are given up between two looks at the clock and at the orders.
 const ABORTED_AT_ONCE: u32 = 1024;
 
 /// What a connection leaves behind at this end.

@@ -117,7 +117,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.rest(orders, index);
             self.ledger.verified(took_us, now_us);
         } else {
-            self.prober.answered(now_us - took_us);
+            if let Some(sent_us) = self.proof_sent_us(index, now_us) {
+                self.prober.answered(sent_us);
+            }
             self.prove(index);
             self.ledger.echoed(took_us);
         }

@@ -382,12 +382,12 @@ fn a_worker_that_panics_leaves_exact_counts_and_its_claims_to_others() {
 
 #[test]
 fn a_worker_without_connections_needs_no_turn_and_gives_one_on_that_comes_too_late() {
-    for stage in [Task::Prove, Task::Close, Task::Abort] {
+    for task in [Task::Prove, Task::Close, Task::Abort] {
         let mut bench = Bench::new();
-        bench.shared.enter(stage);
+        bench.shared.enter(task);
         bench.go_on();
-        assert!(bench.shared.everybody_done(), "{stage:?}");
-        assert!(!bench.shared.pass_on(Turn::Walk), "nobody has anything to do in {stage:?}");
+        assert!(bench.shared.everybody_done(), "{task:?}");
+        assert!(!bench.shared.pass_on(Turn::Walk), "nobody has anything to do in {task:?}");
         bench.worker.control.give_turn(Turn::Walk);
         bench.notes.try_iter().for_each(drop);
         bench.go_on();

@@ -1,4 +1,4 @@
-//! In which order a stage visits the slots of a table.
+//! In which order a task visits the slots of a table.
 
 /// A walk over all slots that were there when it began, each once.
 #[derive(Debug, Default)]

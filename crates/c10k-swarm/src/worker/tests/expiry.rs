@@ -65,7 +65,7 @@ fn one_silent_connection_keeps_no_memory_of_those_that_came_after_it() {
 }
 
 #[test]
-fn a_deadline_that_has_passed_does_not_spin_the_next_stage() {
+fn a_deadline_that_has_passed_does_not_spin_the_next_task() {
     let mut bench = Bench::verified(1);
     bench.shared.arrivals.pause_until(bench.shared.now_us() + 1_000_000);
     bench.ramp(1);

@@ -3,14 +3,14 @@
 use super::bench::*;
 use super::*;
 
-/// Six verified connections of a worker that may connect four at a time, and prove three.
-fn six() -> Bench {
+/// So many verified connections of a worker that may connect four at a time, and prove three.
+fn verified(count: u32) -> Bench {
     let mut bench = Bench::but(|fixed| (fixed.in_flight_per_turn, fixed.proofs_per_turn) = (4, 3));
-    bench.ramp(3);
-    (1..=3).for_each(|connection| bench.echo(connection, 0));
-    bench.ramp(3);
-    (4..=6).for_each(|connection| bench.echo(connection, 0));
-    bench.expect(&[("verified", 6), ("in_flight", 0)]);
+    for connection in 1..=count {
+        bench.ramp(1);
+        bench.echo(connection, 0);
+    }
+    bench.expect(&[("verified", count.into()), ("in_flight", 0)]);
     bench
 }
 
@@ -31,7 +31,7 @@ impl Bench {
 
 #[test]
 fn connections_are_begun_while_others_prove_themselves_and_neither_takes_the_other_s_place() {
-    let mut bench = six();
+    let mut bench = verified(6);
     bench.stage(Task::Prove);
     assert_eq!(bench.under_way(), (0, 3));
     bench.shared.arrivals.grow(9, bench.shared.now_us());
@@ -65,7 +65,7 @@ fn connections_are_begun_while_others_prove_themselves_and_neither_takes_the_oth
 
 #[test]
 fn a_proof_that_nobody_answers_keeps_nobody_from_connecting() {
-    let mut bench = six();
+    let mut bench = verified(6);
     bench.stage(Task::Prove);
     bench.shared.arrivals.grow(5, bench.shared.now_us());
     bench.also(Task::Connect);
@@ -106,4 +106,23 @@ fn the_worker_sleeps_until_the_first_of_its_tasks_can_go_on() {
     assert!(sooner < arrival && sooner <= Duration::from_millis(1), "{sooner:?}, {arrival:?}");
     bench.worker.wait_until(bench.shared.now_us() + 900_000);
     assert!(bench.worker.timeout() <= Some(sooner));
+}
+
+#[test]
+fn answers_to_a_proof_that_was_begun_anew_take_no_place_from_the_present_one() {
+    let mut bench = verified(12);
+    bench.stage(Task::Prove);
+    let asked: Vec<u32> = {
+        let world = bench.world.borrow();
+        (1..=12).filter(|number| world.sent[number].len() == 2 * usize::from(PROBE_BYTES)).collect()
+    };
+    assert_eq!(asked.len(), 3);
+    bench.stage(Task::Prove);
+    assert_eq!(bench.under_way(), (0, 6), "three more have been asked");
+    for number in asked {
+        bench.echo(number, usize::from(PROBE_BYTES));
+        bench.go_on();
+    }
+    assert_eq!(bench.under_way(), (0, 3), "those of the present one");
+    bench.expect(&[("held", 3), ("failed", 0)]);
 }
