@@ -21,12 +21,16 @@ use netlink_sys::{Socket, SocketAddr as NetlinkAddress};
 mod answer;
 mod ends;
 mod holder;
+mod outgoing;
 mod taken;
+mod tcp_info;
 
 pub use answer::{Progress, SocketLine, each_socket};
 pub use ends::{Ends, ServerSocket, Servers};
 pub use holder::{Held, Holders, Holding, LookThrough, held_by, holders_of, holds, who_holds};
+pub use outgoing::{Destination, source_ports};
 pub use taken::{PortTaken, PortUser, TakenBy};
+pub use tcp_info::{Sampled, TcpInfo};
 
 /// The kernel fills at most 32 KiB an answer (net/netlink/af_netlink.c, `netlink_dump`) when the reader offers it.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -334,8 +338,12 @@ impl SockDiag {
     /// Asks for sockets and calls `each` with every one. True when the dump was interrupted.
     fn dump(&mut self, query: Query, mut each: impl FnMut(&SocketLine<'_>)) -> io::Result<bool> {
         self.sequence = self.sequence.wrapping_add(1);
-        let request = request(self.sequence, query);
-        self.socket.send(&request, 0)?;
+        self.converse(&request(self.sequence, query), &mut each)
+    }
+
+    /// Sends a request for a dump and calls `each` with every socket in its answers.
+    fn converse(&mut self, request: &[u8], mut each: impl FnMut(&SocketLine<'_>)) -> io::Result<bool> {
+        self.socket.send(request, 0)?;
         let mut interrupted = false;
         loop {
             self.buffer.clear();
