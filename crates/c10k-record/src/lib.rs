@@ -11,6 +11,7 @@ mod ceiling;
 pub mod counter;
 mod counts;
 mod events;
+mod evidence;
 mod exit;
 mod folder;
 mod growth;
@@ -30,10 +31,14 @@ mod verdict;
 mod warning;
 mod whole;
 
-pub use ceiling::{Ceiling, Evidence, Predicted, Remedy, Scope, Setting, Side, WallFound, as_root};
+pub use ceiling::{Ceiling, Degree, Evidence, Predicted, Remedy, Scope, Setting, Side, WallFound, as_root};
 pub use counter::CounterChange;
 pub use counts::{AtServerEnd, Connections, Failure};
 pub use events::{Command, LiveCounts, PhaseName, ServerEvent, ServerReport, SwarmEvent};
+pub use evidence::{
+    AgeBin, AgeHistogram, AgeSpread, FirewallRules, Listeners, LossAges, LossOrder, Outgoing, RunEvidence,
+    SilentSample,
+};
 pub use exit::Exit;
 pub use folder::{FolderError, RunFolder, partial_record_name, read_record};
 pub use growth::{GrowthEvidence, GrowthStop, PortsInPlan};

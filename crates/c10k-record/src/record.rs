@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AtServerEnd, Ceiling, Connections, Failure, GrowthEvidence, GrowthStop, Host, Latencies, LatencySummary,
-    MemoryPerConnection, PhaseName, Plan, Protocol, Scope, ServerReport, Topology, Verdict, Warning,
-    Workload,
+    MemoryPerConnection, PhaseName, Plan, Protocol, RunEvidence, Scope, ServerReport, Topology, Verdict,
+    Warning, Workload,
 };
 
 /// Version of the record's shape.
@@ -52,6 +52,9 @@ pub struct Record {
     /// What was seen when it stopped; `None` when it tried all, and in older records.
     #[serde(default)]
     pub growth_evidence: Option<GrowthEvidence>,
+    /// What was looked at beside the counters.
+    #[serde(default)]
+    pub evidence: RunEvidence,
     /// How fast it went.
     pub rate: Rate,
     /// Latencies, µs.
@@ -284,6 +287,7 @@ impl Record {
             failures: Vec::new(),
             growth_stopped: None,
             growth_evidence: None,
+            evidence: RunEvidence::default(),
             rate: Rate::default(),
             latency_us: Latencies::default(),
             lateness_us: None,

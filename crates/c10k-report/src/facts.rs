@@ -5,7 +5,7 @@ mod ceiling;
 mod cost;
 mod setting;
 
-use c10k_record::{LatencySummary, Outcome, Record, RunResult, RunState, Unit, Verdict, human_count};
+use c10k_record::{Degree, LatencySummary, Outcome, Record, RunResult, RunState, Unit, Verdict, human_count};
 
 use crate::text::{UNKNOWN, count, latency, number, with_unit};
 
@@ -79,7 +79,9 @@ pub(crate) fn headline(record: &Record) -> (Tone, String) {
         |ceiling| match ceiling.walls.first() {
             Some(first) => {
                 let others = ceiling.walls[1..].iter().map(|wall| format!(", then {}", wall.name));
-                format!("; wall: {} — {}{}", ceiling.wall, first.title, others.collect::<String>())
+                let likely = if first.degree == Some(Degree::Likely) { "likely " } else { "" };
+                let others = others.collect::<String>();
+                format!("; wall: {likely}{} — {}{others}", ceiling.wall, first.title)
             }
             None => format!("; wall: {}", ceiling.wall),
         },

@@ -171,6 +171,7 @@ pub(crate) fn short() -> Record {
             evidence("EADDRNOTAVAIL", 512, "512 connections lost: cannot assign requested address"),
             evidence("source ports", 60_000, "the sources allow 60,000 connections"),
         ],
+        degree: Some(Degree::Proven),
         remedy: Some(Remedy {
             summary: "Use 4 source addresses, or let the server listen on more ports or addresses."
                 .to_owned(),
@@ -184,6 +185,7 @@ pub(crate) fn short() -> Record {
         wall: wall.name.clone(),
         hard: true,
         evidence: wall.evidence.clone(),
+        degree: wall.degree,
         remedy: wall.remedy.clone(),
         walls: vec![wall],
         predicted: Some(Predicted {

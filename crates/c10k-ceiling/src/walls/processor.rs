@@ -205,7 +205,9 @@ pub(super) static WALLS: &[Wall] = &[
             let gave_up = findings.growth_stopped.is_some();
             let no_listener =
                 findings.server_process.as_ref().is_some_and(|process| process.listens == Some(false));
-            if c.held == 0 || c.attempted < c.target || gave_up || no_listener {
+            // The first so many and then none is a number, whatever the target was.
+            let is_a_cap = findings.then_none() == Some(true) || findings.is_capped().is_some();
+            if c.held == 0 || c.attempted < c.target || gave_up || no_listener || is_a_cap {
                 return None;
             }
             let mut evidence = findings.broken(|metric| [Metric::Failed, Metric::Ghosts].contains(&metric));

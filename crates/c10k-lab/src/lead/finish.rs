@@ -4,7 +4,7 @@ use c10k_record::{
     Ceiling, Connections, Outcome, PhaseName, Record, RunState, Warning, counter, human_count, judge,
 };
 
-use crate::findings::findings;
+use crate::findings::{findings, order};
 use crate::lead::lab::Lab;
 use crate::plan::view::plan_view;
 
@@ -28,6 +28,7 @@ impl Lab<'_> {
         // With the ports that were really listened on.
         let plan = self.record.plan.clone().unwrap_or_else(|| self.plan.clone());
         let predicted = c10k_ceiling::predicted_ceiling(&self.limits, &plan_view(&plan, &self.limits));
+        self.record.evidence.order = self.record.evidence.order.or_else(|| order(&self.record));
         let mut found = findings(
             &self.record,
             &plan,
@@ -111,6 +112,8 @@ impl Lab<'_> {
             self.record.failures = said.failures;
             self.record.growth_stopped = said.growth_stopped;
             self.record.growth_evidence = said.growth_evidence;
+            (self.record.evidence.ages, self.record.evidence.order) =
+                (said.evidence.ages, said.evidence.order);
             self.record.rate = said.rate;
             self.cpu_said = Some(said.cpu);
             self.record.latency_us = said.latency_us;
