@@ -33,6 +33,7 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
     let mut settled = findings.clone();
     settle_threads(&mut settled);
     settled.plan.wanted_rate = findings.wanted_rate();
+    settled.plan.succeeded_among_losses = findings.then_none().map(|then_none| !then_none);
     let findings = &settled;
     let connections = &findings.connections;
     let (is_short, is_unharmed) = (findings.is_short(), findings.is_unharmed());

@@ -40,7 +40,8 @@ impl Rules {
             |bytes, wanted: u16| attributes(bytes).find(move |(kind, _)| *kind == wanted).map(|(_, v)| v);
         let mut says = |name: &[u8]| match name {
             b"reject" | b"REJECT" => self.reject += 1,
-            b"connlimit" => self.count += 1,
+            // A set that the packets fill, for each source say, with what is counted in it.
+            b"connlimit" | b"dynset" => self.count += 1,
             b"limit" | b"hashlimit" => self.limit += 1,
             _ => {}
         };
@@ -82,8 +83,9 @@ mod tests {
         rules.add(&rule(&[("match", name(1, "connlimit")), ("target", name(1, "REJECT"))]));
         rules.add(&rule(&[("match", name(1, "hashlimit")), ("immediate", Vec::new())]));
         rules.add(&rule(&[("limit", attribute(1, &[0; 8]))]));
+        rules.add(&rule(&[("dynset", Vec::new())]));
         rules.add(&[]);
-        assert_eq!(rules, Rules { all: 5, reject: 2, count: 2, limit: 2 });
+        assert_eq!(rules, Rules { all: 6, reject: 2, count: 3, limit: 2 });
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use c10k_record::{
     AgeBin, AgeSpread, AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Degree, Evidence,
     Failure, FirewallRules, GrowthEvidence, GrowthStop, Host, HostSnapshot, Latencies, LatencyHistogram,
-    Listeners, LoadPlan, LossAges, MemoryPart, MemoryPerConnection, NotApplied, Outcome, Outgoing, PhaseName,
-    PhaseTimes, Plan, PortsInPlan, Predicted, ProfileInRun, Protocol, Rate, Record, Remedy, RunEvidence,
-    RunState, SCHEMA_VERSION, Scope, ServerMode, ServerPlan, ServerReport, Setting, Side, SilentSample,
-    Steps, TimeWait, Tool, Topology, Verdict, WallFound, Warning, Workload,
+    Listeners, LoadPlan, LossAges, LossOrder, MemoryPart, MemoryPerConnection, NotApplied, Outcome, Outgoing,
+    PhaseName, PhaseTimes, Plan, PortsInPlan, Predicted, ProfileInRun, Protocol, Rate, Record, Remedy,
+    RunEvidence, RunState, SCHEMA_VERSION, Scope, ServerMode, ServerPlan, ServerReport, Setting, Side,
+    SilentSample, Steps, TimeWait, Tool, Topology, Verdict, WallFound, Warning, Workload,
 };
 use serde_json::{Map, Value, json};
 

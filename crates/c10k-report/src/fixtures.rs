@@ -1,7 +1,7 @@
 //! Records of four runs, as the tests of this room see them.
 
 use c10k_record::{
-    AppliedSetting, Ceiling, ConnectRate, Connections, Cpu, Evidence, Failure, Host, LatencySummary,
+    AppliedSetting, Ceiling, ConnectRate, Connections, Cpu, Degree, Evidence, Failure, Host, LatencySummary,
     MemoryPart, MemoryPerConnection, NotApplied, Outcome, PhaseName, Predicted, Protocol, Rate, Record,
     Remedy, RunState, Sample, Scope, Setting, Side, TimeWait, Tool, Topology, Verdict, WallFound, Warning,
     Workload,

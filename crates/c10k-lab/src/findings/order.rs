@@ -6,6 +6,8 @@ use c10k_record::{LossOrder, PhaseName, Record};
 const UNDER_WAY: u64 = 50;
 /// And at least, milliseconds.
 const UNDER_WAY_MS: u64 = 20;
+/// The same where the ramp was over then, milliseconds.
+const AT_ONCE_MS: u64 = 2;
 
 /// The order in the ramp; `None` where nothing was lost in it, or it cannot be told from when the first was lost and the
 /// last proven.
@@ -22,10 +24,18 @@ pub(crate) fn order(record: &Record) -> Option<LossOrder> {
     if first_ms >= last_proof_ms {
         return Some(LossOrder { proven_after_loss: 0, lost_after_proof: count, after_proof_ms });
     }
-    // Some were under way when the first was lost. After that it went on for longer without a success.
-    let slack_ms = UNDER_WAY_MS.max(last_proof_ms / UNDER_WAY);
-    let is_over = last_proof_ms - first_ms <= slack_ms && after_proof_ms > slack_ms;
-    is_over.then_some(LossOrder { proven_after_loss: 0, lost_after_proof: count, after_proof_ms })
+    // Some were under way when the first was lost. After that it went on for longer without a success, or was over at
+    // once: errors by chance would have begun before.
+    let (slack_ms, over_at_ms) =
+        (UNDER_WAY_MS.max(last_proof_ms / UNDER_WAY), AT_ONCE_MS.max(last_proof_ms / 100));
+    let apart_ms = last_proof_ms - first_ms;
+    let goes_on = apart_ms <= slack_ms && after_proof_ms > slack_ms;
+    let is_over = apart_ms <= over_at_ms && count >= c.verified? / 100;
+    (goes_on || is_over).then_some(LossOrder {
+        proven_after_loss: 0,
+        lost_after_proof: count,
+        after_proof_ms,
+    })
 }
 
 #[cfg(test)]
@@ -56,7 +66,8 @@ mod tests {
         // A few were under way.
         assert!(of(510, 1_010, 390, 1_000, 1_800).is_some_and(LossOrder::is_a_cap));
         assert_eq!(of(510, 1_800, 390, 1_000, 1_800), None, "they go on succeeding");
-        assert_eq!(of(510, 1_010, 390, 1_000, 1_011), None, "it was over at once");
+        assert!(of(300, 104, 20, 103, 104).is_some_and(LossOrder::is_a_cap), "it was over at once");
+        assert_eq!(of(510, 1_015, 390, 1_000, 1_016), None, "not so soon");
         assert_eq!(of(510, 1_000, 0, 0, 1_000), None);
     }
 }
