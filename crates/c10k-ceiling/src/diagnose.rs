@@ -261,6 +261,13 @@ fn beside_the_counters(findings: &Findings, look: &mut impl FnMut(&'static str, 
         }
         _ => {}
     }
+    if findings.evidence.outgoing.as_ref().is_some_and(c10k_record::Outgoing::may_have_been_used_up) {
+        look(
+            "the source ports of the server's own connections: with those in TIME_WAIT all of its range are in use; run again \
+             a minute later",
+            "ss -tan state time-wait | wc -l",
+        );
+    }
     if findings.lost_connecting(&crate::caps::REFUSED[..1]).is_some() && findings.held_lives() {
         look(
             "who refuses while others are held: a rule that counts connections (reject), or a server that closes its listener \

@@ -109,6 +109,9 @@ fn a_proxy_without_source_ports_is_named_by_its_own_connections() {
     }
     // With half of them free it is another number of its own.
     expect(&proxy(510, 2_000), "server-limit", Degree::Likely);
+    let mut again = proxy(10, 2_000);
+    again.evidence.outgoing.as_mut().expect("a proxy").ports_waiting = 990;
+    expect_unknown(&again, "with those in TIME_WAIT");
     let mut healthy = support::healthy();
     healthy.evidence.outgoing = proxy(1_000, 2_000).evidence.outgoing;
     assert_eq!(diagnose(&healthy, None), None, "all ports in use and nobody lost");

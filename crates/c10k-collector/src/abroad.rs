@@ -2,12 +2,13 @@
 //! connections, its listeners, the rules of a firewall. Each is looked at once, and not at every tick.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use c10k_kernel::census::{Destination, SockDiag, TcpInfo, held_by, holders_of, source_ports};
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::rules;
+use c10k_kernel::sysctl::SysctlRoot;
 use c10k_record::{FirewallRules, Listeners, Outgoing, SilentSample};
 
 /// Connections of which TCP_INFO is looked at.
@@ -109,16 +110,30 @@ pub fn outgoing_of_listeners(ports: &[u16]) -> Option<Outgoing> {
                 .is_ok_and(|held| held.is_some_and(|held| !held.is_empty()))
         };
         let pid = pids.iter().copied().find(|pid| holds(pid))?;
+        let takes_again = time_wait_is_taken_again(destination.from);
         Some(Outgoing {
             pid,
             from: destination.from.to_string(),
             to: destination.to.to_string(),
-            ports_in_use: destination.ports(),
+            ports_in_use: if takes_again { destination.connections } else { destination.ports() },
+            ports_waiting: if takes_again { destination.time_wait } else { 0 },
             ports: count,
             first_port,
             last_port,
         })
     })
+}
+
+/// Whether a new connection from there may take a port in TIME_WAIT that is a second old (net/ipv4/tcp_ipv4.c,
+/// `tcp_twsk_unique`).
+fn time_wait_is_taken_again(from: IpAddr) -> bool {
+    let number = |key| SysctlRoot::default().read(key).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    match number("net.ipv4.tcp_tw_reuse").unwrap_or(2) {
+        _ if number("net.ipv4.tcp_timestamps") == Some(0) => false,
+        0 => false,
+        2 => from.is_loopback(),
+        _ => true,
+    }
 }
 
 /// All listeners on these ports, in the network namespace of the calling thread.

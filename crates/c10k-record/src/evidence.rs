@@ -217,8 +217,10 @@ pub struct Outgoing {
     pub from: String,
     /// The address and port they go to.
     pub to: String,
-    /// Source ports in use between the two, those in TIME_WAIT included.
+    /// Source ports in use between the two; those in TIME_WAIT are, unless a new connection may take them.
     pub ports_in_use: u64,
+    /// Those in TIME_WAIT that a new connection may take when they are a second old (`tcp_tw_reuse`).
+    pub ports_waiting: u64,
     /// Source ports that there are: `ip_local_port_range` without those that are reserved.
     pub ports: u64,
     /// The first port of that range.
@@ -232,6 +234,13 @@ impl Outgoing {
     #[must_use]
     pub fn left(&self) -> u64 {
         self.ports.saturating_sub(self.ports_in_use)
+    }
+
+    /// Whether it would be used up with those in TIME_WAIT, which may or may not have been free.
+    #[must_use]
+    pub fn may_have_been_used_up(&self) -> bool {
+        let ports_in_use = self.ports_in_use.saturating_add(self.ports_waiting);
+        Self { ports_in_use, ..self.clone() }.is_used_up()
     }
 
     /// Whether nearly none is left: some of the range are somebody else's, or were passed over in the search.
@@ -324,5 +333,7 @@ mod tests {
         let of = |in_use, ports| Outgoing { ports_in_use: in_use, ports, ..Outgoing::default() }.is_used_up();
         assert!(of(1_000, 1_000) && of(985, 1_000) && of(28_200, 28_232) && of(1_010, 1_000));
         assert!(!of(950, 1_000) && !of(0, 0) && !of(2, 10));
+        let waiting = Outgoing { ports_in_use: 1, ports_waiting: 999, ports: 1_000, ..Outgoing::default() };
+        assert!(waiting.may_have_been_used_up() && !waiting.is_used_up());
     }
 }

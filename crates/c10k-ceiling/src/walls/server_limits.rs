@@ -48,8 +48,10 @@ pub(super) static WALLS: &[Wall] = &[
         predict: no_forecast,
         diagnose: |findings| {
             let cap = findings.is_capped()?;
-            let explained = findings.process_table_full().is_some() || proxys_ports(findings).is_some();
-            if explained {
+            // Ports in TIME_WAIT may have been what was short: then it is not known which.
+            let outgoing = findings.evidence.outgoing.as_ref();
+            let may_be_ports = outgoing.is_some_and(Outgoing::may_have_been_used_up);
+            if findings.process_table_full().is_some() || may_be_ports {
                 return None;
             }
             let mut evidence = findings.cap_evidence();

@@ -85,6 +85,7 @@ pub(crate) fn proxy(used: u64, target: u64) -> Findings {
         from: "127.0.0.1".to_owned(),
         to: "127.0.0.1:9001".to_owned(),
         ports_in_use: used,
+        ports_waiting: 0,
         ports: 1_000,
         first_port: 20_000,
         last_port: 20_999,
