@@ -395,7 +395,13 @@ fn spare(nofile: u64) -> u64 {
     (nofile / 8).min(64)
 }
 
+/// What it means; in the ramp where some were lost there.
 fn meaning(name: &str, findings: &Findings) -> &'static str {
-    let known = findings.failures.iter().map(|row| &row.outcome).chain(findings.connections.failed.keys());
-    known.into_iter().find(|outcome| outcome.name() == name).map_or("", |outcome| outcome.meaning())
+    let rows = || findings.failures.iter().filter(|row| row.outcome.name() == name);
+    let in_ramp = rows().find(|row| row.phase == PhaseName::Ramp);
+    if let Some(row) = in_ramp.or_else(|| rows().next()) {
+        return row.outcome.meaning_in(row.phase);
+    }
+    let mut known = findings.connections.failed.keys();
+    known.find(|outcome| outcome.name() == name).map_or("", |outcome| outcome.meaning())
 }

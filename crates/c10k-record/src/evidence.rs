@@ -125,20 +125,6 @@ impl AgeHistogram {
         self.count += 1;
     }
 
-    /// Counts all of another one.
-    pub fn merge(&mut self, other: &Self) {
-        if other.count == 0 {
-            return;
-        }
-        self.min_ms = if self.count == 0 { other.min_ms } else { self.min_ms.min(other.min_ms) };
-        self.max_ms = self.max_ms.max(other.max_ms);
-        self.count += other.count;
-        self.counts.resize(self.counts.len().max(other.counts.len()), 0);
-        for (own, others) in self.counts.iter_mut().zip(&other.counts) {
-            *own += others;
-        }
-    }
-
     /// How they are spread; `None` where there are none.
     #[must_use]
     pub fn spread(&self) -> Option<AgeSpread> {
@@ -172,6 +158,22 @@ impl AgeHistogram {
             passed >= rank
         });
         slot.map_or(self.max_ms, first_of).clamp(self.min_ms, self.max_ms)
+    }
+}
+
+/// Counts all of another one, as each worker has one of its own.
+impl std::ops::AddAssign<&Self> for AgeHistogram {
+    fn add_assign(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        self.min_ms = if self.count == 0 { other.min_ms } else { self.min_ms.min(other.min_ms) };
+        self.max_ms = self.max_ms.max(other.max_ms);
+        self.count += other.count;
+        self.counts.resize(self.counts.len().max(other.counts.len()), 0);
+        for (own, others) in self.counts.iter_mut().zip(&other.counts) {
+            *own += others;
+        }
     }
 }
 
@@ -311,8 +313,8 @@ mod tests {
         let mut one = AgeHistogram::default();
         one.add(7);
         let mut other = AgeHistogram::default();
-        other.merge(&one);
-        other.merge(&AgeHistogram::default());
+        other += &one;
+        other += &AgeHistogram::default();
         assert_eq!(other.spread(), one.spread());
     }
 

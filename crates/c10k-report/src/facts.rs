@@ -231,7 +231,7 @@ fn losses(record: &Record) -> Section {
                 right(human_count(failure.count)),
                 left(failure.phase.to_string()),
                 right(with_unit(Some(failure.first_at_ms as f64 / 1000.0), "s")),
-                left(failure.outcome.meaning()),
+                left(failure.outcome.meaning_in(failure.phase)),
             ])
         })
         .collect();
