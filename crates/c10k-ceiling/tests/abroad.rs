@@ -122,6 +122,7 @@ fn a_rule_that_rejects_beside_a_listener_is_no_missing_server() {
     for outcome in ["ECONNREFUSED", "EHOSTUNREACH", "EPERM"] {
         let mut f = rejected(outcome);
         let ceiling = expect(&f, "filter-rejects", Degree::Likely);
+        assert_eq!(names(&ceiling), ["filter-rejects"]);
         let remedy = ceiling.remedy.expect("a remedy");
         assert!(remedy.summary.starts_with("First prove it: run again from one more source"));
         f.evidence.rules = Some(FirewallRules { all: 4, reject: 1, count: 1, limit: 0 });

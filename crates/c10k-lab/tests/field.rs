@@ -236,6 +236,43 @@ fn a_server_that_closes_what_comes_on_top_stands_at_a_limit_whatever_was_asked_f
     }
 }
 
+/// Echoes, and blocks for a while with each that it accepts, as a handler does that asks a database.
+const BLOCKS: &str = r#"
+import asyncio, sys, time
+
+async def serve(reader, writer):
+    time.sleep(0.03)
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+    except ConnectionError:
+        pass
+
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 9000, backlog=16)
+    await server.serve_forever()
+
+asyncio.run(main())
+"#;
+
+#[test]
+fn a_server_that_accepts_slowly_throughout_has_neither_stopped_nor_a_limit() {
+    let Some(mut net) = Net::new() else { return };
+    if !is_installed("python3", "--version") {
+        return;
+    }
+    net.start(&["python3", "-c", BLOCKS]);
+    net.await_listener(9000);
+    let hurry = ["--connect-timeout", "3s", "--probe-timeout", "400ms"];
+    let record = net.lab(9000, &[&hurry[..], &["--target", "400"]].concat());
+    let c = &record.connections;
+    assert!(c.held > 0 && c.held < 400, "{c:?}");
+    let ceiling = record.ceiling.as_ref().expect("it is short");
+    for wrong in ["server-stopped-accepting", "server-limit", "not-an-echo-server", "firewall-drop"] {
+        assert!(!ceiling.walls.iter().any(|wall| wall.name == wrong), "{ceiling:#?}");
+    }
+}
+
 /// A client, a router and a server behind it, each in a namespace of its own.
 struct Way {
     client: Net,
