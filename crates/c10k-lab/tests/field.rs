@@ -181,22 +181,42 @@ fn nginx_without_source_ports_to_what_is_behind_it_has_one_name_at_every_target(
     assert_eq!((fits.connections.held, fits.ceiling), (100, None));
 }
 
-#[test]
-fn haproxy_without_source_ports_is_named_just_so_over_raw_connections() {
-    let Some(mut net) = Net::new() else { return };
+/// HAProxy before a server of ours, with so many connections at the most; `None`, said aloud, where it cannot be.
+fn haproxy(maxconn: u32, ports: &str) -> Option<(Net, tempfile::TempDir)> {
+    let mut net = Net::new()?;
     if !is_installed("haproxy", "-v") {
-        return;
+        return None;
     }
-    net.set("net.ipv4.ip_local_port_range", "20000 20199");
+    net.set("net.ipv4.ip_local_port_range", ports);
     net.start(&[LAB, "server", "--listen", "127.0.0.1:9001"]);
     net.await_listener(9001);
     let folder = tempfile::tempdir().expect("a folder");
-    let conf = "global\n maxconn 5000\ndefaults\n mode tcp\n retries 0\n timeout connect 5s\n timeout client 1m\n timeout \
-                server 1m\nlisten l\n bind 127.0.0.1:9000\n server s 127.0.0.1:9001\n";
+    let conf = format!(
+        "global\n maxconn {maxconn}\ndefaults\n mode tcp\n retries 0\n timeout connect 5s\n timeout client 1m\n timeout \
+         server 1m\nlisten l\n bind 127.0.0.1:9000 backlog 1000\n server s 127.0.0.1:9001\n"
+    );
     let file = folder.path().join("haproxy.cfg");
     std::fs::write(&file, conf).expect("written");
     net.start(&["haproxy", "-db", "-f", &file.display().to_string()]);
     net.await_listener(9000);
+    Some((net, folder))
+}
+
+#[test]
+fn haproxy_at_its_maxconn_stands_at_a_limit_of_its_own_whatever_was_asked_for() {
+    for target in ["140", "300"] {
+        let Some((net, _folder)) = haproxy(100, "20000 29999") else { return };
+        let patience = ["--connect-timeout", "4s", "--probe-timeout", "4s", "--target", target];
+        let record = net.lab(9000, &patience);
+        assert_eq!(record.connections.held, 100, "{:?}", record.connections);
+        let ceiling = expect(&record, "server-limit", Degree::Likely);
+        assert_eq!(ceiling.walls.len(), 1, "{ceiling:#?}");
+    }
+}
+
+#[test]
+fn haproxy_without_source_ports_is_named_just_so_over_raw_connections() {
+    let Some((net, _folder)) = haproxy(5_000, "20000 20199") else { return };
     let record = net.lab(9000, &["--ips", "127.0.0.2-127.0.0.9", "--target", "500"]);
     assert!(record.connections.held <= 200, "{:?}", record.connections);
     expect(&record, "proxy-ports-exhausted", Degree::Proven);
