@@ -30,11 +30,7 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
     if findings.aborted {
         return None;
     }
-    let mut settled = findings.clone();
-    settle_threads(&mut settled);
-    settled.plan.wanted_rate = findings.wanted_rate();
-    settled.plan.succeeded_among_losses = findings.then_none().map(|then_none| !then_none);
-    let findings = &settled;
+    let findings = &settled(findings);
     let connections = &findings.connections;
     let (is_short, is_unharmed) = (findings.is_short(), findings.is_unharmed());
     // Without probes a ghost is held like any other, and no loss.
@@ -90,6 +86,15 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
             off_by,
         },
     })
+}
+
+/// The findings with what follows from others of them.
+pub(crate) fn settled(findings: &Findings) -> Findings {
+    let mut settled = findings.clone();
+    settle_threads(&mut settled);
+    settled.plan.wanted_rate = findings.wanted_rate();
+    settled.plan.succeeded_among_losses = findings.then_none().map(|then_none| !then_none);
+    settled
 }
 
 /// Whether a wall shows itself by connections that wait, and so, before it costs any, by a verdict that breaks.

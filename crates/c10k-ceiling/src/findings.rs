@@ -1,6 +1,7 @@
 //! What the walls look at: all that a run showed.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use c10k_record::{
     Connections, CounterChange, Evidence, Failure, GrowthEvidence, GrowthStop, HostSnapshot, Latencies,
@@ -36,6 +37,10 @@ pub struct ServerProcess {
     pub descriptor_limit: Option<u64>,
     /// Its only descriptor table was seen full.
     pub table_was_full: bool,
+    /// Of a server of several processes those whose tables were full, of which `pid` is the first.
+    pub full: Vec<u32>,
+    /// How many processes take its connections, where they are several.
+    pub processes: Option<u64>,
     /// It was seen stopped by a signal (state T).
     pub stopped: bool,
     /// ESTABLISHED sockets at the server's side, by sock_diag.
@@ -62,6 +67,8 @@ pub struct Findings {
     pub growth_stopped: Option<GrowthStop>,
     /// What was seen when it stopped.
     pub growth_evidence: Option<GrowthEvidence>,
+    /// Source addresses that were there at the start and on no device at the end; `None` where nobody looked.
+    pub sources_gone: Option<Vec<IpAddr>>,
     /// How many connections the sources allowed, as the swarm planned it.
     pub capacity: Option<u64>,
     /// Counters and levels by their name in [`counter`], as read on this machine.

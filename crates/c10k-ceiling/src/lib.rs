@@ -9,10 +9,12 @@
 
 mod caps;
 mod diagnose;
+mod facts;
 mod findings;
 mod fit;
 mod lateness;
 mod loads;
+mod met;
 mod myths;
 mod plan_view;
 mod predict;
@@ -26,9 +28,10 @@ pub use diagnose::{UNKNOWN, diagnose};
 pub use findings::{Findings, KeptFree, ServerEnd, ServerProcess, TAKEN_DOWN};
 pub use fit::{TooMany, too_many};
 pub use loads::{CpuLoad, MachineLoad, PhaseLoad};
+pub use met::{met_on_the_way, syns_sent_again};
 pub use myths::{MYTHS, Myth, myth};
 pub use plan_view::{KERNEL_PORT_RANGE, KERNEL_PORTS, PlanView};
 pub use predict::{Prediction, RatePrediction, predict, predict_rate, predicted_ceiling};
-pub use symptoms::{SYMPTOMS, Symptom, walls_of_symptom};
-pub use wall::{Bite, Forecast, Guide, Need, Plant, Wall};
+pub use symptoms::{OtherCause, Reading, SYMPTOMS, Symptom, read_symptom};
+pub use wall::{Bite, Forecast, Guide, Met, Need, Plant, Wall};
 pub use walls::{CLIENT_BYTES, MEMORY_WALLS, SERVER_BYTES, memory_reserve_bytes, surest, wall, walls};

@@ -1,9 +1,6 @@
 //! Processor time, phase by phase: what broke in one phase is not explained by another.
 
-use c10k_record::{LatencyKind, Metric, PhaseName};
 use serde::{Deserialize, Serialize};
-
-use crate::findings::Findings;
 
 /// Processor time in one phase of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,25 +56,5 @@ impl PhaseLoad {
         let is_full = self.machine?.idle_cores <= 0.05 * processors;
         let is_theirs = self.of_both_ends()? >= 0.9 * processors;
         self.machine.filter(|_| processors > 0.0 && is_full && is_theirs)
-    }
-}
-
-impl Findings {
-    /// The phases in which something was measured that a broken verdict on latency or rate is about, with their processor
-    /// time, as far as it is known.
-    pub(crate) fn loads_of_late(&self) -> impl Iterator<Item = (PhaseName, &PhaseLoad)> {
-        let measured_in = |phase: PhaseName| {
-            let is_meant = move |metric: Metric| !metric.is_a_count() && phase_of(metric) == phase;
-            !self.broken(is_meant).is_empty()
-        };
-        self.loads.iter().map(|(phase, load)| (*phase, load)).filter(move |(phase, _)| measured_in(*phase))
-    }
-}
-
-/// In which phase a latency or a rate is measured.
-fn phase_of(metric: Metric) -> PhaseName {
-    match metric {
-        Metric::Latency(LatencyKind::Echo, _) => PhaseName::Verify,
-        _ => PhaseName::Ramp,
     }
 }

@@ -1,6 +1,7 @@
 //! The plan as far as it matters to the walls.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 
 use c10k_record::{HostSnapshot, counter, shell};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub struct PlanView {
     pub ports_left_out: Option<u64>,
     /// Whether the sources are neighbours on one link (veth, Ethernet), which loopback's are not.
     pub on_one_link: bool,
+    /// Whether a server that had stopped accepting did so again.
+    pub server_went_on: bool,
     /// Whether the server's addresses are of IPv6.
     pub ipv6: bool,
     /// Bytes of one probe.
@@ -62,6 +65,8 @@ pub struct PlanView {
     pub server_nofile_hard: Option<u64>,
     /// Whether it was seen stopped by a signal (state T).
     pub server_stopped: bool,
+    /// Control groups (folders) that were made for this run alone: nothing that is pasted later finds them.
+    pub passing_groups: Vec<String>,
     /// The file with the quota of processor time that holds the server back.
     pub server_cpu_quota: Option<String>,
 }
@@ -100,6 +105,11 @@ impl PlanView {
     #[must_use]
     pub fn ends_here(&self) -> u64 {
         if self.both_ends_here { 2 } else { 1 }
+    }
+
+    /// Whether a control group, or a file in it, is there after the run.
+    pub(crate) fn outlasts_the_run(&self, path: &str) -> bool {
+        !self.passing_groups.iter().any(|group| Path::new(path).starts_with(group))
     }
 
     /// The line that does the same again with these flags in the place of those it had; a flag without a value has an

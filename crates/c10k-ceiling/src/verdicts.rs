@@ -1,8 +1,11 @@
 //! The verdicts that do not hold, by what they are about.
 
-use c10k_record::{Better, Condition, Evidence, Limit, Metric, Side, Unit, Verdict, human_count};
+use c10k_record::{
+    Better, Condition, Evidence, LatencyKind, Limit, Metric, PhaseName, Side, Unit, Verdict, human_count,
+};
 
 use crate::findings::Findings;
+use crate::loads::PhaseLoad;
 use crate::wall::seen;
 
 impl Findings {
@@ -39,6 +42,16 @@ impl Findings {
             .collect()
     }
 
+    /// The phases in which something was measured that a broken verdict on latency or rate is about, with their processor
+    /// time, as far as it is known.
+    pub(crate) fn loads_of_late(&self) -> impl Iterator<Item = (PhaseName, &PhaseLoad)> {
+        let measured_in = |phase: PhaseName| {
+            let is_meant = move |metric: Metric| !metric.is_a_count() && phase_of(metric) == phase;
+            !self.broken(is_meant).is_empty()
+        };
+        self.loads.iter().map(|(phase, load)| (*phase, load)).filter(move |(phase, _)| measured_in(*phase))
+    }
+
     /// The most connections a second that a broken verdict asks for; `None` where none asks for more than there were.
     pub(crate) fn wanted_rate(&self) -> Option<u64> {
         let broken = self.verdicts.iter().filter(|verdict| verdict.is_broken());
@@ -57,6 +70,14 @@ impl Findings {
     /// Whether every verdict holds, as far as they were evaluated.
     pub(crate) fn all_verdicts_hold(&self) -> bool {
         !self.verdicts.iter().any(Verdict::is_broken)
+    }
+}
+
+/// In which phase a latency or a rate is measured.
+fn phase_of(metric: Metric) -> PhaseName {
+    match metric {
+        Metric::Latency(LatencyKind::Echo, _) => PhaseName::Verify,
+        _ => PhaseName::Ramp,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a wall is: a value, with its formula, its proof and its remedy.
 
-use c10k_record::{Degree, Evidence, HostSnapshot, Remedy, Scope, Setting, Side};
+use c10k_record::{Degree, Evidence, HostSnapshot, Remedy, Scope, Setting, Side, human_count};
 
 use crate::findings::{Findings, Lost};
 use crate::plan_view::PlanView;
@@ -40,6 +40,8 @@ pub struct Wall {
     pub predict: fn(&HostSnapshot, &PlanView) -> Option<Forecast>,
     /// Whether the findings prove that it bit.
     pub diagnose: fn(&Findings) -> Option<Bite>,
+    /// Whether the findings of a run that holds all it was asked for prove that it was met, and recovered from.
+    pub met: fn(&Findings) -> Option<Met>,
     /// What lifts it for this plan.
     pub lift: fn(&HostSnapshot, &PlanView) -> Remedy,
 }
@@ -164,6 +166,17 @@ pub struct Bite {
     pub first_at_ms: Option<u64>,
 }
 
+/// The proof that a limit was met which cost no connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Met {
+    /// How often, at least 1.
+    pub times: u64,
+    /// What proves it, at least one piece.
+    pub evidence: Vec<Evidence>,
+    /// Whether it makes connections wait: what was late is its cost.
+    pub delays: bool,
+}
+
 impl Bite {
     /// A bite with its evidence; none without evidence.
     pub(crate) fn proven(
@@ -253,6 +266,31 @@ pub(crate) fn raise_line(key: &str, value: u64, present: Option<u64>) -> String 
         Some(_) => set,
         None => format!("[ \"$(sysctl -n {key})\" -ge {value} ] || {set}"),
     }
+}
+
+/// More time, or fewer connections a second; but these never where a verdict asks for more of them.
+pub(crate) fn more_time(plan: &PlanView, more: &str, slower: &str) -> Remedy {
+    let Some(wanted) = plan.wanted_rate else {
+        let (rate, line) = plan.more_slowly(5000);
+        return remedy(Scope::Process, format!("{more}, or {slower}."), &[("--rate", rate)], vec![line]);
+    };
+    let own = plan.rate_per_second.filter(|rate| *rate <= wanted);
+    let Some(own) = own else {
+        let look = "top -b -H -n 1 | head -n 20";
+        return remedy(Scope::Process, format!("{more}."), &[], vec![look.to_owned()]);
+    };
+    let rate = format!("{}/s", wanted.saturating_add(wanted / 5).saturating_add(1));
+    let text = format!(
+        "Begin more connections a second (--rate {rate}): the plan begins {} and the verdict asks for {}. {more}.",
+        human_count(own),
+        human_count(wanted)
+    );
+    remedy(Scope::Process, text, &[("--rate", rate.clone())], vec![plan.again_with(&[("--rate", &rate)])])
+}
+
+/// For walls that cost connections or break a verdict where they are met, or whose evidence is there in healthy runs too.
+pub(crate) fn no_way_back(_: &Findings) -> Option<Met> {
+    None
 }
 
 /// For walls whose number depends on more than limits.

@@ -1,6 +1,7 @@
 //! The table of walls. A wall is one item in the file of its group.
 
 mod descriptors;
+mod files;
 mod idle;
 mod lateness;
 mod memory;
@@ -11,6 +12,8 @@ mod processor;
 mod queues;
 mod server;
 mod server_limits;
+mod several;
+mod sources;
 mod threads;
 
 use c10k_record::Degree;
@@ -24,9 +27,11 @@ pub(crate) use network::{LINK_UNCERTAINTY, link_rate};
 pub(crate) use threads::settle_threads;
 
 /// The groups, in the order in which walls that bit at the same time are told.
-static GROUPS: [&[Wall]; 12] = [
+static GROUPS: [&[Wall]; 14] = [
     descriptors::WALLS,
+    files::WALLS,
     ports::WALLS,
+    sources::WALLS,
     server::WALLS,
     server_limits::WALLS,
     idle::WALLS,

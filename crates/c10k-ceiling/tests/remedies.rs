@@ -110,6 +110,19 @@ proptest! {
 }
 
 #[test]
+fn a_group_that_is_gone_after_the_run_is_in_no_line_to_paste() {
+    let named = |mut findings: c10k_ceiling::Findings, passing: &[&str]| {
+        findings.host.cgroup_memory_folder = Some("/sys/fs/cgroup/memory/of the run".to_owned());
+        findings.plan.passing_groups = passing.iter().map(|group| (*group).to_owned()).collect();
+        let remedy = support::named(&findings).remedy.expect("there is one");
+        remedy.commands.iter().any(|line| line.contains("of the run"))
+    };
+    let findings = || support::planted("cgroup-memory").expect("planted");
+    assert!(named(findings(), &[]) && named(findings(), &["/sys/fs/cgroup/memory/of the"]));
+    assert!(!named(findings(), &["/sys/fs/cgroup/memory/of the run"]));
+}
+
+#[test]
 fn what_is_enough_already_is_said_and_doubled_for_more() {
     let mut host = host();
     host.nofile_soft = Some(20_000);

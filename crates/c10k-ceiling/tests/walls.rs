@@ -143,6 +143,20 @@ fn an_address_error_is_not_called_exhaustion() {
 }
 
 #[test]
+fn an_address_error_is_an_address_that_is_gone_only_where_it_was_looked_for_and_not_found() {
+    let mut findings = planted("source-address-gone").expect("planted");
+    assert_eq!(named(&findings).wall, "source-address-gone");
+    for still_there in [None, Some(Vec::new())] {
+        findings.sources_gone = still_there;
+        assert_eq!(named(&findings).wall, UNKNOWN);
+    }
+    // An address that is gone and cost no connection is no wall.
+    let mut held = healthy();
+    held.sources_gone = Some(vec!["192.168.1.203".parse().expect("an address")]);
+    assert_eq!(diagnose(&held, None), None);
+}
+
+#[test]
 fn a_plan_that_is_used_up_is_told_with_what_became_of_its_tuples() {
     let text = |source: &str, ports| {
         let ceiling = named(&out_of_ports(ports));

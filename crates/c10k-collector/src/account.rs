@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use c10k_kernel::memory::MemInfo;
 use c10k_record::{MemoryPart, MemoryPerConnection};
 
-use crate::snapshot::{MemorySnapshot, ProcessSnapshot, grown};
+use crate::snapshot::{MemorySnapshot, ProcessSnapshot, ServerMemory, grown};
 use parts::{SlabParts, estimated_parts, slab_parts};
 
 /// Bytes a slot of a descriptor table: a pointer, a bit each in two bitmaps, and one bit for 64 slots in a third
@@ -60,7 +60,7 @@ pub fn account_of_ends(
     if connections == 0 {
         return MemoryPerConnection::default();
     }
-    let server = Growth::of(before.server.as_ref(), after.server.as_ref(), ends.server);
+    let server = Growth::of_server(before.server.as_ref(), after.server.as_ref(), ends.server);
     let client = Growth::of(before.swarm.as_ref(), after.swarm.as_ref(), ends.client);
     let host = HostGrowth::between(before, after);
 
@@ -180,6 +180,18 @@ struct Growth {
 }
 
 impl Growth {
+    fn of_server(before: Option<&ServerMemory>, after: Option<&ServerMemory>, held: u64) -> Self {
+        let (Some(before), Some(after)) = (before, after) else { return Self::default() };
+        let grown = after.growth_since(before, held);
+        let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
+        Self {
+            rss_bytes: bytes(grown.rss_bytes),
+            anon_bytes: bytes(grown.anon_bytes),
+            page_table_bytes: bytes(grown.page_table_bytes),
+            table_bytes: grown.slots.map(|slots| slots as f64 * BYTES_PER_SLOT),
+        }
+    }
+
     fn of(before: Option<&ProcessSnapshot>, after: Option<&ProcessSnapshot>, held: u64) -> Self {
         let (Some(before), Some(after)) = (before, after) else { return Self::default() };
         let slots = (!before.descriptor_slots.is_empty() && !after.descriptor_slots.is_empty())

@@ -11,18 +11,20 @@ use c10k_kernel::counters::host_wide::{NeighboursReader, oom_kills};
 use c10k_kernel::counters::{NetCounters, NetReading, ProcRoot, process_is_gone};
 use c10k_kernel::cpu::{CpuTimes, HostCpuReader};
 use c10k_kernel::memory::{MemInfoReader, SlabNames, SlabReader, page_bytes};
+use c10k_kernel::namespace::Beside;
 use c10k_kernel::process::allowed_cpus;
 use thiserror::Error;
 
 use crate::observation::Observation;
 use crate::process::Watched;
+use crate::serving::{Serving, Sight};
 use crate::snapshot::MemorySnapshot;
 use crate::unreadable::{Unreadable, UnreadableList};
 
 mod groups;
 mod seeing;
 
-use groups::{EndGroups, MemoryWatch};
+use groups::{EndGroups, InGroups, MemoryWatch};
 use seeing::{NeighboursFirst, see};
 
 /// Each CPU may keep this much of TCP's memory account to itself (include/net/sock.h, `SK_MEMORY_PCPU_RESERVE`).
@@ -37,6 +39,9 @@ const QUIET_LOOKS: u32 = 5;
 pub struct CollectorConfig {
     /// The server's process.
     pub server_pid: Option<u32>,
+    /// Whether the server's connections may be held by other processes than that one: then those are looked for, by the
+    /// listeners and the connections of `ports`.
+    pub finds_holders: bool,
     /// The swarm's process.
     pub swarm_pid: Option<u32>,
     /// The ports the server listens on; without any, no listener is watched and a census counts all sockets.
@@ -75,6 +80,12 @@ pub enum Side {
     Swarm,
 }
 
+#[derive(Clone, Copy)]
+enum Urgency {
+    Now,
+    WhenDue,
+}
+
 /// Reads all sources of one host over time.
 pub struct Collector {
     root: ProcRoot,
@@ -94,11 +105,14 @@ pub struct Collector {
     diag: Option<SockDiag>,
     ports: PortSet,
     has_ports: bool,
-    server: Option<Watched>,
+    server: Option<Serving>,
     swarm: Option<Watched>,
-    server_groups: Option<EndGroups>,
+    finds_holders: bool,
+    /// Those of each of the server's processes, where it is in others than those before it.
+    server_groups: Vec<EndGroups>,
+    memory_groups: Vec<MemoryWatch>,
+    in_groups: InGroups,
     swarm_groups: Option<EndGroups>,
-    memory_groups: MemoryWatch,
     oom_kills_first: Option<u64>,
     neighbours: NeighboursReader,
     neighbours_first: NeighboursFirst,
@@ -145,9 +159,11 @@ impl Collector {
             has_ports: !config.ports.is_empty(),
             server: None,
             swarm: None,
-            server_groups: None,
+            finds_holders: config.finds_holders && !config.ports.is_empty(),
+            server_groups: Vec::new(),
+            memory_groups: Vec::new(),
+            in_groups: InGroups::default(),
             swarm_groups: None,
-            memory_groups: MemoryWatch::Unknown,
             oom_kills_first: oom_kills(&root),
             neighbours_first: NeighboursFirst::of(&mut neighbours),
             neighbours,
@@ -159,37 +175,58 @@ impl Collector {
         if config.server_pid.is_none() {
             collector.open_memory_groups(None);
         }
-        for (side, pid) in [(Side::Server, config.server_pid), (Side::Swarm, config.swarm_pid)] {
-            if let Some(pid) = pid {
-                collector.watch(side, pid)?;
-            }
+        if config.server_pid.is_some() || collector.finds_holders {
+            collector.watch_server(config.server_pid)?;
+        }
+        if let Some(pid) = config.swarm_pid {
+            collector.watch_swarm(pid)?;
         }
         Ok(collector)
     }
 
-    /// Begins to watch a process, in the place of the one that was watched on that side.
-    ///
-    /// # Errors
-    /// When there is no such process.
-    pub fn watch(&mut self, side: Side, pid: u32) -> Result<(), CollectorError> {
+    fn watch_swarm(&mut self, pid: u32) -> Result<(), CollectorError> {
         let elapsed = self.start.elapsed().as_secs_f64();
-        let watched = Watched::new(&self.root, pid, elapsed).map_err(|error| {
-            if process_is_gone(&error) {
-                CollectorError::NoSuchProcess { pid }
-            } else {
-                CollectorError::Process { pid, error }
-            }
-        })?;
-        *self.side(side) = Some(watched);
-        let groups = Some(EndGroups::of(&self.root, pid));
-        match side {
-            Side::Server => self.server_groups = groups,
-            Side::Swarm => self.swarm_groups = groups,
+        self.swarm = Some(Watched::new(&self.root, pid, elapsed).map_err(|error| refused(pid, error))?);
+        self.swarm_groups = Some(EndGroups::of(&self.root, pid));
+        Ok(())
+    }
+
+    fn watch_server(&mut self, pid: Option<u32>) -> Result<(), CollectorError> {
+        let elapsed = self.start.elapsed().as_secs_f64();
+        let listeners = if self.finds_holders { self.listener_inodes() } else { None };
+        let serving = match (listeners, pid) {
+            (Some(listeners), pid) => Serving::of_listeners(&self.root, pid, &listeners, elapsed),
+            (None, Some(pid)) => Serving::of_one(&self.root, pid, elapsed),
+            (None, None) => return Ok(()),
+        };
+        self.server = Some(serving.map_err(|error| refused(pid.unwrap_or_default(), error))?);
+        if let Some(pid) = pid {
+            self.look_for_groups_of(pid);
         }
-        if side == Side::Server {
+        self.look_for_groups();
+        Ok(())
+    }
+
+    /// The groups of processes that have come to hold connections.
+    fn look_for_groups(&mut self) {
+        let counted: Vec<u32> = self.server.iter().flat_map(Serving::counted).collect();
+        for pid in counted {
+            self.look_for_groups_of(pid);
+        }
+    }
+
+    fn look_for_groups_of(&mut self, pid: u32) {
+        if self.in_groups.is_new(&self.root, pid) {
+            self.server_groups.push(EndGroups::of(&self.root, pid));
             self.open_memory_groups(Some(pid));
         }
-        Ok(())
+    }
+
+    /// The inodes of the listeners on the watched ports; `None` where they cannot be seen.
+    fn listener_inodes(&mut self) -> Option<Vec<u32>> {
+        let listeners = self.diag.as_mut()?.listeners(0).ok()?;
+        let ours = listeners.iter().filter(|listener| self.ports.holds(listener.address.port()));
+        Some(ours.map(|listener| listener.inode).collect())
     }
 
     /// Looks at the tables of neighbours by files that were opened where they are shown, which is the machine's first
@@ -212,7 +249,6 @@ impl Collector {
         let mut partial = false;
         let mut seen = Observation {
             elapsed_ms: millis(elapsed),
-            server: see(&mut self.server, seconds, &mut partial, &mut self.unreadable),
             swarm: see(&mut self.swarm, seconds, &mut partial, &mut self.unreadable),
             cgroup: self.see_memory_groups(),
             oom_kills: oom_kills(&self.root).and_then(|now| now.checked_sub(self.oom_kills_first?)),
@@ -222,6 +258,10 @@ impl Collector {
             listener: self.see_listeners(&mut partial),
             ..Observation::default()
         };
+        self.look_for_holders(Urgency::WhenDue, seconds);
+        if let Some(server) = &mut self.server {
+            (seen.server, seen.processes) = server.see(seconds, &mut partial, &mut self.unreadable);
+        }
         self.see_network(&mut seen);
         self.see_neighbours(&mut seen);
         self.see_groups_of_ends(&mut seen);
@@ -284,12 +324,13 @@ impl Collector {
     /// The memory of the host and of both processes now, as exactly as this user may know it. Costs up to some
     /// milliseconds and walks the page tables of both processes: for the ends of phases.
     pub fn snapshot(&mut self) -> MemorySnapshot {
+        self.look_for_holders(Urgency::Now, self.start.elapsed().as_secs_f64());
         let slabs = self.slabs.read().ok();
         let percpu_free_bytes = self.memory.read_percpu_free_bytes().ok();
         let reading = self.net.read();
         MemorySnapshot {
-            server: self.server.as_mut().and_then(|process| process.snapshot(&mut self.unreadable)),
-            swarm: self.swarm.as_mut().and_then(|process| process.snapshot(&mut self.unreadable)),
+            server: self.server.as_mut().map(|server| server.snapshot(&mut self.unreadable)),
+            swarm: self.swarm.as_mut().and_then(|process| process.snapshot(Some(&mut self.unreadable))),
             slabs,
             slab_names: self.slab_names.clone(),
             socket_buffer_bytes: reading
@@ -302,37 +343,42 @@ impl Collector {
         }
     }
 
-    /// Whether a watched process was found to have ended. False for a side that is not watched.
+    /// Whether a watched end was found to have ended: of a server, all its processes. False for an end that is not
+    /// watched.
     #[must_use]
     pub fn is_gone(&self, side: Side) -> bool {
-        let watched = match side {
-            Side::Server => &self.server,
-            Side::Swarm => &self.swarm,
-        };
-        watched.as_ref().is_some_and(Watched::is_gone)
+        match side {
+            Side::Server => self.server.as_ref().is_some_and(Serving::is_gone),
+            Side::Swarm => self.swarm.as_ref().is_some_and(Watched::is_gone),
+        }
+    }
+
+    /// Whether the server's process that was named was found to have ended, whatever others go on.
+    pub(crate) fn first_is_gone(&self) -> bool {
+        self.server.as_ref().is_some_and(Serving::first_is_gone)
     }
 
     /// The file with the quota of processor time that held the server back most since it began to be watched.
     #[must_use]
     pub fn server_cpu_quota(&self) -> Option<String> {
-        self.server_groups.as_ref()?.quota()
+        let held_back = self.server_groups.iter().max_by_key(|groups| groups.throttled())?;
+        held_back.quota()
     }
 
     /// The pids cgroup of the two ends that had the fewest threads left at some tick, as it was then.
     #[must_use]
     pub fn fewest_threads(&self) -> Option<&PidsSeen> {
-        let ends = [&self.server_groups, &self.swarm_groups].into_iter().flatten();
+        let ends = self.server_groups.iter().chain(&self.swarm_groups);
         ends.filter_map(EndGroups::fewest_threads).min_by_key(|seen| seen.left())
     }
 
-    /// The pid that is watched on a side.
+    /// The pid that is watched on a side; of a server, the one that was named.
     #[must_use]
     pub fn pid(&self, side: Side) -> Option<u32> {
-        let watched = match side {
-            Side::Server => &self.server,
-            Side::Swarm => &self.swarm,
-        };
-        watched.as_ref().map(Watched::pid)
+        match side {
+            Side::Server => self.server.as_ref().and_then(Serving::first),
+            Side::Swarm => self.swarm.as_ref().map(Watched::pid),
+        }
     }
 
     /// What cannot be read here, each source once, and what stays unknown without it. The list grows as sources are
@@ -346,32 +392,49 @@ impl Collector {
         self.ours.as_ref().is_none_or(|ours| ours.contains(&(cpu as usize)))
     }
 
-    fn side(&mut self, side: Side) -> &mut Option<Watched> {
-        match side {
-            Side::Server => &mut self.server,
-            Side::Swarm => &mut self.swarm,
+    /// Looks for who holds the server's connections, where others than the one that was named may.
+    fn look_for_holders(&mut self, urgency: Urgency, elapsed_seconds: f64) {
+        let is_due = |server: &Serving| match urgency {
+            Urgency::Now => true,
+            Urgency::WhenDue => server.is_search_due(Instant::now()),
+        };
+        if !self.finds_holders || !self.server.as_ref().is_some_and(is_due) {
+            return;
         }
+        let Some(listeners) = self.listener_inodes() else { return };
+        let (Some(server), Some(diag)) = (&mut self.server, &mut self.diag) else { return };
+        let mut sight = Sight { diag, ports: &self.ports, listeners: &listeners, elapsed_seconds };
+        server.search(&mut sight, &mut self.unreadable);
+        self.look_for_groups();
     }
 
-    /// sock_diag tells of the namespace this thread stands in: of no use for a process in another one.
+    /// sock_diag tells of the namespace in which it is opened: for a process in another one it is opened there.
     fn open_diag(&mut self, namespace_of: Option<u32>) {
         const UNKNOWN: &str = "the listener's accept queue and the census of states";
         if !self.root.is_live() {
             return;
         }
         if let Some(pid) = namespace_of {
-            let namespace = |pid| fs::read_link(self.root.living_path(pid, "ns/net"));
-            match (namespace(None), namespace(Some(pid))) {
-                (Ok(own), Ok(other)) if own != other => {
-                    let source = format!("sock_diag in the network namespace of process {pid}");
-                    return self.unreadable.note(source, None, UNKNOWN);
+            match self.root.shares_network_namespace(pid) {
+                Some(true) => {}
+                Some(false) => {
+                    let inside = Beside::of_process(pid).and_then(|beside| beside.inside(SockDiag::open));
+                    match inside.and_then(|opened| opened) {
+                        Ok(diag) => self.diag = Some(diag),
+                        Err(error) => {
+                            let source = format!("sock_diag in the network namespace of process {pid}");
+                            self.unreadable.note(source, error.raw_os_error(), UNKNOWN);
+                        }
+                    }
+                    return;
                 }
-                (_, Err(error)) => self.unreadable.note(
+                None => self.unreadable.note(
                     self.root.process_path(Some(pid), "ns/net").display().to_string(),
-                    error.raw_os_error(),
+                    fs::read_link(self.root.living_path(Some(pid), "ns/net"))
+                        .err()
+                        .and_then(|error| error.raw_os_error()),
                     "whether the accept queue and the census are those of this process's network namespace",
                 ),
-                _ => {}
             }
         }
         match SockDiag::open() {
@@ -382,7 +445,7 @@ impl Collector {
 
     /// The memory groups of the server, or of this process; what they had refused before is not the run's.
     fn open_memory_groups(&mut self, pid: Option<u32>) {
-        self.memory_groups = match MemoryGroups::of(&self.root, pid) {
+        let watch = match MemoryGroups::of(&self.root, pid) {
             Ok(groups) => MemoryWatch::begin(groups),
             Err(error) if process_is_gone(&error) => MemoryWatch::Unknown,
             Err(error) => {
@@ -392,6 +455,15 @@ impl Collector {
                 MemoryWatch::Unknown
             }
         };
+        self.memory_groups.push(watch);
+    }
+}
+
+fn refused(pid: u32, error: io::Error) -> CollectorError {
+    if process_is_gone(&error) {
+        CollectorError::NoSuchProcess { pid }
+    } else {
+        CollectorError::Process { pid, error }
     }
 }
 

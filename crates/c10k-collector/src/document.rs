@@ -1,8 +1,10 @@
 //! What a collector says at its end.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use c10k_kernel::census::Census;
+use c10k_kernel::pulse::Missed;
 use c10k_record::MemoryPerConnection;
 use serde::Serialize;
 
@@ -60,6 +62,8 @@ pub struct Document {
     pub memory_per_connection: Option<MemoryPerConnection>,
     /// What watching cost.
     pub self_cost: SelfCost,
+    /// When the collector itself did not run: what was between two ticks then was not looked at.
+    pub gaps: Vec<GapSeen>,
     /// What could not be read.
     pub unreadable: Vec<Unreadable>,
 }
@@ -76,6 +80,17 @@ pub struct SelfCost {
     pub steady_share_of_one_core: f64,
     /// Processor time between the first tick and the last ÷ ticks, microseconds; null without a tick.
     pub cpu_us_per_tick: Option<f64>,
+}
+
+/// A time in which the collector did not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct GapSeen {
+    /// When it began, milliseconds since the collector did.
+    pub from_ms: u64,
+    /// When the collector ran again.
+    pub to_ms: u64,
+    /// For how long of that the machine itself was suspended.
+    pub suspended_ms: u64,
 }
 
 /// A census with the kernel's names.
@@ -132,6 +147,7 @@ impl Document {
             census_at_end: None,
             memory_per_connection: None,
             self_cost: SelfCost::default(),
+            gaps: Vec::new(),
             unreadable: Vec::new(),
         }
     }
@@ -149,6 +165,18 @@ impl Document {
         self.peak_descriptors = self.peak_descriptors.max(seen.server.descriptors.map(|open| open.open));
         self.peak_conntrack = self.peak_conntrack.max(seen.conntrack_entries);
         self.last = Some(seen.clone());
+    }
+
+    /// Keeps when the collector, which began at `start`, did not run.
+    pub(crate) fn add_gap(&mut self, missed: &Missed, start: Instant) -> GapSeen {
+        let from = missed.began.saturating_duration_since(start);
+        let gap = GapSeen {
+            from_ms: from.as_millis() as u64,
+            to_ms: (from + missed.length).as_millis() as u64,
+            suspended_ms: missed.suspended.as_millis() as u64,
+        };
+        self.gaps.push(gap);
+        gap
     }
 
     pub(crate) fn finish(

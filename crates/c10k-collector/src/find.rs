@@ -6,7 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use c10k_kernel::census::{Listener, SockDiag, holders_of, holds};
 use c10k_kernel::counters::ProcRoot;
+use c10k_kernel::processes::Processes;
 use thiserror::Error;
+
+use crate::family::expected;
 
 /// A server that was found by its listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +19,10 @@ pub struct ServerFound {
     /// The process that holds the listener. Where several do, as a parent and its workers do, one that is no other's
     /// parent; `None` when its descriptors may not be seen.
     pub pid: Option<u32>,
-    /// The others that hold it too: what they hold of the connections is not in the figures of `pid`.
+    /// The others that hold it too.
     pub others: Vec<u32>,
+    /// Those that are likely to hold its connections, before there are any: workers, and not who started them.
+    pub expected: Vec<u32>,
     /// The user who made the listener.
     pub uid: u32,
     /// Processes whose descriptors this user may not see.
@@ -29,19 +34,13 @@ impl ServerFound {
     #[must_use]
     pub fn what_is_hidden(&self) -> Option<String> {
         let address = self.addresses.first()?;
-        match self.pid {
-            None => Some(format!(
+        self.pid.is_none().then(|| {
+            format!(
                 "the process that listens on {address} (made by user {}) cannot be told: the descriptors of {} processes \
                  may not be read here (sudo may); its memory, descriptors and processor time stay unknown",
                 self.uid, self.closed_to_us
-            )),
-            Some(pid) if !self.others.is_empty() => Some(format!(
-                "{} processes listen on {address}; process {pid} is watched, and what {} hold is not in its figures",
-                self.others.len() + 1,
-                self.others.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-            )),
-            Some(_) => None,
-        }
+            )
+        })
     }
 }
 
@@ -98,6 +97,7 @@ pub fn find_server(ports: &[u16]) -> Result<ServerFound, FindError> {
     Ok(ServerFound {
         addresses: reachable(&listeners),
         pid,
+        expected: expected(&Processes::look(&root), &holders.pids),
         others: holders.pids.into_iter().filter(|other| Some(*other) != pid).collect(),
         uid: listeners.first().map_or(0, |listener| listener.uid),
         closed_to_us: holders.closed_to_us,
@@ -217,15 +217,14 @@ mod tests {
             addresses: vec!["127.0.0.1:80".parse().unwrap()],
             pid: None,
             others: Vec::new(),
+            expected: Vec::new(),
             uid: 33,
             closed_to_us: 70,
         };
         let text = hidden.what_is_hidden().unwrap();
         assert!(text.contains("user 33") && text.contains("70 processes"), "{text}");
-        let seen = ServerFound { pid: Some(5), ..hidden.clone() };
+        let seen = ServerFound { pid: Some(5), ..hidden };
         assert_eq!(seen.what_is_hidden(), None);
-        let several = ServerFound { pid: Some(5), others: vec![4, 6], ..hidden };
-        assert!(several.what_is_hidden().unwrap().contains("3 processes listen"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod budget;
 mod collector;
 mod cost;
 mod document;
+mod family;
 mod find;
 mod host;
 mod levels;
@@ -25,6 +26,7 @@ mod link;
 mod observation;
 mod output;
 mod process;
+mod serving;
 mod signs;
 mod snapshot;
 mod sources;
@@ -37,17 +39,17 @@ pub use account::{EndsHere, account, account_of_ends};
 pub use args::CollectorArgs;
 pub use at_server::{AtServer, EndsSeen, Patience};
 pub use collector::{Collector, CollectorConfig, CollectorError, Side};
-pub use document::{CensusSeen, Document, SelfCost};
+pub use document::{CensusSeen, Document, GapSeen, SelfCost};
 pub use find::{FindError, ServerFound, find_listeners, find_server};
 pub use host::{host_snapshot, ports_kept, time_wait_towards};
 pub use levels::Levels;
 pub use link::{LinkSeen, LinkWatch};
 pub use observation::{
-    CpuSeen, DescriptorsSeen, GroupSeen, HostMemorySeen, ListenerSeen, NeighboursSeen, Observation,
-    ProcessSeen, SlabSeen, SocketsSeen,
+    CpuSeen, DescriptorsSeen, GroupSeen, HolderSeen, HostMemorySeen, ListenerSeen, NeighboursSeen,
+    Observation, ProcessSeen, SlabSeen, SocketsSeen,
 };
 pub use signs::{QueueSigns, STALL, ServerSigns, Standstill};
-pub use snapshot::{MemorySnapshot, ProcessSnapshot};
+pub use snapshot::{MemorySnapshot, ProcessSnapshot, ServerMemory};
 pub use sources::{EvidenceSource, sources_of_evidence};
 pub use unreadable::Unreadable;
 pub use watch::run;

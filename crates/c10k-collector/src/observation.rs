@@ -14,8 +14,10 @@ pub struct Observation {
     pub partial: bool,
     /// What the tick itself took, in microseconds.
     pub tick_us: u64,
-    /// The server's process.
+    /// The server's process; the sums of those that hold its connections, where there are several.
     pub server: ProcessSeen,
+    /// Each process of the server: who listens for it and who holds its connections.
+    pub processes: Vec<HolderSeen>,
     /// The swarm's process.
     pub swarm: ProcessSeen,
     /// Memory of the whole host.
@@ -147,6 +149,27 @@ pub struct ProcessSeen {
     pub throttled: Option<u64>,
     /// Threads that a pids cgroup refused it, or others of that group, since then; 0 where none can.
     pub threads_refused: Option<u64>,
+}
+
+/// One process of a server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HolderSeen {
+    /// Its pid.
+    pub pid: u32,
+    /// Its name, as the kernel keeps it.
+    pub name: Option<String>,
+    /// The inode of a listener of the server that it holds; processes with the same one share a queue.
+    pub listener: Option<u32>,
+    /// It is one of those that the figures of the server are the sums of.
+    pub is_counted: bool,
+    /// Accepted connections of the watched ports that it held at the last search for holders; one that several hold
+    /// counts for each. `None` where it may not be looked into, or nobody was looked for.
+    pub connections: Option<u64>,
+    /// `connections` stands on a part of its descriptors.
+    pub estimated: bool,
+    /// Its figures.
+    #[serde(flatten)]
+    pub seen: ProcessSeen,
 }
 
 /// Memory of the whole host, bytes.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::args::CollectorArgs;
 use crate::collector::Collector;
 use crate::document::Document;
-use crate::observation::Observation;
+use crate::observation::{HolderSeen, Observation};
 
 /// One JSON line of `--events`.
 #[derive(Serialize)]
@@ -28,11 +28,13 @@ pub(crate) struct Printer<'a> {
     told: usize,
     /// The last count of connections, and when it was made, in ms.
     counted: Option<(u64, u64)>,
+    /// Several processes hold them, which has been told.
+    told_of_several: bool,
 }
 
 impl<'a> Printer<'a> {
     pub(crate) fn new(args: &'a CollectorArgs, out: &'a mut dyn Write, people: &'a mut dyn Write) -> Self {
-        Self { args, out, people, told: 0, counted: None }
+        Self { args, out, people, told: 0, counted: None, told_of_several: false }
     }
 
     /// A line for people. That nobody listens to stderr is no reason to end.
@@ -48,6 +50,11 @@ impl<'a> Printer<'a> {
     pub(crate) fn tick(&mut self, seen: &Observation, collector: &Collector) -> io::Result<()> {
         self.tell_unreadable(collector);
         self.counted = seen.connections.map(|count| (count, seen.elapsed_ms)).or(self.counted);
+        let are_held = seen.processes.iter().any(|process| process.connections > Some(0));
+        if !self.told_of_several && are_held && is_held_by_several(seen) {
+            self.told_of_several = true;
+            self.say(&format!("note: {}", holders_in_words(&seen.processes)));
+        }
         if !self.args.events {
             let connections = (!self.args.ports.is_empty()).then(|| connections(self.counted, seen));
             self.say(&line(seen, connections));
@@ -66,6 +73,11 @@ impl<'a> Printer<'a> {
                 cost.steady_share_of_one_core * 100.0,
                 cost.cpu_us_per_tick.unwrap_or_default()
             ));
+        }
+        if let Some(last) = document.last.as_ref().filter(|last| is_held_by_several(last)) {
+            for line in table(&last.processes) {
+                self.say(&line);
+            }
         }
         if self.args.json {
             self.json(document)?;
@@ -104,6 +116,57 @@ impl<'a> Printer<'a> {
         self.out.write_all(&text)?;
         self.out.flush()
     }
+}
+
+/// Whether the server's figures are sums.
+fn is_held_by_several(seen: &Observation) -> bool {
+    seen.processes.iter().filter(|process| process.is_counted).count() > 1
+}
+
+fn holders_in_words(processes: &[HolderSeen]) -> String {
+    let counted: Vec<&HolderSeen> = processes.iter().filter(|process| process.is_counted).collect();
+    let listed: Vec<String> = counted.iter().take(8).map(|process| name(process)).collect();
+    let more = if counted.len() > listed.len() { ", …" } else { "" };
+    let all = counted.len();
+    format!(
+        "{all} processes take the connections, and the figures are their sums: {}{more}",
+        listed.join(", ")
+    )
+}
+
+fn name(process: &HolderSeen) -> String {
+    format!("{} ({})", process.pid, process.name.as_deref().unwrap_or("?"))
+}
+
+/// A line for each process of the server.
+fn table(processes: &[HolderSeen]) -> Vec<String> {
+    let count = |value: Option<u64>| value.map_or("?".to_owned(), |value| value.to_string());
+    let heads = ["process", "connections", "rss", "fds", "threads", "cpu"].map(str::to_owned);
+    let mut rows = vec![heads];
+    rows.extend(processes.iter().map(|process| {
+        let seen = &process.seen;
+        let about = if process.estimated { "~" } else { "" };
+        let descriptors = seen.descriptors.map_or("?".to_owned(), |descriptors| {
+            format!("{} of {}", descriptors.open, count(descriptors.limit))
+        });
+        let listens = if process.is_counted { "" } else { ", only listens" };
+        [
+            format!("{}{listens}", name(process)),
+            format!("{about}{}", count(process.connections)),
+            seen.rss_bytes.map_or("?".to_owned(), human_bytes),
+            descriptors,
+            count(seen.threads),
+            seen.cpu_seconds.map_or("?".to_owned(), |seconds| format!("{seconds:.2} s")),
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 6] = std::array::from_fn(width);
+    rows.iter()
+        .map(|row| {
+            let figures = (1..6).map(|column| format!("  {:>1$}", row[column], widths[column]));
+            format!("  {:<1$}{2}", row[0], widths[0], figures.collect::<String>())
+        })
+        .collect()
 }
 
 /// The connections at the server's end, and how old that count is where this tick made none.
@@ -179,6 +242,29 @@ mod tests {
         assert_eq!(connections(Some((248, 2000)), &seen), "connections 248 (3 s ago)");
         let text = line(&seen, Some(connections(None, &seen)));
         assert!(text.starts_with("   5.0s  connections ?  tw ?"), "{text}");
+    }
+
+    #[test]
+    fn a_table_has_a_line_for_each_process_and_marks_what_is_estimated_and_unknown() {
+        let one = |pid, connections, is_counted| HolderSeen {
+            pid,
+            name: Some("nginx".to_owned()),
+            connections,
+            is_counted,
+            ..HolderSeen::default()
+        };
+        let mut holder = one(12, Some(70_000), true);
+        holder.estimated = true;
+        (holder.seen.rss_bytes, holder.seen.threads) = (Some(5 << 20), Some(1));
+        holder.seen.descriptors = Some(DescriptorsSeen { open: 99, limit: Some(1024), ..Default::default() });
+        let processes = [one(11, Some(0), false), holder, one(13, None, true)];
+        let lines = table(&processes);
+        assert!(lines[1].starts_with("  11 (nginx), only listens  "), "{lines:#?}");
+        assert!(lines[2].ends_with("  ~70000  5.0 MiB  99 of 1024        1    ?"), "{lines:#?}");
+        assert!(lines[3].starts_with("  13 (nginx)  ") && lines[3].ends_with("  ?    ?"), "{lines:#?}");
+        let words = holders_in_words(&processes);
+        assert!(words.starts_with("2 processes take the connections"), "{words}");
+        assert!(words.ends_with("12 (nginx), 13 (nginx)"), "{words}");
     }
 
     #[test]

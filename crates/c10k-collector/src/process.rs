@@ -50,6 +50,11 @@ impl Watched {
         self.pid
     }
 
+    /// Counts its processor time from when it had so much.
+    pub(crate) fn count_from(&mut self, seconds: f64) {
+        self.first_seconds = seconds;
+    }
+
     pub(crate) fn is_gone(&self) -> bool {
         self.gone
     }
@@ -112,34 +117,49 @@ impl Watched {
     }
 
     /// Its memory as exactly as this user may know it: at the ends of phases.
-    pub(crate) fn snapshot(&mut self, unreadable: &mut UnreadableList) -> Option<ProcessSnapshot> {
-        let memory = self.memory.read().ok()?;
-        let exact = self.memory.read_exact();
-        if let Err(error) = &exact
-            && !process_is_gone(error)
-        {
-            unreadable.note(
-                self.memory.exact_file().path().display().to_string(),
-                error.raw_os_error(),
-                "the proportional share (PSS) of this process; its resident memory is known to some hundred KiB only",
-            );
-        }
-        let exact = exact.ok();
-        Some(ProcessSnapshot {
-            rss_bytes: memory.rss_bytes,
-            anon_bytes: memory.rss_anon_bytes,
-            exact_rss_bytes: exact.and_then(|exact| exact.rss_bytes),
-            exact_anon_bytes: exact.and_then(|exact| exact.anon_bytes),
-            pss_bytes: exact.and_then(|exact| exact.pss_bytes),
-            page_table_bytes: memory.pte_bytes,
-            descriptor_slots: descriptor_slots_by_thread(&self.root, self.pid).unwrap_or_default(),
-        })
+    pub(crate) fn snapshot(&mut self, unreadable: Option<&mut UnreadableList>) -> Option<ProcessSnapshot> {
+        snapshot(&self.root, self.pid, &mut self.memory, unreadable)
     }
 
     fn lost(&mut self, error: &io::Error, partial: &mut bool) {
         *partial = true;
         self.gone |= process_is_gone(error);
     }
+}
+
+/// The memory of a process that is not watched; `None` when it is gone.
+pub(crate) fn memory_of(root: &ProcRoot, pid: u32) -> Option<ProcessSnapshot> {
+    snapshot(root, pid, &mut ProcessMemoryReader::open(root, Some(pid)), None)
+}
+
+fn snapshot(
+    root: &ProcRoot,
+    pid: u32,
+    reader: &mut ProcessMemoryReader,
+    unreadable: Option<&mut UnreadableList>,
+) -> Option<ProcessSnapshot> {
+    let memory = reader.read().ok()?;
+    let exact = reader.read_exact();
+    if let Err(error) = &exact
+        && !process_is_gone(error)
+        && let Some(unreadable) = unreadable
+    {
+        unreadable.note(
+            reader.exact_file().path().display().to_string(),
+            error.raw_os_error(),
+            "the proportional share (PSS) of this process; its resident memory is known to some hundred KiB only",
+        );
+    }
+    let exact = exact.ok();
+    Some(ProcessSnapshot {
+        rss_bytes: memory.rss_bytes,
+        anon_bytes: memory.rss_anon_bytes,
+        exact_rss_bytes: exact.and_then(|exact| exact.rss_bytes),
+        exact_anon_bytes: exact.and_then(|exact| exact.anon_bytes),
+        pss_bytes: exact.and_then(|exact| exact.pss_bytes),
+        page_table_bytes: memory.pte_bytes,
+        descriptor_slots: descriptor_slots_by_thread(root, pid).unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]

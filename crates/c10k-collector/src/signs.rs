@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::observation::{ListenerSeen, Observation};
+use crate::observation::{HolderSeen, ListenerSeen, Observation};
 
 /// So long must connections wait while nobody is accepted to be a server that has stopped accepting.
 pub const STALL: Duration = Duration::from_secs(2);
@@ -84,10 +84,16 @@ impl QueueSigns {
 pub struct ServerSigns {
     /// Connections waited in an accept queue and for 2 s nobody was accepted, nor has been since.
     pub accepted_stalled: bool,
-    /// The process was stopped by a signal (state T) at two looks in a row.
+    /// The process, or one of several, was stopped by a signal (state T) at two looks in a row.
     pub stopped: bool,
-    /// Its only descriptor table was full.
+    /// Which one of several that was.
+    pub stopped_one: Option<u32>,
+    /// How many processes took its connections at the last look, where they were several.
+    pub processes: Option<u64>,
+    /// Its only descriptor table was full: of several processes, one without which others do not take its connections.
     pub table_was_full: bool,
+    /// The processes of which that was first seen together, where there are several.
+    pub full: Vec<u32>,
     /// The most descriptors it had open in one table.
     pub most_descriptors: Option<u64>,
     /// Its soft RLIMIT_NOFILE at the last look; of a table that was full, the limit at which it was.
@@ -103,6 +109,7 @@ pub struct ServerSigns {
     /// So long must a pause last: longer than those after which it went on.
     patience: Duration,
     was_stopped: bool,
+    were_stopped: Vec<u32>,
 }
 
 /// A time in which a server takes nobody although somebody waits.
@@ -114,10 +121,18 @@ struct Pause {
 }
 
 impl ServerSigns {
+    /// Of several processes the one of which there is something to say.
+    #[must_use]
+    pub fn one_of_several(&self) -> Option<u32> {
+        self.full.first().copied().or(self.stopped_one)
+    }
+
     /// Looks at one tick.
     pub fn look(&mut self, seen: &Observation) {
         self.queue.look(seen.listener);
-        if let Some(descriptors) = seen.server.descriptors {
+        if seen.processes.len() > 1 {
+            self.look_at_several(&seen.processes);
+        } else if let Some(descriptors) = seen.server.descriptors {
             // Whoever changes the limit afterwards does not change what it was met at.
             if descriptors.is_full() && !self.table_was_full {
                 self.table_was_full = true;
@@ -132,6 +147,44 @@ impl ServerSigns {
         self.stopped |= stopped && self.was_stopped;
         self.was_stopped = stopped;
         self.look_for_a_stall(seen);
+    }
+
+    /// Who looks did not run for a while: what stood still meanwhile may have done so with it.
+    pub fn after_a_gap(&mut self) {
+        (self.accepted, self.process) = (Standstill::default(), Standstill::default());
+    }
+
+    /// Each has a limit of its own. One that is full bounds the server where nobody takes connections in its place: those
+    /// at a listener of its own wait, as do those at a shared one when all who take from it are full, and those that are
+    /// handed to it are lost.
+    fn look_at_several(&mut self, processes: &[HolderSeen]) {
+        let holders = || processes.iter().filter(|one| one.is_counted);
+        self.processes = Some(holders().count() as u64).filter(|count| *count > 1).or(self.processes);
+        let is_stopped = |one: &&HolderSeen| one.seen.state.is_some_and(|state| matches!(state, 'T' | 't'));
+        let stopped: Vec<u32> = holders().filter(is_stopped).map(|one| one.pid).collect();
+        let twice = stopped.iter().find(|pid| self.were_stopped.contains(pid)).copied();
+        self.stopped |= twice.is_some();
+        self.stopped_one = self.stopped_one.or(twice);
+        self.were_stopped = stopped;
+        let is_full = |one: &HolderSeen| one.seen.descriptors.is_some_and(|seen| seen.is_full());
+        let is_alone = |full: &&HolderSeen| {
+            let fellows = holders().filter(|one| one.listener.is_some() && one.listener == full.listener);
+            fellows.into_iter().all(is_full)
+        };
+        let full: Vec<&HolderSeen> = holders().filter(|one| is_full(one)).filter(is_alone).collect();
+        let tables = holders().filter_map(|one| one.seen.descriptors);
+        let fullest = match full.first() {
+            _ if self.table_was_full => return,
+            Some(first) => first.seen.descriptors,
+            None => tables.max_by_key(|seen| seen.fullest),
+        };
+        self.table_was_full = !full.is_empty();
+        self.full = full.iter().map(|one| one.pid).collect();
+        if let Some(fullest) = fullest {
+            let most = if self.table_was_full { None } else { self.most_descriptors };
+            self.most_descriptors = most.max(Some(fullest.fullest));
+            self.descriptor_limit = fullest.limit.or(self.descriptor_limit);
+        }
     }
 
     fn look_for_a_stall(&mut self, seen: &Observation) {
@@ -190,6 +243,17 @@ mod tests {
         assert!(seen.accepted_stalled);
         assert_eq!((seen.queue.backlog, seen.queue.longest), (Some(5), Some(6)));
         assert!(!signs(&[tick(0, 100, 6), tick(1, 100, 6)]).accepted_stalled, "one second is not enough");
+    }
+
+    #[test]
+    fn what_stood_still_while_nobody_looked_is_no_stall_until_it_is_seen_for_two_seconds() {
+        let mut signs = ServerSigns::default();
+        signs.look(&tick(0, 100, 6));
+        signs.after_a_gap();
+        for (second, is_stalled) in [(15, false), (16, false), (17, true)] {
+            signs.look(&tick(second, 100, 6));
+            assert_eq!(signs.accepted_stalled, is_stalled, "{second}");
+        }
     }
 
     #[test]
@@ -287,6 +351,54 @@ mod tests {
         assert_eq!((lowered.most_descriptors, lowered.descriptor_limit), (Some(150), Some(120)));
         let never_full = signs(&[look(100, 1000), look(150, 200), look(90, 5000)]);
         assert_eq!((never_full.table_was_full, never_full.descriptor_limit), (false, Some(5000)));
+    }
+
+    #[test]
+    fn of_several_processes_one_that_is_stopped_is_named() {
+        let look = |states: [char; 2]| {
+            let one = |(at, state): (usize, char)| {
+                let mut one = HolderSeen { pid: at as u32 + 10, is_counted: true, ..HolderSeen::default() };
+                one.seen.state = Some(state);
+                one
+            };
+            let processes = states.into_iter().enumerate().map(one).collect();
+            Observation { processes, ..Observation::default() }
+        };
+        let seen = signs(&[look(['S', 'T']), look(['R', 'T'])]);
+        assert_eq!((seen.stopped, seen.stopped_one, seen.processes), (true, Some(11), Some(2)));
+        assert!(!signs(&[look(['T', 'S']), look(['S', 'T'])]).stopped, "each for a moment");
+    }
+
+    #[test]
+    fn of_several_processes_one_that_is_full_bounds_the_server_where_nobody_takes_its_connections() {
+        let look = |processes: &[(Option<u32>, u64)]| {
+            let one = |(at, (listener, open)): (usize, &(Option<u32>, u64))| HolderSeen {
+                pid: at as u32 + 10,
+                listener: *listener,
+                is_counted: true,
+                seen: crate::observation::ProcessSeen {
+                    descriptors: Some(DescriptorsSeen {
+                        open: *open,
+                        tables: 1,
+                        fullest: *open,
+                        limit: Some(136),
+                        exact: true,
+                    }),
+                    ..Default::default()
+                },
+                ..HolderSeen::default()
+            };
+            let processes = processes.iter().enumerate().map(one).collect();
+            signs(&[Observation { processes, ..Observation::default() }])
+        };
+        let own = look(&[(Some(1), 122), (Some(2), 136), (Some(3), 130)]);
+        assert_eq!((own.table_was_full, own.full), (true, vec![11]), "a listener of its own");
+        assert_eq!((own.most_descriptors, own.descriptor_limit), (Some(136), Some(136)));
+        let shared = look(&[(Some(1), 122), (Some(1), 136)]);
+        assert_eq!((shared.table_was_full, shared.most_descriptors), (false, Some(136)), "the other goes on");
+        assert_eq!(look(&[(Some(1), 136), (Some(1), 136)]).full, [10, 11]);
+        assert_eq!(look(&[(None, 100), (None, 136)]).full, [11], "handed to it by turns");
+        assert!(!look(&[(None, 100), (None, 130)]).table_was_full);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The command: from its arguments to its exit code.
 
 use std::io::{self, Write};
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
+use c10k_kernel::pulse::Pulse;
 use c10k_record::Exit;
 
 use crate::args::CollectorArgs;
@@ -50,6 +51,7 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
     };
     let config = CollectorConfig {
         server_pid: pid,
+        finds_holders: true,
         swarm_pid: args.swarm_pid,
         ports: args.ports.clone(),
         namespace_of: pid,
@@ -77,11 +79,14 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
     loop {
         next += args.interval.0;
         let until = end.map_or(next, |end| end.min(next));
-        let stopped = match stop.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        let heard = wait(&stop, until, start, &mut document, printer);
+        let stopped = match heard {
             Ok(()) => true,
             Err(RecvTimeoutError::Timeout) => end.is_some_and(|end| Instant::now() >= end),
             Err(RecvTimeoutError::Disconnected) => true,
         };
+        // It looks for who holds the connections too, so that the last look tells that of now.
+        let snapshot = stopped.then(|| collector.snapshot());
         let mut seen = collector.tick();
         if !args.ports.is_empty() {
             seen.connections = counting.look(&mut collector);
@@ -89,13 +94,15 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
         document.add(&seen);
         printer.tick(&seen, &collector)?;
         own.ticks_end();
-        if collector.is_gone(Side::Server) {
+        let has_ended =
+            if args.pid.is_some() { collector.first_is_gone() } else { collector.is_gone(Side::Server) };
+        if has_ended {
             document.target_ended = true;
             printer.say(&format!("process {} has ended", pid.unwrap_or_default()));
             break;
         }
         if stopped {
-            after = Some(collector.snapshot());
+            after = snapshot;
             break;
         }
         // A machine too busy to look in time skips looks; it does not hurry after them.
@@ -105,6 +112,26 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
     document.self_cost = own.so_far(document.ticks);
     printer.done(&document, &collector)?;
     Ok(if document.target_ended { Exit::Short } else { Exit::Done })
+}
+
+/// Waits for the next tick, or for the end, and notes when this process did not run meanwhile.
+fn wait(
+    stop: &Receiver<()>,
+    until: Instant,
+    start: Instant,
+    document: &mut Document,
+    printer: &mut Printer<'_>,
+) -> Result<(), RecvTimeoutError> {
+    let nap = until.saturating_duration_since(Instant::now());
+    // Looking takes its time, and so does who reads what is printed: neither is a gap.
+    let mut pulse = Pulse::default();
+    let heard = stop.recv_timeout(nap);
+    if let Some(missed) = pulse.look(nap) {
+        let gap = document.add_gap(&missed, start);
+        printer
+            .say(&format!("warning: the collector did not run from {} ms to {} ms", gap.from_ms, gap.to_ms));
+    }
+    heard
 }
 
 /// The process to watch: the one that was named, else the one that listens on the port. `None` when that may not be

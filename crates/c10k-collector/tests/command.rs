@@ -119,6 +119,35 @@ fn events_are_json_lines_from_ready_to_done_and_stop_ends_it() {
 }
 
 #[test]
+fn a_collector_that_was_stopped_says_when_it_did_not_look() {
+    let own = std::process::id().to_string();
+    let mut child = collector(&["--pid", &own, "--interval", "700ms", "--events"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = move || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    // It waits for its next tick now.
+    while next()["event"] != "tick" {}
+    let pid = Pid::from_raw(child.id().cast_signed());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    kill(pid, Signal::SIGCONT).unwrap();
+    while next()["event"] != "tick" {}
+    child.stdin.as_mut().unwrap().write_all(b"stop\n").unwrap();
+    let mut last = next();
+    while last["event"] != "done" {
+        last = next();
+    }
+    let gaps = last["gaps"].as_array().unwrap();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    let ms = |name: &str| gaps[0][name].as_u64().unwrap();
+    assert!((1_500..60_000).contains(&(ms("to_ms") - ms("from_ms"))), "{gaps:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_target_that_dies_ends_it_with_code_1_and_a_word() {
     let mut holder = Holder::start("holder");
     let pid = holder.pid().to_string();

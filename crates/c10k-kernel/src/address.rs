@@ -22,7 +22,7 @@ pub struct AddressOnDevice {
     pub device: String,
 }
 
-/// All addresses of this network namespace.
+/// All addresses of this network namespace. Tests compare by it what the programs add and take away; nobody else asks.
 ///
 /// # Errors
 /// As socket(2) for netlink, or the kernel's answer.

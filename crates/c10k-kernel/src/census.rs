@@ -24,13 +24,15 @@ mod holder;
 mod outgoing;
 mod taken;
 mod tcp_info;
+mod whose;
 
 pub use answer::{Progress, SocketLine, each_socket};
 pub use ends::{Ends, ServerSocket, Servers};
-pub use holder::{Held, Holders, Holding, LookThrough, held_by, holders_of, holds, who_holds};
+pub use holder::{Holders, held_by, holders_of, holds};
 pub use outgoing::{Destination, source_ports};
 pub use taken::{PortTaken, PortUser, TakenBy};
 pub use tcp_info::{Sampled, TcpInfo};
+pub use whose::{Held, Holding, LookThrough, who_holds};
 
 /// The kernel fills at most 32 KiB an answer (net/netlink/af_netlink.c, `netlink_dump`) when the reader offers it.
 const ANSWER_BYTES: usize = 64 * 1024;

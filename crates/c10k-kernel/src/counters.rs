@@ -113,7 +113,7 @@ pub struct NetCounters {
     file_nr: ProcFile,
     conntrack_stat: ProcFile,
     conntrack_count: ProcFile,
-    /// Whether the calling process stands in the namespace that is read.
+    /// Whether the calling process is known to stand in the namespace that is read.
     is_own: bool,
     conntrack_max: ProcFile,
     buffer: Vec<u8>,
@@ -136,7 +136,7 @@ impl NetCounters {
             softnet: net("softnet_stat"),
             file_nr: ProcFile::open(root.path("proc/sys/fs/file-nr")),
             conntrack_stat: ProcFile::appearing(root.living_path(pid, "net/stat/nf_conntrack")),
-            is_own: stands_in_namespace_of(root, pid),
+            is_own: pid.is_none_or(|pid| root.shares_network_namespace(pid) == Some(true)),
             conntrack_count: ProcFile::appearing(root.path("proc/sys/net/netfilter/nf_conntrack_count")),
             conntrack_max: ProcFile::appearing(root.path("proc/sys/net/netfilter/nf_conntrack_max")),
             buffer: Vec::new(),
@@ -298,17 +298,6 @@ fn parse_conntrack(text: &[u8]) -> Option<(u64, u64)> {
         dropped = dropped.saturating_add(value(drop)?).saturating_add(value(early)?);
     }
     Some((count?, dropped))
-}
-
-/// Whether the calling process stands in the network namespace of process `pid`. Where that cannot be seen it is taken
-/// to: a process of another user on an ordinary machine.
-fn stands_in_namespace_of(root: &ProcRoot, pid: Option<u32>) -> bool {
-    let Some(pid) = pid.filter(|_| root.is_live()) else { return true };
-    let namespace = |pid| std::fs::read_link(root.living_path(pid, "ns/net")).ok();
-    match (namespace(None), namespace(Some(pid))) {
-        (Some(own), Some(other)) => own == other,
-        _ => true,
-    }
 }
 
 fn hexadecimal(word: &[u8]) -> Option<u64> {

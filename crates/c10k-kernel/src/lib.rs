@@ -30,6 +30,7 @@ pub mod memory;
 pub mod namespace;
 pub mod process;
 pub mod processes;
+pub mod pulse;
 pub mod rules;
 pub mod shaper;
 pub mod socket;

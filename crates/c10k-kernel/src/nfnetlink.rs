@@ -178,8 +178,13 @@ fn answer(bytes: &[u8]) -> Option<(usize, u16, u32, i32)> {
     let word = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let length = (word(0)? as usize).max(HEADER_BYTES);
     let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
-    let errno = word(HEADER_BYTES).unwrap_or(0).cast_signed();
-    Some((length, kind, word(8)?, errno.checked_neg().unwrap_or(libc::EIO)))
+    let errno = match word(HEADER_BYTES) {
+        Some(errno) => errno.cast_signed().checked_neg().unwrap_or(libc::EIO),
+        // Its errno is missing: no acknowledgement.
+        None if kind == NLMSG_ERROR => libc::EBADMSG,
+        None => 0,
+    };
+    Some((length, kind, word(8)?, errno))
 }
 
 fn write(to: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, (family, resource): (u8, u8), body: &[u8]) {
@@ -213,5 +218,7 @@ mod tests {
         bytes[16..20].copy_from_slice(&(-libc::EPERM).to_ne_bytes());
         assert_eq!(answer(&bytes), Some((20, NLMSG_ERROR, 7, libc::EPERM)));
         assert_eq!(answer(&bytes[..11]), None);
+        let cut_short = Some((20, NLMSG_ERROR, 7, libc::EBADMSG));
+        assert_eq!(answer(&bytes[..18]), cut_short, "without its errno it acknowledges nothing");
     }
 }

@@ -92,11 +92,10 @@ pub fn offer_to_the_oom_killer() -> io::Result<()> {
     std::fs::write("/proc/self/oom_score_adj", "1000")
 }
 
-/// Has this process counted as one of `user` from now on, while it may do all that it could before: the real user id
-/// becomes `user`, the effective and the saved one stay, and capabilities with them (capabilities(7)). What the kernel
-/// counts by user goes by the real one (`set_user`, kernel/sys.c): the watches of epoll instances that are made from
-/// now on (`ep_alloc`, fs/eventpoll.c), and processes. The signal of [`die_with_parent`] stays asked for, since no
-/// effective id changes (`commit_creds`, kernel/cred.c).
+/// Sets only the real user id, so that the kernel charges its limits for each user to `user` (`set_user`, kernel/sys.c):
+/// the watches of epoll instances that are made from now on (`ep_alloc`, fs/eventpoll.c), and processes. The effective and
+/// the saved id stay, and capabilities with them (capabilities(7)). So does the signal of [`die_with_parent`], which a
+/// change of the effective id would cancel (`commit_creds`, kernel/cred.c).
 ///
 /// # Errors
 /// EPERM without CAP_SETUID, EINVAL for a user who is not mapped in this user namespace (setresuid(2)).

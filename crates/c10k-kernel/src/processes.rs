@@ -13,6 +13,8 @@ use crate::memory::page_bytes;
 pub struct ProcessLine {
     /// The process that started it.
     pub parent: u32,
+    /// Its process group: a shell makes one of all that one line starts, and most servers stay in it.
+    pub group: u32,
     /// Its name, as the kernel keeps it (at most 15 bytes).
     pub name: String,
     /// When it started, in clock ticks since boot: with its pid this names one process for ever.
@@ -86,6 +88,7 @@ fn parse(stat: &[u8]) -> Option<ProcessLine> {
         |number_in_the_manual: usize| fields.get(number_in_the_manual - 3).and_then(|text| number(text));
     Some(ProcessLine {
         parent: u32::try_from(field(4)?).ok()?,
+        group: u32::try_from(field(5)?).ok()?,
         name,
         started_ticks: field(22)?,
         cpu_seconds: (field(14)? + field(15)?) as f64 * seconds_per_tick(),
@@ -108,6 +111,7 @@ mod tests {
     fn a_line_is_read_whatever_the_process_is_called() {
         let line = parse(stat(7, "a) b (c", 3, 99).as_bytes()).unwrap();
         assert_eq!((line.name.as_str(), line.parent, line.started_ticks), ("a) b (c", 3, 99));
+        assert_eq!(line.group, 1);
         assert_eq!((line.threads, line.rss_bytes), (3, 512 * page_bytes()));
         assert!((line.cpu_seconds - 400.0 * seconds_per_tick()).abs() < 1e-9);
         assert_eq!(parse(b"7 (x) S 1"), None);

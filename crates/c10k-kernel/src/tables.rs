@@ -12,6 +12,8 @@ use crate::sys::raw_kcmp::compare_tables;
 /// [`LOOKS_BETWEEN`]th, or when threads came or went.
 const FEW_THREADS: usize = 64;
 const LOOKS_BETWEEN: u32 = 8;
+/// How often one count is begun anew because a thread ended in the middle of it.
+const MOST_LOOKS: u32 = 4;
 
 /// What the descriptor tables of a process hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,36 +48,33 @@ impl TablesReader {
         Self { root: root.clone(), pid, threads: Vec::new(), chosen: Vec::new(), exact: false, looks: 0 }
     }
 
-    /// Counts now. Costs a stat(2) a table, and with few threads a kcmp(2) or some a thread.
+    /// Counts now. Costs a stat(2) a table, and with few threads a kcmp(2) or some a thread. Where threads end while they
+    /// are looked at, another one of the same table may be the one to look at: then the look is done again, and after
+    /// [`MOST_LOOKS`] of them the count is not [exact](TablesInUse::exact).
     ///
     /// # Errors
     /// `NotFound` or ESRCH when the process is gone; EACCES for another user's process before Linux 6.2, which has no
     /// count in the folder's size.
     pub fn read(&mut self) -> io::Result<TablesInUse> {
-        let threads = self.list_threads()?;
-        let changed = threads != self.threads;
-        self.looks += 1;
-        if changed || threads.len() <= FEW_THREADS || self.looks >= LOOKS_BETWEEN {
-            self.looks = 0;
-            self.threads = threads;
-            self.tell_apart()?;
+        let mut last = None;
+        for _ in 0..MOST_LOOKS {
+            let threads = self.list_threads()?;
+            let changed = threads != self.threads;
+            self.looks += 1;
+            if changed || threads.len() <= FEW_THREADS || self.looks >= LOOKS_BETWEEN {
+                self.looks = 0;
+                self.threads = threads;
+                self.tell_apart()?;
+            }
+            let (seen, has_lost_one) = self.count()?;
+            if !has_lost_one {
+                return seen.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH));
+            }
+            // The thread is listed no more, so that the next look chooses anew.
+            last = seen;
         }
-        let mut seen = TablesInUse { exact: self.exact, ..TablesInUse::default() };
-        let mut is_there = false;
-        for tid in &self.chosen {
-            // A thread that ended meanwhile has no table.
-            let Some(open) = self.open_of(*tid)? else { continue };
-            is_there = true;
-            // A thread that has ended and that its process outlives has no table either, which looks like an empty one.
-            seen.open += open;
-            seen.tables += u64::from(open > 0);
-            seen.fullest = seen.fullest.max(open);
-        }
-        if !is_there {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        seen.tables = seen.tables.max(1);
-        Ok(seen)
+        last.map(|seen| TablesInUse { exact: false, ..seen })
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
     }
 
     /// One thread of each table.
@@ -86,6 +85,26 @@ impl TablesReader {
         self.threads = self.list_threads()?;
         self.tell_apart()?;
         Ok(self.chosen.clone())
+    }
+
+    /// What the chosen threads show; `None` when not one of them is there. Whether one of them was gone: its table may live
+    /// on in others.
+    fn count(&self) -> io::Result<(Option<TablesInUse>, bool)> {
+        let mut seen = TablesInUse { exact: self.exact, ..TablesInUse::default() };
+        let (mut is_there, mut has_lost_one) = (false, false);
+        for tid in &self.chosen {
+            let Some(open) = self.open_of(*tid)? else {
+                has_lost_one = true;
+                continue;
+            };
+            is_there = true;
+            // A thread that has ended and that its process outlives has no table either, which looks like an empty one.
+            seen.open += open;
+            seen.tables += u64::from(open > 0);
+            seen.fullest = seen.fullest.max(open);
+        }
+        seen.tables = seen.tables.max(1);
+        Ok((is_there.then_some(seen), has_lost_one))
     }
 
     fn list_threads(&self) -> io::Result<Vec<u32>> {
@@ -99,7 +118,7 @@ impl TablesReader {
     /// Chooses one thread of each table.
     fn tell_apart(&mut self) -> io::Result<()> {
         if self.root.is_live()
-            && let Some(chosen) = one_of_each(&self.threads)
+            && let Some(chosen) = one_of_each(&self.threads, compare_tables)
         {
             (self.chosen, self.exact) = (chosen, true);
             return Ok(());
@@ -146,28 +165,43 @@ impl TablesReader {
     }
 }
 
-/// One thread of each descriptor table among `threads`; `None` where the kernel does not tell.
-fn one_of_each(threads: &[u32]) -> Option<Vec<u32>> {
-    let mut tables: Vec<u32> = Vec::new();
-    for tid in threads {
-        let mut refused = false;
-        let place = tables.binary_search_by(|table| {
-            compare_tables(*table, *tid).unwrap_or_else(|error| {
-                // A thread that is gone by now is passed over when it is counted.
-                refused |= error.raw_os_error() != Some(libc::ESRCH);
-                Ordering::Equal
-            })
-        });
-        if refused {
-            return None;
+/// One thread of each descriptor table among `threads`; `None` where the kernel does not tell. A thread that is gone has
+/// no table. One that goes after it was chosen may have left its table to others, which were passed over for its sake:
+/// then all are compared again without it.
+fn one_of_each(threads: &[u32], compare: impl Fn(u32, u32) -> io::Result<Ordering>) -> Option<Vec<u32>> {
+    let mut living = threads.to_vec();
+    'anew: loop {
+        let mut tables: Vec<u32> = Vec::new();
+        for tid in living.clone() {
+            let mut failed = None;
+            let place = tables.binary_search_by(|table| {
+                compare(*table, tid).unwrap_or_else(|error| {
+                    failed.get_or_insert((*table, error));
+                    Ordering::Equal
+                })
+            });
+            match (failed, place) {
+                (None, Err(place)) => tables.insert(place, tid),
+                (None, Ok(_)) => {}
+                (Some((_, error)), _) if error.raw_os_error() != Some(libc::ESRCH) => return None,
+                (Some((table, _)), _) if is_gone(table, &compare) => {
+                    living.retain(|thread| *thread != table);
+                    continue 'anew;
+                }
+                (Some(_), _) => {}
+            }
         }
-        if let Err(place) = place {
-            tables.insert(place, *tid);
-        }
+        // A single thread is compared with nobody: ask whether the kernel would have answered.
+        let is_answered = match living[..] {
+            [only] => compare(only, only).is_ok(),
+            _ => !tables.is_empty(),
+        };
+        return is_answered.then_some(tables);
     }
-    // A single thread is compared with nobody: ask whether the kernel would have answered.
-    (tables.len() != 1 || threads.len() != 1 || compare_tables(threads[0], threads[0]).is_ok())
-        .then_some(tables)
+}
+
+fn is_gone(thread: u32, compare: impl Fn(u32, u32) -> io::Result<Ordering>) -> bool {
+    compare(thread, thread).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
 }
 
 #[cfg(test)]
@@ -242,6 +276,59 @@ mod tests {
         }
         let seen = TablesReader::new(&ProcRoot::recorded(host.path()), 7).read().unwrap();
         assert_eq!(seen, TablesInUse { open: 7, tables: 2, fullest: 5, exact: false });
+    }
+
+    /// Threads with the table of each; each goes once it has been asked about so many times.
+    fn dying(of: &[(u32, u32, u32)]) -> impl Fn(u32, u32) -> io::Result<Ordering> {
+        let left: std::collections::BTreeMap<u32, (u32, std::cell::Cell<u32>)> =
+            of.iter().map(|(tid, table, lives)| (*tid, (*table, std::cell::Cell::new(*lives)))).collect();
+        move |one, other| {
+            let table = |tid: u32| {
+                let (table, lives) = &left[&tid];
+                lives.set(
+                    lives.get().checked_sub(1).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?,
+                );
+                Ok::<u32, io::Error>(*table)
+            };
+            Ok(table(one)?.cmp(&table(other)?))
+        }
+    }
+
+    #[test]
+    fn a_chosen_thread_that_ends_hides_neither_its_own_table_nor_one_compared_with_it() {
+        const EVER: u32 = u32::MAX;
+        // Thread 7 stands for table 1 and then goes: 8 has the same table, 9 another one.
+        for lives in 0..6 {
+            let found = one_of_each(&[7, 8, 9], dying(&[(7, 1, lives), (8, 1, EVER), (9, 2, EVER)])).unwrap();
+            let stands_for = |table: &[u32]| found.iter().filter(|tid| table.contains(tid)).count();
+            assert_eq!(stands_for(&[9]), 1, "{lives}: {found:?}");
+            assert_eq!(stands_for(&[7, 8]), 1, "{lives}: {found:?}");
+        }
+        // One that is no more when it is compared has no table.
+        assert_eq!(one_of_each(&[7, 8], dying(&[(7, 1, EVER), (8, 2, 0)])).unwrap(), [7]);
+        assert_eq!(one_of_each(&[7], dying(&[(7, 1, 0)])), None, "nobody is left to ask about");
+        assert_eq!(one_of_each(&[7, 8], |_, _| Err(io::Error::from_raw_os_error(libc::EPERM))), None);
+    }
+
+    #[test]
+    fn a_chosen_thread_that_is_gone_when_it_is_counted_is_told() {
+        let host = tempfile::tempdir().unwrap();
+        for (tid, open) in [(7, 5), (8, 2)] {
+            let task = host.path().join(format!("proc/7/task/{tid}"));
+            // A thread that is listed and shows no descriptors any more.
+            if tid == 7 {
+                fs::create_dir_all(task.join("fd")).unwrap();
+            } else {
+                fs::create_dir_all(&task).unwrap();
+            }
+            for fd in (0..open).filter(|_| tid == 7) {
+                fs::write(task.join(format!("fd/{fd}")), "").unwrap();
+            }
+        }
+        let mut reader = TablesReader::new(&ProcRoot::recorded(host.path()), 7);
+        (reader.threads, reader.chosen, reader.exact) = (vec![7, 8], vec![7, 8], true);
+        let (seen, has_lost_one) = reader.count().unwrap();
+        assert!(has_lost_one && seen.unwrap().open == 5, "{seen:?}");
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub(crate) fn findings(
         failures: record.failures.clone(),
         growth_stopped: record.growth_stopped,
         growth_evidence: record.growth_evidence.clone(),
+        sources_gone: record.sources_gone.clone(),
         capacity,
         counters,
         server: record.server.clone(),

@@ -54,6 +54,7 @@ mod collect {
     pub(crate) mod cpu;
     pub(crate) mod ends;
     pub(crate) mod far;
+    pub(crate) mod gaps;
     pub(crate) mod outside;
     pub(crate) mod watch;
 }

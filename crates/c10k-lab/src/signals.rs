@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use c10k_kernel::process::is_ignored;
 use c10k_record::Exit;
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
@@ -28,10 +29,29 @@ pub(crate) struct Signals {
     at_once: Vec<SigId>,
 }
 
+/// Signals that come meanwhile are delivered to this thread afterwards.
+struct HeldBack(SigSet);
+
+impl HeldBack {
+    fn begin() -> io::Result<Self> {
+        let mut before = SigSet::empty();
+        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for HeldBack {
+    fn drop(&mut self) {
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None);
+    }
+}
+
 impl Signals {
     /// A first signal asks for an orderly end, a second one ends the lab at once, and its processes with it.
     pub(crate) fn watch() -> io::Result<Self> {
         let mut signals = Self { stop: Arc::default(), number: Arc::default(), at_once: Vec::new() };
+        // Three actions answer one signal. One that comes between them would find only the first, and be lost.
+        let _held_back = HeldBack::begin()?;
         for signal in ending_signals() {
             signals.at_once.push(signal_hook::flag::register_conditional_shutdown(
                 signal,
@@ -84,5 +104,24 @@ impl Signals {
 
     pub(crate) fn number(&self) -> i32 {
         self.number.load(Relaxed) as i32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signal_hook::consts::SIGWINCH;
+
+    use super::*;
+
+    #[test]
+    fn a_signal_that_comes_while_signals_are_held_back_is_heard_afterwards() {
+        let heard = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGWINCH, Arc::clone(&heard)).expect("registered");
+        let held_back = HeldBack::begin().expect("held back");
+        // To this thread alone: another one of the test's process does not hold it back.
+        signal_hook::low_level::raise(SIGWINCH).expect("raised");
+        assert!(!heard.load(Relaxed));
+        drop(held_back);
+        assert!(heard.load(Relaxed));
     }
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use c10k_ceiling::memory_reserve_bytes;
-use c10k_record::HostSnapshot;
+use c10k_record::{HostSnapshot, Plan};
 use serde::{Deserialize, Serialize};
 
 /// Whom the swarm's watches count for where they are to be counted apart: the user who owns nothing.
@@ -51,6 +51,8 @@ pub(crate) struct Stage {
     pub(crate) keeps_a_reserve: bool,
     /// The swarm's watches count for another user than the server's.
     pub(crate) watches_apart: bool,
+    /// The profile that remedies name: the run's own is not there, or not the last one, when somebody pastes them.
+    pub(crate) told_profile: Option<String>,
 }
 
 /// Limits of one end's process.
@@ -152,6 +154,18 @@ impl Stage {
             Who::Server => &mut self.server,
             Who::Swarm => &mut self.swarm,
         }
+    }
+
+    /// The plan as a person is to repeat it.
+    pub(crate) fn as_told(&self, plan: &Plan) -> Plan {
+        let profile = self.told_profile.as_ref().unwrap_or(&plan.profile).clone();
+        Plan { profile, ..plan.clone() }
+    }
+
+    /// The control groups that were made for this run, and are gone after it.
+    pub(crate) fn passing_groups(&self) -> Vec<String> {
+        let groups = self.server.groups.iter().chain(&self.swarm.groups);
+        groups.map(|group| group.display().to_string()).collect()
     }
 
     /// Whether it does something that must not be done to the host.

@@ -53,6 +53,15 @@ fn checked_with(profile: &str, lab: Lab, ended: &Ended, document: &Value) -> u64
     again.document()["connections"]["held"].as_u64().expect("a number")
 }
 
+/// The words of a line as a shell reads them.
+#[track_caller]
+fn words_of(line: &str) -> Vec<String> {
+    let script = format!("for word in {line}; do printf '%s\\n' \"$word\"; done");
+    let read = std::process::Command::new("sh").args(["-c", &script]).output().expect("a shell");
+    assert!(read.status.success(), "{line}");
+    String::from_utf8(read.stdout).expect("text").lines().map(str::to_owned).collect()
+}
+
 /// A lab that may have few descriptors in one table, climbing into a folder of its own.
 fn climb(more: &[&str]) -> Ended {
     let lab = Lab::new().with_nofile(400).with_file("tiny.toml", TINY);
@@ -144,7 +153,9 @@ fn the_last_lines_of_a_climb_can_be_pasted() {
         return;
     }
     let lab = Lab::new().with_nofile(400).with_file("tiny.toml", TINY);
-    let ended = lab.command(&["climb", "--json", "--start", "tiny.toml", "--max", "700"]).wait();
+    // A folder whose name a shell must be given between quotes.
+    let arguments = ["climb", "--json", "--start", "tiny.toml", "--max", "700", "--results", "it's results"];
+    let ended = lab.command(&arguments).wait();
     ended.expect_exit(0);
     let document = ended.document();
     let commands = document["next"]["commands"].as_array().expect("commands");
@@ -161,7 +172,8 @@ fn the_last_lines_of_a_climb_can_be_pasted() {
         return;
     };
     // From another folder, and with fewer connections than it is for.
-    let mut words: Vec<&str> = run.split_whitespace().skip(1).collect();
+    let words = words_of(run);
+    let mut words: Vec<&str> = words.iter().map(String::as_str).skip(1).collect();
     let target = words.iter().position(|word| *word == "--target").expect("a target");
     words[target + 1] = "50";
     words.extend(["--hold", "300ms", "--json"]);

@@ -378,15 +378,8 @@ fn a_router_that_forgets_what_is_silent_is_told_from_a_way_that_is_gone() {
     let listener = way.listen();
     let mut pairs = way.connect(&listener, COUNT);
     let mut diag = way.client.inside(SockDiag::open).expect("sock_diag");
-    let entries = || {
-        let read = || std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
-        way.router.inside(read).expect("it tracks").trim().parse::<u64>().expect("a number")
-    };
-    let until = Instant::now() + PATIENCE;
-    while entries() > 0 {
-        assert!(Instant::now() < until, "{} are not forgotten", entries());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    // An entry whose time is over is found no more, whenever it is swept away.
+    std::thread::sleep(Duration::from_millis(3_500));
     for (client, _) in &mut pairs {
         client.write_all(&[8; 64]).expect("it says ESTABLISHED");
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What version 1 did not have from the start, by the object that it stands in.
 const CAME_LATER: [(&str, &[&str]); 7] = [
-    ("", &["growth_stopped", "growth_evidence"]),
+    ("", &["growth_stopped", "growth_evidence", "processes"]),
     ("/connections", &["released", "open", "at_server"]),
     ("/memory_per_connection", &["connections"]),
     ("/ceiling", &["off_by"]),
@@ -20,6 +20,8 @@ const CAME_LATER: [(&str, &[&str]); 7] = [
             "neighbours_max",
             "link_bits_per_second",
             "server_per_table",
+            "server_processes",
+            "server_room",
             "swarm_per_table",
             "memory_total_bytes",
             "conntrack_entries",

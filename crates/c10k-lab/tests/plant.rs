@@ -61,6 +61,29 @@ fn every_wall_that_can_be_planted_is_the_only_one_that_is_named_and_its_lift_lif
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// The line that lifts it is this user's own run with one flag more, and no folder of a plant is in it.
+#[test]
+fn the_lines_of_a_plant_s_remedy_are_there_wherever_its_folder_is_and_do_not_name_it() {
+    if !namespaces_allowed("the lines of a plant's remedy") {
+        return;
+    }
+    for name in ["plain", "with a blank", "it's"] {
+        let temporary = tempfile::TempDir::new().expect("a folder");
+        let folder = temporary.path().join(name);
+        std::fs::create_dir(&folder).expect("made");
+        let lab = Lab::new().with_env("TMPDIR", &folder);
+        let document = lab.command(&["walls", "plant", "accept-queue", "--json"]).wait().document();
+        let commands = document["ceiling"]["remedy"]["commands"].as_array().expect("a list").clone();
+        let [line] = &commands[..] else { panic!("{name}: {document:#}") };
+        let line = line.as_str().expect("a line");
+        assert!(
+            line.starts_with("c10k-lab run --profile stock ") && line.contains("--in-flight 32"),
+            "{line}"
+        );
+        assert!(!line.contains("c10k-plant-") && !line.contains("profile.toml"), "{line}");
+    }
+}
+
 #[test]
 fn a_wall_of_the_whole_host_is_not_planted_and_the_refusal_says_how_it_is_proven() {
     let ended = lab(&["walls", "plant", "tcp-mem"]);

@@ -93,6 +93,10 @@ fn where_namespaces_are_forbidden_the_run_goes_on_and_lists_what_it_could_not_se
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(words(range.present.as_deref().expect("it can be read")), words(&present));
     assert!(range.why.contains("is a guess"), "{range:?}");
+    // A range has no higher one: what stands, what was wanted and the command, and nobody says that it is met.
+    assert!(!range.why.contains("higher"), "{range:?}");
+    let command = range.command.as_deref();
+    assert_eq!(command, Some("sudo sysctl -w 'net.ipv4.ip_local_port_range=1024 65535'"), "{range:?}");
     assert_eq!(
         words(&present),
         words(&std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect(""))

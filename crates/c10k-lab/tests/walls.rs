@@ -11,13 +11,14 @@ use common::lab;
 use serde_json::Value;
 
 /// The walls that the guide must have.
-const NAMES: [&str; 39] = [
+const NAMES: [&str; 40] = [
     "nofile-server",
     "nofile-swarm",
     "nr-open",
     "file-max",
     "ports-exhausted",
     "ports-reserved",
+    "source-address-gone",
     "time-wait-ports",
     "accept-queue",
     "syn-queue",
@@ -113,6 +114,40 @@ fn every_wall_has_a_page_and_every_error_leads_to_one() {
         lab(&["walls", symptom]).expect_exit(0);
     }
     lab(&["walls", "no-such-wall"]).expect_refused(2, &["no-such-wall"]);
+}
+
+#[test]
+fn what_a_program_said_is_read_by_its_call_and_told_the_likeliest_first() {
+    let names = |said: &str, key: &str| -> Vec<String> {
+        let document = lab(&["walls", said, "--json"]).document();
+        assert_eq!(document["symptom"], said);
+        let rows = document[key].as_array().expect("a list");
+        rows.iter().map(|row| row["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(names("Error: accept EMFILE", "walls"), ["nofile-server", "nr-open"]);
+    assert_eq!(names("connect() failed: errno=24", "walls"), ["nofile-swarm", "nr-open"]);
+    assert_eq!(names("TCP: too many orphaned sockets", "walls"), ["orphans"]);
+    assert_eq!(names("listen EADDRINUSE :::3000", "others"), ["port-taken"]);
+    let said = lab(&["walls", "Error: connect EADDRNOTAVAIL 127.0.0.1:9000 - Local (0.0.0.0:0)"]);
+    said.expect_exit(0);
+    let at =
+        |name: &str| said.stdout.find(&format!("\n{name}: ")).unwrap_or_else(|| panic!("{}", said.stdout));
+    assert!(at("ports-exhausted") < at("ports-reserved"), "{}", said.stdout);
+    assert!(said.stdout.contains("how to prove"), "{}", said.stdout);
+}
+
+#[test]
+fn what_is_no_limit_of_connections_is_told_so_and_what_is_unknown_has_no_name() {
+    let said = lab(&["walls", "getaddrinfo ENOTFOUND nosuch.example"]);
+    said.expect_exit(0);
+    assert!(
+        said.stdout.contains("no limit of connections") && said.stdout.contains("getent"),
+        "{}",
+        said.stdout
+    );
+    for unknown in ["the emfiles module was loaded", "24 connections held"] {
+        lab(&["walls", unknown]).expect_refused(2, &[unknown, "nstat"]);
+    }
 }
 
 #[test]

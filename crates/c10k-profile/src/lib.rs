@@ -5,50 +5,35 @@
 //! nothing needs undoing, or to where the process runs, with a journal on disk before the first write, so that
 //! the old values come back however the process ends. It refuses to know servers and swarms, who asks, and
 //! what a setting is good for.
+//!
+//! Each of these uses only those before it: `text/` (profiles as they are written), `compare/` (beside the live system),
+//! `write.rs` (one value written, read back, put back), `journal/` (what is on the disk before the first write), `hold/`
+//! (settings held where a process runs), `in_force/` (the whole way, as server and swarm go it).
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-mod apply;
-mod change;
-mod doubt;
-mod error;
-mod guard;
-mod here;
+mod compare;
+mod hold;
 mod in_force;
 mod journal;
-mod judge;
-mod life;
-mod limits;
-mod out_of_sight;
-mod place;
-mod profile;
-mod recovery;
-mod schema;
-mod shipped;
-mod socket_options;
-mod standing;
 pub mod state_folder;
-mod sweep;
-mod value;
+mod text;
+mod write;
 
-pub use apply::{Applied, apply_in_own_namespace, unknown_keys};
-pub use change::{Change, NotSet, Why};
-pub use doubt::{Differs, Doubt};
-pub use error::{ApplyError, JournalError, ProfileError};
-pub use guard::AppliedGuard;
-pub use here::{
-    Applier, Drift, Here, Kept, Policy, Progress, Unsettable, apply_here, pending_journal, recover,
+pub use compare::{Change, DiffRow, Live, NotSet, Settable, ValueKind, Why, diff, ehash_not_set};
+pub use hold::{
+    AppliedGuard, Applier, ApplyError, Differs, Doubt, Here, Kept, Standing, StandingSetting, State,
+    apply_here, pending_journal, recover,
 };
 pub use in_force::{
-    InForce, InForceError, LISTED_BY, left_over_notice, not_applied_warning, not_in_force, note,
-    put_in_force, scope_of,
+    InForce, InForceError, LISTED_BY, apply_limits, left_over_notice, not_applied_warning, not_in_force,
+    note, put_in_force, scope_of,
 };
-pub use journal::Holder;
-pub use judge::{DiffRow, Live, Settable, diff, ehash_not_set};
-pub use limits::apply_limits;
-pub use profile::{Profile, Source};
-pub use recovery::{Drifted, Pending, Recovery, RollBack};
-pub use schema::{Limits, NamespaceOptions, NofileLimit, Wanted};
-pub use socket_options::{Keepalive, Linger, SocketOptions};
-pub use standing::{Standing, StandingSetting, State};
-pub use value::{PortList, SysctlValue};
+pub use journal::{
+    Drift, Drifted, Holder, JournalError, Pending, Policy, Progress, Recovery, RollBack, Unsettable,
+};
+pub use text::{
+    Keepalive, Limits, Linger, NamespaceOptions, NofileLimit, PortList, Profile, ProfileError, SocketOptions,
+    Source, SysctlValue, Wanted,
+};
+pub use write::{Applied, apply_in_own_namespace, unknown_keys};

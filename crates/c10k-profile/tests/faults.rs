@@ -7,9 +7,13 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use c10k_kernel::files::{Fault, HowFar, Operation, with_faults};
-use c10k_profile::{ApplyError, Drift, InForceError, Policy, Profile, Recovery, RollBack};
+use c10k_kernel::sysctl::Scopes;
+use c10k_profile::{
+    ApplyError, Drift, InForceError, Policy, Profile, Recovery, RollBack, Why, apply_in_own_namespace,
+};
 use c10k_record::Exit;
 use common::{Machine, applier, profile};
 
@@ -221,4 +225,49 @@ fn a_roll_back_of_what_was_kept_puts_back_or_names_it_or_says_that_it_cannot_kno
         }
         count
     });
+}
+
+#[test]
+fn in_a_namespace_of_our_own_each_setting_stands_or_is_listed_as_it_is_whatever_fails() {
+    let wishes = profile("'net.core.somaxconn' = 16384\n'net.ipv4.tcp_rmem' = [4096, 131072, 1048576]");
+    if Scopes::learn(&wishes.keys()).guessed() {
+        #[allow(clippy::print_stderr, reason = "what was skipped is said aloud")]
+        {
+            eprintln!("SKIPPED: no network namespace may be made here");
+        }
+        return;
+    }
+    let wholly_set = AtomicUsize::new(0);
+    let cases = every_case(|case| {
+        let machine = Machine::in_memory();
+        machine.leave_the_first_namespace();
+        let before = machine.snapshot();
+        let (applied, count) =
+            case.run(&machine.settings(), || apply_in_own_namespace(&wishes, &machine.root()));
+        for key in wishes.keys() {
+            let (now, is_as_before) =
+                (machine.value(key), !standing(&before, &machine).contains(&key.to_owned()));
+            let set = applied.set.iter().find(|change| change.key == key);
+            let not_set = applied.not_set.iter().find(|not| not.key == key);
+            match (set, not_set) {
+                (Some(change), None) => {
+                    assert_eq!(change.after.split(' ').collect::<Vec<_>>(), fields(&now), "{case:?}: {key}");
+                }
+                (None, Some(not)) => {
+                    let is_torn = matches!(not.why, Why::Torn { .. });
+                    assert!(is_as_before || is_torn, "{case:?}: {not}: {now}");
+                    let told = not.present.as_deref().map(fields);
+                    assert!(told.is_none_or(|told| told == fields(&now)), "{case:?}: {not}: {now}");
+                }
+                told => panic!("{case:?}: {key} is told {told:?}"),
+            }
+        }
+        wholly_set.fetch_add(usize::from(applied.set.len() == 2), Relaxed);
+        count
+    });
+    assert!(cases > 300 && wholly_set.into_inner() >= ERRNOS.len(), "{cases}");
+}
+
+fn fields(value: &str) -> Vec<&str> {
+    value.split_whitespace().collect()
 }

@@ -4,7 +4,8 @@ mod common;
 
 use c10k_kernel::sysctl::{Scope, Scopes};
 use c10k_profile::{
-    ApplyError, Drift, Here, Policy, Profile, Recovery, Settable, Unsettable, Why, diff, unknown_keys,
+    ApplyError, Drift, Here, Policy, Profile, Recovery, Settable, Unsettable, ValueKind, Why, diff,
+    unknown_keys,
 };
 use common::{Machine, applier, profile};
 
@@ -96,14 +97,21 @@ fn a_host_wide_limit_is_never_lowered() {
     let machine = Machine::new();
     let wanted =
         profile("'fs.file-max' = 1000000\n'fs.nr_open' = 2097152\n'net.ipv4.tcp_mem' = [1, 2, 900000]");
+    let tcp_mem = machine.value("net.ipv4.tcp_mem");
     let guard = machine.apply(&wanted).unwrap();
     assert_eq!(guard.changes.iter().map(|c| c.key.as_str()).collect::<Vec<_>>(), ["fs.nr_open"]);
-    for not_set in &guard.not_set {
-        assert_eq!(not_set.why, Why::WouldLower);
-        assert!(not_set.to_string().contains("present value is already higher, left alone"), "{not_set}");
-    }
-    assert_eq!(guard.not_set.len(), 2);
+    let [file_max, memory] = &guard.not_set[..] else { panic!("{:?}", guard.not_set) };
+    assert!(file_max.is_met() && file_max.command.is_none(), "{file_max:?}");
+    assert!(file_max.to_string().contains("present value is already higher, left alone"), "{file_max}");
     assert_eq!(machine.value("fs.file-max"), "2466177");
+    // Two of the three stand higher, and the third does not: that is no limit that is higher already.
+    assert_eq!((&memory.why, memory.is_met()), (&Why::WouldTakeAway(ValueKind::Limit), false));
+    assert!(memory.to_string().contains("some of the present numbers are higher"), "{memory}");
+    let mut fields: Vec<&str> = tcp_mem.split_whitespace().collect();
+    fields[2] = "900000";
+    let command = format!("sudo sysctl -w 'net.ipv4.tcp_mem={}'", fields.join(" "));
+    assert_eq!(memory.command.as_deref(), Some(command.as_str()), "it takes nothing away");
+    assert_eq!(machine.value("net.ipv4.tcp_mem"), tcp_mem);
 }
 
 #[test]
@@ -315,8 +323,60 @@ fn where_no_namespace_can_be_looked_into_no_network_setting_is_lowered() {
         guard.changes.iter().map(|change| change.key.as_str()).collect::<Vec<_>>(),
         ["net.core.somaxconn"]
     );
-    assert_eq!(guard.not_set[0].why, Why::WouldLower);
+    assert_eq!(guard.not_set[0].why, Why::MoreStands(ValueKind::Limit));
     assert_eq!(machine.value("net.core.netdev_max_backlog"), "1000");
+}
+
+#[test]
+fn where_no_namespace_can_be_looked_into_ranges_and_lists_are_told_in_their_own_words() {
+    let machine = Machine::new();
+    machine.set("net.ipv4.ip_local_reserved_ports", "8080");
+    machine.set("net.ipv4.ping_group_range", "0\t2147483647");
+    machine.set("net.ipv4.tcp_fin_timeout", "60");
+    let told = |sysctl: &str| {
+        let wanted = profile(sysctl);
+        let scopes = Scopes::from_listing(&wanted.keys(), None);
+        let here = Here::at(machine.root(), scopes, machine.journal_folder()).unwrap();
+        let guard = here.apply(&wanted, &applier("guess"), Policy::default()).unwrap();
+        assert_eq!(guard.changes, [], "{sysctl}");
+        let [not_set] = &guard.not_set[..] else { panic!("{sysctl}: {:?}", guard.not_set) };
+        (not_set.clone(), not_set.to_string())
+    };
+    for (sysctl, words, command) in [
+        (
+            "'net.ipv4.ip_local_port_range' = [40000, 65535]",
+            "the present range has ports that the wanted one has not",
+            Some("net.ipv4.ip_local_port_range=32768 65535"),
+        ),
+        ("'net.ipv4.ip_local_port_range' = [40000, 50000]", "the present range is already wider", None),
+        (
+            "'net.ipv4.ip_local_reserved_ports' = '9000'",
+            "the present list has ports that the wanted one has not",
+            Some("net.ipv4.ip_local_reserved_ports=8080,9000"),
+        ),
+        (
+            "'net.ipv4.tcp_rmem' = [4096, 16384, 262144]",
+            "what stands is higher",
+            Some("net.ipv4.tcp_rmem=4096 16384 262144"),
+        ),
+        (
+            "'net.ipv4.ping_group_range' = [1, 0]",
+            "what stands is higher",
+            Some("net.ipv4.ping_group_range=1 0"),
+        ),
+        ("'net.ipv4.tcp_fin_timeout' = 15", "what stands is higher", Some("net.ipv4.tcp_fin_timeout=15")),
+    ] {
+        let (not_set, text) = told(sysctl);
+        assert!(text.contains(words), "{sysctl}: {text}");
+        assert!(command.is_none() || !text.contains("already"), "{sysctl}: {text}");
+        assert_eq!(not_set.command, command.map(|setting| format!("sudo sysctl -w '{setting}'")), "{sysctl}");
+        assert_eq!(not_set.is_met(), command.is_none(), "{sysctl}");
+    }
+    // A wider range takes nothing away.
+    let wanted = profile("'net.ipv4.ip_local_port_range' = [1024, 65535]");
+    let here = Here::at(machine.root(), Scopes::from_listing(&wanted.keys(), None), machine.journal_folder());
+    let guard = here.unwrap().apply(&wanted, &applier("guess"), Policy::default()).unwrap();
+    assert_eq!(guard.changes.len(), 1);
 }
 
 #[test]
@@ -397,7 +457,11 @@ fn diff_shows_setting_present_wanted_scope_and_whether_it_can_be_set() {
         ["fs.nr_open", "net.core.rmem_max", "net.core.somaxconn", "net.ipv4.tcp_mem", "socket.backlog"]
     );
     assert_eq!(rows[0].settable, Settable::AlreadySo);
-    assert!(matches!(rows[1].settable, Settable::No { why: Why::WouldLower, .. }), "{:?}", rows[1]);
+    assert!(
+        matches!(rows[1].settable, Settable::No { why: Why::MoreStands(ValueKind::Limit), .. }),
+        "{:?}",
+        rows[1]
+    );
     assert_eq!((rows[2].present.as_deref(), rows[2].wanted.as_str()), (Some("4096"), "9"));
     assert_eq!((rows[2].scope, &rows[2].settable), (Scope::Namespace, &Settable::Yes));
     assert_eq!((rows[3].present.as_deref(), rows[3].scope), (None, Scope::Host));

@@ -30,18 +30,6 @@ pub struct Ceiling {
     pub off_by: Option<i64>,
 }
 
-impl Ceiling {
-    /// The same with lines that root pastes.
-    #[must_use]
-    pub fn for_root(mut self) -> Self {
-        let own = self.remedy.iter_mut();
-        for remedy in own.chain(self.walls.iter_mut().flat_map(|wall| &mut wall.remedy)) {
-            remedy.make_roots();
-        }
-        self
-    }
-}
-
 impl Remedy {
     /// Makes its lines those that root pastes.
     pub fn make_roots(&mut self) {

@@ -82,13 +82,13 @@ impl Connections {
     }
 
     /// Takes in what the kernel had at the server's end before the close, `at_ms` after the first connect. Without
-    /// probes, whoever is not there, or in the accept queue, is not held: it is lost under a name of its own. Gives the
-    /// same losses in detail.
+    /// probes, a connection that is absent there, or in the accept queue, is not held: it is lost under a name of its own.
+    /// Returns these losses in detail.
     pub fn confirm(&mut self, seen: AtServerEnd, at_ms: u64) -> Vec<Failure> {
         self.at_server = Some(seen.accepted);
         let unverified = self.established - self.verified.unwrap_or(0).min(self.established);
         if self.verified.is_some() {
-            // Whoever was echoed to was accepted. What became of the others, which are closed by now, nobody can tell.
+            // A connection that was echoed to was accepted. The others are closed by now, and nobody can tell of them.
             self.ghosts = (unverified == 0).then_some(0).or(self.ghosts);
             return Vec::new();
         }

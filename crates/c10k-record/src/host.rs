@@ -112,7 +112,11 @@ pub struct HostSnapshot {
     pub user_threads: Option<u64>,
     /// Connections that one descriptor table of the server takes beside what else it holds, by the server's own word.
     pub server_per_table: Option<u64>,
-    /// The same for the swarm.
+    /// Processes that are expected to hold the connections of a server that is not ours, where there are several.
+    pub server_processes: Option<u64>,
+    /// Descriptors that all of them together may still open: each has a table, and each meets its own limit.
+    pub server_room: Option<u64>,
+    /// The same as `server_per_table` for the swarm.
     pub swarm_per_table: Option<u64>,
     /// Whether someone on this machine may raise hard descriptor limits (CAP_SYS_RESOURCE can be had here).
     pub may_raise_nofile: Option<bool>,

@@ -34,6 +34,18 @@ impl LatencyHistogram {
         self.0.reset();
     }
 
+    /// How many values are at least so long, µs.
+    #[must_use]
+    pub fn count_from(&self, us: u64) -> u64 {
+        self.count_within(us, HIGHEST_US)
+    }
+
+    /// How many values lie between these two, µs, with both of them.
+    #[must_use]
+    pub(crate) fn count_within(&self, from_us: u64, to_us: u64) -> u64 {
+        self.0.count_between(from_us, to_us)
+    }
+
     /// How many values were recorded.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -103,6 +115,53 @@ pub struct Latencies {
     pub echo: LatencySummary,
     /// The same right after connecting.
     pub first_echo: LatencySummary,
+    /// Connections that were a second or more late while they were made; `None` in older records.
+    #[serde(default)]
+    pub late: Option<Delayed>,
+}
+
+/// Connections that were a second or more late while they were made.
+///
+/// # What a step is
+/// The kernel sends a SYN that got no answer again after a second, and goes on each second (`tcp_syn_linear_timeouts`,
+/// Linux 6.5), or after twice the time (RFC 6298): such a connect takes 1, 2, 3, 4, 5, 7, 11 … or 1, 3, 7, 15 … s and
+/// little more. What is late for another reason is late by any time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Delayed {
+    /// Connects that took a second or longer.
+    pub connects: u64,
+    /// Of these, such as took as long as a SYN that is sent again.
+    pub connects_at_steps: u64,
+    /// The longest connect, µs; `None` where nothing connected.
+    pub longest_connect_us: Option<u64>,
+    /// First echoes that took a second or longer.
+    pub first_echoes: u64,
+    /// The longest first echo, µs; `None` where nothing was echoed.
+    pub longest_first_echo_us: Option<u64>,
+}
+
+/// So late is late: the first time that the kernel waits for the answer to a SYN (TCP_TIMEOUT_INIT, include/net/tcp.h).
+pub const LATE_US: u64 = 1_000_000;
+
+/// When a SYN has been sent again, seconds after the first: each second at first, then, and in older kernels at once,
+/// after twice the time. What is beyond a minute is not kept apart.
+const STEPS_SECS: [u64; 11] = [1, 2, 3, 4, 5, 7, 11, 15, 19, 31, 35];
+
+impl Delayed {
+    /// Counts what was late in what was measured.
+    #[must_use]
+    pub fn of(connect: &LatencyHistogram, first_echo: &LatencyHistogram) -> Self {
+        // A timer fires up to an eighth of its wheel's level late (kernel/time/timer.c), and the answer takes its time.
+        let at = |step: &u64| connect.count_within(step * 1_000_000, step * 1_080_000 + 100_000);
+        Self {
+            connects: connect.count_from(LATE_US),
+            connects_at_steps: STEPS_SECS.iter().map(at).sum(),
+            longest_connect_us: connect.summary().max,
+            first_echoes: first_echo.count_from(LATE_US),
+            longest_first_echo_us: first_echo.summary().max,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -124,5 +183,34 @@ mod tests {
         let summary = histogram.summary();
         assert_eq!(summary.count, 2);
         assert!(summary.max.is_some_and(|max| max >= HIGHEST_US), "{summary:?}");
+    }
+
+    fn measured(all_us: &[u64]) -> LatencyHistogram {
+        let mut histogram = LatencyHistogram::default();
+        all_us.iter().for_each(|us| histogram.record_us(*us));
+        histogram
+    }
+
+    #[test]
+    fn connects_at_the_steps_of_a_syn_are_told_from_those_that_are_late_by_any_time() {
+        let nothing = LatencyHistogram::default();
+        // Seen with a backlog of 64 and a server that was stopped: 1.02, 2.05, 3.07 … s.
+        let resent = measured(&[400, 900, 1_024_000, 2_050_000, 3_070_000, 5_120_000, 7_200_000]);
+        let seen = Delayed::of(&resent, &nothing);
+        assert_eq!((seen.connects, seen.connects_at_steps), (5, 5));
+        assert!(seen.longest_connect_us.is_some_and(|us| us.abs_diff(7_200_000) < 100_000), "{seen:?}");
+        let slow = Delayed::of(&measured(&[400, 1_600_000, 2_700_000, 8_500_000, 14_000_000]), &nothing);
+        assert_eq!((slow.connects, slow.connects_at_steps), (4, 0));
+    }
+
+    #[test]
+    fn what_is_below_a_second_is_not_late_and_what_was_not_measured_has_no_longest() {
+        let quick = measured(&[300, 40_000, 980_000]);
+        let seen = Delayed::of(&quick, &quick);
+        assert_eq!((seen.connects, seen.connects_at_steps, seen.first_echoes), (0, 0, 0));
+        assert_eq!(
+            Delayed::of(&LatencyHistogram::default(), &LatencyHistogram::default()),
+            Delayed::default()
+        );
     }
 }

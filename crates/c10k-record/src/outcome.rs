@@ -74,7 +74,10 @@ const NAMED: &[(&str, &str)] = &[
     ("message-timeout", "a message was not whole within --message-timeout of its first byte"),
     ("short-echo", "the server closed the connection in the middle of an echo"),
     ("stalled", "the peer took nothing of what it was sent for as long as is waited for that"),
-    ("unproven", "open at the end, but the server no longer answered anybody, so it was not asked any more"),
+    (
+        "unproven",
+        "open at the end, but so many others in a row had not been answered that it was not asked any more",
+    ),
     ("worker-lost", "a worker of the swarm ended before it could say what became of this connection"),
 ];
 

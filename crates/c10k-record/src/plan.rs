@@ -7,7 +7,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use thiserror::Error;
 
 use crate::{Condition, Quantity, QuantityError, Span};
 
@@ -38,58 +37,7 @@ pub struct Plan {
     pub load: LoadPlan,
 }
 
-/// Why a plan file cannot be used.
-#[derive(Debug, Error)]
-pub enum PlanError {
-    /// It cannot be read.
-    #[error("cannot read the plan '{path}': {source}")]
-    Read {
-        /// Its path.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Its text is wrong; the message shows line and column.
-    #[error("the plan '{path}' is not right:\n{message}")]
-    Text {
-        /// Its path.
-        path: String,
-        /// What is wrong, with line and caret.
-        message: String,
-    },
-    /// It was written by another version.
-    #[error("the plan '{path}' has schema_version {found}, this program reads {expected}")]
-    Version {
-        /// Its path.
-        path: String,
-        /// The version in the file.
-        found: u32,
-        /// The version this program knows.
-        expected: u32,
-    },
-}
-
 impl Plan {
-    /// Reads a `plan.toml`.
-    ///
-    /// # Errors
-    /// [`PlanError`] says which of reading, text or version was wrong.
-    pub fn load(path: &std::path::Path) -> Result<Self, PlanError> {
-        let name = || path.display().to_string();
-        let text =
-            std::fs::read_to_string(path).map_err(|source| PlanError::Read { path: name(), source })?;
-        // First of all: a plan of another version has other keys.
-        if let Ok(Versioned { schema_version: found }) = toml::from_str(&text)
-            && found != crate::SCHEMA_VERSION
-        {
-            return Err(PlanError::Version { path: name(), found, expected: crate::SCHEMA_VERSION });
-        }
-        let plan: Self = toml::from_str(&text)
-            .map_err(|error| PlanError::Text { path: name(), message: error.to_string() })?;
-        plan.check().map_err(|message| PlanError::Text { path: name(), message })?;
-        Ok(plan)
-    }
-
     /// Whether the server's addresses are of IPv6.
     #[must_use]
     pub fn is_ipv6(&self) -> bool {
@@ -120,12 +68,6 @@ fn within<T: PartialOrd + fmt::Display>(
         Some(value) => Err(format!("{key} = {value}: expected {} to {}", range.start(), range.end())),
         None => Ok(()),
     }
-}
-
-/// What plans of all versions have.
-#[derive(Deserialize)]
-struct Versioned {
-    schema_version: u32,
 }
 
 /// Where the two ends of the connections stand.

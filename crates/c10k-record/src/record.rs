@@ -1,15 +1,14 @@
 //! The record of a run: all that was seen.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AtServerEnd, Ceiling, Connections, Failure, GrowthEvidence, GrowthStop, Host, Latencies, LatencySummary,
-    MemoryPerConnection, PhaseName, Plan, Protocol, RunEvidence, Scope, ServerReport, Topology, Verdict,
-    Warning, Workload,
+    AtServerEnd, Ceiling, Connections, Failure, Gap, GrowthEvidence, GrowthStop, Host, Latencies,
+    LatencySummary, MemoryPerConnection, MetOnTheWay, PhaseName, Plan, ProcessInRun, Protocol, Remedy,
+    RunEvidence, SCHEMA_VERSION, Scope, ServerReport, Topology, Verdict, Warning, Workload,
 };
-
-/// Version of the record's shape.
-pub const SCHEMA_VERSION: u32 = 1;
 
 /// `record.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +51,10 @@ pub struct Record {
     /// What was seen when it stopped; `None` when it tried all, and in older records.
     #[serde(default)]
     pub growth_evidence: Option<GrowthEvidence>,
+    /// Source addresses that were there before the first connect and were on no device at the end; `None` where nothing gave
+    /// a reason to look.
+    #[serde(default)]
+    pub sources_gone: Option<Vec<IpAddr>>,
     /// What was looked at beside the counters.
     #[serde(default)]
     pub evidence: RunEvidence,
@@ -71,11 +74,20 @@ pub struct Record {
     pub cpu: Cpu,
     /// When the phases began and ended.
     pub phases: Vec<PhaseTimes>,
+    /// When a process of the run did not run: it was stopped, or its machine was.
+    #[serde(default)]
+    pub gaps: Vec<Gap>,
+    /// The processes that listen for the server or hold its connections; empty where they were not looked for.
+    #[serde(default)]
+    pub processes: Vec<ProcessInRun>,
     /// The server's last word; `None` where the server is not ours.
     pub server: Option<ServerReport>,
     /// What stopped the run short or broke a verdict; `None` when the target was reached and all verdicts passed,
     /// unless a limit was met that costs no connection.
     pub ceiling: Option<Ceiling>,
+    /// Limits that were met and recovered from: they cost time, and no connection.
+    #[serde(default)]
+    pub met_on_the_way: Vec<MetOnTheWay>,
     /// The verdicts.
     pub verdicts: Vec<Verdict>,
     /// What the reader should know.
@@ -87,6 +99,16 @@ impl Record {
     pub fn confirm(&mut self, seen: AtServerEnd, at_ms: u64) {
         let rows = self.connections.confirm(seen, at_ms);
         self.failures.extend(rows);
+    }
+
+    /// Makes the lines of all remedies those that root pastes.
+    pub fn make_remedies_roots(&mut self) {
+        let ceiling = self.ceiling.iter_mut();
+        let of_ceiling = ceiling.flat_map(|ceiling| {
+            ceiling.remedy.iter_mut().chain(ceiling.walls.iter_mut().filter_map(|wall| wall.remedy.as_mut()))
+        });
+        let met = self.met_on_the_way.iter_mut().filter_map(|met| met.remedy.as_mut());
+        of_ceiling.chain(met).for_each(Remedy::make_roots);
     }
 
     /// The warning that what is held stands on the client's word alone; `None` where more stands behind it, or nothing
@@ -287,6 +309,7 @@ impl Record {
             failures: Vec::new(),
             growth_stopped: None,
             growth_evidence: None,
+            sources_gone: None,
             evidence: RunEvidence::default(),
             rate: Rate::default(),
             latency_us: Latencies::default(),
@@ -295,8 +318,11 @@ impl Record {
             time_wait: TimeWait::default(),
             cpu: Cpu::default(),
             phases: Vec::new(),
+            gaps: Vec::new(),
+            processes: Vec::new(),
             server: None,
             ceiling: None,
+            met_on_the_way: Vec::new(),
             verdicts: Vec::new(),
             warnings: Vec::new(),
         }

@@ -4,6 +4,7 @@
 //! its better direction, an operator and a limit. A [`Verdict`] is what came of it, as the record keeps it.
 
 mod eval;
+mod gaps;
 mod metric;
 mod parse;
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use c10k_record::{
-    AgeBin, AgeSpread, AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Degree, Evidence,
-    Failure, FirewallRules, GrowthEvidence, GrowthStop, Host, HostSnapshot, Latencies, LatencyHistogram,
-    Listeners, LoadPlan, LossAges, LossOrder, MemoryPart, MemoryPerConnection, NotApplied, Outcome, Outgoing,
-    PhaseName, PhaseTimes, Plan, PortsInPlan, Predicted, ProfileInRun, Protocol, Rate, Record, Remedy,
-    RunEvidence, RunState, SCHEMA_VERSION, Scope, ServerMode, ServerPlan, ServerReport, Setting, Side,
-    SilentSample, Steps, TimeWait, Tool, Topology, Verdict, WallFound, Warning, Workload,
+    AgeBin, AgeSpread, AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Degree, Delayed,
+    Evidence, Failure, FirewallRules, Gap, GapOf, GrowthEvidence, GrowthStop, Host, HostSnapshot, Latencies,
+    LatencyHistogram, Listeners, LoadPlan, LossAges, LossOrder, MemoryPart, MemoryPerConnection, MetOnTheWay,
+    NotApplied, Outcome, Outgoing, PhaseName, PhaseTimes, Plan, PortsInPlan, Predicted, ProcessInRun,
+    ProfileInRun, Protocol, Rate, Record, Remedy, RunEvidence, RunState, SCHEMA_VERSION, Scope, ServerMode,
+    ServerPlan, ServerReport, Setting, Side, SilentSample, Steps, TimeWait, Tool, Topology, Verdict,
+    WallFound, Warning, Workload,
 };
 use serde_json::{Map, Value, json};
 
@@ -102,6 +103,8 @@ fn full() -> Record {
         threads_in_use: some,
         user_threads: some,
         server_per_table: some,
+        server_processes: some,
+        server_room: some,
         swarm_per_table: some,
         may_raise_nofile: Some(true),
         threads_left: some,
@@ -211,12 +214,20 @@ fn full() -> Record {
         connects_per_second: ConnectRate { mean: Some(1.5), without_pauses: Some(1.8), peak: Some(2.0) },
         messages_per_second: Some(3.0),
     };
+    let delayed = Delayed {
+        connects: 9,
+        connects_at_steps: 9,
+        longest_connect_us: some,
+        first_echoes: 1,
+        longest_first_echo_us: some,
+    };
     record.latency_us = Latencies {
         connect: figures,
         connect_response: Some(figures),
         handshake: Some(figures),
         echo: figures,
         first_echo: figures,
+        late: Some(delayed),
     };
     record.lateness_us = Some(figures);
     record.memory_per_connection = MemoryPerConnection {
@@ -240,6 +251,21 @@ fn full() -> Record {
         swarm_us_per_connection: Some(15.0),
     };
     record.phases = vec![PhaseTimes { phase: PhaseName::Ramp, from_ms: 0, to_ms: some }];
+    record.processes = vec![ProcessInRun {
+        pid: 7,
+        name: Some("server".to_owned()),
+        listens: true,
+        counted: true,
+        connections: some,
+        estimated: true,
+        rss_bytes: some,
+        pss_bytes: some,
+        private_bytes: some,
+        descriptors: some,
+        nofile: some,
+        threads: some,
+        cpu_seconds: Some(0.5),
+    }];
     record.server = Some(ServerReport {
         opened: Some(1),
         failed: outcomes.clone(),
@@ -259,9 +285,9 @@ fn full() -> Record {
             remedy: Some(remedy.clone()),
         }],
         hard: true,
-        evidence: vec![evidence],
+        evidence: vec![evidence.clone()],
         degree: Some(Degree::Proven),
-        remedy: Some(remedy),
+        remedy: Some(remedy.clone()),
         predicted: Some(Predicted {
             connections: 8,
             wall: "nofile-server".to_owned(),
@@ -269,6 +295,17 @@ fn full() -> Record {
         }),
         off_by: Some(-1),
     });
+    record.met_on_the_way = vec![MetOnTheWay {
+        wall: "accept-queue".to_owned(),
+        title: "a queue".to_owned(),
+        side: Side::Server,
+        times: 9,
+        cost: Some(delayed),
+        evidence: vec![evidence],
+        remedy: Some(remedy),
+    }];
+    record.gaps = vec![Gap { process: GapOf::Swarm, from_ms: 1, to_ms: 2000, suspended_ms: 3 }];
+    record.sources_gone = Some(vec!["10.0.0.7".parse().expect("an address")]);
     record.verdicts =
         vec![Verdict { expr: "held = target".to_owned(), passed: Some(false), value: Some(7.0) }];
     record.warnings = vec![Warning::new("not-isolated", "EPERM")];
@@ -307,6 +344,9 @@ fn a_missing_field_is_refused_wherever_it_is_missing() {
         "/ceiling",
         "/ceiling/predicted",
         "/ceiling/walls/0",
+        "/met_on_the_way/0",
+        "/met_on_the_way/0/cost",
+        "/gaps/0",
         "/cpu",
     ] {
         for name in members(place) {

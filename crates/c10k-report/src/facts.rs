@@ -3,6 +3,8 @@
 
 mod ceiling;
 mod cost;
+mod met;
+mod processes;
 mod setting;
 
 use c10k_record::{Degree, LatencySummary, Outcome, Record, RunResult, RunState, Unit, Verdict, human_count};
@@ -102,9 +104,15 @@ pub(crate) fn headline(record: &Record) -> (Tone, String) {
         RunResult::Short => (Tone::Bad, format!("SHORT: {held}{because}{wall}")),
         RunResult::VerdictBroken => {
             let broken = record.verdicts.iter().filter(|verdict| verdict.is_broken()).count();
+            let unjudged = record.verdicts.iter().filter(|verdict| verdict.passed.is_none()).count();
             let all = record.verdicts.len();
             let held = loudly(&held, word);
-            let words = format!("{held} connections, but {broken} of {all} verdicts do not hold{}", met());
+            let but = match (broken, unjudged) {
+                (0, _) => format!("{unjudged} of {all} verdicts could not be judged"),
+                (_, 0) => format!("{broken} of {all} verdicts do not hold"),
+                _ => format!("{broken} of {all} verdicts do not hold and {unjudged} could not be judged"),
+            };
+            let words = format!("{held} connections, but {but}{}", met());
             (Tone::Bad, words)
         }
         RunResult::Done => {
@@ -130,7 +138,10 @@ fn loudly(counts: &str, word: &str) -> String {
 pub(crate) fn sections(record: &Record) -> Vec<Section> {
     let mut sections = vec![verdicts(record), connections(record), losses(record)];
     sections.extend(ceiling::section(record));
-    sections.extend([cost::section(record), speed(record), latencies(record), load(record)]);
+    sections.extend(met::section(record));
+    sections.push(cost::section(record));
+    sections.extend(processes::section(record));
+    sections.extend([speed(record), latencies(record), load(record)]);
     sections.push(setting::profile(record));
     sections.extend(setting::warnings(record));
     sections.push(setting::run(record));

@@ -16,17 +16,16 @@ use nix::errno::Errno;
 use crate::args::{ServerArgs, StatsForm};
 use crate::counters::Counters;
 use crate::host::{self, Prepared};
-use crate::lane::{Lane, Slots};
+use crate::lane::Lane;
 use crate::listen;
 use crate::plan::plan_tables;
 use crate::report;
-use crate::shared::{Language, Note, Seat, Shared};
+use crate::shared::{Language, Note, STACK_BYTES, Seat, Shared};
+use crate::slots::Slots;
 use crate::start::StartError;
 use crate::watch::{watch_signals, watch_stdin};
 use crate::worker;
 
-/// Enough for a worker: its buffers are on the heap.
-pub(crate) const STACK_BYTES: usize = 128 << 10;
 /// What bounds the watches of one user's epoll instances, epoll(7).
 const WATCHES: &str = "fs.epoll.max_user_watches";
 const TICK: Duration = Duration::from_secs(1);

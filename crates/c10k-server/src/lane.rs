@@ -2,9 +2,31 @@
 //!
 //! The listeners stay open for all tables of the lane, so nothing that is queued is reset when a full table
 //! hands the turn on.
+//!
+//! # Whose turn it is
+//!
+//! ```text
+//!                       take_waiting_turn: it has started
+//!              ┌────────────────────────────────────────────────────┐
+//!              │     start_failed: a table has some room            │
+//!              │   ┌──────────────────────────────────────────────┐ │
+//!              │   │                                              v v
+//!          ┌──────────┐   pass_turn: no table has much room     ┌───────┐   pass_turn: another
+//!   ─────> │ starting │ <────────────────────────────────────── │ table │ ──┐ has much room
+//!          └──────────┘                                         └───────┘ <─┘
+//!              │   ^                                                ^
+//!              │   │ reclaim_for_new: the keeper tries again        │
+//!              v   │                                                │
+//!          ┌──────────┐   take_free_turn: a table has room          │
+//!          │  nobody  │ ────────────────────────────────────────────┘
+//!          └──────────┘
+//!              ^ start_failed: all tables are full
+//! ```
+//!
+//! The table that has the turn accepts, or waits with it: see `Turn` in `worker.rs`.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use c10k_kernel::bell::Bell;
@@ -199,68 +221,6 @@ impl Desk {
     }
 }
 
-/// How many connections `--max-connections` still allows, over all lanes. Never exceeded: a slot is taken
-/// before accept(2) is called.
-#[derive(Debug)]
-pub(crate) struct Slots(Option<AtomicU64>);
-
-impl Slots {
-    /// `None` = no limit.
-    pub(crate) fn new(limit: Option<u64>) -> Self {
-        Self(limit.map(AtomicU64::new))
-    }
-
-    /// Takes up to `want` slots and says how many.
-    pub(crate) fn take(&self, want: u32) -> u32 {
-        let Some(free) = &self.0 else { return want };
-        let mut taken = 0;
-        let grab = |free: u64| {
-            taken = free.min(u64::from(want)) as u32;
-            free.checked_sub(u64::from(taken)).filter(|_| taken > 0)
-        };
-        if free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, grab).is_ok() { taken } else { 0 }
-    }
-
-    /// Whether there is one to be had.
-    pub(crate) fn any(&self) -> bool {
-        self.0.as_ref().is_none_or(|free| free.load(Ordering::SeqCst) > 0)
-    }
-
-    /// Gives slots back and wakes the lanes that wait for one.
-    pub(crate) fn give_back(&self, count: u32, lanes: &[Lane]) {
-        let Some(free) = self.0.as_ref().filter(|_| count > 0) else { return };
-        free.fetch_add(u64::from(count), Ordering::SeqCst);
-        lanes.iter().for_each(Lane::slot_is_free);
-    }
-}
-
-/// How many are open at all workers together, and the most that ever were.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub(crate) struct Gauge {
-    open: AtomicU64,
-    peak: AtomicU64,
-}
-
-impl Gauge {
-    /// Counts what one round of a worker has changed.
-    pub(crate) fn change(&self, opened: u32, ended: u32) {
-        if opened >= ended {
-            let more = u64::from(opened - ended);
-            let now = self.open.fetch_add(more, Ordering::Relaxed) + more;
-            if more > 0 {
-                self.peak.fetch_max(now, Ordering::Relaxed);
-            }
-        } else {
-            self.open.fetch_sub(u64::from(ended - opened), Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn peak(&self) -> u64 {
-        self.peak.load(Ordering::Relaxed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,6 +235,73 @@ mod tests {
         });
         let desks = desks.collect();
         (lane, desks)
+    }
+
+    /// Whose turn it is.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Holder {
+        Starting,
+        Nobody,
+        Table(u32),
+    }
+
+    fn holder(lane: &Lane) -> Holder {
+        match lane.holder.load(Ordering::Acquire) {
+            STARTING => Holder::Starting,
+            NOBODY => Holder::Nobody,
+            number => Holder::Table(number),
+        }
+    }
+
+    /// Whoever tries to take a turn that is not there for it fails and changes nothing.
+    fn expect(lane: &Lane, desks: &[Arc<Desk>], expected: Holder) {
+        assert_eq!(holder(lane), expected);
+        for desk in desks {
+            let is_its = expected == Holder::Table(desk.number);
+            assert_eq!(lane.is_turn_of(desk), is_its);
+            assert!(expected == Holder::Starting || !lane.take_waiting_turn(desk));
+            if expected != Holder::Nobody {
+                assert!(!lane.take_free_turn(desk));
+                assert_eq!(lane.takes_turn_at_bell(desk), is_its);
+            } else if desk.room() == 0 {
+                assert!(!lane.takes_turn_at_bell(desk));
+            }
+        }
+        assert!(expected == Holder::Nobody || !lane.reclaim_for_new());
+        assert_eq!(holder(lane), expected);
+    }
+
+    #[test]
+    fn the_turn_goes_every_way_of_the_diagram_and_no_other() {
+        let (lane, mut desks) = lane_with(&[(100, 0)]);
+        expect(&lane, &desks, Holder::Starting);
+        assert!(lane.take_waiting_turn(&desks[0]), "it has started");
+        expect(&lane, &desks, Holder::Table(0));
+        desks[0].set_open(100);
+        assert_eq!(lane.pass_turn(), Next::New, "no table has much room");
+        expect(&lane, &desks, Holder::Starting);
+        desks.push(lane.add_desk());
+        desks[1].set_capacity(100);
+        assert!(lane.take_waiting_turn(&desks[1]), "it has started");
+        desks[1].set_open(100);
+        desks[0].set_open(20);
+        assert_eq!(lane.pass_turn(), Next::Present, "another has much room");
+        expect(&lane, &desks, Holder::Table(0));
+        desks[0].set_open(100);
+        assert_eq!(lane.pass_turn(), Next::New);
+        assert!(lane.start_failed(), "all tables are full");
+        expect(&lane, &desks, Holder::Nobody);
+        assert!(lane.reclaim_for_new(), "the keeper tries again");
+        expect(&lane, &desks, Holder::Starting);
+        desks[1].set_open(99);
+        assert!(!lane.start_failed(), "a table has some room");
+        expect(&lane, &desks, Holder::Table(1));
+        desks[1].set_open(100);
+        assert_eq!(lane.pass_turn(), Next::New);
+        assert!(lane.start_failed());
+        desks[0].set_open(99);
+        assert!(lane.take_free_turn(&desks[0]), "a table has room");
+        expect(&lane, &desks, Holder::Table(0));
     }
 
     #[test]
@@ -341,30 +368,5 @@ mod tests {
         assert!(!lane.takes_turn_at_bell(&desks[1]), "it is full");
         assert!(lane.takes_turn_at_bell(&desks[0]) && lane.is_turn_of(&desks[0]));
         assert!(!lane.takes_turn_at_bell(&desks[1]));
-    }
-
-    #[test]
-    fn slots_are_never_given_out_twice() {
-        let slots = Slots::new(Some(1000));
-        let taken: u32 = std::thread::scope(|scope| {
-            let takers: Vec<_> =
-                (0..4).map(|_| scope.spawn(|| (0..100).map(|_| slots.take(7)).sum::<u32>())).collect();
-            takers.into_iter().map(|taker| taker.join().unwrap()).sum()
-        });
-        assert_eq!(taken, 1000);
-        assert!(!slots.any() && slots.take(1) == 0);
-        slots.give_back(2, &[]);
-        assert_eq!(slots.take(64), 2);
-        assert_eq!(Slots::new(None).take(64), 64);
-    }
-
-    #[test]
-    fn the_peak_is_what_all_workers_had_together() {
-        let gauge = Gauge::default();
-        gauge.change(5, 0);
-        gauge.change(3, 1);
-        gauge.change(0, 6);
-        gauge.change(1, 0);
-        assert_eq!(gauge.peak(), 7);
     }
 }

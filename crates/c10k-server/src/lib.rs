@@ -25,6 +25,7 @@ mod refusal;
 mod report;
 mod reserve;
 mod shared;
+mod slots;
 mod speech;
 mod start;
 mod stream;

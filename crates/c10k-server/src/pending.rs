@@ -1,36 +1,64 @@
 //! Output that a peer has not read yet. A connection has an entry here only while there is some.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// The outputs that wait, by slot. Each is at most what one read has made: its own bytes, and with a message protocol
-/// the message that it completed; and behind it what is said without an input, once: a last word. Nothing more is read
-/// from a connection until its output is gone.
+/// The outputs that wait, by slot: a queue for each connection. Of what inputs have brought about it has at most what one
+/// read has made: its own bytes, and with a message protocol the message that it completed; nothing more is read from
+/// the connection until its output is gone. What is said without an input stands behind that, and copies nothing of it.
 #[derive(Debug, Default)]
 pub(crate) struct PendingOutputs(HashMap<u32, Pending>);
 
-/// What one peer has still to take.
+/// What one peer has still to take: in pieces, as they were said.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    bytes: Box<[u8]>,
+    /// Never empty, and no piece of it is.
+    pieces: VecDeque<Box<[u8]>>,
+    /// What of the first one is gone.
     sent: usize,
+    /// Bytes of the pieces before it.
+    gone: usize,
     moved_at: Instant,
 }
 
+/// What stands at the front of a queue once something of it has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The kernel has no room for more of the first piece.
+    Part,
+    /// Another piece.
+    More,
+    Nothing,
+}
+
 impl Pending {
-    /// The bytes still to be sent; never empty.
-    pub(crate) fn rest(&self) -> &[u8] {
-        &self.bytes[self.sent..]
+    /// What is to be sent next; never empty.
+    pub(crate) fn next(&self) -> &[u8] {
+        self.pieces.front().map_or(&[], |piece| &piece[self.sent..])
     }
 
-    /// Counts `sent` more bytes as gone and says whether that was all.
-    pub(crate) fn advance(&mut self, sent: usize, now: Instant) -> bool {
+    /// All that is still to be sent.
+    #[cfg(test)]
+    pub(crate) fn rest(&self) -> Vec<u8> {
+        self.pieces.iter().flatten().skip(self.sent).copied().collect()
+    }
+
+    /// Counts `sent` more bytes of what was next as gone and says what is left; `forget` is for when that is nothing.
+    pub(crate) fn advance(&mut self, sent: usize, now: Instant) -> Left {
         self.sent += sent;
         if sent > 0 {
             self.moved_at = now;
         }
-        self.sent >= self.bytes.len()
+        if self.pieces.front().is_some_and(|piece| self.sent < piece.len()) {
+            return Left::Part;
+        }
+        if self.pieces.len() <= 1 {
+            return Left::Nothing;
+        }
+        self.gone += self.pieces.pop_front().map_or(0, |piece| piece.len());
+        self.sent = 0;
+        Left::More
     }
 }
 
@@ -39,13 +67,9 @@ impl PendingOutputs {
     pub(crate) fn keep(&mut self, slot: u32, bytes: Box<[u8]>, now: Instant) {
         match self.0.entry(slot) {
             Entry::Vacant(place) => {
-                place.insert(Pending { bytes, sent: 0, moved_at: now });
+                place.insert(Pending { pieces: VecDeque::from([bytes]), sent: 0, gone: 0, moved_at: now });
             }
-            Entry::Occupied(mut place) => {
-                let pending = place.get_mut();
-                pending.bytes = [pending.rest(), &bytes].concat().into_boxed_slice();
-                pending.sent = 0;
-            }
+            Entry::Occupied(mut place) => place.get_mut().pieces.push_back(bytes),
         }
     }
 
@@ -56,7 +80,9 @@ impl PendingOutputs {
 
     /// Gives the memory back, and says how many bytes that is: all was sent, or the connection is gone.
     pub(crate) fn forget(&mut self, slot: u32) -> usize {
-        let bytes = self.0.remove(&slot).map_or(0, |pending| pending.bytes.len());
+        let whole =
+            |pending: Pending| pending.gone + pending.pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        let bytes = self.0.remove(&slot).map_or(0, whole);
         if self.0.is_empty() && self.0.capacity() > 64 {
             self.0 = HashMap::new();
         }
@@ -90,9 +116,9 @@ mod tests {
         let mut outputs = PendingOutputs::default();
         outputs.keep(7, (*b"abcdef").into(), start);
         let pending = outputs.of(7).unwrap();
-        assert!(!pending.advance(2, start));
-        assert_eq!(pending.rest(), b"cdef");
-        assert!(pending.advance(4, start));
+        assert_eq!(pending.advance(2, start), Left::Part);
+        assert_eq!((pending.next(), &pending.rest()[..]), (&b"cdef"[..], &b"cdef"[..]));
+        assert_eq!(pending.advance(4, start), Left::Nothing);
         outputs.forget(7);
         assert!(outputs.is_empty() && outputs.of(7).is_none());
     }
@@ -104,8 +130,15 @@ mod tests {
         outputs.keep(7, (*b"abcdef").into(), start);
         outputs.of(7).unwrap().advance(4, start);
         outputs.keep(7, (*b"gh").into(), start);
-        assert_eq!((outputs.len(), outputs.of(7).unwrap().rest()), (1, &b"efgh"[..]));
-        assert_eq!(outputs.forget(7), 4);
+        assert_eq!((outputs.len(), &outputs.of(7).unwrap().rest()[..]), (1, &b"efgh"[..]));
+        let pending = outputs.of(7).unwrap();
+        for (next, sent, left) in
+            [(&b"ef"[..], 2, Left::More), (b"gh", 1, Left::Part), (b"h", 1, Left::Nothing)]
+        {
+            assert_eq!(pending.next(), next);
+            assert_eq!(pending.advance(sent, start), left);
+        }
+        assert_eq!(outputs.forget(7), 8);
     }
 
     #[test]

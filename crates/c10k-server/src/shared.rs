@@ -9,8 +9,12 @@ use c10k_record::ServerMode;
 use c10k_wire::raw::Answer;
 
 use crate::counters::Counters;
-use crate::lane::{Desk, Gauge, Lane, Slots};
+use crate::lane::{Desk, Lane};
+use crate::slots::{Gauge, Slots};
 use crate::speech::WsSettings;
+
+/// Stack of a thread of the server: a worker's buffers are on the heap.
+pub(crate) const STACK_BYTES: usize = 128 << 10;
 
 /// Made by the keeper before the first worker starts.
 #[derive(Debug)]

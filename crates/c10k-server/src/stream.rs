@@ -9,15 +9,16 @@ use std::time::Instant;
 
 use c10k_kernel::heap::FreedMemory;
 use c10k_kernel::socket;
+use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
 use crate::counters::{Counters, End};
-use crate::pending::PendingOutputs;
+use crate::pending::{Left, PendingOutputs};
 use crate::reserve::Reserve;
 use crate::speech::{Heard, Reply, Speech};
 use crate::table::{Flag, Key, Table};
-use crate::timers::{Deadlines, Rounds};
+use crate::timers::{Deadlines, Rounds, What};
 
 mod deadlines;
 mod ending;
@@ -41,6 +42,26 @@ const TURN_BYTES: usize = 256 << 10;
 /// [`socket::recv`]).
 const INPUT: Interest = Interest::READABLE.add(Interest::PRIORITY);
 
+/// What may stand behind a read that does not fill the buffer (see [`socket::recv`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    Nothing,
+    /// The end of the input was told.
+    End,
+    /// Urgent data was told, or may have been while nobody listened: more input stands behind it.
+    Input,
+}
+
+impl Behind {
+    pub(crate) fn of(event: &Event) -> Self {
+        match (event.is_priority(), event.is_read_closed()) {
+            (true, _) => Self::Input,
+            (false, true) => Self::End,
+            (false, false) => Self::Nothing,
+        }
+    }
+}
+
 /// The connections of one worker.
 ///
 /// While output of a connection waits ([`Flag::Pending`]) nothing is read from it, whoever else would: the flush reads
@@ -57,9 +78,7 @@ pub(crate) struct Streams<S: Speech> {
     leftovers: Vec<Key>,
     /// How those will be counted that are over but for their last output or the peer's end.
     ends: HashMap<u32, Ending>,
-    handshakes: Deadlines,
-    messages: Deadlines,
-    lingering: Deadlines,
+    deadlines: Deadlines,
     pings: Option<Rounds>,
     freed: FreedMemory,
     /// What one connection may bring at a time before the others have their turn.
@@ -79,9 +98,7 @@ impl<S: Speech> Streams<S> {
             buffer: vec![0; FIRST_BUFFER_BYTES].into_boxed_slice(),
             leftovers: Vec::new(),
             ends: HashMap::new(),
-            handshakes: Deadlines::default(),
-            messages: Deadlines::default(),
-            lingering: Deadlines::default(),
+            deadlines: Deadlines::since(Instant::now()),
             pings: speech.ping_every().map(|every| Rounds::new(every, Instant::now())),
             speech,
             freed: FreedMemory::default(),
@@ -131,9 +148,7 @@ impl<S: Speech> Streams<S> {
         }
         self.states[slot] = self.speech.begin();
         if let Some(timeout) = self.speech.handshake_timeout() {
-            let (table, states, speech) = (&self.table, &self.states, &self.speech);
-            let matters = |key, _| is_handshaking(table, states, speech, key);
-            self.handshakes.push(key, Instant::now() + timeout, matters);
+            self.set_deadline(key, What::Handshake, Instant::now() + timeout);
         }
         let Some(socket) = self.table.socket(key) else { return Ok(()) };
         let socket = socket.as_raw_fd();
@@ -143,13 +158,12 @@ impl<S: Speech> Streams<S> {
     }
 
     /// Serves a connection that epoll has named. Which event it was does not matter: the calls themselves say
-    /// what is to be had, except that `until_empty` means that a short read does not say that nothing is left: the end
-    /// of the input or urgent data was told.
-    pub(crate) fn serve(&mut self, registry: &Registry, key: Key, until_empty: bool) {
+    /// what is to be had, except of what stands `behind` a short read.
+    pub(crate) fn serve(&mut self, registry: &Registry, key: Key, behind: Behind) {
         if self.table.has(key, Flag::Pending) {
             self.flush(registry, key);
         } else if !self.table.has(key, Flag::Leftover) {
-            self.read(registry, key, until_empty);
+            self.read(registry, key, behind);
         }
     }
 
@@ -160,7 +174,7 @@ impl<S: Speech> Streams<S> {
             if self.table.has(key, Flag::Leftover) {
                 self.table.set(key, Flag::Leftover, false);
                 if !self.table.has(key, Flag::Pending) {
-                    self.read(registry, key, true);
+                    self.read(registry, key, Behind::Input);
                 }
             }
         }
@@ -168,9 +182,8 @@ impl<S: Speech> Streams<S> {
 
     /// Reads until nothing is there, the output does not get away, or the turn is over.
     ///
-    /// By the rule of [`socket::recv`] no second read is made for an EAGAIN. Only where a FIN or urgent data was told,
-    /// or an edge may have gone by while reading was stopped, does `until_empty` insist.
-    fn read(&mut self, registry: &Registry, key: Key, until_empty: bool) {
+    /// By the rule of [`socket::recv`] no second read is made for an EAGAIN where nothing stands `behind` a short one.
+    fn read(&mut self, registry: &Registry, key: Key, behind: Behind) {
         let mut turn = self.turn_bytes;
         loop {
             let Some(socket) = self.table.socket(key) else { return };
@@ -200,12 +213,12 @@ impl<S: Speech> Streams<S> {
                 let end = self.end_of(key, End::Drained);
                 return self.abort(key, &end);
             }
-            if !shut && !self.hear(registry, key, count) {
+            if !shut && !self.hear(registry, key, count, behind) {
                 return;
             }
             if count == self.buffer.len() {
                 self.grow_buffer();
-            } else if !until_empty && !self.draining {
+            } else if behind == Behind::Nothing && !self.draining {
                 return;
             }
             turn = turn.saturating_sub(count);
@@ -219,7 +232,7 @@ impl<S: Speech> Streams<S> {
     }
 
     /// Gives what was read to the speech; true when there may be more to read.
-    fn hear(&mut self, registry: &Registry, key: Key, count: usize) -> bool {
+    fn hear(&mut self, registry: &Registry, key: Key, count: usize, behind: Behind) -> bool {
         let state = &mut self.states[key.slot() as usize];
         let kept = self.speech.kept_bytes(state);
         let heard = self.speech.hear(state, &mut self.buffer[..count]);
@@ -230,12 +243,17 @@ impl<S: Speech> Streams<S> {
             self.table.set(key, Flag::Pinged, false);
         }
         self.time_message(key, heard.finished);
-        self.answer(registry, key, heard, count)
+        self.answer(registry, key, heard, count, behind)
+    }
+
+    /// Sends what is said without an input.
+    fn say(&mut self, registry: &Registry, key: Key, heard: Heard) {
+        self.answer(registry, key, heard, 0, Behind::Nothing);
     }
 
     /// Sends an answer, or keeps it behind the output that waits, and ends what is over; true when there may be more to
     /// read.
-    fn answer(&mut self, registry: &Registry, key: Key, heard: Heard, count: usize) -> bool {
+    fn answer(&mut self, registry: &Registry, key: Key, heard: Heard, count: usize, behind: Behind) -> bool {
         if heard.opened {
             self.counters.opened();
         }
@@ -252,13 +270,13 @@ impl<S: Speech> Streams<S> {
         match (rest, heard.over) {
             (None, None) => !self.table.has(key, Flag::Pending),
             (None, Some(over)) => {
-                self.conclude(key, self.and_unread(over, count));
+                self.conclude(key, self.and_unread(over, count, behind));
                 self.table.has(key, Flag::Shut)
             }
             (Some(rest), over) => {
                 if let Some(over) = over {
                     self.table.set(key, Flag::Last, true);
-                    self.ends.insert(key.slot(), self.and_unread(over, count).into());
+                    self.ends.insert(key.slot(), self.and_unread(over, count, behind).into());
                 }
                 self.hold_back(registry, key, rest);
                 false
@@ -301,19 +319,23 @@ impl<S: Speech> Streams<S> {
 
     /// Sends what was held back, and when all is gone reads on: what came meanwhile brings no new edge.
     fn flush(&mut self, registry: &Registry, key: Key) {
-        let (Some(socket), Some(pending)) = (self.table.socket(key), self.pending.of(key.slot())) else {
-            return;
-        };
-        let sent = match send(socket, pending.rest()) {
-            Ok(sent) => sent,
-            Err(error) => {
-                let end = self.end_of(key, End::Failed(error));
-                return self.close(key, &end);
+        loop {
+            let (Some(socket), Some(pending)) = (self.table.socket(key), self.pending.of(key.slot())) else {
+                return;
+            };
+            let sent = match send(socket, pending.next()) {
+                Ok(sent) => sent,
+                Err(error) => {
+                    let end = self.end_of(key, End::Failed(error));
+                    return self.close(key, &end);
+                }
+            };
+            self.counters.wrote(sent);
+            match pending.advance(sent, Instant::now()) {
+                Left::Part => return,
+                Left::More => {}
+                Left::Nothing => break,
             }
-        };
-        self.counters.wrote(sent);
-        if !pending.advance(sent, Instant::now()) {
-            return;
         }
         self.freed.add(self.pending.forget(key.slot()));
         self.table.set(key, Flag::Pending, false);
@@ -334,7 +356,7 @@ impl<S: Speech> Streams<S> {
         }
         // A connection in the list of those with unread input has its turn by that.
         if !self.table.has(key, Flag::Leftover) {
-            self.read(registry, key, true);
+            self.read(registry, key, Behind::Input);
         }
     }
 
@@ -342,11 +364,6 @@ impl<S: Speech> Streams<S> {
         let Some(socket) = self.table.socket(key) else { return Ok(()) };
         registry.reregister(&mut SourceFd(&socket.as_raw_fd()), key.token(), interest)
     }
-}
-
-/// Whether the connection is there and its handshake is not over.
-fn is_handshaking<S: Speech>(table: &Table, states: &[S::State], speech: &S, key: Key) -> bool {
-    table.socket(key).is_some() && speech.is_handshaking(&states[key.slot() as usize])
 }
 
 /// Sends what the kernel takes; 0 when it has no room. A short count means that the room is used up.

@@ -1,4 +1,4 @@
-//! Deadlines and rounds of connections without a timer a connection.
+//! Deadlines and rounds of connections.
 //!
 //! All of them are [`Instant`]s, CLOCK_MONOTONIC of clock_gettime(2): somebody who sets the machine's clock, back
 //! by an hour or ahead, makes no connection close early and none late.
@@ -6,10 +6,59 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use c10k_wire::Wheel;
+
 use crate::table::Key;
 
-/// Deadlines of this server's connections.
-pub(crate) type Deadlines = c10k_wire::Deadlines<Key, Instant>;
+/// What a connection has a time for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Its handshake.
+    Handshake,
+    /// The message in progress.
+    Message,
+    /// To close, now that it is over.
+    Parting,
+}
+
+/// Deadlines of one worker's connections, which none of them pays for that has none.
+#[derive(Debug)]
+pub(crate) struct Deadlines {
+    start: Instant,
+    wheel: Wheel<(Key, What)>,
+}
+
+impl Deadlines {
+    pub(crate) fn since(start: Instant) -> Self {
+        Self { start, wheel: Wheel::default() }
+    }
+
+    /// Sets a deadline; `matters` says of those that are set already whether they do still.
+    pub(crate) fn push(&mut self, key: Key, what: What, at: Instant, matters: impl Fn(Key, What) -> bool) {
+        self.wheel.push((key, what), self.us(at), |(key, what), _| matters(key, what));
+    }
+
+    /// Whether there are none, stale ones included.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wheel.is_empty()
+    }
+
+    /// When the clock is next to be looked at for the sake of one that still matters.
+    pub(crate) fn next(&mut self, matters: impl Fn(Key, What) -> bool) -> Option<Instant> {
+        let at_us = self.wheel.next(|(key, what), _| matters(key, what))?;
+        Some(self.start + Duration::from_micros(at_us))
+    }
+
+    /// Takes out one that is due and still matters.
+    pub(crate) fn due(&mut self, now: Instant, matters: impl Fn(Key, What) -> bool) -> Option<(Key, What)> {
+        let now_us = self.us(now);
+        self.wheel.due(now_us, |(key, what), _| matters(key, what)).map(|(due, _)| due)
+    }
+
+    fn us(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.start).as_micros() as u64
+    }
+}
 
 /// Walks over all slots once in a while, a batch at a time.
 #[derive(Debug)]

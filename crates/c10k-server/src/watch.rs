@@ -8,8 +8,7 @@ use c10k_record::each_line;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::keeper::STACK_BYTES;
-use crate::shared::Note;
+use crate::shared::{Note, STACK_BYTES};
 
 /// SIGHUP and SIGQUIT are signals to end too, since settings must be put back when the terminal is closed or
 /// somebody loses patience, unless the one who started it (nohup(1), a shell in the background) has asked for them

@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::reserve::Reserve;
 use crate::shared::{Language, Note, Seat, Shared};
 use crate::speech::{Raw, Speech, WebSocket};
-use crate::stream::Streams;
+use crate::stream::{Behind, Streams};
 use crate::table::Key;
 
 /// Connections accepted in one round before those that are there are served again.
@@ -74,6 +74,16 @@ impl Drop for Farewell {
 }
 
 /// Whether this table accepts.
+///
+/// ```text
+/// Idle       -> Accepting   begin_to_accept: the lane's turn is this table's
+/// Accepting  -> Idle        pass_turn: the table is full
+/// Accepting  -> NoSlot      pause_for_slot: --max-connections are open
+/// NoSlot     -> Accepting   look_for_slot: one of them has ended
+/// (any)      -> NoResource  pause_for_resource: no descriptor, no memory, no room in epoll
+/// NoResource -> Accepting   begin_to_accept: some time later, or when a connection has ended
+/// (any)      -> Idle        begin_to_end: the server ends
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     /// Another table of the lane does.
@@ -176,8 +186,7 @@ impl<S: Speech> Worker<S> {
                 let token = event.token();
                 if (token.0 as u32) < FIRST_OTHER {
                     let key = Key::from_token(token);
-                    let until_empty = event.is_read_closed() || event.is_priority();
-                    self.streams.serve(self.poll.registry(), key, until_empty);
+                    self.streams.serve(self.poll.registry(), key, Behind::of(event));
                 } else {
                     self.hear(token);
                 }

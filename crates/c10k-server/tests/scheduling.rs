@@ -34,7 +34,9 @@ fn workers_wait_for_their_turn_and_everything_else_is_as_it_was() {
     let server = Server::start(&["--workers", "2"]);
     let expected = if inherited() == OTHER { BATCH } else { inherited() };
     assert_eq!(policies(server.pid(), "lane-"), [expected; 2]);
-    assert_eq!(policies(server.pid(), "c10k-server"), [inherited()]);
+    // A thread that has just begun has this name too, until it gives itself its own.
+    let others = policies(server.pid(), "c10k-server");
+    assert!(!others.is_empty() && others.iter().all(|policy| *policy == inherited()), "{others:?}");
     server.stop();
 }
 

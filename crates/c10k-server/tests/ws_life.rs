@@ -182,6 +182,43 @@ fn at_its_end_the_server_says_1001_to_everybody_and_is_gone_when_they_have_answe
 }
 
 #[test]
+fn what_a_peer_finds_wrong_at_the_end_of_the_server_is_counted_by_its_code() {
+    let server = start(&["--drain", "20s"]);
+    let clients: Vec<_> = [1001_u16, 1002, 1011].map(|code| (code, Client::open(server.address))).into();
+    clients[0].1.expect_echo(b"all are there");
+    server.signal(Signal::SIGTERM);
+    for (code, client) in &clients {
+        let close = client.next();
+        assert_eq!((close.first, &close.payload[..2]), (first::CLOSE, &1001_u16.to_be_bytes()[..]));
+        client.send(first::CLOSE, &code.to_be_bytes());
+        client.expect_end();
+    }
+    let report = server.wait_for_end().report;
+    assert_eq!((report.closed, report.drained), (0, 1), "{report:?}");
+    let failed: Vec<(&str, u64)> =
+        report.failed.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    assert_eq!(failed, [("close-1002", 1), ("close-1011", 1)]);
+}
+
+#[test]
+fn a_close_in_front_of_urgent_data_is_answered_and_not_cut_off_by_a_reset() {
+    let mut server = start(&[]);
+    for urgent in [&b"!"[..], b"much behind it!"] {
+        let client = Client::open(server.address);
+        let close = [&frame(first::CLOSE, &1000_u16.to_be_bytes())[..], urgent].concat();
+        // The last byte of it is urgent: the server's read stops in front of that.
+        let sent = socket2::SockRef::from(&client.stream).send_out_of_band(&close).unwrap();
+        assert_eq!(sent, close.len());
+        let answer = client.next();
+        assert_eq!((answer.first, &answer.payload[..2]), (first::CLOSE, &1000_u16.to_be_bytes()[..]));
+        // The end, and no reset.
+        assert_eq!(std::io::Read::read(&mut &client.stream, &mut [0; 16]).unwrap(), 0);
+    }
+    let report = server.wait_for("both are closed", |report| report.open == 0);
+    assert_eq!((report.closed, report.failed.len()), (2, 0), "{report:?}");
+}
+
+#[test]
 fn peers_that_never_answer_the_close_do_not_keep_the_server_beyond_its_drain() {
     let server = start(&["--drain", "1s"]);
     let clients: Vec<_> = (0..100).map(|_| Client::open(server.address)).collect();

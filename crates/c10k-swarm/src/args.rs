@@ -244,8 +244,7 @@ pub struct SwarmArgs {
     /// End when the process with this id, which must be the parent, ends.
     #[arg(long, value_name = "PID", hide = true)]
     pub parent: Option<u32>,
-    /// Have what the kernel counts by user counted for this one, epoll's watches above all; rights stay as they are.
-    /// It takes CAP_SETUID.
+    /// Charge per-user kernel limits (such as epoll watches) to this uid; capabilities are kept. It takes CAP_SETUID.
     #[arg(long, value_name = "UID", hide = true)]
     pub counted_as: Option<u32>,
 }

@@ -66,8 +66,12 @@ impl Beside {
         ports.dedup();
         let found = find_server(&ports).ok()?;
         let hidden = found.what_is_hidden();
-        let config =
-            |pid| CollectorConfig { server_pid: pid, ports: ports.clone(), ..CollectorConfig::default() };
+        let config = |pid| CollectorConfig {
+            server_pid: pid,
+            finds_holders: true,
+            ports: ports.clone(),
+            ..CollectorConfig::default()
+        };
         // It may end between the two steps; the listener is looked at all the same.
         let mut collector =
             Collector::new(config(found.pid)).or_else(|_| Collector::new(config(None))).ok()?;
@@ -129,6 +133,12 @@ impl Beside {
         }
     }
 
+    /// This process did not run for a while: what stood still meanwhile may have done so with it.
+    pub(crate) fn after_a_gap(&mut self) {
+        self.signs.after_a_gap();
+        self.echoes = Standstill::default();
+    }
+
     /// Other listeners of the namespace hide a server that has stopped accepting, unless its process may be seen. But
     /// whoever it accepts it echoes to, as it has done before: while some wait and nobody is echoed to, nobody is
     /// accepted.
@@ -152,7 +162,9 @@ impl Beside {
         SeenBeside {
             counters: self.levels.changes(),
             process: self.pid.map(|pid| ServerProcess {
-                pid,
+                pid: self.signs.one_of_several().unwrap_or(pid),
+                full: self.signs.full.clone(),
+                processes: self.signs.processes,
                 most_descriptors: self.signs.most_descriptors,
                 descriptor_limit: self.signs.descriptor_limit,
                 table_was_full: self.signs.table_was_full,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use c10k_ceiling::TAKEN_DOWN;
 use c10k_collector::{AtServer, EndsSeen, LinkSeen, LinkWatch};
 use c10k_record::{
-    Command, ConnectRate, Connections, GrowthEvidence, GrowthStop, LiveCounts, PhaseName, PhaseTimes,
+    Command, ConnectRate, Connections, Gap, GrowthEvidence, GrowthStop, LiveCounts, PhaseName, PhaseTimes,
     RunState, Span, Steps, SwarmEvent,
 };
 
@@ -22,10 +22,12 @@ use crate::control::TableControl;
 use crate::crew::Crew;
 use crate::measured::Measured;
 use crate::output::Output;
-use crate::shared::{Note, Shared, Stage};
+use crate::shared::{Note, Shared};
 use crate::tally::Loss;
+use crate::tasks::{Task, Turn};
 
 mod ends;
+mod gaps;
 mod ramps;
 mod telling;
 mod waiting;
@@ -77,6 +79,7 @@ pub(crate) struct Finding {
     pub(crate) ramps: Ramps,
     pub(crate) messages_per_second: Option<f64>,
     pub(crate) phases: Vec<PhaseTimes>,
+    pub(crate) gaps: Vec<Gap>,
     pub(crate) state: RunState,
     /// The signal that stopped it.
     pub(crate) signal: Option<i32>,
@@ -119,6 +122,7 @@ pub(crate) struct Conductor<'a> {
     ramps: Ramps,
     messages_per_second: Option<f64>,
     last_tick: (Instant, LiveCounts),
+    gaps: gaps::Gaps,
     /// Whether the last proof is younger than the last growth.
     is_proven: bool,
     rss_full: Option<(u64, u64)>,
@@ -154,6 +158,7 @@ impl<'a> Conductor<'a> {
             ramps: Ramps::default(),
             messages_per_second: None,
             last_tick: (Instant::now(), LiveCounts::default()),
+            gaps: gaps::Gaps::default(),
             is_proven: false,
             rss_full: None,
             beside: None,
@@ -180,12 +185,12 @@ impl<'a> Conductor<'a> {
         self.link = link;
     }
 
-    /// Starts the workers that the target needs.
+    /// Starts the workers that so many connections need; others are started when they are full.
     ///
     /// # Errors
     /// EAGAIN when no more threads may be started, or what a worker met when it made its table.
-    pub(crate) fn start_workers(&mut self) -> io::Result<()> {
-        let tables = self.crew.tables_for(self.course.target).max(self.course.turns as u64);
+    pub(crate) fn start_workers(&mut self, connections: u64) -> io::Result<()> {
+        let tables = self.crew.tables_for(connections).max(self.course.turns as u64);
         for started in 0..tables {
             match self.crew.start_one() {
                 Ok(()) => {}
@@ -244,9 +249,9 @@ impl<'a> Conductor<'a> {
 
     fn grow(&mut self, more: u64) {
         self.is_proven = false;
-        self.enter(Stage::Ramp, PhaseName::Ramp);
+        self.enter(Task::Connect);
         self.shared.arrivals.grow(more, self.shared.now_us());
-        let given = (0..self.course.turns).filter(|_| self.shared.pass_on()).count();
+        let given = (0..self.course.turns).filter(|_| self.shared.pass_on(Turn::Connect)).count();
         if given == 0 {
             // All tables are full, so nobody will say so.
             self.add_table();
@@ -282,10 +287,10 @@ impl<'a> Conductor<'a> {
             return;
         }
         if self.shared.counts().attempted > 0 {
-            self.enter(Stage::Hold, PhaseName::Hold);
+            self.enter(Task::Ping);
             self.learn_where_they_lead();
         } else {
-            self.shared.enter(Stage::Hold);
+            self.shared.enter(Task::Ping);
         }
         let mut until = (!self.course.commanded).then(|| Instant::now() + self.course.hold.0);
         while !self.must_stop() {
@@ -308,7 +313,7 @@ impl<'a> Conductor<'a> {
                         self.shared.arrivals.resume();
                         self.shared.forget_growth_stop();
                         self.ramp(more);
-                        self.enter(Stage::Hold, PhaseName::Hold);
+                        self.enter(Task::Ping);
                         until = until.map(|until| until + begun.elapsed());
                     }
                     Command::Shrink(fewer) => self.shrink(fewer),
@@ -318,10 +323,10 @@ impl<'a> Conductor<'a> {
                             // Somebody wants the end.
                             return;
                         }
-                        let connections = self.connections();
+                        let (connections, _) = self.connections();
                         let elapsed_ms = self.elapsed_ms();
                         self.output.event(&SwarmEvent::Verified { elapsed_ms, connections });
-                        self.enter(Stage::Hold, PhaseName::Hold);
+                        self.enter(Task::Ping);
                     }
                     Command::Now => self.say_now(),
                     Command::Stop => self.told_to_stop = true,
@@ -355,24 +360,20 @@ impl<'a> Conductor<'a> {
         self.rss_full = own_rss_bytes().map(|bytes| (bytes, self.shared.counts().open));
         let begun = Instant::now();
         let before = self.shared.counts().messages;
-        self.enter(Stage::Verify, PhaseName::Verify);
-        for _ in 0..self.course.turns {
-            self.shared.pass_on();
-        }
+        self.enter(Task::Prove);
+        self.give_turns();
         let stopping = self.must_stop();
         let until = stopping.then(|| begun + DRAIN / 2);
-        let mut woken =
-            self.wait(until, stopping, |c| c.shared.everybody_done() || c.shared.nothing_succeeds());
+        let woken = self.wait(until, stopping, |c| c.shared.everybody_done());
         if self.is_aborted() && !self.shared.everybody_done() {
             return;
         }
         if woken == Woken::Stop {
             let done = |c: &Self| c.shared.everybody_done() || c.is_aborted();
-            woken = self.wait(Some(Instant::now() + DRAIN), true, done);
+            self.wait(Some(Instant::now() + DRAIN), true, done);
         }
         if !self.shared.everybody_done() {
-            let loss = if woken == Woken::Done { Loss::Unproven } else { Loss::Aborted };
-            self.shared.cut(loss);
+            self.shared.cut(Loss::Aborted);
             self.wait(Some(Instant::now() + DRAIN), true, |c| c.shared.everybody_done());
         }
         let answered = self.shared.counts().messages - before;
@@ -406,12 +407,12 @@ impl<'a> Conductor<'a> {
         }
         let stopped_with = self.close_all();
         // From the close on nobody counts losses any more, so that the counts and the tally agree.
-        let connections = Connections { open: stopped_with, ..self.connections() };
-        let failures = self.shared.tally().failures();
+        let (connections, failures) = self.connections();
+        let connections = Connections { open: stopped_with, ..connections };
         self.take_measured();
         let at_ms = self.elapsed_ms();
         self.end_phase(at_ms);
-        self.shared.enter(Stage::End);
+        self.shared.enter(Task::End);
         self.crew.join();
         let mean = self
             .shared
@@ -432,6 +433,7 @@ impl<'a> Conductor<'a> {
             ramps: self.ramps,
             messages_per_second: self.messages_per_second,
             phases: self.phases,
+            gaps: self.gaps.seen,
             state: if stopped_with.is_some() { RunState::Aborted } else { RunState::Complete },
             signal,
             growth_stop: self.shared.why_growth_stopped(),
@@ -455,7 +457,7 @@ impl Conductor<'_> {
         if self.is_aborted() && !self.is_proven {
             stopped_with = Some(self.abort());
         } else {
-            self.enter(Stage::Close, PhaseName::Close);
+            self.enter(Task::Close);
             self.give_turns();
             self.wait(until, true, |c| c.shared.everybody_done() || c.is_aborted());
             if !self.shared.everybody_done() && self.is_aborted() {
@@ -480,7 +482,7 @@ impl Conductor<'_> {
 
     fn give_turns(&self) {
         for _ in 0..self.course.turns {
-            self.shared.pass_on();
+            self.shared.pass_on(Turn::Walk);
         }
     }
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use c10k_kernel::bell::Bell;
 
-/// Looks at counts that are being written, one right after the other, and then with a nap before each: a worker that
-/// has lost its processor meanwhile has it again long before the last of them.
+use crate::tasks::Turn;
+
+/// Retries of the seqlock: first spinning, then sleeping, long enough for a writer that was preempted to finish.
 const QUICK_LOOKS: u32 = 100;
 const MOST_LOOKS: u32 = 10_000;
 const LOOK_NAP: Duration = Duration::from_micros(200);
@@ -23,13 +24,15 @@ const LOOK_NAP: Duration = Duration::from_micros(200);
 pub(crate) struct TableControl {
     /// Rung by the conductor alone: no other table is sure to have it. Others may hear the same one.
     bell: Arc<Bell>,
-    /// It is this worker's turn to connect, verify or close.
-    pub(crate) turn: AtomicBool,
+    /// It is this worker's turn to connect.
+    connects: AtomicBool,
+    /// It is its turn to prove or close what it has.
+    walks: AtomicBool,
     /// Slots still free.
     pub(crate) room: AtomicU32,
-    /// The last stage (by its sequence number) whose connections this worker has all begun to treat.
+    /// Number of the last walk over all connections for which this worker needs no turn any more.
     pub(crate) walked: AtomicU32,
-    /// The last stage that this worker has finished.
+    /// Number of the last walk that this worker has finished.
     pub(crate) done: AtomicU32,
     /// Connections this worker shall release.
     pub(crate) release: AtomicU64,
@@ -59,7 +62,8 @@ impl TableControl {
     pub(crate) fn hearing(bell: Arc<Bell>) -> Self {
         Self {
             bell,
-            turn: AtomicBool::new(false),
+            connects: AtomicBool::new(false),
+            walks: AtomicBool::new(false),
             room: AtomicU32::new(0),
             walked: AtomicU32::new(0),
             done: AtomicU32::new(0),
@@ -127,8 +131,16 @@ impl TableControl {
         self.bell.number()
     }
 
-    pub(crate) fn give_turn(&self) {
-        self.turn.store(true, Release);
+    /// Whether it is this worker's turn.
+    pub(crate) fn turn(&self, turn: Turn) -> &AtomicBool {
+        match turn {
+            Turn::Connect => &self.connects,
+            Turn::Walk => &self.walks,
+        }
+    }
+
+    pub(crate) fn give_turn(&self, turn: Turn) {
+        self.turn(turn).store(true, Release);
         self.wake();
     }
 }

@@ -28,11 +28,11 @@ const STACK_BYTES: usize = 256 * 1024;
 const TIMER_SLACK: Duration = Duration::from_micros(1);
 /// How long a worker may take to come up.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Poll interval while waiting for a worker to start.
+const START_NAP: Duration = Duration::from_millis(10);
 /// Looks at how much is open in a shared table, and the time between them.
 const LOOKS: u32 = 5;
 const LOOK_NAP: Duration = Duration::from_millis(1);
-/// Between two looks at whether it has.
-const START_NAP: Duration = Duration::from_millis(10);
 
 /// Descriptors of a table for each bell, and the most bells. A table has a copy of each that was made before it: one for
 /// each worker would fill small tables, and one for all of very many would wake them all for each of them.

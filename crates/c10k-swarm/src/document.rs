@@ -5,15 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use c10k_ceiling::{CounterChange, Findings, PlanView, counter};
 use c10k_collector::LinkSeen;
+use c10k_kernel::address;
 use c10k_kernel::cgroup::{PidsGroup, Refusals};
 use c10k_record::{
-    Ceiling, HostSnapshot, Latencies, LoadPlan, Outcome, Predicted, Protocol, Record, RunState, Tool,
+    Delayed, HostSnapshot, Latencies, LoadPlan, Outcome, Predicted, Protocol, Record, RunState, Tool,
     Topology, Warning, Workload, default_conditions, judge,
 };
 
 use crate::conductor::Finding;
 use crate::setup::Setup;
-use crate::sources::{LOOPBACK_POOL, PortChoice};
+use crate::view::plan_view;
 
 /// What the document says besides what was found.
 pub(crate) struct Background<'a> {
@@ -69,8 +70,11 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
         handshake: (background.protocol == Protocol::Ws).then(|| finding.measured.handshake.summary()),
         echo: finding.measured.echo.summary(),
         first_echo: finding.measured.first_echo.summary(),
+        late: Some(Delayed::of(&finding.measured.connect, &finding.measured.first_echo)),
     };
+    record.sources_gone = sources_gone(&record, background.setup);
     record.phases.clone_from(&finding.phases);
+    record.gaps.clone_from(&finding.gaps);
     record.warnings = warnings(finding, background);
     record.time_wait.peak = finding.beside.as_ref().and_then(|seen| seen.time_wait_peak);
     if let (Some(ready), Some((full, open))) = (background.rss_ready_bytes, finding.rss_full)
@@ -93,6 +97,8 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     let unconfirmed = record.unconfirmed();
     record.warnings.extend(unconfirmed);
     record.verdicts = judge(&default_conditions(background.load.probe), &record);
+    let gaps = record.gap_warnings();
+    record.warnings.extend(gaps);
     if finding.state == RunState::Aborted && finding.signal.is_none() {
         record.ended_because = Some("stopped by a command".to_owned());
     }
@@ -103,8 +109,13 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
         });
     }
     let found = findings(&record, finding, background);
-    let ceiling = c10k_ceiling::diagnose(&found, background.predicted.clone());
-    record.ceiling = if c10k_kernel::limits::euid() == 0 { ceiling.map(Ceiling::for_root) } else { ceiling };
+    record.ceiling = c10k_ceiling::diagnose(&found, background.predicted.clone());
+    record.met_on_the_way = c10k_ceiling::met_on_the_way(&found, record.ceiling.as_ref());
+    let unexplained = c10k_ceiling::syns_sent_again(&found, &record.met_on_the_way, record.ceiling.as_ref());
+    record.warnings.extend(unexplained);
+    if c10k_kernel::limits::euid() == 0 {
+        record.make_remedies_roots();
+    }
     if let Some(lost) = &background.lost {
         record.warnings.push(lost.clone());
         if record.state == RunState::Complete {
@@ -115,50 +126,19 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     record
 }
 
+/// Which sources are here no more. One errno says that an address is not here and that no port is free, so where it came
+/// each address is asked for.
+fn sources_gone(record: &Record, setup: &Setup) -> Option<Vec<IpAddr>> {
+    let errno = Outcome::errno(libc::EADDRNOTAVAIL);
+    record.connections.failed.contains_key(&errno).then(|| {
+        let is_gone = |ip: &&IpAddr| matches!(address::is_local(**ip), Ok(false));
+        setup.plan.sources().iter().filter(is_gone).copied().collect()
+    })
+}
+
 /// Addresses as one flag takes them.
 fn listen(servers: &[SocketAddr]) -> String {
     servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-}
-
-/// The plan as the walls see it: how many sources, ports and destinations there are.
-pub fn plan_view(setup: &Setup, load: &LoadPlan, target: u64) -> PlanView {
-    PlanView {
-        target,
-        sources: setup.plan.sources().len() as u64,
-        source_ports: Some((setup.window.first, setup.window.last)),
-        destinations: setup.servers.len() as u64,
-        both_ends_here: setup.server_is_here,
-        ipv6: setup.servers.first().is_some_and(SocketAddr::is_ipv6),
-        probe: load.probe,
-        explicit_ports: setup.plan.choice() == PortChoice::Explicit,
-        ips: load.ips.clone(),
-        ports_left_out: Some(ports_left_out(setup)),
-        pool: takes_more(load, &setup.servers).then_some(LOOPBACK_POOL),
-        probe_bytes: load.probe_bytes.into(),
-        rate_per_second: load.rate_per_second.map(|rate| rate.ceil() as u64),
-        server_ports: ports_of(&setup.servers),
-        ..PlanView::default()
-    }
-}
-
-/// The ports of some servers, each once.
-pub fn ports_of(servers: &[SocketAddr]) -> Vec<u16> {
-    let mut ports: Vec<u16> = servers.iter().map(SocketAddr::port).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports
-}
-
-/// Whether the swarm takes further source addresses by itself: of 127.0.0.0/8, where none were named.
-pub fn takes_more(load: &LoadPlan, servers: &[SocketAddr]) -> bool {
-    let loopback = |server: &SocketAddr| matches!(server.ip(), IpAddr::V4(ip) if ip.is_loopback());
-    load.ips.is_none() && servers.first().is_some_and(loopback)
-}
-
-/// Ports of the window that the plan does without.
-fn ports_left_out(setup: &Setup) -> u64 {
-    let destinations = (setup.servers.len() as u64).max(1);
-    setup.window.len().saturating_sub(setup.plan.capacity_of_one_source() / destinations)
 }
 
 /// What was seen of the link, by the names that the walls know.
@@ -200,6 +180,7 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
         failures: record.failures.clone(),
         growth_stopped: record.growth_stopped,
         growth_evidence: record.growth_evidence.clone(),
+        sources_gone: record.sources_gone.clone(),
         capacity: Some(background.setup.plan.capacity()),
         counters,
         server: None,

@@ -23,6 +23,7 @@ pub mod maker;
 mod measured;
 mod output;
 mod preflight;
+mod refusal;
 mod run;
 pub mod setup;
 mod shared;
@@ -30,15 +31,17 @@ pub mod sources;
 mod speech;
 mod table;
 mod tally;
+mod tasks;
 mod tuples;
 mod undo;
+mod view;
 mod words;
 mod worker;
 
 pub use args::{LoadArgs, SwarmArgs};
-pub use document::{plan_view, ports_of, takes_more};
 pub use run::main_with;
 pub use sources::LOOPBACK_POOL;
+pub use view::{plan_view, ports_of, takes_more};
 
 /// Processor time of this process so far, seconds.
 pub(crate) fn own_cpu_seconds() -> Option<f64> {

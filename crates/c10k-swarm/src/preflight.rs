@@ -5,12 +5,13 @@ use c10k_record::{Exit, LoadPlan};
 
 use crate::args::SwarmArgs;
 use crate::crew::{Crew, descriptors_needed};
-use crate::document::plan_view;
 use crate::output::Output;
-use crate::run::{Refusal, host_snapshot};
+use crate::refusal::Refusal;
 use crate::setup::{Setup, SetupError};
+use crate::view::{host_snapshot, plan_view};
 
-/// A target that this machine is known not to hold is refused before anything is started. A parent has looked itself.
+/// A target that this machine is known not to hold is refused before anything is started, and of one that is forced it
+/// is said how much of it fits: workers are started for that many. A parent has refused or said that itself.
 pub(crate) fn refuse_too_many(
     args: &SwarmArgs,
     setup: &Setup,
@@ -18,20 +19,32 @@ pub(crate) fn refuse_too_many(
     target: u64,
     in_force: &InForce,
     output: &mut Output,
-) -> Result<(), Refusal> {
-    if args.parent.is_some() {
-        return Ok(());
-    }
+) -> Result<u64, Refusal> {
     let host = host_snapshot(in_force, setup, true);
     match c10k_ceiling::too_many(&host, &plan_view(setup, load, target)) {
-        Some(found) if found.is_certain && !args.load.force => {
-            Err(Refusal { message: found.message(), hint: Some(found.hint()), exit: Exit::HostCannot })
+        Some(found) if found.is_certain => {
+            if args.parent.is_none() && !args.load.force {
+                return Err(Refusal {
+                    message: found.message(),
+                    hint: Some(found.hint()),
+                    exit: Exit::HostCannot,
+                });
+            }
+            if args.parent.is_none() {
+                output.warn(&format!(
+                    "{}: workers are started for that many, and more when they are needed",
+                    found.message()
+                ));
+            }
+            Ok(found.wall.connections)
         }
         Some(found) => {
-            output.warn(&found.message());
-            Ok(())
+            if args.parent.is_none() {
+                output.warn(&found.message());
+            }
+            Ok(target)
         }
-        None => Ok(()),
+        None => Ok(target),
     }
 }
 

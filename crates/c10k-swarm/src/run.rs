@@ -17,7 +17,7 @@ use c10k_kernel::{descriptors, process};
 use c10k_profile::{InForce, Linger, put_in_force};
 use c10k_record::shell::own_command;
 use c10k_record::{
-    CloseHow, Exit, HostSnapshot, LoadPlan, Record, SwarmEvent, Warning, each_line, human_count,
+    CloseHow, Exit, HostSnapshot, LoadPlan, Predicted, Record, SwarmEvent, Warning, each_line, human_count,
 };
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
@@ -28,12 +28,14 @@ use crate::arrivals::Arrivals;
 use crate::beside::Beside;
 use crate::conductor::{Conductor, Course, Finding, Signals, own_rss_bytes};
 use crate::crew::Crew;
-use crate::document::{Background, document, plan_view};
+use crate::document::{Background, document};
 use crate::output::Output;
 use crate::preflight::{refuse_few_descriptors, refuse_too_many, refuse_too_many_workers};
+use crate::refusal::Refusal;
 use crate::setup::{Asked, Setup, SetupError, is_here};
 use crate::shared::{Fixed, Note, Shared};
 use crate::undo::{PutBack, Undo};
+use crate::view::{host_snapshot, plan_view};
 use crate::words::words;
 
 /// The target of a swarm that is not told one: C10K.
@@ -42,6 +44,9 @@ const DEFAULT_TARGET: u64 = 10_000;
 const MOST_PROOFS: u32 = 128;
 /// At least so many failures in a row before nothing is taken to succeed any more.
 const LEAST_GIVE_UP: u64 = 256;
+/// So many probes of the last proof in a row without an answer, from all over a worker's connections, and it asks the
+/// others no more.
+const GIVE_UP_PROVING: u64 = 1024;
 
 /// Runs a swarm to its end and says with which exit code the process should end.
 pub fn main_with(args: &SwarmArgs) -> Exit {
@@ -58,44 +63,25 @@ pub fn main_with(args: &SwarmArgs) -> Exit {
     }
 }
 
-/// Why a swarm did not start.
-pub(crate) struct Refusal {
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
-    pub(crate) exit: Exit,
-}
-
-impl From<SetupError> for Refusal {
-    fn from(error: SetupError) -> Self {
-        Self { message: error.to_string(), hint: Some(error.hint()), exit: error.exit() }
-    }
-}
-
-impl From<AddError> for Refusal {
-    fn from(error: AddError) -> Self {
-        Self { message: error.to_string(), hint: Some(error.hint()), exit: Exit::HostCannot }
-    }
-}
-
 fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
     if args.remove_ips {
         return remove_left_behind(output);
     }
     // Before any epoll instance: each counts for the user who made it.
     if let Some(user) = args.counted_as {
-        process::be_counted_as(user).map_err(host(&format!("be counted as user {user}")))?;
+        process::be_counted_as(user).map_err(Refusal::of_host(&format!("be counted as user {user}")))?;
     }
     if let Some(parent) = args.parent {
         process::die_with_parent(process::Signal::Terminate, parent)
-            .map_err(host("follow the parent process"))?;
+            .map_err(Refusal::of_host("follow the parent process"))?;
     }
     // Where the C library has no such limit it keeps what it likes.
     let _ = process::keep_little_free_memory();
     if args.events {
-        output.say_events().map_err(host("start the printer"))?;
+        output.say_events().map_err(Refusal::of_host("start the printer"))?;
     }
     let undo = Undo::default();
-    let signals = undo.watch_signals().map_err(host("watch signals"))?;
+    let signals = undo.watch_signals().map_err(Refusal::of_host("watch signals"))?;
     let led = lead(args, &undo, signals.clone(), output);
     // Put back before the last word, so that whoever waits for it finds the host as it was.
     let back = undo.changes().put_back();
@@ -175,8 +161,8 @@ fn add_missing(
 }
 
 fn remove_left_behind(output: &mut Output) -> Result<Exit, Refusal> {
-    let (removed, elsewhere) =
-        add_ips::remove_left_behind().map_err(host("look for addresses that were left behind"))?;
+    let (removed, elsewhere) = add_ips::remove_left_behind()
+        .map_err(Refusal::of_host("look for addresses that were left behind"))?;
     let nothing = removed.is_empty() && elsewhere.is_empty();
     let mut back = PutBack::default();
     removed.into_iter().for_each(|removed| back.take_in(&removed));
@@ -218,26 +204,19 @@ fn carry_out(
     for (_, text) in &setup.notes {
         output.warn(text);
     }
-    refuse_too_many(args, setup, load, target, in_force, output)?;
+    let fits = refuse_too_many(args, setup, load, target, in_force, output)?;
     refuse_few_descriptors(in_force)?;
-    let crew = Crew::new(Arc::clone(&shared), own_tables).map_err(host("make the bells of the workers"))?;
+    let crew = Crew::new(Arc::clone(&shared), own_tables)
+        .map_err(Refusal::of_host("make the bells of the workers"))?;
     refuse_too_many_workers(args, &crew, target)?;
-    let course = Course {
-        target,
-        steps: load.steps,
-        step_pause: load.step_pause,
-        hold: load.hold,
-        commanded: args.commanded,
-        turns: setup.turns,
-        probe: load.probe,
-    };
     if args.events {
-        read_commands(sender).map_err(host("read commands"))?;
+        read_commands(sender).map_err(Refusal::of_host("read commands"))?;
     }
+    let course = course(args, load, setup, target);
     let mut conductor = Conductor::new(shared, crew, course, notes, signals, output);
     let pids = PidsGroup::of(&ProcRoot::default(), None).ok().flatten();
     let pids = pids.map(|group| (group.clone(), group.refusals()));
-    conductor.start_workers().map_err(host("start the workers"))?;
+    conductor.start_workers(fits).map_err(Refusal::of_host("start the workers"))?;
     // A lab that leads this swarm looks for itself.
     let beside =
         (setup.server_is_here && args.parent.is_none()).then(|| Beside::begin(&setup.servers)).flatten();
@@ -254,10 +233,7 @@ fn carry_out(
     });
     let mut host = HostSnapshot {
         swarm_per_table: Some(connections_per_table),
-        time_wait: time_wait(setup),
-        // Of a server elsewhere nothing bounds what this side can foresee.
-        server_tables: true,
-        ..host_snapshot(in_force, setup, own_tables)
+        ..foreseen_by(in_force, setup, own_tables)
     };
     if let Some(beside) = &beside {
         beside.note_limits(&mut host);
@@ -269,18 +245,13 @@ fn carry_out(
     }
     conductor.look_beside(beside);
     conductor.look_up_ends(at_server);
-    // Nothing is tracked before a rule asks for it, and what is tracked is seen at once.
-    let tracked = SysctlRoot::default().read("net.netfilter.nf_conntrack_count").ok();
-    let tracks = tracked.and_then(|text| text.trim().parse::<u64>().ok()).is_some_and(|count| count > 0);
-    let bounding = HostSnapshot { conntrack_max: host.conntrack_max.filter(|_| tracks), ..host.clone() };
-    let predicted = predicted_ceiling(&bounding, &plan_view(setup, load, target));
     let mut background = Background {
         protocol: args.protocol(),
         setup,
         load,
         profile: in_force.in_run.clone(),
+        predicted: predict(&host, setup, load, target),
         host,
-        predicted,
         rss_ready_bytes: own_rss_bytes(),
         warnings,
         lost: None,
@@ -290,6 +261,36 @@ fn carry_out(
     let finding: Finding = conductor.run();
     background.lost = output.end_interval_log();
     Ok(document(&finding, &background))
+}
+
+fn course(args: &SwarmArgs, load: &LoadPlan, setup: &Setup, target: u64) -> Course {
+    Course {
+        target,
+        steps: load.steps,
+        step_pause: load.step_pause,
+        hold: load.hold,
+        commanded: args.commanded,
+        turns: setup.turns,
+        probe: load.probe,
+    }
+}
+
+/// This host as far as a swarm can foresee by it: of a server elsewhere nothing bounds that.
+fn foreseen_by(in_force: &InForce, setup: &Setup, own_tables: bool) -> HostSnapshot {
+    HostSnapshot {
+        time_wait: time_wait(setup),
+        server_tables: true,
+        ..host_snapshot(in_force, setup, own_tables)
+    }
+}
+
+/// The first wall that this host foresees. Nothing is tracked before a rule asks for it, and what is tracked is seen at
+/// once.
+fn predict(host: &HostSnapshot, setup: &Setup, load: &LoadPlan, target: u64) -> Option<Predicted> {
+    let tracked = SysctlRoot::default().read("net.netfilter.nf_conntrack_count").ok();
+    let tracks = tracked.and_then(|text| text.trim().parse::<u64>().ok()).is_some_and(|count| count > 0);
+    let bounding = HostSnapshot { conntrack_max: host.conntrack_max.filter(|_| tracks), ..host.clone() };
+    predicted_ceiling(&bounding, &plan_view(setup, load, target))
 }
 
 /// Looks up the ends of these servers in this network namespace; nothing where sock_diag cannot be had.
@@ -341,17 +342,7 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<Cli
         },
         socket_options: in_force.profile.socket,
         give_up_after: u64::from(load.in_flight).max(LEAST_GIVE_UP),
-        give_up_proving_after: LEAST_GIVE_UP,
-    }
-}
-
-pub(crate) fn host_snapshot(in_force: &InForce, setup: &Setup, own_tables: bool) -> HostSnapshot {
-    HostSnapshot {
-        swarm_nofile: Some(in_force.nofile.soft),
-        nofile_hard: Some(in_force.nofile.hard),
-        swarm_tables: own_tables,
-        port_range: Some((setup.window.first, setup.window.last)),
-        ..c10k_collector::host_snapshot()
+        give_up_proving_after: GIVE_UP_PROVING,
     }
 }
 
@@ -381,9 +372,4 @@ fn read_commands(notes: Sender<Note>) -> io::Result<()> {
         });
     })?;
     Ok(())
-}
-
-fn host(what: &str) -> impl Fn(io::Error) -> Refusal {
-    let what = format!("cannot {what}");
-    move |error| SetupError::Host { what: what.clone(), error }.into()
 }

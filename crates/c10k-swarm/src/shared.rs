@@ -1,15 +1,15 @@
 //! What the conductor and the workers of one swarm share.
 
 use std::sync::atomic::{
-    AtomicU8, AtomicU16, AtomicU32, AtomicU64,
+    AtomicU16, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use c10k_profile::SocketOptions;
-use c10k_record::{GrowthEvidence, GrowthStop, LiveCounts, PhaseName};
+use c10k_record::{Failure, GrowthEvidence, GrowthStop, LiveCounts, PhaseName};
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
 
@@ -19,51 +19,13 @@ use crate::control::TableControl;
 use crate::measured::Measured;
 use crate::sources::SourcePlan;
 use crate::tally::{Loss, Tally};
+use crate::tasks::{Orders, Task, Turn};
 use crate::tuples::Tuples;
 
 /// After so many failures in a row each further handful pauses the arrivals for a while.
 const BACKOFF_AFTER: u64 = 32;
 /// The longest such pause.
 const LONGEST_BACKOFF_US: u64 = 250_000;
-
-/// What every worker does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Stage {
-    Ramp,
-    Hold,
-    Verify,
-    /// Whatever is still under way is lost, as [`Shared::cut_as`] says.
-    Cut,
-    Close,
-    /// All are closed by RST and unheard, since the run is stopped.
-    Abort,
-    End,
-}
-
-impl Stage {
-    fn from_u8(value: u8) -> Self {
-        [Self::Ramp, Self::Hold, Self::Verify, Self::Cut, Self::Close, Self::Abort, Self::End]
-            .into_iter()
-            .find(|stage| *stage as u8 == value)
-            .unwrap_or(Self::End)
-    }
-
-    /// Whether nothing that a server says counts any more.
-    pub(crate) fn hears_nothing(self) -> bool {
-        matches!(self, Self::Abort | Self::End)
-    }
-
-    /// The phase under which a loss in this stage is counted.
-    pub(crate) fn phase(self) -> PhaseName {
-        match self {
-            Self::Ramp => PhaseName::Ramp,
-            Self::Hold => PhaseName::Hold,
-            Self::Verify | Self::Cut => PhaseName::Verify,
-            Self::Close | Self::Abort | Self::End => PhaseName::Close,
-        }
-    }
-}
 
 /// What stays the same through a run.
 #[derive(Clone, Debug)]
@@ -88,7 +50,8 @@ pub(crate) struct Fixed {
     pub(crate) socket_options: SocketOptions,
     /// So many failures in a row and nothing else mean that nothing succeeds any more.
     pub(crate) give_up_after: u64,
-    /// The same in the last proof, where fewer are under way.
+    /// So many probes of the last proof in a row that one worker has sent and nobody has answered mean the same for what
+    /// it holds.
     pub(crate) give_up_proving_after: u64,
 }
 
@@ -102,9 +65,18 @@ pub(crate) enum Note {
     /// Something may have come to its end.
     LookAgain,
     /// A worker has given its turn back: another one may have it.
-    TurnFree,
+    TurnFree(Turn),
     /// A command line on stdin, as it was read.
     Line(String),
+}
+
+/// What is counted at one moment.
+pub(crate) struct Counted {
+    pub(crate) live: LiveCounts,
+    /// Proven in the present round.
+    pub(crate) held: u64,
+    /// What was lost, by phase and cause.
+    pub(crate) failures: Vec<Failure>,
 }
 
 /// What all share.
@@ -113,8 +85,8 @@ pub(crate) struct Shared {
     pub(crate) plan: SourcePlan,
     pub(crate) arrivals: Arrivals,
     pub(crate) tuples: Tuples,
-    stage: AtomicU8,
-    sequence: AtomicU32,
+    /// See [`Orders::to_word`].
+    orders: AtomicU64,
     round: AtomicU16,
     epoch: Instant,
     /// Time that tests have let pass, µs.
@@ -143,8 +115,7 @@ impl Shared {
             fixed,
             plan,
             arrivals,
-            stage: AtomicU8::new(Stage::Ramp as u8),
-            sequence: AtomicU32::new(0),
+            orders: AtomicU64::new(Orders::FIRST.to_word()),
             round: AtomicU16::new(0),
             epoch: Instant::now(),
             #[cfg(test)]
@@ -182,33 +153,42 @@ impl Shared {
         let _ = self.notes.send(note);
     }
 
-    // Stages -------------------------------------------------------------------------------------------
+    // Tasks --------------------------------------------------------------------------------------------
 
-    pub(crate) fn stage(&self) -> (Stage, u32) {
-        let sequence = self.sequence.load(Acquire);
-        (Stage::from_u8(self.stage.load(Relaxed)), sequence)
+    pub(crate) fn orders(&self) -> Orders {
+        Orders::from_word(self.orders.load(Acquire))
     }
 
-    /// Enters a stage: takes all turns back, wakes everybody. Turns are given by [`Shared::pass_on`].
-    pub(crate) fn enter(&self, stage: Stage) {
-        if stage == Stage::Verify {
+    /// Has this task carried out from now on, and no other. Turns are given by [`Shared::pass_on`].
+    pub(crate) fn enter(&self, task: Task) {
+        self.order(self.orders().only(task));
+    }
+
+    /// Has other orders carried out: takes back the turns for what is done no more, or begins anew, and wakes everybody.
+    pub(crate) fn order(&self, orders: Orders) {
+        let before = self.orders();
+        if orders.has(Task::Prove) && orders.walk != before.walk {
             // 0 is the round of the first proof, whatever number of others has come.
             self.round.store(self.round().checked_add(1).unwrap_or(1), Relaxed);
         }
         self.failures_in_a_row.store(0, Relaxed);
         let tables = self.tables();
         for table in &tables {
-            table.turn.store(false, Relaxed);
+            if !(before.has(Task::Connect) && orders.has(Task::Connect)) {
+                table.turn(Turn::Connect).store(false, Relaxed);
+            }
+            if orders.walk != before.walk || !orders.need_a_walk() {
+                table.turn(Turn::Walk).store(false, Relaxed);
+            }
         }
-        self.stage.store(stage as u8, Relaxed);
-        self.sequence.fetch_add(1, Release);
+        self.orders.store(orders.to_word(), Release);
         TableControl::wake_all(&tables);
     }
 
-    /// Whether every worker has finished the present stage.
+    /// Whether every worker has finished the present walk.
     pub(crate) fn everybody_done(&self) -> bool {
-        let sequence = self.sequence.load(Relaxed);
-        self.tables().iter().all(|t| t.done.load(Acquire) == sequence || !t.alive.load(Acquire))
+        let walk = self.orders().walk;
+        self.tables().iter().all(|t| t.done.load(Acquire) == walk || !t.alive.load(Acquire))
     }
 
     pub(crate) fn round(&self) -> u16 {
@@ -225,29 +205,27 @@ impl Shared {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).push(table);
     }
 
-    /// Gives a turn to the next worker that can use one in this stage; false when there is none. For the
-    /// conductor alone, since it wakes.
-    pub(crate) fn pass_on(&self) -> bool {
-        let (stage, sequence) = self.stage();
+    /// Gives a turn to the next worker that can use one; false when there is none. For the conductor alone, since it
+    /// wakes.
+    pub(crate) fn pass_on(&self, turn: Turn) -> bool {
+        let orders = self.orders();
         let tables = self.tables();
-        let next = tables.iter().find(|table| {
-            let waits = table.alive.load(Acquire) && !table.turn.load(Relaxed);
-            waits
-                && match stage {
-                    Stage::Ramp => table.room.load(Relaxed) > 0,
-                    Stage::Verify | Stage::Close | Stage::Abort => table.walked.load(Relaxed) != sequence,
-                    Stage::Hold | Stage::Cut | Stage::End => false,
-                }
-        });
+        let can_use_it = |table: &TableControl| match turn {
+            Turn::Connect => orders.has(Task::Connect) && table.room.load(Relaxed) > 0,
+            Turn::Walk => orders.need_a_walk() && table.walked.load(Relaxed) != orders.walk,
+        };
+        let next = tables
+            .iter()
+            .find(|table| table.alive.load(Acquire) && !table.turn(turn).load(Relaxed) && can_use_it(table));
         if let Some(table) = next {
-            table.give_turn();
+            table.give_turn(turn);
         }
         next.is_some()
     }
 
-    /// Whether some worker has a turn.
-    pub(crate) fn has_turns(&self) -> bool {
-        self.tables().iter().any(|table| table.alive.load(Acquire) && table.turn.load(Relaxed))
+    /// Whether some worker has such a turn.
+    pub(crate) fn has_turns(&self, turn: Turn) -> bool {
+        self.tables().iter().any(|table| table.alive.load(Acquire) && table.turn(turn).load(Relaxed))
     }
 
     // Growth -------------------------------------------------------------------------------------------
@@ -282,30 +260,21 @@ impl Shared {
         }
     }
 
-    /// Whether so many have failed in a row that nothing succeeds any more.
-    pub(crate) fn nothing_succeeds(&self) -> bool {
-        let limit = match self.stage().0 {
-            Stage::Ramp => self.fixed.give_up_after,
-            _ => self.fixed.give_up_proving_after,
-        };
-        self.failures_in_a_row.load(Relaxed) >= limit
-    }
-
     /// What becomes of connections that are cut off.
     pub(crate) fn cut_as(&self) -> Loss {
         self.cut_as.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Enters [`Stage::Cut`]: what is not proven is lost under `loss`.
+    /// Enters [`Task::Cut`]: what is not proven is lost under `loss`.
     pub(crate) fn cut(&self, loss: Loss) {
         *self.cut_as.lock().unwrap_or_else(PoisonError::into_inner) = loss;
-        self.enter(Stage::Cut);
+        self.enter(Task::Cut);
     }
 
-    /// Enters [`Stage::Abort`]. What is not proven is given up in `phase`; what is stays so where all of it is.
+    /// Enters [`Task::Abort`]. What is not proven is given up in `phase`; what is stays so where all of it is.
     pub(crate) fn abort(&self, phase: PhaseName, all_are_proven: bool) {
         *self.aborted.lock().unwrap_or_else(PoisonError::into_inner) = (phase, all_are_proven);
-        self.enter(Stage::Abort);
+        self.enter(Task::Abort);
     }
 
     /// In which phase the run was stopped, and whether what is proven stays so.
@@ -313,14 +282,12 @@ impl Shared {
         *self.aborted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a loss; in the ramp, many in a row first slow the arrivals down and then end them.
-    pub(crate) fn lost(&self, stage: Stage, loss: Loss, now_us: u64) {
-        let at_ms = self.since_first_connect_ms(now_us);
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(stage.phase(), loss, 1, at_ms);
-        let in_a_row = self.failures_in_a_row.fetch_add(1, Relaxed) + 1;
-        if stage != Stage::Ramp {
+    /// A connection was lost: while connections are begun, many in a row first slow the arrivals down and then end them.
+    pub(crate) fn has_failed(&self, orders: Orders, now_us: u64) {
+        if !orders.has(Task::Connect) {
             return;
         }
+        let in_a_row = self.failures_in_a_row.fetch_add(1, Relaxed) + 1;
         self.last_lost_us.fetch_max(now_us, Relaxed);
         if in_a_row >= self.fixed.give_up_after {
             self.stop_growing(GrowthStop::NothingSucceeds, GrowthEvidence::default());
@@ -333,13 +300,19 @@ impl Shared {
         }
     }
 
-    pub(crate) fn add_to_tally(&self, phase: PhaseName, loss: Loss, count: u64) {
-        let at_ms = self.since_first_connect_ms(self.now_us());
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(phase, loss, count, at_ms);
+    /// Publishes counts by `publish`, and with them what was lost since the last time: [`Shared::counted`] sees both or
+    /// none.
+    pub(crate) fn publish(&self, lost: &mut Tally, publish: impl FnOnce()) {
+        if lost.is_empty() {
+            return publish();
+        }
+        let mut tally = self.tally();
+        publish();
+        tally.take_over(lost);
     }
 
-    pub(crate) fn tally(&self) -> Tally {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // Times --------------------------------------------------------------------------------------------
@@ -381,24 +354,40 @@ impl Shared {
 
     // Figures ------------------------------------------------------------------------------------------
 
-    pub(crate) fn measured(&self) -> std::sync::MutexGuard<'_, Measured> {
+    pub(crate) fn measured(&self) -> MutexGuard<'_, Measured> {
         self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn counts(&self) -> LiveCounts {
-        let mut counts = LiveCounts::default();
+        self.counts_and_held().0
+    }
+
+    /// What is counted, and what was lost of it, at one moment.
+    pub(crate) fn counted(&self) -> Counted {
+        // Held while the counts are read: a worker publishes its losses under it.
+        let tally = self.tally();
+        let (live, held) = self.counts_and_held();
+        Counted { live, held, failures: tally.failures() }
+    }
+
+    fn counts_and_held(&self) -> (LiveCounts, u64) {
+        let (mut counts, mut held) = (LiveCounts::default(), 0);
         for table in self.tables() {
-            let of_table = table.at_one_moment(|| LiveCounts {
-                attempted: table.attempted.load(Acquire),
-                established: table.established.load(Relaxed),
-                verified: table.verified.load(Relaxed),
-                open: table.open.load(Relaxed),
-                failed: table.failed.load(Relaxed),
-                released: table.released.load(Relaxed),
-                closed: table.closed.load(Relaxed) + table.aborted.load(Relaxed),
-                in_flight: table.in_flight.load(Relaxed),
-                messages: table.messages.load(Relaxed),
+            let (of_table, held_there) = table.at_one_moment(|| {
+                let counts = LiveCounts {
+                    attempted: table.attempted.load(Acquire),
+                    established: table.established.load(Relaxed),
+                    verified: table.verified.load(Relaxed),
+                    open: table.open.load(Relaxed),
+                    failed: table.failed.load(Relaxed),
+                    released: table.released.load(Relaxed),
+                    closed: table.closed.load(Relaxed) + table.aborted.load(Relaxed),
+                    in_flight: table.in_flight.load(Relaxed),
+                    messages: table.messages.load(Relaxed),
+                };
+                (counts, table.held.load(Relaxed))
             });
+            held += held_there;
             counts.attempted += of_table.attempted;
             counts.established += of_table.established;
             counts.verified += of_table.verified;
@@ -409,7 +398,7 @@ impl Shared {
             counts.in_flight += of_table.in_flight;
             counts.messages += of_table.messages;
         }
-        counts
+        (counts, held)
     }
 
     pub(crate) fn sum(&self, of: impl Fn(&TableControl) -> &AtomicU64) -> u64 {
@@ -417,58 +406,40 @@ impl Shared {
     }
 }
 
-/// What tests of workers and of the conductor share.
 #[cfg(test)]
-pub(crate) mod testing {
-    use std::net::IpAddr;
-    use std::sync::mpsc::{Receiver, channel};
+pub(crate) mod testing;
 
+#[cfg(test)]
+mod tests {
+    use super::testing::shared_of;
     use super::*;
-    use crate::ips::PortWindow;
-    use crate::sources::PortChoice;
-    use crate::tuples::TIME_WAIT;
 
-    /// How long a connect or an echo may take.
-    pub(crate) const TIMEOUT: Duration = Duration::from_secs(40);
-
-    /// A run over twenty tuples.
-    pub(crate) fn shared_of(
-        probes: Option<Probes>,
-        in_flight_per_turn: u32,
-        rate: Option<f64>,
-    ) -> (Arc<Shared>, Receiver<Note>) {
-        shared_but(probes, in_flight_per_turn, rate, |_| {})
-    }
-
-    /// The same, but for what `change` changes.
-    pub(crate) fn shared_but(
-        probes: Option<Probes>,
-        in_flight_per_turn: u32,
-        rate: Option<f64>,
-        change: impl FnOnce(&mut Fixed),
-    ) -> (Arc<Shared>, Receiver<Note>) {
-        let mut fixed = Fixed {
-            upgrade: None,
-            give_up_proving_after: 256,
-            proofs_per_turn: 64,
-            in_flight_per_turn,
-            open_loop: rate.is_some(),
-            connect_timeout: TIMEOUT,
-            handshake_timeout: TIMEOUT,
-            probe_timeout: TIMEOUT,
-            ping_every: None,
-            probes,
-            reset_on_close: false,
-            time_wait: TIME_WAIT,
-            socket_options: SocketOptions::default(),
-            give_up_after: 256,
-        };
-        change(&mut fixed);
-        let source = IpAddr::from([127, 0, 0, 1]);
-        let window = PortWindow { first: 1000, last: 1019 };
-        let server = "127.0.0.1:9".parse().expect("an address");
-        let plan = SourcePlan::new(vec![source], window, &[], &[server], PortChoice::OnePortRange);
-        let (sender, notes) = channel();
-        (Arc::new(Shared::new(fixed, plan, Arrivals::new(rate), sender)), notes)
+    #[test]
+    fn what_is_held_and_what_was_lost_are_seen_at_one_moment() {
+        const COUNT: u64 = 20_000;
+        let (shared, _notes) = shared_of(None, 50, None);
+        let control = Arc::new(TableControl::alone());
+        control.held.store(COUNT, Relaxed);
+        shared.add_table(Arc::clone(&control));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut lost = Tally::default();
+                for count in 1..=COUNT {
+                    lost.add(PhaseName::Verify, Loss::ProbeTimeout, 1, 0);
+                    shared.publish(&mut lost, || {
+                        control.publish(|| {
+                            control.failed.store(count, Relaxed);
+                            control.held.store(COUNT - count, Relaxed);
+                        });
+                    });
+                }
+            });
+            let mut failed = 0;
+            while failed < COUNT {
+                let seen = shared.counted();
+                failed = seen.failures.iter().map(|row| row.count).sum();
+                assert_eq!((seen.held, seen.live.failed), (COUNT - failed, failed));
+            }
+        });
     }
 }

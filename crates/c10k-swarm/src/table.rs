@@ -1,5 +1,7 @@
 //! The dense table of one worker's connections.
 
+use crate::tasks::Task;
+
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -28,10 +30,17 @@ impl State {
         matches!(self, Self::Closing | Self::Parted)
     }
 
-    /// Whether it is counted among those under way.
-    pub(crate) fn is_under_way(self) -> bool {
-        matches!(self, Self::Connecting | Self::Opening | Self::Probing | Self::Closing)
+    /// Whether it is counted as open.
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::Opening | Self::Probing | Self::Idle | Self::Proven)
     }
+}
+
+/// Where a connection stands, and whose answer it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) state: State,
+    pub(crate) task: Option<Task>,
 }
 
 /// One connection at the client: small, since there are a million.
@@ -56,6 +65,18 @@ pub(crate) struct Slot<C> {
 }
 
 impl<C> Slot<C> {
+    /// Where it stands.
+    pub(crate) fn standing(&self) -> Standing {
+        let task = match self.state {
+            State::Connecting | State::Opening => Some(Task::Connect),
+            State::Probing if self.round == 0 => Some(Task::Connect),
+            State::Probing => Some(Task::Prove),
+            State::Closing => Some(Task::Close),
+            State::Free | State::Idle | State::Proven | State::Parted => None,
+        };
+        Standing { state: self.state, task }
+    }
+
     /// What tells it from every other connection that is open, by its tuple, and from every earlier one of that tuple.
     pub(crate) fn identity(&self) -> u64 {
         u64::from(self.tuple) << 32 | u64::from(self.number)

@@ -81,6 +81,18 @@ impl Tally {
         }
     }
 
+    /// Takes over all that `other` has counted.
+    pub(crate) fn take_over(&mut self, other: &mut Self) {
+        for row in other.0.drain(..) {
+            self.add(row.phase, row.loss, row.count, row.first_at_ms);
+        }
+    }
+
+    /// Whether nothing was lost.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The rows for the record, in the order in which they began.
     pub(crate) fn failures(&self) -> Vec<Failure> {
         let mut rows = self.0.clone();

@@ -1,6 +1,5 @@
 //! One worker: a thread with a descriptor table, an event loop and the connections it holds.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -10,107 +9,63 @@ use c10k_kernel::heap::FreedMemory;
 
 use crate::control::TableControl;
 use crate::maker::Maker;
-use crate::measured::Measured;
-use crate::shared::{Note, Shared, Stage};
+use crate::shared::{Note, Shared};
 use crate::speech::Speech;
 use crate::table::Table;
-use crate::tuples::Hand;
+use crate::tasks::{Orders, Task, Turn};
 
+mod closer;
 mod connect;
+mod connector;
 mod end;
+mod hear;
+mod ledger;
+mod output;
 mod ping;
+mod prober;
 mod prove;
 mod send;
+mod waits;
+mod walk;
 
+use closer::Closer;
+use connector::Connector;
+use ledger::Ledger;
+use output::{Output, STALL_CHECK_US};
 use ping::Rounds;
-use send::Unsent;
+use prober::Prober;
+use waits::Waits;
 
-/// How long a server may take to answer the goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
-/// How long it may take then to end TCP; there are servers that leave that to their clients.
-const PARTING: Duration = Duration::from_secs(2);
 /// Connects, probes or closes between two looks at what has become ready.
 const BATCH: u32 = 32;
 /// The shared buffer of a worker, bytes; only pages that are used are ever touched.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// What one connection may bring at a time before the others have their turn.
 const TURN_BYTES: usize = 256 * 1024;
-/// After so many first sends that found the connect still under way, sending waits for epoll's word.
-const OPTIMISM: u32 = 8;
-
-/// How many latencies a worker keeps to itself before it adds them to the run's.
-const UNSHARED_LATENCIES: u64 = 4096;
-
-/// Steps under way: the token, and when its time is over, µs since the run's epoch.
-type Deadlines = c10k_wire::Deadlines<u64, u64>;
-
-/// Counts kept as plain numbers and published once a turn of the loop.
-#[derive(Default)]
-struct Counts {
-    attempted: u64,
-    established: u64,
-    verified: u64,
-    open: u64,
-    failed: u64,
-    in_flight: u64,
-    messages: u64,
-    /// Connections that stand in [`State::Proven`].
-    held: u64,
-    released: u64,
-    /// Closed at the end, and counted before as what it is.
-    closed: u64,
-    /// Given up unproven, since the run was stopped.
-    aborted: u64,
-    tuples_skipped: u64,
-    last_verified_us: u64,
-}
 
 pub(crate) struct Worker<M: Maker, S: Speech> {
     maker: M,
     speech: S,
     /// What the speech keeps of each connection, by slot.
     states: Vec<S::State>,
-    /// What the speech wants to be sent.
-    out: Vec<u8>,
-    /// What the kernel had no room for yet, by slot.
-    unsent: HashMap<u32, Unsent>,
-    /// When it was last looked at for what does not move, µs.
-    stalls_checked_us: u64,
+    output: Output,
     shared: Arc<Shared>,
     control: Arc<TableControl>,
     table: Table<M::Connection>,
-    /// Most slots this worker's descriptor table has room for.
-    capacity: u32,
-    /// Tokens of connections whose connect is under way.
-    connecting: Deadlines,
-    /// How late those of them were begun, µs, by slot; nothing in a closed loop.
-    begun_late: HashMap<u32, u64>,
-    /// Tokens of connections whose handshake is under way.
-    opening: Deadlines,
-    /// Tokens of connections whose goodbye is awaited.
-    closing: Deadlines,
-    /// Tokens of connections whose end of TCP is awaited.
-    parting: Deadlines,
-    /// Tokens of connections whose echo is awaited.
-    probing: Deadlines,
+    connector: Connector,
+    waits: Waits,
     /// Tokens of connections whose input was not read to its end: an edge does not come twice.
     leftovers: Vec<u64>,
     /// Rounds of pings in the hold; `None` = nobody is pinged.
     pings: Option<Rounds>,
     freed: FreedMemory,
-    /// Claimed connections not yet begun: first number and how many.
-    claimed: (u64, u64),
-    /// Tuples for them, and those of connections that have ended.
-    hand: Hand,
-    /// How far the walk of the present stage has come, and which stage that is.
-    walk: (u32, u32),
-    /// What was under way when the present stage began: it takes no place from what the stage begins itself.
-    under_way_before: u64,
-    /// Nothing can be begun before this time, µs.
+    prober: Prober,
+    closer: Closer,
+    /// What was begun last.
+    orders: Option<Orders>,
+    /// When a task can go on that has to wait for a time, µs.
     wait_until_us: Option<u64>,
-    optimism: u32,
-    counts: Counts,
-    measured: Option<Box<Measured>>,
+    ledger: Ledger,
     buffer: Box<[u8]>,
 }
 
@@ -125,195 +80,173 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         control.room.store(capacity, Relaxed);
         let pings = shared.fixed.ping_every.map(|every| Rounds::new(every, shared.now_us()));
         Self {
+            waits: Waits::new(&shared.fixed),
+            ledger: Ledger::new(Arc::clone(&shared), Arc::clone(&control)),
+            connector: Connector::new(Arc::clone(&shared), capacity),
             maker,
             speech,
             states: Vec::new(),
-            out: Vec::new(),
-            unsent: HashMap::new(),
-            stalls_checked_us: 0,
+            output: Output::default(),
             shared,
             control,
             table: Table::new(),
-            capacity,
-            connecting: Deadlines::default(),
-            begun_late: HashMap::new(),
-            opening: Deadlines::default(),
-            closing: Deadlines::default(),
-            parting: Deadlines::default(),
-            probing: Deadlines::default(),
             leftovers: Vec::new(),
             pings,
             freed: FreedMemory::default(),
-            claimed: (0, 0),
-            hand: Hand::default(),
-            walk: (0, 0),
-            under_way_before: 0,
+            prober: Prober::default(),
+            closer: Closer::default(),
+            orders: None,
             wait_until_us: None,
-            optimism: OPTIMISM,
-            counts: Counts::default(),
-            measured: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
         }
     }
 
-    /// Works until the stage is [`Stage::End`].
+    /// Works until [`Task::End`] is ordered.
     ///
     /// # Errors
     /// When epoll itself fails; the connections are then counted as lost by the conductor.
     pub(crate) fn run(&mut self) -> io::Result<()> {
         let mut ready = Vec::new();
         loop {
-            let (stage, sequence) = self.shared.stage();
-            if stage == Stage::End {
+            let orders = self.shared.orders();
+            if orders.has(Task::End) {
                 self.publish();
                 return Ok(());
             }
-            let more = self.work(stage, sequence);
-            self.settle_tuples(stage);
+            let more = self.work(orders);
+            self.connector.settle_tuples(orders);
             self.publish();
             let timeout =
                 if more || !self.leftovers.is_empty() { Some(Duration::ZERO) } else { self.timeout() };
             ready.clear();
             self.maker.wait(timeout, &mut ready)?;
             let now_us = self.shared.now_us();
-            let (stage, _) = self.shared.stage();
+            let orders = self.shared.orders();
             for event in &ready {
-                self.on_ready(stage, event);
+                self.on_ready(orders, event);
             }
-            self.read_leftovers(stage);
-            if !stage.hears_nothing() {
-                self.expire(stage, now_us);
+            self.read_leftovers(orders);
+            if !orders.hear_nothing() {
+                self.expire(orders, now_us);
             }
             if self.freed.due_at().is_some() {
                 self.freed.give_back(Instant::now());
             }
-            self.share_measured();
+            self.ledger.share_measured();
         }
     }
 
-    /// Does a batch of what the stage asks for; true when there is more to do at once.
-    fn work(&mut self, stage: Stage, sequence: u32) -> bool {
-        if self.walk.1 != sequence {
-            self.walk = (0, sequence);
-            self.under_way_before = self.counts.in_flight;
-            if stage == Stage::Hold {
-                self.begin_to_ping();
-            }
-        }
-        if stage != Stage::Ramp {
-            self.shared.arrivals.forget(std::mem::take(&mut self.claimed.1));
-            self.give_back_tuples();
+    /// Does a batch of each task; true when there is more to do at once.
+    fn work(&mut self, orders: Orders) -> bool {
+        if self.orders != Some(orders) {
+            self.begin(orders);
         }
         self.wait_until_us = None;
-        self.release_some(stage);
-        if matches!(stage, Stage::Verify | Stage::Close | Stage::Abort) && self.table.used() == 0 {
-            self.need_no_turn(sequence);
+        self.release_some(orders);
+        let mut more = false;
+        if orders.has(Task::Connect) {
+            let turn = self.control.turn(Turn::Connect).load(Acquire);
+            more |= turn && self.connect_some(orders);
+            self.settle_ramp(turn);
+        } else {
+            self.connector.forget_claims();
+            self.connector.give_back_tuples();
         }
-        let turn = self.control.turn.load(Acquire);
-        match stage {
-            Stage::Ramp => {
-                let more = turn && self.connect_some();
-                self.settle_ramp(turn);
-                more
+        if orders.has(Task::Ping) {
+            if !orders.has(Task::Connect) {
+                self.ledger.flush_measured();
             }
-            Stage::Hold => {
-                self.flush_measured();
-                self.ping_some(stage);
-                false
-            }
-            Stage::End => {
-                self.flush_measured();
-                false
-            }
-            Stage::Verify => {
-                let more = turn && self.probe_some(stage, sequence);
-                if self.control.walked.load(Relaxed) == sequence && self.counts.in_flight == 0 {
-                    self.finish(sequence);
-                }
-                more
-            }
-            Stage::Cut => {
-                self.cut(stage);
-                self.finish(sequence);
-                false
-            }
-            Stage::Close => {
-                let more = turn && self.close_some(sequence);
-                let is_walked = self.control.walked.load(Relaxed) == sequence;
-                if is_walked && self.counts.in_flight == 0 && self.parting.is_empty() {
-                    self.finish(sequence);
-                }
-                more
-            }
-            Stage::Abort => {
-                let more = turn && self.abort_some(sequence);
-                if self.control.walked.load(Relaxed) == sequence {
-                    self.finish(sequence);
-                }
-                more
-            }
+            self.ping_some(orders);
+        }
+        if orders.has(Task::Cut) {
+            self.cut(orders, &self.shared.cut_as());
+            self.finish(orders.walk);
+        }
+        if orders.need_a_walk() {
+            more |= self.walk_on(orders);
+        }
+        if orders.has(Task::End) {
+            self.ledger.flush_measured();
+        }
+        more
+    }
+
+    /// Goes over some of the connections that are there; true when there is more to do at once.
+    fn walk_on(&mut self, orders: Orders) -> bool {
+        let is_empty = self.table.used() == 0;
+        if is_empty {
+            self.need_no_turn(orders.walk);
+        }
+        let turn = self.control.turn(Turn::Walk).load(Acquire);
+        let needs_none = self.control.walked.load(Relaxed) == orders.walk;
+        let (more, is_over) = if orders.has(Task::Prove) {
+            // Who has passed the turn on before all were asked goes on without it when somebody answers.
+            let more = (turn || needs_none) && self.probe_some(orders);
+            // A connection that is under way when no more are begun proves itself for the first time.
+            let awaits = match orders.has(Task::Connect) {
+                true => self.ledger.under_way(Task::Prove),
+                false => self.ledger.in_flight(),
+            };
+            (more, (self.prober.is_over() || is_empty) && awaits == 0)
+        } else if orders.has(Task::Close) {
+            let more = turn && self.close_some(orders);
+            let is_over = self.ledger.in_flight() == 0 && self.ledger.parting() == 0;
+            (more, is_over && self.control.walked.load(Relaxed) == orders.walk)
+        } else {
+            let more = turn && self.abort_some(orders);
+            (more, self.control.walked.load(Relaxed) == orders.walk)
+        };
+        if is_over {
+            self.finish(orders.walk);
+        }
+        more
+    }
+
+    /// What was not done before begins.
+    fn begin(&mut self, orders: Orders) {
+        let before = self.orders.replace(orders);
+        if orders.has(Task::Ping) && before.is_none_or(|before| !before.has(Task::Ping)) {
+            self.begin_to_ping();
+        }
+        if before.is_some_and(|before| before.walk == orders.walk) {
+            return;
+        }
+        let slots = self.table.len();
+        if orders.has(Task::Prove) {
+            self.prober = Prober::begin(slots);
+        } else if orders.need_a_walk() {
+            self.closer.begin(slots);
         }
     }
 
-    fn finish(&mut self, sequence: u32) {
-        if self.control.done.load(Relaxed) != sequence {
-            self.flush_measured();
+    fn finish(&mut self, walk: u32) {
+        if self.control.done.load(Relaxed) != walk {
+            self.ledger.flush_measured();
             self.publish();
-            self.control.done.store(sequence, Release);
+            self.control.done.store(walk, Release);
             self.shared.note(Note::LookAgain);
         }
+    }
+
+    /// Some task can go on at this time, µs, and not before something happens otherwise.
+    fn wait_until(&mut self, at_us: u64) {
+        self.wait_until_us = Some(self.wait_until_us.map_or(at_us, |other_us| other_us.min(at_us)));
     }
 
     /// How long to sleep: until a deadline or an arrival, for ever when there is neither.
     fn timeout(&mut self) -> Option<Duration> {
         let now_us = self.shared.now_us();
-        let arrival = self.wait_until_us.map(|at| Duration::from_micros(at.saturating_sub(now_us)));
-        let waits = self.counts.in_flight > 0 || !self.parting.is_empty() || !self.unsent.is_empty();
-        let deadline = waits.then_some(Duration::from_millis(100));
+        let stall_us = (!self.output.is_empty()).then_some(now_us + STALL_CHECK_US);
+        let next_us = [self.wait_until_us, self.waits.next_look_us(&self.table), stall_us];
+        let next_us = next_us.into_iter().flatten().min();
+        let next = next_us.map(|at_us| Duration::from_micros(at_us.saturating_sub(now_us)));
         let freed = self.freed.due_at().map(|at| at.saturating_duration_since(Instant::now()));
-        [arrival, deadline, freed].into_iter().flatten().min()
+        [next, freed].into_iter().flatten().min()
     }
 
-    fn measured(&mut self) -> &mut Measured {
-        self.measured.get_or_insert_default()
-    }
-
-    /// Adds this worker's latencies to the run's and gives the memory back.
-    fn flush_measured(&mut self) {
-        if let Some(mine) = self.measured.take() {
-            self.shared.measured().add(&mine);
-        }
-    }
-
-    /// Adds them and keeps the memory, when they have become many.
-    fn share_measured(&mut self) {
-        if let Some(mine) = &mut self.measured
-            && mine.connect.count() + mine.echo.count() >= UNSHARED_LATENCIES
-        {
-            self.shared.measured().add(mine);
-            mine.clear();
-        }
-    }
-
-    fn publish(&self) {
-        let (to, room) = (&self.control, self.room());
-        to.publish(|| {
-            to.in_flight.store(self.counts.in_flight, Relaxed);
-            to.established.store(self.counts.established, Relaxed);
-            to.verified.store(self.counts.verified, Relaxed);
-            to.open.store(self.counts.open, Relaxed);
-            to.failed.store(self.counts.failed, Relaxed);
-            to.messages.store(self.counts.messages, Relaxed);
-            to.held.store(self.counts.held, Relaxed);
-            to.released.store(self.counts.released, Relaxed);
-            to.closed.store(self.counts.closed, Relaxed);
-            to.aborted.store(self.counts.aborted, Relaxed);
-            to.tuples_skipped.store(self.counts.tuples_skipped, Relaxed);
-            to.last_verified_us.store(self.counts.last_verified_us, Relaxed);
-            to.room.store(room, Relaxed);
-            // Last: whoever sees these attempts sees what is under way of them.
-            to.attempted.store(self.counts.attempted, Release);
-        });
+    fn publish(&mut self) {
+        let room = self.room();
+        self.ledger.publish(room);
     }
 }
 
@@ -321,17 +254,17 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 /// tuples come back.
 impl<M: Maker, S: Speech> Drop for Worker<M, S> {
     fn drop(&mut self) {
-        if self.shared.stage().0 != Stage::End {
+        if !self.shared.orders().has(Task::End) {
             // Its table goes with its thread, and all that is open in it is closed.
             for index in 0..self.table.len() {
                 let slot = self.table.get(index);
                 if slot.connection.is_some() {
-                    self.hand.waits(slot.tuple);
+                    self.connector.hand.waits(slot.tuple);
                 }
             }
         }
-        self.give_back_claims();
-        self.flush_measured();
+        self.connector.give_back();
+        self.ledger.flush_measured();
         self.publish();
     }
 }

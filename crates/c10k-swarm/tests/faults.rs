@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use c10k_record::PhaseName;
 use common::server::{Behaviour, Server, deaf};
-use common::{Swarm, run};
+use common::{Swarm, limited, run};
 
 #[test]
 fn nobody_listening_is_counted_and_ends_soon() {
@@ -210,6 +210,29 @@ fn a_server_frozen_for_good_ends_the_verification_and_nobody_is_held() {
     // Not every one is waited for: after a whole round of silence the others are not asked any more.
     assert!(ended.failed("probe-timeout") >= 256, "{:?}", ended.record.connections.failed);
     assert_eq!(ended.failed("probe-timeout") + ended.failed("unproven"), 2000);
+}
+
+#[test]
+fn those_that_are_answered_are_held_although_all_before_them_are_silent() {
+    let server = Server::echo();
+    let swarm = Swarm::start(&["--server", &server.at(), "--target", "3000", "--hold", "500ms"]);
+    swarm.wait_for_phase(PhaseName::Hold);
+    server.go_deaf_to_first(1500);
+    let ended = swarm.wait_for_end();
+    ended.expect_code(1).expect_counts(3000, 1500).expect_failed(&[("probe-timeout", 1500)]);
+}
+
+#[test]
+fn a_table_in_which_nobody_is_answered_keeps_no_other_from_its_proof() {
+    // Tables of a few more than a thousand: the first ones have no connection that is answered.
+    let server = Server::echo();
+    let plan = ["--target", "4000", "--hold", "500ms", "--probe-timeout", "3s", "--workers", "1"];
+    let swarm = Swarm::start_by(limited(1200), &[&["--server", &server.at()], &plan[..]].concat());
+    swarm.wait_for_phase(PhaseName::Hold);
+    server.go_deaf_to_first(2500);
+    let ended = swarm.wait_for_end();
+    ended.expect_code(1).expect_counts(4000, 1500);
+    assert_eq!(ended.failed("probe-timeout") + ended.failed("unproven"), 2500);
 }
 
 #[test]

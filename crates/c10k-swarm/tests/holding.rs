@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use c10k_record::{PhaseName, RunState, SCHEMA_VERSION};
+use c10k_record::{PhaseName, RunState, SCHEMA_VERSION, SwarmEvent};
 use common::server::{Behaviour, Server};
 use common::{PROGRAM, Swarm, run, run_limited};
 use nix::sys::signal::Signal;
@@ -98,12 +98,30 @@ fn steps_grow_one_after_the_other() {
 #[test]
 fn a_rate_is_kept() {
     let server = Server::echo();
-    let ended = run(&["--server", &server.at(), "--target", "400", "--rate", "500/s"]);
-    ended.expect_code(0).expect_counts(400, 400);
-    let mean = ended.record.rate.connects_per_second.mean.unwrap();
-    // The last of 400 is due 798 ms after the first, which may be begun late; without a rate they take a few ms.
-    assert!(mean <= 600.0, "{mean}");
-    assert_eq!(ended.record.lateness_us.map(|lateness| lateness.count), Some(400));
+    let rate = ["--target", "400", "--rate", "500/s", "--hold", "10ms"];
+    let swarm = Swarm::start(&[&["--server", &server.at()], &rate[..]].concat());
+    let mut seen = Vec::new();
+    loop {
+        match swarm.next() {
+            SwarmEvent::Tick { elapsed_ms, counts, .. } => seen.push((elapsed_ms, counts.attempted)),
+            SwarmEvent::Phase { phase: PhaseName::Hold, elapsed_ms, counts } => {
+                seen.push((elapsed_ms, counts.attempted));
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(seen.last().map(|(_, attempted)| *attempted), Some(400));
+    let ended = swarm.wait_for_end();
+    ended.expect_counts(400, 400).expect_failed(&[]);
+    let lateness = ended.record.lateness_us.expect("an open loop");
+    assert_eq!(lateness.count, 400);
+    // Times count from the first connect, which may have been begun late itself; nobody is begun before it is due.
+    let late_ms = lateness.max.expect("there are some") / 1000 + 1;
+    for (elapsed_ms, attempted) in seen {
+        let due = (elapsed_ms + late_ms) * 500 / 1000 + 1;
+        assert!(attempted <= due, "{attempted} after {elapsed_ms} ms, begun up to {late_ms} ms late");
+    }
 }
 
 #[test]

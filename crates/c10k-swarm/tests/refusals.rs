@@ -4,7 +4,8 @@ mod common;
 
 use c10k_record::Exit;
 use common::server::Server;
-use common::{limited, run, run_limited, run_to_refusal};
+use common::{Swarm, limited, run, run_limited, run_to_refusal};
+use nix::sys::signal::Signal;
 
 /// Asserts the code, one `error:` line first, and one line that says what mends it.
 #[track_caller]
@@ -128,6 +129,25 @@ fn a_target_that_this_machine_is_known_not_to_hold_is_refused_before_anything_is
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("1G does not fit: about ") && said.contains("or --force"), "{said}");
     assert_eq!(server.accepted(), 0);
+}
+
+#[test]
+fn a_target_that_is_forced_has_workers_for_what_fits_and_says_so() {
+    let server = Server::echo();
+    let swarm = Swarm::start(&["--server", &server.at(), "--target", "1G", "--force", "--rate", "50/s"]);
+    swarm.wait_for("the first connections", |counts| counts.verified >= 10);
+    let (threads, table) = (swarm.threads(), swarm.connections_per_table);
+    swarm.signal(Signal::SIGINT);
+    let ended = swarm.wait_for_end();
+    ended.expect_code(130);
+    let said: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("does not fit")).collect();
+    let [line] = said[..] else { panic!("{}", ended.stderr) };
+    assert!(line.starts_with("warning: 1G does not fit: about "), "{line}");
+    assert!(line.ends_with(": workers are started for that many, and more when they are needed"), "{line}");
+    // In decimal units and rounded, so a little more or less.
+    let fits = line.split(' ').skip_while(|word| *word != "about").nth(1).unwrap();
+    let fits = fits.parse::<c10k_record::Quantity>().unwrap().0;
+    assert!(threads * table <= fits + fits / 10 + 20 * table, "{threads} threads, {table} each: {line}");
 }
 
 #[test]

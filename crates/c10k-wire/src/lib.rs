@@ -4,15 +4,16 @@
 //! frames, messages, closing, at the end that asks and at the end that answers. It refuses to know sockets,
 //! threads and clocks: bytes and times come in, bytes and decisions go out, so every rule in here can be tested without
 //! a network. How long a step may take, and what is done with bytes that a peer does not read, are its caller's; the
-//! queue in which steps wait for their time ([`Deadlines`]) is one for both ends.
+//! wheel on which steps wait for their time ([`Wheel`]) is one for both ends.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-mod deadlines;
+mod http;
 pub mod raw;
+mod wheel;
 pub mod ws;
 
-pub use deadlines::Deadlines;
+pub use wheel::Wheel;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

@@ -4,7 +4,7 @@ use c10k_record::{AgeSpread, Evidence, LossAges, Scope, Side};
 
 use crate::caps::is_taken_down;
 use crate::findings::Findings;
-use crate::wall::{Bite, Guide, Plant, Wall, no_forecast, remedy, seen};
+use crate::wall::{Bite, Guide, Plant, Wall, no_forecast, no_way_back, remedy, seen};
 
 /// So many losses at least are an age that they have in common.
 const LEAST: u64 = 10;
@@ -63,6 +63,7 @@ pub(super) static WALLS: &[Wall] = &[Wall {
             false => Bite::likely(evidence, lost.first_at_ms),
         }
     },
+    met: no_way_back,
     lift: |_, plan| {
         let commands = if plan.websocket {
             vec![plan.again_with(&[("--ping-interval", "1s")])]

@@ -2,8 +2,7 @@
 
 use c10k_record::{Scope, Side};
 
-use super::processor::more_time;
-use crate::wall::{Bite, Guide, Plant, Wall, no_forecast};
+use crate::wall::{Bite, Guide, Plant, Wall, more_time, no_forecast, no_way_back};
 
 pub(super) static WALLS: &[Wall] = &[Wall {
     name: "swarm-late",
@@ -44,6 +43,7 @@ pub(super) static WALLS: &[Wall] = &[Wall {
         }
         Bite::proven(evidence, None)
     },
+    met: no_way_back,
     lift: |_, plan| {
         more_time(plan, "Give the swarm more processors or a machine of its own", "connect more slowly")
     },

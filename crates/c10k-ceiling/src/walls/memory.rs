@@ -4,10 +4,12 @@ use c10k_record::shell::quoted;
 use c10k_record::{Evidence, HostSnapshot, Scope, Side, human_bytes, human_count};
 
 use crate::counter;
-use crate::findings::{Findings, KeptFree, ServerEnd};
+use crate::facts::{end_evidence, ended_by_its_group, ended_by_the_machine};
+use crate::findings::KeptFree;
 use crate::plan_view::PlanView;
 use crate::wall::{
-    Bite, Forecast, Guide, Need, Plant, Wall, first, no_forecast, raise, raised, remedy, seen,
+    Bite, Forecast, Guide, Met, Need, Plant, Wall, first, no_forecast, no_way_back, raise, raised, remedy,
+    seen,
 };
 
 /// The walls at which a run stops by itself for the sake of memory.
@@ -126,7 +128,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(
                 findings.counter_evidence(counter::OOM_KILLS, Side::Host, text).filter(|_| killed.is_some()),
             );
-            evidence.extend(findings.server_end.map(super::server::end_evidence));
+            evidence.extend(findings.server_end.map(end_evidence));
             if let Some(lowest) = findings.lowest_memory_available_bytes {
                 let text = format!("MemAvailable at its lowest: {}", human_bytes(lowest));
                 evidence.push(seen("MemAvailable", Side::Host, Some(lowest), text));
@@ -134,6 +136,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.lost_evidence(&["ENOMEM", "ENOBUFS"]));
             Bite::proven(evidence, first(lost))
         },
+        met: no_way_back,
         lift: |host, plan| {
             let needed = plan.target.saturating_mul(bytes_each(host, plan));
             let reserve = host.memory_total_bytes.map_or(0, memory_reserve_bytes);
@@ -222,9 +225,17 @@ pub(super) static WALLS: &[Wall] = &[
             let text = "bytes charged to the group, the most that was seen";
             evidence.extend(findings.counter_evidence(counter::GROUP_BYTES, Side::Host, text));
             evidence.extend(limit_of_the_group(&findings.host));
-            evidence.extend(findings.server_end.map(super::server::end_evidence));
+            evidence.extend(findings.server_end.map(end_evidence));
             evidence.extend(findings.lost_evidence(&["ENOMEM", "ENOBUFS"]));
             Bite::proven(evidence, first(findings.lost(&LOST_TO_MEMORY)))
+        },
+        met: |findings| {
+            let times = findings.grew(counter::GROUP_HELD_BACK)?;
+            let text = "times who asked for memory was put to sleep at memory.high";
+            let mut evidence: Vec<_> =
+                findings.counter_evidence(counter::GROUP_HELD_BACK, Side::Host, text).into_iter().collect();
+            evidence.extend(limit_of_the_group(&findings.host));
+            Some(Met { times, evidence, delays: false })
         },
         lift: |host, plan| {
             let needed = plan.target.saturating_mul(charged_each(host, plan));
@@ -236,7 +247,9 @@ pub(super) static WALLS: &[Wall] = &[
                 human_bytes(wanted)
             );
             let setting = [("memory.max", wanted.to_string())];
-            remedy(Scope::Process, text, &setting, vec![raise_group_line(host, plan, wanted)])
+            let folder = host.cgroup_memory_folder.as_deref().unwrap_or_default();
+            let line = plan.outlasts_the_run(folder).then(|| raise_group_line(host, plan, wanted));
+            remedy(Scope::Process, text, &setting, line.into_iter().collect())
         },
     },
     Wall {
@@ -287,6 +300,12 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.counter_evidence(counter::MEMORY_PRESSURES, Side::Host, text));
             evidence.extend(findings.lost_evidence(&names));
             Bite::proven(evidence, first(findings.lost(&names)))
+        },
+        met: |findings| {
+            let times = findings.grew(counter::MEMORY_PRESSURES)?;
+            let text = "times TCP went over the second value of tcp_mem and began to save";
+            let evidence = findings.counter_evidence(counter::MEMORY_PRESSURES, Side::Host, text);
+            Some(Met { times, evidence: evidence.into_iter().collect(), delays: false })
         },
         lift: |host, _| {
             let text = "Raise net.ipv4.tcp_mem (pages, not bytes; whole host), or lower the maxima of tcp_rmem \
@@ -346,6 +365,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.counter_evidence(counter::ABORT_ON_MEMORY, Side::Host, text));
             Bite::proven(evidence, None)
         },
+        met: no_way_back,
         lift: |host, plan| {
             let text = "Raise net.ipv4.tcp_max_orphans (whole host), at least to the number of connections.";
             raise(Scope::Host, text, "net.ipv4.tcp_max_orphans", plan.target, host.max_orphans)
@@ -403,6 +423,7 @@ pub(super) static WALLS: &[Wall] = &[
                 .extend(limit.map(|n| seen("net.ipv4.tcp_max_tw_buckets", Side::Host, Some(n), "the limit")));
             Bite::proven(evidence, None)
         },
+        met: no_way_back,
         lift: |host, plan| {
             let text = "Raise net.ipv4.tcp_max_tw_buckets; never lower it.";
             raise(Scope::Namespace, text, "net.ipv4.tcp_max_tw_buckets", plan.target, host.max_tw_buckets)
@@ -440,48 +461,4 @@ fn raise_group_line(host: &HostSnapshot, plan: &PlanView, wanted: u64) -> String
          f=/sys/fs/cgroup/memory$(sed -n 's/^[0-9]*:memory://p' /proc/{process}/cgroup)/memory.limit_in_bytes; \
          [ \"$(cat \"$f\")\" = max ] || [ \"$(cat \"$f\")\" -ge {wanted} ] || echo {wanted} | sudo tee \"$f\""
     )
-}
-
-/// Whether the OOM killer, of the group or of the machine, ended a process of the run.
-pub(super) fn ended_by_memory(findings: &Findings) -> bool {
-    ended_by_its_group(findings) || ended_by_the_machine(findings)
-}
-
-/// The group says so, or was gone before it could: then the host's own count says that somebody was killed, on a machine
-/// that had memory left, and so for the limit of some group; and the server, which was killed, was in one that filled.
-fn ended_by_its_group(findings: &Findings) -> bool {
-    if let Some(moved) = findings.moved(counter::GROUP_OOM_KILLS) {
-        return moved;
-    }
-    let filled = findings
-        .host
-        .cgroup_memory_bytes
-        .zip(findings.counter(counter::GROUP_BYTES))
-        .is_some_and(|(limit, charged)| charged.after >= limit / 2);
-    was_killed(findings)
-        && filled
-        && memory_was_scarce(findings) == Some(false)
-        && findings.grew(counter::OOM_KILLS).is_some()
-}
-
-/// The host's count of kills has those of every memory group in it, so it proves something only where the machine itself
-/// had little memory left, and the server's own group is known to have ended nobody.
-fn ended_by_the_machine(findings: &Findings) -> bool {
-    was_killed(findings)
-        && memory_was_scarce(findings) == Some(true)
-        && findings.grew(counter::OOM_KILLS).is_some()
-        && findings.stood_still(counter::GROUP_OOM_KILLS)
-}
-
-/// The OOM killer signs with SIGKILL.
-fn was_killed(findings: &Findings) -> bool {
-    matches!(findings.server_end, Some(ServerEnd::Killed(9) | ServerEnd::Gone))
-        || findings.lost(&["worker-lost"]).is_some()
-}
-
-/// Whether the machine had little memory left; `None` where that is not known. MemAvailable counts the inodes and names of
-/// sockets in, a quarter of what connections take.
-fn memory_was_scarce(findings: &Findings) -> Option<bool> {
-    let (total, lowest) = (findings.host.memory_total_bytes?, findings.lowest_memory_available_bytes?);
-    Some(lowest < total / 3)
 }

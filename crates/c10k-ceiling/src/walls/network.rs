@@ -2,12 +2,13 @@
 
 use c10k_record::{DEFAULT_PORT, HostSnapshot, Scope, Side, human_count};
 
-use super::server::stopped_accepting;
 use crate::counter;
+use crate::facts::stopped_accepting;
 use crate::findings::NO_ANSWER;
 use crate::plan_view::PlanView;
 use crate::wall::{
-    Bite, Forecast, Guide, Need, Plant, Wall, no_forecast, raise, raise_line, raised, remedy, seen,
+    Bite, Forecast, Guide, Need, Plant, Wall, no_forecast, no_way_back, raise, raise_line, raised, remedy,
+    seen,
 };
 
 pub(super) static WALLS: &[Wall] = &[
@@ -49,6 +50,7 @@ pub(super) static WALLS: &[Wall] = &[
             let lost = findings.lost(names)?;
             Bite::proven(findings.lost_evidence(names), lost.first_at_ms)
         },
+        met: no_way_back,
         lift: |_, _| {
             remedy(
                 Scope::Namespace,
@@ -124,6 +126,10 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.lost_evidence(&NO_ANSWER));
             Bite::proven(evidence, lost.first_at_ms)
         },
+        met: |findings| {
+            let text = "packets of new connections dropped because the table was full";
+            findings.dropped_syns(counter::CONNTRACK_DROPPED, Side::Host, text)
+        },
         lift: |host, plan| {
             let needed = plan.target.saturating_add(plan.target / 10).saturating_add(1024);
             let text = "Do not track these connections (notrack, priority raw), or raise nf_conntrack_max: that is \
@@ -182,6 +188,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.lost_evidence(&NO_ANSWER));
             Bite::proven(evidence, lost.first_at_ms)
         },
+        met: no_way_back,
         lift: |_, _| {
             remedy(
                 Scope::Host,
@@ -248,6 +255,13 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(max.map(|n| seen(&name, Side::Host, Some(n), "the limit")));
             evidence.extend(findings.lost_evidence(&names));
             Bite::proven(evidence, lost.first_at_ms)
+        },
+        met: |findings| {
+            let text = "neighbours that found no room";
+            let met = findings.dropped_syns(findings.plan.neighbours().fulls, Side::Host, text)?;
+            // The table is the whole host's, and anybody's neighbours count.
+            let (late, resent) = findings.waited_for_syns()?;
+            (!findings.are_few(late.connects.min(resent))).then_some(met)
         },
         lift: |host, plan| {
             let needed = plan.sources.max(1024).saturating_add(1).checked_next_power_of_two();
@@ -323,6 +337,18 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(late);
             evidence.extend(findings.lost_evidence(&NO_ANSWER));
             Bite::proven(evidence, lost.and_then(|lost| lost.first_at_ms))
+        },
+        met: |findings| {
+            let (_, carries) = findings.link_full()?;
+            let text = "packets dropped by the queue before the link";
+            let mut met = findings.dropped_syns(counter::LINK_DROPPED, Side::Host, text)?;
+            met.evidence.push(seen(
+                "link",
+                Side::Host,
+                Some(carries),
+                "bits a second that it carries, and carried",
+            ));
+            Some(met)
         },
         lift: |host, plan| {
             let look = ["tc -s qdisc show".to_owned(), "ip -s link".to_owned()];

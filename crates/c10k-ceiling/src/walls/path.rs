@@ -6,7 +6,7 @@ use c10k_record::{Evidence, Scope, Side, SilentSample};
 use crate::caps::REFUSED;
 use crate::counter;
 use crate::findings::{Findings, Lost, NO_ANSWER};
-use crate::wall::{Bite, Guide, Plant, Wall, no_forecast, remedy, seen};
+use crate::wall::{Bite, Guide, Plant, Wall, no_forecast, no_way_back, remedy, seen};
 
 /// Outcomes of connections that were proven once and are answered no more.
 const SILENCED: [&str; 4] = ["probe-timeout", "unproven", "ping-timeout", "ETIMEDOUT"];
@@ -59,6 +59,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.lost_evidence(&SILENCED));
             Bite::likely(evidence, lost.first_at_ms)
         },
+        met: no_way_back,
         lift: |_, plan| {
             let mut commands =
                 vec!["sudo sysctl net.netfilter.nf_conntrack_tcp_timeout_established".to_owned()];
@@ -112,6 +113,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.lost_evidence(&SILENCED));
             Bite::likely(evidence, lost.first_at_ms)
         },
+        met: no_way_back,
         lift: |_, plan| {
             let host =
                 plan.listen.as_deref().and_then(|listen| listen.rsplit_once(':')).map(|(host, _)| host);
@@ -170,6 +172,7 @@ pub(super) static WALLS: &[Wall] = &[
                 false => Bite::likely(evidence, refused.first_at_ms),
             }
         },
+        met: no_way_back,
         lift: |_, plan| {
             let mut commands = Vec::new();
             commands.extend(
@@ -233,6 +236,7 @@ pub(super) static WALLS: &[Wall] = &[
                 false => Bite::likely(evidence, lost.first_at_ms),
             }
         },
+        met: no_way_back,
         lift: |_, plan| {
             let source =
                 plan.ips.as_deref().and_then(|ips| ips.split([',', '-', '/']).next()).unwrap_or("SOURCE");

@@ -5,7 +5,7 @@ use c10k_record::{Evidence, GrowthStop, HostSnapshot, PortsInPlan, Remedy, Scope
 use crate::counter;
 use crate::findings::Findings;
 use crate::plan_view::PlanView;
-use crate::wall::{Bite, Forecast, Guide, Plant, Wall, remedy, seen};
+use crate::wall::{Bite, Forecast, Guide, Plant, Wall, no_way_back, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -19,7 +19,8 @@ pub(super) static WALLS: &[Wall] = &[
         read_at: "/proc/sys/net/ipv4/ip_local_port_range",
         formula: "source addresses × ports of the window × destinations (server address and port)",
         not_there: "sockets in TIME_WAIT that hold the missing ports (time-wait-ports), reserved ports that \
-                    would have sufficed (ports-reserved), a source that is not on this machine",
+                    would have sufficed (ports-reserved), a source that is not on this machine any more \
+                    (source-address-gone)",
         scope: Scope::Namespace,
         any_command_lifts: true,
         guide: Guide {
@@ -75,6 +76,7 @@ pub(super) static WALLS: &[Wall] = &[
             }
             Bite::proven(evidence, short.at_ms)
         },
+        met: no_way_back,
         lift: lift_ports,
     },
     Wall {
@@ -132,6 +134,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.push(seen("net.ipv4.ip_local_reserved_ports", Side::Swarm, Some(reserved), text));
             Bite::proven(evidence, short.at_ms)
         },
+        met: no_way_back,
         lift: |host, plan| {
             let mut settings = vec![("sysctl.net.ipv4.ip_local_reserved_ports", String::new())];
             let mut commands = vec!["sudo sysctl -w net.ipv4.ip_local_reserved_ports=".to_owned()];
@@ -209,6 +212,7 @@ pub(super) static WALLS: &[Wall] = &[
             }));
             Bite::proven(evidence, short.at_ms)
         },
+        met: no_way_back,
         lift: |host, plan| {
             let mut settings = Vec::new();
             let mut commands = Vec::new();

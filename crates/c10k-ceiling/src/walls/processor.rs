@@ -1,14 +1,13 @@
 //! Processor time, and the verdicts that break when the machine can do no more in time.
 
 use c10k_record::shell::quoted;
-use c10k_record::{Evidence, Metric, Remedy, Scope, Side, human_count};
+use c10k_record::{Evidence, Metric, Scope, Side, human_count};
 
 use crate::counter;
 use crate::findings::Findings;
 use crate::loads::{CpuLoad, PhaseLoad};
-use crate::plan_view::PlanView;
 use crate::verdicts::shown;
-use crate::wall::{Bite, Guide, Need, Plant, Wall, no_forecast, remedy, seen};
+use crate::wall::{Bite, Guide, Need, Plant, Wall, more_time, no_forecast, no_way_back, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -43,6 +42,7 @@ pub(super) static WALLS: &[Wall] = &[
         ),
         predict: no_forecast,
         diagnose: |findings| busy(findings, Side::Server),
+        met: no_way_back,
         lift: |_, plan| {
             let Some(file) = &plan.server_cpu_quota else {
                 return more_time(plan, "Give the server more processors", "connect and send more slowly");
@@ -51,7 +51,9 @@ pub(super) static WALLS: &[Wall] = &[
             let none = if file.ends_with("cfs_quota_us") { "-1" } else { "max" };
             let more = "Take the quota away that holds the server back, or raise it";
             let mut remedy = more_time(plan, more, "connect and send more slowly");
-            remedy.commands.insert(0, format!("echo {none} | sudo tee {}", quoted(file)));
+            if plan.outlasts_the_run(file) {
+                remedy.commands.insert(0, format!("echo {none} | sudo tee {}", quoted(file)));
+            }
             remedy
         },
     },
@@ -86,6 +88,7 @@ pub(super) static WALLS: &[Wall] = &[
         ),
         predict: no_forecast,
         diagnose: |findings| busy(findings, Side::Swarm),
+        met: no_way_back,
         lift: |_, plan| {
             let more = "Give the swarm more processors or a machine of its own";
             more_time(plan, more, "connect more slowly")
@@ -128,6 +131,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(late);
             Bite::proven(evidence, None)
         },
+        met: no_way_back,
         lift: |_, plan| {
             let more = "Give the ends more processors or a machine each, end what else runs here, send less";
             more_time(plan, more, "connect more slowly")
@@ -169,6 +173,7 @@ pub(super) static WALLS: &[Wall] = &[
             }
             Bite::proven(evidence, None)
         },
+        met: no_way_back,
         lift: |_, plan| more_time(plan, "Send less, use more processors", "connect more slowly"),
     },
     Wall {
@@ -217,6 +222,7 @@ pub(super) static WALLS: &[Wall] = &[
             }
             Bite::proven(evidence, None)
         },
+        met: no_way_back,
         lift: |_, plan| {
             let more = "Look at the errors by name and phase, and at the server's log";
             if plan.succeeded_among_losses == Some(true) || plan.own_server {
@@ -321,24 +327,4 @@ fn resent(findings: &Findings) -> Option<Evidence> {
     findings.grew(counter::SYN_RETRANSMITS).filter(|_| !findings.late_connects().is_empty())?;
     let text = "SYNs that had to be sent again, a second or more each";
     findings.counter_evidence(counter::SYN_RETRANSMITS, Side::Swarm, text)
-}
-
-/// More time, or fewer connections a second; but these never where a verdict asks for more of them.
-pub(super) fn more_time(plan: &PlanView, more: &str, slower: &str) -> Remedy {
-    let Some(wanted) = plan.wanted_rate else {
-        let (rate, line) = plan.more_slowly(5000);
-        return remedy(Scope::Process, format!("{more}, or {slower}."), &[("--rate", rate)], vec![line]);
-    };
-    let own = plan.rate_per_second.filter(|rate| *rate <= wanted);
-    let Some(own) = own else {
-        let look = "top -b -H -n 1 | head -n 20";
-        return remedy(Scope::Process, format!("{more}."), &[], vec![look.to_owned()]);
-    };
-    let rate = format!("{}/s", wanted.saturating_add(wanted / 5).saturating_add(1));
-    let text = format!(
-        "Begin more connections a second (--rate {rate}): the plan begins {} and the verdict asks for {}. {more}.",
-        human_count(own),
-        human_count(wanted)
-    );
-    remedy(Scope::Process, text, &[("--rate", rate.clone())], vec![plan.again_with(&[("--rate", &rate)])])
 }

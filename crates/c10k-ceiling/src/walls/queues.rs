@@ -2,11 +2,13 @@
 
 use c10k_record::{CounterChange, Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
 
-use super::server::stopped_accepting;
 use crate::counter;
+use crate::facts::stopped_accepting;
 use crate::findings::{Findings, Lost, NO_ANSWER};
 use crate::plan_view::PlanView;
-use crate::wall::{Bite, Guide, Plant, Wall, first, no_forecast, raise, raise_line, raised, remedy, seen};
+use crate::wall::{
+    Bite, Guide, Met, Plant, Wall, first, no_forecast, raise, raise_line, raised, remedy, seen,
+};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -44,34 +46,20 @@ pub(super) static WALLS: &[Wall] = &[
         plant: Plant::in_a_namespace("a listener with a backlog of a few and a server that accepts slowly."),
         predict: no_forecast,
         diagnose: |findings| {
-            // A server that is full, stalled or at its own limit fills the queue too: that is the cause then.
-            let throttled = findings.grew(counter::SERVER_THROTTLED).is_some();
-            if findings.server_full() || stopped_accepting(findings) || throttled {
-                return None;
-            }
-            if !(overflowed(findings) && is_its_own(findings)) {
-                return None;
-            }
+            let mut evidence = overflow_evidence(findings)?;
             let (lost, late) = (findings.unanswered(), findings.late_connects());
             if lost.is_none() && late.is_empty() {
                 return None;
             }
-            let mut evidence = Vec::new();
-            let text = "connections dropped at a full accept queue";
-            evidence.extend(findings.counter_evidence(counter::LISTEN_OVERFLOWS, Side::Server, text));
-            let text = "SYNs and ACKs dropped at the listener";
-            evidence.extend(findings.counter_evidence(counter::LISTEN_DROPS, Side::Server, text));
-            let text = "connections waited in this server's queue at the most";
-            evidence.extend(findings.counter_evidence(counter::ACCEPT_QUEUE, Side::Server, text));
-            let text = "packets that this server's listener dropped itself (sk_drops)";
-            evidence.extend(findings.counter_evidence(counter::LISTENER_DROPS, Side::Server, text));
-            evidence.extend(queue_length(&findings.host).map(|length| {
-                let text = "the queue's length: the smaller of backlog and net.core.somaxconn";
-                seen("backlog", Side::Server, Some(length), text)
-            }));
             evidence.extend(unanswered_evidence(findings));
             evidence.extend(late);
             Bite::proven(evidence, first(lost))
+        },
+        met: |findings| {
+            let evidence = overflow_evidence(findings)?;
+            let counted = [counter::LISTEN_OVERFLOWS, counter::LISTEN_DROPS];
+            let times = counted.iter().find_map(|name| findings.grew(name))?;
+            Some(Met { times, evidence, delays: true })
         },
         lift: lift_accept_queue,
     },
@@ -118,6 +106,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(late);
             Bite::proven(evidence, first(lost))
         },
+        met: syn_queue_met,
         lift: |host, _| {
             let (key, present) = ("net.ipv4.tcp_max_syn_backlog", host.max_syn_backlog);
             let value = raised(key, 8192, present);
@@ -162,14 +151,8 @@ pub(super) static WALLS: &[Wall] = &[
         plant: Plant::host_wide("the queue is the host's, so its evidence is replayed."),
         predict: no_forecast,
         diagnose: |findings| {
-            let dropped = findings.grew(counter::SOFTNET_DROPPED)?;
             let (lost, late) = waited(findings)?;
-            // Its counter is the whole host's, and anybody's packets count: it must explain the SYNs that were sent
-            // again, and a full queue of the listener says more.
-            let resent = findings.grew(counter::SYN_RETRANSMITS)?;
-            let no_queue_was_full = findings.stood_still(counter::LISTEN_OVERFLOWS)
-                && findings.stood_still(counter::REQ_QUEUE_FULL_DROP);
-            if dropped.saturating_mul(2) < resent || !no_queue_was_full {
+            if !input_queue_explains(findings) {
                 return None;
             }
             let text = "packets dropped at a processor's input queue";
@@ -181,6 +164,14 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(late);
             Bite::proven(evidence, first(lost))
         },
+        met: |findings| {
+            let text = "packets dropped at a processor's input queue";
+            let met = findings.dropped_syns(counter::SOFTNET_DROPPED, Side::Host, text)?;
+            // Anybody's burst of packets drops a few on a busy machine.
+            let (late, resent) = findings.waited_for_syns()?;
+            let are_few = findings.are_few(late.connects.min(resent));
+            (input_queue_explains(findings) && !are_few).then_some(met)
+        },
         lift: |host, plan| {
             let slower = if plan.wanted_rate.is_some() { "" } else { ", or connect more slowly" };
             let text = format!("Lengthen the input queue of each processor (whole host){slower}.");
@@ -188,6 +179,72 @@ pub(super) static WALLS: &[Wall] = &[
         },
     },
 ];
+
+/// The proof that this server's accept queue overflowed while it went on accepting. A server that is full, stalled or
+/// held back fills the queue too: that is the cause then.
+fn overflow_evidence(findings: &Findings) -> Option<Vec<Evidence>> {
+    let throttled = findings.grew(counter::SERVER_THROTTLED).is_some();
+    if findings.server_full() || stopped_accepting(findings) || throttled {
+        return None;
+    }
+    if !(overflowed(findings) && is_its_own(findings)) {
+        return None;
+    }
+    let mut evidence = Vec::new();
+    let text = "connections dropped at a full accept queue";
+    evidence.extend(findings.counter_evidence(counter::LISTEN_OVERFLOWS, Side::Server, text));
+    let text = "SYNs and ACKs dropped at the listener";
+    evidence.extend(findings.counter_evidence(counter::LISTEN_DROPS, Side::Server, text));
+    let text = "connections waited in this server's queue at the most";
+    evidence.extend(findings.counter_evidence(counter::ACCEPT_QUEUE, Side::Server, text));
+    let text = "packets that this server's listener dropped itself (sk_drops)";
+    evidence.extend(findings.counter_evidence(counter::LISTENER_DROPS, Side::Server, text));
+    evidence.extend(queue_length(&findings.host).map(|length| {
+        let text = "the queue's length: the smaller of backlog and net.core.somaxconn";
+        seen("backlog", Side::Server, Some(length), text)
+    }));
+    Some(evidence)
+}
+
+/// Whether packets of a processor's input queue were dropped that explain the SYNs sent again: its counter is the whole
+/// host's, and anybody's packets count; and a full queue of the listener says more.
+fn input_queue_explains(findings: &Findings) -> bool {
+    let (Some(dropped), Some(resent)) =
+        (findings.grew(counter::SOFTNET_DROPPED), findings.grew(counter::SYN_RETRANSMITS))
+    else {
+        return false;
+    };
+    dropped.saturating_mul(2) >= resent
+        && findings.stood_still(counter::LISTEN_OVERFLOWS)
+        && findings.stood_still(counter::REQ_QUEUE_FULL_DROP)
+}
+
+/// The SYN queue was full: SYNs were dropped, or cookies sent in their place, by which nothing is lost. Who waits for room in
+/// the accept queue stays in this one, so that where that one overflowed it says nothing of its own.
+fn syn_queue_met(findings: &Findings) -> Option<Met> {
+    if !findings.stood_still(counter::LISTEN_OVERFLOWS) {
+        return None;
+    }
+    let dropped = findings.grew(counter::REQ_QUEUE_FULL_DROP);
+    // Of cookies no listener counts its own: they are this server's where the namespace is the run's.
+    let cookies = findings.grew(counter::REQ_QUEUE_FULL_COOKIES).filter(|_| findings.plan.own_server);
+    if dropped.is_some() && findings.grew(counter::LISTENER_DROPS).is_none() {
+        return None;
+    }
+    let mut evidence = Vec::new();
+    for (grew, name, text) in [
+        (dropped, counter::REQ_QUEUE_FULL_DROP, "SYNs dropped because the SYN queue was full"),
+        (
+            cookies,
+            counter::REQ_QUEUE_FULL_COOKIES,
+            "times it was full and a cookie was sent: nothing is lost by that",
+        ),
+    ] {
+        evidence.extend(grew.and_then(|_| findings.counter_evidence(name, Side::Server, text)));
+    }
+    let times = dropped.unwrap_or(0).saturating_add(cookies.unwrap_or(0));
+    (times > 0).then_some(Met { times, evidence, delays: dropped.is_some() })
+}
 
 /// The connects that got no answer, and the broken verdicts on connecting: one of them is there.
 fn waited(findings: &Findings) -> Option<(Option<Lost>, Vec<Evidence>)> {

@@ -2,8 +2,12 @@
 
 use c10k_record::{DEFAULT_PORT, Remedy, Scope, Side, human_bytes, human_count};
 
-use crate::findings::{Findings, Lost, ServerEnd, TAKEN_DOWN};
-use crate::wall::{Bite, Forecast, Guide, Plant, Wall, first, no_forecast, raised, remedy, seen};
+use crate::counter;
+use crate::facts::{SILENT, end_evidence, ended_by_memory, stopped_accepting};
+use crate::findings::{Findings, Lost, TAKEN_DOWN};
+use crate::wall::{
+    Bite, Forecast, Guide, Met, Plant, Wall, first, no_forecast, no_way_back, raised, remedy, seen,
+};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -47,6 +51,7 @@ pub(super) static WALLS: &[Wall] = &[
             ];
             Bite::proven(evidence, first(findings.unanswered()))
         },
+        met: no_way_back,
         lift: |_, plan| {
             let value = raised("--max-connections", plan.target, plan.server_max_connections).to_string();
             let command = if plan.own_server {
@@ -86,7 +91,7 @@ pub(super) static WALLS: &[Wall] = &[
         predict: no_forecast,
         diagnose: |findings| {
             // The OOM killer's doing is the memory's.
-            if super::memory::ended_by_memory(findings) {
+            if ended_by_memory(findings) {
                 return None;
             }
             let mut evidence = findings.server_end.map(end_evidence).into_iter().collect::<Vec<_>>();
@@ -108,6 +113,7 @@ pub(super) static WALLS: &[Wall] = &[
             let lost = findings.lost(&TAKEN_DOWN).or_else(|| findings.lost(&["ECONNREFUSED"]));
             Bite::proven(evidence, first(lost))
         },
+        met: no_way_back,
         lift: |_, _| {
             remedy(
                 Scope::Process,
@@ -154,6 +160,7 @@ pub(super) static WALLS: &[Wall] = &[
             }
             Bite::proven(findings.lost_evidence(&["ECONNREFUSED"]), lost.first_at_ms)
         },
+        met: no_way_back,
         lift: |_, plan| {
             let listen = plan.listen.clone().unwrap_or_else(|| format!("127.0.0.1:{DEFAULT_PORT}"));
             remedy(
@@ -224,7 +231,7 @@ pub(super) static WALLS: &[Wall] = &[
                     seen("not-accepted", Side::Server, Some(waiting), text)
                 }));
             }
-            let queue = findings.counter(crate::counter::ACCEPT_QUEUE).map(|change| change.after);
+            let queue = findings.counter(counter::ACCEPT_QUEUE).map(|change| change.after);
             evidence.extend(queue.filter(|length| *length > 0).map(|length| {
                 let backlog =
                     findings.host.backlog.map_or_else(String::new, |most| format!(" (backlog {most})"));
@@ -232,10 +239,10 @@ pub(super) static WALLS: &[Wall] = &[
                     "{} connections waited in its accept queue at the most{backlog}",
                     human_count(length)
                 );
-                seen(crate::counter::ACCEPT_QUEUE, Side::Server, Some(length), text)
+                seen(counter::ACCEPT_QUEUE, Side::Server, Some(length), text)
             }));
             let text = "connections dropped at the full accept queue";
-            let name = crate::counter::LISTEN_OVERFLOWS;
+            let name = counter::LISTEN_OVERFLOWS;
             // Before a process was stopped its queue may have been full for another reason.
             let overflowed = findings.accepted_stalled && findings.grew(name).is_some();
             evidence.extend(findings.counter_evidence(name, Side::Server, text).filter(|_| overflowed));
@@ -252,7 +259,31 @@ pub(super) static WALLS: &[Wall] = &[
             }
             Bite::proven(evidence, first(findings.unanswered().or_else(|| findings.lost(&SILENT))))
         },
+        met: |findings| {
+            if !(findings.accepted_stalled && stopped_accepting(findings)) {
+                return None;
+            }
+            let text = "for 2 s or longer its accept queue was full and it took nobody, then it went on";
+            let mut evidence = vec![seen("accepted", Side::Server, None, text)];
+            let overflowed = findings.grew(counter::LISTEN_OVERFLOWS).is_some();
+            let counted = [
+                (counter::LISTEN_OVERFLOWS, "connections dropped at the full accept queue"),
+                (counter::ACCEPT_QUEUE, "connections waited in its accept queue at the most"),
+            ];
+            for (name, text) in counted {
+                let is_said = name != counter::LISTEN_OVERFLOWS || overflowed;
+                evidence.extend(findings.counter_evidence(name, Side::Server, text).filter(|_| is_said));
+            }
+            Some(Met { times: 1, evidence, delays: true })
+        },
         lift: |_, plan| -> Remedy {
+            if plan.server_went_on {
+                let text = "Find out what kept the server from accepting for a while: a signal that stopped it, a pause \
+                            of its own, a call that blocked. A backlog that is long enough for who comes meanwhile \
+                            spares them the SYNs that are sent again, and no wait for an answer.";
+                let look = "ps -eo pid,state,wchan:24,comm | awk '$2 ~ /[TD]/'";
+                return remedy(Scope::Process, text, &[], vec!["ss -ltn".to_owned(), look.to_owned()]);
+            }
             let commands = match plan.server_pid {
                 Some(pid) if plan.server_stopped => vec![format!("kill -CONT {pid}")],
                 Some(pid) => vec![
@@ -315,6 +346,7 @@ pub(super) static WALLS: &[Wall] = &[
             }
             Bite::proven(evidence, lost.first_at_ms)
         },
+        met: no_way_back,
         lift: |_, plan| {
             remedy(
                 Scope::Process,
@@ -326,19 +358,6 @@ pub(super) static WALLS: &[Wall] = &[
     },
 ];
 
-/// Outcomes of connections that the server has and does not answer.
-const SILENT: [&str; 2] = ["probe-timeout", "unproven"];
-
-/// Whether the queue filled because nobody accepts, and not because the server could take no more.
-pub(super) fn stopped_accepting(findings: &Findings) -> bool {
-    let asleep = || {
-        let stopped = findings.server_process.as_ref().is_some_and(|process| process.stopped);
-        // A process may be stopped for a moment and go on: what counts is that connections got no answer.
-        stopped && (findings.unanswered().is_some() || findings.lost(&SILENT).is_some())
-    };
-    (findings.accepted_stalled || asleep()) && findings.server_end.is_none() && !findings.server_full()
-}
-
 /// Open connections were taken down and new ones refused: the listener is gone, and perhaps its process.
 fn taken_down_and_refused(findings: &Findings) -> Option<Lost> {
     let refused = findings.lost(&["ECONNREFUSED"])?;
@@ -349,15 +368,4 @@ fn taken_down_and_refused(findings: &Findings) -> Option<Lost> {
 fn never_echoed(findings: &Findings) -> bool {
     let c = &findings.connections;
     c.verified == Some(0) && c.established > 0 && c.accepted.is_some_and(|accepted| accepted >= c.established)
-}
-
-pub(super) fn end_evidence(end: ServerEnd) -> c10k_record::Evidence {
-    let (source, value, text) = match end {
-        ServerEnd::Exited(code) => ("exit code", Some(code), format!("the server exited with code {code}")),
-        ServerEnd::Killed(signal) => {
-            ("signal", Some(signal), format!("the server was killed by signal {signal}"))
-        }
-        ServerEnd::Gone => ("process", None, "the server's process is gone".to_owned()),
-    };
-    seen(source, Side::Server, value.and_then(|value| u64::try_from(value).ok()), text)
 }

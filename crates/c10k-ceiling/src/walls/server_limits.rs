@@ -5,7 +5,7 @@ use c10k_record::{Evidence, Outgoing, Remedy, Scope, Side, human_count};
 
 use crate::findings::Findings;
 use crate::plan_view::PlanView;
-use crate::wall::{Bite, Guide, Plant, Wall, no_forecast, remedy, seen};
+use crate::wall::{Bite, Guide, Plant, Wall, no_forecast, no_way_back, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -65,6 +65,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.lost_evidence(&names));
             Bite::likely(evidence, cap.lost.first_at_ms)
         },
+        met: no_way_back,
         lift: lift_limit,
     },
     Wall {
@@ -112,6 +113,7 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.lost_evidence(&waits[..2]));
             Bite::proven(evidence, lost.first_at_ms)
         },
+        met: no_way_back,
         lift: |_, _| {
             let key = "net.ipv4.ip_local_port_range";
             let settings = [("sysctl.net.ipv4.ip_local_port_range", "1024 65535".to_owned())];

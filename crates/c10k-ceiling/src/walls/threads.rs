@@ -6,7 +6,7 @@ use c10k_record::{Evidence, GrowthStop, HostSnapshot, Remedy, Scope, Setting, Si
 use crate::counter;
 use crate::findings::Findings;
 use crate::plan_view::PlanView;
-use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, raise, raised, seen};
+use crate::wall::{Bite, Forecast, Guide, Need, Plant, Wall, no_way_back, raise, raised, seen};
 
 pub(super) static WALLS: &[Wall] = &[Wall {
     name: "threads",
@@ -74,6 +74,7 @@ pub(super) static WALLS: &[Wall] = &[Wall {
         }
         Bite::proven(evidence, crate::wall::first(lost))
     },
+    met: no_way_back,
     lift: lift_threads,
 }];
 
@@ -208,7 +209,8 @@ fn lift_threads(host: &HostSnapshot, plan: &PlanView) -> Remedy {
                 "Raise pids.max of {folder} (TasksMax= of a unit, --pids-limit of a container), or {fewer}."
             );
             let file = quoted(&format!("{folder}/pids.max"));
-            process(text, "pids.max", wanted, vec![format!("echo {wanted} | sudo tee {file}")])
+            let line = plan.outlasts_the_run(folder).then(|| format!("echo {wanted} | sudo tee {file}"));
+            process(text, "pids.max", wanted, line.into_iter().collect())
         }
         ThreadLimit::Nproc => {
             let needed = host.nproc.unwrap_or(0).saturating_add(workers).saturating_add(beside);

@@ -190,6 +190,13 @@ pub(crate) fn planted(name: &str) -> Option<Findings> {
             f.capacity = Some(28_232);
             f
         }
+        "source-address-gone" => {
+            let mut f = short(75_000, "EADDRNOTAVAIL", 20_000);
+            lose(&mut f, PhaseName::Verify, "probe-timeout", 5_000, 9_000);
+            f.connections.established += 5_000;
+            f.sources_gone = Some(vec!["192.168.1.203".parse().expect("an address")]);
+            f
+        }
         "time-wait-ports" => {
             let ports = PortsInPlan { planned: 28_232, in_use: 10_000, time_wait: 0, taken: 18_232 };
             let mut f = out_of_ports(ports);

@@ -79,7 +79,7 @@ fn host(slabs: &[(&str, u64, u64, u64, u64)]) -> MemorySnapshot {
             percpu_bytes: Some(640 << 10),
             ..MemInfo::default()
         }),
-        server: Some(process(10 << 20, 8 << 20)),
+        server: Some(process(10 << 20, 8 << 20).into()),
         swarm: Some(process(12 << 20, 9 << 20)),
     }
 }
@@ -103,7 +103,7 @@ fn before_and_after() -> (MemorySnapshot, MemorySnapshot) {
     memory.cached_bytes = Some((1 << 30) + (100 << 20));
     memory.free_bytes = Some((20 << 30) - (100 << 20) - SLAB_GROWTH - ANON_GROWTH - (1 << 20));
     after.percpu_free_bytes = Some(6 << 20);
-    after.server = Some(process((10 << 20) + (200 << 10), (8 << 20) + (200 << 10)));
+    after.server = Some(process((10 << 20) + (200 << 10), (8 << 20) + (200 << 10)).into());
     after.swarm = Some(process((12 << 20) + (2 << 20), (9 << 20) + (2 << 20)));
     (before, after)
 }
@@ -246,7 +246,11 @@ fn queued_bytes_count_only_beyond_what_sockstat_may_be_off() {
 #[test]
 fn a_descriptor_table_that_grew_is_estimated_from_its_slots() {
     let (before, mut after) = before_and_after();
-    after.server.as_mut().unwrap().descriptor_slots = vec![4096, 4096];
+    let server = ProcessSnapshot {
+        descriptor_slots: vec![4096, 4096],
+        ..process((10 << 20) + (200 << 10), (8 << 20) + (200 << 10))
+    };
+    after.server = Some(server.into());
     let table = account(&before, &after, HELD, true).parts["descriptor_table"];
     near(table.server_bytes, (4096.0 - 64.0) * BYTES_PER_SLOT / HELD as f64);
     assert!(table.estimated);

@@ -93,6 +93,30 @@ fn grown(
     of(&now?)?.checked_sub(before.as_ref().and_then(of).unwrap_or(0))
 }
 
+/// Whose groups are known.
+#[derive(Debug, Default)]
+pub(super) struct InGroups {
+    pids: Vec<u32>,
+    /// What `/proc/PID/cgroup` says of them, each once.
+    places: Vec<Vec<u8>>,
+}
+
+impl InGroups {
+    /// Whether a process is in groups in which none before it was.
+    pub(super) fn is_new(&mut self, root: &ProcRoot, pid: u32) -> bool {
+        if self.pids.contains(&pid) {
+            return false;
+        }
+        self.pids.push(pid);
+        let place = std::fs::read(root.process_path(Some(pid), "cgroup")).unwrap_or_default();
+        let is_new = !self.places.contains(&place);
+        if is_new {
+            self.places.push(place);
+        }
+        is_new
+    }
+}
+
 /// The cpu and pids groups of one end, found while its process lived: they outlive it.
 #[derive(Debug, Default)]
 pub(super) struct EndGroups {

@@ -6,7 +6,7 @@ use c10k_kernel::counters::NetReading;
 use c10k_kernel::counters::host_wide::{Neighbours, NeighboursReader};
 use c10k_kernel::cpu::{CpuTimes, HostCpu, cores_used};
 
-use super::{Collector, MemoryWatch};
+use super::{Collector, EndGroups, MemoryWatch};
 use crate::observation::{
     CpuSeen, GroupSeen, HostMemorySeen, ListenerSeen, NeighboursSeen, Observation, ProcessSeen, SlabSeen,
     SocketsSeen,
@@ -43,13 +43,24 @@ impl NeighboursFirst {
 
 impl Collector {
     pub(super) fn see_memory_groups(&mut self) -> Option<GroupSeen> {
-        let seen = self.memory_groups.see();
-        if seen.is_none() && matches!(self.memory_groups, MemoryWatch::Groups(..)) {
-            // A group goes with its last process.
-            let source = "the memory groups of the server";
-            self.unreadable.note(source, None, "what is charged to them, and what they refuse, from here on");
+        let mut all: Option<GroupSeen> = None;
+        for groups in &mut self.memory_groups {
+            let seen = groups.see();
+            if seen.is_none() && matches!(groups, MemoryWatch::Groups(..)) {
+                // A group goes with its last process.
+                let source = "the memory groups of the server";
+                self.unreadable.note(
+                    source,
+                    None,
+                    "what is charged to them, and what they refuse, from here on",
+                );
+            }
+            all = match (all, seen) {
+                (Some(all), Some(seen)) => Some(scarcer(all, seen)),
+                (all, seen) => all.or(seen),
+            };
         }
-        seen
+        all
     }
 
     pub(super) fn see_neighbours(&mut self, seen: &mut Observation) {
@@ -63,11 +74,16 @@ impl Collector {
     }
 
     pub(super) fn see_groups_of_ends(&mut self, seen: &mut Observation) {
-        for (groups, end) in
-            [(&mut self.server_groups, &mut seen.server), (&mut self.swarm_groups, &mut seen.swarm)]
-        {
-            let Some(groups) = groups else { continue };
-            (end.throttled, end.threads_refused) = (groups.throttled(), groups.threads_refused());
+        // One that is not known of one group is not known of all.
+        let server = &mut seen.server;
+        if !self.server_groups.is_empty() {
+            server.throttled = self.server_groups.iter().map(EndGroups::throttled).sum();
+            let refused: Vec<_> = self.server_groups.iter_mut().map(EndGroups::threads_refused).collect();
+            server.threads_refused = refused.into_iter().sum();
+        }
+        if let Some(groups) = &mut self.swarm_groups {
+            (seen.swarm.throttled, seen.swarm.threads_refused) =
+                (groups.throttled(), groups.threads_refused());
         }
     }
 
@@ -223,6 +239,15 @@ impl Collector {
         seen.conntrack_dropped =
             dropped_now.and_then(|now| now.checked_sub(dropped(&self.first).unwrap_or(0)));
     }
+}
+
+/// Of two groups the one that has less left, with what both refused: the OOM killer counts in each by itself.
+fn scarcer(one: GroupSeen, other: GroupSeen) -> GroupSeen {
+    let (failures, held_back) = (one.failures.max(other.failures), one.held_back.max(other.held_back));
+    let oom_kills = one.oom_kills.zip(other.oom_kills).map(|(one, other)| one + other);
+    let left = |group: &GroupSeen| group.left_bytes.unwrap_or(u64::MAX);
+    let scarcest = if left(&other) < left(&one) { other } else { one };
+    GroupSeen { failures, held_back, oom_kills, ..scarcest }
 }
 
 pub(super) fn see(

@@ -113,7 +113,7 @@ fn a_snapshot_of_a_recorded_host_holds_what_the_account_needs() {
     let snapshot = collector.snapshot();
     assert_eq!(snapshot.meminfo.unwrap().slab_bytes, Some(80 << 10));
     assert_eq!(snapshot.socket_buffer_bytes, Some(2 * page_bytes()));
-    let server = snapshot.server.unwrap();
+    let server = snapshot.server.as_ref().unwrap().of(7).unwrap();
     assert_eq!((server.rss_bytes, server.exact_rss_bytes), (Some(100 << 10), None));
     assert_eq!(server.descriptor_slots, [64]);
     assert_eq!((snapshot.slabs, snapshot.swarm), (None, None));
@@ -265,4 +265,17 @@ fn neighbours_are_counted_by_the_files_that_were_opened_for_it() {
     table(45);
     let seen = collector.tick_at(Duration::from_secs(2)).neighbours.unwrap();
     assert_eq!((seen.entries, seen.table_fulls), (1024, 40));
+}
+
+#[test]
+fn the_groups_of_every_process_that_holds_connections_are_looked_at() {
+    let host = recorded_host();
+    let at = host.path();
+    for (pid, group) in [(7, "/one"), (8, "/one"), (9, "/two")] {
+        record(at, &format!("proc/{pid}/cgroup"), &format!("0::{group}\n"));
+    }
+    let root = ProcRoot::recorded(at);
+    let mut known = groups::InGroups::default();
+    let new: Vec<bool> = [7, 8, 9, 9, 7].map(|pid| known.is_new(&root, pid)).into();
+    assert_eq!(new, [true, false, true, false, false]);
 }

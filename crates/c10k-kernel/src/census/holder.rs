@@ -76,81 +76,6 @@ fn any_link(folder: &Path, wanted: &[String]) -> io::Result<bool> {
     Ok(false)
 }
 
-/// How many descriptors are looked through for the sockets of connections, of one process and of all. Each costs the
-/// kernel about a microsecond, and about a KiB of caches that it gives back when memory is short.
-#[derive(Clone, Copy, Debug)]
-pub struct LookThrough {
-    /// Of one process.
-    pub of_one: usize,
-    /// Of all together.
-    pub of_all: usize,
-}
-
-impl Default for LookThrough {
-    fn default() -> Self {
-        Self { of_one: 1 << 16, of_all: 1 << 17 }
-    }
-}
-
-/// What of some sockets one process holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holding {
-    /// The process.
-    pub pid: u32,
-    /// How many of the sockets it was seen to hold, at least 1.
-    pub sockets: u64,
-    /// Whether all its descriptors were looked through: otherwise it may hold more.
-    pub is_whole: bool,
-}
-
-/// Who holds the sockets of connections.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// The processes that hold any, in the order of their pids.
-    pub by: Vec<Holding>,
-    /// Sockets that no process was seen to hold.
-    pub unseen: u64,
-    /// Processes whose descriptors this user may not see.
-    pub closed_to_us: u64,
-    /// Some descriptors were not looked through, since there are too many.
-    pub cut_short: bool,
-}
-
-/// Finds who holds the sockets with these inodes: first `likely` processes, then, as long as some are not found, all
-/// others. A socket that several processes hold, as a parent and its child may, counts for each that was looked at. For
-/// once, not for every tick.
-#[must_use]
-pub fn who_holds(root: &ProcRoot, inodes: &[u32], likely: &[u32], most: LookThrough) -> Held {
-    let mut held = Held::default();
-    let wanted: HashSet<u32> = inodes.iter().copied().filter(|inode| *inode > 0).collect();
-    let mut left = wanted.clone();
-    let mut budget = most.of_all;
-    let others = pids(root).into_iter().filter(|pid| !likely.contains(pid));
-    for (pid, is_likely) in likely.iter().map(|pid| (*pid, true)).chain(others.map(|pid| (pid, false))) {
-        if left.is_empty() && !is_likely {
-            break;
-        }
-        let may = most.of_one.min(budget);
-        match sockets_of(root, pid, &wanted, may) {
-            Ok(seen) => {
-                budget -= seen.looked_at.min(budget);
-                held.cut_short |= !seen.is_whole;
-                left.retain(|inode| !seen.inodes.contains(inode));
-                if !seen.inodes.is_empty() {
-                    let sockets = seen.inodes.len() as u64;
-                    held.by.push(Holding { pid, sockets, is_whole: seen.is_whole });
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => held.closed_to_us += 1,
-            // It ended meanwhile.
-            Err(_) => {}
-        }
-    }
-    held.unseen = left.len() as u64;
-    held.by.sort_by_key(|holding| holding.pid);
-    held
-}
-
 /// Which of the sockets with these inodes process `pid` holds; `None` where it has more than `most` descriptors, so that
 /// not all were looked through.
 ///
@@ -189,23 +114,23 @@ fn sockets_of(root: &ProcRoot, pid: u32, wanted: &HashSet<u32>, most: usize) -> 
 }
 
 /// The inode in `socket:[N]`.
-fn socket_inode(link: &str) -> Option<u32> {
+pub(super) fn socket_inode(link: &str) -> Option<u32> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-fn pids(root: &ProcRoot) -> Vec<u32> {
+pub(super) fn pids(root: &ProcRoot) -> Vec<u32> {
     let Ok(processes) = fs::read_dir(root.path("proc")) else { return Vec::new() };
     processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
 
     /// A host on which these threads of these processes have these descriptors.
-    fn host(threads: &[(u32, u32, &[&str])]) -> tempfile::TempDir {
+    pub(in crate::census) fn host(threads: &[(u32, u32, &[&str])]) -> tempfile::TempDir {
         let host = tempfile::tempdir().unwrap();
         for (pid, tid, targets) in threads {
             let process = host.path().join(format!("proc/{pid}"));
@@ -236,28 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn the_connections_of_a_server_are_counted_by_the_process_that_holds_them() {
-        let host = host(&[
-            (10, 10, &["socket:[1]"]),
-            (11, 11, &["socket:[21]", "socket:[22]", "pipe:[23]"]),
-            (11, 15, &["socket:[24]"]),
-            (12, 12, &["socket:[25]", "socket:[99]"]),
-        ]);
+    fn the_sockets_of_one_process_are_told_as_far_as_all_of_it_was_looked_through() {
+        let host =
+            host(&[(11, 11, &["socket:[21]", "socket:[22]", "pipe:[23]"]), (11, 15, &["socket:[24]"])]);
         let root = ProcRoot::recorded(host.path());
-        let holding = |pid, sockets| Holding { pid, sockets, is_whole: true };
-        let all = who_holds(&root, &[21, 22, 23, 24, 25, 26, 0], &[10], LookThrough::default());
-        assert_eq!(all.by, [holding(11, 3), holding(12, 1)], "a table of a thread's own too, and no pipe");
-        assert_eq!((all.unseen, all.closed_to_us, all.cut_short), (2, 0, false));
-        // Where all are found nobody else is looked at.
-        let few = who_holds(&root, &[25], &[12], LookThrough::default());
-        assert_eq!((few.by, few.unseen), (vec![holding(12, 1)], 0));
         let both = held_by(&root, 11, &[21, 24, 25], 9).unwrap();
         assert_eq!(both, Some(HashSet::from([21, 24])));
         assert_eq!(held_by(&root, 11, &[21, 24, 25], 2).unwrap(), None, "not all were looked through");
-        let bounded = who_holds(&root, &[21, 22, 25], &[11], LookThrough { of_one: 1, of_all: 9 });
-        assert!(
-            bounded.cut_short && bounded.by.iter().all(|one| one.sockets == 1 && !one.is_whole),
-            "{bounded:?}"
-        );
     }
 }

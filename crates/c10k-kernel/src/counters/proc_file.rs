@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 /// Bytes first offered to a read; doubled when a file is larger.
@@ -49,6 +49,29 @@ impl ProcRoot {
             Some((pid, thread)) => self.process_path(Some(pid), &format!("task/{thread}/{below}")),
             None => self.process_path(pid, below),
         }
+    }
+
+    /// Whether process `pid` stands in the network namespace of the calling process; `None` where that cannot be seen. In a
+    /// recording there is one namespace.
+    #[must_use]
+    pub fn shares_network_namespace(&self, pid: u32) -> Option<bool> {
+        if !self.is_live() {
+            return Some(true);
+        }
+        self.shares_by_link(pid).or_else(|| self.shares_by_files(pid))
+    }
+
+    fn shares_by_link(&self, pid: u32) -> Option<bool> {
+        let link = |pid| fs::read_link(self.living_path(pid, "ns/net")).ok();
+        Some(link(None)? == link(Some(pid))?)
+    }
+
+    /// Of another user's process the link may not be read. Its counters' files may be looked at: each namespace has its
+    /// own, with an inode that no other one has meanwhile (fs/proc/generic.c, `proc_register`).
+    pub(crate) fn shares_by_files(&self, pid: u32) -> Option<bool> {
+        let file = |pid| fs::metadata(self.living_path(pid, "net/sockstat")).ok();
+        let (own, other) = (file(None)?, file(Some(pid))?);
+        Some((own.dev(), own.ino()) == (other.dev(), other.ino()))
     }
 
     /// A thread of a process whose first one has ended; `None` while that lives, and when all have ended.
@@ -267,8 +290,9 @@ mod tests {
         let cpu = crate::cpu::ProcessCpuReader::open(&root, pid).read_with_state().map(|(_, state)| state);
         let memory = crate::memory::ProcessMemoryReader::open(&root, Some(pid)).read();
         let exact = crate::memory::ProcessMemoryReader::open(&root, Some(pid)).read_exact();
-        let tables =
-            crate::tables::TablesReader::new(&root, pid).read().map(|seen| (seen.tables, seen.open > 0));
+        let tables = crate::tables::TablesReader::new(&root, pid)
+            .read()
+            .map(|seen| (seen.tables, seen.open > 0, seen.exact));
         let namespace = fs::read_link(root.living_path(Some(pid), "ns/net"));
         let net = super::super::NetCounters::open(&root, Some(pid)).read();
         let runs = crate::process::runs_since(pid, since);
@@ -287,7 +311,7 @@ mod tests {
         if !nix::unistd::geteuid().is_root() {
             return;
         }
-        assert_eq!(tables.unwrap(), (1, true));
+        assert_eq!(tables.unwrap(), (1, true, true));
         assert_eq!(namespace.unwrap(), fs::read_link("/proc/self/ns/net").unwrap());
         assert!(net.sockstat.is_some() && net.tcp_ext.is_some());
     }

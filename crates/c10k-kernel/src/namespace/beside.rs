@@ -36,6 +36,16 @@ impl Beside {
         })?
     }
 
+    /// That in which a process stands, as a server in a container does. To go inside takes CAP_SYS_ADMIN there.
+    ///
+    /// # Errors
+    /// `NotFound` when the process is gone, `PermissionDenied` for another user's.
+    pub fn of_process(pid: u32) -> io::Result<Self> {
+        let file = File::open(format!("/proc/{pid}/ns/net"))?;
+        let inode = file.metadata()?.ino();
+        Ok(Self { descriptor: file.into(), inode })
+    }
+
     /// The same namespace once more.
     ///
     /// # Errors

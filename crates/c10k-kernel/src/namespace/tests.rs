@@ -1,5 +1,6 @@
 use super::*;
 use crate::address::{add, is_local, local_addresses, remove};
+use crate::counters::ProcRoot;
 use crate::sysctl::Access;
 use crate::{conntrack, link, shaper};
 use std::io::{Read as _, Write as _};
@@ -255,6 +256,21 @@ fn a_namespace_has_a_number_that_no_other_one_gets() {
         if entered() {
             assert_ne!(network_cookie().unwrap(), outside);
         }
+    });
+}
+
+#[test]
+fn whether_two_processes_share_a_namespace_is_seen_without_leave_to_read_the_link() {
+    in_a_process_of_its_own(|| {
+        let (root, own, parent) =
+            (ProcRoot::default(), std::process::id(), std::os::unix::process::parent_id());
+        assert_eq!([own, parent].map(|pid| root.shares_by_files(pid)), [Some(true); 2]);
+        if entered() {
+            assert_eq!([own, parent].map(|pid| root.shares_by_files(pid)), [Some(true), Some(false)]);
+            let told = [own, parent].map(|pid| root.shares_network_namespace(pid));
+            assert_eq!(told, [Some(true), Some(false)]);
+        }
+        assert_eq!(root.shares_network_namespace(u32::MAX), None, "nobody has this pid");
     });
 }
 

@@ -1,17 +1,19 @@
 //! mallopt(3) and malloc_trim(3): the C library's ways to give free memory back.
 
-/// What may lie free at the end of a thread's heap before it goes back; `M_TOP_PAD`, 128 KiB by default, of it stays
-/// then, so that a heap that breathes does not fault the same pages in again and again.
+/// How much may be free at the top of a thread's heap before it is given back. `M_TOP_PAD` (128 KiB by default) of it is
+/// kept, so that a heap which grows and shrinks does not fault the same pages repeatedly.
 #[cfg(target_env = "gnu")]
 const MOST_FREE_AT_THE_END_BYTES: libc::c_int = 256 << 10;
 
-/// Freeing this much makes the C library look at the end of the heap it is freed into (`FASTBIN_CONSOLIDATION_THRESHOLD`,
-/// 64 KiB, malloc/malloc.c), and it is not so much that it would be mapped by itself (`M_MMAP_THRESHOLD`, 128 KiB).
+/// Freeing a piece of this size makes the C library look at the top of its heap: it is larger than
+/// `FASTBIN_CONSOLIDATION_THRESHOLD` (64 KiB, malloc/malloc.c), and smaller than `M_MMAP_THRESHOLD` (128 KiB), from which
+/// on a piece is mapped by itself.
 #[cfg(target_env = "gnu")]
 const LOOK_BYTES: usize = 80 << 10;
 
-/// Fixes when the end of a heap goes back, and with it from which size on a piece is mapped by itself and returned as it
-/// is freed. Left alone, both grow to twice the largest such piece that was ever freed, up to 64 MiB of each heap.
+/// Fixes two thresholds: how much is free before the top of a heap is given back, and from which size on a piece is mapped
+/// by itself and unmapped when freed. By default both grow, to twice the largest such piece that was ever freed, up to
+/// 64 MiB of each heap.
 #[cfg(target_env = "gnu")]
 pub(crate) fn limit_free() -> bool {
     // SAFETY: mallopt takes two numbers and locks the heap that it changes.

@@ -21,7 +21,9 @@ impl Outside {
     /// For the walls.
     pub(crate) fn process(&self) -> Option<ServerProcess> {
         Some(ServerProcess {
-            pid: self.pid?,
+            pid: self.signs.one_of_several().or(self.pid)?,
+            full: self.signs.full.clone(),
+            processes: self.signs.processes,
             most_descriptors: self.signs.most_descriptors,
             descriptor_limit: self.signs.descriptor_limit,
             table_was_full: self.signs.table_was_full,

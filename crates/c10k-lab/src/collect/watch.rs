@@ -148,6 +148,14 @@ impl Watch {
         self.accepted_stalled |= self.stall.look(accepted, now.duration_since(self.begun));
     }
 
+    /// This process did not run for a while: what stood still meanwhile may have done so with it.
+    pub(crate) fn after_a_gap(&mut self) {
+        self.stall = Standstill::default();
+        if let Some(outside) = &mut self.outside {
+            outside.signs.after_a_gap();
+        }
+    }
+
     /// Keeps this moment: memory as exactly as this user may know it, and the processor time so far.
     pub(crate) fn mark(&mut self, open: u64) -> Mark {
         Mark { open, memory: self.collector.snapshot(), seen: self.look() }

@@ -11,6 +11,7 @@
 
 mod brake;
 mod document;
+mod next;
 mod plain;
 mod step;
 
@@ -21,13 +22,14 @@ use c10k_kernel::process;
 use c10k_record::{Exit, Metric, Predicted, Protocol, Quantity, Record, RunState, human_bytes, human_count};
 use clap::Args;
 
-use crate::host::headroom::Headroom;
+use crate::host::headroom::{Headroom, Left};
 use crate::rerun::{Came, Setup};
 use crate::say::color::Color;
 use crate::say::printer::Printer;
 use crate::signals::Signals;
 use brake::Brake;
-use document::{Climb, Counts, Next};
+use document::{Climb, Counts};
+use next::{Next, path_to_paste};
 use plain::{check, plain};
 use step::{Lifts, Step};
 
@@ -113,12 +115,7 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
         start: args.start.clone(),
         protocol: args.protocol,
         connections: Counts { target: args.max.map(|Quantity(max)| max), held: 0 },
-        memory: left.map(|left| Predicted {
-            connections: left.pairs(),
-            wall: left.wall().to_owned(),
-            // As the walls say of memory: other programs take and give back theirs.
-            uncertainty_percent: 5,
-        }),
+        memory: left.map(foreseen),
         steps: Vec::new(),
         ended_because: "unfinished".to_owned(),
         wall: None,
@@ -127,6 +124,8 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
         check: None,
         warnings: warnings(),
     };
+    // A step has a profile of its own; the climb leaves one that has the same and says why.
+    setup.stage.told_profile = Some(path_to_paste(&climb.climbed));
     for warning in &climb.warnings {
         printer.say(&format!("warning: {warning}"));
     }
@@ -276,11 +275,11 @@ fn after(
         let because =
             too_late.map_or_else(|| nothing.to_owned(), |broken| format!("{broken}, and {nothing}"));
         let remedy = record.ceiling.as_ref().and_then(|ceiling| ceiling.remedy.clone());
-        let next = remedy.map(|remedy| Next::of(UNKNOWN, remedy, record, &climb.climbed));
+        let next = remedy.map(|remedy| Next::of(UNKNOWN, remedy));
         return Some(End { because, wall: Some(UNKNOWN.to_owned()), next, exit: Exit::Short });
     };
     let remedy = record.ceiling.as_ref().and_then(|ceiling| ceiling.remedy.clone());
-    step.next = remedy.clone().map(|remedy| Next::of(&wall, remedy, record, &climb.climbed));
+    step.next = remedy.clone().map(|remedy| Next::of(&wall, remedy));
     if MEMORY.contains(&wall.as_str()) && record.state == RunState::Complete {
         return Some(full(climb, step, wall, broken, brake));
     }
@@ -334,6 +333,12 @@ fn stopped_early(brake: &Brake<'_>) -> End {
     let commands = vec!["ps aux --sort=-rss | head".to_owned()];
     let next = Next { wall: wall.clone(), summary, commands, any_suffices: false };
     End { because, wall: Some(wall), next: Some(next), exit: Exit::Short }
+}
+
+/// What the memory is foreseen to hold above the reserve.
+fn foreseen(left: Left) -> Predicted {
+    // The uncertainty is as the walls say of memory: other programs take and give back theirs.
+    Predicted { connections: left.pairs(), wall: left.wall().to_owned(), uncertainty_percent: 5 }
 }
 
 /// A folder for this climb.

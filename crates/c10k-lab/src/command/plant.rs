@@ -26,7 +26,7 @@ use crate::stage::Stage;
 use crate::stage::Who;
 use hierarchy::{Hierarchy, Limit, Made};
 use left::{Folder, Maker};
-use outcome::{Lifted, Outcome, page, predicted_rate, without_lines_of};
+use outcome::{Lifted, Outcome, page, predicted_rate};
 use together::Stands;
 
 /// One wall's plant.
@@ -90,6 +90,8 @@ pub(crate) struct PlantArgs {
 /// A small run that is quick to fail: its server and swarm are the lab's own, in a namespace of its own.
 fn small(frame: &Frame) -> Setup {
     let mut setup = Setup { target: frame.target, ..Setup::default() };
+    // Its profile is what was planted, and goes with the plant's folder: stock is what is left without.
+    setup.stage.told_profile = Some("stock".to_owned());
     setup.verdicts = asked_of_all();
     for (name, value) in [("--hold", "300ms"), ("--connect-timeout", PATIENCE), ("--probe-timeout", PATIENCE)]
     {
@@ -220,7 +222,7 @@ impl Field {
         printer.say(&format!("planting {}: {}", names.join(" and "), how.join("; and ")));
         let record = self.held(&setup)?;
         drop(made);
-        let ceiling = record.ceiling.clone().map(|ceiling| without_lines_of(self.folder.path(), ceiling));
+        let ceiling = record.ceiling.clone();
         let found: Vec<&str> =
             ceiling.iter().flat_map(|ceiling| &ceiling.walls).map(|found| found.name.as_str()).collect();
         let named = names.iter().all(|name| found.contains(name));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use c10k_ceiling::{
-    MYTHS, Myth, Need, PlanView, SYMPTOMS, Wall, myth, surest, wall, walls, walls_of_symptom,
+    MYTHS, Myth, Need, PlanView, Reading, SYMPTOMS, Wall, myth, read_symptom, surest, wall, walls,
 };
 use c10k_kernel::limits;
 use c10k_record::{DEFAULT_PORT, Degree, Exit, HostSnapshot, Remedy, Scope, human_count};
@@ -79,31 +79,40 @@ fn list(as_json: bool, printer: &mut Printer) -> Exit {
 }
 
 fn explain(name: &str, as_json: bool, printer: &mut Printer) -> Exit {
-    let found: Vec<&Wall> = wall(name).map_or_else(|| walls_of_symptom(name), |wall| vec![wall]);
-    match found[..] {
-        [] => {
-            printer.error(
-                &format!("'{name}' is neither a wall nor an error that one is known to cause"),
-                Some("`c10k-lab walls` lists all; errors are named as errno(3) or a program does, such as EMFILE"),
-            );
-            Exit::BadText
-        }
-        [wall] => {
-            let host = this_host();
-            printer.data(&if as_json { page_json(wall, &host).to_string() } else { page(wall, &host) });
-            Exit::Done
-        }
-        _ if as_json => {
-            let host = this_host();
-            let rows: Vec<Value> = found.iter().map(|wall| page_json(wall, &host)).collect();
-            printer.data(&json!({ "symptom": name, "walls": rows }).to_string());
-            Exit::Done
-        }
-        _ => {
-            printer.data(&symptom_page(name, &found));
-            Exit::Done
-        }
+    if let Some(wall) = wall(name) {
+        let host = this_host();
+        printer.data(&if as_json { page_json(wall, &host).to_string() } else { page(wall, &host) });
+        return Exit::Done;
     }
+    let reading = read_symptom(name);
+    if reading.is_empty() {
+        printer.error(
+            &format!("'{name}' is neither a wall nor an error that one is known to cause"),
+            Some(
+                "give the line with the name of the errno or of the call, as \"accept: Too many open files\"; \
+                 `dmesg | tail`, `nstat -az` and the server's log at that time may say more; `c10k-lab walls` lists \
+                 all walls",
+            ),
+        );
+        return Exit::BadText;
+    }
+    printer.data(&if as_json {
+        symptom_json(name, &reading).to_string()
+    } else {
+        symptom_page(name, &reading)
+    });
+    Exit::Done
+}
+
+fn symptom_json(name: &str, reading: &Reading) -> Value {
+    let host = this_host();
+    let rows: Vec<Value> = reading.walls.iter().map(|wall| page_json(wall, &host)).collect();
+    let others: Vec<Value> = reading
+        .others
+        .iter()
+        .map(|other| json!({ "name": other.name, "title": other.title, "look": other.look }))
+        .collect();
+    json!({ "symptom": name, "walls": rows, "others": others })
 }
 
 fn show_myths(name: Option<&str>, as_json: bool, printer: &mut Printer) -> Exit {
@@ -260,16 +269,33 @@ fn page(wall: &Wall, host: &HostSnapshot) -> String {
     text
 }
 
-fn symptom_page(name: &str, found: &[&Wall]) -> String {
-    let lower = name.to_lowercase();
-    let errno = SYMPTOMS.iter().find(|symptom| symptom.outcome.to_lowercase() == lower);
-    let words = errno.map_or_else(String::new, |symptom| format!(" ({})", symptom.words.join(", ")));
-    let mut text = format!("{name}{words} may be one of {} walls. What tells them apart:\n", found.len());
-    for wall in found {
-        let _ = write!(text, "\n{}: {}\n", wall.name, wall.title);
-        text.push_str(&paragraph("what you see", wall.guide.what_you_see));
-        text.push_str(&paragraph("how to prove", wall.guide.how_to_prove));
-        text.push_str(&paragraph("must be absent", wall.not_there));
+/// The walls behind a text, the likeliest first, and what is no limit of connections.
+fn symptom_page(name: &str, reading: &Reading) -> String {
+    let errno = SYMPTOMS.iter().find(|symptom| symptom.outcome.eq_ignore_ascii_case(name));
+    let words = errno.map_or_else(String::new, |symptom| format!(" ({})", symptom.words[0]));
+    let mut text = format!("{name}{words} ");
+    match reading.walls[..] {
+        [] => text.push_str("is no limit of connections.\n"),
+        [wall] => {
+            let or =
+                if reading.others.is_empty() { "" } else { ", and what stands below it, which is no limit" };
+            let _ = writeln!(text, "is what {} looks like{or}.\n\n{}", wall.name, page(wall, &this_host()));
+        }
+        _ => {
+            let count = reading.walls.len();
+            let _ =
+                writeln!(text, "may be one of {count} walls, the likeliest first. What tells them apart:");
+            for wall in &reading.walls {
+                let _ = write!(text, "\n{}: {}\n", wall.name, wall.title);
+                text.push_str(&paragraph("what you see", wall.guide.what_you_see));
+                text.push_str(&paragraph("how to prove", wall.guide.how_to_prove));
+                text.push_str(&paragraph("must be absent", wall.not_there));
+            }
+        }
+    }
+    for other in &reading.others {
+        let _ = write!(text, "\n{}: {}\n", other.name, other.title);
+        text.push_str(&paragraph("look at", other.look));
     }
     text
 }

@@ -1,9 +1,11 @@
 //! From what was seen to the finished record.
 
+use c10k_collector::HolderSeen;
 use c10k_record::{
-    Ceiling, Connections, Outcome, PhaseName, Record, RunState, Warning, counter, human_count, judge,
+    Connections, Outcome, PhaseName, ProcessInRun, Record, RunState, Warning, counter, human_count, judge,
 };
 
+use crate::collect::watch::Mark;
 use crate::findings::{findings, order};
 use crate::lead::lab::Lab;
 use crate::plan::view::plan_view;
@@ -23,10 +25,14 @@ impl Lab<'_> {
             self.record.warnings.push(Warning::new("unreadable", unreadable));
         }
         self.name_the_end();
+        self.record.gaps.extend(self.gaps.take());
+        self.record.gaps.sort_by_key(|gap| gap.from_ms);
         self.record.verdicts = judge(&self.plan.verdicts, &self.record);
+        let gaps = self.record.gap_warnings();
+        self.record.warnings.extend(gaps);
         let aborted = self.record.state == RunState::Aborted;
         // With the ports that were really listened on.
-        let plan = self.record.plan.clone().unwrap_or_else(|| self.plan.clone());
+        let plan = self.stage.as_told(self.record.plan.as_ref().unwrap_or(self.plan));
         let predicted = c10k_ceiling::predicted_ceiling(&self.limits, &plan_view(&plan, &self.limits));
         self.record.evidence.order = self.record.evidence.order.or_else(|| order(&self.record));
         let mut found = findings(
@@ -39,9 +45,16 @@ impl Lab<'_> {
             aborted,
         );
         found.kept_free = self.kept_free;
-        let ceiling = c10k_ceiling::diagnose(&found, predicted);
-        let root = self.record.host.as_ref().is_some_and(|host| host.root);
-        self.record.ceiling = if root { ceiling.map(Ceiling::for_root) } else { ceiling };
+        found.plan.passing_groups = self.stage.passing_groups();
+        let record = &mut self.record;
+        record.ceiling = c10k_ceiling::diagnose(&found, predicted);
+        record.met_on_the_way = c10k_ceiling::met_on_the_way(&found, record.ceiling.as_ref());
+        let unexplained =
+            c10k_ceiling::syns_sent_again(&found, &record.met_on_the_way, record.ceiling.as_ref());
+        record.warnings.extend(unexplained);
+        if record.host.as_ref().is_some_and(|host| host.root) {
+            record.make_remedies_roots();
+        }
         if let Some(broken) = self.record.broken_identity() {
             self.record.warnings.push(Warning::new("identity", broken));
         }
@@ -119,10 +132,14 @@ impl Lab<'_> {
             self.record.latency_us = said.latency_us;
             self.record.lateness_us = said.lateness_us;
             self.record.phases = said.phases;
+            self.record.gaps = said.gaps;
+            self.record.sources_gone = said.sources_gone;
             // What of the profile is not in force was listed when the place was made.
             let known = &self.record.warnings;
-            // And where its connections lead is looked up here.
-            let is_told = |id: &str| ["profile-not-applied", "held-unconfirmed"].contains(&id);
+            // Where its connections lead is looked up here, and what was late is judged by what is known of both ends.
+            let here =
+                ["profile-not-applied", "held-unconfirmed", "own-gap", "not-judged", "syns-sent-again"];
+            let is_told = |id: &str| here.contains(&id);
             let is_new = |w: &Warning| !is_told(&w.id) && !known.contains(w);
             let new: Vec<Warning> = said.warnings.into_iter().filter(is_new).collect();
             self.record.warnings.extend(new);
@@ -163,6 +180,32 @@ impl Lab<'_> {
         self.record.cpu = self.ramp_cpu.over(self.cpu_said.as_ref(), c.accepted.or(seen), c.attempted);
         let (Some(ready), Some(full)) = (&self.ready, &self.full) else { return };
         self.record.memory_per_connection = self.cost_of_memory(ready, full);
+        self.record.processes = self.processes(full);
+    }
+
+    /// The server's processes as they were in the hold.
+    fn processes(&self, full: &Mark) -> Vec<ProcessInRun> {
+        let by_its_word = self.server_said.as_ref().or(self.record.server.as_ref()).map(|said| said.peak);
+        let told = |process: &HolderSeen| {
+            let memory = full.memory.server.as_ref().and_then(|memory| memory.of(process.pid));
+            let is_ours = self.server.is_ours();
+            ProcessInRun {
+                pid: process.pid,
+                name: process.name.clone(),
+                listens: is_ours || process.listener.is_some(),
+                counted: process.is_counted,
+                connections: if is_ours { by_its_word } else { process.connections },
+                estimated: process.estimated,
+                rss_bytes: process.seen.rss_bytes,
+                pss_bytes: memory.and_then(|memory| memory.pss_bytes),
+                private_bytes: memory.and_then(|memory| memory.exact_anon_bytes.or(memory.anon_bytes)),
+                descriptors: process.seen.descriptors.map(|seen| seen.open),
+                nofile: process.seen.descriptors.and_then(|seen| seen.limit),
+                threads: process.seen.threads,
+                cpu_seconds: process.seen.cpu_seconds,
+            }
+        };
+        full.seen.processes.iter().map(told).collect()
     }
 
     fn name_the_end(&mut self) {

@@ -1,6 +1,6 @@
 //! Leading a run: ramp, hold, proof and close, over two processes that are told and heard by lines.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use c10k_ceiling::{KeptFree, MEMORY_WALLS as MEMORY, ServerEnd};
@@ -15,6 +15,7 @@ use crate::collect::abroad::Abroad;
 use crate::collect::cpu::RampCpu;
 use crate::collect::ends::ServerEnds;
 use crate::collect::far::FarEnd;
+use crate::collect::gaps::Gaps;
 use crate::collect::watch::{Mark, Watch};
 use crate::host::headroom::{Headroom, Pieces};
 use crate::isolate::place::Place;
@@ -92,6 +93,8 @@ pub(crate) struct Lab<'a> {
     pub(crate) swarm_closed: bool,
     /// When the swarm was last heard; it ticks a few times a second.
     swarm_word_at: Instant,
+    /// When this process did not run.
+    pub(crate) gaps: Gaps,
     pub(crate) server_closed: bool,
     pub(crate) capacity: u64,
     // What broke.
@@ -179,6 +182,7 @@ impl<'a> Lab<'a> {
             swarm_record_is_lost: false,
             swarm_closed: false,
             swarm_word_at: Instant::now(),
+            gaps: Gaps::default(),
             server_closed: !is_ours,
             capacity,
             broken: None,
@@ -333,6 +337,7 @@ impl<'a> Lab<'a> {
     // Waiting ------------------------------------------------------------------------------------------
 
     pub(crate) fn wait(&mut self, until: Option<Instant>, done: impl Fn(&Self) -> bool) -> Woken {
+        self.gaps.begin_to_wait();
         loop {
             if done(self) {
                 return Woken::Done;
@@ -362,9 +367,19 @@ impl<'a> Lab<'a> {
         if !self.moment.is_open() {
             nap = nap.min(self.watch.due_in(now));
         }
-        match self.heard.recv_timeout(nap) {
-            Ok(heard) => self.on_heard(heard),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        let first = self.heard.recv_timeout(nap);
+        let missed = self.gaps.look(nap);
+        if let Ok(heard) = first {
+            self.on_heard(heard);
+        }
+        if let Some(missed) = missed {
+            // What the others said meanwhile is heard before anything is made of their silence, or of the time.
+            while let Ok(heard) = self.heard.try_recv() {
+                self.on_heard(heard);
+            }
+            self.swarm_word_at = Instant::now();
+            self.gaps.note(&missed);
+            self.watch.after_a_gap();
         }
         self.note_ended_processes();
         for command in self.acting.go_on(self.server.pid(), self.phase, &self.counts) {
@@ -402,12 +417,14 @@ impl<'a> Lab<'a> {
                         self.say_closing(counts.open);
                     }
                 }
-                SwarmEvent::Now { phase, counts, .. } => {
+                SwarmEvent::Now { phase, counts, elapsed_ms } => {
+                    self.gaps.note_first_connect(elapsed_ms);
                     self.moment.swarm_says(phase, counts);
                     self.phase = Some(phase);
                     self.counts = counts;
                 }
-                SwarmEvent::Tick { phase, counts, .. } => {
+                SwarmEvent::Tick { phase, counts, elapsed_ms } => {
+                    self.gaps.note_first_connect(elapsed_ms);
                     self.phase = Some(phase);
                     self.counts = counts;
                 }
@@ -457,6 +474,8 @@ fn watch(
     let far = place.far.as_ref().map(|far| FarEnd::open(far, swarm_pid, &ports));
     let config = CollectorConfig {
         server_pid: server.pid(),
+        // A server of ours is one process.
+        finds_holders: !server.is_ours(),
         swarm_pid: Some(swarm_pid),
         ports,
         ..CollectorConfig::default()

@@ -77,6 +77,7 @@ impl Lab<'_> {
     /// As [`Lab::wait`], but only the time ends it early, and a signal makes the close quick.
     fn wait_to_the_end(&mut self, longest: Duration, done: impl Fn(&Self) -> bool) {
         let until = Instant::now() + longest;
+        self.gaps.begin_to_wait();
         while !done(self) && Instant::now() < until {
             // A swarm that stands still keeps nobody who waits for its end.
             if !self.swarm_closed && self.swarm_is_silent(2) {

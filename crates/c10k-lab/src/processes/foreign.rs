@@ -28,8 +28,8 @@ pub(crate) struct Foreign {
     pub(crate) listen: Vec<SocketAddr>,
     name: Option<String>,
     hidden: Option<String>,
-    /// Other processes listen too.
-    shared: bool,
+    /// Those that are likely to hold its connections.
+    expected: Vec<u32>,
     /// A profile was asked for, by a flag or a plan.
     is_compared: bool,
 }
@@ -69,18 +69,21 @@ impl Foreign {
     fn by_port(port: u16) -> Result<Self, Refusal> {
         let found = find_server(&[port]).map_err(|error| refusal(&error))?;
         let hidden = found.what_is_hidden();
-        let shared = !found.others.is_empty();
-        Ok(Self { shared, ..Self::new(found.pid, found.addresses, hidden) })
+        Ok(Self { expected: found.expected, ..Self::new(found.pid, found.addresses, hidden) })
     }
 
     fn by_pid(pid: u32, port: Option<u16>) -> Result<Self, Refusal> {
         stands_here(pid)?;
         let Some(port) = port else {
             let listen = find_listeners(pid).map_err(|error| refusal(&error))?;
-            return Ok(Self::new(Some(pid), listen, None));
+            let ports: Vec<u16> = listen.iter().map(SocketAddr::port).collect();
+            let expected = find_server(&ports).map_or_else(|_| vec![pid], |found| found.expected);
+            return Ok(Self { expected, ..Self::new(Some(pid), listen, None) });
         };
         let found = find_server(&[port]).map_err(|error| refusal(&error))?;
-        let known = found.pid.is_none() || found.pid == Some(pid) || found.others.contains(&pid);
+        let is_one = |pids: &[u32]| pids.contains(&pid);
+        let known =
+            found.pid.is_none() || found.pid == Some(pid) || is_one(&found.others) || is_one(&found.expected);
         if !known {
             return Err(Refusal::host(
                 format!(
@@ -90,8 +93,7 @@ impl Foreign {
                 "leave out --server-pid, and the process is found by its port",
             ));
         }
-        let shared = !found.others.is_empty();
-        Ok(Self { shared, ..Self::new(Some(pid), found.addresses, None) })
+        Ok(Self { expected: found.expected, ..Self::new(Some(pid), found.addresses, None) })
     }
 
     /// Of the addresses, those of the first one's family: a swarm speaks one.
@@ -104,7 +106,7 @@ impl Foreign {
             listen,
             name: pid.and_then(|pid| name_of(pid).ok()),
             hidden,
-            shared: false,
+            expected: Vec::from_iter(pid),
             is_compared: true,
         }
     }
@@ -129,12 +131,18 @@ impl Foreign {
             (None, _) => "a process that may not be seen".to_owned(),
         };
         let listen: Vec<String> = self.listen.iter().map(ToString::to_string).collect();
+        let others = self.expected.iter().filter(|pid| Some(**pid) != self.pid).count();
+        let with = match others {
+            0 => String::new(),
+            1 => " with another that is likely to hold its connections".to_owned(),
+            _ => format!(" with {others} others that are likely to hold its connections"),
+        };
         let compared = match self.is_compared {
             true => "",
             false => "; no profile was asked for, so the settings here are compared with none (--profile)",
         };
         format!(
-            "the server on {} is {who}, which the lab did not start: nothing is set here, and what it accepted is \
+            "the server on {} is {who}{with}, which the lab did not start: nothing is set here, and what it accepted is \
              not known{compared}",
             listen.join(", ")
         )
@@ -155,8 +163,10 @@ impl Foreign {
             time_wait: waiting.map(|(ends, window)| ports_kept(&ends, window, sources)),
             ..limits
         };
-        // Of several processes that listen no one limit bounds all.
-        let Some(pid) = self.pid.filter(|_| !self.shared) else {
+        if self.expected.len() > 1 {
+            return limits_of_several(&self.expected, limits);
+        }
+        let Some(pid) = self.expected.first().copied().or(self.pid) else {
             return HostSnapshot { server_nofile: None, ..limits };
         };
         let nofile = limits::of_process(pid, Resource::OpenFiles).ok();
@@ -168,6 +178,24 @@ impl Foreign {
             server_per_table: nofile.zip(one).map(|(limit, seen)| limit.soft.saturating_sub(seen.open)),
             ..limits
         }
+    }
+}
+
+/// Each of several processes meets its own limit, and what is free in all of them is the most that they take.
+fn limits_of_several(pids: &[u32], limits: HostSnapshot) -> HostSnapshot {
+    let soft = |pid: &u32| limits::of_process(*pid, Resource::OpenFiles).ok().map(|limit| limit.soft);
+    let tables = |pid: &u32| TablesReader::new(&ProcRoot::default(), *pid).read().ok();
+    let each: Vec<_> = pids.iter().map(|pid| soft(pid).zip(tables(pid))).collect();
+    let several = each.iter().flatten().any(|(_, seen)| seen.tables > 1);
+    let free = |(soft, seen): (u64, c10k_kernel::tables::TablesInUse)| soft.saturating_sub(seen.open);
+    // One of which the room is not known may take any number.
+    let room: Option<u64> = each.iter().map(|one| one.map(free)).sum();
+    HostSnapshot {
+        server_nofile: each.iter().flatten().map(|(soft, _)| *soft).min(),
+        server_tables: several,
+        server_processes: Some(pids.len() as u64),
+        server_room: room.filter(|_| !several),
+        ..limits
     }
 }
 

@@ -40,6 +40,9 @@ impl Ended {
         assert_eq!((record.state, record.ended_because.as_deref()), (RunState::Complete, None));
         assert!(record.verdicts.iter().all(Verdict::holds), "{:?}", record.verdicts);
         assert_eq!(record.ceiling, None);
+        // A processor's input queue is the whole host's, which other tests fill.
+        let met = record.met_on_the_way.iter().filter(|met| met.wall != "netdev-backlog");
+        assert_eq!(met.count(), 0, "a healthy run met nothing: {:#?}", record.met_on_the_way);
         assert_eq!(self.stderr.matches("error:").count(), 0, "{}", self.stderr);
         record
     }

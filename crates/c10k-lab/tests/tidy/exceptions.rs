@@ -47,35 +47,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "a table of cases: data, which is read from its top to its end",
     ),
     of(
-        "function-length",
-        "crates/c10k-swarm/src/run.rs: carry_out",
-        "to be divided when a run becomes a set of tasks",
-    ),
-    of("file-length", "crates/c10k-swarm/tests/add_ips.rs", "to be divided into adding and taking away"),
-    of("file-length", "crates/c10k-swarm/tests/ws_peers.rs", "to be divided by what the peer does wrong"),
-    of(
-        "circle",
-        "crates/c10k-ceiling/src/walls/memory.rs",
-        "to be cut: what both walls ask belongs into facts of its own",
-    ),
-    of(
-        "circle",
-        "crates/c10k-kernel/src/namespace.rs",
-        "to be cut: the scope of a sysctl is a file of its own",
-    ),
-    of(
-        "circle",
-        "crates/c10k-lab/src/command/climb/document.rs",
-        "to be cut: what a step is belongs below both",
-    ),
-    of("circle", "crates/c10k-profile/src/apply.rs", "to be cut when the room is laid out in folders"),
-    of(
-        "circle",
-        "crates/c10k-record/src/counts.rs",
-        "to be cut: the vocabulary belongs apart from reading and writing",
-    ),
-    of("circle", "crates/c10k-server/src/keeper.rs", "to be cut: what a watch hears belongs below both"),
-    of(
         "unused-pub",
         "crates/c10k-wire/src/conformance.rs: bytes_to",
         "the conformance table is compiled for the tests of other crates alone",
@@ -89,26 +60,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "unused-pub",
         "crates/c10k-wire/src/conformance/handshakes.rs: requests",
         "the conformance table is compiled for the tests of other crates alone",
-    ),
-    of(
-        "unused-pub",
-        "crates/c10k-profile/src/profile.rs: from_text",
-        "tests of this room put their journal elsewhere by it, and stop between two writes",
-    ),
-    of(
-        "unused-pub",
-        "crates/c10k-profile/src/here.rs: with_journal_in",
-        "tests of this room put their journal elsewhere by it, and stop between two writes",
-    ),
-    of(
-        "unused-pub",
-        "crates/c10k-profile/src/here.rs: with_journal_in_one_of",
-        "tests of this room put their journal elsewhere by it, and stop between two writes",
-    ),
-    of(
-        "unused-pub",
-        "crates/c10k-profile/src/here.rs: with_progress",
-        "tests of this room put their journal elsewhere by it, and stop between two writes",
     ),
     of(
         "unused-pub",
@@ -150,27 +101,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "a signal's thread says what it takes away, when the printer may be stuck",
     ),
     of(
-        "file-length",
-        "crates/c10k-ceiling/src/walls/descriptors.rs",
-        "to be divided into the walls of a table and those of the host",
-    ),
-    of(
-        "circle",
-        "crates/c10k-ceiling/src/findings.rs",
-        "to be cut: what loads are asked of findings belongs below both",
-    ),
-    of("circle", "crates/c10k-swarm/src/preflight.rs", "to be cut: the view of the plan belongs below both"),
-    of(
-        "unused-pub",
-        "crates/c10k-kernel/src/processes.rs: descendants",
-        "whose connections these are is to be told by process; nobody asks it yet",
-    ),
-    of(
-        "unused-pub",
-        "crates/c10k-kernel/src/census/holder.rs: who_holds",
-        "whose connections these are is to be told by process; nobody asks it yet",
-    ),
-    of(
         "unused-pub",
         "crates/c10k-kernel/src/files.rs: with_faults",
         "tests have calls fail by it, one after another",
@@ -189,5 +119,25 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "unit",
         "crates/c10k-record/src/record.rs: ConnectRate.without_pauses",
         "the struct is a rate: connections a second",
+    ),
+    of(
+        "unused-pub",
+        "crates/c10k-profile/src/text/profile.rs: from_text",
+        "tests of this room put their journal elsewhere by it, and stop between two writes",
+    ),
+    of(
+        "unused-pub",
+        "crates/c10k-profile/src/hold/here.rs: with_journal_in",
+        "tests of this room put their journal elsewhere by it, and stop between two writes",
+    ),
+    of(
+        "unused-pub",
+        "crates/c10k-profile/src/hold/here.rs: with_journal_in_one_of",
+        "tests of this room put their journal elsewhere by it, and stop between two writes",
+    ),
+    of(
+        "unused-pub",
+        "crates/c10k-profile/src/hold/here.rs: with_progress",
+        "tests of this room put their journal elsewhere by it, and stop between two writes",
     ),
 ];

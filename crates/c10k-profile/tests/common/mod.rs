@@ -50,12 +50,17 @@ impl Machine {
     /// The same machine seen from a network namespace that is not its first.
     pub(crate) fn in_a_child_namespace() -> Self {
         let machine = Self::new();
+        machine.leave_the_first_namespace();
+        machine
+    }
+
+    /// From now on it is seen from a network namespace that is not its first.
+    pub(crate) fn leave_the_first_namespace(&self) {
         for (key, _, seen) in KEYS {
             if *seen == Seen::Absent {
-                std::fs::remove_file(machine.root().path(key).unwrap()).unwrap();
+                std::fs::remove_file(self.root().path(key).unwrap()).unwrap();
             }
         }
-        machine
     }
 
     pub(crate) fn folder(&self) -> &Path {

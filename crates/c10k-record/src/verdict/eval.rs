@@ -1,12 +1,13 @@
 //! From a condition and a record to a verdict.
 
 use super::Verdict;
-use super::metric::{Better, Metric};
+use super::metric::{Better, LatencyKind, Metric};
 use super::parse::{Condition, Limit};
-use crate::{Record, RunState};
+use crate::{LatencySummary, Record, RunState};
 
 /// What a run that is over comes to under its conditions, and under `ghosts = 0` where ghosts are known and no
-/// condition is on them. A run that was stopped before its end is not judged: what it would have held is not known.
+/// condition is on them. A run that was stopped before its end is not judged: what it would have held is not known; nor is a
+/// time in which the one who measures it did not run.
 #[must_use]
 pub fn judge(conditions: &[Condition], record: &Record) -> Vec<Verdict> {
     let mut verdicts: Vec<Verdict> = conditions.iter().map(|condition| condition.evaluate(record)).collect();
@@ -18,12 +19,12 @@ pub fn judge(conditions: &[Condition], record: &Record) -> Vec<Verdict> {
 }
 
 impl Condition {
-    /// Evaluates it on a record. With nothing to look at it does not hold; on a run that was stopped before its end it
-    /// is not evaluated.
+    /// Evaluates it on a record. With nothing to look at it does not hold; on a run that was stopped before its end, and
+    /// where a gap falls into what it is about ([`Record::gap_within`]), it is not evaluated.
     #[must_use]
     pub fn evaluate(&self, record: &Record) -> Verdict {
         let expr = self.to_string();
-        if record.state == RunState::Aborted {
+        if record.state == RunState::Aborted || record.gap_within(self.metric).is_some() {
             return Verdict { expr, passed: None, value: None };
         }
         let value = self.value(record);
@@ -51,10 +52,42 @@ impl Condition {
     }
 }
 
+impl Metric {
+    /// What a record says of it: connections, a second, or ms; `None` where nothing was measured.
+    #[must_use]
+    pub fn of(self, record: &Record) -> Option<f64> {
+        let c = &record.connections;
+        let count = match self {
+            Self::Held => c.held,
+            Self::Verified => c.verified?,
+            Self::Failed => c.failed_total(),
+            Self::Ghosts => c.ghosts?,
+            Self::ConnectsPerSecond => return record.rate.connects_per_second.mean,
+            Self::Latency(kind, percentile) => {
+                return percentile.of(kind.of(record)?).map(|us| us as f64 / 1000.0);
+            }
+        };
+        Some(count as f64)
+    }
+}
+
+impl LatencyKind {
+    fn of(self, record: &Record) -> Option<LatencySummary> {
+        let all = &record.latency_us;
+        match self {
+            Self::Connect => Some(all.connect),
+            Self::ConnectResponse => all.connect_response,
+            Self::Handshake => all.handshake,
+            Self::FirstEcho => Some(all.first_echo),
+            Self::Echo => Some(all.echo),
+            Self::Lateness => record.lateness_us,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LatencySummary;
     use crate::record::sample_record;
 
     fn evaluate(text: &str, record: &Record) -> Verdict {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{LatencySummary, Record};
+use crate::LatencySummary;
 
 /// What a verdict is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,23 +127,6 @@ impl Metric {
         )
     }
 
-    /// What a record says of it: connections, a second, or ms; `None` where nothing was measured.
-    #[must_use]
-    pub fn of(self, record: &Record) -> Option<f64> {
-        let c = &record.connections;
-        let count = match self {
-            Self::Held => c.held,
-            Self::Verified => c.verified?,
-            Self::Failed => c.failed_total(),
-            Self::Ghosts => c.ghosts?,
-            Self::ConnectsPerSecond => return record.rate.connects_per_second.mean,
-            Self::Latency(kind, percentile) => {
-                return percentile.of(kind.of(record)?).map(|us| us as f64 / 1000.0);
-            }
-        };
-        Some(count as f64)
-    }
-
     /// The names in a few words.
     pub(super) fn names() -> String {
         let names = |list: Vec<&str>, last: &str| match list.split_last() {
@@ -154,20 +137,6 @@ impl Metric {
         let kinds = names(KINDS.iter().map(|(_, name)| *name).collect(), "or");
         let percentiles = names(PERCENTILES.iter().map(|(_, name)| *name).collect(), "or");
         format!("{}, and {kinds} with _ and {percentiles}", others.join(", "))
-    }
-}
-
-impl LatencyKind {
-    fn of(self, record: &Record) -> Option<LatencySummary> {
-        let all = &record.latency_us;
-        match self {
-            Self::Connect => Some(all.connect),
-            Self::ConnectResponse => all.connect_response,
-            Self::Handshake => all.handshake,
-            Self::FirstEcho => Some(all.first_echo),
-            Self::Echo => Some(all.echo),
-            Self::Lateness => record.lateness_us,
-        }
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
     Some(Section::new("Ceiling", rows))
 }
 
-fn end(side: Side) -> &'static str {
+pub(super) fn end(side: Side) -> &'static str {
     match side {
         Side::Swarm => "at the swarm",
         Side::Server => "at the server",
@@ -44,7 +44,7 @@ fn end(side: Side) -> &'static str {
     }
 }
 
-fn evidence(evidence: &Evidence) -> Row {
+pub(super) fn evidence(evidence: &Evidence) -> Row {
     let value = match (evidence.before, evidence.after) {
         (Some(before), Some(after)) => format!("{} → {}", human_count(before), human_count(after)),
         (None, None) => String::new(),
@@ -53,7 +53,7 @@ fn evidence(evidence: &Evidence) -> Row {
     cells(vec![left(&evidence.source), right(value), left(&evidence.text)])
 }
 
-fn remedy(remedy: &Remedy) -> Vec<Row> {
+pub(super) fn remedy(remedy: &Remedy) -> Vec<Row> {
     let mut rows = vec![line(format!("What lifts it: {}", remedy.summary))];
     rows.extend(remedy.commands.iter().cloned().map(Row::Command));
     rows

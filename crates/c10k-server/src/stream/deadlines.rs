@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use c10k_kernel::socket;
 use mio::Registry;
 
-use super::{Streams, is_handshaking};
+use super::Streams;
 use crate::counters::End;
 use crate::speech::{Heard, Reply, Speech};
-use crate::table::{Flag, Key};
-use crate::timers::Rounds;
+use crate::table::{Flag, Key, Table};
+use crate::timers::{Rounds, What};
 
 /// Connections pinged between two looks at events.
 const PING_BATCH: u32 = 256;
@@ -17,29 +17,31 @@ const PING_BATCH: u32 = 256;
 impl<S: Speech> Streams<S> {
     /// When the clock is next to be looked at for the sake of a connection; `None` = nothing waits for it.
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
-        let table = &self.table;
-        let states = &self.states;
-        let speech = &self.speech;
-        let handshaking = self.handshakes.next(|key, _| is_handshaking(table, states, speech, key));
-        let message = self.messages.next(|key, _| table.has(key, Flag::Timed));
-        let lingering = self.lingering.next(|key, _| table.has(key, Flag::Shut));
+        let matters = matters(&self.table, &self.states, &self.speech);
+        let next = self.deadlines.next(matters);
         let ping = self.pings.as_ref().map(Rounds::due_at).filter(|_| self.table.open() > 0);
-        [handshaking, message, lingering, ping, self.freed.due_at()].into_iter().flatten().min()
+        [next, ping, self.freed.due_at()].into_iter().flatten().min()
+    }
+
+    /// The connection has until then.
+    pub(super) fn set_deadline(&mut self, key: Key, what: What, at: Instant) {
+        let matters = matters(&self.table, &self.states, &self.speech);
+        self.deadlines.push(key, what, at, matters);
     }
 
     /// Does what is due: gives up slow handshakes, slow messages and peers that do not close, pings, gives memory
     /// back.
     pub(crate) fn look_at_deadlines(&mut self, registry: &Registry, now: Instant) {
-        while let Some(key) = self.handshakes.due(now) {
-            self.give_up(registry, key, S::give_up);
-        }
-        while let Some(key) = self.messages.due(now) {
-            self.message_is_due(registry, key, now);
-        }
-        while let Some(key) = self.lingering.due(now) {
-            if self.table.has(key, Flag::Shut) {
-                let end = self.end_of(key, End::Drained);
-                self.abort(key, &end);
+        while let Some((key, what)) =
+            self.deadlines.due(now, matters(&self.table, &self.states, &self.speech))
+        {
+            match what {
+                What::Handshake => self.give_up(registry, key, S::give_up),
+                What::Message => self.message_is_due(registry, key, now),
+                What::Parting => {
+                    let end = self.end_of(key, End::Drained);
+                    self.abort(key, &end);
+                }
             }
         }
         if let Some(slots) =
@@ -57,7 +59,7 @@ impl<S: Speech> Streams<S> {
     /// and two timeouts. While output waits nothing is read; when it is gone, a message in progress gets a full timeout.
     pub(super) fn time_message(&mut self, key: Key, finished: bool) {
         let is_within = self.speech.is_within_message(&self.states[key.slot() as usize]);
-        if !is_within && self.messages.is_empty() {
+        if !is_within && self.deadlines.is_empty() {
             return;
         }
         if finished {
@@ -80,14 +82,10 @@ impl<S: Speech> Streams<S> {
     fn time_from(&mut self, key: Key, now: Instant, timeout: Duration) {
         self.table.set(key, Flag::Timed, true);
         self.table.set(key, Flag::Renewed, false);
-        let table = &self.table;
-        self.messages.push(key, now + timeout, |key, _| table.has(key, Flag::Timed));
+        self.set_deadline(key, What::Message, now + timeout);
     }
 
     fn message_is_due(&mut self, registry: &Registry, key: Key, now: Instant) {
-        if !self.table.has(key, Flag::Timed) {
-            return;
-        }
         self.table.set(key, Flag::Timed, false);
         let is_within = self.speech.is_within_message(&self.states[key.slot() as usize]);
         let Some(timeout) = self.speech.message_timeout().filter(|_| is_within) else { return };
@@ -115,7 +113,7 @@ impl<S: Speech> Streams<S> {
         let kept = self.speech.kept_bytes(state);
         let Some(heard) = give_up(&mut self.speech, state) else { return };
         self.freed.add(kept.saturating_sub(self.speech.kept_bytes(state)));
-        self.answer(registry, key, heard, 0);
+        self.say(registry, key, heard);
     }
 
     /// A peer that has said nothing since its last ping is taken for dead; others are pinged. The time for the answer
@@ -135,7 +133,7 @@ impl<S: Speech> Streams<S> {
         if !self.speech.ping(&self.states[slot as usize]) {
             return;
         }
-        self.answer(registry, key, Heard { reply: Reply::Output, ..Heard::default() }, 0);
+        self.say(registry, key, Heard { reply: Reply::Output, ..Heard::default() });
         let has_left = !self.table.has(key, Flag::Pending);
         self.table.set(key, Flag::Pinged, has_left);
     }
@@ -145,5 +143,14 @@ impl<S: Speech> Streams<S> {
         let every = self.speech.ping_every().unwrap_or_default();
         let outgoing = self.table.socket(key).and_then(|socket| socket::outgoing(socket).ok());
         outgoing.is_some_and(|outgoing| outgoing.moves_within(every))
+    }
+}
+
+/// Says of a deadline whether what it was set for goes on.
+fn matters<S: Speech>(table: &Table, states: &[S::State], speech: &S) -> impl Fn(Key, What) -> bool {
+    |key, what| match what {
+        What::Handshake => table.socket(key).is_some() && speech.is_handshaking(&states[key.slot() as usize]),
+        What::Message => table.has(key, Flag::Timed),
+        What::Parting => table.has(key, Flag::Shut),
     }
 }

@@ -8,10 +8,11 @@ use c10k_kernel::socket;
 use mio::Registry;
 use socket2::SockRef;
 
-use super::Streams;
+use super::{Behind, Streams};
 use crate::counters::End;
 use crate::speech::{Heard, Over, Reply, Speech};
 use crate::table::{Flag, Key};
+use crate::timers::What;
 
 /// How long a peer that was in the middle of saying more may take to read the last word and close.
 const LINGER: Duration = Duration::from_secs(2);
@@ -59,7 +60,7 @@ impl<S: Speech> Streams<S> {
             if self.table.has(key, Flag::Pending) || self.table.has(key, Flag::Leftover) {
                 self.table.set(key, Flag::Busy, true);
             } else {
-                self.read(registry, key, true);
+                self.read(registry, key, Behind::Input);
             }
         }
     }
@@ -81,7 +82,11 @@ impl<S: Speech> Streams<S> {
     /// The connection is over and has its last output: it is closed, now or when the peer has closed too.
     pub(super) fn conclude(&mut self, key: Key, over: Over) {
         if !over.linger {
-            let end = if self.draining { End::Drained } else { over.end };
+            // At the server's end whoever closes in good order has done what was asked for.
+            let end = match over.end {
+                End::Closed if self.draining => End::Drained,
+                end => end,
+            };
             return self.close(key, &end);
         }
         let Some(socket) = self.table.socket(key) else { return };
@@ -89,8 +94,7 @@ impl<S: Speech> Streams<S> {
         let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
         self.table.set(key, Flag::Shut, true);
         self.ends.insert(key.slot(), over.into());
-        let table = &self.table;
-        self.lingering.push(key, Instant::now() + LINGER, |key, _| table.has(key, Flag::Shut));
+        self.set_deadline(key, What::Parting, Instant::now() + LINGER);
     }
 
     /// How the connection is to be counted: as was decided before, else as `otherwise`.
@@ -101,10 +105,11 @@ impl<S: Speech> Streams<S> {
         self.take_end(key.slot()).map_or(otherwise, |over| over.end)
     }
 
-    /// After a read that filled the buffer, more may be unread; closing then sends RST and can destroy our Close
-    /// frame, so linger. `count` is what the read before the end brought; a short read has left nothing.
-    pub(super) fn and_unread(&self, over: Over, count: usize) -> Over {
-        Over { linger: over.linger || count == self.buffer.len(), ..over }
+    /// After a read that filled the buffer, or that may have stopped at urgent data, more may be unread; closing then
+    /// sends RST and can destroy our Close frame, so linger. `count` is what the read before the end brought, and
+    /// `behind` what may stand behind a short one.
+    pub(super) fn and_unread(&self, over: Over, count: usize, behind: Behind) -> Over {
+        Over { linger: over.linger || count == self.buffer.len() || behind == Behind::Input, ..over }
     }
 
     /// Counts what a peer says on a connection that is over; whether that is more than it may.
@@ -133,7 +138,7 @@ impl<S: Speech> Streams<S> {
             return;
         }
         if self.speech.say_goodbye(state) {
-            self.answer(registry, key, Heard { reply: Reply::Output, ..Heard::default() }, 0);
+            self.say(registry, key, Heard { reply: Reply::Output, ..Heard::default() });
             return;
         }
         if !self.table.has(key, Flag::Busy) {

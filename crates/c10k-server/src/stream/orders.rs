@@ -299,8 +299,7 @@ impl<S: Speech, M: Model> Pair<S, M> {
         }
         for event in &events {
             if event.token() == self.key.token() {
-                let until_empty = event.is_read_closed() || event.is_priority();
-                self.streams.serve(self.poll.registry(), self.key, until_empty);
+                self.streams.serve(self.poll.registry(), self.key, Behind::of(event));
             }
         }
     }

@@ -3,22 +3,23 @@
 use std::time::Instant;
 
 use c10k_record::{
-    Connections, LatencyHistogram, LiveCounts, PhaseName, PhaseTimes, SwarmEvent, human_count,
+    Connections, Failure, LatencyHistogram, LiveCounts, PhaseName, PhaseTimes, SwarmEvent, human_count,
 };
 
 use super::{Conductor, TICK};
-use crate::shared::Stage;
+use crate::shared::Counted;
+use crate::tasks::Task;
 
 impl Conductor<'_> {
     pub(super) fn elapsed_ms(&self) -> u64 {
         self.shared.since_first_connect_ms(self.shared.now_us())
     }
 
-    pub(super) fn enter(&mut self, stage: Stage, phase: PhaseName) {
-        self.begin_phase(phase);
-        self.shared.enter(stage);
+    pub(super) fn enter(&mut self, task: Task) {
+        self.begin_phase(task.phase());
+        self.shared.enter(task);
         let counts = self.shared.counts();
-        self.say_phase(phase, counts);
+        self.say_phase(task.phase(), counts);
     }
 
     pub(super) fn begin_phase(&mut self, phase: PhaseName) {
@@ -67,7 +68,7 @@ impl Conductor<'_> {
         }
         self.last_tick = (now, counts);
         self.take_measured();
-        let (phase, elapsed_ms) = (self.shared.stage().0.phase(), self.elapsed_ms());
+        let (phase, elapsed_ms) = (self.shared.orders().phase, self.elapsed_ms());
         self.output.progress(phase, elapsed_ms, &counts, self.target, per_second, self.course.probe);
         self.output.event(&SwarmEvent::Tick { phase, elapsed_ms, counts });
     }
@@ -75,7 +76,7 @@ impl Conductor<'_> {
     /// Answers whoever asked how it stands.
     pub(super) fn say_now(&mut self) {
         let counts = self.shared.counts();
-        let (phase, elapsed_ms) = (self.shared.stage().0.phase(), self.elapsed_ms());
+        let (phase, elapsed_ms) = (self.shared.orders().phase, self.elapsed_ms());
         self.output.event(&SwarmEvent::Now { phase, elapsed_ms, counts });
     }
 
@@ -96,24 +97,25 @@ impl Conductor<'_> {
         self.measured.add(&interval);
     }
 
-    pub(super) fn connections(&self) -> Connections {
-        let counts = self.shared.counts();
+    /// How it stands, all of it at one moment, and what was lost of it.
+    pub(super) fn connections(&self) -> (Connections, Vec<Failure>) {
+        let Counted { live: counts, held, failures } = self.shared.counted();
         let mut connections = Connections {
             target: self.target,
             attempted: counts.attempted,
             established: counts.established,
             accepted: None,
             verified: self.course.probe.then_some(counts.verified),
-            held: self.shared.sum(|table| &table.held),
+            held,
             at_server: None,
             ghosts: None,
-            released: self.shared.sum(|table| &table.released),
+            released: counts.released,
             open: None,
             failed: std::collections::BTreeMap::new(),
         };
-        for failure in self.shared.tally().failures() {
-            connections.add_failed(failure.outcome, failure.count);
+        for failure in &failures {
+            connections.add_failed(failure.outcome.clone(), failure.count);
         }
-        connections
+        (connections, failures)
     }
 }

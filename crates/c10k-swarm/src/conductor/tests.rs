@@ -31,7 +31,7 @@ fn dead(control: &TableControl) {
     ] {
         counter.store(count, Relaxed);
     }
-    control.turn.store(true, Relaxed);
+    control.turn(Turn::Connect).store(true, Relaxed);
 }
 
 fn with_conductor(commanded: bool, test: impl FnOnce(Conductor<'_>, &Arc<Shared>, &TableControl)) {
@@ -48,11 +48,11 @@ fn with_conductor(commanded: bool, test: impl FnOnce(Conductor<'_>, &Arc<Shared>
 fn what_a_dead_worker_held_is_lost_with_it_once() {
     with_conductor(true, |mut conductor, shared, control| {
         dead(control);
-        shared.add_to_tally(PhaseName::Ramp, Loss::ConnectTimeout, 2);
+        shared.tally().add(PhaseName::Ramp, Loss::ConnectTimeout, 2, 0);
         for _ in 0..3 {
             conductor.count_lost_workers();
         }
-        let connections = conductor.connections();
+        let (connections, _) = conductor.connections();
         assert_eq!((connections.attempted, connections.held, connections.released), (9, 0, 1));
         assert_eq!(connections.failed_total(), 8);
         let counts = shared.counts();
@@ -67,7 +67,7 @@ fn a_ramp_whose_last_worker_died_with_its_turn_ends() {
         shared.arrivals.grow(10, 0);
         assert_eq!(shared.arrivals.claim(32, 0), Claim::Some { first: 0, count: 10 });
         shared.arrivals.give_back(9, 1);
-        shared.enter(Stage::Ramp);
+        shared.enter(Task::Connect);
         dead(control);
         assert!(!shared.arrivals.is_exhausted());
         conductor.count_lost_workers();

@@ -5,31 +5,40 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Instant;
 
-use c10k_record::{Command, GrowthEvidence, GrowthStop, Outcome};
+use c10k_record::{Command, GrowthEvidence, GrowthStop, Outcome, PhaseName};
 
 use super::{Conductor, NAP, Woken};
-use crate::shared::{Note, Stage};
-use crate::tally::Loss;
+use crate::shared::Note;
+use crate::tally::{Loss, Tally};
+use crate::tasks::{Task, Turn};
 
 impl Conductor<'_> {
     /// Connections of workers that ended on their own are counted once, as lost with them.
     pub(super) fn count_lost_workers(&mut self) {
-        let phase = self.shared.stage().0.phase();
-        let mut turns = 0;
+        let (phase, at_ms) = (self.shared.orders().phase, self.elapsed_ms());
+        let (mut connects, mut walks) = (0, 0);
         for control in self.crew.lost() {
             let attempted = control.attempted.load(Relaxed);
             let settled = control.failed.load(Relaxed) + control.released.load(Relaxed);
             let settled = settled + control.aborted.load(Relaxed);
             let lost = attempted.saturating_sub(settled);
-            control.failed.fetch_add(lost, Relaxed);
-            control.held.store(0, Relaxed);
-            control.open.store(0, Relaxed);
-            control.in_flight.store(0, Relaxed);
-            self.shared.add_to_tally(phase, Loss::WorkerLost, lost);
-            turns += usize::from(control.turn.swap(false, Relaxed));
+            let mut of_it = Tally::default();
+            of_it.add(phase, Loss::WorkerLost, lost, at_ms);
+            self.shared.publish(&mut of_it, || {
+                control.failed.fetch_add(lost, Relaxed);
+                control.held.store(0, Relaxed);
+                control.open.store(0, Relaxed);
+                control.in_flight.store(0, Relaxed);
+            });
+            connects += usize::from(control.turn(Turn::Connect).swap(false, Relaxed));
+            walks += usize::from(control.turn(Turn::Walk).swap(false, Relaxed));
         }
-        for _ in 0..turns {
-            if !self.shared.pass_on() && self.shared.stage().0 == Stage::Ramp && !self.shared.has_turns() {
+        for _ in 0..walks {
+            self.shared.pass_on(Turn::Walk);
+        }
+        for _ in 0..connects {
+            let goes_on = self.shared.pass_on(Turn::Connect) || self.shared.has_turns(Turn::Connect);
+            if !goes_on && self.shared.orders().has(Task::Connect) {
                 self.shared.stop_growing(GrowthStop::WorkersLost, GrowthEvidence::default());
             }
         }
@@ -43,6 +52,7 @@ impl Conductor<'_> {
         stopping: bool,
         done: impl Fn(&Self) -> bool,
     ) -> Woken {
+        self.begin_to_wait();
         loop {
             if done(self) {
                 return Woken::Done;
@@ -50,7 +60,7 @@ impl Conductor<'_> {
             if !stopping && self.must_stop() {
                 return Woken::Stop;
             }
-            let holding = self.shared.stage().0 == Stage::Hold;
+            let holding = self.shared.orders().phase == PhaseName::Hold;
             let due = |c: &Command| holding || matches!(c, Command::Stop | Command::Abort);
             if !stopping && self.commands.front().is_some_and(due) {
                 if !holding {
@@ -66,7 +76,9 @@ impl Conductor<'_> {
             }
             self.tick_if_due(now);
             let nap = until.map_or(NAP, |until| NAP.min(until - now));
-            match self.notes.recv_timeout(nap) {
+            let heard = self.notes.recv_timeout(nap);
+            self.look_for_a_gap(nap);
+            match heard {
                 Ok(note) => self.on_note(note),
                 Err(RecvTimeoutError::Timeout) => self.count_lost_workers(),
                 Err(RecvTimeoutError::Disconnected) => {}
@@ -78,8 +90,8 @@ impl Conductor<'_> {
         match note {
             Note::LookAgain | Note::Started => {}
             Note::StartFailed(error) => self.no_worker(&error),
-            Note::TurnFree => {
-                if !self.shared.pass_on() {
+            Note::TurnFree(turn) => {
+                if !self.shared.pass_on(turn) && turn == Turn::Connect {
                     self.add_table();
                 }
             }
@@ -95,7 +107,7 @@ impl Conductor<'_> {
 
     /// A turn is free and all tables are full: one more table takes it, when there is more to connect.
     pub(super) fn add_table(&mut self) {
-        if self.shared.arrivals.is_exhausted() || self.shared.stage().0 != Stage::Ramp {
+        if self.shared.arrivals.is_exhausted() || !self.shared.orders().has(Task::Connect) {
             return;
         }
         if !self.crew.may_grow() {
@@ -104,7 +116,7 @@ impl Conductor<'_> {
         let mut deferred = Vec::new();
         let started = self.crew.start_one().and_then(|()| self.crew.await_start(&self.notes, &mut deferred));
         match started {
-            Ok(()) if self.shared.pass_on() || self.shared.has_turns() => {}
+            Ok(()) if self.shared.pass_on(Turn::Connect) || self.shared.has_turns(Turn::Connect) => {}
             Ok(()) => self.shared.stop_growing(GrowthStop::NoTables, GrowthEvidence::default()),
             Err(error) => self.no_worker(&error),
         }

@@ -5,23 +5,22 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use c10k_record::{GrowthEvidence, GrowthStop};
 use c10k_wire::raw::ProbeId;
 
-use super::send::Words;
-use super::{BATCH, OPTIMISM, Worker, would_block};
-use crate::arrivals::Claim;
+use super::connector::Due;
+use super::output::Words;
+use super::{BATCH, Worker, would_block};
 use crate::maker::{BeginError, Begun, Maker};
-use crate::measured::FromIntended;
-use crate::shared::{Note, Stage};
+use crate::shared::Note;
 use crate::speech::Speech;
 use crate::table::State;
 use crate::tally::Loss;
-use crate::tuples::{Hand, Supply};
+use crate::tasks::{Orders, Task, Turn};
 
 impl<M: Maker, S: Speech> Worker<M, S> {
-    pub(super) fn connect_some(&mut self) -> bool {
+    pub(super) fn connect_some(&mut self, orders: Orders) -> bool {
         let now_us = self.shared.now_us();
         for _ in 0..BATCH {
             if !self.shared.fixed.open_loop
-                && self.counts.in_flight >= u64::from(self.shared.fixed.in_flight_per_turn)
+                && self.ledger.under_way(Task::Connect) >= u64::from(self.shared.fixed.in_flight_per_turn)
             {
                 return false;
             }
@@ -29,8 +28,15 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 self.hand_over();
                 return false;
             }
-            let Some(number) = self.next_number(now_us) else { return false };
-            if !self.connect_one(number) || !self.control.turn.load(Relaxed) {
+            let number = match self.connector.next_number(self.room(), now_us) {
+                Due::Now(number) => number,
+                Due::NotBefore(at_us) => {
+                    self.wait_until(at_us);
+                    return false;
+                }
+                Due::Never => return false,
+            };
+            if !self.connect_one(orders, number) || !self.control.turn(Turn::Connect).load(Relaxed) {
                 return false;
             }
         }
@@ -39,175 +45,99 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Slots and descriptors still free.
     pub(super) fn room(&self) -> u32 {
-        self.capacity.saturating_sub(self.table.used())
+        self.connector.room(self.table.used())
     }
 
     /// Gives the turn to another worker, and with it the claims not yet begun.
     pub(super) fn hand_over(&mut self) {
-        self.give_back_claims();
-        if self.control.turn.swap(false, AcqRel) {
+        self.connector.give_back();
+        if self.control.turn(Turn::Connect).swap(false, AcqRel) {
             self.publish();
-            self.shared.note(Note::TurnFree);
+            self.shared.note(Note::TurnFree(Turn::Connect));
         }
-    }
-
-    pub(super) fn give_back_claims(&mut self) {
-        let (first, count) = std::mem::take(&mut self.claimed);
-        self.shared.arrivals.give_back(first, count);
-        self.give_back_tuples();
-    }
-
-    pub(super) fn give_back_tuples(&mut self) {
-        self.shared.tuples.give_back(&mut self.hand, self.shared.now_us());
-    }
-
-    /// Gives back the tuples of connections that have ended. At the close nobody needs them any more.
-    pub(super) fn settle_tuples(&mut self, stage: Stage) {
-        if matches!(stage, Stage::Close | Stage::Abort) {
-            self.hand = Hand::default();
-        } else {
-            self.shared.tuples.settle(&mut self.hand, self.shared.now_us());
-        }
-    }
-
-    /// A tuple for a claimed connection; `None` when there is none now, or none any more, and growth ends.
-    fn next_tuple(&mut self) -> Option<u32> {
-        if let Some(number) = self.hand.next() {
-            return Some(number);
-        }
-        // One for this connection, and one for each of the others that are claimed.
-        let most = u32::try_from(self.claimed.1 + 1).unwrap_or(u32::MAX);
-        match self.shared.tuples.take(&mut self.hand, most, self.shared.now_us()) {
-            Supply::Given => self.hand.next(),
-            Supply::NotBefore(at_us) => {
-                self.wait_until_us = Some(at_us);
-                None
-            }
-            Supply::UsedUp(ports) => {
-                let evidence = GrowthEvidence { ports: Some(ports), ..GrowthEvidence::default() };
-                self.shared.stop_growing(GrowthStop::NoPorts, evidence);
-                None
-            }
-        }
-    }
-
-    pub(super) fn next_number(&mut self, now_us: u64) -> Option<u64> {
-        if self.claimed.1 == 0 {
-            let most = u64::from(BATCH).min(u64::from(self.room()));
-            match self.shared.arrivals.claim(most, now_us) {
-                Claim::Some { first, count } => self.claimed = (first, count),
-                Claim::NotBefore(at_us) => {
-                    self.wait_until_us = Some(at_us);
-                    return None;
-                }
-                Claim::Nothing => return None,
-            }
-        }
-        if self.shared.arrivals.is_stopped() {
-            self.shared.arrivals.forget(self.claimed.1);
-            self.claimed = (0, 0);
-            return None;
-        }
-        let number = self.claimed.0;
-        self.claimed = (number + 1, self.claimed.1 - 1);
-        Some(number)
     }
 
     /// Begins one connection; false when it has to wait for a tuple.
-    pub(super) fn connect_one(&mut self, number: u64) -> bool {
+    fn connect_one(&mut self, orders: Orders, number: u64) -> bool {
         let mut begun_us = self.shared.now_us();
-        self.counts.attempted += 1;
+        self.ledger.attempts();
         let (tuple, begun) = loop {
-            let next = self.next_tuple();
-            let Some((tuple, ends)) =
-                next.and_then(|next| Some((next, self.shared.plan.tuple(next.into())?)))
-            else {
+            let next = self.connector.next_tuple(self.shared.now_us());
+            if let Due::NotBefore(at_us) = next {
+                self.wait_until(at_us);
+            }
+            let ends = if let Due::Now(tuple) = next { self.shared.plan.tuple(tuple.into()) } else { None };
+            let (Due::Now(tuple), Some(ends)) = (next, ends) else {
                 // Back to the claims, which wait, or are forgotten at once where growth has stopped.
-                self.counts.attempted -= 1;
-                self.claimed = (number, self.claimed.1 + 1);
+                self.ledger.withdraws();
+                self.connector.not_begun(number);
                 return self.shared.arrivals.is_stopped();
             };
             self.shared.connecting_since(begun_us);
             match self.maker.begin(&ends) {
                 Err(BeginError::TupleTaken(_)) => {
-                    self.counts.tuples_skipped += 1;
-                    self.hand.is_taken(tuple);
+                    self.ledger.tuple_skipped();
+                    self.connector.hand.is_taken(tuple);
                     // Looking for a tuple is this side's affair.
                     begun_us = self.shared.now_us();
                 }
                 // Fuller than thought: what is left is for other tables.
                 Err(BeginError::TableFull(_)) if self.table.used() > 0 => {
-                    self.capacity = self.table.used();
-                    self.counts.attempted -= 1;
-                    self.hand.not_tried(tuple);
-                    self.claimed = (number, self.claimed.1 + 1);
+                    self.connector.is_full_with(self.table.used());
+                    self.ledger.withdraws();
+                    self.connector.hand.not_tried(tuple);
+                    self.connector.not_begun(number);
                     return true;
                 }
                 other => break (tuple, other),
             }
         };
-        let late_us = self.lateness_us(number, begun_us);
+        let late_us = self.connector.lateness_us(number, begun_us);
         let (connection, begun) = match begun {
             Ok(made) => made,
             Err(BeginError::Failed(error) | BeginError::TupleTaken(error)) => {
-                self.hand.is_free(tuple);
-                self.failed_to_begin(Loss::from_error(&error));
+                self.connector.hand.is_free(tuple);
+                self.ledger.not_begun(orders, Loss::from_error(&error), late_us, self.shared.now_us());
                 return true;
             }
             Err(BeginError::TableFull(error) | BeginError::NoDescriptor(error)) => {
-                self.hand.is_free(tuple);
+                self.connector.hand.is_free(tuple);
                 let loss = Loss::from_error(&error);
                 let evidence = GrowthEvidence { errno: Some(loss.outcome()), ..GrowthEvidence::default() };
-                self.failed_to_begin(loss);
+                self.ledger.not_begun(orders, loss, late_us, self.shared.now_us());
                 self.shared.stop_growing(GrowthStop::NoDescriptors, evidence);
                 return true;
             }
         };
-        self.counts.in_flight += 1;
+        self.ledger.begun(late_us);
         let (index, token) = self.table.insert(connection, number as u32, tuple, begun_us as u32);
-        if let Some(late_us) = late_us {
-            self.begun_late.insert(index, late_us);
-        }
+        self.connector.is_late(index, late_us);
         if self.states.len() <= index as usize {
             self.states.resize_with(index as usize + 1, S::State::default);
         }
         let established = match begun {
             Begun::Completed => {
-                self.established(Stage::Ramp, index, self.shared.now_us());
+                self.established(orders, index, self.shared.now_us());
                 true
             }
-            Begun::UnderWay => self.send_early(index),
+            Begun::UnderWay => self.send_early(orders, index),
         };
         if self.table.find(token).is_some() {
             if !established {
-                self.time_step(token, State::Connecting, begun_us);
+                self.waits.begin(&self.table, token, State::Connecting, begun_us);
             }
-            let waits = !established || self.unsent.contains_key(&index);
-            self.watch(index, token, waits);
+            let waits = !established || self.output.waits(index);
+            self.watch(orders, index, token, waits);
         }
         true
-    }
-
-    /// How much later than intended this connection was begun; counted, and nothing in a closed loop.
-    fn lateness_us(&mut self, number: u64, begun_us: u64) -> Option<u64> {
-        if !self.shared.fixed.open_loop {
-            return None;
-        }
-        let late_us = begun_us.saturating_sub(self.shared.arrivals.intended_us(number, begun_us));
-        self.measured_from_intended().lateness.record_us(late_us);
-        Some(late_us)
-    }
-
-    fn measured_from_intended(&mut self) -> &mut FromIntended {
-        self.measured().from_intended.get_or_insert_default()
     }
 
     /// Tries to send the first words right behind the connect; true when the connect has completed.
     ///
     /// On loopback the handshake is over before connect(2) returns, so a wake-up is saved. Over a real way the
     /// first sends find EAGAIN, and then nobody tries any more.
-    pub(super) fn send_early(&mut self, index: u32) -> bool {
-        if self.optimism == 0 {
+    pub(super) fn send_early(&mut self, orders: Orders, index: u32) -> bool {
+        if !self.connector.sends_early() {
             return false;
         }
         // Between connect and send: where the one ends the other begins.
@@ -215,20 +145,21 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let Some(state) = self.compose_first(index) else { return false };
         let slot = self.table.get(index);
         let Some(connection) = &slot.connection else { return false };
-        match self.maker.send(connection, &self.out) {
+        match self.maker.send(connection, self.output.next()) {
             Ok(sent) => {
-                self.optimism = OPTIMISM;
+                self.connector.has_sent_early(true);
                 self.mark_established(index, now_us);
                 self.begin_step(index, state, 0, now_us);
-                self.keep_unsent(index, sent, Words::Own);
+                let shared = &self.shared;
+                self.output.said(index, sent, Words::Own, || shared.now_us());
                 true
             }
             Err(error) if would_block(&error) => {
-                self.optimism -= 1;
+                self.connector.has_sent_early(false);
                 false
             }
             Err(error) => {
-                self.lose_dead(Stage::Ramp, index, Loss::from_error(&error));
+                self.lose_dead(orders, index, Loss::from_error(&error));
                 true
             }
         }
@@ -236,8 +167,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Writes what is said first, and says what is awaited then; `None` when nothing is said.
     pub(super) fn compose_first(&mut self, index: u32) -> Option<State> {
-        self.out.clear();
-        if let Some(state) = self.speech.open(&mut self.out) {
+        if let Some(state) = self.speech.open(self.output.blank()) {
             self.states[index as usize] = state;
             return Some(State::Opening);
         }
@@ -248,75 +178,58 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     pub(super) fn compose_probe(&mut self, index: u32, round: u16) {
         let connection = self.table.get(index).identity();
-        self.out.clear();
-        self.speech.probe(ProbeId { connection, round: u32::from(round) }, &mut self.out);
+        self.speech.probe(ProbeId { connection, round: u32::from(round) }, self.output.blank());
     }
 
-    pub(super) fn watch(&mut self, index: u32, token: u64, writable: bool) {
+    pub(super) fn watch(&mut self, orders: Orders, index: u32, token: u64, writable: bool) {
         let slot = self.table.get(index);
         let Some(connection) = &slot.connection else { return };
         if let Err(error) = self.maker.watch(connection, token, writable) {
-            self.lose(Stage::Ramp, index, Loss::from_error(&error));
+            self.lose(orders, index, Loss::from_error(&error));
         }
-    }
-
-    pub(super) fn failed_to_begin(&mut self, loss: Loss) {
-        self.counts.failed += 1;
-        self.shared.lost(Stage::Ramp, loss, self.shared.now_us());
     }
 
     pub(super) fn mark_established(&mut self, index: u32, now_us: u64) {
         let slot = self.table.get(index);
         let took_us = u64::from((now_us as u32).wrapping_sub(slot.since_us));
-        self.counts.established += 1;
-        self.counts.open += 1;
-        self.measured().connect.record_us(took_us);
-        if let Some(late_us) = self.begun_late.remove(&index) {
-            self.measured_from_intended().connect_response.record_us(late_us.saturating_add(took_us));
-        }
+        let late_us = self.connector.take_lateness(index);
+        self.ledger.established(took_us, late_us.map(|late_us| late_us.saturating_add(took_us)));
     }
 
     /// The connect has completed by `now_us`, which was read just now: the first words go out, or the connection is done
     /// when there are none.
-    pub(super) fn established(&mut self, stage: Stage, index: u32, now_us: u64) {
+    pub(super) fn established(&mut self, orders: Orders, index: u32, now_us: u64) {
         self.mark_established(index, now_us);
         match self.compose_first(index) {
             Some(state) => {
                 self.begin_step(index, state, 0, now_us);
-                self.send_out(stage, index, Words::Own);
+                self.send_out(orders, index, Words::Own);
             }
-            None => self.settle(stage, index, now_us),
+            None => self.settle(orders, index, now_us),
         }
     }
 
     /// A connection is up, and no probe is to prove it.
-    pub(super) fn settle(&mut self, stage: Stage, index: u32, now_us: u64) {
-        self.rest(stage, index);
-        self.counts.in_flight -= 1;
-        self.succeeded(now_us);
-    }
-
-    /// A connection is up for good, or verified.
-    pub(super) fn succeeded(&mut self, now_us: u64) {
-        self.counts.last_verified_us = now_us;
-        self.shared.answered();
+    pub(super) fn settle(&mut self, orders: Orders, index: u32, now_us: u64) {
+        self.rest(orders, index);
+        self.ledger.up(now_us);
     }
 
     /// The handshake of the protocol is complete: the probe goes out, or the connection is done. One that `is_over` with
     /// the same input is sent nothing more.
-    pub(super) fn opened(&mut self, stage: Stage, index: u32, is_over: bool) {
+    pub(super) fn opened(&mut self, orders: Orders, index: u32, is_over: bool) {
         let now_us = self.shared.now_us();
         let took_us = (now_us as u32).wrapping_sub(self.table.get(index).since_us);
-        self.measured().handshake.record_us(u64::from(took_us));
+        self.ledger.opened(took_us.into());
         if self.shared.fixed.probes.is_none() {
-            return self.settle(stage, index, now_us);
+            return self.settle(orders, index, now_us);
         }
         if is_over {
             return;
         }
         self.compose_probe(index, 0);
         self.begin_step(index, State::Probing, 0, now_us);
-        self.say(stage, index, Words::Own);
+        self.say(orders, index, Words::Own);
         // To the kernel this looks like a talk now, in which the next answer acknowledges. None follows the echo: a
         // timer would do it 40 ms later, with both sockets out of the processor's caches by then.
         if let Some(connection) = &self.table.get(index).connection {
@@ -326,15 +239,15 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Tells the conductor when this worker has nothing under way and nothing to begin.
     pub(super) fn settle_ramp(&mut self, turn: bool) {
-        if self.counts.in_flight == 0 {
+        if self.ledger.in_flight() == 0 {
             if self.shared.arrivals.is_exhausted() {
-                self.flush_measured();
+                self.ledger.flush_measured();
                 if self.control.in_flight.load(Relaxed) != 0 {
                     self.publish();
                     self.shared.note(Note::LookAgain);
                 }
             } else if !turn {
-                self.flush_measured();
+                self.ledger.flush_measured();
             }
         }
     }

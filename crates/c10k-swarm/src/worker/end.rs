@@ -2,13 +2,13 @@
 
 use std::sync::atomic::Ordering::AcqRel;
 
-use super::send::Words;
-use super::{BATCH, Deadlines, GOODBYE, PARTING, Worker};
+use super::output::Words;
+use super::{BATCH, Worker};
 use crate::maker::Maker;
-use crate::shared::Stage;
 use crate::speech::Speech;
-use crate::table::{State, Table};
+use crate::table::State;
 use crate::tally::Loss;
+use crate::tasks::{Orders, Task};
 
 /// Connections that are given up between two looks at the clock and at the stage.
 const ABORTED_AT_ONCE: u32 = 1024;
@@ -24,169 +24,108 @@ enum Leaves {
 
 impl<M: Maker, S: Speech> Worker<M, S> {
     /// Loses a connection that its peer has not ended: it is closed as `--close` says.
-    pub(super) fn lose(&mut self, stage: Stage, index: u32, loss: Loss) {
+    pub(super) fn lose(&mut self, orders: Orders, index: u32, loss: Loss) {
         let reset = self.shared.fixed.reset_on_close;
         // A connect under way is given up without a word.
         let state = self.table.get(index).state;
         let leaves = if reset || state == State::Connecting { Leaves::Nothing } else { Leaves::TimeWait };
-        self.lose_leaving(stage, index, loss, leaves);
+        self.lose_leaving(orders, index, loss, leaves);
     }
 
     /// Loses a connection that has failed, or whose peer has closed: TIME_WAIT, if there is one, is the peer's.
-    pub(super) fn lose_dead(&mut self, stage: Stage, index: u32, loss: Loss) {
-        self.lose_leaving(stage, index, loss, Leaves::Nothing);
+    pub(super) fn lose_dead(&mut self, orders: Orders, index: u32, loss: Loss) {
+        self.lose_leaving(orders, index, loss, Leaves::Nothing);
     }
 
-    fn lose_leaving(&mut self, stage: Stage, index: u32, loss: Loss, leaves: Leaves) {
-        let state = self.table.get(index).state;
+    fn lose_leaving(&mut self, orders: Orders, index: u32, loss: Loss, leaves: Leaves) {
+        let was = self.table.get(index).standing();
+        let now_us = self.shared.now_us();
+        if let Some(sent_us) = self.proof_sent_us(index, now_us) {
+            self.prober.ended(sent_us);
+        }
         let Some(connection) = self.remove(index, leaves) else { return };
         self.maker.end(connection, self.shared.fixed.reset_on_close);
-        match state {
-            State::Connecting => self.counts.in_flight -= 1,
-            // It was proven before, and the goodbye was the last that was wanted of it.
-            State::Closing => return self.counts.in_flight -= 1,
-            State::Parted => return,
-            State::Opening | State::Probing => {
-                self.counts.in_flight -= 1;
-                self.counts.open -= 1;
-            }
-            State::Idle => self.counts.open -= 1,
-            State::Proven => {
-                self.counts.open -= 1;
-                self.counts.held -= 1;
-            }
-            State::Free => return,
-        }
-        self.counts.failed += 1;
-        self.shared.lost(stage, loss, self.shared.now_us());
+        self.ledger.loses(orders, was, loss, now_us);
     }
 
     /// Takes a connection out of the table, with all that is kept of it, and gives its tuple back.
     fn remove(&mut self, index: u32, leaves: Leaves) -> Option<M::Connection> {
-        if !self.unsent.is_empty() {
-            self.unsent.remove(&index);
-        }
-        if !self.begun_late.is_empty() {
-            self.begun_late.remove(&index);
-        }
+        self.output.forget(index);
+        self.connector.take_lateness(index);
         let state = std::mem::take(&mut self.states[index as usize]);
         self.freed.add(self.speech.kept_bytes(&state));
         let tuple = self.table.get(index).tuple;
         let connection = self.table.remove(index)?;
         match leaves {
-            Leaves::Nothing => self.hand.is_free(tuple),
-            Leaves::TimeWait => self.hand.waits(tuple),
+            Leaves::Nothing => self.connector.hand.is_free(tuple),
+            Leaves::TimeWait => self.connector.hand.waits(tuple),
         }
         Some(connection)
     }
 
-    /// How long a connection may stay in a state in which something of its server is awaited.
-    fn limit_us(&self, state: State) -> u64 {
-        let fixed = &self.shared.fixed;
-        let limit = match state {
-            State::Connecting => fixed.connect_timeout,
-            State::Opening => fixed.handshake_timeout,
-            State::Closing => GOODBYE,
-            State::Parted => PARTING,
-            State::Free | State::Probing | State::Idle | State::Proven => fixed.probe_timeout,
-        };
-        limit.as_micros() as u64
-    }
-
-    fn deadlines(&mut self, state: State) -> (&mut Deadlines, &Table<M::Connection>) {
-        let queue = match state {
-            State::Connecting => &mut self.connecting,
-            State::Opening => &mut self.opening,
-            State::Closing => &mut self.closing,
-            State::Parted => &mut self.parting,
-            State::Free | State::Probing | State::Idle | State::Proven => &mut self.probing,
-        };
-        (queue, &self.table)
-    }
-
-    /// A step has begun at `begun_us`: what it awaits has its time from then.
-    pub(super) fn time_step(&mut self, token: u64, state: State, begun_us: u64) {
-        let limit_us = self.limit_us(state);
-        let (queue, table) = self.deadlines(state);
-        let matters = |token, at_us: u64| is_under_way(table, token, state, at_us - limit_us).is_some();
-        queue.push(token, begun_us + limit_us, matters);
-    }
-
     /// Loses what has been under way for too long.
-    pub(super) fn expire(&mut self, stage: Stage, now_us: u64) {
-        for (state, loss) in [
-            (State::Connecting, Loss::ConnectTimeout),
-            (State::Opening, Loss::HandshakeTimeout),
-            (State::Closing, Loss::ProbeTimeout),
-            (State::Parted, Loss::ProbeTimeout),
-            (State::Probing, Loss::ProbeTimeout),
-        ] {
-            while let Some(index) = self.overdue(state, now_us) {
-                self.lose(stage, index, loss.clone());
+    pub(super) fn expire(&mut self, orders: Orders, now_us: u64) {
+        while let Some((index, state)) = self.waits.next_overdue(&self.table, now_us) {
+            if let Some(sent_us) = self.proof_sent_us(index, now_us) {
+                self.prober.is_overdue(sent_us);
             }
+            let loss = match state {
+                State::Connecting => Loss::ConnectTimeout,
+                State::Opening => Loss::HandshakeTimeout,
+                _ => Loss::ProbeTimeout,
+            };
+            self.lose(orders, index, loss);
         }
-        self.expire_unsent(stage, self.shared.fixed.probe_timeout, now_us);
+        self.expire_unsent(orders, now_us);
     }
 
-    /// A slot that has been in `state` for too long; entries whose step is over are dropped on the way.
-    fn overdue(&mut self, state: State, now_us: u64) -> Option<u32> {
-        let limit_us = self.limit_us(state);
-        let (queue, table) = self.deadlines(state);
-        let matters = |token, at_us: u64| is_under_way(table, token, state, at_us - limit_us).is_some();
-        queue.next(matters)?;
-        table.find(queue.due(now_us)?)
-    }
-
-    pub(super) fn cut(&mut self, stage: Stage) {
+    /// Loses all that the present round has not proven.
+    pub(super) fn cut(&mut self, orders: Orders, loss: &Loss) {
         let round = self.shared.round();
         for index in 0..self.table.len() {
             let slot = self.table.get(index);
             // What was proven in an earlier round only is not proven.
             if slot.state != State::Free && (slot.state != State::Proven || slot.round != round) {
-                let loss = self.shared.cut_as();
-                self.lose(stage, index, loss);
+                self.lose(orders, index, loss.clone());
             }
         }
     }
 
-    /// Closes as many as are to be released, from the end of the table.
-    pub(super) fn release_some(&mut self, stage: Stage) {
+    /// Closes as many as are to be released.
+    pub(super) fn release_some(&mut self, orders: Orders) {
         let mut wanted = self.control.release.swap(0, AcqRel);
-        let mut index = self.table.len();
-        while wanted > 0 && index > 0 {
-            index -= 1;
-            let state = self.table.get(index).state;
-            if matches!(state, State::Idle | State::Proven) {
-                self.counts.open -= 1;
-                self.counts.held -= u64::from(state == State::Proven);
-                self.counts.released += 1;
-                self.end_in_good_order(stage, index);
+        while wanted > 0 {
+            let Some(index) = self.closer.next_to_release() else { return };
+            let was = self.table.get(index).standing();
+            if matches!(was.state, State::Idle | State::Proven) {
+                self.ledger.releases(was);
+                self.end_in_good_order(orders, index);
                 wanted -= 1;
             }
         }
     }
 
-    pub(super) fn close_some(&mut self, sequence: u32) -> bool {
+    pub(super) fn close_some(&mut self, orders: Orders) -> bool {
         for _ in 0..BATCH {
-            if self.walk.0 >= self.table.len() {
-                self.walked(sequence);
+            let is_full =
+                self.ledger.under_way(Task::Close) >= u64::from(self.shared.fixed.in_flight_per_turn);
+            if is_full && !self.closer.is_over() {
                 return false;
             }
-            if self.counts.in_flight >= u64::from(self.shared.fixed.in_flight_per_turn) {
+            let Some(index) = self.closer.next() else {
+                self.walked(orders.walk);
                 return false;
-            }
-            let index = self.walk.0;
-            self.walk.0 += 1;
-            match self.table.get(index).state {
+            };
+            let was = self.table.get(index).standing();
+            match was.state {
                 State::Free | State::Closing | State::Parted => {}
                 State::Proven => {
-                    self.counts.open -= 1;
-                    self.counts.closed += 1;
-                    self.end_in_good_order(Stage::Close, index);
+                    self.ledger.closes(was);
+                    self.end_in_good_order(orders, index);
                 }
                 // The end came before its proof did.
                 State::Connecting | State::Opening | State::Probing | State::Idle => {
-                    self.lose(Stage::Close, index, Loss::Aborted);
+                    self.lose(orders, index, Loss::Aborted);
                 }
             }
         }
@@ -194,49 +133,35 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 
     /// Closes a batch by RST, and hears nothing more of anybody: the run is stopped.
-    pub(super) fn abort_some(&mut self, sequence: u32) -> bool {
-        let (phase, all_are_proven) = self.shared.aborted();
-        let before = self.counts.aborted;
-        let end = self.table.len().min(self.walk.0.saturating_add(ABORTED_AT_ONCE));
-        for index in self.walk.0..end {
-            let state = self.table.get(index).state;
+    pub(super) fn abort_some(&mut self, orders: Orders) -> bool {
+        let stopped = self.shared.aborted();
+        let now_us = self.shared.now_us();
+        for _ in 0..ABORTED_AT_ONCE {
+            let Some(index) = self.closer.next() else { break };
+            let was = self.table.get(index).standing();
             let Some(connection) = self.remove(index, Leaves::Nothing) else { continue };
             self.maker.end(connection, true);
-            self.counts.in_flight -= u64::from(state.is_under_way());
-            if state.is_ending() {
-                // It was counted when its end began.
-                continue;
-            }
-            self.counts.open -= u64::from(state != State::Connecting);
-            if all_are_proven && state == State::Proven {
-                self.counts.closed += 1;
-            } else {
-                self.counts.held -= u64::from(state == State::Proven);
-                self.counts.aborted += 1;
-            }
+            self.ledger.gives_up(was, stopped, now_us);
         }
-        self.walk.0 = end;
-        self.shared.add_to_tally(phase, Loss::Aborted, self.counts.aborted - before);
-        let more = end < self.table.len();
+        let more = !self.closer.is_over();
         if !more {
-            self.walked(sequence);
+            self.walked(orders.walk);
         }
         more
     }
 
     /// Closes a connection that has been counted, after the goodbye of the protocol where it has one and good
     /// order is wanted.
-    fn end_in_good_order(&mut self, stage: Stage, index: u32) {
+    fn end_in_good_order(&mut self, orders: Orders, index: u32) {
         let reset = self.shared.fixed.reset_on_close;
-        self.out.clear();
-        if !reset && self.speech.goodbye(&mut self.states[index as usize], &mut self.out) {
+        if !reset && self.speech.goodbye(&mut self.states[index as usize], self.output.blank()) {
             // What it was is counted, and the goodbye takes nothing from that.
             self.table.get(index).state = State::Idle;
             let now_us = self.shared.now_us();
             self.begin_step(index, State::Closing, 0, now_us);
-            self.counts.in_flight += 1;
-            self.give_unsent_its_time(index, now_us);
-            self.say(stage, index, Words::Own);
+            self.ledger.asked(Task::Close);
+            self.output.begin_to_count(index, now_us);
+            self.say(orders, index, Words::Own);
         } else {
             let leaves = if reset { Leaves::Nothing } else { Leaves::TimeWait };
             if let Some(connection) = self.remove(index, leaves) {
@@ -244,12 +169,4 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             }
         }
     }
-}
-
-/// The slot of this token if it is still in the step that began then. A connection that is probed again has an entry for
-/// each probe: only the one of the present probe counts.
-fn is_under_way<C>(table: &Table<C>, token: u64, state: State, begun_us: u64) -> Option<u32> {
-    let index = table.find(token)?;
-    let slot = table.peek(index);
-    (slot.state == state && slot.since_us == begun_us as u32).then_some(index)
 }

@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::Worker;
-use super::send::Words;
+use super::output::Words;
 use crate::maker::Maker;
-use crate::shared::Stage;
 use crate::speech::Speech;
 use crate::table::State;
 use crate::tally::Loss;
+use crate::tasks::Orders;
 
 /// The shortest time between two looks at whose turn it is, µs.
 const LEAST_WAIT_US: u64 = 10_000;
@@ -67,7 +67,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 
     /// Pings those whose turn it is.
-    pub(super) fn ping_some(&mut self, stage: Stage) {
+    pub(super) fn ping_some(&mut self, orders: Orders) {
         let slots = self.table.len();
         if slots == 0 {
             return;
@@ -75,31 +75,31 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let now_us = self.shared.now_us();
         let Some(pings) = &mut self.pings else { return };
         let turns = pings.next(now_us, slots);
-        self.wait_until_us = Some(pings.turn_us(slots).max(now_us + LEAST_WAIT_US));
+        let next_us = pings.turn_us(slots).max(now_us + LEAST_WAIT_US);
+        self.wait_until(next_us);
         for index in turns {
-            self.ping(stage, index);
+            self.ping(orders, index);
         }
     }
 
     /// A server that has said nothing on a connection since its last ping is taken for dead; others are pinged. The
     /// time for the answer counts from when the ping has left.
-    pub(super) fn ping(&mut self, stage: Stage, index: u32) {
+    pub(super) fn ping(&mut self, orders: Orders, index: u32) {
         let slot = self.table.get(index);
         // One with unread input has said something.
         if !matches!(slot.state, State::Idle | State::Proven) || slot.has_unread {
             return;
         }
         // One that takes nothing is the stall's affair.
-        if self.unsent.contains_key(&index) {
+        if self.output.waits(index) {
             return;
         }
         if slot.is_pinged {
-            return self.lose(stage, index, Loss::Named("ping-timeout".into()));
+            return self.lose(orders, index, Loss::Named("ping-timeout".into()));
         }
-        self.out.clear();
-        if self.speech.ping(&self.states[index as usize], &mut self.out) {
-            self.say(stage, index, Words::Own);
-            self.table.get(index).is_pinged = !self.unsent.contains_key(&index);
+        if self.speech.ping(&self.states[index as usize], self.output.blank()) {
+            self.say(orders, index, Words::Own);
+            self.table.get(index).is_pinged = !self.output.waits(index);
         }
     }
 }

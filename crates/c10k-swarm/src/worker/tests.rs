@@ -9,13 +9,17 @@ use super::*;
 use crate::arrivals::Claim;
 use crate::maker::Ready;
 use crate::shared::testing::TIMEOUT;
+use crate::table::State;
 use crate::tally::Loss;
-use crate::tuples::Supply;
+use crate::tuples::{Hand, Supply};
 
 mod bench;
 mod expiry;
+mod proofs;
+mod silence;
 mod stopped;
 mod times;
+mod together;
 mod tuples;
 mod websocket;
 
@@ -136,37 +140,6 @@ fn an_error_at_any_step_is_one_loss() {
 }
 
 #[test]
-fn an_error_in_the_last_proof_is_one_loss() {
-    for (name, plan) in [
-        ("EPIPE", (|w| w.sends.push_back(Send::Fails(libc::EPIPE))) as fn(&mut World)),
-        ("ENOSPC", |w| {
-            w.sends.push_back(Send::Blocks);
-            w.watch_writable_fails = Some(libc::ENOSPC);
-        }),
-    ] {
-        let mut bench = Bench::verified(1);
-        bench.plan(plan);
-        bench.stage(Stage::Verify);
-        bench.expect_one_loss(name);
-        bench.go_on();
-        assert!(bench.shared.everybody_done());
-    }
-}
-
-#[test]
-fn a_last_proof_that_finds_no_room_goes_out_later() {
-    let mut bench = Bench::verified(1);
-    bench.plan(|world| world.sends.extend([Send::Blocks, Send::Some(6)]));
-    bench.stage(Stage::Verify);
-    bench.ready(1, |event| event.writable = true);
-    bench.ready(1, |event| event.writable = true);
-    bench.echo(1, usize::from(PROBE_BYTES));
-    bench.expect(&[("held", 1), ("in_flight", 0), ("failed", 0)]);
-    bench.go_on();
-    assert!(bench.shared.everybody_done());
-}
-
-#[test]
 fn an_end_behind_bytes_is_seen_with_them() {
     let mut bench = Bench::new();
     bench.ramp(1);
@@ -181,20 +154,10 @@ fn an_end_behind_bytes_is_seen_with_them() {
 #[test]
 fn bytes_that_nobody_asked_for_are_corrupt() {
     let mut bench = Bench::verified(1);
-    bench.shared.enter(Stage::Hold);
+    bench.shared.enter(Task::Ping);
     bench.arrive(1, b"?");
     bench.expect_losses(&[("corrupt", 1)]);
     bench.expect(&[("verified", 1), ("open", 0), ("in_flight", 0)]);
-}
-
-#[test]
-fn an_echo_of_the_first_probe_is_no_last_proof() {
-    let mut bench = Bench::verified(1);
-    let first = bench.world.borrow().sent[&1].clone();
-    bench.stage(Stage::Verify);
-    bench.arrive(1, &first);
-    bench.expect_losses(&[("corrupt", 1)]);
-    bench.expect(&[("held", 0), ("open", 0)]);
 }
 
 #[test]
@@ -224,11 +187,11 @@ fn a_full_table_hands_over_its_turn_and_its_claims() {
     let mut bench = Bench::with(Probes::new(7, PROBE_BYTES), 3);
     bench.ramp(10);
     bench.expect(&[("attempted", 3), ("open", 3), ("failed", 0)]);
-    assert!(!bench.worker.control.turn.load(Relaxed));
-    assert!(bench.was_noted(|note| matches!(note, Note::TurnFree)));
+    assert!(!bench.worker.control.turn(Turn::Connect).load(Relaxed));
+    assert!(bench.was_noted(|note| matches!(note, Note::TurnFree(Turn::Connect))));
     assert_eq!(bench.shared.arrivals.taken(), 3);
     assert_eq!(bench.shared.arrivals.claim(32, 0), Claim::Some { first: 3, count: 7 });
-    assert!(!bench.shared.pass_on(), "a full table gets no turn");
+    assert!(!bench.shared.pass_on(Turn::Connect), "a full table gets no turn");
 }
 
 #[test]
@@ -237,7 +200,7 @@ fn a_table_fuller_than_thought_loses_nothing() {
     bench.plan(|world| world.begins.extend([Begin::UnderWay, Begin::TableFull]));
     bench.ramp(2);
     bench.expect(&[("attempted", 1), ("failed", 0)]);
-    assert!(bench.was_noted(|note| matches!(note, Note::TurnFree)));
+    assert!(bench.was_noted(|note| matches!(note, Note::TurnFree(Turn::Connect))));
     assert_eq!(bench.shared.growth_stop(), None);
     assert_eq!(bench.shared.arrivals.claim(32, 0), Claim::Some { first: 1, count: 1 });
     // Its tuple, too, waits for another.
@@ -277,58 +240,6 @@ fn an_event_for_a_connection_that_is_gone_touches_nobody() {
 }
 
 #[test]
-fn held_is_what_the_present_round_has_proven() {
-    let mut bench = Bench::verified(3);
-    bench.stage(Stage::Verify);
-    let size = usize::from(PROBE_BYTES);
-    (1..=3).for_each(|connection| bench.echo(connection, size));
-    bench.go_on();
-    bench.expect(&[("held", 3)]);
-    // Lost in the hold that follows: not held any more.
-    bench.shared.enter(Stage::Hold);
-    bench.reset(1);
-    bench.expect(&[("held", 2), ("open", 2), ("failed", 1)]);
-    // Lost in a second round before its turn came, and answered in it.
-    bench.shared.enter(Stage::Verify);
-    bench.reset(2);
-    bench.expect(&[("held", 1), ("failed", 2)]);
-    bench.shared.pass_on();
-    bench.go_on();
-    bench.expect(&[("held", 0), ("in_flight", 1)]);
-    bench.echo(3, 2 * size);
-    bench.go_on();
-    bench.expect(&[("held", 1), ("open", 1), ("failed", 2), ("in_flight", 0)]);
-    assert!(bench.shared.everybody_done());
-}
-
-#[test]
-fn a_cut_loses_all_that_the_present_round_has_not_proven() {
-    let mut bench = Bench::verified(3);
-    let size = usize::from(PROBE_BYTES);
-    bench.stage(Stage::Verify);
-    (1..=3).for_each(|connection| bench.echo(connection, size));
-    bench.stage(Stage::Verify);
-    bench.echo(2, 2 * size);
-    bench.shared.cut(Loss::Unproven);
-    bench.go_on();
-    bench.expect(&[("held", 1), ("open", 1), ("failed", 2), ("in_flight", 0)]);
-    bench.expect_losses(&[("unproven", 2)]);
-    assert!(bench.shared.everybody_done());
-}
-
-#[test]
-fn a_first_proof_behind_the_walk_of_the_verification_counts() {
-    let mut bench = Bench::new();
-    bench.ramp(1);
-    bench.stage(Stage::Verify);
-    assert!(!bench.shared.everybody_done(), "its echo is still under way");
-    bench.echo(1, 0);
-    bench.go_on();
-    bench.expect(&[("verified", 1), ("held", 1), ("in_flight", 0)]);
-    assert!(bench.shared.everybody_done());
-}
-
-#[test]
 fn without_probes_what_is_open_is_held_and_a_greeting_is_dropped() {
     let mut bench = Bench::with(None, 100);
     bench.plan(|world| world.begins.extend([Begin::UnderWay, Begin::UnderWay]));
@@ -337,12 +248,12 @@ fn without_probes_what_is_open_is_held_and_a_greeting_is_dropped() {
     bench.ready(1, |event| event.writable = true);
     bench.arrive(1, b"220 welcome");
     // One completes only within the verification.
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     bench.expect(&[("held", 2), ("in_flight", 1)]);
     bench.ready(2, |event| event.writable = true);
     bench.go_on();
     bench.expect(&[("held", 3), ("in_flight", 0), ("failed", 0), ("verified", 0)]);
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     bench.expect(&[("held", 3)]);
     assert!(bench.world.borrow().sent.is_empty(), "nothing was sent");
 }
@@ -351,9 +262,9 @@ fn without_probes_what_is_open_is_held_and_a_greeting_is_dropped() {
 fn what_is_released_is_neither_held_nor_open() {
     let mut bench = Bench::verified(3);
     let size = usize::from(PROBE_BYTES);
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     (1..=3).for_each(|connection| bench.echo(connection, size));
-    bench.shared.enter(Stage::Hold);
+    bench.shared.enter(Task::Ping);
     bench.worker.control.release.store(2, Relaxed);
     bench.go_on();
     bench.expect(&[("released", 2), ("held", 1), ("open", 1), ("failed", 0)]);
@@ -363,12 +274,39 @@ fn what_is_released_is_neither_held_nor_open() {
 }
 
 #[test]
+fn releasing_goes_on_where_it_ended_and_not_at_the_end_of_the_table() {
+    let mut bench = Bench::verified(10);
+    let release = |bench: &mut Bench, count: u64| {
+        bench.worker.control.release.store(count, Relaxed);
+        bench.go_on();
+    };
+    release(&mut bench, 3);
+    bench.expect(&[("open", 7)]);
+    assert_eq!(bench.worker.closer.next_to_release(), Some(6));
+    bench.worker.closer.is_idle(6);
+    // One of those that come is idle, the other is not.
+    bench.ramp(2);
+    bench.echo(12, 0);
+    let free: Vec<u32> = (7..10).filter(|slot| bench.worker.table.peek(*slot).state == State::Free).collect();
+    assert_eq!(free.len(), 1);
+    release(&mut bench, 2);
+    bench.expect(&[("open", 7), ("released", 5), ("in_flight", 1)]);
+    // The one whose echo comes later is found too, and what is asked for above all is what there is.
+    bench.echo(11, 0);
+    release(&mut bench, 1);
+    bench.expect(&[("open", 6), ("released", 6), ("in_flight", 0)]);
+    release(&mut bench, 100);
+    bench.expect(&[("open", 0), ("released", 12)]);
+    assert_eq!(bench.worker.closer.next_to_release(), None);
+}
+
+#[test]
 fn what_is_unproven_at_the_close_is_counted() {
     let mut bench = Bench::verified(2);
     let size = usize::from(PROBE_BYTES);
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     bench.echo(1, size);
-    bench.stage(Stage::Close);
+    bench.stage(Task::Close);
     bench.expect(&[("held", 1), ("failed", 1)]);
     bench.expect_losses(&[("aborted", 1)]);
     assert!(bench.shared.everybody_done() && bench.world.borrow().open == 0);
@@ -388,21 +326,6 @@ fn no_more_than_allowed_is_under_way() {
 }
 
 #[test]
-fn a_ramp_that_is_stuck_keeps_nobody_from_the_last_proof() {
-    let mut bench = Bench::limited_to(3);
-    bench.ramp(3);
-    (1..=3).for_each(|connection| bench.echo(connection, 0));
-    bench.ramp(3);
-    bench.expect(&[("verified", 3), ("in_flight", 3)]);
-    bench.stage(Stage::Verify);
-    bench.expect(&[("in_flight", 6)]);
-    (1..=3).for_each(|connection| bench.echo(connection, usize::from(PROBE_BYTES)));
-    bench.shared.cut(Loss::Aborted);
-    bench.go_on();
-    bench.expect(&[("held", 3), ("failed", 3), ("in_flight", 0)]);
-}
-
-#[test]
 fn a_server_that_floods_one_connection_takes_no_more_than_its_turn() {
     let mut bench = Bench::with(None, 100);
     bench.ramp(1);
@@ -415,7 +338,7 @@ fn a_server_that_floods_one_connection_takes_no_more_than_its_turn() {
     bench.ready(1, |event| event.readable = true);
     assert_eq!(left(&bench), a_turn + 1, "a further edge is no further turn");
     for (rest, waits) in [(1, true), (0, false)] {
-        bench.worker.read_leftovers(Stage::Ramp);
+        bench.worker.read_leftovers(bench.shared.orders());
         assert_eq!((left(&bench), !bench.worker.leftovers.is_empty()), (rest, waits));
     }
     bench.plan(|world| world.receives.push_back(Receive::End));
@@ -433,7 +356,7 @@ fn unread_input_of_a_connection_that_is_gone_is_nobody_elses() {
     bench.reset(1);
     bench.ramp(1);
     bench.plan(|world| world.receives.push_back(Receive::End));
-    bench.worker.read_leftovers(Stage::Ramp);
+    bench.worker.read_leftovers(bench.shared.orders());
     bench.expect(&[("open", 1), ("failed", 1)]);
     bench.ready(2, |event| event.readable = true);
     bench.expect(&[("open", 0), ("failed", 2)]);
@@ -444,12 +367,12 @@ fn a_worker_that_panics_leaves_exact_counts_and_its_claims_to_others() {
     let bench = Bench::new();
     bench.plan(|world| world.begins.extend([Begin::UnderWay, Begin::UnderWay, Begin::Panics]));
     bench.shared.arrivals.grow(10, 0);
-    bench.shared.enter(Stage::Ramp);
-    bench.shared.pass_on();
+    bench.shared.enter(Task::Connect);
+    bench.shared.pass_on(Turn::Connect);
     let Bench { mut worker, shared, .. } = bench;
     let control = Arc::clone(&worker.control);
-    let (stage, sequence) = shared.stage();
-    let panicked = catch_unwind(AssertUnwindSafe(move || worker.work(stage, sequence)));
+    let orders = shared.orders();
+    let panicked = catch_unwind(AssertUnwindSafe(move || worker.work(orders)));
     assert!(panicked.is_err());
     // The third was begun by nobody else and never will be: it counts as attempted.
     assert_eq!(control.attempted.load(Relaxed), 3);
@@ -459,15 +382,18 @@ fn a_worker_that_panics_leaves_exact_counts_and_its_claims_to_others() {
 
 #[test]
 fn a_worker_without_connections_needs_no_turn_and_gives_one_on_that_comes_too_late() {
-    for stage in [Stage::Verify, Stage::Close, Stage::Abort] {
+    for stage in [Task::Prove, Task::Close, Task::Abort] {
         let mut bench = Bench::new();
         bench.shared.enter(stage);
         bench.go_on();
         assert!(bench.shared.everybody_done(), "{stage:?}");
-        assert!(!bench.shared.pass_on(), "nobody has anything to do in {stage:?}");
-        bench.worker.control.give_turn();
+        assert!(!bench.shared.pass_on(Turn::Walk), "nobody has anything to do in {stage:?}");
+        bench.worker.control.give_turn(Turn::Walk);
         bench.notes.try_iter().for_each(drop);
         bench.go_on();
-        assert!(!bench.shared.has_turns() && bench.was_noted(|note| matches!(note, Note::TurnFree)));
+        assert!(
+            !bench.shared.has_turns(Turn::Walk)
+                && bench.was_noted(|note| matches!(note, Note::TurnFree(Turn::Walk)))
+        );
     }
 }

@@ -170,6 +170,8 @@ pub(crate) struct Swarm {
     child: Child,
     stdin: Option<ChildStdin>,
     events: Receiver<SwarmEvent>,
+    /// As it said when it was ready.
+    pub(crate) connections_per_table: u64,
     stderr: Option<JoinHandle<String>>,
     begun: Instant,
 }
@@ -193,9 +195,14 @@ impl Swarm {
         let mut child = command.spawn().unwrap();
         let (events, stderr) = program::listen_to(&mut child);
         let stdin = child.stdin.take();
-        let swarm = Self { child, stdin, events, stderr: Some(stderr), begun: Instant::now() };
-        let ready = swarm.next();
-        assert!(matches!(ready, SwarmEvent::Ready { .. }), "{ready:?}");
+        let begun = Instant::now();
+        let mut swarm = Self { child, stdin, events, connections_per_table: 0, stderr: Some(stderr), begun };
+        match swarm.next() {
+            SwarmEvent::Ready { connections_per_table, .. } => {
+                swarm.connections_per_table = connections_per_table;
+            }
+            other => panic!("{other:?}"),
+        }
         swarm
     }
 
@@ -268,6 +275,11 @@ impl Swarm {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Its threads.
+    pub(crate) fn threads(&self) -> u64 {
+        std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().count() as u64
     }
 
     /// Waits for its last word and its end.

@@ -44,8 +44,12 @@ pub(crate) enum Behaviour {
 struct Control {
     /// Nothing is accepted, read or written.
     frozen: AtomicBool,
+    /// It has seen that it is frozen.
+    stands: AtomicBool,
     /// Answer no connection from now on with what it said.
     wrong: AtomicBool,
+    /// Answer none of the first so many connections from now on.
+    deaf_to: AtomicUsize,
     end: AtomicBool,
     accepted: AtomicUsize,
     open: AtomicUsize,
@@ -109,9 +113,11 @@ impl Server {
     }
 
     pub(crate) fn freeze(&self) {
+        self.control.stands.store(false, SeqCst);
         self.control.frozen.store(true, SeqCst);
-        // One turn of its loop later it has stopped.
-        std::thread::sleep(3 * TURN);
+        while !self.control.stands.load(SeqCst) {
+            std::thread::sleep(TURN);
+        }
     }
 
     pub(crate) fn thaw(&self) {
@@ -121,6 +127,11 @@ impl Server {
     /// From now on it answers with wrong bytes.
     pub(crate) fn go_wrong(&self) {
         self.control.wrong.store(true, SeqCst);
+    }
+
+    /// From now on it answers none of the first `count` connections that it has taken.
+    pub(crate) fn go_deaf_to_first(&self, count: usize) {
+        self.control.deaf_to.store(count, SeqCst);
     }
 
     /// Dies as a killed process does: its listener is gone and every connection reset.
@@ -176,9 +187,11 @@ fn serve(mut listener: TcpListener, behaviour: Behaviour, control: &Control) {
     let mut buffer = vec![0; 64 * 1024];
     while !control.end.load(SeqCst) {
         if control.frozen.load(SeqCst) {
+            control.stands.store(true, SeqCst);
             std::thread::sleep(TURN);
             continue;
         }
+        control.stands.store(false, SeqCst);
         match poll.poll(&mut events, Some(TURN)) {
             // epoll_wait(2) is interrupted by any stop of the process, and never restarted.
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -200,7 +213,11 @@ fn serve(mut listener: TcpListener, behaviour: Behaviour, control: &Control) {
         for event in &events {
             let Token(number) = event.token();
             let Some(connection) = connections.get_mut(&number) else { continue };
-            let behaviour = if control.wrong.load(SeqCst) { Behaviour::Wrong } else { behaviour };
+            let behaviour = match (control.wrong.load(SeqCst), number < control.deaf_to.load(SeqCst)) {
+                (_, true) => Behaviour::Silent,
+                (true, false) => Behaviour::Wrong,
+                (false, false) => behaviour,
+            };
             if !treat(connection, behaviour, &mut buffer) {
                 connections.remove(&number);
             }

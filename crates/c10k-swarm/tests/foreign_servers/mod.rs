@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses its own part of this vocabulary")]
 
+mod several;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -84,35 +86,15 @@ while True:
             key.fileobj.close()
 "#;
 
-/// Echoes until it has no descriptor left, and dies of it.
-const BRITTLE: &str = r#"
+/// Echoes until it has no descriptor left, and dies of it. With a second argument it gets a connection from the kernel
+/// when that has said something, at the latest after so many seconds (TCP_DEFER_ACCEPT, as Apache does).
+const PLAIN: &str = r#"
 import os, selectors, socket, sys
 
 listener = socket.socket()
 listener.bind(("127.0.0.1", 0))
-listener.listen(int(sys.argv[1]))
-print(os.getpid(), listener.getsockname()[1], flush=True)
-poll = selectors.DefaultSelector()
-poll.register(listener, selectors.EVENT_READ)
-while True:
-    for key, _ in poll.select():
-        if key.fileobj is listener:
-            peer, _ = listener.accept()
-            poll.register(peer, selectors.EVENT_READ)
-        elif data := key.fileobj.recv(65536):
-            key.fileobj.sendall(data)
-        else:
-            poll.unregister(key.fileobj)
-            key.fileobj.close()
-"#;
-
-/// Gets a connection from the kernel when it has said something, and echoes (TCP_DEFER_ACCEPT, as Apache does).
-const DEFERRED: &str = r#"
-import os, selectors, socket, sys
-
-listener = socket.socket()
-listener.bind(("127.0.0.1", 0))
-listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+if len(sys.argv) > 2:
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, int(sys.argv[2]))
 listener.listen(int(sys.argv[1]))
 print(os.getpid(), listener.getsockname()[1], flush=True)
 poll = selectors.DefaultSelector()
@@ -176,50 +158,50 @@ pub(crate) struct Foreign {
 impl Foreign {
     /// An asyncio echo server; `None`, said aloud, where there is no python3.
     pub(crate) fn python_echo(backlog: u32) -> Option<Self> {
-        Self::python(ECHO, backlog, None)
+        Self::python(ECHO, &[backlog], None)
     }
 
     /// The same with this many descriptors.
     pub(crate) fn python_echo_with(descriptors: u32, backlog: u32) -> Option<Self> {
-        Self::python(ECHO, backlog, Some(descriptors))
+        Self::python(ECHO, &[backlog], Some(descriptors))
     }
 
     /// An asyncio echo server that serves so many, and closes what comes on top.
     pub(crate) fn python_echo_that_takes(most: u32) -> Option<Self> {
-        Self::python(FULL, most, None)
+        Self::python(FULL, &[most], None)
     }
 
     /// Takes so many, closes its listener, resets half of them and lives on with the rest.
     pub(crate) fn python_that_closes_its_listener_after(most: u32) -> Option<Self> {
-        Self::python(CLOSED, most, None)
+        Self::python(CLOSED, &[most], None)
     }
 
     /// Echoes with this many descriptors and dies when it needs one more.
     pub(crate) fn python_that_dies_of_its_limit(descriptors: u32) -> Option<Self> {
-        Self::python(BRITTLE, 1024, Some(descriptors))
+        Self::python(PLAIN, &[1024], Some(descriptors))
     }
 
     /// Hears of a connection when it has said something.
     pub(crate) fn deferred() -> Option<Self> {
-        Self::python(DEFERRED, 1024, None)
+        Self::python(PLAIN, &[1024, 30], None)
     }
 
     /// Takes so many, reads nothing, and leaves the others in its accept queue.
     pub(crate) fn python_that_takes_no_more_than(most: u32) -> Option<Self> {
-        Self::python(SATED, most, None)
+        Self::python(SATED, &[most], None)
     }
 
     /// Accepts one after the other, so many milliseconds apart.
     pub(crate) fn slow(milliseconds: u32) -> Option<Self> {
-        Self::python(SLOW, milliseconds, None)
+        Self::python(SLOW, &[milliseconds], None)
     }
 
     /// Listens and never accepts.
     pub(crate) fn deaf(backlog: u32) -> Option<Self> {
-        Self::python(DEAF, backlog, None)
+        Self::python(DEAF, &[backlog], None)
     }
 
-    fn python(program: &str, backlog: u32, descriptors: Option<u32>) -> Option<Self> {
+    fn python(program: &str, arguments: &[u32], descriptors: Option<u32>) -> Option<Self> {
         if !runs("python3", &["-c", "pass"]) {
             return skipped("python3");
         }
@@ -227,7 +209,8 @@ impl Foreign {
             .map_or("ulimit -S -n $(ulimit -H -n); ".to_owned(), |most| format!("ulimit -n {most}; "));
         let mut command = Command::new("sh");
         command
-            .args(["-c", &format!("{limit}exec python3 -c \"$0\" \"$1\""), program, &backlog.to_string()])
+            .args(["-c", &format!("{limit}exec python3 -c \"$0\" \"$@\""), program])
+            .args(arguments.iter().map(u32::to_string))
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         let mut child = in_a_group(&mut command);
@@ -263,12 +246,18 @@ impl Foreign {
 
     /// `nginx` with one worker; `None`, said aloud, where it is not installed.
     pub(crate) fn nginx() -> Option<Self> {
+        Self::nginx_with(1)
+    }
+
+    /// The same with so many workers.
+    pub(crate) fn nginx_with(workers: u32) -> Option<Self> {
         if !runs("nginx", &["-v"]) {
             return skipped("nginx");
         }
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
-        std::fs::write(folder.path().join("nginx.conf"), nginx_conf(folder.path(), port)).expect("written");
+        std::fs::write(folder.path().join("nginx.conf"), nginx_conf(folder.path(), port, workers))
+            .expect("written");
         let mut command = Command::new("nginx");
         command
             .args(["-p", &folder.path().display().to_string(), "-c", "nginx.conf", "-e", "error.log"])
@@ -330,12 +319,12 @@ fn free_port() -> u16 {
     listener.local_addr().expect("bound").port()
 }
 
-fn nginx_conf(folder: &Path, port: u16) -> String {
+fn nginx_conf(folder: &Path, port: u16, workers: u32) -> String {
     let folder = folder.display();
     // The worker keeps the user of the test: the folder is that user's.
     let user = if nix::unistd::geteuid().is_root() { "user root;\n" } else { "" };
     format!(
-        "{user}daemon off;\nworker_processes 1;\npid {folder}/pid;\nevents {{ worker_connections 4096; }}\n\
+        "{user}daemon off;\nworker_processes {workers};\npid {folder}/pid;\nevents {{ worker_connections 4096; }}\n\
          http {{\n access_log off;\n client_body_temp_path {folder}/body;\n proxy_temp_path {folder}/proxy;\n \
          fastcgi_temp_path {folder}/fastcgi;\n uwsgi_temp_path {folder}/uwsgi;\n scgi_temp_path {folder}/scgi;\n \
          server {{ listen 127.0.0.1:{port} backlog=1024; return 204; }}\n}}\n"

@@ -14,7 +14,10 @@ use c10k_wire::conformance::{self, SentFrame, first, write_frame};
 use c10k_wire::ws::{ServerEnd, discard};
 use nix::sys::socket::Backlog;
 
-use crate::common::PATIENCE;
+use crate::common::{Ended, PATIENCE, run};
+
+/// Connections of a swarm that is [`against`] a server.
+pub(crate) const COUNT: u64 = 40;
 
 /// What a peer does with its connection, of which it gets the number in the order of accepting.
 pub(crate) type Part = dyn Fn(usize, &Peer) + Send + Sync;
@@ -80,6 +83,15 @@ impl Drop for WsServer {
     fn drop(&mut self) {
         self.join();
     }
+}
+
+/// A swarm of [`COUNT`] against a server whose every connection goes as `part` says.
+#[track_caller]
+pub(crate) fn against(part: impl Fn(&Peer) + Send + Sync + 'static, arguments: &[&str]) -> Ended {
+    let server = WsServer::start(move |_, peer| part(peer));
+    let ended = run(&[&["--url", &server.url(), "--target", "40"], arguments].concat());
+    server.finish();
+    ended
 }
 
 fn accept(

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
 
-use super::fields::{Fields, Name, Only, has_item, items};
-use super::head::{Found, HeadFault, Scan};
+use super::names::{Name, known};
 use super::{Limits, Role};
+use crate::http::fields::{Fields, Only, has_item, items};
+use crate::http::head::{FirstLine, Found, HeadFault, Scan};
 
 /// Length of a `Sec-WebSocket-Accept` value: 20 bytes in base64.
 pub(crate) const ACCEPT_BYTES: usize = 28;
@@ -68,8 +69,12 @@ impl Handshake {
             self.bytes.extend_from_slice(&input[..room.min(input.len())]);
         }
         let bytes = if before > 0 { &self.bytes } else { input };
+        let first_line = match role {
+            Role::Server => FirstLine::Request,
+            Role::Client => FirstLine::Status,
+        };
         let end = loop {
-            match self.scan.run(role, limits, bytes)? {
+            match self.scan.run(first_line, limits.head(), bytes)? {
                 Found::FirstLine(end) => self.is_interim = check_first(&bytes[self.scan.begin()..end])?,
                 Found::End(_) if self.is_interim => self.scan.look_for_next(),
                 Found::End(end) => break Some(end),
@@ -174,7 +179,7 @@ pub(crate) fn check_status_line(line: &[u8]) -> Result<bool, HandshakeFault> {
 pub(crate) fn check_response(head: &[u8], accept: &[u8], protocols: &[String]) -> Result<(), HandshakeFault> {
     let (mut upgrade, mut given, mut protocol) = (Only::None, Only::None, Only::None);
     let (mut connects, mut extends) = (false, false);
-    for (name, value) in Fields::of(head).known() {
+    for (name, value) in known(Fields::of(head)) {
         match name {
             Name::Upgrade => upgrade.see(value),
             Name::Connection => connects |= has_item(value, "upgrade"),

@@ -9,11 +9,10 @@
 
 mod client;
 mod connection;
-mod fields;
 mod frame;
 mod handshake;
-mod head;
 mod mask;
+mod names;
 mod output;
 mod partial;
 mod policy;
@@ -26,10 +25,12 @@ mod violation;
 
 use std::borrow::Cow;
 
+use crate::http::head::HeadLimits;
+
+pub use crate::http::head::HeadFault;
 pub use client::ClientEnd;
 pub use connection::Connection;
 pub use handshake::HandshakeFault;
-pub use head::HeadFault;
 pub use mask::{Masks, apply as apply_mask};
 pub use output::Output;
 pub use policy::{BadPolicy, ServerPolicy};
@@ -72,6 +73,16 @@ impl Default for Limits {
             max_handshake_bytes: 8 << 10,
             max_headers: 64,
         }
+    }
+}
+
+/// The most header lines that the parser behind this takes.
+const MOST_HEADERS: u16 = tungstenite::handshake::headers::MAX_HEADERS as u16;
+
+impl Limits {
+    /// Those of a head.
+    fn head(&self) -> HeadLimits {
+        HeadLimits { max_bytes: self.max_handshake_bytes, max_headers: self.max_headers.min(MOST_HEADERS) }
     }
 }
 

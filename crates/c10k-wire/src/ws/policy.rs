@@ -7,10 +7,11 @@ use tungstenite::handshake::server::Request;
 use tungstenite::http::Uri;
 use tungstenite::http::uri::Authority;
 
-use super::fields::{Fields, Name, Only, has_item};
 use super::handshake::accept_of;
-use super::head::is_token;
+use super::names::{Name, known};
 use super::refusal::{self, Refusal};
+use crate::http::fields::{Fields, Only, has_item};
+use crate::http::head::is_token;
 
 /// The path of the plain request that asks whether the server is alive, by GET or by HEAD as load balancers do.
 const HEALTH_PATH: &str = "/healthz";
@@ -157,7 +158,7 @@ impl ServerPolicy {
         if self.protocols.is_empty() {
             return None;
         }
-        let mut offered = fields.list(Name::Protocol);
+        let mut offered = fields.list("sec-websocket-protocol");
         offered
             .find_map(|offer| self.protocols.iter().find(|protocol| protocol.as_bytes() == offer))
             .map(String::as_str)
@@ -179,7 +180,7 @@ struct Asked<'a> {
 impl<'a> Asked<'a> {
     fn of(fields: Fields<'a>) -> Self {
         let mut asked = Self::default();
-        for (name, value) in fields.known() {
+        for (name, value) in known(fields) {
             match name {
                 Name::Host => asked.host.see(value),
                 Name::Origin => asked.origin.see(value),

@@ -5,7 +5,7 @@ use tungstenite::http::Uri;
 use tungstenite::http::header::{HeaderName, HeaderValue};
 
 use super::handshake::{ACCEPT_BYTES, accept_of};
-use super::head::is_token;
+use crate::http::head::is_token;
 
 /// Stands for the key in the template.
 const NO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";

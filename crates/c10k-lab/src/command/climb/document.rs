@@ -3,16 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use c10k_ceiling::{self as ceiling, Prediction, predict};
-use c10k_kernel::limits;
-use c10k_record::{
-    Exit, Plan, Predicted, Protocol, Record, Remedy, Scope, Setting, human_count, write_whole,
-};
+use c10k_record::{Exit, Predicted, Protocol, Setting, human_count, write_whole};
 use serde::Serialize;
 
+use super::next::Next;
 use super::step::{Step, beside_a_profile};
 use super::{MEMORY, Refused};
-use crate::plan::view::plan_view;
 use crate::rerun::Setup;
 use crate::say::printer::Printer;
 
@@ -46,15 +42,6 @@ pub(super) struct Counts {
     pub(super) target: Option<u64>,
     /// The most that a step held.
     pub(super) held: u64,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Next {
-    pub(super) wall: String,
-    pub(super) summary: String,
-    pub(super) commands: Vec<String>,
-    /// Whether one of the commands suffices; else they are the steps of one way.
-    pub(super) any_suffices: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -147,90 +134,9 @@ fn what_mends(error: &io::Error) -> &'static str {
     }
 }
 
-impl Next {
-    /// What lifts a wall of a step, to be pasted by this user after the climb.
-    pub(super) fn of(wall: &str, mut remedy: Remedy, record: &Record, climbed: &Path) -> Self {
-        if limits::euid() == 0 {
-            remedy.make_roots();
-        }
-        // Where the step has a profile of its own, the climb leaves one that has the same and says why.
-        if let Some(plan) = &record.plan {
-            let climbed = beside_its_step(&plan.profile, climbed);
-            for command in &mut remedy.commands {
-                *command = command.replace(&plan.profile, &climbed);
-            }
-        }
-        Self {
-            wall: wall.to_owned(),
-            summary: remedy.summary,
-            commands: remedy.commands,
-            any_suffices: ceiling::wall(wall).is_some_and(|wall| wall.any_command_lifts),
-        }
-    }
-
-    /// A line of words, and each command on a line of its own.
-    fn words(&self) -> String {
-        let between = if self.any_suffices { "\nor\n" } else { "\n" };
-        let commands: Vec<String> = self.commands.iter().map(|command| format!("  {command}")).collect();
-        let words = format!("next: {} {}", self.wall, self.summary);
-        if commands.is_empty() { words } else { format!("{words}\n{}", commands.join(between)) }
-    }
-
-    /// The wall that is predicted to stand next beyond what a run held; `None` where no limit can be read.
-    pub(super) fn beyond(held: u64, record: &Record, climbed: &Path) -> Option<Self> {
-        let host = &record.host.as_ref()?.limits;
-        let plan = record.plan.as_ref()?;
-        let of = |target| predict(host, &plan_view(&Plan { target, ..plan.clone() }, host));
-        let wall = Self::first_beyond(of(held), held, limits::euid() == 0)?;
-        // So that what is pasted is worth its while.
-        let far = of(wall.connections.saturating_mul(2)).into_iter().find(|other| other.wall == wall.wall);
-        let lift = far.map_or(wall.lift, |far| far.lift);
-        let mut next = Self::of(&wall.wall, lift, record, climbed);
-        next.summary =
-            format!("(predicted at {}, {}) {}", human_count(wall.connections), wall.now, next.summary);
-        Some(next)
-    }
-
-    /// An ordinary user climbs over all that is their own: what is left is the host's.
-    fn first_beyond(walls: Vec<Prediction>, held: u64, is_root: bool) -> Option<Prediction> {
-        walls.into_iter().find(|wall| {
-            wall.connections >= held && (is_root || wall.lift.scope == Scope::Host && wall.wall != "ram")
-        })
-    }
-}
-
-/// The whole path of climbed.toml, which stands beside the folder of each step; `profile` is the whole path of a
-/// step's own, so that a word that needs no quotes with the one needs none with the other.
-fn beside_its_step(profile: &str, climbed: &Path) -> String {
-    let name = climbed.file_name().unwrap_or_default();
-    match Path::new(profile).parent().and_then(Path::parent) {
-        Some(folder) if profile.ends_with("/profile.toml") => folder.join(name).display().to_string(),
-        _ => profile.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn wall(name: &str, connections: u64, scope: Scope) -> Prediction {
-        let lift = Remedy { summary: String::new(), settings: Vec::new(), commands: Vec::new(), scope };
-        let (wall, now) = (name.to_owned(), String::new());
-        Prediction { wall, connections, now, lift, uncertainty_percent: 0 }
-    }
-
-    #[test]
-    fn next_is_what_this_user_meets_and_for_an_ordinary_one_what_root_would_lift() {
-        let walls = [
-            wall("nofile-server", 50, Scope::Process),
-            wall("ports-exhausted", 200, Scope::Namespace),
-            wall("ram", 250, Scope::Host),
-            wall("file-max", 300, Scope::Host),
-        ];
-        let next = |is_root| Next::first_beyond(walls.to_vec(), 100, is_root).expect("a wall").wall;
-        assert_eq!((next(true).as_str(), next(false).as_str()), ("ports-exhausted", "file-max"));
-        assert!(Next::first_beyond(walls.to_vec(), 301, true).is_none());
-    }
 
     #[test]
     fn commands_are_pasted_line_by_line_and_ways_stand_apart_by_a_word() {
@@ -242,16 +148,6 @@ mod tests {
         };
         assert_eq!(next(true).words(), "next: w Do it.\n  a\nor\n  b");
         assert_eq!(next(false).words(), "next: w Do it.\n  a\n  b");
-    }
-
-    #[test]
-    fn a_command_names_the_climbs_profile_and_not_that_of_a_step() {
-        let climbed = Path::new("results/1-climb/climbed.toml");
-        assert_eq!(
-            beside_its_step("/a/results/1-climb/step-5/profile.toml", climbed),
-            "/a/results/1-climb/climbed.toml"
-        );
-        assert_eq!(beside_its_step("tuned", climbed), "tuned");
     }
 
     #[test]

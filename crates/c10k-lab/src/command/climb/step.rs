@@ -8,7 +8,7 @@ use c10k_kernel::limits;
 use c10k_record::{Evidence, Predicted, Record, Remedy, Scope, Setting, human_count};
 use serde::Serialize;
 
-use super::document::Next;
+use super::next::Next;
 use crate::rerun::Setup;
 use crate::stage::NOBODY;
 use crate::stage::Who;

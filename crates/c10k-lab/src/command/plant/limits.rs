@@ -55,6 +55,24 @@ pub(super) static PLANTS: &[Planted] = &[
         lift: Lift::Remedy,
     },
     Planted {
+        wall: "source-address-gone",
+        least: 400,
+        stands: Stands::Swarm,
+        setup: |frame| {
+            let mut setup = small(frame);
+            // The second is used when the first is full.
+            let first = frame.target * 3 / 5;
+            flag(&mut setup, "--ips", "192.168.1.200-201");
+            flag(&mut setup, "--ports", &format!("33000-{}", 32_999 + first));
+            flag(&mut setup, "--rate", "150");
+            let what = What::RemoveSource([192, 168, 1, 201].into());
+            setup.stage.acts.push(Act { when: When::Established(first + 10), what });
+            setup
+        },
+        group: None,
+        lift: Lift::TakenAway("no source address is taken away"),
+    },
+    Planted {
         wall: "time-wait-ports",
         least: 300,
         stands: Stands::Swarm,

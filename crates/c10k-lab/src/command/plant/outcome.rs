@@ -1,12 +1,9 @@
 //! What came of a plant: as data, and for people.
 
-use std::path::Path;
-
 use c10k_ceiling::predict_rate;
 use c10k_record::{Ceiling, Predicted, Record, Setting};
 use serde::Serialize;
 
-use super::left::PREFIX;
 use crate::plan::view::plan_view;
 
 /// What came of it.
@@ -102,19 +99,4 @@ pub(super) fn predicted_rate(record: &Record) -> Option<PredictedRate> {
         uncertainty_percent: rate.uncertainty_percent,
         now: rate.now,
     })
-}
-
-/// The ceiling with lines that do not name the plant's own folder and group, which are gone when anybody pastes them:
-/// the run's profile was what was planted, and stock is what is left without.
-pub(super) fn without_lines_of(folder: &Path, mut ceiling: Ceiling) -> Ceiling {
-    let folder = folder.display().to_string();
-    let profile = format!(" --profile {folder}/profile.toml");
-    let walls = ceiling.walls.iter_mut().flat_map(|wall| &mut wall.remedy);
-    for remedy in ceiling.remedy.iter_mut().chain(walls) {
-        for command in &mut remedy.commands {
-            *command = command.replace(&profile, " --profile stock");
-        }
-        remedy.commands.retain(|command| !command.contains(&folder) && !command.contains(PREFIX));
-    }
-    ceiling
 }

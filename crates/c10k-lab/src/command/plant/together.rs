@@ -139,6 +139,12 @@ fn why_not(one: &Planted, two: &Planted) -> String {
     if let Some((aside, _)) = at(Aside) {
         return format!("no connection is lost to {aside}, so it is named only where none is lost at all");
     }
+    if let Some(other) = named("source-address-gone") {
+        return format!(
+            "source-address-gone silences connections that are open, and what {other} does to them cannot be told from \
+             that"
+        );
+    }
     if let Some((verdict, _)) = at(Verdict) {
         return format!("{verdict} is named only where no other wall is proven");
     }
@@ -208,7 +214,18 @@ fn both(mut one: Setup, other: Setup) -> Setup {
         backlog,
         nofile_hard,
         stage:
-            Stage { server, swarm, place, towards, noise, acts, only_to_the_wall, keeps_a_reserve, watches_apart },
+            Stage {
+                server,
+                swarm,
+                place,
+                towards,
+                noise,
+                acts,
+                only_to_the_wall,
+                keeps_a_reserve,
+                watches_apart,
+                told_profile,
+            },
     } = other;
     one.target = one.target.max(target);
     one.name = one.name.or(name);
@@ -242,6 +259,7 @@ fn both(mut one: Setup, other: Setup) -> Setup {
     stage.only_to_the_wall |= only_to_the_wall;
     stage.keeps_a_reserve |= keeps_a_reserve;
     stage.watches_apart |= watches_apart;
+    stage.told_profile = stage.told_profile.take().or(told_profile);
     one
 }
 

@@ -9,6 +9,7 @@ use c10k_wire::raw::Probes;
 
 use super::super::*;
 use crate::maker::{BeginError, Begun, Ready};
+use crate::measured::Measured;
 use crate::shared::Fixed;
 use crate::shared::testing::{shared_but, shared_of};
 use crate::sources::Tuple;
@@ -230,23 +231,30 @@ impl<S: Speech> Bench<S> {
         }
     }
 
-    /// Enters a stage with the turn and does what it asks for.
-    pub(super) fn stage(&mut self, stage: Stage) {
-        self.shared.enter(stage);
-        self.shared.pass_on();
+    /// Has one task carried out, with the turn for it.
+    pub(super) fn stage(&mut self, task: Task) {
+        self.shared.enter(task);
+        self.give_turns();
         self.go_on();
     }
 
+    /// Gives the worker every turn that it can use.
+    pub(super) fn give_turns(&self) {
+        for turn in [Turn::Connect, Turn::Walk] {
+            self.shared.pass_on(turn);
+        }
+    }
+
     pub(super) fn go_on(&mut self) {
-        let (stage, sequence) = self.shared.stage();
-        while self.worker.work(stage, sequence) {}
-        self.worker.settle_tuples(stage);
+        let orders = self.shared.orders();
+        while self.worker.work(orders) {}
+        self.worker.connector.settle_tuples(orders);
         self.worker.publish();
     }
 
     pub(super) fn ramp(&mut self, count: u64) {
         self.shared.arrivals.grow(count, self.shared.now_us());
-        self.stage(Stage::Ramp);
+        self.stage(Task::Connect);
     }
 
     /// Reports a connection as ready.
@@ -258,8 +266,7 @@ impl<S: Speech> Bench<S> {
     pub(super) fn ready_token(&mut self, token: u64, change: impl Fn(&mut Ready)) {
         let mut event = Ready { token, readable: false, writable: false, until_empty: false, failed: false };
         change(&mut event);
-        let (stage, _) = self.shared.stage();
-        self.worker.on_ready(stage, &event);
+        self.worker.on_ready(self.shared.orders(), &event);
         self.worker.publish();
     }
 
@@ -282,9 +289,13 @@ impl<S: Speech> Bench<S> {
     }
 
     pub(super) fn expire(&mut self) {
-        let (stage, _) = self.shared.stage();
-        self.worker.expire(stage, self.shared.now_us());
+        self.worker.expire(self.shared.orders(), self.shared.now_us());
         self.worker.publish();
+    }
+
+    /// What was measured.
+    pub(super) fn measured(&self) -> Measured {
+        self.worker.ledger.unshared().cloned().unwrap_or_default()
     }
 
     pub(super) fn count(&self, name: &str) -> u64 {

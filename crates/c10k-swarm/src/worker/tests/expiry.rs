@@ -32,7 +32,7 @@ fn an_old_probe_at_the_front_keeps_no_new_one_from_expiring() {
     // The second is proven while the first still waits, so that its entry stays behind it.
     bench.echo(2, 0);
     bench.echo(1, 0);
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     bench.shared.skip(TIMEOUT);
     bench.expire();
     bench.expect_losses(&[("probe-timeout", 2)]);
@@ -58,7 +58,7 @@ fn one_silent_connection_keeps_no_memory_of_those_that_came_after_it() {
         });
     }
     bench.expect(&[("open", 1), ("in_flight", 1), ("failed", 0), ("released", 19_998)]);
-    assert!(bench.worker.probing.capacity() <= 4096, "{}", bench.worker.probing.capacity());
+    assert!(bench.worker.waits.capacity() <= 4096, "{}", bench.worker.waits.capacity());
     bench.shared.skip(TIMEOUT);
     bench.expire();
     bench.expect_losses(&[("probe-timeout", 1)]);
@@ -70,6 +70,6 @@ fn a_deadline_that_has_passed_does_not_spin_the_next_stage() {
     bench.shared.arrivals.pause_until(bench.shared.now_us() + 1_000_000);
     bench.ramp(1);
     assert!(bench.worker.timeout().is_some(), "it waits for the end of the pause");
-    bench.stage(Stage::Hold);
+    bench.stage(Task::Ping);
     assert_eq!(bench.worker.timeout(), None, "nothing is to be waited for but events");
 }

@@ -3,14 +3,14 @@
 use c10k_record::PhaseName;
 
 use super::bench::*;
-use crate::shared::Stage;
 use crate::shared::testing::TIMEOUT;
+use crate::tasks::{Task, Turn};
 
 /// Of every state one or two: 1 and 2 are proven, 3 proves itself again, 4 is idle, 5 waits for its first echo, 6 connects.
 fn one_of_every_state() -> Bench {
     let mut bench = Bench::verified(3);
     let size = usize::from(PROBE_BYTES);
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     (1..=2).for_each(|connection| bench.echo(connection, size));
     bench.ramp(2);
     bench.echo(4, 0);
@@ -28,7 +28,7 @@ fn a_run_that_is_stopped_gives_up_every_connection_once_whatever_it_was_doing() 
     for (all_are_proven, held) in [(false, 0), (true, 2)] {
         let mut bench = one_of_every_state();
         bench.shared.abort(PhaseName::Hold, all_are_proven);
-        bench.shared.pass_on();
+        bench.shared.pass_on(Turn::Walk);
         bench.go_on();
         bench.expect(&[("held", held), ("open", 0), ("in_flight", 0), ("failed", 0), ("closed", held)]);
         bench.expect(&[("aborted", 6 - held)]);
@@ -48,7 +48,7 @@ fn what_a_server_says_or_leaves_unsaid_while_a_run_is_stopped_counts_no_more() {
     bench.shared.skip(TIMEOUT * 2);
     bench.go_on();
     bench.expect(&[("open", 5), ("failed", 0)]);
-    bench.shared.pass_on();
+    bench.shared.pass_on(Turn::Walk);
     bench.go_on();
     bench.expect_losses(&[("aborted", 6)]);
 }

@@ -36,13 +36,13 @@ fn where_the_connect_ends_the_first_echo_begins_and_the_send_is_part_of_the_echo
         bench.ramp(1);
         bench.shared.skip(ANSWER - SEND);
         bench.echo(1, 0);
-        expect(bench.worker.measured().connect.summary(), &[BEGIN]);
-        expect(bench.worker.measured().first_echo.summary(), &[ANSWER]);
+        expect(bench.measured().connect.summary(), &[BEGIN]);
+        expect(bench.measured().first_echo.summary(), &[ANSWER]);
         // The last proof is timed the same way.
-        bench.stage(Stage::Verify);
+        bench.stage(Task::Prove);
         bench.shared.skip(ANSWER - SEND);
         bench.echo(1, usize::from(PROBE_BYTES));
-        expect(bench.worker.measured().echo.summary(), &[ANSWER]);
+        expect(bench.measured().echo.summary(), &[ANSWER]);
     }
 }
 
@@ -58,10 +58,10 @@ fn what_a_turn_does_before_a_connect_is_looked_at_is_no_part_of_its_echo() {
     bench.plan(slow);
     // Both have completed, and epoll has reported them together.
     bench.ready(1, |event| event.writable = true);
-    expect(bench.worker.measured().connect.summary(), &[ANSWER]);
+    expect(bench.measured().connect.summary(), &[ANSWER]);
     bench.ready(2, |event| event.writable = true);
     bench.echo(2, 0);
-    expect(bench.worker.measured().first_echo.summary(), &[SEND]);
+    expect(bench.measured().first_echo.summary(), &[SEND]);
 }
 
 #[test]
@@ -69,13 +69,13 @@ fn where_the_connect_ends_the_handshake_begins() {
     let mut bench = websockets(50);
     bench.plan(slow);
     bench.ramp(1);
-    expect(bench.worker.measured().connect.summary(), &[BEGIN]);
+    expect(bench.measured().connect.summary(), &[BEGIN]);
     let (mut bench, _, _, response) = asking_websocket();
     bench.plan(slow);
     bench.shared.skip(ANSWER);
     bench.arrive(1, &response);
     // The probe goes out behind it, and takes its own time.
-    expect(bench.worker.measured().handshake.summary(), &[ANSWER]);
+    expect(bench.measured().handshake.summary(), &[ANSWER]);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn looking_for_a_tuple_is_the_swarms_own_time() {
         world.begins.push_back(Begin::Taken);
     });
     bench.ramp(1);
-    let measured = bench.worker.measured().clone();
+    let measured = bench.measured();
     expect(measured.connect.summary(), &[BEGIN]);
     let from_intended = measured.from_intended.expect("an open loop");
     expect(from_intended.lateness.summary(), &[BEGIN]);
@@ -95,9 +95,9 @@ fn looking_for_a_tuple_is_the_swarms_own_time() {
 
 #[test]
 fn a_closed_loop_intends_nothing_and_is_never_late() {
-    let mut bench = Bench::verified(3);
-    assert!(bench.worker.measured().from_intended.is_none());
-    assert!(bench.worker.begun_late.is_empty());
+    let bench = Bench::verified(3);
+    assert!(bench.measured().from_intended.is_none());
+    assert!(bench.worker.connector.kept_latenesses() == 0);
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn what_was_begun_late_and_lost_is_forgotten() {
         world.sends.push_back(Send::Blocks);
     });
     bench.ramp(1);
-    assert_eq!(bench.worker.begun_late.len(), 1);
+    assert_eq!(bench.worker.connector.kept_latenesses(), 1);
     bench.reset(1);
-    assert!(bench.worker.begun_late.is_empty());
+    assert!(bench.worker.connector.kept_latenesses() == 0);
 }
 
 /// A server that stands still is met by all who arrive meanwhile: connects of an open loop wait for nobody.
@@ -126,7 +126,7 @@ fn a_frozen_server_shows_in_the_service_of_all_who_arrive_meanwhile() {
             });
         }
         bench.shared.arrivals.grow(ARRIVALS.into(), bench.shared.now_us());
-        bench.stage(Stage::Ramp);
+        bench.stage(Task::Connect);
         // For 32 s it says nothing.
         for _ in 1..ARRIVALS {
             bench.shared.skip(Duration::from_secs(2));
@@ -135,13 +135,13 @@ fn a_frozen_server_shows_in_the_service_of_all_who_arrive_meanwhile() {
         bench.expect(&[("attempted", ARRIVALS.into()), ("in_flight", ARRIVALS.into())]);
         let measured = if takes_connects {
             (1..=ARRIVALS).for_each(|connection| bench.echo(connection, 0));
-            bench.worker.measured().first_echo.summary()
+            bench.measured().first_echo.summary()
         } else {
             (1..=ARRIVALS).for_each(|connection| bench.ready(connection, |event| event.writable = true));
-            bench.worker.measured().connect.summary()
+            bench.measured().connect.summary()
         };
         assert!(measured.p50 > Some(10_000_000) && measured.max > Some(25_000_000), "{measured:?}");
-        let from_intended = bench.worker.measured().from_intended.clone().expect("an open loop");
+        let from_intended = bench.measured().from_intended.clone().expect("an open loop");
         let lateness = from_intended.lateness.summary();
         assert!(lateness.max < measured.p50 && lateness.count == u64::from(ARRIVALS), "{lateness:?}");
         assert_eq!(from_intended.connect_response.count(), u64::from(ARRIVALS));
@@ -158,11 +158,11 @@ fn a_connect_begun_late_has_its_whole_time() {
     late.shared.arrivals.grow(1, late.shared.now_us());
     // Nobody began it for ten times as long as a connect may take.
     late.shared.skip(10 * TIMEOUT);
-    late.stage(Stage::Ramp);
+    late.stage(Task::Connect);
     late.expire();
     late.expect(&[("attempted", 1), ("failed", 0), ("in_flight", 1)]);
     late.ready(1, |event| event.writable = true);
-    let measured = late.worker.measured().clone();
+    let measured = late.measured();
     let from_intended = measured.from_intended.expect("an open loop");
     for late in [from_intended.lateness.summary(), from_intended.connect_response.summary()] {
         assert!(late.max >= Some(59_000_000) && late.count == 1, "{late:?}");
@@ -182,7 +182,7 @@ fn times_survive_the_wrap_of_the_clock() {
     bench.expire();
     bench.expect(&[("failed", 0), ("in_flight", 2)]);
     bench.echo(1, 0);
-    let latency = bench.worker.measured().first_echo.summary();
+    let latency = bench.measured().first_echo.summary();
     let expected = 29_600_000..40_000_000;
     assert!(latency.max.is_some_and(|max| expected.contains(&max)), "{latency:?}");
     bench.shared.skip(MARGIN);

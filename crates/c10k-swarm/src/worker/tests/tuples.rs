@@ -15,8 +15,7 @@ type End = fn(&mut Bench);
 
 /// How many tuples could be had now.
 fn left(bench: &mut Bench) -> usize {
-    let (stage, _) = bench.shared.stage();
-    bench.worker.settle_tuples(stage);
+    bench.worker.connector.settle_tuples(bench.shared.orders());
     let (mut hand, now_us) = (Hand::default(), bench.shared.now_us());
     if bench.shared.tuples.take(&mut hand, 2 * PLANNED, now_us) != Supply::Given {
         return 0;
@@ -200,11 +199,11 @@ fn two_connections_that_are_open_together_never_have_the_same_probe() {
 fn the_sixty_five_thousandth_proof_is_no_first_proof() {
     let mut bench = Bench::verified(1);
     for _ in 0..u16::MAX {
-        bench.shared.enter(Stage::Verify);
+        bench.shared.enter(Task::Prove);
         assert_ne!(bench.shared.round(), 0);
     }
     let sent = bench.world.borrow().sent[&1].len();
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     bench.echo(1, sent);
     bench.expect(&[("verified", 1), ("held", 1), ("established", 1), ("in_flight", 0)]);
 }

@@ -3,11 +3,11 @@
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::{self, ClientEnd, ClientRequest, Limits, ServerEnd, Url};
 
-use super::PARTING;
 use super::bench::*;
-use crate::shared::Stage;
 use crate::shared::testing::TIMEOUT;
 use crate::speech::WebSocket;
+use crate::tasks::{Task, Turn};
+use crate::worker::waits::PARTING;
 
 /// WebSockets, of which so many may be under way at one time.
 pub(super) fn websockets(in_flight: u32) -> Bench<WebSocket> {
@@ -52,7 +52,7 @@ fn held_websockets(count: u32) -> (Bench<WebSocket>, ServerEnd, Vec<ws::Connecti
         }
         bench.go_on();
     }
-    bench.stage(Stage::Verify);
+    bench.stage(Task::Prove);
     (1..=count).for_each(|connection| serve(&mut bench, &server, &mut ends, connection));
     bench.go_on();
     bench.expect(&[("held", count.into()), ("in_flight", 0), ("failed", 0)]);
@@ -87,7 +87,7 @@ const PONG_BYTES: usize = 6;
 #[test]
 fn while_an_answer_finds_no_room_nothing_more_is_read() {
     let mut bench = proven_websocket();
-    bench.shared.enter(Stage::Hold);
+    bench.shared.enter(Task::Ping);
     bench.plan(|world| world.sends.push_back(Send::Some(1)));
     bench.arrive(1, &PING);
     bench.plan(|world| world.receives.push_back(Receive::Bytes(PING.to_vec())));
@@ -104,7 +104,7 @@ fn while_an_answer_finds_no_room_nothing_more_is_read() {
 #[test]
 fn an_answer_that_nobody_takes_is_given_up_at_its_time_and_not_before() {
     let mut bench = proven_websocket();
-    bench.shared.enter(Stage::Hold);
+    bench.shared.enter(Task::Ping);
     bench.plan(|world| world.sends.push_back(Send::Blocks));
     bench.arrive(1, &PING);
     assert!(bench.worker.timeout().is_some(), "nobody would look again");
@@ -137,7 +137,7 @@ fn an_echo_is_right_although_an_answer_waits_behind_the_probe() {
 #[test]
 fn a_server_that_leaves_the_end_of_tcp_to_its_client_keeps_nobody_from_closing() {
     let (mut bench, server, mut ends) = held_websockets(3);
-    bench.stage(Stage::Close);
+    bench.stage(Task::Close);
     for connection in 1..=3 {
         bench.expect(&[("in_flight", 1)]);
         serve(&mut bench, &server, &mut ends, connection);
@@ -163,13 +163,13 @@ fn what_was_proven_is_not_stalled_while_it_waits_for_its_close() {
     let (mut bench, server, mut ends) = held_websockets(1);
     bench.plan(|world| world.sends.push_back(Send::Blocks));
     bench.arrive(1, &PING);
-    bench.shared.enter(Stage::Close);
+    bench.shared.enter(Task::Close);
     bench.go_on();
     bench.shared.skip(TIMEOUT);
     bench.expire();
     bench.expect(&[("held", 1), ("failed", 0)]);
     // Its turn comes, and with it the server's time to take what waits.
-    bench.shared.pass_on();
+    bench.shared.pass_on(Turn::Walk);
     bench.go_on();
     bench.shared.skip(TIMEOUT / 100);
     bench.expire();
@@ -183,16 +183,16 @@ fn what_was_proven_is_not_stalled_while_it_waits_for_its_close() {
 #[test]
 fn the_time_for_a_pong_counts_from_when_its_ping_has_left() {
     let mut bench = proven_websocket();
-    bench.shared.enter(Stage::Hold);
+    bench.shared.enter(Task::Ping);
     bench.plan(|world| world.sends.push_back(Send::Blocks));
     for _ in 0..3 {
-        bench.worker.ping(Stage::Hold, 0);
+        bench.worker.ping(bench.shared.orders(), 0);
     }
     bench.ready(1, |event| event.writable = true);
-    bench.worker.ping(Stage::Hold, 0);
+    bench.worker.ping(bench.shared.orders(), 0);
     bench.worker.publish();
     bench.expect(&[("open", 1), ("failed", 0)]);
-    bench.worker.ping(Stage::Hold, 0);
+    bench.worker.ping(bench.shared.orders(), 0);
     bench.worker.publish();
     bench.expect_losses(&[("ping-timeout", 1)]);
 }

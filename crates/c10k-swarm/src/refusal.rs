@@ -1,0 +1,35 @@
+//! Why a swarm does not start, as it is told.
+
+use std::io;
+
+use c10k_record::Exit;
+
+use crate::add_ips::AddError;
+use crate::setup::SetupError;
+
+/// Why a swarm did not start.
+pub(crate) struct Refusal {
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+    pub(crate) exit: Exit,
+}
+
+impl From<SetupError> for Refusal {
+    fn from(error: SetupError) -> Self {
+        Self { message: error.to_string(), hint: Some(error.hint()), exit: error.exit() }
+    }
+}
+
+impl From<AddError> for Refusal {
+    fn from(error: AddError) -> Self {
+        Self { message: error.to_string(), hint: Some(error.hint()), exit: Exit::HostCannot }
+    }
+}
+
+impl Refusal {
+    /// The host does not let the swarm do `what`.
+    pub(crate) fn of_host(what: &str) -> impl Fn(io::Error) -> Self {
+        let what = format!("cannot {what}");
+        move |error| SetupError::Host { what: what.clone(), error }.into()
+    }
+}
