@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use c10k_ceiling::{Findings, counter, diagnose};
 use c10k_collector::{answers, silent_sample};
-use c10k_kernel::census::SockDiag;
+use c10k_kernel::census::{PortSet, SockDiag, State, States};
 use c10k_kernel::counters::{NetCounters, ProcRoot};
 use c10k_kernel::namespace::Beside;
 use c10k_kernel::{address, link};
@@ -179,6 +179,49 @@ fn nginx_without_source_ports_to_what_is_behind_it_has_one_name_at_every_target(
     }
     let fits = run("100");
     assert_eq!((fits.connections.held, fits.ceiling), (100, None));
+}
+
+#[test]
+fn a_proof_that_nobody_answers_is_looked_into_whether_the_server_or_the_way_is_silent() {
+    let Some(mut net) = Net::new() else { return };
+    if !is_installed("nft", "-v") {
+        return;
+    }
+    let pid = net.start(&[LAB, "server", "--listen", "127.0.0.1:9000"]);
+    net.await_listener(9000);
+    let mut diag = net.inside(SockDiag::open).expect("sock_diag");
+    let mut run = |silence: &dyn Fn()| {
+        let patience = ["--connect-timeout", "4s", "--probe-timeout", "4s", "--target", "100"];
+        let (_results, mut words) = lab_words(9000, &patience);
+        let hold = words.iter().position(|word| word == "500ms").expect("it is said");
+        words[hold] = "3s".to_owned();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let lab = net.command(&words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
+        let until = Instant::now() + PATIENCE;
+        let held = |diag: &mut SockDiag| {
+            let census = diag.census(States::of(&[State::Established]), &PortSet::of(&[9000]));
+            census.expect("sock_diag").client_side
+        };
+        while held(&mut diag) < 100 {
+            assert!(Instant::now() < until, "they do not come");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // The last of them has its first echo.
+        std::thread::sleep(Duration::from_millis(500));
+        silence();
+        let output = lab.wait_with_output().expect("it ends");
+        serde_json::from_slice::<Record>(&output.stdout).expect("a record")
+    };
+    let signal = |name: &str| net.run(&["kill", name, &pid.to_string()]);
+    let stopped = run(&|| signal("-STOP"));
+    signal("-CONT");
+    expect(&stopped, "server-stopped-accepting", Degree::Proven);
+    assert_eq!(stopped.evidence.silent.expect("looked at").unacked, 0, "its kernel answers");
+    let dropped = run(&|| {
+        net.nft("table ip f {\n chain i { type filter hook input priority 0; tcp dport 9000 drop\n }\n}\n");
+    });
+    let ceiling = expect(&dropped, "path-lost", Degree::Likely);
+    assert_eq!(ceiling.walls.len(), 1, "{ceiling:#?}");
 }
 
 /// HAProxy before a server of ours, with so many connections at the most; `None`, said aloud, where it cannot be.
