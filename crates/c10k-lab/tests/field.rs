@@ -6,6 +6,7 @@ mod foreign_servers;
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ use c10k_kernel::namespace::Beside;
 use c10k_kernel::{address, link};
 use c10k_record::{Ceiling, CounterChange, Degree, Failure, Outcome, PhaseName, Record};
 use foreign_servers::Foreign;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 /// So long is waited for a state; only a failure waits for it.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -63,7 +66,9 @@ impl Net {
     /// Starts a program that goes on; its pid.
     fn start(&mut self, words: &[&str]) -> u32 {
         let mut command = self.command(words);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it is installed");
+        // What it forks ends with it.
+        command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("it is installed");
         self.children.push(child);
         self.children[self.children.len() - 1].id()
     }
@@ -92,18 +97,18 @@ impl Net {
 
     /// A run of the lab on the server on this port.
     fn lab(&self, port: u16, arguments: &[&str]) -> Record {
-        let (_results, words) = lab_words(port, arguments);
+        let (_results, words) = lab_words(port, "500ms", arguments);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         run_lab(&mut self.command(&words))
     }
 }
 
 /// The words of a run on the server on this port, and the folder of its results.
-fn lab_words(port: u16, arguments: &[&str]) -> (tempfile::TempDir, Vec<String>) {
+fn lab_words(port: u16, hold: &str, arguments: &[&str]) -> (tempfile::TempDir, Vec<String>) {
     let results = tempfile::tempdir().expect("a folder");
     let (folder, port) = (results.path().display().to_string(), port.to_string());
     let mut words = vec![LAB, "run", "--json", "--results", &folder, "--server-port", &port];
-    words.extend(["--hold", "500ms", "--close", "rst", "--in-flight", "32"]);
+    words.extend(["--hold", hold, "--close", "rst", "--in-flight", "32"]);
     words.extend(arguments);
     let words = words.into_iter().map(str::to_owned).collect();
     (results, words)
@@ -118,7 +123,7 @@ fn run_lab(command: &mut Command) -> Record {
 impl Drop for Net {
     fn drop(&mut self) {
         for child in &mut self.children {
-            let _ = child.kill();
+            let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
             let _ = child.wait();
         }
     }
@@ -192,9 +197,7 @@ fn a_proof_that_nobody_answers_is_looked_into_whether_the_server_or_the_way_is_s
     let mut diag = net.inside(SockDiag::open).expect("sock_diag");
     let mut run = |silence: &dyn Fn()| {
         let patience = ["--connect-timeout", "4s", "--probe-timeout", "4s", "--target", "100"];
-        let (_results, mut words) = lab_words(9000, &patience);
-        let hold = words.iter().position(|word| word == "500ms").expect("it is said");
-        words[hold] = "3s".to_owned();
+        let (_results, words) = lab_words(9000, "3s", &patience);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let lab = net.command(&words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
         let until = Instant::now() + PATIENCE;
@@ -290,7 +293,7 @@ fn a_rule_that_rejects_beyond_a_number_of_one_source_is_no_missing_server() {
 fn a_server_that_closes_what_comes_on_top_stands_at_a_limit_whatever_was_asked_for() {
     for target in ["320", "600"] {
         let Some(server) = Foreign::python_echo_that_takes(300) else { return };
-        let words = lab_words(server.port, &["--target", target, "--rate", "400/s"]);
+        let words = lab_words(server.port, "500ms", &["--target", target, "--rate", "400/s"]);
         let mut command = Command::new(LAB);
         let record = run_lab(command.args(&words.1[1..]).stdin(Stdio::null()));
         assert_eq!(record.connections.held, 300, "{:?}", record.connections);
