@@ -1,11 +1,12 @@
 //! Which wall it was, from what was seen.
 
 use c10k_record::{
-    Ceiling, Evidence, Failure, GrowthStop, PhaseName, Predicted, Remedy, Scope, Side, WallFound, human_count,
+    Ceiling, Degree, Evidence, Failure, GrowthStop, PhaseName, Predicted, Remedy, Scope, Side, WallFound,
+    human_count,
 };
 
 use crate::counter;
-use crate::findings::{Findings, NO_ANSWER, TAKEN_DOWN};
+use crate::findings::{Findings, NO_ANSWER};
 use crate::wall::{Bite, Wall, remedy, seen};
 use crate::walls::{COST_NO_CONNECTION, settle_threads, walls};
 
@@ -67,6 +68,7 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
             wall: first.name.clone(),
             hard: first.hard && is_short,
             evidence: first.evidence.clone(),
+            degree: first.degree,
             remedy: first.remedy.clone(),
             walls,
             predicted,
@@ -78,6 +80,7 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
             walls,
             hard: false,
             evidence: what_was_seen(findings),
+            degree: Some(Degree::Unknown),
             remedy: Some(where_to_look(findings)),
             predicted,
             off_by,
@@ -90,6 +93,7 @@ pub(crate) fn settled(findings: &Findings) -> Findings {
     let mut settled = findings.clone();
     settle_threads(&mut settled);
     settled.plan.wanted_rate = findings.wanted_rate();
+    settled.plan.succeeded_among_losses = findings.then_none().map(|then_none| !then_none);
     settled
 }
 
@@ -106,6 +110,7 @@ fn found(wall: &Wall, bite: Bite, findings: &Findings) -> WallFound {
         side: wall.side,
         hard: wall.hard,
         evidence: bite.evidence,
+        degree: Some(bite.degree),
         remedy: Some((wall.lift)(&findings.host, &findings.plan)),
     }
 }
@@ -136,6 +141,12 @@ fn what_was_seen(findings: &Findings) -> Vec<Evidence> {
         };
         evidence.push(seen("process", Side::Server, None, text));
     }
+    evidence.extend(findings.listeners_evidence());
+    evidence.extend(crate::walls::ages_in_words(findings).map(|text| seen("age", Side::Server, None, text)));
+    evidence.extend(findings.evidence.silent.map(|silent| {
+        let text = format!("of {} sampled connections have data that is not acknowledged", silent.sampled);
+        seen("TCP_INFO unacked", Side::Swarm, Some(silent.unacked), text)
+    }));
     if findings.server_is_hidden() {
         let text = "the server's process may not be seen by this user: whether it is stopped, busy or out of descriptors \
                     is not known";
@@ -179,13 +190,16 @@ fn where_to_look(findings: &Findings) -> Remedy {
     let silenced = |row: &Failure| {
         row.phase != PhaseName::Ramp && ["probe-timeout", "unproven"].contains(&row.outcome.name())
     };
-    if findings.failures.iter().any(silenced) {
+    let is_on_the_way = findings.evidence.silent.is_some_and(|silent| silent.unacked > 0);
+    if findings.failures.iter().any(silenced) && !is_on_the_way {
         look(
             "whether the server, which had answered before and no longer did, is stopped (state T) or blocked (D)",
             "ps -eo pid,state,wchan:24,comm | awk '$2 ~ /[TD]/'",
         );
     }
-    if findings.lost_connecting(&["probe-timeout"]).is_some() {
+    // Who has had an echo knows that it is one.
+    let never_echoed = findings.connections.verified.is_none_or(|verified| verified == 0);
+    if findings.lost_connecting(&["probe-timeout"]).is_some() && never_echoed {
         look("whether the server sends back what it gets; if it does not, run the swarm with --no-probe", "");
     }
     if findings.lost(&["not-at-server"]).is_some() {
@@ -206,9 +220,7 @@ fn where_to_look(findings: &Findings) -> Remedy {
     if lives.is_some_and(|process| process.listens == Some(false)) {
         look("why the server, which lives, has closed its listener", "ss -ltnp");
     }
-    if findings.lost(&TAKEN_DOWN).is_some() {
-        look("the server's own log and limits: it closed connections that it had taken", "");
-    }
+    beside_the_counters(findings, &mut look);
     let unmeasured = |verdict: &c10k_record::Verdict| verdict.is_broken() && verdict.value.is_none();
     if !findings.plan.probe && findings.verdicts.iter().any(unmeasured) {
         look("whether the run measures what its verdict is about: without probes there are no echoes", "");
@@ -232,6 +244,56 @@ fn where_to_look(findings: &Findings) -> Remedy {
     look("the kernel's log", "sudo dmesg -T | tail -n 30");
     let summary = format!("Nothing that was seen proves a wall. Look next at: {}.", places.join("; "));
     remedy(Scope::Host, summary, &[], commands.into_iter().map(str::to_owned).collect())
+}
+
+/// What the age of the losses, TCP and the listeners say to somebody who looks on.
+fn beside_the_counters(findings: &Findings, look: &mut impl FnMut(&'static str, &'static str)) {
+    let closed = findings.lost_later(&findings.names_taken_down()).is_some();
+    let refused = findings.names_taken_down().iter().any(|name| name.starts_with("handshake-status-"));
+    if refused {
+        look(
+            "the server's log of the requests that it refused, and, if it is a proxy, what is behind it",
+            "",
+        );
+    }
+    match crate::walls::ages_in_words(findings) {
+        Some(_) if closed => look(
+            "the server's log at that moment: a heartbeat or idle limit, of its own or of a proxy before it, or one event",
+            "",
+        ),
+        _ if !findings.names_taken_down().is_empty() => {
+            look("the server's own log and limits: it closed connections that it had taken", "");
+        }
+        _ => {}
+    }
+    if findings.evidence.outgoing.as_ref().is_some_and(c10k_record::Outgoing::may_have_been_used_up) {
+        look(
+            "the source ports of the server's own connections: with those in TIME_WAIT all of its range are in use; run again \
+             a minute later",
+            "ss -tan state time-wait | wc -l",
+        );
+    }
+    if findings.lost_connecting(&crate::caps::REFUSED[..1]).is_some() && findings.held_lives() {
+        look(
+            "who refuses while others are held: a rule that counts connections (reject), or a server that closes its listener \
+             when it is full",
+            "sudo nft list ruleset",
+        );
+    }
+    if findings.evidence.silent.is_some_and(|silent| silent.unacked > 0) {
+        look(
+            "the way to the server: what was sent is not acknowledged (unacked, backoff), which its kernel would do even if \
+             its process were stopped",
+            "ss -tino state established | grep -B 1 unacked | head -n 20",
+        );
+    }
+    let unanswered = findings.lost_connecting(&NO_ANSWER).is_some();
+    if unanswered && findings.plan.on_one_link | !findings.plan.both_ends_here {
+        look(
+            "whether the server's machine has a route back to each source (rp_filter drops what has none)",
+            "nstat -az TcpExtIPReversePathFilter",
+        );
+    }
 }
 
 /// Sums that a hand-made record cannot make overflow.

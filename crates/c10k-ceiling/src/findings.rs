@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use c10k_record::{
     Connections, CounterChange, Evidence, Failure, GrowthEvidence, GrowthStop, HostSnapshot, Latencies,
-    LatencySummary, PhaseName, ServerReport, Side, Verdict, counter,
+    LatencySummary, PhaseName, RunEvidence, ServerReport, Side, Verdict, counter,
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,8 @@ pub struct Findings {
     pub server_process: Option<ServerProcess>,
     /// The server was alive, connections waited in its accept queue, and its accepted count stood still for 2 s.
     pub accepted_stalled: bool,
+    /// What was looked at beside the counters.
+    pub evidence: RunEvidence,
     /// Latencies, µs.
     pub latency_us: Latencies,
     /// How much later than intended the swarm began its connects, µs; `None` where it intended no start.
@@ -159,6 +161,12 @@ impl Findings {
     /// The same while connecting.
     pub(crate) fn lost_connecting(&self, names: &[&str]) -> Option<Lost> {
         self.lost_where(names, |phase| phase == PhaseName::Ramp)
+    }
+
+    /// The same after they were connected and proven.
+    pub(crate) fn lost_later(&self, names: &[&str]) -> Option<Lost> {
+        let later = |phase| matches!(phase, PhaseName::Hold | PhaseName::Verify);
+        (!self.failures.is_empty()).then(|| self.lost_where(names, later)).flatten()
     }
 
     fn lost_where(&self, names: &[&str], phase: impl Fn(PhaseName) -> bool) -> Option<Lost> {
@@ -303,6 +311,7 @@ impl Findings {
             || self.server_tables_full()
             || self.server_at_max()
             || self.process_table_full().is_some()
+            || self.is_capped().is_some()
     }
 
     /// A counter or a level as evidence.
@@ -352,6 +361,7 @@ impl Findings {
             && self.conntrack_full() == Some(false)
             && self.link_is_full() == Some(false)
             && self.neighbours_full() == Some(false)
+            && self.grew(counter::REVERSE_PATH_FILTER).is_none()
     }
 
     /// What the link carried in its busiest second when that is nearly all it can, and what it can, bits a second.
@@ -411,7 +421,13 @@ fn spare(nofile: u64) -> u64 {
     (nofile / 8).min(64)
 }
 
+/// What it means; in the ramp where some were lost there.
 fn meaning(name: &str, findings: &Findings) -> &'static str {
-    let known = findings.failures.iter().map(|row| &row.outcome).chain(findings.connections.failed.keys());
-    known.into_iter().find(|outcome| outcome.name() == name).map_or("", |outcome| outcome.meaning())
+    let rows = || findings.failures.iter().filter(|row| row.outcome.name() == name);
+    let in_ramp = rows().find(|row| row.phase == PhaseName::Ramp);
+    if let Some(row) = in_ramp.or_else(|| rows().next()) {
+        return row.outcome.meaning_in(row.phase);
+    }
+    let mut known = findings.connections.failed.keys();
+    known.find(|outcome| outcome.name() == name).map_or("", |outcome| outcome.meaning())
 }

@@ -7,6 +7,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod caps;
 mod diagnose;
 mod facts;
 mod findings;
@@ -33,4 +34,4 @@ pub use plan_view::{KERNEL_PORT_RANGE, KERNEL_PORTS, PlanView};
 pub use predict::{Prediction, RatePrediction, predict, predict_rate, predicted_ceiling};
 pub use symptoms::{OtherCause, Reading, SYMPTOMS, Symptom, read_symptom};
 pub use wall::{Bite, Forecast, Guide, Met, Need, Plant, Wall};
-pub use walls::{CLIENT_BYTES, MEMORY_WALLS, SERVER_BYTES, memory_reserve_bytes, wall, walls};
+pub use walls::{CLIENT_BYTES, MEMORY_WALLS, SERVER_BYTES, memory_reserve_bytes, surest, wall, walls};

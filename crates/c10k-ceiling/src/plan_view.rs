@@ -54,6 +54,9 @@ pub struct PlanView {
     pub probe_timeout_ms: Option<u64>,
     /// Connections a second that a verdict asks for and that there were not: to connect more slowly is no remedy then.
     pub wanted_rate: Option<u64>,
+    /// Whether connections succeeded among those that were lost; `None` where that is not known. Only then is to connect
+    /// more slowly a remedy.
+    pub succeeded_among_losses: Option<bool>,
     /// Whether the same command starts the server too, so that flags and a profile reach it.
     pub own_server: bool,
     /// Where the server listens, as a flag takes it.

@@ -1,6 +1,6 @@
 //! What a wall is: a value, with its formula, its proof and its remedy.
 
-use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Setting, Side, human_count};
+use c10k_record::{Degree, Evidence, HostSnapshot, Remedy, Scope, Setting, Side, human_count};
 
 use crate::findings::{Findings, Lost};
 use crate::plan_view::PlanView;
@@ -85,6 +85,11 @@ impl Plant {
         Self { plantable: true, needs, how }
     }
 
+    /// A wall of another program or of another machine: it is proven against those.
+    pub(crate) const fn of_others(how: &'static str) -> Self {
+        Self { plantable: false, needs: &[Need::OtherProgram], how }
+    }
+
     /// A wall that stands for the whole host: its proof is evidence that was recorded, replayed.
     pub(crate) const fn host_wide(how: &'static str) -> Self {
         Self { plantable: false, needs: &[Need::OwnHost], how }
@@ -108,6 +113,8 @@ pub enum Need {
     TrafficShaper,
     /// A machine of one's own: the limit is the whole host's.
     OwnHost,
+    /// A server, a router or a firewall that is none of this program's.
+    OtherProgram,
 }
 
 impl Need {
@@ -122,6 +129,7 @@ impl Need {
             Self::Conntrack => "conntrack",
             Self::TrafficShaper => "traffic-shaper",
             Self::OwnHost => "own-host",
+            Self::OtherProgram => "other-program",
         }
     }
 }
@@ -152,6 +160,8 @@ impl Forecast {
 pub struct Bite {
     /// What proves it, at least one piece.
     pub evidence: Vec<Evidence>,
+    /// How sure it is.
+    pub degree: Degree,
     /// Milliseconds after the first connect at which it first cost a connection, where known.
     pub first_at_ms: Option<u64>,
 }
@@ -174,7 +184,15 @@ impl Bite {
         first_at_ms: Option<u64>,
     ) -> Option<Self> {
         let evidence: Vec<Evidence> = evidence.into_iter().collect();
-        (!evidence.is_empty()).then_some(Self { evidence, first_at_ms })
+        (!evidence.is_empty()).then_some(Self { evidence, degree: Degree::Proven, first_at_ms })
+    }
+
+    /// A bite that fits its evidence, which nothing contradicts; none without evidence.
+    pub(crate) fn likely(
+        evidence: impl IntoIterator<Item = Evidence>,
+        first_at_ms: Option<u64>,
+    ) -> Option<Self> {
+        Some(Self { degree: Degree::Likely, ..Self::proven(evidence, first_at_ms)? })
     }
 }
 

@@ -10,6 +10,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod abroad;
 mod account;
 mod args;
 mod at_server;
@@ -28,10 +29,12 @@ mod process;
 mod serving;
 mod signs;
 mod snapshot;
+mod sources;
 mod stop;
 mod unreadable;
 mod watch;
 
+pub use abroad::{answers, firewall_rules, listeners_on, outgoing_of_listeners, silent_sample};
 pub use account::{EndsHere, account, account_of_ends};
 pub use args::CollectorArgs;
 pub use at_server::{AtServer, EndsSeen, Patience};
@@ -47,5 +50,6 @@ pub use observation::{
 };
 pub use signs::{QueueSigns, STALL, ServerSigns, Standstill};
 pub use snapshot::{MemorySnapshot, ProcessSnapshot, ServerMemory};
+pub use sources::{EvidenceSource, sources_of_evidence};
 pub use unreadable::Unreadable;
 pub use watch::run;

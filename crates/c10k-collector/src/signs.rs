@@ -71,7 +71,8 @@ impl QueueSigns {
     }
 }
 
-/// The signs of a server seen from outside, gathered tick by tick. A sign that was seen once stays.
+/// The signs of a server seen from outside, gathered tick by tick. A sign that was seen once stays, but for a pause after
+/// which it takes connections again: that is a slow server, which accepts at a rate, and has not stopped.
 ///
 /// # What is counted
 /// How many a foreign server has accepted is nobody's word. But every connection that enters an accept queue is one of
@@ -81,7 +82,7 @@ impl QueueSigns {
 /// time) accepts nobody either.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServerSigns {
-    /// Connections waited in an accept queue and for 2 s nobody was accepted.
+    /// Connections waited in an accept queue and for 2 s nobody was accepted, nor has been since.
     pub accepted_stalled: bool,
     /// The process, or one of several, was stopped by a signal (state T) at two looks in a row.
     pub stopped: bool,
@@ -103,8 +104,20 @@ pub struct ServerSigns {
     accepted: Standstill<i128>,
     /// What waits, descriptors and processor seconds of the process, while somebody waited.
     process: Standstill<(u64, u64, f64)>,
+    /// The pause that it makes.
+    pause: Option<Pause>,
+    /// So long must a pause last: longer than those after which it went on.
+    patience: Duration,
     was_stopped: bool,
     were_stopped: Vec<u32>,
+}
+
+/// A time in which a server takes nobody although somebody waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pause {
+    since: Duration,
+    /// Its descriptors when it was noticed.
+    open: Option<u64>,
 }
 
 impl ServerSigns {
@@ -179,10 +192,24 @@ impl ServerSigns {
         let entered = seen.counter("PassiveOpens").filter(|_| waiting > 0);
         let accepted = entered.map(|entered| i128::from(entered) - i128::from(waiting));
         let at = Duration::from_millis(seen.elapsed_ms);
-        self.accepted_stalled |= self.accepted.look(accepted, at);
-        let open = seen.server.descriptors.map(|descriptors| descriptors.open).filter(|_| waiting > 0);
-        let still = open.zip(seen.server.cpu_seconds).map(|(open, seconds)| (waiting, open, seconds));
-        self.accepted_stalled |= self.process.look(still, at);
+        let nobody = self.accepted.look(accepted, at);
+        let open = seen.server.descriptors.map(|descriptors| descriptors.open);
+        let still = open.filter(|_| waiting > 0).zip(seen.server.cpu_seconds);
+        let nothing = self.process.look(still.map(|(open, seconds)| (waiting, open, seconds)), at);
+        let listens = seen.listener.is_some_and(|listener| listener.listeners > 0);
+        // What others accept moves the count too; what it takes itself shows in its queue and its table.
+        let takes =
+            |pause: &Pause| listens && waiting == 0 || open.zip(pause.open).is_some_and(|(n, then)| n > then);
+        match self.pause {
+            Some(pause) if takes(&pause) => {
+                self.patience = self.patience.max(3 * at.saturating_sub(pause.since));
+                (self.pause, self.accepted_stalled) = (None, false);
+            }
+            None if nobody || nothing => self.pause = Some(Pause { since: at.saturating_sub(STALL), open }),
+            _ => {}
+        }
+        let lasts = |pause: Pause| at.saturating_sub(pause.since) >= self.patience.max(STALL);
+        self.accepted_stalled |= self.pause.is_some_and(lasts);
     }
 }
 
@@ -252,6 +279,35 @@ mod tests {
         };
         assert!(signs(&[look(0, 0.5), look(1, 0.5), look(2, 0.5)]).accepted_stalled);
         assert!(!signs(&[look(0, 0.5), look(1, 0.5), look(2, 0.6)]).accepted_stalled);
+    }
+
+    #[test]
+    fn a_server_that_goes_on_after_a_pause_is_slow_and_has_not_stopped() {
+        // It takes a hundred at once, and then serves them for three seconds.
+        let look = |second: u64, waiting, open| {
+            let mut seen = tick(second, 100 + open, waiting);
+            seen.server.cpu_seconds = Some(0.5);
+            seen.server.descriptors =
+                Some(DescriptorsSeen { open, tables: 1, fullest: open, ..Default::default() });
+            seen
+        };
+        let mut ticks: Vec<Observation> = (0..4).map(|second| look(second, 6, 104)).collect();
+        assert!(signs(&ticks).accepted_stalled);
+        ticks.push(look(4, 6, 204));
+        assert!(!signs(&ticks).accepted_stalled, "it went on");
+        ticks.extend((5..9).map(|second| look(second, 6, 204)));
+        assert!(!signs(&ticks).accepted_stalled, "a pause as those before");
+        ticks.extend((9..30).map(|second| look(second, 6, 204)));
+        assert!(signs(&ticks).accepted_stalled, "it does not go on any more");
+        // What others accept says nothing of it.
+        let others = (30..33).map(|second| tick(second, 100 + 50 * second, 6));
+        let mut stalled = vec![tick(0, 100, 6), tick(1, 100, 6), tick(2, 100, 6)];
+        stalled.extend(others);
+        assert!(signs(&stalled).accepted_stalled);
+        // One whose queue was emptied went on.
+        assert!(
+            !signs(&[tick(0, 100, 6), tick(1, 100, 6), tick(2, 100, 6), tick(3, 100, 0)]).accepted_stalled
+        );
     }
 
     #[test]

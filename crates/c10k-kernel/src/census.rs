@@ -21,13 +21,17 @@ use netlink_sys::{Socket, SocketAddr as NetlinkAddress};
 mod answer;
 mod ends;
 mod holder;
+mod outgoing;
 mod taken;
+mod tcp_info;
 mod whose;
 
 pub use answer::{Progress, SocketLine, each_socket};
 pub use ends::{Ends, ServerSocket, Servers};
 pub use holder::{Holders, held_by, holders_of, holds};
+pub use outgoing::{Destination, source_ports};
 pub use taken::{PortTaken, PortUser, TakenBy};
+pub use tcp_info::{Sampled, TcpInfo};
 pub use whose::{Held, Holding, LookThrough, who_holds};
 
 /// The kernel fills at most 32 KiB an answer (net/netlink/af_netlink.c, `netlink_dump`) when the reader offers it.
@@ -336,8 +340,12 @@ impl SockDiag {
     /// Asks for sockets and calls `each` with every one. True when the dump was interrupted.
     fn dump(&mut self, query: Query, mut each: impl FnMut(&SocketLine<'_>)) -> io::Result<bool> {
         self.sequence = self.sequence.wrapping_add(1);
-        let request = request(self.sequence, query);
-        self.socket.send(&request, 0)?;
+        self.converse(&request(self.sequence, query), &mut each)
+    }
+
+    /// Sends a request for a dump and calls `each` with every socket in its answers.
+    fn converse(&mut self, request: &[u8], mut each: impl FnMut(&SocketLine<'_>)) -> io::Result<bool> {
+        self.socket.send(request, 0)?;
         let mut interrupted = false;
         loop {
             self.buffer.clear();

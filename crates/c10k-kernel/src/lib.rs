@@ -31,6 +31,7 @@ pub mod namespace;
 pub mod process;
 pub mod processes;
 pub mod pulse;
+pub mod rules;
 pub mod shaper;
 pub mod socket;
 pub mod sysctl;

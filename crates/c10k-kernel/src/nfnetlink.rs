@@ -2,12 +2,16 @@
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 
 /// Netlink's own message that says an errno, 0 for an acknowledgement.
 const NLMSG_ERROR: u16 = 2;
+/// Netlink's own message that ends a dump.
+const NLMSG_DONE: u16 = 3;
+/// `nfgenmsg`: family, version, and whom a batch is for in network order.
+const GENERIC_BYTES: usize = 4;
 /// `nlmsghdr`.
 const HEADER_BYTES: usize = 16;
 /// The bit of an attribute's type that says that others are in it.
@@ -62,6 +66,17 @@ pub(crate) fn nested(kind: u16, attributes: &[Vec<u8>]) -> Vec<u8> {
     attribute(kind | NLA_F_NESTED, &attributes.concat())
 }
 
+/// The attributes in these bytes, each with its kind, without the bit that says that others are in it.
+pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let (header, _) = bytes.split_first_chunk::<4>()?;
+        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let value = bytes.get(4..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([header[2], header[3]]) & !NLA_F_NESTED, value))
+    })
+}
+
 /// A socket to netfilter in the network namespace of the calling thread.
 pub(crate) struct Netfilter {
     socket: Socket,
@@ -113,6 +128,34 @@ impl Netfilter {
         self.await_acknowledgement(self.sequence)
     }
 
+    /// Asks for all that there is of that kind, and calls `each` with the attributes of every answer.
+    ///
+    /// # Errors
+    /// The errno in the kernel's answer: EPERM without CAP_NET_ADMIN.
+    pub(crate) fn dump(&mut self, subsystem: u8, kind: u8, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        self.sequence += 1;
+        let mut bytes = Vec::new();
+        let flags = NLM_F_DUMP;
+        Message::new(subsystem, kind, flags, 0, Vec::new()).write(&mut bytes, self.sequence, false);
+        self.socket.send(&bytes, 0)?;
+        loop {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            let mut rest = &datagram[..];
+            while let Some((length, kind, sequence, errno)) = answer(rest) {
+                let message = rest.get(..length).unwrap_or(rest);
+                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+                if sequence != self.sequence {
+                    continue;
+                }
+                match kind {
+                    NLMSG_ERROR if errno != 0 => return Err(io::Error::from_raw_os_error(errno)),
+                    NLMSG_ERROR | NLMSG_DONE => return Ok(()),
+                    _ => each(message.get(HEADER_BYTES + GENERIC_BYTES..).unwrap_or_default()),
+                }
+            }
+        }
+    }
+
     fn await_acknowledgement(&self, of: u32) -> io::Result<()> {
         loop {
             let (datagram, _) = self.socket.recv_from_full()?;
@@ -145,8 +188,6 @@ fn answer(bytes: &[u8]) -> Option<(usize, u16, u32, i32)> {
 }
 
 fn write(to: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, (family, resource): (u8, u8), body: &[u8]) {
-    /// `nfgenmsg`: family, version, and whom a batch is for in network order.
-    const GENERIC_BYTES: usize = 4;
     to.extend(((HEADER_BYTES + GENERIC_BYTES + body.len()) as u32).to_ne_bytes());
     to.extend(kind.to_ne_bytes());
     to.extend((flags | NLM_F_REQUEST).to_ne_bytes());

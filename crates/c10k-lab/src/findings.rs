@@ -81,6 +81,7 @@ pub(crate) fn findings(
         server_end,
         server_process: process,
         accepted_stalled: watch.accepted_stalled || outside.is_some_and(|seen| seen.signs.accepted_stalled),
+        evidence: record.evidence.clone(),
         latency_us: record.latency_us,
         lateness_us: record.lateness_us,
         verdicts: record.verdicts.clone(),
@@ -124,5 +125,8 @@ fn loads(watch: &Watch, plan: &Plan) -> BTreeMap<PhaseName, PhaseLoad> {
     [PhaseName::Ramp, PhaseName::Verify].map(load).into()
 }
 
+mod order;
 #[cfg(test)]
 mod replay;
+
+pub(crate) use order::order;

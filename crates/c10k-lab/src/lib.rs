@@ -50,6 +50,7 @@ mod processes {
 }
 mod collect {
     //! What is seen of a run from outside of its processes.
+    pub(crate) mod abroad;
     pub(crate) mod cpu;
     pub(crate) mod ends;
     pub(crate) mod far;
@@ -60,6 +61,7 @@ mod collect {
 mod findings;
 mod lead {
     //! The run itself.
+    pub(crate) mod abroad;
     pub(crate) mod ends;
     pub(crate) mod finish;
     pub(crate) mod lab;

@@ -34,6 +34,21 @@ fn lift(document: &Value, name: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_a_diagnosis_can_look_at_is_listed_and_of_what_it_cannot_why() {
+    let words = ["doctor", "--no-calibration", "--target", "1000"];
+    let document = lab(&[&words[..], &["--json"]].concat()).document();
+    let sources = document["evidence"].as_array().expect("a list");
+    for name in ["sock_diag", "TCP_INFO", "outgoing", "TcpExt", "nftables", "conntrack", "slabinfo"] {
+        let source = sources.iter().find(|source| source["name"] == name).expect(name);
+        let why = &source["why_not"];
+        assert!(why.is_null() || why.as_str().is_some_and(|why| !why.is_empty()), "{source}");
+    }
+    let page = lab(&words).stdout;
+    let list = page.split("What a diagnosis can look at here").nth(1).expect("a section");
+    assert!(list.contains("TCP_INFO: whether what was sent is acknowledged"), "{list}");
+}
+
+#[test]
 fn stock_lists_descriptors_and_ports_in_the_order_in_which_they_bite() {
     let ended = lab(&["doctor", "--profile", "stock", "--target", "100k", "--json"]);
     let document = ended.document();

@@ -11,7 +11,7 @@ use common::lab;
 use serde_json::Value;
 
 /// The walls that the guide must have.
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 40] = [
     "nofile-server",
     "nofile-swarm",
     "nr-open",
@@ -45,10 +45,17 @@ const NAMES: [&str; 33] = [
     "error-verdict",
     "swarm-late",
     "ram",
+    "server-limit",
+    "proxy-ports-exhausted",
+    "server-idle-limit",
+    "middlebox-forgets",
+    "path-lost",
+    "filter-rejects",
+    "rp-filter",
 ];
 
-/// Those that stand for the whole host.
-const NOT_PLANTABLE: [&str; 9] = [
+/// Those that stand for the whole host, or in a program or a machine of other people's.
+const NOT_PLANTABLE: [&str; 16] = [
     "nr-open",
     "file-max",
     "tcp-mem",
@@ -58,6 +65,13 @@ const NOT_PLANTABLE: [&str; 9] = [
     "neighbour-table",
     "cpu-host",
     "ram",
+    "server-limit",
+    "proxy-ports-exhausted",
+    "server-idle-limit",
+    "middlebox-forgets",
+    "path-lost",
+    "filter-rejects",
+    "rp-filter",
 ];
 
 /// Errors that people search for, as programs write them.

@@ -17,6 +17,9 @@ pub struct Ceiling {
     pub hard: bool,
     /// What proves the first wall, or what was seen when none is proven.
     pub evidence: Vec<Evidence>,
+    /// How sure the first wall is; `None` in older records.
+    #[serde(default)]
+    pub degree: Option<Degree>,
     /// What lifts the first wall.
     pub remedy: Option<Remedy>,
     /// What was predicted before the run.
@@ -56,8 +59,23 @@ pub struct WallFound {
     pub hard: bool,
     /// What proves it.
     pub evidence: Vec<Evidence>,
+    /// How sure it is; `None` in older records.
+    #[serde(default)]
+    pub degree: Option<Degree>,
     /// What lifts it.
     pub remedy: Option<Remedy>,
+}
+
+/// How sure a wall is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Degree {
+    /// An errno, a kernel counter or a process's own word says so, which can mean nothing else.
+    Proven,
+    /// It fits all that was seen, and nothing contradicts it.
+    Likely,
+    /// Nothing that was seen proves a wall.
+    Unknown,
 }
 
 /// At which end of a connection something stands.

@@ -41,6 +41,9 @@ pub const MEMORY_PRESSURES: &str = "TCPMemoryPressures";
 /// Counter: TIME_WAIT was skipped because `tcp_max_tw_buckets` was reached. TcpExt. Its `after` is what it was before the
 /// run was closed.
 pub const TIME_WAIT_OVERFLOW: &str = "TCPTimeWaitOverflow";
+/// Counter: packets dropped because the route back to where they say they come from is another one, or none (`rp_filter`).
+/// TcpExt, net/ipv4/fib_frontend.c and ip_input.c.
+pub const REVERSE_PATH_FILTER: &str = "IPReversePathFilter";
 /// Counter: packets dropped because a processor's input queue was full, /proc/net/softnet_stat column 2.
 pub const SOFTNET_DROPPED: &str = "softnet_dropped";
 /// Level: sockstat `TCP: mem`, pages.
@@ -96,7 +99,7 @@ pub const SERVER_THREADS_REFUSED: &str = "server_threads_refused";
 pub const SWARM_THREADS_REFUSED: &str = "swarm_threads_refused";
 
 /// The kernel's counters among these, which only grow.
-pub const GROWING: [&str; 8] = [
+pub const GROWING: [&str; 9] = [
     LISTEN_OVERFLOWS,
     LISTEN_DROPS,
     SYN_RETRANSMITS,
@@ -105,6 +108,7 @@ pub const GROWING: [&str; 8] = [
     ABORT_ON_MEMORY,
     MEMORY_PRESSURES,
     TIME_WAIT_OVERFLOW,
+    REVERSE_PATH_FILTER,
 ];
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 mod ceiling;
 pub mod counter;
 mod counts;
+mod evidence;
 mod exit;
 mod gap;
 mod growth;
@@ -36,9 +37,13 @@ mod verdict;
 mod version;
 mod warning;
 
-pub use ceiling::{Ceiling, Evidence, Predicted, Remedy, Scope, Setting, Side, WallFound, as_root};
+pub use ceiling::{Ceiling, Degree, Evidence, Predicted, Remedy, Scope, Setting, Side, WallFound, as_root};
 pub use counter::CounterChange;
 pub use counts::{AtServerEnd, Connections, Failure};
+pub use evidence::{
+    AgeBin, AgeHistogram, AgeSpread, FirewallRules, Listeners, LossAges, LossOrder, Outgoing, RunEvidence,
+    SilentSample,
+};
 pub use exit::Exit;
 pub use gap::{Gap, GapOf};
 pub use growth::{GrowthEvidence, GrowthStop, PortsInPlan};

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::PhaseName;
+
 /// The name under which a lost connection is counted: the kernel's errno name (`ECONNRESET`) or, where no
 /// errno says it, a name of ours (`connect-timeout`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -26,7 +28,11 @@ const ERRNOS: &[(i32, &str, &str)] = &[
     ),
     (libc::EBUSY, "EBUSY", "device or resource busy"),
     (libc::ECONNABORTED, "ECONNABORTED", "the connection was given up before it was accepted"),
-    (libc::ECONNREFUSED, "ECONNREFUSED", "connection refused: nobody listens there, or the listener is gone"),
+    (
+        libc::ECONNREFUSED,
+        "ECONNREFUSED",
+        "connection refused: nobody listens there, or a rule on the way refuses",
+    ),
     (libc::ECONNRESET, "ECONNRESET", "connection reset by peer: the other end closed it hard"),
     (libc::EHOSTUNREACH, "EHOSTUNREACH", "no route to host, or no answer from a neighbour"),
     (libc::EINVAL, "EINVAL", "invalid argument: the address does not fit the socket"),
@@ -45,7 +51,7 @@ const ERRNOS: &[(i32, &str, &str)] = &[
 const NAMED: &[(&str, &str)] = &[
     ("aborted", "open or under way when the run was stopped"),
     ("closed-by-server", "the server closed the connection in good order although it should have held it"),
-    ("close-1006", "TCP ended without a Close frame: the peer died, or was cut off"),
+    ("close-1006", "TCP ended without a Close frame: the server, or something on the way, cut it off"),
     ("closed-in-handshake", "the server closed the connection before the handshake was complete"),
     ("connect-timeout", "no answer to the connect within --connect-timeout"),
     ("corrupt", "the bytes that came back are not the bytes that were sent: this is not a faithful echo"),
@@ -194,6 +200,20 @@ impl Outcome {
             .or_else(|| FAMILIES.iter().copied().find(|(prefix, _)| self.0.starts_with(prefix)))
             .map_or("see errno(3)", |(_, meaning)| meaning)
     }
+
+    /// What it means for a connection that was lost in this phase: what was proven before is no ghost, and its server
+    /// echoes.
+    #[must_use]
+    pub fn meaning_in(&self, phase: PhaseName) -> &'static str {
+        match (self.name(), phase) {
+            (_, PhaseName::Ramp) => self.meaning(),
+            ("probe-timeout", _) => {
+                "it was echoed to before, and is no more: the server stands still, or the way is lost"
+            }
+            ("ETIMEDOUT", _) => "it was open, and what was sent on it was not acknowledged for too long",
+            _ => self.meaning(),
+        }
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -210,6 +230,16 @@ mod tests {
     fn an_errno_is_counted_under_its_kernel_name() {
         assert_eq!(Outcome::errno(libc::EADDRNOTAVAIL).name(), "EADDRNOTAVAIL");
         assert_eq!(Outcome::errno(4095).name(), "errno-4095");
+    }
+
+    #[test]
+    fn who_was_echoed_to_before_is_no_ghost() {
+        let lost = Outcome::probe_timeout();
+        assert!(lost.meaning_in(PhaseName::Ramp).contains("ghost"));
+        for phase in [PhaseName::Hold, PhaseName::Verify] {
+            assert!(!lost.meaning_in(phase).contains("ghost"), "{phase}");
+            assert_eq!(Outcome::unproven().meaning_in(phase), Outcome::unproven().meaning());
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AtServerEnd, Ceiling, Connections, Failure, Gap, GrowthEvidence, GrowthStop, Host, Latencies,
     LatencySummary, MemoryPerConnection, MetOnTheWay, PhaseName, Plan, ProcessInRun, Protocol, Remedy,
-    SCHEMA_VERSION, Scope, ServerReport, Topology, Verdict, Warning, Workload,
+    RunEvidence, SCHEMA_VERSION, Scope, ServerReport, Topology, Verdict, Warning, Workload,
 };
 
 /// `record.json`.
@@ -55,6 +55,9 @@ pub struct Record {
     /// a reason to look.
     #[serde(default)]
     pub sources_gone: Option<Vec<IpAddr>>,
+    /// What was looked at beside the counters.
+    #[serde(default)]
+    pub evidence: RunEvidence,
     /// How fast it went.
     pub rate: Rate,
     /// Latencies, µs.
@@ -307,6 +310,7 @@ impl Record {
             growth_stopped: None,
             growth_evidence: None,
             sources_gone: None,
+            evidence: RunEvidence::default(),
             rate: Rate::default(),
             latency_us: Latencies::default(),
             lateness_us: None,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use c10k_record::{
-    AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Delayed, Evidence, Failure, Gap, GapOf,
-    GrowthEvidence, GrowthStop, Host, HostSnapshot, Latencies, LatencyHistogram, LoadPlan, MemoryPart,
-    MemoryPerConnection, MetOnTheWay, NotApplied, Outcome, PhaseName, PhaseTimes, Plan, PortsInPlan,
-    Predicted, ProcessInRun, ProfileInRun, Protocol, Rate, Record, Remedy, RunState, SCHEMA_VERSION, Scope,
-    ServerMode, ServerPlan, ServerReport, Setting, Side, Steps, TimeWait, Tool, Topology, Verdict, WallFound,
-    Warning, Workload,
+    AgeBin, AgeSpread, AppliedSetting, Ceiling, CloseHow, ConnectRate, Connections, Cpu, Degree, Delayed,
+    Evidence, Failure, FirewallRules, Gap, GapOf, GrowthEvidence, GrowthStop, Host, HostSnapshot, Latencies,
+    LatencyHistogram, Listeners, LoadPlan, LossAges, LossOrder, MemoryPart, MemoryPerConnection, MetOnTheWay,
+    NotApplied, Outcome, Outgoing, PhaseName, PhaseTimes, Plan, PortsInPlan, Predicted, ProcessInRun,
+    ProfileInRun, Protocol, Rate, Record, Remedy, RunEvidence, RunState, SCHEMA_VERSION, Scope, ServerMode,
+    ServerPlan, ServerReport, Setting, Side, SilentSample, Steps, TimeWait, Tool, Topology, Verdict,
+    WallFound, Warning, Workload,
 };
 use serde_json::{Map, Value, json};
 
@@ -127,6 +128,21 @@ fn full() -> Record {
         errno: Some(Outcome::named("EMFILE")),
         ports: Some(PortsInPlan { planned: 3, in_use: 1, time_wait: 1, taken: 1 }),
     });
+    let spread = Some(AgeSpread { bins: vec![AgeBin::default()], ..AgeSpread::default() });
+    record.evidence = RunEvidence {
+        ages: Some(LossAges { since_connect: spread.clone(), since_last_byte: spread.clone(), at: spread }),
+        order: Some(LossOrder::default()),
+        silent: Some(SilentSample {
+            last_ack_ms: some,
+            quiet_ms: some,
+            rtt_us: some,
+            new_connects: Some(true),
+            ..SilentSample::default()
+        }),
+        outgoing: Some(Outgoing::default()),
+        listeners: Some(Listeners::default()),
+        rules: Some(FirewallRules::default()),
+    };
     record.host = Some(Host {
         os: Some("Linux".to_owned()),
         kernel: Some("6.18".to_owned()),
@@ -265,10 +281,12 @@ fn full() -> Record {
             side: Side::Host,
             hard: true,
             evidence: vec![evidence.clone()],
+            degree: Some(Degree::Likely),
             remedy: Some(remedy.clone()),
         }],
         hard: true,
         evidence: vec![evidence.clone()],
+        degree: Some(Degree::Proven),
         remedy: Some(remedy.clone()),
         predicted: Some(Predicted {
             connections: 8,

@@ -7,7 +7,7 @@ mod met;
 mod processes;
 mod setting;
 
-use c10k_record::{LatencySummary, Outcome, Record, RunResult, RunState, Unit, Verdict, human_count};
+use c10k_record::{Degree, LatencySummary, Outcome, Record, RunResult, RunState, Unit, Verdict, human_count};
 
 use crate::text::{UNKNOWN, count, latency, number, with_unit};
 
@@ -81,7 +81,9 @@ pub(crate) fn headline(record: &Record) -> (Tone, String) {
         |ceiling| match ceiling.walls.first() {
             Some(first) => {
                 let others = ceiling.walls[1..].iter().map(|wall| format!(", then {}", wall.name));
-                format!("; wall: {} — {}{}", ceiling.wall, first.title, others.collect::<String>())
+                let likely = if first.degree == Some(Degree::Likely) { "likely " } else { "" };
+                let others = others.collect::<String>();
+                format!("; wall: {likely}{} — {}{others}", ceiling.wall, first.title)
             }
             None => format!("; wall: {}", ceiling.wall),
         },
@@ -240,7 +242,7 @@ fn losses(record: &Record) -> Section {
                 right(human_count(failure.count)),
                 left(failure.phase.to_string()),
                 right(with_unit(Some(failure.first_at_ms as f64 / 1000.0), "s")),
-                left(failure.outcome.meaning()),
+                left(failure.outcome.meaning_in(failure.phase)),
             ])
         })
         .collect();

@@ -1,7 +1,7 @@
 //! Records of four runs, as the tests of this room see them.
 
 use c10k_record::{
-    AppliedSetting, Ceiling, ConnectRate, Connections, Cpu, Evidence, Failure, Host, LatencySummary,
+    AppliedSetting, Ceiling, ConnectRate, Connections, Cpu, Degree, Evidence, Failure, Host, LatencySummary,
     MemoryPart, MemoryPerConnection, NotApplied, Outcome, PhaseName, Predicted, Protocol, Rate, Record,
     Remedy, RunState, Sample, Scope, Setting, Side, TimeWait, Tool, Topology, Verdict, WallFound, Warning,
     Workload,
@@ -171,6 +171,7 @@ pub(crate) fn short() -> Record {
             evidence("EADDRNOTAVAIL", 512, "512 connections lost: cannot assign requested address"),
             evidence("source ports", 60_000, "the sources allow 60,000 connections"),
         ],
+        degree: Some(Degree::Proven),
         remedy: Some(Remedy {
             summary: "Use 4 source addresses, or let the server listen on more ports or addresses."
                 .to_owned(),
@@ -184,6 +185,7 @@ pub(crate) fn short() -> Record {
         wall: wall.name.clone(),
         hard: true,
         evidence: wall.evidence.clone(),
+        degree: wall.degree,
         remedy: wall.remedy.clone(),
         walls: vec![wall],
         predicted: Some(Predicted {

@@ -145,6 +145,7 @@ mod tests {
                 walls: Vec::new(),
                 hard: false,
                 evidence: Vec::new(),
+                degree: None,
                 remedy: None,
                 predicted: Some(Predicted { connections, wall: "memory".to_owned(), uncertainty_percent: 0 }),
                 off_by,

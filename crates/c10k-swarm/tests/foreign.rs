@@ -298,7 +298,7 @@ fn what_may_not_be_read_of_another_user_s_server_is_said() {
     );
     let limits = ["--connect-timeout", "4s", "--probe-timeout", "4s"];
     let ended = swarm_by(&mut command, &server, 500, &limits);
-    let ceiling = ended.expect_wall("server-stopped-accepting");
+    let ceiling = ended.expect_wall("server-limit");
     let said = ceiling.evidence.iter().find(|evidence| evidence.source == "not readable").expect("said");
     assert!(said.text.contains("nofile-server"), "{}", said.text);
     assert!(ended.record.warnings.iter().any(|warning| warning.id == "server-hidden"), "{}", ended.stderr);

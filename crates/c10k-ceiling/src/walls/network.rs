@@ -42,9 +42,10 @@ pub(super) static WALLS: &[Wall] = &[
         predict: no_forecast,
         diagnose: |findings| {
             // With the table of neighbours full the way is there, and only the neighbour is not known.
+            let is_a_rule = super::path::refused_beside_a_listener(findings).is_some();
             let names: &[&str] = match findings.neighbours_full() {
-                Some(false) => &["ENETUNREACH", "EHOSTUNREACH"],
-                Some(true) | None => &["ENETUNREACH"],
+                Some(false) if !is_a_rule => &["ENETUNREACH", "EHOSTUNREACH"],
+                _ => &["ENETUNREACH"],
             };
             let lost = findings.lost(names)?;
             Bite::proven(findings.lost_evidence(names), lost.first_at_ms)

@@ -7,7 +7,7 @@ use crate::counter;
 use crate::findings::Findings;
 use crate::loads::{CpuLoad, PhaseLoad};
 use crate::verdicts::shown;
-use crate::wall::{Bite, Guide, Need, Plant, Wall, more_time, no_forecast, no_way_back, seen};
+use crate::wall::{Bite, Guide, Need, Plant, Wall, more_time, no_forecast, no_way_back, remedy, seen};
 
 pub(super) static WALLS: &[Wall] = &[
     Wall {
@@ -210,7 +210,9 @@ pub(super) static WALLS: &[Wall] = &[
             let gave_up = findings.growth_stopped.is_some();
             let no_listener =
                 findings.server_process.as_ref().is_some_and(|process| process.listens == Some(false));
-            if c.held == 0 || c.attempted < c.target || gave_up || no_listener {
+            // The first so many and then none is a number, whatever the target was.
+            let is_a_cap = findings.then_none() == Some(true) || findings.is_capped().is_some();
+            if c.held == 0 || c.attempted < c.target || gave_up || no_listener || is_a_cap {
                 return None;
             }
             let mut evidence = findings.broken(|metric| [Metric::Failed, Metric::Ghosts].contains(&metric));
@@ -223,7 +225,12 @@ pub(super) static WALLS: &[Wall] = &[
         met: no_way_back,
         lift: |_, plan| {
             let more = "Look at the errors by name and phase, and at the server's log";
-            more_time(plan, more, "connect more slowly")
+            if plan.succeeded_among_losses == Some(true) || plan.own_server {
+                return more_time(plan, more, "connect more slowly");
+            }
+            let text = "Look at the errors by name and phase, and at the server's log. Run again at a lower rate: what is held \
+                        then is more if it was the rate, and the same if it is a number.";
+            remedy(Scope::Process, text, &[], vec![plan.more_slowly(5000).1])
         },
     },
 ];

@@ -152,7 +152,10 @@ pub(super) static WALLS: &[Wall] = &[
         predict: no_forecast,
         diagnose: |findings| {
             let lost = findings.lost(&["ECONNREFUSED"])?;
-            if findings.server_end.is_some() || taken_down_and_refused(findings).is_some() {
+            let is_gone = findings.server_process.as_ref().is_some_and(|of| of.listens == Some(false));
+            // Where others are held and live, somebody listens, or did until now: it is refused by another.
+            let lives = findings.held_lives() && !is_gone;
+            if findings.server_end.is_some() || taken_down_and_refused(findings).is_some() || lives {
                 return None;
             }
             Bite::proven(findings.lost_evidence(&["ECONNREFUSED"]), lost.first_at_ms)

@@ -98,14 +98,19 @@ impl SocketLine<'_> {
     /// socket did not let through.
     #[must_use]
     pub fn drops(&self) -> Option<u32> {
+        let bytes = self.attribute(SKMEMINFO)?.get(4 * SKMEMINFO_DROPS..)?.first_chunk::<4>()?;
+        Some(u32::from_ne_bytes(*bytes))
+    }
+
+    /// The value of the attribute of this kind behind the socket.
+    pub(super) fn attribute(&self, kind: u16) -> Option<&[u8]> {
         let mut rest = self.1;
         // `struct rtattr`: length with these four bytes, type; the next one begins at a multiple of four.
         while let Some((header, _)) = rest.split_first_chunk::<4>() {
             let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
             let value = rest.get(4..length)?;
-            if u16::from_ne_bytes([header[2], header[3]]) == SKMEMINFO {
-                let bytes = value.get(4 * SKMEMINFO_DROPS..)?.first_chunk::<4>()?;
-                return Some(u32::from_ne_bytes(*bytes));
+            if u16::from_ne_bytes([header[2], header[3]]) == kind {
+                return Some(value);
             }
             rest = rest.get(length.next_multiple_of(4)..)?;
         }

@@ -161,6 +161,8 @@ kernel_counters! {
             migrate_req_failure = "TCPMigrateReqFailure",
             /// ACK challenges skipped in SYN_RECV.
             ack_skipped_syn_recv = "TCPACKSkippedSynRecv",
+            /// packets dropped because there is no route back to where they say they came from (`rp_filter`).
+            reverse_path_filter = "IPReversePathFilter",
         }
         gauges {}
     }

@@ -112,6 +112,8 @@ impl Watch {
         seen.fill(&mut row);
         self.levels.look(&seen);
         match &mut self.outside {
+            // What it does when the close makes room for who waits is nothing that the run met.
+            Some(_) if self.is_closing => {}
             // What such a server has accepted is told by its signs.
             Some(outside) => outside.look(&seen, self.collector.pid(Side::Server)),
             None => self.look_for_a_stall(&seen, server, now),

@@ -130,6 +130,7 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
     let (plan, profile) = plan_of(args)?;
     // The host first: what is host-wide cannot be seen from inside.
     let outside = Outside::look(&profile);
+    let evidence = c10k_collector::sources_of_evidence();
     let place = place::enter(&plan, &profile)?;
     let inside = describe::snapshot(&profile, outside.root);
     let isolated = place.isolation.is_some();
@@ -185,6 +186,7 @@ fn examine(args: &DoctorArgs) -> Result<(Finding, Outside), Refusal> {
             measured_pair_bytes: c.measured_pair_bytes.map(|bytes| bytes as u64),
         }),
         host,
+        evidence,
         warnings,
     };
     Ok((finding, outside))

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
-use c10k_ceiling::{MYTHS, Myth, Need, PlanView, Reading, SYMPTOMS, Wall, myth, read_symptom, wall, walls};
+use c10k_ceiling::{
+    MYTHS, Myth, Need, PlanView, Reading, SYMPTOMS, Wall, myth, read_symptom, surest, wall, walls,
+};
 use c10k_kernel::limits;
-use c10k_record::{DEFAULT_PORT, Exit, HostSnapshot, Remedy, Scope, human_count};
+use c10k_record::{DEFAULT_PORT, Degree, Exit, HostSnapshot, Remedy, Scope, human_count};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -161,6 +163,7 @@ fn page_json(wall: &Wall, host: &HostSnapshot) -> Value {
     let more = json!({
         "process": wall.process,
         "hard": wall.hard,
+        "surest": surest(wall),
         "outcomes": wall.outcomes,
         "read_at": wall.read_at,
         "formula": wall.formula,
@@ -214,7 +217,11 @@ fn example(wall: &Wall, host: &HostSnapshot) -> Remedy {
 
 fn page(wall: &Wall, host: &HostSnapshot) -> String {
     let mut text = format!("{}: {}\n", wall.name, wall.title);
-    let hard = if wall.hard { "an errno or a counter names it" } else { "a verdict breaks first" };
+    let hard = match surest(wall) {
+        _ if !wall.hard => "a verdict breaks first",
+        Degree::Proven => "an errno or a counter names it",
+        _ => "likely at the most from one run: a second one proves it",
+    };
     let side = format!("{} ({}); {hard}", side_name(wall.side), wall.process);
     let outcomes = wall.outcomes.join(", ");
     let guide = &wall.guide;

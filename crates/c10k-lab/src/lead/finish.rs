@@ -6,7 +6,7 @@ use c10k_record::{
 };
 
 use crate::collect::watch::Mark;
-use crate::findings::findings;
+use crate::findings::{findings, order};
 use crate::lead::lab::Lab;
 use crate::plan::view::plan_view;
 
@@ -34,6 +34,7 @@ impl Lab<'_> {
         // With the ports that were really listened on.
         let plan = self.stage.as_told(self.record.plan.as_ref().unwrap_or(self.plan));
         let predicted = c10k_ceiling::predicted_ceiling(&self.limits, &plan_view(&plan, &self.limits));
+        self.record.evidence.order = self.record.evidence.order.or_else(|| order(&self.record));
         let mut found = findings(
             &self.record,
             &plan,
@@ -124,6 +125,8 @@ impl Lab<'_> {
             self.record.failures = said.failures;
             self.record.growth_stopped = said.growth_stopped;
             self.record.growth_evidence = said.growth_evidence;
+            (self.record.evidence.ages, self.record.evidence.order) =
+                (said.evidence.ages, said.evidence.order);
             self.record.rate = said.rate;
             self.cpu_said = Some(said.cpu);
             self.record.latency_us = said.latency_us;

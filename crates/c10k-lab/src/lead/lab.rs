@@ -11,6 +11,7 @@ use c10k_record::{
     ServerReport, Span, Steps, SwarmEvent,
 };
 
+use crate::collect::abroad::Abroad;
 use crate::collect::cpu::RampCpu;
 use crate::collect::ends::ServerEnds;
 use crate::collect::far::FarEnd;
@@ -85,6 +86,7 @@ pub(crate) struct Lab<'a> {
     /// When it had verified, ms after the first connect.
     pub(crate) verified_at_ms: u64,
     pub(crate) ends: ServerEnds,
+    pub(crate) abroad: Abroad,
     pub(crate) swarm_record: Option<Box<Record>>,
     /// It ended without a last word.
     pub(crate) swarm_record_is_lost: bool,
@@ -151,6 +153,7 @@ impl<'a> Lab<'a> {
         watch.link = link;
         let is_ours = server.is_ours();
         let ends = ServerEnds::begin(&towards, place.far.as_ref(), swarm.pid());
+        let abroad = Abroad::begin(&towards, place.far.as_ref());
         Ok(Self {
             plan,
             folder,
@@ -174,6 +177,7 @@ impl<'a> Lab<'a> {
             verified: None,
             verified_at_ms: 0,
             ends,
+            abroad,
             swarm_record: None,
             swarm_record_is_lost: false,
             swarm_closed: false,
@@ -206,10 +210,11 @@ impl<'a> Lab<'a> {
         self.hold();
         if !self.is_stopped() && self.swarm.tell("verify") {
             let limit = Instant::now() + self.longest_proof();
-            if self.wait(Some(limit), |lab| lab.verified.is_some()) == Woken::TimeIsUp {
+            if self.await_the_proof(limit) == Woken::TimeIsUp {
                 self.broken = Some("the swarm did not come to the end of its last proof".to_owned());
             }
             self.look_up_ends();
+            self.look_abroad();
             if self.has_heard_of_ghosts() {
                 self.server_at_proof = self.server_said.clone();
             }

@@ -1,6 +1,6 @@
 //! The wall, its proof and what lifts it.
 
-use c10k_record::{Ceiling, Evidence, Record, Remedy, Side, Verdict, human_count};
+use c10k_record::{Ceiling, Degree, Evidence, Record, Remedy, Side, Verdict, human_count};
 
 use super::{Row, Section, Tone, cells, left, line, right};
 use crate::text::count;
@@ -26,7 +26,8 @@ pub(super) fn section(record: &Record) -> Option<Section> {
             false if unharmed => "met on the way, without a connection lost",
             false => "soft: a verdict broke",
         };
-        let text = format!("{} — {} ({}, {kind})", wall.name, wall.title, end(wall.side));
+        let likely = if wall.degree == Some(Degree::Likely) { "likely: " } else { "" };
+        let text = format!("{likely}{} — {} ({}, {kind})", wall.name, wall.title, end(wall.side));
         rows.push(Row::Text(Tone::Bad, text));
         rows.extend(wall.evidence.iter().map(evidence));
         rows.extend(wall.remedy.iter().flat_map(remedy));

@@ -1,5 +1,6 @@
 //! What the doctor found, as data.
 
+use c10k_collector::EvidenceSource;
 use c10k_record::{HostSnapshot, Predicted, Protocol, Remedy, Topology, Warning};
 use serde::Serialize;
 
@@ -21,6 +22,8 @@ pub(super) struct Finding {
     pub(super) machines: Vec<Machine>,
     pub(super) calibration: Option<Calibrated>,
     pub(super) host: HostSnapshot,
+    /// What a diagnosis can look at here, and why not.
+    pub(super) evidence: Vec<EvidenceSource>,
     pub(super) warnings: Vec<Warning>,
 }
 

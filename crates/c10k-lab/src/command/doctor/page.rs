@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use c10k_collector::EvidenceSource;
 use c10k_record::{human_bytes, human_count};
 
 use super::facts::Outside;
@@ -54,7 +55,20 @@ pub(super) fn page(finding: &Finding, outside: &Outside) -> String {
             ))
         );
     }
+    text.push_str(&sources(&finding.evidence));
     let _ = writeln!(text, "\n{}", verdict(finding, outside));
+    text
+}
+
+/// What a diagnosis can look at here; of what it cannot, why.
+fn sources(sources: &[EvidenceSource]) -> String {
+    let mut text = "\nWhat a diagnosis can look at here, besides counters\n\n".to_owned();
+    for EvidenceSource { name, tells, why_not } in sources {
+        let _ = match why_not {
+            None => writeln!(text, "  {name}: {tells}"),
+            Some(why) => writeln!(text, "  {name}: not here ({why}): {tells}"),
+        };
+    }
     text
 }
 
