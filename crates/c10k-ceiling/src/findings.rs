@@ -111,7 +111,8 @@ pub struct KeptFree {
 pub(crate) struct Lost {
     /// How many, at least 1.
     pub(crate) count: u64,
-    /// Milliseconds after the first connect at which the first was lost, where known.
+    /// Milliseconds after the first connect at which the first was lost, where known: of those that waited in vain, when
+    /// it began to wait.
     pub(crate) first_at_ms: Option<u64>,
 }
 
@@ -161,7 +162,8 @@ impl Findings {
         }
         let rows = || self.failures.iter().filter(|row| named(&row.outcome) && phase(row.phase));
         let count = sum(rows().map(|row| row.count));
-        (count > 0).then(|| Lost { count, first_at_ms: rows().map(|row| row.first_at_ms).min() })
+        let since = |row: &Failure| row.first_at_ms.saturating_sub(self.plan.waited_ms(row.outcome.name()));
+        (count > 0).then(|| Lost { count, first_at_ms: rows().map(since).min() })
     }
 
     /// Connects that got no answer, and connections that the server never knew. Whoever was answered once and is not

@@ -45,6 +45,10 @@ pub struct PlanView {
     pub again: Vec<String>,
     /// Connections a second that are begun, where there is a bound; rounded up.
     pub rate_per_second: Option<u64>,
+    /// How long a connect waits for its answer, milliseconds, where that is known.
+    pub connect_timeout_ms: Option<u64>,
+    /// How long a connection waits for its echo, milliseconds, where that is known.
+    pub probe_timeout_ms: Option<u64>,
     /// Connections a second that a verdict asks for and that there were not: to connect more slowly is no remedy then.
     pub wanted_rate: Option<u64>,
     /// Whether the same command starts the server too, so that flags and a profile reach it.
@@ -97,6 +101,16 @@ impl PlanView {
     #[must_use]
     pub fn ends_here(&self) -> u64 {
         if self.both_ends_here { 2 } else { 1 }
+    }
+
+    /// How long a connection had waited that is lost under this name, milliseconds: it was in vain from its beginning.
+    pub(crate) fn waited_ms(&self, outcome: &str) -> u64 {
+        let waited = match outcome {
+            "connect-timeout" => self.connect_timeout_ms,
+            "probe-timeout" => self.probe_timeout_ms,
+            _ => None,
+        };
+        waited.unwrap_or(0)
     }
 
     /// The line that does the same again with these flags in the place of those it had; a flag without a value has an

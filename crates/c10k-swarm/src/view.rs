@@ -24,6 +24,8 @@ pub fn plan_view(setup: &Setup, load: &LoadPlan, target: u64) -> PlanView {
         ports_left_out: Some(ports_left_out(setup)),
         pool: takes_more(load, &setup.servers).then_some(LOOPBACK_POOL),
         probe_bytes: load.probe_bytes.into(),
+        connect_timeout_ms: u64::try_from(load.connect_timeout.0.as_millis()).ok(),
+        probe_timeout_ms: u64::try_from(load.probe_timeout.0.as_millis()).ok(),
         rate_per_second: load.rate_per_second.map(|rate| rate.ceil() as u64),
         server_ports: ports_of(&setup.servers),
         ..PlanView::default()
