@@ -261,8 +261,12 @@ impl Findings {
             return true;
         }
         let c = &self.connections;
+        // Established were all that ever were: a swarm that says why it stopped is believed.
         let full = |nofile: u64| c.established >= nofile.saturating_sub(spare(nofile));
-        !self.host.swarm_tables && c.attempted < c.target && self.host.swarm_nofile.is_some_and(full)
+        self.growth_stopped.is_none()
+            && !self.host.swarm_tables
+            && c.attempted < c.target
+            && self.host.swarm_nofile.is_some_and(full)
     }
 
     /// Whether a system call of the swarm returned this errno and so stopped its growth.
@@ -274,8 +278,11 @@ impl Findings {
     /// Whether the server said itself that it could take no more: what its accept queue then shows is a
     /// consequence and not a wall of its own.
     pub(crate) fn server_full(&self) -> bool {
-        self.accept_errors("EMFILE").is_some()
-            || self.accept_errors("ENFILE").is_some()
+        /// What accept(2) and epoll_ctl(2) say where there is no room for one more.
+        const NO_ROOM: [&str; 5] = ["EMFILE", "ENFILE", "ENOSPC", "ENOBUFS", "ENOMEM"];
+        NO_ROOM.iter().any(|errno| self.accept_errors(errno).is_some())
+            // A table more needs a thread more.
+            || self.grew(counter::SERVER_THREADS_REFUSED).is_some()
             || self.server_tables_full()
             || self.server_at_max()
             || self.process_table_full().is_some()

@@ -84,6 +84,10 @@ fn snapshot_at(root: &ProcRoot) -> HostSnapshot {
         pids_current: pids.current,
         pids_folder: pids.folder.map(|folder| folder.display().to_string()),
         threads_max: number("kernel.threads-max"),
+        other: ["net.ipv4.tcp_syncookies"]
+            .into_iter()
+            .filter_map(|key| Some((key.to_owned(), sysctl.read(key).ok()?)))
+            .collect(),
         ..HostSnapshot::default()
     }
 }
@@ -172,6 +176,7 @@ mod tests {
         record("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n");
         record("proc/sys/net/ipv4/ip_local_reserved_ports", "33000-33001\n");
         record("proc/sys/net/ipv4/tcp_mem", "1\t2\t3\n");
+        record("proc/sys/net/ipv4/tcp_syncookies", "0\n");
         record("proc/sys/net/netfilter/nf_conntrack_max", "262144\n");
         record("proc/sys/net/netfilter/nf_conntrack_count", "17\n");
         record("proc/sys/fs/file-nr", "500\t0\t2000\n");
@@ -189,6 +194,8 @@ mod tests {
             (Some(1 << 30), Some(4096))
         );
         assert_eq!(snapshot.cgroup_memory_file.as_deref(), Some("memory.max"));
+        let cookies = snapshot.other.get("net.ipv4.tcp_syncookies");
+        assert_eq!(cookies.map(String::as_str), Some("0"), "{:?}", snapshot.other);
         assert_eq!((snapshot.somaxconn, snapshot.memory_available_bytes), (None, None));
         assert!(!snapshot.file_max_bypassed, "no uid_map says that this is the first user namespace");
         assert_eq!(snapshot.may_raise_nofile, None);

@@ -271,8 +271,15 @@ pub(super) static WALLS: &[Wall] = &[
         predict: no_forecast,
         diagnose: |findings| {
             let names = ["ENOBUFS", "ENOMEM"];
+            // Under pressure TCP saves, which makes answers late and costs no connection.
+            let late = findings.broken_where(|condition, value| {
+                let metric = condition.metric;
+                !metric.is_a_count()
+                    && !metric.is_of_connecting()
+                    && !findings.is_the_swarms(condition, value)
+            });
             let bitten = findings.grew(counter::ABORT_ON_MEMORY).is_some()
-                || findings.grew(counter::MEMORY_PRESSURES).is_some()
+                || findings.grew(counter::MEMORY_PRESSURES).is_some() && !late.is_empty()
                 || findings.lost(&names).is_some();
             if !bitten || findings.tcp_mem_reached() != Some(true) {
                 return None;

@@ -331,11 +331,14 @@ impl Short {
         ports.time_wait.saturating_add(ports.taken.min(before))
     }
 
-    /// Whether it is TIME_WAIT, more than anything else, that keeps the tuples that are not in use.
+    /// Whether it is TIME_WAIT, more than anything else, that keeps the tuples that are not in use. Where all of the plan
+    /// are fewer than are wanted it must keep more than are in use, too: else they are too few whether it does or not.
     fn waits(&self, findings: &Findings) -> bool {
         let waiting = self.in_time_wait(findings);
-        let missing = self.ports.map_or(0, |ports| ports.time_wait.saturating_add(ports.taken));
-        waiting > 0 && waiting.saturating_mul(2) >= missing
+        let Some(ports) = self.ports.filter(|_| waiting > 0) else { return false };
+        let missing = ports.time_wait.saturating_add(ports.taken);
+        let is_enough = ports.planned >= findings.connections.target.max(findings.plan.target);
+        waiting.saturating_mul(2) >= missing && (is_enough || waiting >= ports.in_use)
     }
 
     fn evidence(&self, findings: &Findings) -> Vec<Evidence> {

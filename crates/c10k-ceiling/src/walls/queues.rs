@@ -93,7 +93,8 @@ pub(super) static WALLS: &[Wall] = &[
                          there are too many and SYN cookies are off, further SYNs are dropped.",
             what_you_see: "Connects take 1, 2, 3 … s more, then time out (i/o timeout); the server sees \
                            nothing.",
-            how_to_prove: "nstat -az TcpExtTCPReqQFullDrop grows. ss -tan state syn-recv | wc -l stands at \
+            how_to_prove: "nstat -az TcpExtTCPReqQFullDrop grows, or, without cookies and at three quarters of \
+                           tcp_max_syn_backlog, TcpExtListenDrops alone. ss -tan state syn-recv | wc -l stands at \
                            the limit.",
             how_to_lift: "Leave tcp_syncookies at 1, raise tcp_max_syn_backlog, backlog and somaxconn \
                           together.",
@@ -107,13 +108,8 @@ pub(super) static WALLS: &[Wall] = &[
         ),
         predict: no_forecast,
         diagnose: |findings| {
-            findings.grew(counter::REQ_QUEUE_FULL_DROP)?;
+            let mut evidence = syn_queue_evidence(findings)?;
             let (lost, late) = waited(findings)?;
-            let text = "SYNs dropped because the SYN queue was full";
-            let mut evidence: Vec<_> = findings
-                .counter_evidence(counter::REQ_QUEUE_FULL_DROP, Side::Server, text)
-                .into_iter()
-                .collect();
             evidence.extend(findings.lost_evidence(&NO_ANSWER));
             evidence.extend(late);
             Bite::proven(evidence, first(lost))
@@ -189,22 +185,62 @@ pub(super) static WALLS: &[Wall] = &[
     },
 ];
 
+/// The proof that the SYN queue was full: its counter, or where there is none, what is left.
+///
+/// Without cookies no SYN is taken from three quarters of `tcp_max_syn_backlog` on, and that has no counter of its own
+/// (net/ipv4/tcp_input.c, `tcp_conn_request`): only `ListenDrops` and the listener's own drops grow.
+fn syn_queue_evidence(findings: &Findings) -> Option<Vec<Evidence>> {
+    let counted = |name, text| findings.counter_evidence(name, Side::Server, text);
+    if findings.grew(counter::REQ_QUEUE_FULL_DROP).is_some() {
+        let text = "SYNs dropped because the SYN queue was full";
+        return Some(counted(counter::REQ_QUEUE_FULL_DROP, text).into_iter().collect());
+    }
+    let cookies = findings.host.other.get(SYNCOOKIES)?;
+    let is_alone = findings.stood_still(counter::LISTEN_OVERFLOWS)
+        && findings.stood_still(counter::REQ_QUEUE_FULL_DROP)
+        && findings.grew(counter::LISTEN_DROPS).is_some()
+        && findings.grew(counter::LISTENER_DROPS).is_some();
+    if cookies != "0" || !is_alone {
+        return None;
+    }
+    let mut evidence =
+        vec![seen(SYNCOOKIES, Side::Server, Some(0), "no cookies are sent in the place of room")];
+    let text = "SYNs dropped at the listener, while its accept queue did not overflow";
+    evidence.extend(counted(counter::LISTEN_DROPS, text));
+    let text = "of them by this server's listener (sk_drops)";
+    evidence.extend(counted(counter::LISTENER_DROPS, text));
+    let most = findings.host.max_syn_backlog;
+    let text = "of it a quarter is kept for peers that are known already";
+    evidence.extend(most.map(|most| seen("net.ipv4.tcp_max_syn_backlog", Side::Server, Some(most), text)));
+    Some(evidence)
+}
+
+const SYNCOOKIES: &str = "net.ipv4.tcp_syncookies";
+
 /// The connects that got no answer, and the broken verdicts on connecting: one of them is there.
 fn waited(findings: &Findings) -> Option<(Option<Lost>, Vec<Evidence>)> {
     let (lost, late) = (findings.lost_connecting(&NO_ANSWER), findings.late_connects());
     (lost.is_some() || !late.is_empty()).then_some((lost, late))
 }
 
-/// Whether the accept queue overflowed. `ListenDrops` also counts what the SYN queue drops: it is taken for
-/// an overflow only where `ListenOverflows` was not read and the SYN queue stood still.
+/// Whether the accept queue overflowed. `ListenDrops` also counts what the SYN queue drops, which has a counter for some
+/// of it alone: it is taken for an overflow only where `ListenOverflows` was not read, that one stood still and the accept
+/// queue was seen full.
 fn overflowed(findings: &Findings) -> bool {
     match findings.counter(counter::LISTEN_OVERFLOWS) {
         Some(change) => change.growth() > 0,
         None => {
             findings.grew(counter::LISTEN_DROPS).is_some()
                 && findings.stood_still(counter::REQ_QUEUE_FULL_DROP)
+                && was_full(findings)
         }
     }
+}
+
+/// Whether the accept queue was seen full.
+fn was_full(findings: &Findings) -> bool {
+    let longest = findings.counter(counter::ACCEPT_QUEUE).map(|change| change.after);
+    longest.zip(queue_length(&findings.host)).is_some_and(|(longest, most)| most > 0 && longest >= most)
 }
 
 /// Whether the overflow was of this server's listener and not of another one of the namespace, for which the counter
@@ -214,10 +250,7 @@ fn is_its_own(findings: &Findings) -> bool {
     if dropped == Some(0) {
         return false;
     }
-    let longest = findings.counter(counter::ACCEPT_QUEUE).map(|change| change.after);
-    let was_full =
-        longest.zip(queue_length(&findings.host)).is_some_and(|(longest, most)| most > 0 && longest >= most);
-    was_full || dropped.is_some() && findings.stood_still(counter::OTHER_LISTENERS_DROPS)
+    was_full(findings) || dropped.is_some() && findings.stood_still(counter::OTHER_LISTENERS_DROPS)
 }
 
 fn queue_length(host: &HostSnapshot) -> Option<u64> {
