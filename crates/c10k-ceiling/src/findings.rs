@@ -230,9 +230,15 @@ impl Findings {
     pub(crate) fn server_tables_full(&self) -> bool {
         let (Some(server), Some(nofile)) = (&self.server, self.host.server_nofile) else { return false };
         let tables = if self.host.server_tables { server.tables.max(1) } else { 1 };
+        let is_room_for = |each: u64| server.peak < tables.saturating_mul(each);
+        // Where it met another limit as well, its own word says that they were full, to the last.
+        let is_elsewhere = self.server_found_no_room() && self.host.server_per_table.is_none_or(is_room_for);
         server.paused > 0
             && !self.server_at_max()
-            && server.peak >= tables.saturating_mul(nofile.saturating_sub(spare(nofile)))
+            && !is_elsewhere
+            // The limit bounds no server that starts a table more, as long as it can.
+            && self.grew(counter::SERVER_THREADS_REFUSED).is_none()
+            && !is_room_for(nofile.saturating_sub(spare(nofile)))
     }
 
     /// The server's process when its only descriptor table was seen full from outside.
@@ -275,13 +281,17 @@ impl Findings {
         evidence.and_then(|evidence| evidence.errno.as_ref()).is_some_and(|found| found.name() == errno)
     }
 
+    /// Whether it was no descriptor of its own that the server found none of: a file of the host, a watch or memory.
+    fn server_found_no_room(&self) -> bool {
+        ["ENFILE", "ENOSPC", "ENOBUFS", "ENOMEM"].iter().any(|errno| self.accept_errors(errno).is_some())
+    }
+
     /// Whether the server said itself that it could take no more: what its accept queue then shows is a
     /// consequence and not a wall of its own.
     pub(crate) fn server_full(&self) -> bool {
-        /// What accept(2) and epoll_ctl(2) say where there is no room for one more.
-        const NO_ROOM: [&str; 5] = ["EMFILE", "ENFILE", "ENOSPC", "ENOBUFS", "ENOMEM"];
-        NO_ROOM.iter().any(|errno| self.accept_errors(errno).is_some())
-            // A table more needs a thread more.
+        self.accept_errors("EMFILE").is_some()
+            || self.server_found_no_room()
+            // A table more takes a thread more.
             || self.grew(counter::SERVER_THREADS_REFUSED).is_some()
             || self.server_tables_full()
             || self.server_at_max()

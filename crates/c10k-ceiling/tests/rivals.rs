@@ -47,6 +47,33 @@ fn a_server_that_finds_no_room_has_not_stopped_accepting() {
 }
 
 #[test]
+fn a_server_that_paused_for_want_of_something_else_has_not_filled_its_tables() {
+    // Two tables with room for 56 each, both full, or one that is nearly so.
+    for (own_tables, nofile, peak) in [(true, 64, 112), (false, 129, 120)] {
+        let paused = |change: &dyn Fn(&mut Findings)| {
+            let mut findings = short(peak, "probe-timeout", 55);
+            (findings.host.server_tables, findings.host.server_nofile) = (own_tables, Some(nofile));
+            (server(&mut findings).paused, server(&mut findings).tables) = (1, 2);
+            change(&mut findings);
+            names(&named(&findings)).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(paused(&|_| ()), ["nofile-server"]);
+        assert_eq!(paused(&|f| moved(f, counter::SERVER_THREADS_REFUSED, 9)), ["threads"]);
+        let refused = |f: &mut Findings, errno: &str| {
+            server(f).accept_errors.insert(errno.to_owned(), 9);
+        };
+        assert_eq!(paused(&|f| refused(f, "ENOSPC")), ["epoll-watches"]);
+        assert_eq!(paused(&|f| refused(f, "ENFILE")), ["file-max"]);
+        // By its own word the tables were full, and it met the other limit later.
+        let both = paused(&|f| {
+            refused(f, "ENFILE");
+            f.host.server_per_table = Some(peak / if own_tables { 2 } else { 1 });
+        });
+        assert_eq!(both, ["nofile-server", "file-max"]);
+    }
+}
+
+#[test]
 fn who_waited_in_vain_was_cost_when_the_wait_began() {
     let first = |probe_timeout_ms| {
         let mut findings = planted("nofile-server").expect("planted");
