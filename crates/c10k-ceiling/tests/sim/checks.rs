@@ -9,7 +9,7 @@ use crate::chance::Chance;
 use crate::climb::climb;
 use crate::plants::{PLANTS, Plant, plant};
 use crate::scenario::{Fate, Scenario};
-use crate::shown::findings;
+use crate::shown::{as_of_a_foreign_server, findings};
 use crate::sim::Sim;
 use crate::truth::{REFUSE_NOTHING, only_what_bit};
 
@@ -146,10 +146,34 @@ fn unread(seed: u64, chance: &mut Chance) -> Checked {
     scenario.target = chance.between(LOWEST + 60, LOWEST + 160);
     let at = chance.between(LOWEST, scenario.target - 40);
     plant.put(&mut scenario, chance, at);
+    if chance.per_mille(400) {
+        return foreign(&scenario, plant);
+    }
     let less_exact = LESS_EXACT.iter().filter(|(wall, _)| *wall == plant.wall).map(|(_, instead)| *instead);
     let may_be: Vec<&str> = less_exact.chain([plant.wall]).collect();
     whatever_is_named_was_met(&scenario, &may_be, forget, chance)
 }
+
+/// The same of somebody else's server, which is seen from outside alone.
+fn foreign(scenario: &Scenario, plant: &Plant) -> Checked {
+    let sim = Sim::run(scenario);
+    let mut found = findings(&sim);
+    as_of_a_foreign_server(&mut found, &sim);
+    let ceiling = diagnose(&found, None);
+    let told = |wrong: String| {
+        format!("{wrong}: somebody else's server: {scenario}\n    {}", told(&sim, ceiling.as_ref()))
+    };
+    let Some(named) = &ceiling else { return Err(told("no wall is named".to_owned())) };
+    if named.wall != plant.wall && !UNSEEN.contains(&plant.wall) {
+        return Err(told(format!("'{}' is named and not '{}'", named.wall, plant.wall)));
+    }
+    only_what_bit(&sim, named, &[plant.wall]).map_err(told)?;
+    Ok(BTreeSet::new())
+}
+
+/// What is not seen from outside of a server that says nothing: unknown, or what a verdict says.
+const UNSEEN: [&str; 5] =
+    ["threads", "server-max-connections", "not-an-echo-server", "file-max", "epoll-watches"];
 
 /// Where what tells them apart was not read, a name that says less is right too: the table was full, the ports were all
 /// taken, the server ended.

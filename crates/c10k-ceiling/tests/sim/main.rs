@@ -24,6 +24,8 @@
 //! - A handful of ports in TIME_WAIT was named where the plan had too few ports with them as well.
 //! - A server that could start no thread for one more table, or found no watch (ENOSPC), was named as one that had stopped
 //!   accepting: its queue is full and its count stands still too.
+//! - A server that paused because no thread, no file or no watch was to be had, with its table full or nearly so, was
+//!   told to raise its limit on descriptors.
 //! - A wall that shows itself by connections that wait in vain was put behind one that stopped the swarm at once, though
 //!   it had bitten first: such losses are dated by when the wait began.
 //! - A SYN queue that is short by `tcp_max_syn_backlog` was unknown: without cookies the kernel drops from three quarters
@@ -32,13 +34,14 @@
 //! - A swarm with one table whose connections were lost again and again was said to have filled it.
 //! - TCP memory pressure that made nobody late was named beside the wall that had cost the connections.
 //!
-//! What nobody can tell apart from outside, and is allowed here: the OOM killer of a group that is gone, on a machine that
-//! is full as well, is told as a server that died; what a filter drops is hidden by a table of tracked connections that
-//! its retries fill; a server that was full, and was ended before anybody's wait was over, comes behind its end.
+//! What nobody can tell apart from outside, and is allowed here (`truth.rs`): the OOM killer of a group that is gone, on a
+//! machine that is full as well, is told as a server that died; what a filter drops is hidden by a table of tracked
+//! connections that its retries fill; a server that was full, and was ended before anybody's wait was over, comes behind
+//! its end.
 //!
 //! # What it does not plant
-//! Every wall of the table is planted: [`marks`] holds that. Not simulated are ends on two machines, WebSocket, runs
-//! without probes and servers of others, which `tests/foreign.rs` has.
+//! Every wall of the table is planted: [`marks`] holds that. Not simulated are ends on two machines, IPv6, WebSocket and
+//! runs without probes; of a server of somebody else's only one wall at a time.
 
 #![allow(clippy::print_stdout, reason = "this is the harness of its own tests and prints as one")]
 

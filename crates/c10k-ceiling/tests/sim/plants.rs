@@ -183,7 +183,8 @@ pub(crate) static PLANTS: &[Plant] = &[
     ),
     counting("threads", &["server-table", "swarm-table"], |s, chance, at| {
         (s.settings.server_tables, s.settings.swarm_tables) = (true, true);
-        let per_table = chance.between(16, 24);
+        // Small tables, or two that are full at that number.
+        let per_table = if chance.coin() { chance.between(16, 24) } else { at.div_ceil(2) };
         let nofile = per_table + OWN_DESCRIPTORS;
         (s.settings.server_nofile, s.settings.swarm_nofile) = (nofile, nofile);
         s.settings.pids_max = Some(s.world.pids_used + 2 + 2 * (at.div_ceil(per_table) - 1));

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use c10k_ceiling::{CounterChange, CpuLoad, Findings, MachineLoad, PhaseLoad, PlanView, counter};
+use c10k_ceiling::{
+    CounterChange, CpuLoad, Findings, MachineLoad, PhaseLoad, PlanView, ServerEnd, ServerProcess, counter,
+};
 use c10k_record::{
     Connections, Failure, HostSnapshot, Latencies, LatencySummary, Outcome, PhaseName, Protocol, Record,
     RunState, ServerReport, Tool, Topology, Workload, default_conditions, judge,
@@ -11,6 +13,7 @@ use c10k_record::{
 
 use crate::clock::{MS, SECOND};
 use crate::scenario::Scenario;
+use crate::settings::OWN_DESCRIPTORS;
 use crate::sim::{Connection, Sim};
 
 /// A second of rows: in less no load is told.
@@ -56,6 +59,33 @@ pub(crate) fn findings(sim: &Sim<'_>) -> Findings {
         loads: loads(sim),
         ..Findings::default()
     }
+}
+
+/// The same of somebody else's server: it says nothing, and its process is seen from outside.
+pub(crate) fn as_of_a_foreign_server(found: &mut Findings, sim: &Sim<'_>) {
+    let settings = &sim.scenario.settings;
+    let is_gone = sim.server.end.is_some();
+    let nofile = settings.nofile(settings.server_nofile);
+    let descriptors = OWN_DESCRIPTORS + sim.server.peak;
+    found.plan.own_server = false;
+    found.plan.server_max_connections = None;
+    found.plan.server_stopped = sim.server.is_stopped;
+    (found.server, found.server_max_connections) = (None, None);
+    (found.connections.accepted, found.connections.ghosts) = (None, None);
+    found.verdicts.retain(|verdict| !verdict.expr.starts_with("ghosts"));
+    (found.host.server_tables, found.host.server_per_table) = (false, None);
+    found.server_end = sim.server.end.map(|_| ServerEnd::Gone);
+    found.counters.remove(counter::SERVER_THREADS_REFUSED);
+    found.server_process = Some(ServerProcess {
+        pid: 4711,
+        most_descriptors: Some(descriptors),
+        descriptor_limit: Some(nofile),
+        table_was_full: !settings.server_tables && descriptors >= nofile,
+        stopped: sim.server.is_stopped,
+        established: (!is_gone).then_some(sim.server.open + sim.server.queue.len() as u64),
+        not_accepted: (!is_gone).then_some(sim.server.queue.len() as u64),
+        listens: Some(!is_gone && sim.scenario.world.listens),
+    });
 }
 
 /// A record's times are of this machine; they are in no finding.

@@ -119,8 +119,8 @@ impl Sim<'_> {
         let limit = if waiting > 0 && waiting * 2 >= ports.planned {
             "time-wait-ports"
         } else if reserved > 0
-            && ports.planned < self.swarm.target
-            && ports.planned + reserved >= self.swarm.target
+            && ports.planned < self.scenario.target
+            && ports.planned + reserved >= self.scenario.target
         {
             "ports-reserved"
         } else {
