@@ -117,6 +117,7 @@ pub(crate) static PLANTS: &[Plant] = &[
         &["rate", "queue"],
         lifted(other("accept-queue", |s, chance, _| {
             (s.settings.backlog, s.settings.in_flight) = (chance.between(1, 4), chance.between(24, 48));
+            s.settings.rate = None;
             if chance.coin() {
                 s.settings.somaxconn = s.settings.backlog;
                 s.settings.backlog = 4096;
@@ -126,12 +127,15 @@ pub(crate) static PLANTS: &[Plant] = &[
         })),
     ),
     lifted(silent(other("syn-queue", syn_queue))),
-    lifted(silent(other("netdev-backlog", |s, chance, _| {
-        (s.settings.netdev_max_backlog, s.settings.in_flight) =
-            (chance.between(2, 6), chance.between(24, 48));
-        s.world.softirq_us = chance.between(3, 6) * MS;
-        s.world.verdicts.push("connect_p95 <= 500ms");
-    }))),
+    needs(
+        &["rate"],
+        lifted(silent(other("netdev-backlog", |s, chance, _| {
+            (s.settings.netdev_max_backlog, s.settings.in_flight) =
+                (chance.between(2, 6), chance.between(24, 48));
+            (s.world.softirq_us, s.settings.rate) = (chance.between(3, 6) * MS, None);
+            s.world.verdicts.push("connect_p95 <= 500ms");
+        }))),
+    ),
     other("no-route", |s, _, _| {
         s.world.has_route = false;
     }),

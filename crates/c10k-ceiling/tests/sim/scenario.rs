@@ -134,6 +134,7 @@ impl Scenario {
             conntrack_max: chance.coin().then_some(65_536),
             pids_max: chance.coin().then_some(4_000),
             group_bytes: chance.coin().then_some(8 << 30),
+            rate: chance.per_mille(250).then(|| chance.between(200, 3_000)),
             ..Settings::default()
         };
         let noisy = chance.coin();
