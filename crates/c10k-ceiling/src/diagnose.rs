@@ -14,7 +14,7 @@ use crate::walls::{COST_NO_CONNECTION, settle_threads, walls};
 pub const UNKNOWN: &str = "unknown";
 
 /// Names the walls that kept a run from its target or broke one of its verdicts, in the order in which they first
-/// cost a connection. One that waited in vain was cost when it began to wait, and not when it was given up.
+/// cost a connection. One that waited in vain was cost when it began to wait, where the plan says how long it did.
 ///
 /// `None` when the target was reached with every verdict passed, and when the run was aborted: who stops a run early
 /// learns nothing of the box. Broken verdicts are named only where nothing harder is proven. Where nothing is proven

@@ -128,9 +128,17 @@ fn a_collector_that_was_stopped_says_when_it_did_not_look() {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = move || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
-    // It waits for its next tick now.
     while next()["event"] != "tick" {}
     let pid = Pid::from_raw(child.id().cast_signed());
+    // It waits for its next tick when it sleeps; a stop in the middle of its work is none of a wait.
+    let sleeps = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit_once(") ").unwrap().1.starts_with('S')
+    };
+    while !(0..10).all(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        sleeps()
+    }) {}
     kill(pid, Signal::SIGSTOP).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(2500));
     kill(pid, Signal::SIGCONT).unwrap();

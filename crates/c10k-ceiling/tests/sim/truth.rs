@@ -3,6 +3,7 @@
 use c10k_record::Ceiling;
 
 use crate::clock::MS;
+use crate::settings::OWN_DESCRIPTORS;
 use crate::sim::Sim;
 
 /// Walls at which nothing is refused, or not by a limit.
@@ -38,6 +39,11 @@ fn fits_as_well(sim: &Sim<'_>, wall: &str) -> bool {
         }
         // It held as many as it takes when it ended.
         "server-max-connections" => settings.max_connections.is_some_and(|most| sim.server.peak >= most),
+        // Its table was full to the last when it met another limit.
+        "nofile-server" | "nr-open" => {
+            let each = settings.nofile(settings.server_nofile).saturating_sub(OWN_DESCRIPTORS);
+            sim.server.paused > 0 && sim.server.peak >= each * sim.server.tables
+        }
         // TCP saved memory, and answers were late, or connections reset for too many orphans, which has the same counter.
         "tcp-mem" => {
             let was_late = sim.swarm.echo_us.iter().any(|us| *us > 100 * MS);
