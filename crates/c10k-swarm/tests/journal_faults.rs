@@ -10,15 +10,17 @@ use std::cell::Cell;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use c10k_kernel::address;
 use c10k_kernel::files::{Fault, HowFar, Operation, with_faults};
+use c10k_record::PhaseName;
 use c10k_swarm::add_ips::{self, AddedIps, Removed};
-use common::{PATIENCE, PROGRAM};
-use namespaces::{Case, JOURNALS, expect_nothing_left, ip, ips, journals, present, remove_ips};
+use common::server::{Behaviour, Server};
+use common::{PATIENCE, PROGRAM, Swarm};
+use namespaces::{Case, JOURNALS, SERVER, expect_nothing_left, ip, ips, journals, present, remove_ips};
 use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
@@ -242,27 +244,21 @@ fn unnamed() {
 }
 
 fn living_in_another_pid_namespace() {
-    let plan = ["--commanded", "--no-apply", "--target", "5", "--ips", OURS, "--add-ips", "lo"];
-    let mut swarm = Command::new("unshare")
-        .args(["--pid", "--fork", "--kill-child", "--mount-proc", PROGRAM])
-        .args(plan)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let give_up = Instant::now() + PATIENCE;
-    while present().len() < 3 && swarm.try_wait().unwrap().is_none() && Instant::now() < give_up {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    if present().len() < 3 {
-        return println!("SKIPPED: no swarm came up in a pid namespace of its own");
-    }
+    let server = Server::start_at(SERVER, Behaviour::Echo);
+    let mut beside = Command::new("unshare");
+    beside.args(["--pid", "--fork", "--kill-child", "--mount-proc", PROGRAM]);
+    let at = server.at();
+    let swarm = Swarm::start_by(
+        beside,
+        &["--server", &at, "--target", "30", "--hold", "10m", "--ips", OURS, "--add-ips", "lo"],
+    );
+    swarm.wait_for_phase(PhaseName::Hold);
     let (code, said) = remove_ips();
     assert!(code == Some(0) && said.contains("nothing was left behind"), "{said}");
     assert_eq!((present(), journals()), (ips(OURS), 1));
-    swarm.kill().unwrap();
-    swarm.wait().unwrap();
+    // It ends with the one that made its pid namespace, and that a moment later.
+    swarm.signal(Signal::SIGKILL);
+    swarm.wait_for_death();
     let give_up = Instant::now() + PATIENCE;
     while !present().is_empty() && Instant::now() < give_up {
         assert_eq!(remove_ips().0, Some(0));
