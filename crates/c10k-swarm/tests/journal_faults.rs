@@ -150,6 +150,7 @@ fn failing_to_take_away() {
 /// Calls `work` in a child that is killed before its operation `number`. Whether it was.
 fn kill_before(number: usize, work: impl FnOnce()) -> bool {
     // SAFETY: this process has one thread.
+    #[allow(clippy::exit, reason = "the child is done there and must run none of its parent's cases")]
     #[allow(unsafe_code, reason = "fork(2) is how a process is had that can be killed at a step")]
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
