@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -75,6 +75,51 @@ pub fn whole_bits(ip: IpAddr) -> u8 {
 pub fn add(device: &str, ip: IpAddr, prefix: u8) -> io::Result<()> {
     let message = RouteNetlinkMessage::NewAddress(address_message(device, ip, prefix)?);
     ask(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(drop)
+}
+
+/// Adds an address as [`add`] does, with the mark `origin` (IFA_PROTO), which [`origins`] shows. Before Linux 5.18 the
+/// kernel takes no notice of the mark.
+///
+/// # Errors
+/// As [`add`].
+pub fn add_marked(device: &str, ip: IpAddr, prefix: u8, origin: u8) -> io::Result<()> {
+    let mut message = address_message(device, ip, prefix)?;
+    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::from(origin)));
+    ask(RouteNetlinkMessage::NewAddress(message), NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(drop)
+}
+
+/// An address with the number of its device and the mark of who added it (IFA_PROTO), where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The address.
+    pub address: IpAddr,
+    /// Length of the network prefix, bits.
+    pub prefix: u8,
+    /// The number of its device.
+    pub device_index: u32,
+    /// The mark: the kernel's own are 1 to 3.
+    pub origin: Option<u8>,
+}
+
+/// All addresses of this network namespace with their marks.
+///
+/// # Errors
+/// As socket(2) for netlink, or the kernel's answer.
+pub fn origins() -> io::Result<Vec<Origin>> {
+    let answers = ask(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP)?;
+    let marked = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewAddress(message) => Some(Origin {
+            address: address_of(&message)?,
+            prefix: message.header.prefix_len,
+            device_index: message.header.index,
+            origin: message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Protocol(origin) => Some(u8::from(*origin)),
+                _ => None,
+            }),
+        }),
+        _ => None,
+    });
+    Ok(marked.collect())
 }
 
 /// Takes an address off a device.

@@ -4,20 +4,24 @@
 //! error, on a panic, on a signal and on the second one. A swarm that is killed by SIGKILL cannot; the journal
 //! that it wrote before the first address tells the next one, and [`remove_left_behind`] does it then.
 
-use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use c10k_kernel::address::{self, whole_bits};
+use c10k_kernel::address::{self, Origin, whole_bits};
 use thiserror::Error;
 
 mod journal;
+mod removed;
 
-pub use journal::{Found, LeftBehind, left_behind};
+pub use journal::{Found, LeftBehind, Unread, left_behind};
+pub use removed::Removed;
 
-use journal::Journal;
+use journal::{Dead, Journal};
+
+/// The mark of the addresses that swarms add (IFA_PROTO), by which they are known from others where a journal was cut.
+const ORIGIN: u8 = 0xc1;
 
 /// Addresses that this process has added; they are removed on drop.
 #[derive(Debug)]
@@ -31,6 +35,9 @@ struct Work {
     device: String,
     /// What is still to be removed, in the order of adding.
     added: Vec<IpAddr>,
+    /// What the kernel did not say of whether it was added.
+    in_doubt: Vec<IpAddr>,
+    device_index: u32,
     /// None when everything has been removed: nothing may be added any more.
     journal: Option<Journal>,
 }
@@ -86,33 +93,6 @@ impl AddError {
     }
 }
 
-/// What came of removing.
-#[derive(Debug, Default)]
-pub struct Removed {
-    /// The device.
-    pub device: String,
-    /// How many were removed.
-    pub removed: usize,
-    /// How many somebody else had removed before.
-    pub gone: usize,
-    /// Those that could not be removed, and why. Their journal stays.
-    pub failed: Vec<(IpAddr, io::Error)>,
-}
-
-impl fmt::Display for Removed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "removed {} source {} from {}", self.removed, addresses(self.removed), self.device)?;
-        if self.gone > 0 {
-            write!(f, "; {} had gone before", self.gone)?;
-        }
-        if let Some((ip, error)) = self.failed.first() {
-            let left = self.failed.len();
-            write!(f, "; {left} could not be removed ({ip}: {error}): c10k-swarm --remove-ips tries again")?;
-        }
-        Ok(())
-    }
-}
-
 impl AddedIps {
     /// Writes the journal and adds nothing yet.
     ///
@@ -120,9 +100,16 @@ impl AddedIps {
     /// [`AddError::NoDevice`] and [`AddError::Journal`].
     pub fn prepare(device: &str) -> Result<Self, AddError> {
         let index = address::device_index(device).map_err(|_| AddError::NoDevice(device.to_owned()))?;
+        journal::sweep();
         let journal =
             Journal::begin(device, index).map_err(|(path, error)| AddError::Journal { path, error })?;
-        let work = Work { device: device.to_owned(), added: Vec::new(), journal: Some(journal) };
+        let work = Work {
+            device: device.to_owned(),
+            added: Vec::new(),
+            in_doubt: Vec::new(),
+            device_index: index,
+            journal: Some(journal),
+        };
         Ok(Self { work: Mutex::new(work) })
     }
 
@@ -161,15 +148,20 @@ impl Work {
         let path = journal.path().to_owned();
         let unwritten = |error| AddError::Journal { path: path.clone(), error };
         journal.will_add(ip).map_err(unwritten)?;
-        match address::add(&self.device, ip, whole_bits(ip)) {
+        match address::add_marked(&self.device, ip, whole_bits(ip), ORIGIN) {
             Ok(()) => {
                 self.added.push(ip);
-                Ok(())
+                journal.is_ours(ip).map_err(unwritten)
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                journal.is_not_ours(ip).map_err(unwritten)
             }
             Err(error) => {
-                journal.is_not_ours(ip).map_err(unwritten)?;
-                if error.raw_os_error() == Some(libc::EEXIST) {
-                    return Ok(());
+                // An answer that was lost on its way may have been a yes.
+                match Standing::now().map(|standing| standing.whose(ip, self.device_index)) {
+                    Ok(Whose::Ours) => self.added.push(ip),
+                    Ok(Whose::Nobodys | Whose::Others) => journal.is_not_ours(ip).map_err(unwritten)?,
+                    Ok(Whose::Unknown) | Err(_) => self.in_doubt.push(ip),
                 }
                 Err(AddError::Refused { ip, device: self.device.clone(), error })
             }
@@ -180,9 +172,66 @@ impl Work {
     fn remove(&mut self) -> Removed {
         let mut report = Removed { device: self.device.clone(), ..Removed::default() };
         let Some(mut journal) = self.journal.take() else { return report };
-        remove_each(&std::mem::take(&mut self.added), &mut journal, &mut report);
+        let mut added = std::mem::take(&mut self.added);
+        added.extend(of_doubt(&std::mem::take(&mut self.in_doubt), self.device_index, &[], &mut report));
+        remove_each(&added, &mut journal, &mut report);
         report
     }
+}
+
+/// Whose an address is by its mark.
+enum Whose {
+    Ours,
+    Others,
+    Nobodys,
+    /// The kernel shows no marks.
+    Unknown,
+}
+
+/// The addresses of this network namespace.
+struct Standing(Vec<Origin>);
+
+impl Standing {
+    fn now() -> io::Result<Self> {
+        address::origins().map(Self)
+    }
+
+    fn whose(&self, ip: IpAddr, device_index: u32) -> Whose {
+        let is_it =
+            |on: &&Origin| (on.address, on.prefix, on.device_index) == (ip, whole_bits(ip), device_index);
+        match self.0.iter().find(is_it) {
+            None => Whose::Nobodys,
+            Some(on) if on.origin == Some(ORIGIN) => Whose::Ours,
+            // Since it shows marks the kernel has marked 127.0.0.1 by itself.
+            Some(_) if self.0.iter().any(|on| on.origin.is_some()) => Whose::Others,
+            Some(_) => Whose::Unknown,
+        }
+    }
+}
+
+/// Which of those in doubt are to be removed. Those that nobody can tell are noted in `report`.
+fn of_doubt(
+    in_doubt: &[IpAddr],
+    device_index: u32,
+    claimed_by_others: &[IpAddr],
+    report: &mut Removed,
+) -> Vec<IpAddr> {
+    if in_doubt.is_empty() {
+        return Vec::new();
+    }
+    let Ok(standing) = Standing::now() else {
+        report.in_doubt.extend(in_doubt);
+        return Vec::new();
+    };
+    let mut ours = Vec::new();
+    for ip in in_doubt {
+        match standing.whose(*ip, device_index) {
+            Whose::Ours if !claimed_by_others.contains(ip) => ours.push(*ip),
+            Whose::Ours | Whose::Unknown => report.in_doubt.push(*ip),
+            Whose::Others | Whose::Nobodys => {}
+        }
+    }
+    ours
 }
 
 /// Removes what dead swarms left in this network namespace, and forgets what is gone with its namespace or with
@@ -193,40 +242,73 @@ impl Work {
 pub fn remove_left_behind() -> io::Result<(Vec<Removed>, Vec<LeftBehind>)> {
     let mut done = Vec::new();
     let mut elsewhere = Vec::new();
-    for (left, journal) in journal::of_the_dead()? {
-        let device_is_the_same =
-            address::device_index(&left.device).is_ok_and(|index| index == left.device_index);
-        match left.found {
-            Found::Here if device_is_the_same => {
-                let mut report = Removed { device: left.device.clone(), ..Removed::default() };
-                let mut journal = journal;
-                remove_each(&left.addresses, &mut journal, &mut report);
+    let Dead { left: dead, unread, of_the_living } = journal::of_the_dead()?;
+    let claims: Vec<Vec<IpAddr>> = dead.iter().map(|(left, _)| left.all().collect()).collect();
+    for (number, (left, mut journal)) in dead.into_iter().enumerate() {
+        let mut report = Removed { device: left.device.clone(), ..Removed::default() };
+        if left.found == Found::Elsewhere {
+            elsewhere.push(left);
+            continue;
+        }
+        match address::device_index(&left.device) {
+            Ok(index) if left.found == Found::Here && index == left.device_index => {
+                let others = claims.iter().enumerate().filter(|(other, _)| *other != number);
+                let mut others: Vec<IpAddr> = others.flat_map(|(_, ips)| ips).copied().collect();
+                others.extend(&of_the_living);
+                let mut ours = of_doubt(&left.in_doubt, index, &others, &mut report);
+                ours.splice(0..0, left.addresses);
+                remove_each(&ours, &mut journal, &mut report);
+                done.push(report);
+            }
+            Err(error) if left.found == Found::Here && error.raw_os_error() != Some(libc::ENODEV) => {
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                let failed = left.all().map(|ip| (ip, io::Error::from_raw_os_error(errno)));
+                report.failed.extend(failed);
                 done.push(report);
             }
             // The addresses went with their device, their namespace, or the boot.
-            Found::Here | Found::Nowhere => journal.forget(),
-            Found::Elsewhere => elsewhere.push(left),
+            Ok(_) | Err(_) => {
+                if let Err(error) = journal.forget() {
+                    report.journal_faults.push((journal.path().to_owned(), error));
+                    done.push(report);
+                }
+            }
         }
     }
+    done.extend(unread.into_iter().map(of_unread));
+    journal::sweep();
     Ok((done, elsewhere))
+}
+
+/// What an unreadable journal may speak of: all that stands here with the mark of swarms.
+fn of_unread(unread: Unread) -> Removed {
+    let standing = Standing::now().map(|standing| standing.0).unwrap_or_default();
+    let marked = standing.into_iter().filter(|on| on.origin == Some(ORIGIN)).map(|on| on.address).collect();
+    Removed { unread: vec![unread], marked, ..Removed::default() }
 }
 
 fn remove_each(added: &[IpAddr], journal: &mut Journal, report: &mut Removed) {
     for ip in added.iter().rev() {
+        // It is removed whether or not that can be written: the journal's disk may be what went wrong.
+        let _ = journal.will_remove(*ip);
         match address::remove(&report.device, *ip, whole_bits(*ip)) {
             Ok(()) => report.removed += 1,
             Err(error) if matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ENODEV)) => {
                 report.gone += 1;
             }
             Err(error) => {
+                let _ = journal.is_ours(*ip);
                 report.failed.push((*ip, error));
                 continue;
             }
         }
         let _ = journal.is_not_ours(*ip);
     }
-    if report.failed.is_empty() {
-        journal.forget();
+    if report.failed.is_empty()
+        && report.in_doubt.is_empty()
+        && let Err(error) = journal.forget()
+    {
+        report.journal_faults.push((journal.path().to_owned(), error));
     }
 }
 

@@ -116,10 +116,13 @@ impl PutBack {
 
     /// Takes in what came of removing addresses.
     pub(crate) fn take_in(&mut self, removed: &Removed) {
-        if removed.failed.is_empty() {
-            self.said.push(removed.to_string());
+        if !removed.is_whole() {
+            self.leave("add-ips", removed.to_string(), &removed.hint());
+        } else if !removed.journal_faults.is_empty() {
+            self.said.push(format!("warning: {removed}"));
+            self.warnings.push(Warning::new("add-ips", removed.to_string()));
         } else {
-            self.leave("add-ips", removed.to_string(), "c10k-swarm --remove-ips");
+            self.said.push(removed.to_string());
         }
     }
 
@@ -144,7 +147,8 @@ mod tests {
         let refused = ("192.0.2.7".parse().expect("an address"), io::Error::from_raw_os_error(libc::EPERM));
         back.take_in(&Removed { device: "lo".to_owned(), failed: vec![refused], ..Removed::default() });
         assert!(!back.is_whole());
-        assert_eq!(back.said.last().map(String::as_str), Some("hint: c10k-swarm --remove-ips"));
+        let hint = "hint: c10k-swarm --remove-ips tries again; by hand: sudo ip addr del 192.0.2.7/32 dev lo";
+        assert_eq!(back.said.last().map(String::as_str), Some(hint));
         assert!(back.warnings.iter().all(|warning| warning.id == "add-ips") && back.warnings.len() == 1);
     }
 }
