@@ -142,7 +142,7 @@ fn all(asked: &Asked) -> ExitCode {
             if missing.is_empty() { "ok" } else { "FAILED" }
         );
         missing.iter().for_each(|wall| {
-            println!("    '{wall}' was named by no seed, or is not simulated and was named")
+            println!("    '{wall}' was named by no seed, or is not simulated and was named");
         });
         is_well &= missing.is_empty();
     }

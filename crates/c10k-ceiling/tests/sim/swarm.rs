@@ -86,7 +86,7 @@ impl Sim<'_> {
             return Some(("epoll-watches", "ENOSPC"));
         }
         // The sources take turns.
-        let is_of_the_first = self.swarm.attempted % settings.sources == 0;
+        let is_of_the_first = self.swarm.attempted.is_multiple_of(settings.sources);
         if self.source_is_gone() && is_of_the_first {
             return Some(("source-address-gone", "EADDRNOTAVAIL"));
         }
