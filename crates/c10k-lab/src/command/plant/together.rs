@@ -56,15 +56,7 @@ static THEN: [(&str, &[&str]); 17] = [
     ("syn-queue", &["nofile-swarm", "conntrack", "threads"]),
     (
         "server-stopped-accepting",
-        &[
-            "nofile-swarm",
-            "ports-exhausted",
-            "ports-reserved",
-            "conntrack",
-            "bandwidth",
-            "not-an-echo-server",
-            "threads",
-        ],
+        &["nofile-swarm", "ports-exhausted", "ports-reserved", "conntrack", "bandwidth", "threads"],
     ),
     (
         "conntrack",
@@ -186,7 +178,9 @@ fn why_not(one: &Planted, two: &Planted) -> String {
         );
     }
     if let (Some((_, gone)), Some(_)) = (at(Mute), at(Gone)) {
-        return format!("a server that is dead ({gone}) cannot say that it had taken what it did not answer");
+        return format!(
+            "a server that is dead or stopped ({gone}) cannot say that it had taken what it did not answer"
+        );
     }
     if let Some(other) = named("cgroup-memory") {
         return format!("cgroup-memory takes hundreds of connections, and {other} lets fewer come about");
