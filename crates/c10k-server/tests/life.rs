@@ -274,7 +274,10 @@ fn a_server_that_is_refused_and_cannot_put_its_settings_back_says_both() {
 
 #[test]
 fn sigquit_ends_it_in_good_order_too_unless_it_was_started_to_ignore_that() {
-    let server = Server::start(&[]);
+    // Behind a shell's `&` the tests ignore it.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,QUIT", PROGRAM]);
+    let server = Server::start_with(command, &[]);
     let stream = server.connect();
     expect_echo(&stream, b"x");
     server.signal(Signal::SIGQUIT);

@@ -160,8 +160,8 @@ impl Lab {
         let as_nobody = self.ordinary && nix::unistd::geteuid().is_root();
         let program = if as_nobody { self.for_everybody() } else { PathBuf::from(PROGRAM) };
         let script = format!("{}exec \"$0\" \"$@\"", self.before);
-        // Under nohup(1) the tests, and all that they start, ignore SIGHUP.
-        let mut words = vec!["env".to_owned(), "--default-signal=HUP,QUIT".to_owned()];
+        // Under nohup(1) the tests, and all that they start, ignore SIGHUP; behind a shell's `&` SIGINT and SIGQUIT.
+        let mut words = vec!["env".to_owned(), "--default-signal=HUP,INT,QUIT".to_owned()];
         words.extend(self.wrapper.clone());
         words.extend(["sh".to_owned(), "-c".to_owned(), script]);
         let mut command = Command::new(&words[0]);
