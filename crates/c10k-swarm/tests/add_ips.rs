@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use c10k_kernel::address;
 use common::server::{Behaviour, Server};
 use common::{PATIENCE, PROGRAM, Swarm, run, run_to_refusal};
-use namespaces::{Case, DIARY, JOURNALS, SERVER, expect_nothing_left, ip, present};
+use namespaces::{Case, DIARY, JOURNALS, SERVER, added_by_the_journal, expect_nothing_left, ip};
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -131,7 +131,7 @@ fn signal_while_adding() {
             .spawn()
             .unwrap();
         let give_up = Instant::now() + PATIENCE;
-        while present().len() < 100 && Instant::now() < give_up {
+        while added_by_the_journal() < 100 && Instant::now() < give_up {
             std::thread::sleep(Duration::from_millis(5));
         }
         kill(Pid::from_raw(swarm.id().cast_signed()), signal).unwrap();

@@ -17,7 +17,8 @@ use c10k_swarm::add_ips::{self, AddedIps};
 use common::server::{Behaviour, Server};
 use common::{PATIENCE, PROGRAM, Swarm, run};
 use namespaces::{
-    Case, DIARY, JOURNALS, SERVER, expect_nothing_left, held_swarm, ip, ips, journals, present, remove_ips,
+    Case, DIARY, JOURNALS, SERVER, added_by_the_journal, expect_nothing_left, held_swarm, ip, ips, journals,
+    present, remove_ips,
 };
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
@@ -156,12 +157,6 @@ fn killed_while_adding() {
         expect_nothing_left();
     }
     assert!(most >= 1000);
-}
-
-fn added_by_the_journal() -> usize {
-    let entries = std::fs::read_dir(JOURNALS).into_iter().flatten().flatten();
-    let texts = entries.filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
-    texts.map(|text| text.matches("\"ours\"").count()).sum()
 }
 
 fn living_swarm() {
