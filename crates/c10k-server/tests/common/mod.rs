@@ -285,3 +285,10 @@ pub(crate) fn finish_and_read(mut stream: &TcpStream) -> Vec<u8> {
     stream.read_to_end(&mut rest).unwrap();
     rest
 }
+
+/// A server without the test's own thread that reads what it says.
+pub(crate) fn bare(arguments: &[&str], stderr: Stdio) -> Child {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+    command.spawn().unwrap()
+}
