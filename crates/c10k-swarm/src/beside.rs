@@ -22,6 +22,24 @@ const LAST_BREATH: Duration = Duration::from_secs(1);
 /// Between two looks at it meanwhile.
 const NAP: Duration = Duration::from_millis(15);
 
+/// What was seen of a server's process from outside, for the walls. `census` is how many connections are ESTABLISHED at
+/// its side, and how many of them it has not accepted.
+#[must_use]
+pub fn server_process(signs: &ServerSigns, pid: u32, census: Option<(u64, u64)>) -> ServerProcess {
+    ServerProcess {
+        pid: signs.one_of_several().unwrap_or(pid),
+        full: signs.full.clone(),
+        processes: signs.processes,
+        most_descriptors: signs.most_descriptors,
+        descriptor_limit: signs.descriptor_limit,
+        table_was_full: signs.table_was_full,
+        stopped: signs.stopped,
+        established: census.map(|(established, _)| established),
+        not_accepted: census.map(|(_, waiting)| waiting),
+        listens: signs.queue.listens,
+    }
+}
+
 /// Looks at the server beside this swarm.
 pub(crate) struct Beside {
     collector: Collector,
@@ -161,17 +179,9 @@ impl Beside {
         let gone = self.collector.is_gone(Side::Server);
         SeenBeside {
             counters: self.levels.changes(),
-            process: self.pid.map(|pid| ServerProcess {
-                pid: self.signs.one_of_several().unwrap_or(pid),
-                full: self.signs.full.clone(),
-                processes: self.signs.processes,
-                most_descriptors: self.signs.most_descriptors,
-                descriptor_limit: self.signs.descriptor_limit,
-                table_was_full: self.signs.table_was_full,
-                stopped: self.signs.stopped,
-                established: census.as_ref().map(|census| census.server_side),
-                not_accepted: census.as_ref().map(|census| census.not_accepted),
-                listens: self.signs.queue.listens,
+            process: self.pid.map(|pid| {
+                let census = census.as_ref().map(|census| (census.server_side, census.not_accepted));
+                server_process(&self.signs, pid, census)
             }),
             end: gone.then_some(ServerEnd::Gone),
             accepted_stalled: self.signs.accepted_stalled || self.stalled,

@@ -39,6 +39,7 @@ mod words;
 mod worker;
 
 pub use args::{LoadArgs, SwarmArgs};
+pub use beside::server_process;
 pub use run::main_with;
 pub use sources::LOOPBACK_POOL;
 pub use view::{plan_view, ports_of, takes_more};

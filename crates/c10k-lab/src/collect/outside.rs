@@ -2,6 +2,7 @@
 
 use c10k_ceiling::ServerProcess;
 use c10k_collector::{Observation, ServerSigns};
+use c10k_swarm::server_process;
 
 /// What a foreign server shows from outside, tick by tick.
 #[derive(Debug, Default)]
@@ -20,17 +21,7 @@ impl Outside {
 
     /// For the walls.
     pub(crate) fn process(&self) -> Option<ServerProcess> {
-        Some(ServerProcess {
-            pid: self.signs.one_of_several().or(self.pid)?,
-            full: self.signs.full.clone(),
-            processes: self.signs.processes,
-            most_descriptors: self.signs.most_descriptors,
-            descriptor_limit: self.signs.descriptor_limit,
-            table_was_full: self.signs.table_was_full,
-            stopped: self.signs.stopped,
-            established: self.census.map(|(established, _)| established),
-            not_accepted: self.census.map(|(_, waiting)| waiting),
-            listens: self.signs.queue.listens,
-        })
+        let pid = self.signs.one_of_several().or(self.pid)?;
+        Some(server_process(&self.signs, pid, self.census))
     }
 }
