@@ -1,6 +1,8 @@
 # What aliases-add.sh and aliases-remove.sh have in common: their arguments, and what stands on the device.
 # Sourced by both; not a program of its own.
 # shellcheck shell=bash
+# shellcheck source=fail.bash
+source "$(dirname "${BASH_SOURCE[0]}")/fail.bash"
 
 usage() {
   local program=${0##*/} action=$1
@@ -21,12 +23,6 @@ TEXT
 # Of this network namespace: /sys/class/net may show those of another one.
 devices() {
   ip -o link show | awk -F': ' '{ sub(/@.*/, "", $2); printf "%s%s", separator, $2; separator = " " }'
-}
-
-fail() {
-  echo "error: $1" >&2
-  [[ $# -lt 2 ]] || echo "hint: $2" >&2
-  exit "${3:-2}"
 }
 
 is_byte() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the foreign WebSocket peers that the interoperability tests run against: Python's `websockets` and
-# `aiohttp` in a virtual environment, Node's `ws` in a node_modules. By name and version, from wherever pip and npm
-# of this machine fetch packages; nothing outside the target folder is changed.
+# Installs the foreign WebSocket peers that the tests run against: Python's `websockets` and `aiohttp` in a virtual
+# environment, with `hdrhistogram`, which reads latency.hlog; Node's `ws` and `socket.io` in a node_modules. By name and
+# version, from wherever pip and npm of this machine fetch packages; nothing outside the target folder is changed.
 #
 #   scripts/interop-setup.sh [TARGET_DIR]        default: interop below cargo's target directory
 #
@@ -9,8 +9,8 @@
 # with all in place does nothing. What cannot be installed is named, and the exit code is then 1.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-python_packages=(websockets==15.0.1 aiohttp==3.12.15)
-node_packages=(ws@8.18.3)
+python_packages=(websockets==15.0.1 aiohttp==3.12.15 hdrhistogram==0.10.8)
+node_packages=(ws@8.18.3 socket.io@4.8.1)
 
 default_target() {
     cargo metadata --format-version 1 --no-deps --offline \

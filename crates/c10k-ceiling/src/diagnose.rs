@@ -6,7 +6,7 @@ use c10k_record::{
 };
 
 use crate::counter;
-use crate::findings::{Findings, NO_ANSWER};
+use crate::findings::{Findings, NO_ANSWER, REFUSED};
 use crate::wall::{Bite, Wall, remedy, seen};
 use crate::walls::{COST_NO_CONNECTION, settle_threads, walls};
 
@@ -93,7 +93,10 @@ pub(crate) fn settled(findings: &Findings) -> Findings {
     let mut settled = findings.clone();
     settle_threads(&mut settled);
     settled.plan.wanted_rate = findings.wanted_rate();
-    settled.plan.succeeded_among_losses = findings.then_none().map(|then_none| !then_none);
+    let in_ramp = |row: &Failure| row.phase == PhaseName::Ramp;
+    let all_later = !findings.failures.is_empty() && !findings.failures.iter().any(in_ramp);
+    settled.plan.succeeded_among_losses =
+        if all_later { Some(false) } else { findings.then_none().map(|then_none| !then_none) };
     settled
 }
 
@@ -104,16 +107,24 @@ fn makes_wait(wall: &Wall) -> bool {
 }
 
 fn found(wall: &Wall, bite: Bite, findings: &Findings) -> WallFound {
+    let mut remedy = (wall.lift)(findings.host_of(wall.side), &findings.plan);
+    // What is only likely is to be proven before anything is changed for it.
+    if bite.degree == Degree::Likely && !remedy.summary.starts_with(PROVE) {
+        remedy.summary = format!("{PROVE} {} Then: {}", wall.guide.how_to_prove, remedy.summary);
+    }
     WallFound {
         name: wall.name.to_owned(),
         title: wall.title.to_owned(),
         side: wall.side,
         hard: wall.hard,
-        evidence: bite.evidence,
+        evidence: findings.told_of_hosts(bite.evidence),
         degree: Some(bite.degree),
-        remedy: Some((wall.lift)(&findings.host, &findings.plan)),
+        remedy: Some(remedy),
     }
 }
+
+/// How the remedy of what is only likely begins.
+const PROVE: &str = "First prove it:";
 
 /// The facts as they are, none of them a cause.
 fn what_was_seen(findings: &Findings) -> Vec<Evidence> {
@@ -152,6 +163,7 @@ fn what_was_seen(findings: &Findings) -> Vec<Evidence> {
                     is not known";
         evidence.push(seen("not readable", Side::Server, None, text));
     }
+    evidence.extend(findings.all_drop_evidence());
     for (name, change) in &findings.counters {
         if change.growth() > 0 {
             let text = format!("moved, from {} to {}", human_count(change.before), human_count(change.after));
@@ -174,18 +186,7 @@ fn where_to_look(findings: &Findings) -> Remedy {
         commands.extend(Some(command).filter(|command: &&str| !command.is_empty()));
     };
     if findings.lost(&NO_ANSWER).is_some() {
-        if !findings.plan.both_ends_here {
-            look("the listener's counters on the server's machine", "nstat -az TcpExtListenOverflows");
-        }
-        look("the accept queue (Recv-Q above Send-Q is an overflow)", "ss -ltn");
-        if findings.grew(counter::LISTENER_DROPS).is_some() {
-            look(
-                "a filter on the listener's socket: it dropped packets itself (d of skmem), and its queue was not seen \
-                 full",
-                "ss -ltnm",
-            );
-        }
-        look("firewall rules on the way", "sudo nft list ruleset");
+        without_an_answer(findings, &mut look);
     }
     let silenced = |row: &Failure| {
         row.phase != PhaseName::Ramp && ["probe-timeout", "unproven"].contains(&row.outcome.name())
@@ -238,19 +239,76 @@ fn where_to_look(findings: &Findings) -> Remedy {
             "ss -tan state all | awk '{print $4}' | sort | uniq -c | sort -rn | head",
         );
     }
+    memory_of_sockets(findings, &mut look);
+    look("the kernel's log", "sudo dmesg -T | tail -n 30");
+    let first = no_websocket(findings).unwrap_or_default();
+    let summary = format!("{first}Nothing that was seen proves a wall. Look next at: {}.", places.join("; "));
+    remedy(Scope::Host, summary, &[], commands.into_iter().map(str::to_owned).collect())
+}
+
+/// Who may have dropped SYNs or their answers.
+fn without_an_answer(findings: &Findings, look: &mut impl FnMut(&'static str, &'static str)) {
+    if !findings.plan.both_ends_here {
+        look("the listener's counters on the server's machine", "nstat -az TcpExtListenOverflows");
+    }
+    look("the accept queue (Recv-Q above Send-Q is an overflow)", "ss -ltn");
+    if findings.grew(counter::LISTENER_DROPS).is_some() {
+        look(
+            "a filter on the listener's socket: it dropped packets itself (d of skmem), and its queue was not seen \
+             full",
+            "ss -ltnm",
+        );
+    }
+    if findings.grew(counter::LINK_DROPPED).is_some() {
+        look(
+            "the queue before the link, which dropped packets in bursts shorter than a second",
+            "tc -s qdisc show",
+        );
+    }
+    look("firewall rules on the way", "sudo nft list ruleset");
+    if findings.may_hide_a_filter() {
+        look(
+            "a run while no other program of this host has packets dropped: filters dropped as many as were lost, and whose \
+             they were is not known",
+            "",
+        );
+    }
+}
+
+/// Who refused memory to sockets.
+fn memory_of_sockets(findings: &Findings, look: &mut impl FnMut(&'static str, &'static str)) {
     if findings.grew(counter::ABORT_ON_MEMORY).is_some() || findings.lost(&["ENOBUFS", "ENOMEM"]).is_some() {
         look("TCP memory and orphans", "cat /proc/net/sockstat /proc/sys/net/ipv4/tcp_mem");
     }
-    look("the kernel's log", "sudo dmesg -T | tail -n 30");
-    let summary = format!("Nothing that was seen proves a wall. Look next at: {}.", places.join("; "));
-    remedy(Scope::Host, summary, &[], commands.into_iter().map(str::to_owned).collect())
+    if findings.lost(&["ENOBUFS", "ENOMEM"]).is_some() {
+        look(
+            "the memory group that the swarm is in (memory.max, memory.events)",
+            "cat \"/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/memory.events\"",
+        );
+    }
+}
+
+/// What an answer to the handshake says that is none of a WebSocket server.
+fn no_websocket(findings: &Findings) -> Option<String> {
+    let never = findings.connections.verified.is_none_or(|verified| verified == 0);
+    let names = findings.names_taken_down();
+    let status = names.iter().find_map(|name| name.strip_prefix("handshake-status-"))?;
+    let is_another_page = status.starts_with(['2', '3']) || ["404", "405"].contains(&status);
+    (never && is_another_page)
+        .then(|| format!("The server answered HTTP {status}, not 101: no WebSocket at this path? "))
 }
 
 /// What the age of the losses, TCP and the listeners say to somebody who looks on.
 fn beside_the_counters(findings: &Findings, look: &mut impl FnMut(&'static str, &'static str)) {
     let closed = findings.lost_later(&findings.names_taken_down()).is_some();
     let refused = findings.names_taken_down().iter().any(|name| name.starts_with("handshake-status-"));
-    if refused {
+    if findings.is_told_of_a_rate() {
+        look(
+            "how many a second or a minute the server lets in, of all or of one address: it answered 429 (too many requests); \
+             run again at a lower rate",
+            "",
+        );
+    } else if refused {
         look(
             "the server's log of the requests that it refused, and, if it is a proxy, what is behind it",
             "",
@@ -266,14 +324,30 @@ fn beside_the_counters(findings: &Findings, look: &mut impl FnMut(&'static str, 
         }
         _ => {}
     }
-    if findings.evidence.outgoing.as_ref().is_some_and(c10k_record::Outgoing::may_have_been_used_up) {
+    let waits = findings.evidence.listeners.is_some_and(|listeners| listeners.waited_at > 0);
+    if waits {
         look(
-            "the source ports of the server's own connections: with those in TIME_WAIT all of its range are in use; run again \
-             a minute later",
+            "why connections wait in the server's accept queue: it takes them slowly, one after the other, or one of its \
+             listeners is emptied by nobody",
+            "ss -ltn",
+        );
+    }
+    let never_answered = findings.lost_connecting(&["probe-timeout", "handshake-timeout"]).is_some();
+    if never_answered && !waits && findings.held_lives() && findings.listener_lives() {
+        look(
+            "what is behind the server: it takes connections that are never answered while others are, as a proxy does whose \
+             upstream, or a server whose pool of workers, stands at a limit",
+            "",
+        );
+    }
+    if findings.ports_may_have_been_used_up() {
+        look(
+            "the source ports of the server's own connections: with those in TIME_WAIT, and those of connections that were \
+             lost before they were counted, all of its range were in use; run again a minute later, with a shorter hold",
             "ss -tan state time-wait | wc -l",
         );
     }
-    if findings.lost_connecting(&crate::caps::REFUSED[..1]).is_some() && findings.held_lives() {
+    if findings.lost_connecting(&REFUSED[..1]).is_some() && findings.held_lives() {
         look(
             "who refuses while others are held: a rule that counts connections (reject), or a server that closes its listener \
              when it is full",
@@ -287,7 +361,7 @@ fn beside_the_counters(findings: &Findings, look: &mut impl FnMut(&'static str, 
             "ss -tino state established | grep -B 1 unacked | head -n 20",
         );
     }
-    let unanswered = findings.lost_connecting(&NO_ANSWER).is_some();
+    let unanswered = findings.unanswered_connects().is_some();
     if unanswered && findings.plan.on_one_link | !findings.plan.both_ends_here {
         look(
             "whether the server's machine has a route back to each source (rp_filter drops what has none)",

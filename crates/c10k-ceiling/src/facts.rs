@@ -1,6 +1,6 @@
 //! What more than one wall asks of a run.
 
-use c10k_record::{Delayed, Evidence, Side, human_count};
+use c10k_record::{Delayed, Evidence, Side, counted};
 
 use crate::counter;
 use crate::findings::{Findings, ServerEnd};
@@ -16,12 +16,20 @@ pub(crate) fn stopped_accepting(findings: &Findings) -> bool {
         // A process may be stopped for a moment and go on: what counts is that connections got no answer.
         stopped && (findings.unanswered().is_some() || findings.lost(&SILENT).is_some())
     };
-    (findings.accepted_stalled || asleep()) && findings.server_end.is_none() && !findings.server_full()
+    // One of several listeners is full to the last, and at another nobody waits: its process takes none.
+    let one_is_full = || {
+        let seen = findings.evidence.listeners;
+        seen.is_some_and(|seen| seen.full > 0 && seen.waited_at < seen.count)
+            && findings.lost(&SILENT).is_some()
+    };
+    (findings.accepted_stalled || asleep() || one_is_full())
+        && findings.server_end.is_none()
+        && !findings.server_full()
 }
 
 /// How often accept(2) failed with that errno, as evidence.
 pub(crate) fn accept_error(errno: &str, count: u64) -> Evidence {
-    let text = format!("accept4() failed {} times with {errno}", human_count(count));
+    let text = format!("accept4() failed {} with {errno}", counted(count, "time"));
     seen(errno, Side::Server, Some(count), text)
 }
 

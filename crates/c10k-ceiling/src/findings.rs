@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use c10k_record::{
     Connections, CounterChange, Evidence, Failure, GrowthEvidence, GrowthStop, HostSnapshot, Latencies,
-    LatencySummary, PhaseName, RunEvidence, ServerReport, Side, Verdict, counter,
+    LatencySummary, PhaseName, RunEvidence, ServerReport, Side, Verdict, Worked, counter,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::far::FarFindings;
 use crate::loads::PhaseLoad;
 use crate::plan_view::PlanView;
 
@@ -89,6 +90,8 @@ pub struct Findings {
     pub latency_us: Latencies,
     /// How much later than intended the swarm began its connects, µs; `None` where it intended no start.
     pub lateness_us: Option<LatencySummary>,
+    /// What came of each phase of a workload.
+    pub work: Vec<Worked>,
     /// The verdicts as they were evaluated.
     pub verdicts: Vec<Verdict>,
     /// A signal or a command stopped the run.
@@ -99,6 +102,8 @@ pub struct Findings {
     pub kept_free: Option<KeptFree>,
     /// Processor time in the phases that were long enough for it to be told.
     pub loads: BTreeMap<PhaseName, PhaseLoad>,
+    /// The server's host, where that is another one and was looked at; `counters` have both hosts' together.
+    pub far: Option<FarFindings>,
 }
 
 /// The memory at which a run stopped growing, so that the OOM killer had no reason to act.
@@ -138,14 +143,17 @@ impl Lost {
 
 /// Outcomes of a SYN that got no answer.
 pub(crate) const NO_ANSWER: [&str; 2] = ["connect-timeout", "ETIMEDOUT"];
+/// Outcomes of a connection that a rule on the way, or a host without a listener, refuses.
+pub(crate) const REFUSED: [&str; 4] = ["ECONNREFUSED", "EHOSTUNREACH", "EPERM", "EACCES"];
 /// Outcomes of a connection that the other end took down.
 pub const TAKEN_DOWN: [&str; 4] = ["ECONNRESET", "EPIPE", "closed-by-server", "short-echo"];
 
 impl Findings {
     /// Whether the run fell short of its target.
     pub(crate) fn is_short(&self) -> bool {
-        // What a command released is no part of the target any more: a swarm lowers that with it.
-        self.connections.held < self.connections.target.max(self.plan.target)
+        // What a command or a phase released is no part of the target any more: a swarm lowers that with it.
+        let planned = self.plan.target.saturating_sub(self.connections.released);
+        self.connections.held < self.connections.target.max(planned)
     }
 
     /// Whether the run reached its target and every verdict passed.
@@ -187,10 +195,18 @@ impl Findings {
         let ghosts = self.connections.ghosts.filter(|ghosts| *ghosts > 0);
         let silent = self.lost_connecting(&["probe-timeout"]);
         let ghosts = ghosts.map(|count| silent.unwrap_or(Lost { count, first_at_ms: None })).or(silent);
-        match self.lost_connecting(&NO_ANSWER) {
+        match self.unanswered_connects() {
             Some(lost) => Some(lost.and(ghosts)),
             None => ghosts,
         }
+    }
+
+    /// Connects that got no answer. ETIMEDOUT is also what an open connection says whose data is not acknowledged: where as
+    /// many were established as were tried, none of it is a connect's.
+    pub(crate) fn unanswered_connects(&self) -> Option<Lost> {
+        let c = &self.connections;
+        let never_open = c.attempted > c.established;
+        self.lost_connecting(if never_open { &NO_ANSWER } else { &NO_ANSWER[..1] })
     }
 
     /// What was read under that name.
@@ -247,7 +263,9 @@ impl Findings {
         let tables = if self.host.server_tables { server.tables.max(1) } else { 1 };
         let is_room_for = |each: u64| server.peak < tables.saturating_mul(each);
         // Where it met another limit as well, its own word says that they were full, to the last.
-        let is_elsewhere = self.server_found_no_room() && self.host.server_per_table.is_none_or(is_room_for);
+        // One that makes a table more when one is full, as long as it can, does not pause for it.
+        let is_elsewhere = self.server_found_no_room()
+            && (self.host.server_tables || self.host.server_per_table.is_none_or(is_room_for));
         server.paused > 0
             && !self.server_at_max()
             && !is_elsewhere
@@ -256,9 +274,23 @@ impl Findings {
             && !is_room_for(nofile.saturating_sub(spare(nofile)))
     }
 
-    /// The server's process when its only descriptor table was seen full from outside.
+    /// The server's process when its only descriptor table was seen full from outside, and that may have cost somebody: who
+    /// comes to a server without a descriptor waits in its queue before any SYN is dropped.
     pub(crate) fn process_table_full(&self) -> Option<&ServerProcess> {
-        self.server_process.as_ref().filter(|process| process.table_was_full)
+        let nobody_waits = self.evidence.listeners.is_some_and(|seen| seen.count > 0 && seen.waited_at == 0);
+        let nobody_waited =
+            nobody_waits || self.counter(counter::ACCEPT_QUEUE).is_some_and(|queue| queue.after == 0);
+        // A SYN that is refused, or gets no answer, and what was held and lost later, never came to it for a descriptor.
+        let never_came = |name: &str| NO_ANSWER.contains(&name) || REFUSED.contains(&name);
+        let is_left_over = |row: &Failure| ["not-accepted", "not-at-server"].contains(&row.outcome.name());
+        let nobody_came = match &self.failures[..] {
+            [] => self.connections.failed.keys().all(|outcome| never_came(outcome.name())),
+            rows => rows.iter().all(|row| {
+                never_came(row.outcome.name()) || row.phase != PhaseName::Ramp && !is_left_over(row)
+            }),
+        };
+        let cost_nobody = nobody_waited && nobody_came;
+        self.server_process.as_ref().filter(|process| process.table_was_full && !cost_nobody)
     }
 
     /// Whether the server is somebody else's, its listener was seen on this machine and its descriptors may not be
@@ -312,6 +344,13 @@ impl Findings {
             || self.server_at_max()
             || self.process_table_full().is_some()
             || self.is_capped().is_some()
+            || self.shares_what_is_full()
+    }
+
+    /// Whether a server that says nothing stands on this machine, where the swarm found no file or no watch: it found none
+    /// either.
+    fn shares_what_is_full(&self) -> bool {
+        self.server.is_none() && self.plan.both_ends_here && self.lost(&["ENFILE", "ENOSPC"]).is_some()
     }
 
     /// A counter or a level as evidence.
@@ -333,7 +372,7 @@ impl Findings {
             .filter_map(|name| {
                 let lost = self.lost(&[name])?;
                 let meaning = meaning(name, self);
-                let text = format!("{} connections lost: {meaning}", c10k_record::human_count(lost.count));
+                let text = format!("{} lost: {meaning}", c10k_record::counted(lost.count, "connection"));
                 Some(Evidence {
                     source: (*name).to_owned(),
                     side: Side::Swarm,
@@ -345,25 +384,6 @@ impl Findings {
             .collect()
     }
 
-    /// Whether a SYN lost on this machine would have left a trace here, and none did: each place that can drop it was
-    /// looked at.
-    pub(crate) fn no_counter_moved(&self) -> bool {
-        let mut witnesses = vec![
-            counter::LISTEN_OVERFLOWS,
-            counter::LISTEN_DROPS,
-            counter::REQ_QUEUE_FULL_DROP,
-            counter::SOFTNET_DROPPED,
-            counter::ABORT_ON_MEMORY,
-        ];
-        // A link that says no limit has no queue that is known to drop.
-        witnesses.extend(self.host.link_bits_per_second.map(|_| counter::LINK_DROPPED));
-        witnesses.iter().all(|name| self.stood_still(name))
-            && self.conntrack_full() == Some(false)
-            && self.link_is_full() == Some(false)
-            && self.neighbours_full() == Some(false)
-            && self.grew(counter::REVERSE_PATH_FILTER).is_none()
-    }
-
     /// What the link carried in its busiest second when that is nearly all it can, and what it can, bits a second.
     pub(crate) fn link_full(&self) -> Option<(u64, u64)> {
         let carries = self.host.link_bits_per_second.filter(|bits| *bits > 0)?;
@@ -372,7 +392,7 @@ impl Findings {
     }
 
     /// Whether it was; `None` where it was watched for less than a second.
-    fn link_is_full(&self) -> Option<bool> {
+    pub(crate) fn link_is_full(&self) -> Option<bool> {
         if self.host.link_bits_per_second.is_none_or(|bits| bits == 0) {
             return Some(false);
         }
@@ -401,7 +421,11 @@ impl Findings {
             return Some(true);
         }
         let has_none = self.plan.both_ends_here && !self.plan.on_one_link;
-        if has_none { Some(false) } else { self.moved(table.fulls) }
+        if has_none {
+            Some(false)
+        } else {
+            self.moved(table.fulls).or_else(|| self.every_neighbour_found_room())
+        }
     }
 
     /// Whether TCP's memory reached the value at which pressure begins; `None` where that is not known.

@@ -1,9 +1,8 @@
 //! Whether a target fits onto this machine at all, before anything is connected.
 
-use c10k_record::{HostSnapshot, short_count};
+use c10k_record::short_count;
 
-use crate::plan_view::PlanView;
-use crate::predict::{Prediction, predict};
+use crate::predict::Prediction;
 
 /// The walls that the machine has, and no run passes by growing differently: what else is foreseen may be what a run is
 /// made to meet.
@@ -22,22 +21,23 @@ pub struct TooMany {
     pub is_certain: bool,
 }
 
-/// The first wall of the machine below the target; `None` where the target fits, or no limit could be read.
+/// The first wall of the machine, or of one of two, below the target, of those that are foreseen; `None` where the target
+/// fits, or no limit could be read.
 #[must_use]
-pub fn too_many(host: &HostSnapshot, plan: &PlanView) -> Option<TooMany> {
+pub fn too_many(predictions: &[Prediction], target: u64) -> Option<TooMany> {
     let below =
-        |wall: &Prediction| OF_THE_MACHINE.contains(&wall.wall.as_str()) && wall.connections < plan.target;
-    let walls: Vec<Prediction> = predict(host, plan).into_iter().filter(below).collect();
+        |wall: &&Prediction| OF_THE_MACHINE.contains(&wall.wall.as_str()) && wall.connections < target;
+    let walls: Vec<&Prediction> = predictions.iter().filter(below).collect();
     let is_certain = |wall: &Prediction| {
         let doubt = match u64::from(wall.uncertainty_percent) {
             0 => 0,
             percent => percent + DOUBT_PERCENT,
         };
-        plan.target > wall.connections.saturating_add(wall.connections / 100 * doubt)
+        target > wall.connections.saturating_add(wall.connections / 100 * doubt)
     };
     let certain = walls.iter().find(|wall| is_certain(wall));
-    let first = certain.or(walls.first())?;
-    Some(TooMany { target: plan.target, is_certain: is_certain(first), wall: first.clone() })
+    let first: &Prediction = certain.or(walls.first())?;
+    Some(TooMany { target, is_certain: is_certain(first), wall: first.clone() })
 }
 
 impl TooMany {
@@ -58,10 +58,15 @@ impl TooMany {
 
 #[cfg(test)]
 mod tests {
+    use c10k_record::HostSnapshot;
+
     use super::*;
+    use crate::plan_view::PlanView;
+    use crate::predict::predict;
 
     fn asked(target: u64, host: &HostSnapshot) -> Option<TooMany> {
-        too_many(host, &PlanView { target, both_ends_here: true, own_server: true, ..PlanView::default() })
+        let plan = PlanView { target, both_ends_here: true, own_server: true, ..PlanView::default() };
+        too_many(&predict(host, &plan), target)
     }
 
     #[test]
@@ -101,6 +106,6 @@ mod tests {
             ..PlanView::default()
         };
         assert!(!predict(&host, &plan).is_empty());
-        assert_eq!(too_many(&host, &plan), None);
+        assert_eq!(too_many(&predict(&host, &plan), plan.target), None);
     }
 }

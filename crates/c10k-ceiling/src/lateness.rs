@@ -1,7 +1,7 @@
 //! Whose lateness broke a verdict: the swarm's own, or somebody else's.
 
 use c10k_record::{
-    Better, Condition, Evidence, LatencyKind, LatencySummary, Limit, Metric, Side, human_count,
+    Better, Condition, Evidence, LatencyKind, LatencySummary, Metric, Percentile, Side, Worked, human_count,
 };
 
 use crate::findings::Findings;
@@ -16,7 +16,10 @@ impl Findings {
     /// - What counts from the actual start holds no lateness of the begin. A swarm that gets to its begins late gets to
     ///   the answers as late, though: where it was late by as much as what it measured, that is no measure of a server.
     /// - A rate: where the last were begun later than intended by as long as the run took too long.
-    /// - The echo at the end of the hold: never, since nothing is intended there.
+    /// - The echo of the last proof, at the end of the hold: never, since nothing is intended there.
+    /// - Messages a second: where the swarm's own lateness is what made their responses long.
+    /// - The messages of a workload as the connects: their response as `connect_response`, their service as what counts from
+    ///   the actual start.
     pub(crate) fn late_by_the_swarm(&self) -> Vec<Evidence> {
         self.broken_where(|condition, value| self.is_the_swarms(condition, value))
     }
@@ -24,18 +27,25 @@ impl Findings {
     /// The others.
     pub(crate) fn late_at_the_server(&self) -> Vec<Evidence> {
         self.broken_where(|condition, value| {
-            !condition.metric.is_a_count() && !self.is_the_swarms(condition, value)
+            condition.metric.is_of_time() && !self.is_the_swarms(condition, value)
         })
     }
 
     pub(crate) fn is_the_swarms(&self, condition: &Condition, value: f64) -> bool {
-        let (Some(late), Limit::Value(limit)) = (self.lateness_us, condition.limit) else { return false };
+        let Some(limit) = condition.limit.number() else { return false };
         if condition.asks_for() != Some(condition.metric.better()) {
             return false;
         }
         match condition.metric {
-            Metric::Latency(LatencyKind::Lateness, _) => true,
-            Metric::Latency(LatencyKind::Echo, _) => false,
+            Metric::Latency(LatencyKind::Lateness, _) => return true,
+            Metric::Latency(kind @ (LatencyKind::Echo | LatencyKind::Service), percentile) => {
+                return self.is_late_work(condition, (kind, percentile), (value, limit));
+            }
+            Metric::MessagesPerSecond => return self.is_sent_late(condition),
+            _ => {}
+        }
+        let Some(late) = self.lateness_us else { return false };
+        match condition.metric {
             Metric::Latency(kind, percentile) => {
                 let in_ms = |summary: LatencySummary| percentile.of(summary).map(|us| us as f64 / 1000.0);
                 let Some(late) = in_ms(late) else { return false };
@@ -55,10 +65,42 @@ impl Findings {
         }
     }
 
+    /// The same of a workload's messages: in each phase that broke the verdict the swarm was late by enough.
+    fn is_late_work(
+        &self,
+        condition: &Condition,
+        (kind, percentile): (LatencyKind, Percentile),
+        (value, limit): (f64, f64),
+    ) -> bool {
+        let in_ms = |summary: LatencySummary| percentile.of(summary).map(|us| us as f64 / 1000.0);
+        let is_meant = |work: &&Worked| condition.phase.as_ref().is_none_or(|phase| *phase == work.name);
+        let broke = |work: &&Worked| {
+            let measured = if kind == LatencyKind::Echo { work.response_us } else { work.service_us };
+            in_ms(measured).is_some_and(|ms| !condition.operator.holds(ms, limit))
+        };
+        let mut broken = self.work.iter().filter(is_meant).filter(broke).peekable();
+        broken.peek().is_some()
+            && broken.all(|work| {
+                let Some(late) = work.lateness_us.and_then(in_ms) else { return false };
+                if kind == LatencyKind::Service {
+                    return late >= value;
+                }
+                let service = in_ms(work.service_us);
+                service.is_some_and(|service| condition.operator.holds(service, limit) || late >= service)
+            })
+    }
+
+    /// Fewer messages than were asked for: in each phase that is meant the swarm's own lateness is what made responses long.
+    fn is_sent_late(&self, condition: &Condition) -> bool {
+        let is_meant = |work: &&Worked| condition.phase.as_ref().is_none_or(|phase| *phase == work.name);
+        let mut meant = self.work.iter().filter(is_meant).peekable();
+        meant.peek().is_some() && meant.all(|work| work.own_lateness_us().is_some())
+    }
+
     /// How late the swarm was, where that could have had a part in what broke at the server: not in the echo at the end.
     pub(crate) fn lateness_beside(&self) -> Option<Evidence> {
         let is_of_ramp =
-            |metric: Metric| !metric.is_a_count() && !matches!(metric, Metric::Latency(LatencyKind::Echo, _));
+            |metric: Metric| metric.is_of_time() && !matches!(metric, Metric::Latency(LatencyKind::Echo, _));
         let broken = self.broken_where(|condition, value| {
             is_of_ramp(condition.metric) && !self.is_the_swarms(condition, value)
         });
@@ -67,10 +109,15 @@ impl Findings {
 
     /// How late the swarm was; nothing where nothing was intended, or nothing begun.
     pub(crate) fn lateness_evidence(&self) -> Option<Evidence> {
-        let late = self.lateness_us?;
+        let of_connects = self.lateness_us.map(|late| ("its connects".to_owned(), late));
+        let of_work = self.work.iter().filter_map(|work| {
+            Some((format!("the messages of its phase '{}'", work.name), work.lateness_us?))
+        });
+        let all = of_work.chain(of_connects).filter(|(_, late)| late.p95.is_some());
+        let (what, late) = all.max_by_key(|(_, late)| late.p95)?;
         let [half, most, longest] = [late.p50?, late.p95?, late.max?].map(human_count);
         let text = format!(
-            "the swarm began its connects later than intended: by {half} µs (p50), {most} µs (p95), {longest} µs (max)"
+            "the swarm began {what} later than intended: by {half} µs (p50), {most} µs (p95), {longest} µs (max)"
         );
         Some(seen("lateness (µs)", Side::Swarm, late.p95, text))
     }
@@ -81,7 +128,7 @@ impl Findings {
         let asks = |condition: &Condition, _| {
             condition.metric == Metric::ConnectsPerSecond
                 && condition.asks_for() == Some(Better::More)
-                && matches!(condition.limit, Limit::Value(limit) if limit > rate as f64)
+                && condition.limit.number().is_some_and(|limit| limit > rate as f64)
         };
         (!self.broken_where(asks).is_empty()).then(|| {
             let text = format!("the plan begins {} a second: no server could have more", human_count(rate));
@@ -92,7 +139,7 @@ impl Findings {
 
 #[cfg(test)]
 mod tests {
-    use c10k_record::{Connections, Latencies, Verdict};
+    use c10k_record::{Connections, Latencies, Severity, Verdict};
 
     use super::*;
     use crate::plan_view::PlanView;
@@ -149,6 +196,32 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_the_swarms_where_it_was_sent_as_late_as_it_was_answered() {
+        let worked = |late_us: u64, service_us: u64| {
+            let mut work = crate::verdicts::work(late_us + service_us);
+            (work.service_us, work.lateness_us) = (all(service_us), Some(all(late_us)));
+            Findings { work: vec![work], ..run(0, 0) }
+        };
+        for (late_us, service_us, response_is, service_is) in
+            [(12_000, 300, true, false), (20_000, 9_000, true, true), (100, 9_000, false, false)]
+        {
+            let findings = worked(late_us, service_us);
+            let value = (late_us + service_us) as f64 / 1000.0;
+            let told = is_the_swarms(&findings, "echo_p99 < 5ms", value);
+            assert_eq!(told, response_is, "{late_us} {service_us}");
+            let told = is_the_swarms(&findings, "talk.service_p99 < 5ms", service_us as f64 / 1000.0);
+            assert_eq!(told, service_is, "{late_us} {service_us}");
+            assert!(!is_the_swarms(&findings, "other.echo_p99 < 5ms", value));
+        }
+        for (late_us, service_us, is_its) in [(12_000, 300, true), (100, 9_000, false), (900, 10, false)] {
+            let told = is_the_swarms(&worked(late_us, service_us), "messages_per_second >= 500", 400.0);
+            assert_eq!(told, is_its, "{late_us} {service_us}");
+        }
+        let evidence = worked(12_000, 300).lateness_evidence().expect("it was late");
+        assert!(evidence.text.contains("the messages of its phase 'talk'"), "{}", evidence.text);
+    }
+
+    #[test]
     fn a_rate_is_the_swarms_where_the_last_were_begun_as_late_as_the_run_was_long() {
         // 1,000 in 2 s and not in 1.25 s.
         assert!(is_the_swarms(&run(1_000_000, 0), "connects_per_second >= 800", 500.0));
@@ -166,7 +239,12 @@ mod tests {
     #[test]
     fn a_verdict_above_the_planned_rate_is_told_as_such() {
         let broken = |expr: &str| Findings {
-            verdicts: vec![Verdict { expr: expr.to_owned(), passed: Some(false), value: Some(990.0) }],
+            verdicts: vec![Verdict {
+                expr: expr.to_owned(),
+                passed: Some(false),
+                value: Some(990.0),
+                severity: Severity::Fail,
+            }],
             ..run(0, 9)
         };
         let evidence =

@@ -35,8 +35,8 @@ fn told(wall: &Wall, met: Met, findings: &Findings) -> MetOnTheWay {
         side: wall.side,
         times: met.times,
         cost: findings.latency_us.late.filter(|_| met.delays),
-        evidence: met.evidence,
-        remedy: Some((wall.lift)(&findings.host, &findings.plan)),
+        evidence: findings.told_of_hosts(met.evidence),
+        remedy: Some((wall.lift)(findings.host_of(wall.side), &findings.plan)),
     }
 }
 

@@ -20,6 +20,8 @@ pub struct PlanView {
     pub destinations: u64,
     /// Whether both ends stand on this machine: then each connection costs it twice.
     pub both_ends_here: bool,
+    /// Whether only the server's end stands on this machine.
+    pub servers_end_alone: bool,
     /// Whether connections prove themselves by an echo.
     pub probe: bool,
     /// Whether the swarm binds ports itself rather than let the kernel choose.
@@ -48,6 +50,10 @@ pub struct PlanView {
     pub again: Vec<String>,
     /// Connections a second that are begun, where there is a bound; rounded up.
     pub rate_per_second: Option<u64>,
+    /// The most connections that are under way at a time, where that is known.
+    pub in_flight: Option<u64>,
+    /// How long connections are held, milliseconds, where that is known.
+    pub hold_ms: Option<u64>,
     /// How long a connect waits for its answer, milliseconds, where that is known.
     pub connect_timeout_ms: Option<u64>,
     /// How long a connection waits for its echo, milliseconds, where that is known.

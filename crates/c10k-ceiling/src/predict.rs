@@ -4,6 +4,7 @@ use c10k_record::{HostSnapshot, Predicted, Remedy};
 use serde::{Deserialize, Serialize};
 
 use crate::plan_view::PlanView;
+use crate::wall::Wall;
 use crate::walls::{LINK_UNCERTAINTY, link_rate, wall, walls};
 
 /// One wall under a plan, with its number.
@@ -55,28 +56,37 @@ pub fn predict_rate(host: &HostSnapshot, plan: &PlanView) -> Option<RatePredicti
 /// is not in the list.
 #[must_use]
 pub fn predict(host: &HostSnapshot, plan: &PlanView) -> Vec<Prediction> {
-    let mut predictions: Vec<Prediction> = walls()
-        .filter_map(|wall| {
-            let forecast = (wall.predict)(host, plan)?;
-            Some(Prediction {
-                wall: wall.name.to_owned(),
-                connections: forecast.connections,
-                now: forecast.now,
-                lift: (wall.lift)(host, plan),
-                uncertainty_percent: forecast.uncertainty_percent,
-            })
-        })
-        .collect();
+    let mut predictions: Vec<Prediction> = walls().filter_map(|wall| predicted(wall, host, plan)).collect();
     predictions.sort_by_key(|prediction| prediction.connections);
     predictions
+}
+
+/// What one wall allows.
+pub(crate) fn predicted(wall: &Wall, host: &HostSnapshot, plan: &PlanView) -> Option<Prediction> {
+    let forecast = (wall.predict)(host, plan)?;
+    Some(Prediction {
+        wall: wall.name.to_owned(),
+        connections: forecast.connections,
+        now: forecast.now,
+        lift: (wall.lift)(host, plan),
+        uncertainty_percent: forecast.uncertainty_percent,
+    })
 }
 
 /// The first wall and its number; `None` where no limit could be read.
 #[must_use]
 pub fn predicted_ceiling(host: &HostSnapshot, plan: &PlanView) -> Option<Predicted> {
-    predict(host, plan).into_iter().next().map(|first| Predicted {
+    first_above(&predict(host, plan), None)
+}
+
+/// The first of these walls, the lowest of which stands in front, above so many connections; `None` where no limit is known to
+/// lie there.
+#[must_use]
+pub fn first_above(predictions: &[Prediction], above: Option<u64>) -> Option<Predicted> {
+    let lies_above = |prediction: &&Prediction| Some(prediction.connections) > above;
+    predictions.iter().find(lies_above).map(|first| Predicted {
         connections: first.connections,
-        wall: first.wall,
+        wall: first.wall.clone(),
         uncertainty_percent: first.uncertainty_percent,
     })
 }

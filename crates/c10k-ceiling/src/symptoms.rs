@@ -6,6 +6,7 @@
 
 mod counters;
 mod errors;
+mod numbers;
 mod others;
 mod phrases;
 mod rules;
@@ -17,6 +18,7 @@ use crate::walls::{wall, walls};
 use text::Text;
 
 pub use errors::{SYMPTOMS, Symptom};
+pub use numbers::{Fingerprint, Said, number_in, read_number};
 pub use others::OtherCause;
 
 /// What a text may mean.

@@ -1,7 +1,7 @@
 //! The verdicts that do not hold, by what they are about.
 
 use c10k_record::{
-    Better, Condition, Evidence, LatencyKind, Limit, Metric, PhaseName, Side, Unit, Verdict, human_count,
+    Better, Condition, Evidence, LatencyKind, Metric, PhaseName, Side, Unit, Verdict, human_count,
 };
 
 use crate::findings::Findings;
@@ -11,7 +11,7 @@ use crate::wall::seen;
 impl Findings {
     /// The broken verdicts on latency and rate.
     pub(crate) fn too_late(&self) -> Vec<Evidence> {
-        self.broken(|metric| !metric.is_a_count())
+        self.broken(|metric| metric.is_of_time())
     }
 
     /// Those of them that are about connecting, and not the swarm's own doing: the SYNs that a full queue drops make a
@@ -45,8 +45,9 @@ impl Findings {
     /// The phases in which something was measured that a broken verdict on latency or rate is about, with their processor
     /// time, as far as it is known.
     pub(crate) fn loads_of_late(&self) -> impl Iterator<Item = (PhaseName, &PhaseLoad)> {
-        let measured_in = |phase: PhaseName| {
-            let is_meant = move |metric: Metric| !metric.is_a_count() && phase_of(metric) == phase;
+        let works = !self.work.is_empty();
+        let measured_in = move |phase: PhaseName| {
+            let is_meant = move |metric: Metric| metric.is_of_time() && phase_of(metric, works) == phase;
             !self.broken(is_meant).is_empty()
         };
         self.loads.iter().map(|(phase, load)| (*phase, load)).filter(move |(phase, _)| measured_in(*phase))
@@ -57,7 +58,7 @@ impl Findings {
         let broken = self.verdicts.iter().filter(|verdict| verdict.is_broken());
         let wanted = broken.filter_map(|verdict| {
             let condition = verdict.condition().filter(|of| of.metric == Metric::ConnectsPerSecond)?;
-            let Limit::Value(limit) = condition.limit else { return None };
+            let limit = condition.limit.number()?;
             let asks_for_more = match condition.asks_for() {
                 Some(way) => way == Better::More,
                 None => verdict.value? < limit,
@@ -74,8 +75,11 @@ impl Findings {
 }
 
 /// In which phase a latency or a rate is measured.
-fn phase_of(metric: Metric) -> PhaseName {
+fn phase_of(metric: Metric, works: bool) -> PhaseName {
     match metric {
+        Metric::Latency(LatencyKind::Echo | LatencyKind::Service, _) if works => PhaseName::Hold,
+        Metric::MessagesPerSecond if works => PhaseName::Hold,
+        _ if !metric.workloads().is_empty() => PhaseName::Hold,
         Metric::Latency(LatencyKind::Echo, _) => PhaseName::Verify,
         _ => PhaseName::Ramp,
     }
@@ -83,11 +87,14 @@ fn phase_of(metric: Metric) -> PhaseName {
 
 fn words(unit: Unit) -> &'static str {
     match unit {
-        Unit::Connections => "",
+        Unit::Connections | Unit::Times => "",
         Unit::PercentOfTarget => " % of the target",
         Unit::PercentOfAttempts => " % of the attempts",
         Unit::PerSecond => " a second",
         Unit::Milliseconds => " ms",
+        Unit::Bytes => " B",
+        Unit::Cores => " cores",
+        Unit::Microseconds => " µs",
     }
 }
 
@@ -103,12 +110,45 @@ pub(crate) fn shown(value: f64) -> String {
     }
 }
 
+/// What came of a phase 'talk' whose messages were answered after so long.
+#[cfg(test)]
+pub(crate) fn work(response_us: u64) -> c10k_record::Worked {
+    let us = Some(response_us);
+    let all =
+        c10k_record::LatencySummary { p50: us, p90: us, p95: us, p99: us, p999: us, max: us, count: 1000 };
+    c10k_record::Worked {
+        name: "talk".to_owned(),
+        kind: c10k_record::PhaseKind::Echo,
+        from_ms: 0,
+        to_ms: 1000,
+        connections: 1,
+        messages_intended: Some(1000),
+        messages_sent: 1000,
+        messages_answered: 1000,
+        messages_not_sent_in_time: 0,
+        messages_never_sent: 0,
+        messages_wrong: 0,
+        messages_per_second: None,
+        response_us: all,
+        service_us: all,
+        lateness_us: None,
+        over_time: Vec::new(),
+        churn: None,
+        stream: None,
+        fanout: None,
+        server_cores: None,
+        swarm_cores: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use c10k_record::Severity;
+
     use super::*;
 
     fn broken(expr: &str, value: Option<f64>) -> Verdict {
-        Verdict { expr: expr.to_owned(), passed: Some(false), value }
+        Verdict { expr: expr.to_owned(), passed: Some(false), value, severity: Severity::Fail }
     }
 
     #[test]

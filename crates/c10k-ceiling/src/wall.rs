@@ -194,6 +194,15 @@ impl Bite {
     ) -> Option<Self> {
         Some(Self { degree: Degree::Likely, ..Self::proven(evidence, first_at_ms)? })
     }
+
+    /// Proven where nothing else could show the same, likely where it could.
+    pub(crate) fn weighed(
+        is_proof: bool,
+        evidence: impl IntoIterator<Item = Evidence>,
+        first_at_ms: Option<u64>,
+    ) -> Option<Self> {
+        if is_proof { Self::proven(evidence, first_at_ms) } else { Self::likely(evidence, first_at_ms) }
+    }
 }
 
 /// Evidence with a value and no value before.

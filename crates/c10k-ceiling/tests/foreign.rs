@@ -69,6 +69,27 @@ fn a_process_whose_only_table_is_full_has_met_its_descriptor_limit() {
 }
 
 #[test]
+fn a_table_that_is_full_has_cost_nobody_where_nobody_came_for_a_descriptor() {
+    let mut findings = foreign(290);
+    findings.evidence.listeners = Some(c10k_record::Listeners { count: 1, ..Default::default() });
+    let process = findings.server_process.as_mut().expect("seen");
+    (process.table_was_full, process.most_descriptors, process.listens) = (true, Some(300), Some(true));
+    let mut lose = |phase, outcome: Outcome| {
+        findings.failures = vec![Failure { phase, outcome: outcome.clone(), count: 610, first_at_ms: 2000 }];
+        findings.connections.failed = [(outcome, 610)].into();
+        let ceiling = diagnose(&findings, None).expect("short of the target");
+        ceiling.walls.iter().any(|wall| wall.name == "nofile-server")
+    };
+    // A rule refuses them, or they were held and ended later.
+    assert!(!lose(PhaseName::Ramp, Outcome::errno(111)));
+    assert!(!lose(PhaseName::Hold, Outcome::closed_by_server()));
+    // A server takes them down that it has no descriptor for.
+    assert!(lose(PhaseName::Ramp, Outcome::closed_by_server()));
+    assert!(lose(PhaseName::Ramp, Outcome::probe_timeout()));
+    assert!(lose(PhaseName::Verify, Outcome::not_accepted()));
+}
+
+#[test]
 fn a_full_queue_that_nobody_empties_is_a_server_that_has_stopped_accepting() {
     let mut findings = foreign(0);
     findings.accepted_stalled = true;

@@ -11,12 +11,17 @@ const TARGET: u64 = 1000;
 
 /// All are held, and these verdicts do not hold.
 fn held(broken: &[(&str, Option<f64>)]) -> Findings {
-    let mut verdicts =
-        vec![Verdict { expr: "held = target".to_owned(), passed: Some(true), value: Some(TARGET as f64) }];
+    let mut verdicts = vec![Verdict {
+        expr: "held = target".to_owned(),
+        passed: Some(true),
+        value: Some(TARGET as f64),
+        severity: c10k_record::Severity::Fail,
+    }];
     verdicts.extend(broken.iter().map(|(expr, value)| Verdict {
         expr: (*expr).to_owned(),
         passed: Some(false),
         value: *value,
+        severity: c10k_record::Severity::Fail,
     }));
     Findings {
         plan: PlanView {

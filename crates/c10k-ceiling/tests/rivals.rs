@@ -3,7 +3,7 @@
 mod support;
 
 use c10k_ceiling::{Findings, UNKNOWN, counter};
-use c10k_record::{GrowthStop, PhaseName, PortsInPlan};
+use c10k_record::{Degree, GrowthStop, PhaseName, PortsInPlan};
 use support::{change, lose, moved, named, names, out_of_ports, planted, server, short, verdict};
 
 #[test]
@@ -64,12 +64,14 @@ fn a_server_that_paused_for_want_of_something_else_has_not_filled_its_tables() {
         };
         assert_eq!(paused(&|f| refused(f, "ENOSPC")), ["epoll-watches"]);
         assert_eq!(paused(&|f| refused(f, "ENFILE")), ["file-max"]);
-        // By its own word the tables were full, and it met the other limit later.
+        // By its own word its one table was full, and it met the other limit later; one that makes a table more when one is
+        // full did not pause for that.
         let both = paused(&|f| {
             refused(f, "ENFILE");
             f.host.server_per_table = Some(peak / if own_tables { 2 } else { 1 });
         });
-        assert_eq!(both, ["nofile-server", "file-max"]);
+        let expected: &[&str] = if own_tables { &["file-max"] } else { &["nofile-server", "file-max"] };
+        assert_eq!(both, expected);
     }
 }
 
@@ -98,6 +100,18 @@ fn who_waited_in_vain_was_cost_when_the_wait_began() {
         named(&findings).wall
     };
     assert_eq!((first(5_000).as_str(), first(4_000).as_str()), ("conntrack", "threads"));
+}
+
+#[test]
+fn of_a_server_that_has_ended_nobody_can_ask_whether_it_had_stopped_accepting() {
+    let degree = |end| {
+        let mut findings = planted("accept-queue").expect("planted");
+        findings.server_end = end;
+        let ceiling = named(&findings);
+        ceiling.walls.iter().find(|wall| wall.name == "accept-queue").and_then(|wall| wall.degree)
+    };
+    assert_eq!(degree(None), Some(Degree::Proven));
+    assert_eq!(degree(Some(c10k_ceiling::ServerEnd::Killed(11))), Some(Degree::Likely));
 }
 
 /// SYNs dropped at the listener without a word of the accept queue or of the SYN queue.
@@ -153,4 +167,76 @@ fn pressure_on_tcp_memory_that_made_no_answer_late_costs_no_connection() {
     };
     assert_eq!(with_pressure("connect_p99 <= 5ms"), ["conntrack"]);
     assert_eq!(with_pressure("echo_p95 <= 5ms"), ["conntrack", "tcp-mem"]);
+}
+
+#[test]
+fn what_something_else_could_show_as_well_is_only_likely_and_says_first_how_to_prove_it() {
+    let weighed = |name: &str, change: &dyn Fn(&mut Findings)| {
+        let mut findings = planted(name).expect("planted");
+        change(&mut findings);
+        let ceiling = named(&findings);
+        let remedy = ceiling.remedy.expect("a remedy").summary;
+        assert_eq!(
+            remedy.starts_with("First prove it: "),
+            ceiling.degree == Some(Degree::Likely),
+            "{remedy}"
+        );
+        (ceiling.wall, ceiling.degree.expect("a degree"))
+    };
+    let likely = |name: &str, change: &dyn Fn(&mut Findings)| {
+        assert_eq!(weighed(name, &|_| ()), (name.to_owned(), Degree::Proven), "{name} as it is planted");
+        assert_eq!(weighed(name, change), (name.to_owned(), Degree::Likely), "{name}");
+    };
+    // A firewall says no route to host as well.
+    likely("no-route", &|f| {
+        f.failures.clear();
+        f.connections.failed.clear();
+        lose(f, PhaseName::Ramp, "EHOSTUNREACH", 64, 1_000);
+    });
+    // Another machine may stand behind a firewall that resets.
+    likely("refused", &|f| f.plan.both_ends_here = false);
+    // On a link the answers may be what is lost.
+    likely("firewall-drop", &|f| {
+        f.plan.on_one_link = true;
+        f.evidence.rules = Some(c10k_record::FirewallRules { all: 2, ..Default::default() });
+    });
+    // Who looked on could not see whether its descriptors were short.
+    likely("server-stopped-accepting", &|f| {
+        f.server = None;
+        f.connections.held = 0;
+        moved(f, counter::ACCEPT_QUEUE, 100);
+    });
+    likely("bandwidth", &|f| {
+        f.counters.remove(counter::LINK_DROPPED);
+    });
+    likely("neighbour-table", &|f| {
+        f.counters.remove(counter::NEIGHBOUR_TABLE_FULLS);
+    });
+    likely("conntrack", &|f| {
+        f.counters.remove(counter::CONNTRACK_DROPPED);
+    });
+    // A table that has dropped nobody has cost nobody, however full.
+    let still = |f: &mut Findings| moved(f, counter::CONNTRACK_DROPPED, 0);
+    assert_eq!(weighed("conntrack", &still).0, UNKNOWN);
+    // TCP's memory was short, and orphans were too many: both are reset under one counter.
+    let orphans = |count| {
+        move |f: &mut Findings| {
+            f.counters.insert(counter::ORPHANS.to_owned(), change(0, count));
+        }
+    };
+    assert_eq!(weighed("tcp-mem", &orphans(9)).1, Degree::Proven);
+    assert_eq!(weighed("tcp-mem", &orphans(131_073)).1, Degree::Likely);
+    // Nobody saw its process.
+    likely("server-died", &|f| (f.server_end, f.server) = (None, None));
+    // The SYN queue of another listener: this one dropped nothing.
+    let others = |f: &mut Findings| moved(f, counter::LISTENER_DROPS, 0);
+    assert_ne!(weighed("syn-queue", &others).0, "syn-queue");
+    // Open connections that the kernel gives up are no connects without an answer.
+    let opened = |f: &mut Findings| {
+        f.failures.clear();
+        f.connections.failed.clear();
+        lose(f, PhaseName::Ramp, "ETIMEDOUT", 4_000, 1_000);
+        f.connections.established = f.connections.attempted;
+    };
+    assert_ne!(weighed("netdev-backlog", &opened).0, "netdev-backlog");
 }

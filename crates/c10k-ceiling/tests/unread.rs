@@ -10,7 +10,10 @@ use support::{change, moved, named, names, planted, short};
 /// Each wall that is told by what did not happen, with the counters that it needs to have been read.
 #[test]
 fn a_wall_that_is_told_by_what_did_not_happen_needs_every_counter_to_have_been_read() {
-    let on_one_link = |f: &mut Findings| f.plan.on_one_link = true;
+    let on_one_link = |f: &mut Findings| {
+        f.plan.on_one_link = true;
+        f.evidence.rules = Some(c10k_record::FirewallRules { all: 2, ..Default::default() });
+    };
     let narrow = |f: &mut Findings| {
         f.host.link_bits_per_second = Some(300_000_000);
         f.counters.insert(counter::LINK_BITS_PER_SECOND.to_owned(), change(0, 1_000));
@@ -52,17 +55,25 @@ fn a_wall_that_is_told_by_what_did_not_happen_needs_every_counter_to_have_been_r
 
 #[test]
 fn a_host_that_does_not_answer_has_no_route_only_where_its_neighbour_found_room() {
-    let findings = |on_one_link: bool, read: bool| {
-        let mut f = short(60_000, "EHOSTUNREACH", 512);
+    let findings = |held: u64, on_one_link: bool, read: bool| {
+        let mut f = short(held, "EHOSTUNREACH", 512);
         f.plan.on_one_link = on_one_link;
         if !read {
             f.counters.remove(counter::NEIGHBOUR_TABLE_FULLS);
         }
         named(&f).wall
     };
-    assert_eq!(findings(true, true), "no-route");
-    assert_eq!(findings(true, false), UNKNOWN);
-    assert_eq!(findings(false, false), "no-route", "loopback has no neighbours");
+    assert_eq!(findings(0, true, true), "no-route");
+    assert_eq!(findings(0, true, false), UNKNOWN);
+    assert_eq!(findings(0, false, false), "no-route", "loopback has no neighbours");
+    // Where 60,000 are held to the same place there is a way, and only a rule says that there is none.
+    assert_eq!(findings(60_000, true, true), "filter-rejects");
+    assert_eq!(findings(60_000, true, false), UNKNOWN);
+    assert_eq!(findings(60_000, false, false), "filter-rejects");
+    // Somebody was served there before the server ended.
+    let mut f = short(0, "EHOSTUNREACH", 12);
+    (f.connections.verified, f.server_end) = (Some(64), Some(ServerEnd::Killed(9)));
+    assert_eq!(names(&named(&f)), ["server-died"]);
     // That there is no route at all is said by the errno alone.
     let mut f = short(0, "ENETUNREACH", 64);
     f.plan.on_one_link = true;

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use c10k_kernel::census::{Destination, SockDiag, TcpInfo, held_by, holders_of, source_ports};
 use c10k_kernel::counters::ProcRoot;
+use c10k_kernel::namespace::Beside;
 use c10k_kernel::rules;
 use c10k_kernel::sysctl::SysctlRoot;
-use c10k_record::{FirewallRules, Listeners, Outgoing, SilentSample};
+use c10k_record::{FirewallRules, Listeners, Outgoing, RunEvidence, SilentSample};
+
+use crate::per_end::PerEnd;
 
 /// Connections of which TCP_INFO is looked at.
 const SAMPLE: usize = 256;
@@ -21,6 +24,71 @@ const SLACK_MS: u64 = 300;
 const LOOKED_THROUGH: usize = 1 << 17;
 /// Destinations that are looked at: the first has most connections.
 const DESTINATIONS: usize = 16;
+
+/// So long may a new connection take to be answered, where others are silent.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Looks beside the counters of one run: from the swarm's end and from the server's, each where it stands.
+pub struct Abroad {
+    servers: Vec<SocketAddr>,
+    /// The namespaces of both ends, where they are not this one.
+    places: PerEnd<Option<Beside>>,
+    clients: Option<SockDiag>,
+}
+
+impl Abroad {
+    /// Begins; each end stands in its place or, without one, here.
+    #[must_use]
+    pub fn begin(servers: &[SocketAddr], places: PerEnd<Option<&Beside>>) -> Self {
+        let clients = match places.client() {
+            Some(place) => place.inside(SockDiag::open).and_then(|opened| opened),
+            None => SockDiag::open(),
+        };
+        let own = |place: Option<&Beside>| place.and_then(|place| place.try_clone().ok());
+        let places = PerEnd { server: own(places.server), client: Some(own(*places.client())) };
+        Self { servers: servers.to_vec(), places, clients: clients.ok() }
+    }
+
+    /// What TCP knows of the swarm's ends, of which `open` are open, so long after they began to say something that
+    /// nobody answers. It takes up to two seconds, for a new connection is tried where they are silent.
+    pub fn silent(&mut self, open: u64, after: Duration) -> Option<SilentSample> {
+        let mut seen = silent_sample(self.clients.as_mut()?, &self.servers, open, after)?;
+        if let Some(first) = self.servers.first().copied().filter(|_| seen.unacked > 0) {
+            let tried = || answers(first, PATIENCE);
+            seen.new_connects = match self.places.client() {
+                Some(place) => place.inside(tried).ok(),
+                None => Some(tried()),
+            };
+        }
+        Some(seen)
+    }
+
+    /// Looks at the server's end, where connections were lost; at a server's own connections only where it is not ours.
+    pub fn servers_end(&self, is_foreign: bool, evidence: &mut RunEvidence) {
+        let mut ports: Vec<u16> = self.servers.iter().map(SocketAddr::port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let look = || {
+            let outgoing = is_foreign.then(|| outgoing_of_listeners(&ports)).flatten();
+            (listeners_on(&ports), firewall_rules(&ports), outgoing)
+        };
+        let seen = match &self.places.server {
+            Some(place) => place.inside(look).unwrap_or_default(),
+            None => look(),
+        };
+        (evidence.listeners, evidence.rules, evidence.outgoing) = seen;
+        // The clients' end has rules of its own where it stands elsewhere.
+        let rules_there = || firewall_rules(&ports);
+        let clients = match (&self.places.client, &self.places.server) {
+            (Some(Some(place)), _) => Some(place.inside(rules_there).ok().flatten()),
+            (_, Some(_)) => Some(rules_there()),
+            _ => None,
+        };
+        if let Some(clients) = clients {
+            evidence.rules = evidence.rules.zip(clients).map(|(one, other)| one.and(other));
+        }
+    }
+}
 
 /// What TCP knows of the clients' ends of connections to `servers`, of which `open` are open: of those on which data was
 /// sent in the time `after` until now. `None` where it cannot be read, or there are none.
@@ -90,8 +158,7 @@ pub fn answers(server: SocketAddr, within: Duration) -> bool {
 
 /// The place to which the processes that listen on `ports` have most connections of their own. `None` where they have
 /// none, or it may not be seen.
-#[must_use]
-pub fn outgoing_of_listeners(ports: &[u16]) -> Option<Outgoing> {
+fn outgoing_of_listeners(ports: &[u16]) -> Option<Outgoing> {
     let root = ProcRoot::default();
     let mut diag = SockDiag::open().ok()?;
     let mut inodes = Vec::new();
@@ -158,11 +225,12 @@ pub fn listeners_on(ports: &[u16]) -> Option<Listeners> {
     Some(seen)
 }
 
-/// The rules of nftables in the network namespace of the calling thread. `None` without the right to read them.
-#[must_use]
-pub fn firewall_rules() -> Option<FirewallRules> {
-    let seen = rules::look().ok()?;
-    Some(FirewallRules { all: seen.all, reject: seen.reject, count: seen.count, limit: seen.limit })
+/// The rules of nftables in the network namespace of the calling thread, with what they say of these ports. `None` without
+/// the right to read them. Of iptables' older tables it is only known that they are there: each counts as a rule.
+fn firewall_rules(ports: &[u16]) -> Option<FirewallRules> {
+    let rules::Rules { all, reject, count, limit, refuse } = rules::look(ports).ok()?;
+    let all = all + rules::older_tables();
+    Some(FirewallRules { all, reject, count, limit, refuse: Some(refuse) })
 }
 
 #[cfg(test)]

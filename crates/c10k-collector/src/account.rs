@@ -150,7 +150,8 @@ impl EndsHere {
         named
     }
 
-    /// Kernel bytes a connection at the server and at the client; `None` without `Slab` in meminfo.
+    /// Kernel bytes a connection at the server and at the client; `None` without `Slab` in meminfo, and where others gave
+    /// back as much meanwhile.
     fn kernel_totals(
         self,
         host: &HostGrowth,
@@ -159,8 +160,16 @@ impl EndsHere {
         client: &Growth,
     ) -> (Option<f64>, Option<f64>) {
         let Some(kernel) = host.kernel_bytes() else { return (None, None) };
-        let kernel = (kernel + slabs.beyond_growth()).max(0.0) + host.buffer_bytes.unwrap_or(0.0);
-        let bind = if self.client > 0 { slabs.bind_bytes.min(kernel) } else { 0.0 };
+        let kernel = kernel + slabs.beyond_growth();
+        if kernel <= 0.0 {
+            return (None, None);
+        }
+        let kernel = kernel + host.buffer_bytes.unwrap_or(0.0);
+        let bind = if self.client > 0 { slabs.bind_bytes } else { 0.0 };
+        // No end is without its sockets.
+        if kernel <= bind {
+            return (None, None);
+        }
         let alike = each(Some(kernel - bind), self.sockets()).unwrap_or(0.0);
         let own = |bytes: f64, count| each(Some(bytes), count).map(|own| alike + own);
         (

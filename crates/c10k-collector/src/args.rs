@@ -1,17 +1,20 @@
 //! The command line of the collector.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use c10k_record::Span;
-use clap::Args;
+use c10k_record::control::lease;
+use c10k_record::{HttpAddress, Span};
+use clap::{ArgGroup, Args};
 
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Watches a process that holds connections, and the kernel below it, from outside.
 #[derive(Args, Clone, Debug)]
+#[command(group(ArgGroup::new("watched").required(true).multiple(true).args(["pid", "ports"])))]
 pub struct CollectorArgs {
     /// The process that holds the connections [default: the one that listens on --port]
-    #[arg(long, value_name = "PID", required_unless_present = "ports")]
+    #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,
     /// The process that made them, if it runs on this machine
     #[arg(long, value_name = "PID")]
@@ -32,6 +35,30 @@ pub struct CollectorArgs {
     /// Write one JSON document on stdout at the end
     #[arg(long)]
     pub json: bool,
+    /// Serve the figures of the last look to Prometheus, at http://ADDRESS:PORT/metrics; a port alone is of 127.0.0.1,
+    /// port 0 lets the kernel choose [default: off]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<HttpAddress>,
+    /// Be the far end of runs of another machine beside this server, whatever it is made of: serve a control port at
+    /// ADDRESS:PORT, as `c10k-lab serve --control` does; a port alone is of 127.0.0.1. It has no TLS, and leaves that to a
+    /// tunnel
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        conflicts_with_all = ["json", "metrics", "self_cost", "swarm_pid", "interval"]
+    )]
+    pub serve: Option<HttpAddress>,
+    /// A file whose first line is the token that every client of --serve has to know [default: the environment's
+    /// C10K_TOKEN]. A port that other machines can reach needs one
+    #[arg(long, value_name = "FILE", requires = "serve")]
+    pub token_file: Option<PathBuf>,
+    /// End a run of --serve when nothing was heard of its client for so long, 1s to 1h [default: 15s]
+    #[arg(long, value_name = "TIME", requires = "serve", value_parser = lease)]
+    pub lease: Option<Span>,
+    /// The folder in which a folder is made for each run of shards that meet at --serve, with their results and this side's
+    /// account, for `c10k-lab merge` [default: results]
+    #[arg(long, value_name = "DIR", requires = "serve")]
+    pub results: Option<PathBuf>,
     /// Say at the end what watching cost, as a share of one core; the document has it always
     #[arg(long)]
     pub self_cost: bool,

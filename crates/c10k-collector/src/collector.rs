@@ -1,28 +1,31 @@
 //! The collector: all sources of one host, opened once and read at every tick.
 
-use std::fs;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use c10k_kernel::census::{Census, PortSet, SockDiag, State, States};
 use c10k_kernel::cgroup::{MemoryGroups, PidsSeen};
 use c10k_kernel::counters::host_wide::{NeighboursReader, oom_kills};
-use c10k_kernel::counters::{NetCounters, NetReading, ProcRoot, process_is_gone};
+use c10k_kernel::counters::{ProcRoot, process_is_gone};
 use c10k_kernel::cpu::{CpuTimes, HostCpuReader};
 use c10k_kernel::memory::{MemInfoReader, SlabNames, SlabReader, page_bytes};
-use c10k_kernel::namespace::Beside;
 use c10k_kernel::process::allowed_cpus;
+use c10k_record::DropReasons;
 use thiserror::Error;
 
+use crate::drops::DropWatch;
+use crate::levels::Levels;
+use crate::network::NetworkEnd;
 use crate::observation::Observation;
+use crate::per_end::PerEnd;
 use crate::process::Watched;
-use crate::serving::{Serving, Sight};
+use crate::serving::{EndedProcess, Serving, Sight};
 use crate::snapshot::MemorySnapshot;
 use crate::unreadable::{Unreadable, UnreadableList};
 
 mod groups;
 mod seeing;
+mod sockets;
 
 use groups::{EndGroups, InGroups, MemoryWatch};
 use seeing::{NeighboursFirst, see};
@@ -90,8 +93,8 @@ enum Urgency {
 pub struct Collector {
     root: ProcRoot,
     start: Instant,
-    net: NetCounters,
-    first: NetReading,
+    /// The network namespaces of both ends.
+    ends: PerEnd<NetworkEnd>,
     cpu: HostCpuReader,
     cpu_first: Option<CpuTimes>,
     cpu_last: Option<(f64, CpuTimes)>,
@@ -102,8 +105,6 @@ pub struct Collector {
     memory: MemInfoReader,
     slabs: SlabReader,
     slab_names: SlabNames,
-    diag: Option<SockDiag>,
-    ports: PortSet,
     has_ports: bool,
     server: Option<Serving>,
     swarm: Option<Watched>,
@@ -116,6 +117,7 @@ pub struct Collector {
     oom_kills_first: Option<u64>,
     neighbours: NeighboursReader,
     neighbours_first: NeighboursFirst,
+    drops: DropWatch,
     unreadable: UnreadableList,
 }
 
@@ -128,8 +130,7 @@ impl Collector {
     pub fn new(config: CollectorConfig) -> Result<Self, CollectorError> {
         let root = config.proc_root;
         let mut unreadable = UnreadableList::default();
-        let mut net = NetCounters::open(&root, config.namespace_of);
-        let first = net.read();
+        let network = NetworkEnd::open(&root, config.namespace_of, &config.ports);
         let mut cpu = HostCpuReader::open(&root);
         let host = cpu.read().ok();
         let slab_names = SlabNames::read(&root).unwrap_or_else(|error| {
@@ -143,8 +144,7 @@ impl Collector {
         let mut neighbours = NeighboursReader::open(&root);
         let mut collector = Self {
             start: Instant::now(),
-            net,
-            first,
+            ends: PerEnd::one(network),
             cpu,
             cpu_first: host.as_ref().map(|host| host.total),
             cpu_last: host.as_ref().map(|host| (0.0, host.total)),
@@ -154,8 +154,6 @@ impl Collector {
             memory: MemInfoReader::open(&root),
             slabs: SlabReader::open(&root),
             slab_names,
-            diag: None,
-            ports: PortSet::of(&config.ports),
             has_ports: !config.ports.is_empty(),
             server: None,
             swarm: None,
@@ -167,6 +165,7 @@ impl Collector {
             oom_kills_first: oom_kills(&root),
             neighbours_first: NeighboursFirst::of(&mut neighbours),
             neighbours,
+            drops: if root.is_live() { DropWatch::begin() } else { DropWatch::of_a_recording() },
             unreadable,
             root,
         };
@@ -222,11 +221,15 @@ impl Collector {
         }
     }
 
-    /// The inodes of the listeners on the watched ports; `None` where they cannot be seen.
-    fn listener_inodes(&mut self) -> Option<Vec<u32>> {
-        let listeners = self.diag.as_mut()?.listeners(0).ok()?;
-        let ours = listeners.iter().filter(|listener| self.ports.holds(listener.address.port()));
-        Some(ours.map(|listener| listener.inode).collect())
+    /// Looks at the clients' end too, which stands in a network namespace of its own.
+    pub fn watch_clients_end(&mut self, end: NetworkEnd) {
+        self.ends.client = Some(end);
+    }
+
+    /// Whether the clients stand in another network namespace than the server.
+    #[must_use]
+    pub fn is_of_two_places(&self) -> bool {
+        self.ends.client.is_some()
     }
 
     /// Looks at the tables of neighbours by files that were opened where they are shown, which is the machine's first
@@ -256,41 +259,21 @@ impl Collector {
             slabs: self.see_slabs(),
             cpu: self.see_cpu(seconds, &mut partial),
             listener: self.see_listeners(&mut partial),
+            drops: self.drops.see(),
             ..Observation::default()
         };
         self.look_for_holders(Urgency::WhenDue, seconds);
         if let Some(server) = &mut self.server {
             (seen.server, seen.processes) = server.see(seconds, &mut partial, &mut self.unreadable);
         }
-        self.see_network(&mut seen);
+        let network = self.see_network();
+        seen.partial |= network.has_vanished;
+        seen.network = network;
         self.see_neighbours(&mut seen);
         self.see_groups_of_ends(&mut seen);
         seen.partial |= partial;
         seen.tick_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         seen
-    }
-
-    /// Counts the states of all sockets on the watched ports. Costs about 0.4 µs a socket on the whole host: for the
-    /// ends of phases.
-    ///
-    /// # Errors
-    /// As [`SockDiag::census`]; ENOTSUP where sock_diag is not at hand or would tell of another namespace.
-    pub fn census(&mut self) -> io::Result<Census> {
-        match &mut self.diag {
-            Some(diag) => diag.census(States::ALL, &self.ports),
-            None => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    /// Counts the connections at the server's end of the watched ports: ESTABLISHED, and none of the clients' ends.
-    ///
-    /// # Errors
-    /// As [`Collector::census`].
-    pub fn connections(&mut self) -> io::Result<u64> {
-        let Some(diag) = &mut self.diag else { return Err(io::ErrorKind::Unsupported.into()) };
-        let mut count = 0;
-        diag.with_local_ports(States::of(&[State::Established]), &self.ports, |_| count += 1)?;
-        Ok(count)
     }
 
     /// Waits until the kernel has given back what earlier connections left behind: sockets, inodes and files are freed
@@ -327,16 +310,12 @@ impl Collector {
         self.look_for_holders(Urgency::Now, self.start.elapsed().as_secs_f64());
         let slabs = self.slabs.read().ok();
         let percpu_free_bytes = self.memory.read_percpu_free_bytes().ok();
-        let reading = self.net.read();
         MemorySnapshot {
             server: self.server.as_mut().map(|server| server.snapshot(&mut self.unreadable)),
             swarm: self.swarm.as_mut().and_then(|process| process.snapshot(Some(&mut self.unreadable))),
             slabs,
             slab_names: self.slab_names.clone(),
-            socket_buffer_bytes: reading
-                .sockstat
-                .and_then(|seen| seen.mem_pages)
-                .map(|pages| pages * page_bytes()),
+            socket_buffer_bytes: self.ends.server.socket_buffer_pages().map(|pages| pages * page_bytes()),
             socket_buffer_slack_bytes: self.cpus * PERCPU_RESERVE_BYTES,
             meminfo: self.memory.read().ok(),
             percpu_free_bytes,
@@ -356,6 +335,12 @@ impl Collector {
     /// Whether the server's process that was named was found to have ended, whatever others go on.
     pub(crate) fn first_is_gone(&self) -> bool {
         self.server.as_ref().is_some_and(Serving::first_is_gone)
+    }
+
+    /// Processes of the server that ended while they were watched, in the order in which that was seen.
+    #[must_use]
+    pub fn ended_processes(&self) -> &[EndedProcess] {
+        self.server.as_ref().map_or(&[], Serving::ended)
     }
 
     /// The file with the quota of processor time that held the server back most since it began to be watched.
@@ -388,6 +373,13 @@ impl Collector {
         self.unreadable.all()
     }
 
+    /// For what reasons the kernel dropped packets by these looks, or why that is not known.
+    #[must_use]
+    pub fn drop_reasons(&self, levels: &Levels) -> DropReasons {
+        let why_not = || self.drops.why_not().unwrap_or("nobody has looked");
+        levels.drop_reasons().unwrap_or_else(|| DropReasons::unknown(why_not()))
+    }
+
     fn may_run_on(&self, cpu: u32) -> bool {
         self.ours.as_ref().is_none_or(|ours| ours.contains(&(cpu as usize)))
     }
@@ -402,45 +394,11 @@ impl Collector {
             return;
         }
         let Some(listeners) = self.listener_inodes() else { return };
-        let (Some(server), Some(diag)) = (&mut self.server, &mut self.diag) else { return };
-        let mut sight = Sight { diag, ports: &self.ports, listeners: &listeners, elapsed_seconds };
+        let Some(server) = &mut self.server else { return };
+        let Some((diag, ports)) = self.ends.server.diag_and_ports() else { return };
+        let mut sight = Sight { diag, ports, listeners: &listeners, elapsed_seconds };
         server.search(&mut sight, &mut self.unreadable);
         self.look_for_groups();
-    }
-
-    /// sock_diag tells of the namespace in which it is opened: for a process in another one it is opened there.
-    fn open_diag(&mut self, namespace_of: Option<u32>) {
-        const UNKNOWN: &str = "the listener's accept queue and the census of states";
-        if !self.root.is_live() {
-            return;
-        }
-        if let Some(pid) = namespace_of {
-            match self.root.shares_network_namespace(pid) {
-                Some(true) => {}
-                Some(false) => {
-                    let inside = Beside::of_process(pid).and_then(|beside| beside.inside(SockDiag::open));
-                    match inside.and_then(|opened| opened) {
-                        Ok(diag) => self.diag = Some(diag),
-                        Err(error) => {
-                            let source = format!("sock_diag in the network namespace of process {pid}");
-                            self.unreadable.note(source, error.raw_os_error(), UNKNOWN);
-                        }
-                    }
-                    return;
-                }
-                None => self.unreadable.note(
-                    self.root.process_path(Some(pid), "ns/net").display().to_string(),
-                    fs::read_link(self.root.living_path(Some(pid), "ns/net"))
-                        .err()
-                        .and_then(|error| error.raw_os_error()),
-                    "whether the accept queue and the census are those of this process's network namespace",
-                ),
-            }
-        }
-        match SockDiag::open() {
-            Ok(diag) => self.diag = Some(diag),
-            Err(error) => self.unreadable.note("sock_diag", error.raw_os_error(), UNKNOWN),
-        }
     }
 
     /// The memory groups of the server, or of this process; what they had refused before is not the run's.

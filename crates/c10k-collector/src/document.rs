@@ -158,12 +158,12 @@ impl Document {
         self.partial_ticks += u64::from(seen.partial);
         self.longest_tick_us = self.longest_tick_us.max(seen.tick_us);
         self.peak_connections = self.peak_connections.max(seen.connections);
-        self.peak_sockets_in_use = self.peak_sockets_in_use.max(seen.sockets.in_use);
-        self.peak_time_wait = self.peak_time_wait.max(seen.sockets.time_wait);
+        self.peak_sockets_in_use = self.peak_sockets_in_use.max(seen.network.sockets.in_use);
+        self.peak_time_wait = self.peak_time_wait.max(seen.network.sockets.time_wait);
         self.peak_accept_queue =
             self.peak_accept_queue.max(seen.listener.map(|listener| listener.accept_queue));
         self.peak_descriptors = self.peak_descriptors.max(seen.server.descriptors.map(|open| open.open));
-        self.peak_conntrack = self.peak_conntrack.max(seen.conntrack_entries);
+        self.peak_conntrack = self.peak_conntrack.max(seen.network.conntrack_entries);
         self.last = Some(seen.clone());
     }
 

@@ -3,13 +3,20 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::thread;
+use std::time::Duration;
 
 use c10k_kernel::census::{Listener, SockDiag, holders_of, holds};
 use c10k_kernel::counters::ProcRoot;
-use c10k_kernel::processes::Processes;
+use c10k_kernel::processes::{Processes, now_ticks};
 use thiserror::Error;
 
 use crate::family::expected;
+
+/// A process that is younger may be one of those that come and go: a quarter of a second.
+const YOUNG: Duration = Duration::from_millis(250);
+/// The same at the kernel's 100 ticks a second.
+const YOUNG_TICKS: u64 = 25;
 
 /// A server that was found by its listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +24,7 @@ pub struct ServerFound {
     /// Where clients of this machine reach it: a listener on all addresses is reached on the loopback device.
     pub addresses: Vec<SocketAddr>,
     /// The process that holds the listener. Where several do, as a parent and its workers do, one that is no other's
-    /// parent; `None` when its descriptors may not be seen.
+    /// parent and did not begin in this moment; `None` when its descriptors may not be seen.
     pub pid: Option<u32>,
     /// The others that hold it too.
     pub others: Vec<u32>,
@@ -71,6 +78,25 @@ pub enum FindError {
         /// The process.
         pid: u32,
     },
+    /// It stands in another network namespace, which this user may not enter.
+    #[error(
+        "process {pid} stands in another network namespace, which may not be entered ({error}): where it listens, and \
+         what its kernel counts, cannot be seen from here"
+    )]
+    CannotEnter {
+        /// The process.
+        pid: u32,
+        /// Why.
+        error: io::Error,
+    },
+    /// It stands in another network namespace, to which none of its addresses leads from here.
+    #[error("process {pid} stands in another network namespace, and from here {} there", no_way(.tried))]
+    NoWay {
+        /// The process.
+        pid: u32,
+        /// Its addresses that are no loopback.
+        tried: Vec<SocketAddr>,
+    },
     /// The host's fault: no sock_diag.
     #[error("the kernel's table of listeners cannot be read: {0}")]
     SockDiag(#[from] io::Error),
@@ -92,12 +118,25 @@ pub fn find_server(ports: &[u16]) -> Result<ServerFound, FindError> {
     }
     let root = ProcRoot::default();
     let inodes: Vec<u32> = listeners.iter().map(|listener| listener.inode).collect();
-    let holders = holders_of(&root, &inodes);
-    let pid = no_ones_parent(&root, &holders.pids);
+    let look = || (holders_of(&root, &inodes), Processes::look(&root));
+    let (mut holders, mut all) = look();
+    let now = now_ticks(&root);
+    let is_young = |_, started| now.is_some_and(|now| now < started + YOUNG_TICKS);
+    let mut pid = the_server(&all, &holders.pids, is_young);
+    let started = pid.and_then(|pid| all.by_pid.get(&pid)).map(|line| line.started_ticks);
+    if holders.pids.len() > 1 && started.is_some_and(|started| is_young(0, started)) {
+        // They all are. Who is still there a moment later does not come and go.
+        thread::sleep(YOUNG);
+        let before = all;
+        (holders, all) = look();
+        pid = the_server(&all, &holders.pids, |pid, started| {
+            before.by_pid.get(&pid).is_none_or(|line| line.started_ticks != started)
+        });
+    }
     Ok(ServerFound {
         addresses: reachable(&listeners),
         pid,
-        expected: expected(&Processes::look(&root), &holders.pids),
+        expected: expected(&all, &holders.pids),
         others: holders.pids.into_iter().filter(|other| Some(*other) != pid).collect(),
         uid: listeners.first().map_or(0, |listener| listener.uid),
         closed_to_us: holders.closed_to_us,
@@ -109,6 +148,12 @@ pub fn find_server(ports: &[u16]) -> Result<ServerFound, FindError> {
 /// # Errors
 /// When it is not there, may not be seen, or does not listen here.
 pub fn find_listeners(pid: u32) -> Result<Vec<SocketAddr>, FindError> {
+    held_listeners(pid).map(|held| reachable(&held))
+}
+
+/// The listeners of process `pid`, in the network namespace of the calling thread; the error is as for
+/// [`find_listeners`].
+pub(crate) fn held_listeners(pid: u32) -> Result<Vec<Listener>, FindError> {
     let root = ProcRoot::default();
     if !root.process_path(Some(pid), "stat").exists() {
         return Err(FindError::NoSuchProcess { pid });
@@ -125,7 +170,15 @@ pub fn find_listeners(pid: u32) -> Result<Vec<SocketAddr>, FindError> {
         .into_iter()
         .filter(|listener| holds(&root, pid, &[listener.inode]).unwrap_or(false))
         .collect();
-    if held.is_empty() { Err(FindError::NotListening { pid }) } else { Ok(reachable(&held)) }
+    if held.is_empty() { Err(FindError::NotListening { pid }) } else { Ok(held) }
+}
+
+fn no_way(tried: &[SocketAddr]) -> String {
+    if tried.is_empty() {
+        return "only its own loopback leads".to_owned();
+    }
+    let tried: Vec<String> = tried.iter().map(ToString::to_string).collect();
+    format!("a connection to {} does not come", tried.join(" or "))
 }
 
 /// The addresses of some listeners, each once, as a client of this machine would write them.
@@ -147,20 +200,26 @@ fn reachable(listeners: &[Listener]) -> Vec<SocketAddr> {
     addresses
 }
 
-/// The first that is not the parent of another: a parent that hands its listener to workers holds no connections.
-fn no_ones_parent(root: &ProcRoot, pids: &[u32]) -> Option<u32> {
-    let parents: Vec<u32> = pids.iter().filter_map(|pid| parent_of(root, *pid)).collect();
-    pids.iter().copied().find(|pid| !parents.contains(pid)).or_else(|| pids.first().copied())
-}
-
-fn parent_of(root: &ProcRoot, pid: u32) -> Option<u32> {
-    let status = fs::read_to_string(root.process_path(Some(pid), "status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+/// The first that is not the parent of another: a parent that hands its listener to workers holds no connections. But no
+/// process that is new, by its pid and its start, while another is not: a server may start processes that come and go,
+/// and such a one is gone before it can be looked at.
+fn the_server(all: &Processes, pids: &[u32], is_new: impl Fn(u32, u64) -> bool) -> Option<u32> {
+    let lives: Vec<(u32, u64)> =
+        pids.iter().filter_map(|pid| Some((*pid, all.by_pid.get(pid)?.started_ticks))).collect();
+    let parents: Vec<u32> = lives.iter().map(|(pid, _)| all.by_pid[pid].parent).collect();
+    let has_old = lives.iter().any(|(pid, started)| !is_new(*pid, *started));
+    let mut stays = lives.iter().filter(|(pid, started)| !has_old || !is_new(*pid, *started));
+    let first = stays
+        .find(|(pid, _)| !parents.contains(pid))
+        .or_else(|| lives.iter().min_by_key(|(_, started)| *started));
+    first.map(|(pid, _)| *pid).or_else(|| pids.first().copied())
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+
+    use c10k_kernel::processes::ProcessLine;
 
     use super::*;
 
@@ -201,14 +260,22 @@ mod tests {
 
     #[test]
     fn of_a_parent_and_its_workers_a_worker_is_the_server() {
-        let host = tempfile::tempdir().unwrap();
-        for (pid, parent) in [(10, 1), (11, 10), (12, 10)] {
-            let folder = host.path().join(format!("proc/{pid}"));
-            fs::create_dir_all(&folder).unwrap();
-            fs::write(folder.join("status"), format!("Name:\tx\nPPid:\t{parent}\n")).unwrap();
-        }
-        assert_eq!(no_ones_parent(&ProcRoot::recorded(host.path()), &[10, 11, 12]), Some(11));
-        assert_eq!(no_ones_parent(&ProcRoot::recorded(host.path()), &[]), None);
+        let line = |parent, started_ticks| ProcessLine { parent, started_ticks, ..ProcessLine::default() };
+        let all = |lines: &[(u32, u32, u64)]| Processes {
+            by_pid: lines.iter().map(|(pid, parent, began)| (*pid, line(*parent, *began))).collect(),
+        };
+        let forked_before = all(&[(10, 1, 1000), (11, 10, 1001), (12, 10, 1001)]);
+        let server =
+            |all: &Processes, new: &[u32]| the_server(all, &[10, 11, 12], |pid, _| new.contains(&pid));
+        assert_eq!(server(&forked_before, &[]), Some(11));
+        assert_eq!(server(&forked_before, &[10, 11, 12]), Some(11), "all of them are new");
+        let comes_and_goes = all(&[(10, 1, 1000), (12, 10, 4999)]);
+        assert_eq!(server(&comes_and_goes, &[12]), Some(10), "11 is gone already, and 12 will be");
+        let one_is_old = all(&[(10, 1, 1000), (11, 10, 4999), (12, 10, 1001)]);
+        assert_eq!(server(&one_is_old, &[11]), Some(12));
+        assert_eq!(the_server(&forked_before, &[11, 12], |_, _| false), Some(11));
+        assert_eq!(the_server(&all(&[]), &[10, 11], |_, _| false), Some(10), "all are gone");
+        assert_eq!(the_server(&forked_before, &[], |_, _| false), None);
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use c10k_kernel::census::{PortSet, SockDiag};
 use c10k_kernel::cgroup::{MemoryGroups, PidsGroup};
 use c10k_kernel::counters::ProcRoot;
-use c10k_kernel::limits::{self, Cap};
+use c10k_kernel::limits::{self, Cap, Resource};
 use c10k_kernel::memory::MemInfoReader;
 use c10k_kernel::namespace;
 use c10k_kernel::sysctl::SysctlRoot;
+use c10k_kernel::tables::{TablesInUse, TablesReader};
 use c10k_record::HostSnapshot;
 
 /// Reads every limit that the host, this network namespace and this process's memory group set. What belongs to the two
@@ -25,6 +26,13 @@ pub fn host_snapshot() -> HostSnapshot {
 #[must_use]
 pub fn time_wait_towards(ports: &[u16]) -> Option<Vec<SocketAddr>> {
     SockDiag::open().ok()?.time_wait_towards(&PortSet::of(ports)).ok()
+}
+
+/// How many sockets are in TIME_WAIT here towards one of `ports`, and how many at one of them, in the network namespace
+/// of the calling thread; `None` where sock_diag does not tell. Costs as [`time_wait_towards`].
+#[must_use]
+pub fn time_wait_by_end(ports: &[u16]) -> Option<(u64, u64)> {
+    SockDiag::open().ok()?.time_wait_by_end(&PortSet::of(ports)).ok()
 }
 
 /// How many of these ends in TIME_WAIT keep a port from a plan: those with a port of its window, first and last, at one
@@ -142,6 +150,25 @@ fn reserved_in(list: &str, (first, last): (u16, u16)) -> u64 {
             Some(u64::from(to).checked_sub(u64::from(from))? + 1)
         })
         .sum()
+}
+
+/// Each of several processes meets its own limit, and what is free in all of them is the most that they take.
+#[must_use]
+pub fn limits_of_processes(pids: &[u32], limits: HostSnapshot) -> HostSnapshot {
+    let soft = |pid: &u32| limits::of_process(*pid, Resource::OpenFiles).ok().map(|limit| limit.soft);
+    let tables = |pid: &u32| TablesReader::new(&ProcRoot::default(), *pid).read().ok();
+    let each: Vec<_> = pids.iter().map(|pid| soft(pid).zip(tables(pid))).collect();
+    let several = each.iter().flatten().any(|(_, seen)| seen.tables > 1);
+    let free = |(soft, seen): (u64, TablesInUse)| soft.saturating_sub(seen.open);
+    // One of which the room is not known may take any number.
+    let room: Option<u64> = each.iter().map(|one| one.map(free)).sum();
+    HostSnapshot {
+        server_nofile: each.iter().flatten().map(|(soft, _)| *soft).min(),
+        server_tables: several,
+        server_processes: Some(pids.len() as u64),
+        server_room: room.filter(|_| !several),
+        ..limits
+    }
 }
 
 #[cfg(test)]

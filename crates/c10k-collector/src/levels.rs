@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use c10k_record::{CounterChange, counter};
+use c10k_record::{CounterChange, DropReasons, counter};
 
+use crate::drops::DropLevels;
 use crate::observation::{GroupSeen, Observation};
 use crate::signs::QueueSigns;
 
@@ -21,6 +22,7 @@ pub struct Levels {
     lowest_memory_available_bytes: Option<u64>,
     /// The memory group that had least left, when it had.
     scarcest: Option<GroupSeen>,
+    drops: DropLevels,
     has_looked: bool,
     is_closing: bool,
 }
@@ -42,6 +44,7 @@ impl Levels {
     pub fn look(&mut self, seen: &Observation) {
         if !self.is_closing {
             self.queue.look(seen.listener);
+            self.drops.look(seen);
         }
         for (name, value) in counters(seen) {
             if !self.is_closing || GO_ON.contains(&name) {
@@ -114,6 +117,17 @@ impl Levels {
         self.levels.get(name).map(|level| level.after)
     }
 
+    /// Takes in of one look what the kernel dropped: before the first connect, what others lose.
+    pub fn look_at_drops(&mut self, seen: &Observation) {
+        self.drops.look(seen);
+    }
+
+    /// For what reasons the kernel dropped packets before the close; `None` where that could not be counted.
+    #[must_use]
+    pub fn drop_reasons(&self) -> Option<DropReasons> {
+        self.drops.reasons()
+    }
+
     /// `MemAvailable` at its lowest, bytes.
     #[must_use]
     pub fn lowest_memory_available_bytes(&self) -> Option<u64> {
@@ -132,8 +146,9 @@ fn counters(seen: &Observation) -> impl Iterator<Item = (&'static str, Option<u6
     let group = seen.cgroup.as_ref();
     let of_names = counter::GROWING.iter().map(|name| (*name, seen.counter(name)));
     let others = [
-        (counter::SOFTNET_DROPPED, seen.softnet_dropped),
-        (counter::CONNTRACK_DROPPED, seen.conntrack_dropped),
+        (counter::SOFTNET_DROPPED, seen.network.softnet_dropped),
+        (counter::ANSWER_RETRANSMITS, seen.network.answers_sent_again),
+        (counter::CONNTRACK_DROPPED, seen.network.conntrack_dropped),
         (counter::GROUP_FAILURES, group.and_then(|group| group.failures)),
         (counter::GROUP_HELD_BACK, group.and_then(|group| group.held_back)),
         (counter::GROUP_OOM_KILLS, group.and_then(|group| group.oom_kills)),
@@ -151,11 +166,11 @@ fn counters(seen: &Observation) -> impl Iterator<Item = (&'static str, Option<u6
 /// What goes up and down.
 fn levels(seen: &Observation) -> [(&'static str, Option<u64>); 7] {
     [
-        (counter::TCP_MEM_PAGES, seen.sockets.mem_pages),
-        (counter::ORPHANS, seen.sockets.orphans),
-        (counter::TIME_WAIT, seen.sockets.time_wait),
-        (counter::FILES_IN_USE, seen.files_in_use),
-        (counter::CONNTRACK_COUNT, seen.conntrack_entries),
+        (counter::TCP_MEM_PAGES, seen.network.sockets.mem_pages),
+        (counter::ORPHANS, seen.network.sockets.orphans),
+        (counter::TIME_WAIT, seen.network.sockets.time_wait),
+        (counter::FILES_IN_USE, seen.network.files_in_use),
+        (counter::CONNTRACK_COUNT, seen.network.conntrack_entries),
         (counter::NEIGHBOURS, seen.neighbours.map(|table| table.entries)),
         (counter::NEIGHBOURS_IPV6, seen.neighbours_ipv6.map(|table| table.entries)),
     ]
@@ -215,7 +230,9 @@ mod tests {
         let counters = |overflows: Option<u64>, drops: Option<u64>| {
             look(|seen| {
                 let counted = [("ListenOverflows", overflows), ("ListenDrops", drops)];
-                seen.counters.extend(counted.into_iter().filter_map(|(name, value)| Some((name, value?))));
+                seen.network
+                    .counters
+                    .extend(counted.into_iter().filter_map(|(name, value)| Some((name, value?))));
             })
         };
         levels.look(&counters(Some(3), Some(3)));
@@ -232,7 +249,7 @@ mod tests {
     fn a_source_that_appears_in_the_middle_of_a_run_counts_from_its_beginning() {
         let mut levels = Levels::default();
         levels.look(&Observation::default());
-        levels.look(&look(|seen| seen.conntrack_dropped = Some(7)));
+        levels.look(&look(|seen| seen.network.conntrack_dropped = Some(7)));
         expect(&levels, counter::CONNTRACK_DROPPED, Some((0, 7)));
     }
 
@@ -253,14 +270,15 @@ mod tests {
     #[test]
     fn what_a_run_meets_while_it_closes_is_nothing_that_it_met_on_its_way() {
         let closing = look(|seen| {
-            seen.counters.insert("TCPAbortOnMemory", 500);
-            seen.sockets.orphans = Some(70_000);
-            seen.sockets.time_wait = Some(90_000);
+            seen.network.counters.insert("TCPAbortOnMemory", 500);
+            seen.network.sockets.orphans = Some(70_000);
+            seen.network.sockets.time_wait = Some(90_000);
             seen.oom_kills = Some(1);
         });
         let quiet = look(|seen| {
-            seen.counters.insert("TCPAbortOnMemory", 0);
-            (seen.sockets.orphans, seen.sockets.time_wait, seen.oom_kills) = (Some(0), Some(0), Some(0));
+            seen.network.counters.insert("TCPAbortOnMemory", 0);
+            (seen.network.sockets.orphans, seen.network.sockets.time_wait, seen.oom_kills) =
+                (Some(0), Some(0), Some(0));
         });
         let mut levels = Levels::default();
         levels.look(&quiet);

@@ -1,16 +1,18 @@
 //! What the link between two ends carries, and how much of it is used.
 
 use std::collections::VecDeque;
+use std::io;
 use std::time::{Duration, Instant};
 
 use c10k_kernel::namespace::Beside;
-use c10k_kernel::shaper::{Line, line};
+use c10k_kernel::shaper::{Line, dropped, line};
+use serde::{Deserialize, Serialize};
 
 /// Over so long a time at least a rate is told: within a moment a queue lets more through than its rate.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// The narrowest line of a link, since it began to be watched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkSeen {
     /// The device that sends over it.
     pub device: String,
@@ -27,6 +29,18 @@ pub struct LinkSeen {
 pub struct LinkWatch {
     begun: Option<Instant>,
     watched: Vec<Watched>,
+    /// Every device between the ends, whatever it says.
+    devices: Vec<Device>,
+    /// What all of them have lost since then.
+    lost: Option<u64>,
+}
+
+/// A device, and what it had lost by its own counts when it began to be watched.
+#[derive(Debug)]
+struct Device {
+    name: String,
+    namespace: Option<Beside>,
+    before: u64,
 }
 
 #[derive(Debug)]
@@ -51,7 +65,34 @@ impl LinkWatch {
             let moments = [(Duration::ZERO, first.sent_bits)].into();
             Some(Watched { device, namespace, first, last: first, busiest: None, moments })
         };
-        Self { begun: Some(Instant::now()), watched: devices.into_iter().filter_map(watch).collect() }
+        let device = |(name, namespace): &(String, Option<Beside>)| {
+            let namespace = namespace.as_ref().and_then(|namespace| namespace.try_clone().ok());
+            let before = in_place(namespace.as_ref(), || dropped(name))?;
+            Some(Device { name: name.clone(), namespace, before })
+        };
+        // Of a link of which one end cannot be read it is not known what it lost.
+        let read = devices.iter().map(device).collect::<Option<Vec<_>>>().unwrap_or_default();
+        Self {
+            begun: Some(Instant::now()),
+            watched: devices.into_iter().filter_map(watch).collect(),
+            devices: read,
+            lost: None,
+        }
+    }
+
+    /// Looks what the devices have lost; once, when it is to be known.
+    pub fn look_at_losses(&mut self) {
+        let lost = self.devices.iter().map(|device| {
+            let now = in_place(device.namespace.as_ref(), || dropped(&device.name))?;
+            Some(now.saturating_sub(device.before))
+        });
+        self.lost = lost.sum::<Option<u64>>().filter(|_| !self.devices.is_empty());
+    }
+
+    /// Packets that the devices had lost at the last look, since they began to be watched; `None` where that is not known.
+    #[must_use]
+    pub fn lost(&self) -> Option<u64> {
+        self.lost
     }
 
     /// Looks once; a few times a second is enough.
@@ -96,9 +137,14 @@ impl Watched {
 }
 
 fn read(device: &str, namespace: Option<&Beside>) -> Option<Line> {
+    in_place(namespace, || line(device))?
+}
+
+/// What is read in a namespace, or in this one.
+fn in_place<T: Send>(namespace: Option<&Beside>, read: impl FnOnce() -> io::Result<T> + Send) -> Option<T> {
     match namespace {
-        Some(namespace) => namespace.inside(|| line(device)).and_then(|read| read).ok()?,
-        None => line(device).ok()?,
+        Some(namespace) => namespace.inside(read).and_then(|read| read).ok(),
+        None => read().ok(),
     }
 }
 
@@ -124,7 +170,7 @@ mod tests {
         assert_eq!(note(1_000, 1_400), Some(900));
         assert_eq!(note(1_250, 2_290), Some(990), "from 250 ms on");
         assert_eq!(note(9_000, 2_300), Some(990), "what came later was less");
-        let watch = LinkWatch { begun: None, watched: vec![watched(2000), line] };
+        let watch = LinkWatch { watched: vec![watched(2000), line], ..LinkWatch::default() };
         let seen = watch.narrowest().expect("two lines");
         assert_eq!((seen.bits_per_second, seen.busiest_bits_per_second, seen.dropped), (1000, Some(990), 2));
     }
@@ -133,6 +179,14 @@ mod tests {
     fn a_device_that_says_no_limit_or_is_not_there_is_not_watched() {
         let mut watch = LinkWatch::begin(vec![("no-such".to_owned(), None)]);
         watch.look();
-        assert_eq!(watch.narrowest(), None);
+        watch.look_at_losses();
+        assert_eq!((watch.narrowest(), watch.lost()), (None, None));
+        let mut own = LinkWatch::begin(vec![("lo".to_owned(), None)]);
+        assert_eq!(own.lost(), None, "nobody has looked");
+        own.look_at_losses();
+        assert!(own.lost().is_some(), "what it lost is known where no limit is");
+        let mut one_end = LinkWatch::begin(vec![("lo".to_owned(), None), ("no-such".to_owned(), None)]);
+        one_end.look_at_losses();
+        assert_eq!(one_end.lost(), None, "the other end may have lost any number");
     }
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use c10k_record::Sample;
-use serde::Serialize;
+use c10k_record::{ProcessInRun, Sample};
+use serde::{Deserialize, Serialize};
+
+use crate::network::NetworkSeen;
+use crate::snapshot::ServerMemory;
 
 /// Everything that was seen at one tick. `None` is "could not be read".
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     /// Milliseconds since the collector began.
     pub elapsed_ms: u64,
@@ -24,31 +27,13 @@ pub struct Observation {
     pub memory: HostMemorySeen,
     /// Slab caches that connections live in; `None` where `/proc/slabinfo` may not be read.
     pub slabs: Option<Vec<SlabSeen>>,
-    /// Sockets.
-    pub sockets: SocketsSeen,
-    /// Growth of the kernel's counters since the collector began, by their names (`ListenOverflows`, `RetransSegs`, …).
-    pub counters: BTreeMap<&'static str, u64>,
-    /// Counters that went backwards since then (wrapped or reset): their growth is unknown.
-    pub went_backwards: Vec<&'static str>,
+    /// The network namespaces of both ends, together.
+    #[serde(flatten)]
+    pub network: NetworkSeen,
     /// The listeners on the watched ports.
     pub listener: Option<ListenerSeen>,
     /// ESTABLISHED sockets at the server's end of the watched ports, where this look counted them.
     pub connections: Option<u64>,
-    /// Packets dropped before TCP saw them, since the collector began, whole host.
-    pub softnet_dropped: Option<u64>,
-    /// Times the softirq gave up early, since the collector began, whole host.
-    pub softnet_squeezed: Option<u64>,
-    /// Files open on the whole host.
-    pub files_in_use: Option<u64>,
-    /// `fs.file-max`.
-    pub files_max: Option<u64>,
-    /// Connections tracked by the firewall in the watched network namespace; `None` where none are tracked.
-    pub conntrack_entries: Option<u64>,
-    /// `nf_conntrack_max`.
-    pub conntrack_max: Option<u64>,
-    /// Packets dropped, and entries thrown out early, for want of room in that table, since the collector began; 0 where
-    /// this kernel tracks nothing.
-    pub conntrack_dropped: Option<u64>,
     /// Of the memory groups of the server (without one, of the collector) the one that has least left; of those without
     /// a limit the nearest. `None` where they cannot be read.
     pub cgroup: Option<GroupSeen>,
@@ -58,12 +43,15 @@ pub struct Observation {
     pub neighbours: Option<NeighboursSeen>,
     /// The same of IPv6's.
     pub neighbours_ipv6: Option<NeighboursSeen>,
+    /// Packets that the kernel dropped since the collector began, by its own name of the reason, on the whole host; `None`
+    /// where they cannot be counted.
+    pub drops: Option<BTreeMap<String, u64>>,
     /// Processor time of the whole host since the last tick.
     pub cpu: CpuSeen,
 }
 
 /// A table of neighbours, of which there is one for all network namespaces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeighboursSeen {
     /// How many it has.
     pub entries: u64,
@@ -72,14 +60,14 @@ pub struct NeighboursSeen {
 }
 
 /// Memory groups of a process, version 1 or 2: the figures of the one that has least left, and what all of them refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupSeen {
     /// The folder of the one that has least left; `None` where none has a limit.
     pub folder: Option<String>,
     /// Its lower limit, bytes.
     pub limit_bytes: Option<u64>,
     /// The file that has it: `memory.max`, `memory.high`, `memory.limit_in_bytes`.
-    pub limit_file: Option<&'static str>,
+    pub limit_file: Option<String>,
     /// What is charged to it, bytes.
     pub usage_bytes: Option<u64>,
     /// What its limit leaves, page cache counted as left, bytes.
@@ -100,8 +88,19 @@ pub struct GroupSeen {
     pub oom_kills: Option<u64>,
 }
 
+impl GroupSeen {
+    /// Of two groups the one that has less left, with what both refused: the OOM killer counts in each by itself.
+    pub(crate) fn scarcer(self, other: Self) -> Self {
+        let (failures, held_back) = (self.failures.max(other.failures), self.held_back.max(other.held_back));
+        let oom_kills = self.oom_kills.zip(other.oom_kills).map(|(one, other)| one + other);
+        let left = |group: &Self| group.left_bytes.unwrap_or(u64::MAX);
+        let scarcest = if left(&other) < left(&self) { other } else { self };
+        Self { failures, held_back, oom_kills, ..scarcest }
+    }
+}
+
 /// The descriptor tables of one process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescriptorsSeen {
     /// Descriptors open in all its tables together.
     pub open: u64,
@@ -127,7 +126,7 @@ impl DescriptorsSeen {
 }
 
 /// One process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessSeen {
     /// Resident memory, bytes.
     pub rss_bytes: Option<u64>,
@@ -151,8 +150,16 @@ pub struct ProcessSeen {
     pub threads_refused: Option<u64>,
 }
 
+impl ProcessSeen {
+    /// Whether a signal or a debugger has stopped it: `T`, `t` (proc_pid_stat(5)).
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, Some('T' | 't'))
+    }
+}
+
 /// One process of a server.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HolderSeen {
     /// Its pid.
     pub pid: u32,
@@ -172,8 +179,31 @@ pub struct HolderSeen {
     pub seen: ProcessSeen,
 }
 
+impl HolderSeen {
+    /// For the record, with what is known of its memory beside its figures.
+    #[must_use]
+    pub fn in_run(&self, memory: Option<&ServerMemory>) -> ProcessInRun {
+        let memory = memory.and_then(|memory| memory.of(self.pid));
+        ProcessInRun {
+            pid: self.pid,
+            name: self.name.clone(),
+            listens: self.listener.is_some(),
+            counted: self.is_counted,
+            connections: self.connections,
+            estimated: self.estimated,
+            rss_bytes: self.seen.rss_bytes,
+            pss_bytes: memory.and_then(|memory| memory.pss_bytes),
+            private_bytes: memory.and_then(|memory| memory.exact_anon_bytes.or(memory.anon_bytes)),
+            descriptors: self.seen.descriptors.map(|seen| seen.open),
+            nofile: self.seen.descriptors.and_then(|seen| seen.limit),
+            threads: self.seen.threads,
+            cpu_seconds: self.seen.cpu_seconds,
+        }
+    }
+}
+
 /// Memory of the whole host, bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostMemorySeen {
     /// `MemFree`.
     pub free_bytes: Option<u64>,
@@ -194,7 +224,7 @@ pub struct HostMemorySeen {
 }
 
 /// One slab cache.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlabSeen {
     /// Its name; merged caches stand under the first one's.
     pub name: String,
@@ -204,23 +234,8 @@ pub struct SlabSeen {
     pub bytes: u64,
 }
 
-/// Socket numbers of `/proc/net/sockstat` and `sockstat6`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct SocketsSeen {
-    /// TCP sockets in use, IPv4 and IPv6, this namespace.
-    pub in_use: Option<u64>,
-    /// In TIME_WAIT, this namespace.
-    pub time_wait: Option<u64>,
-    /// Held by no process, whole host.
-    pub orphans: Option<u64>,
-    /// TCP sockets allocated, whole host.
-    pub allocated: Option<u64>,
-    /// Pages of socket buffers, whole host.
-    pub mem_pages: Option<u64>,
-}
-
 /// The listeners on the watched ports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerSeen {
     /// How many there are.
     pub listeners: u64,
@@ -237,8 +252,16 @@ pub struct ListenerSeen {
     pub others_drops: Option<u64>,
 }
 
+impl ListenerSeen {
+    /// Whether an accept queue of theirs has reached its bound: nobody gets into it before the server accepts.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.backlog.is_some_and(|most| most > 0 && self.accept_queue >= most)
+    }
+}
+
 /// Processor time of the whole host since the last tick, in cores.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuSeen {
     /// In user space.
     pub user_cores: Option<f64>,
@@ -266,10 +289,10 @@ impl Observation {
         row.mem_free_bytes = self.memory.free_bytes;
         row.mem_available_bytes = self.memory.available_bytes;
         row.page_cache_bytes = self.memory.page_cache_bytes;
-        row.sockets_in_use = self.sockets.in_use;
-        row.time_wait = self.sockets.time_wait;
-        row.orphans = self.sockets.orphans;
-        row.tcp_mem_pages = self.sockets.mem_pages;
+        row.sockets_in_use = self.network.sockets.in_use;
+        row.time_wait = self.network.sockets.time_wait;
+        row.orphans = self.network.sockets.orphans;
+        row.tcp_mem_pages = self.network.sockets.mem_pages;
         row.listen_overflows = self.counter("ListenOverflows");
         row.listen_drops = self.counter("ListenDrops");
         row.syn_queue_full = match (self.counter("TCPReqQFullDoCookies"), self.counter("TCPReqQFullDrop")) {
@@ -278,20 +301,31 @@ impl Observation {
         };
         row.syn_retransmits = self.counter("TCPSynRetrans");
         row.accept_queue = self.listener.map(|listener| listener.accept_queue);
-        row.softnet_dropped = self.softnet_dropped;
-        row.files_in_use = self.files_in_use;
+        row.softnet_dropped = self.network.softnet_dropped;
+        row.files_in_use = self.network.files_in_use;
         row.server_cores = self.server.cores;
         row.swarm_cores = self.swarm.cores;
         row.softirq_cores = self.cpu.softirq_cores;
         row.idle_cores = self.cpu.idle_cores_of_ours;
+        row.drops = self.drops.as_ref().map(in_a_cell);
         row.partial |= self.partial;
     }
 
     /// Growth of a kernel counter since the collector began, by the kernel's name.
     #[must_use]
     pub fn counter(&self, kernel_name: &str) -> Option<u64> {
-        self.counters.get(kernel_name).copied()
+        self.network.counter(kernel_name)
     }
+}
+
+/// What was dropped, as a cell of samples.csv.
+fn in_a_cell(drops: &BTreeMap<String, u64>) -> String {
+    let parts: Vec<String> = drops
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(name, count)| format!("{name}={count}"))
+        .collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(";") }
 }
 
 #[cfg(test)]
@@ -300,13 +334,23 @@ mod tests {
 
     #[test]
     fn a_row_takes_over_what_was_seen_and_keeps_what_the_swarm_said() {
-        let mut seen = Observation { partial: true, files_in_use: Some(7), ..Observation::default() };
-        seen.counters.insert("ListenOverflows", 3);
-        seen.counters.insert("TCPReqQFullDrop", 2);
+        let mut seen = Observation { partial: true, ..Observation::default() };
+        seen.network.files_in_use = Some(7);
+        seen.network.counters.insert("ListenOverflows", 3);
+        seen.network.counters.insert("TCPReqQFullDrop", 2);
         let mut row = Sample { attempted: Some(9), elapsed_ms: 5, ..Sample::default() };
         seen.fill(&mut row);
         assert_eq!((row.attempted, row.elapsed_ms), (Some(9), 5));
         assert_eq!((row.listen_overflows, row.syn_queue_full, row.listen_drops), (Some(3), Some(2), None));
         assert!(row.partial);
+    }
+
+    #[test]
+    fn a_cell_names_what_was_dropped_and_says_none_where_nothing_was() {
+        let drops = |filtered: u64| {
+            BTreeMap::from([("NETFILTER_DROP".to_owned(), filtered), ("IP_RPFILTER".to_owned(), 0)])
+        };
+        assert_eq!(in_a_cell(&drops(7)), "NETFILTER_DROP=7");
+        assert_eq!(in_a_cell(&drops(0)), "none");
     }
 }

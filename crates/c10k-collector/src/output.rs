@@ -1,8 +1,10 @@
 //! The one place of the command that writes: JSON on one stream, words for people on the other.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 
-use c10k_record::human_bytes;
+use c10k_record::control::Build;
+use c10k_record::{human_bytes, human_count, with_unit};
 use serde::Serialize;
 
 use crate::args::CollectorArgs;
@@ -14,9 +16,20 @@ use crate::observation::{HolderSeen, Observation};
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Event<'a> {
-    Ready { pid: Option<u32>, ports: &'a [u16], unreadable: &'a [crate::Unreadable] },
+    Ready {
+        pid: Option<u32>,
+        ports: &'a [u16],
+        unreadable: &'a [crate::Unreadable],
+    },
     Tick(&'a Observation),
     Done(&'a Document),
+    #[serde(rename = "ready")]
+    Serving {
+        pid: Option<u32>,
+        control: SocketAddr,
+        listen: &'a [SocketAddr],
+        build: &'a Build,
+    },
 }
 
 /// The only writer of the command.
@@ -45,6 +58,16 @@ impl<'a> Printer<'a> {
     pub(crate) fn ready(&mut self, pid: Option<u32>, collector: &Collector) -> io::Result<()> {
         self.tell_unreadable(collector);
         self.event(&Event::Ready { pid, ports: &self.args.ports, unreadable: collector.unreadable() })
+    }
+
+    /// The control port is served.
+    pub(crate) fn serving(
+        &mut self,
+        pid: Option<u32>,
+        control: SocketAddr,
+        listen: &[SocketAddr],
+    ) -> io::Result<()> {
+        self.event(&Event::Serving { pid, control, listen, build: &Build::of_this() })
     }
 
     pub(crate) fn tick(&mut self, seen: &Observation, collector: &Collector) -> io::Result<()> {
@@ -84,13 +107,15 @@ impl<'a> Printer<'a> {
         } else if let Some(memory) = &document.memory_per_connection
             && !self.args.events
         {
-            let bytes =
-                |bytes: Option<f64>| bytes.map_or("unknown".to_owned(), |bytes| format!("{bytes:.0} B"));
+            let bytes = |bytes: Option<f64>| with_unit(bytes, "B");
             self.say(&format!(
-                "a connection: kernel {} at the server, {} at the client; user {} at the server; {}",
+                "a connection: kernel {} at the server, {} at the client; user {} at the server",
                 bytes(memory.server_kernel_bytes),
                 bytes(memory.client_kernel_bytes),
                 bytes(memory.server_user_bytes),
+            ));
+            self.say(&format!(
+                "  {}",
                 memory.unexplained_ratio.map_or("unexplained: unknown".to_owned(), |ratio| {
                     format!("unexplained: {:.1} % of the fall in free memory", ratio * 100.0)
                 }),
@@ -140,14 +165,14 @@ fn name(process: &HolderSeen) -> String {
 
 /// A line for each process of the server.
 fn table(processes: &[HolderSeen]) -> Vec<String> {
-    let count = |value: Option<u64>| value.map_or("?".to_owned(), |value| value.to_string());
+    let count = |value: Option<u64>| value.map_or("?".to_owned(), human_count);
     let heads = ["process", "connections", "rss", "fds", "threads", "cpu"].map(str::to_owned);
     let mut rows = vec![heads];
     rows.extend(processes.iter().map(|process| {
         let seen = &process.seen;
         let about = if process.estimated { "~" } else { "" };
         let descriptors = seen.descriptors.map_or("?".to_owned(), |descriptors| {
-            format!("{} of {}", descriptors.open, count(descriptors.limit))
+            format!("{} of {}", human_count(descriptors.open), count(descriptors.limit))
         });
         let listens = if process.is_counted { "" } else { ", only listens" };
         [
@@ -173,64 +198,85 @@ fn table(processes: &[HolderSeen]) -> Vec<String> {
 fn connections(counted: Option<(u64, u64)>, seen: &Observation) -> String {
     match counted {
         None => "connections ?".to_owned(),
-        Some((count, at_ms)) if at_ms == seen.elapsed_ms => format!("connections {count}"),
+        Some((count, at_ms)) if at_ms == seen.elapsed_ms => format!("connections {}", human_count(count)),
         Some((count, at_ms)) => {
             format!(
-                "connections {count} ({:.0} s ago)",
+                "connections {} ({:.0} s ago)",
+                human_count(count),
                 seen.elapsed_ms.saturating_sub(at_ms) as f64 / 1000.0
             )
         }
     }
 }
 
-/// One tick for people: the connections of the watched ports, or all sockets of the namespace. What is unknown is a question mark; what does not exist here is left out.
+/// Columns of a line for people.
+const WIDTH: usize = 80;
+
+/// One tick for people: the connections of the watched ports, or all sockets of the namespace. What is unknown is a
+/// question mark; what does not exist here is left out, and what does not fit stands on a line below.
 fn line(seen: &Observation, connections: Option<String>) -> String {
-    let count = |value: Option<u64>| value.map_or("?".to_owned(), |value| value.to_string());
+    let before = format!("{:>6.1} s  ", seen.elapsed_ms as f64 / 1000.0);
+    let column = before.chars().count();
+    let (mut lines, mut open) = (Vec::new(), before);
+    for (n, part) in parts(seen, connections).iter().enumerate() {
+        let gap = if n == 0 { 0 } else { 2 };
+        if n > 0 && open.chars().count() + gap + part.chars().count() > WIDTH {
+            lines.push(std::mem::replace(&mut open, " ".repeat(column)));
+        } else {
+            open.extend(std::iter::repeat_n(' ', gap));
+        }
+        open.push_str(part);
+    }
+    lines.push(open);
+    lines.join("\n")
+}
+
+fn parts(seen: &Observation, connections: Option<String>) -> Vec<String> {
+    let count = |value: Option<u64>| value.map_or("?".to_owned(), human_count);
     let bytes = |value: Option<u64>| value.map_or("?".to_owned(), human_bytes);
     let cores = |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.2}"));
-    let counted = connections.unwrap_or_else(|| format!("sockets {}", count(seen.sockets.in_use)));
-    let mut line = format!(
-        "{:>6.1}s  {counted}  tw {}  queue {}  overflows {}  rss {}  slab {}  free {}  cores {} (softirq {})",
-        seen.elapsed_ms as f64 / 1000.0,
-        count(seen.sockets.time_wait),
-        count(seen.listener.map(|listener| listener.accept_queue)),
-        count(seen.counter("ListenOverflows")),
-        bytes(seen.server.rss_bytes),
-        bytes(seen.memory.slab_bytes),
-        bytes(seen.memory.free_bytes),
-        cores(seen.server.cores),
-        cores(seen.cpu.softirq_cores),
-    );
+    let mut parts = vec![
+        connections.unwrap_or_else(|| format!("sockets {}", count(seen.network.sockets.in_use))),
+        format!("tw {}", count(seen.network.sockets.time_wait)),
+        format!("queue {}", count(seen.listener.map(|listener| listener.accept_queue))),
+        format!("overflows {}", count(seen.counter("ListenOverflows"))),
+        format!("rss {}", bytes(seen.server.rss_bytes)),
+        format!("slab {}", bytes(seen.memory.slab_bytes)),
+        format!("free {}", bytes(seen.memory.free_bytes)),
+        format!("cores {} (softirq {})", cores(seen.server.cores), cores(seen.cpu.softirq_cores)),
+    ];
     if let Some(descriptors) = seen.server.descriptors {
         let at_least = if descriptors.exact { "" } else { ">=" };
         let tables =
-            if descriptors.tables == 1 { String::new() } else { format!(" x {}", descriptors.tables) };
-        line += &format!("  fds {at_least}{} of {}{tables}", descriptors.open, count(descriptors.limit));
+            if descriptors.tables == 1 { String::new() } else { format!(" × {}", descriptors.tables) };
+        let (open, limit) = (human_count(descriptors.open), count(descriptors.limit));
+        parts.push(format!("fds {at_least}{open} of {limit}{tables}"));
     }
-    if let Some(entries) = seen.conntrack_entries {
-        line += &format!("  conntrack {entries} of {}", count(seen.conntrack_max));
+    if let Some(entries) = seen.network.conntrack_entries {
+        parts.push(format!("conntrack {} of {}", human_count(entries), count(seen.network.conntrack_max)));
     }
     if let Some(group) = seen.cgroup.as_ref().filter(|group| group.limit_bytes.is_some()) {
-        line += &format!("  cgroup {} of {}", bytes(group.usage_bytes), bytes(group.limit_bytes));
+        parts.push(format!("cgroup {} of {}", bytes(group.usage_bytes), bytes(group.limit_bytes)));
     }
-    if let Some('T' | 't') = seen.server.state {
-        line += "  STOPPED";
+    if seen.server.is_stopped() {
+        parts.push("STOPPED".to_owned());
     }
     if seen.partial {
-        line += "  (partial)";
+        parts.push("(partial)".to_owned());
     }
-    line
+    parts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::NetworkSeen;
     use crate::observation::{DescriptorsSeen, GroupSeen};
 
     #[test]
     fn a_line_shows_what_is_unknown_as_unknown() {
         let text = line(&Observation { elapsed_ms: 1500, partial: true, ..Observation::default() }, None);
-        assert!(text.starts_with("   1.5s  sockets ?  tw ?"), "{text}");
+        assert!(text.starts_with("   1.5 s  sockets ?  tw ?"), "{text}");
         assert!(text.ends_with("(partial)"), "{text}");
         assert!(!text.contains("conntrack") && !text.contains("cgroup"), "{text}");
     }
@@ -241,7 +287,7 @@ mod tests {
         assert_eq!(connections(Some((248, 5000)), &seen), "connections 248");
         assert_eq!(connections(Some((248, 2000)), &seen), "connections 248 (3 s ago)");
         let text = line(&seen, Some(connections(None, &seen)));
-        assert!(text.starts_with("   5.0s  connections ?  tw ?"), "{text}");
+        assert!(text.starts_with("   5.0 s  connections ?  tw ?"), "{text}");
     }
 
     #[test]
@@ -260,7 +306,7 @@ mod tests {
         let processes = [one(11, Some(0), false), holder, one(13, None, true)];
         let lines = table(&processes);
         assert!(lines[1].starts_with("  11 (nginx), only listens  "), "{lines:#?}");
-        assert!(lines[2].ends_with("  ~70000  5.0 MiB  99 of 1024        1    ?"), "{lines:#?}");
+        assert!(lines[2].ends_with("  ~70,000  5.0 MiB  99 of 1,024        1    ?"), "{lines:#?}");
         assert!(lines[3].starts_with("  13 (nginx)  ") && lines[3].ends_with("  ?    ?"), "{lines:#?}");
         let words = holders_in_words(&processes);
         assert!(words.starts_with("2 processes take the connections"), "{words}");
@@ -270,8 +316,11 @@ mod tests {
     #[test]
     fn a_line_shows_tables_tracking_and_the_group_where_there_are_any() {
         let mut seen = Observation {
-            conntrack_entries: Some(5),
-            conntrack_max: Some(9),
+            network: NetworkSeen {
+                conntrack_entries: Some(5),
+                conntrack_max: Some(9),
+                ..NetworkSeen::default()
+            },
             cgroup: Some(GroupSeen {
                 usage_bytes: Some(1 << 20),
                 limit_bytes: Some(1 << 30),
@@ -284,8 +333,10 @@ mod tests {
             DescriptorsSeen { open: 600, tables: 2, fullest: 300, limit: Some(300), exact: true };
         seen.server.descriptors = Some(descriptors);
         let text = line(&seen, None);
-        for part in ["fds 600 of 300 x 2", "conntrack 5 of 9", "cgroup 1.0 MiB of 1.0 GiB", "STOPPED"] {
+        for part in ["fds 600 of 300 × 2", "conntrack 5 of 9", "cgroup 1.0 MiB of 1.0 GiB", "STOPPED"] {
             assert!(text.contains(part), "{part}: {text}");
         }
+        assert!(text.lines().count() > 1 && text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert!(text.lines().skip(1).all(|line| line.starts_with("          ")), "{text}");
     }
 }

@@ -30,8 +30,10 @@ use crate::process::{Watched, memory_of};
 use crate::snapshot::{ProcessInServer, ServerMemory};
 use crate::unreadable::UnreadableList;
 
+mod ended;
 mod sum;
 
+pub use ended::EndedProcess;
 use sum::Sum;
 
 /// Two searches are at least so far apart, and at least as many times what the last one took: 1 % of a core.
@@ -70,6 +72,8 @@ pub(crate) struct Serving {
     last_search: Option<(Instant, Duration)>,
     /// Processor time of those that ended, seconds.
     ended_seconds: f64,
+    /// Those that ended.
+    ended: Vec<EndedProcess>,
     last_seen: Option<LastSeen>,
     /// The process of which it was said that its memory cannot be read exactly.
     told_of: Option<u32>,
@@ -93,6 +97,8 @@ struct Member {
     /// It is or was of those whose processor time is the server's.
     has_worked: bool,
     last_seconds: f64,
+    /// Connections that it held at the last search which found it with some.
+    last_held: Option<u64>,
 }
 
 /// What a search needs to see.
@@ -155,6 +161,7 @@ impl Serving {
             is_hidden: false,
             last_search: None,
             ended_seconds: 0.0,
+            ended: Vec::new(),
             last_seen: None,
             told_of: None,
         }
@@ -205,6 +212,7 @@ impl Serving {
             is_counted: false,
             has_worked: listener.is_some(),
             last_seconds: 0.0,
+            last_held: None,
         });
         self.members.sort_by_key(|member| member.watched.pid());
         self.has_members = true;
@@ -314,6 +322,11 @@ impl Serving {
             );
         }
         self.count_only(&counted);
+        for member in &mut self.members {
+            let holds = |holding: &&Holding| holding.pid == member.watched.pid();
+            let found = self.holding.iter().find(holds).map(|holding| holding.sockets);
+            member.last_held = found.or(member.last_held);
+        }
     }
 
     fn expected_now(&self, all: &Processes) -> Vec<u32> {
@@ -364,21 +377,13 @@ impl Serving {
             }
             each.push(member.shown(&self.holding, &self.closed_to_us, self.last_search.is_some(), seen));
         }
+        self.note_those_that_ended(seconds);
         self.drop_those_that_ended();
         let is_whole = !self.is_hidden && self.holding.len() + self.closed.len() <= MOST_WATCHED;
         let sum = if is_whole { sum.all(self.ended_seconds) } else { ProcessSeen::default() };
         let took_seconds = begun.elapsed().as_secs_f64();
         self.last_seen = Some(LastSeen { at_seconds: seconds, took_seconds, sum, each: each.clone() });
         (sum, each)
-    }
-
-    /// The last one stays: that it is gone is asked later.
-    fn drop_those_that_ended(&mut self) {
-        let first = self.first;
-        let is_kept = |one: &Member| !one.watched.is_gone() || Some(one.watched.pid()) == first;
-        let ended = self.members.iter().filter(|one| !is_kept(one) && one.has_worked);
-        self.ended_seconds += ended.map(|one| one.last_seconds).sum::<f64>();
-        self.members.retain(is_kept);
     }
 
     /// The memory of all that are or may be of the server.

@@ -143,7 +143,7 @@ impl ServerSigns {
                 self.descriptor_limit = descriptors.limit.or(self.descriptor_limit);
             }
         }
-        let stopped = seen.server.state.is_some_and(|state| matches!(state, 'T' | 't'));
+        let stopped = seen.server.is_stopped();
         self.stopped |= stopped && self.was_stopped;
         self.was_stopped = stopped;
         self.look_for_a_stall(seen);
@@ -160,8 +160,7 @@ impl ServerSigns {
     fn look_at_several(&mut self, processes: &[HolderSeen]) {
         let holders = || processes.iter().filter(|one| one.is_counted);
         self.processes = Some(holders().count() as u64).filter(|count| *count > 1).or(self.processes);
-        let is_stopped = |one: &&HolderSeen| one.seen.state.is_some_and(|state| matches!(state, 'T' | 't'));
-        let stopped: Vec<u32> = holders().filter(is_stopped).map(|one| one.pid).collect();
+        let stopped: Vec<u32> = holders().filter(|one| one.seen.is_stopped()).map(|one| one.pid).collect();
         let twice = stopped.iter().find(|pid| self.were_stopped.contains(pid)).copied();
         self.stopped |= twice.is_some();
         self.stopped_one = self.stopped_one.or(twice);
@@ -220,7 +219,7 @@ mod tests {
 
     fn tick(second: u64, entered: u64, waiting: u64) -> Observation {
         let mut seen = Observation { elapsed_ms: second * 1000, ..Observation::default() };
-        seen.counters.insert("PassiveOpens", entered);
+        seen.network.counters.insert("PassiveOpens", entered);
         seen.listener = Some(ListenerSeen {
             listeners: 1,
             accept_queue: waiting,

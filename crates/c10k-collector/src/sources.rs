@@ -5,9 +5,12 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use c10k_kernel::census::SockDiag;
+use c10k_kernel::cgroup::{CpuGroup, MemoryGroups, PidsGroup};
 use c10k_kernel::counters::{NetCounters, ProcRoot};
 use c10k_kernel::{conntrack, rules};
 use serde::Serialize;
+
+use crate::drops::DropWatch;
 
 /// One source of evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -56,14 +59,26 @@ pub fn sources_of_evidence() -> Vec<EvidenceSource> {
                 .map(|why| format!("{why}: of other users' processes; root may")),
         ),
         source(
+            "drop reasons",
+            "why the kernel dropped a packet: a filter, rp_filter, no route, a neighbour that does not answer, a queue",
+            DropWatch::begin().why_not().map(str::to_owned),
+        ),
+        source(
             "nftables",
             "whether a rule rejects, counts connections or looks at a rate",
-            why(rules::look().map(|_| ())).map(|why| format!("{why}: sudo nft list ruleset says it")),
+            why(rules::look(&[]).map(|_| ())).map(|why| format!("{why}: sudo nft list ruleset says it")),
         ),
         source(
             "conntrack",
             "how full the table of tracked connections is",
-            conntrack::room().is_none().then(|| "nothing is tracked in this network namespace".to_owned()),
+            // Where the kernel cannot track there is no table that fills.
+            (conntrack::room().is_none() && !net.tracks_nothing)
+                .then(|| "/proc/sys/net/netfilter/nf_conntrack_count cannot be read".to_owned()),
+        ),
+        source(
+            "cgroup",
+            "what memory, threads and processor time the control groups of the server leave, and refuse",
+            why(cgroups(&root)),
         ),
         source(
             "slabinfo",
@@ -72,6 +87,14 @@ pub fn sources_of_evidence() -> Vec<EvidenceSource> {
                 .map(|why| format!("{why}: root may read it; until then sizes are estimated")),
         ),
     ]
+}
+
+/// The groups of this process, which are where those of a server that it starts would be.
+fn cgroups(root: &ProcRoot) -> io::Result<()> {
+    MemoryGroups::of(root, None)?;
+    PidsGroup::of(root, None)?;
+    CpuGroup::of(root, None)?;
+    Ok(())
 }
 
 fn open_diag(ask: impl FnOnce(&mut SockDiag) -> io::Result<()>) -> io::Result<()> {
@@ -89,12 +112,12 @@ mod tests {
     #[test]
     fn every_source_says_what_it_tells_and_whether_it_can_be_had() {
         let sources = sources_of_evidence();
-        assert!(sources.len() >= 8);
+        assert_eq!(sources.len(), 10);
         for source in &sources {
             assert!(!source.tells.is_empty() && source.why_not.as_deref() != Some(""), "{source:?}");
         }
         // These need no privilege.
-        for name in ["sock_diag", "TCP_INFO", "outgoing", "TcpExt"] {
+        for name in ["sock_diag", "TCP_INFO", "outgoing", "TcpExt", "cgroup"] {
             let found = sources.iter().find(|source| source.name == name).expect("it is listed");
             assert_eq!(found.why_not, None, "{name}");
         }

@@ -9,12 +9,14 @@ use c10k_record::{Exit, each_line};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::output::Printer;
+
 /// A channel that says `()` at SIGINT, SIGTERM, SIGHUP, SIGQUIT or, if `commands`, at the line `stop` on stdin. A
 /// second signal ends the process at once. SIGHUP and SIGQUIT that were ignored when it was started (nohup(1)) stay so.
 ///
 /// # Errors
 /// As sigaction(2) and pipe(2); EAGAIN where no thread can be started.
-pub(crate) fn stop_signals(commands: bool) -> io::Result<Receiver<()>> {
+fn stop_signals(commands: bool) -> io::Result<Receiver<()>> {
     let (send, receive) = mpsc::channel();
     let unless_ignored = [SIGHUP, SIGQUIT].into_iter().filter(|signal| !is_ignored(*signal));
     let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(unless_ignored))?;
@@ -33,6 +35,16 @@ pub(crate) fn stop_signals(commands: bool) -> io::Result<Receiver<()>> {
         thread::Builder::new().name("stdin".to_owned()).spawn(move || stop_command(&send))?;
     }
     Ok(receive)
+}
+
+/// As [`stop_signals`]; `None` where that cannot be, which is said.
+pub(crate) fn stop_or_say(commands: bool, printer: &mut Printer<'_>) -> Option<Receiver<()>> {
+    stop_signals(commands)
+        .inspect_err(|error| {
+            printer.say(&format!("error: cannot watch for signals: {error}"));
+            printer.say("hint: `prlimit --nproc` shows how many threads this user may have");
+        })
+        .ok()
 }
 
 fn stop_command(send: &Sender<()>) {

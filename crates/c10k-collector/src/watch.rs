@@ -9,12 +9,14 @@ use c10k_record::Exit;
 
 use crate::args::CollectorArgs;
 use crate::budget::Counting;
-use crate::collector::{Collector, CollectorConfig, Side};
+use crate::collector::{Collector, CollectorConfig, CollectorError, Side};
+use crate::control;
 use crate::cost::OwnCost;
 use crate::document::Document;
+use crate::exported::Exported;
 use crate::find::find_server;
 use crate::output::Printer;
-use crate::stop::stop_signals;
+use crate::stop::stop_or_say;
 
 /// Watches until the time is over, a signal or `stop` comes, or the process ends. Data goes to `out`, text for people
 /// to `people`.
@@ -24,7 +26,11 @@ use crate::stop::stop_signals;
 /// written.
 pub fn run(args: &CollectorArgs, out: &mut dyn Write, people: &mut dyn Write) -> Exit {
     let mut printer = Printer::new(args, out, people);
-    match watch(args, &mut printer) {
+    let done = match args.serve {
+        Some(address) => control::serve(args, address, &mut printer),
+        None => watch(args, &mut printer),
+    };
+    match done {
         Ok(exit) => exit,
         // Nobody is left to be told, and nothing else is left to do.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
@@ -36,35 +42,24 @@ pub fn run(args: &CollectorArgs, out: &mut dyn Write, people: &mut dyn Write) ->
 }
 
 fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
-    let stop = match stop_signals(args.events) {
-        Ok(stop) => stop,
+    let Some(stop) = stop_or_say(args.events, printer) else { return Ok(Exit::HostCannot) };
+    let mut exported = match Exported::start(args) {
+        Ok(exported) => exported,
         Err(error) => {
-            printer.say(&format!("error: cannot watch for signals: {error}"));
-            printer.say("hint: `prlimit --nproc` shows how many threads this user may have");
-            return Ok(Exit::HostCannot);
+            printer.say(&format!("error: {error}"));
+            printer.say(&format!("hint: {}", error.hint()));
+            return Ok(error.exit());
         }
     };
     let mut own = OwnCost::begin();
-    let pid = match the_process(args, printer) {
-        Ok(pid) => pid,
+    let (pid, mut collector) = match begin(args, printer) {
+        Ok(begun) => begun,
         Err(exit) => return Ok(exit),
     };
-    let config = CollectorConfig {
-        server_pid: pid,
-        finds_holders: true,
-        swarm_pid: args.swarm_pid,
-        ports: args.ports.clone(),
-        namespace_of: pid,
-        ..CollectorConfig::default()
-    };
-    let mut collector = match Collector::new(config) {
-        Ok(collector) => collector,
-        Err(error) => {
-            printer.say(&format!("error: {error}"));
-            printer.say("hint: `pgrep -a NAME` shows the processes of a program with their pids");
-            return Ok(Exit::HostCannot);
-        }
-    };
+    if let Some(exported) = &mut exported {
+        exported.watches(pid);
+        printer.say(&format!("metrics: {}", exported.url()));
+    }
     let before = collector.snapshot();
     let mut document = Document::begin(args, pid, &mut collector);
     printer.ready(pid, &collector)?;
@@ -90,6 +85,9 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
         let mut seen = collector.tick();
         if !args.ports.is_empty() {
             seen.connections = counting.look(&mut collector);
+        }
+        if let Some(exported) = &mut exported {
+            exported.publish(&seen);
         }
         document.add(&seen);
         printer.tick(&seen, &collector)?;
@@ -132,6 +130,35 @@ fn wait(
             .say(&format!("warning: the collector did not run from {} ms to {} ms", gap.from_ms, gap.to_ms));
     }
     heard
+}
+
+/// The process to watch, and a collector that watches it. One that was found by its port and is gone meanwhile is
+/// looked for again: a server may have processes that come and go.
+fn begin(args: &CollectorArgs, printer: &mut Printer<'_>) -> Result<(Option<u32>, Collector), Exit> {
+    const TRIES: u32 = 8;
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        let pid = the_process(args, printer)?;
+        let config = CollectorConfig {
+            server_pid: pid,
+            finds_holders: true,
+            swarm_pid: args.swarm_pid,
+            ports: args.ports.clone(),
+            namespace_of: pid,
+            ..CollectorConfig::default()
+        };
+        match Collector::new(config) {
+            Ok(collector) => return Ok((pid, collector)),
+            Err(CollectorError::NoSuchProcess { pid: gone })
+                if args.pid.is_none() && pid == Some(gone) && tried < TRIES => {}
+            Err(error) => {
+                printer.say(&format!("error: {error}"));
+                printer.say("hint: `pgrep -a NAME` shows the processes of a program with their pids");
+                return Err(Exit::HostCannot);
+            }
+        }
+    }
 }
 
 /// The process to watch: the one that was named, else the one that listens on the port. `None` when that may not be

@@ -33,7 +33,7 @@ fn measure() -> (u64, MemoryPerConnection, u64) {
     let census = collector.census().unwrap();
     assert_eq!((census.server_side, census.client_side), (opened, opened));
     let seen = collector.tick();
-    assert!(seen.sockets.in_use.unwrap() >= 2 * opened);
+    assert!(seen.network.sockets.in_use.unwrap() >= 2 * opened);
     assert!(!seen.partial);
     (opened, account(&before, &after, opened, true), seen.tick_us)
 }

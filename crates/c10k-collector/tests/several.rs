@@ -164,6 +164,49 @@ fn eight_processes_with_a_listener_each_are_summed() {
 }
 
 #[test]
+fn sixty_four_processes_with_few_descriptors_each_are_summed() {
+    let Some(server) = Foreign::several("reuseport", 64, Some(64)) else { return };
+    expect_the_sum_of(&server, 64, 800, true);
+}
+
+#[test]
+fn of_two_listeners_on_one_port_the_one_at_the_address_has_the_connections() {
+    let Some(server) = Foreign::several("twofold", 2, None) else { return };
+    let mut watching = Watching::start(server.port);
+    let peers = connect(&server, 90, true);
+    watching.until(|line| line.contains("connections 90  "));
+    std::thread::sleep(Duration::from_millis(2500));
+    let (document, text) = watching.end();
+    let listed = document["last"]["processes"].as_array().expect("a list");
+    let (narrow, wide) = (server.workers()[0], server.workers()[1]);
+    let of = |pid: u32| listed.iter().find(|one| one["pid"] == pid).map(|one| one["connections"].clone());
+    assert_eq!(of(narrow), Some(90.into()), "{listed:#?}");
+    assert!(of(wide).is_none_or(|held| held == 0), "{listed:#?}");
+    // Who listens for them is the server too.
+    let open = descriptors(narrow) + descriptors(wide);
+    expect_within(0.0, "descriptors", &document["last"]["server"]["descriptors"]["open"], open);
+    assert!(!text.contains("is not in"), "{text}");
+    drop(peers);
+}
+
+#[test]
+fn processes_that_come_and_go_while_they_are_looked_at_leave_the_figures_as_they_are() {
+    let Some(server) = Foreign::several("restless", 3_000, None) else { return };
+    let mut watching = Watching::start(server.port);
+    let peers = connect(&server, 60, true);
+    watching.until(|line| line.contains("connections 60  "));
+    std::thread::sleep(Duration::from_millis(4000));
+    let (document, text) = watching.end();
+    assert_eq!(document["peak_connections"], 60, "no connection is counted for each who has it");
+    let listed = document["last"]["processes"].as_array().expect("a list");
+    let first = listed.iter().find(|one| one["pid"] == server.pid).expect("it is there all the time");
+    assert_eq!(first["connections"], 60, "{listed:#?}");
+    assert!(document["last"]["server"]["rss_bytes"].as_u64() > Some(1 << 20), "{document:#}");
+    assert!(text.lines().filter(|line| line.contains("ended")).count() < 20, "a line for each: {text}");
+    drop(peers);
+}
+
+#[test]
 fn children_that_accept_from_their_parents_listener_are_summed() {
     let Some(server) = Foreign::several("prefork", 3, None) else { return };
     expect_the_sum_of(&server, 3, 200, true);

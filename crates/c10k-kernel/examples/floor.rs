@@ -1,7 +1,7 @@
 //! The floor: what the kernel alone costs. A server and a client that do nothing but connect, prove each
 //! connection by one echo, and hold it.
 //!
-//!     floor CONNECTIONS [CLIENT_THREADS [PROBE_BYTES]]
+//!     floor CONNECTIONS [CLIENT_THREADS [PROBE_BYTES [ECHO_SECONDS [CHURN_SECONDS]]]]
 //!
 //! There is no table of connections, no timeout, no histogram and no outcome here: whatever a real server and
 //! a real swarm cost more than this is theirs to answer for. What makes the lab's pair fast is done here too, so that
@@ -9,7 +9,11 @@
 //! client aside, and the client sends its probe right behind the connect. Run it in a network namespace of its own, as
 //! scripts/bench-ramp.sh does. Each thread has a descriptor table of its own, so no limit needs raising.
 //! Prints one JSON line: connections a second from the first connect to the last echo, processor time a
-//! connection at each end in µs (with what the kernel did in their name), user memory a connection in bytes.
+//! connection at each end in µs (with what the kernel did in their name), user memory a connection in bytes. With
+//! ECHO_SECONDS each client thread then has 64 messages of 1 KiB in flight for so long, going round over all that it
+//! holds, CLIENT_THREADS of them at a time until each had its turn, and what came back in all that time is told as
+//! messages a second; no byte of them is looked at. With CHURN_SECONDS each then closes its oldest connection by an RST and
+//! begins another one in its place, over and over for so long, and those that were proven are told as cycles a second.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its result")]
 
@@ -35,6 +39,8 @@ use socket2::{Domain, Socket, Type};
 const PORT: u16 = 9000;
 const PORTS_PER_SOURCE: u32 = 60_000;
 const IN_FLIGHT: usize = 256;
+const MESSAGE_BYTES: usize = 1024;
+const MESSAGES_IN_FLIGHT: usize = 64;
 const ACCEPTORS: usize = 2;
 const LISTENER: u64 = u64::MAX;
 const BELL: u64 = u64::MAX - 1;
@@ -43,38 +49,58 @@ type Done = Result<(), Box<dyn Error + Send + Sync>>;
 
 fn main() -> Done {
     let mut words = std::env::args().skip(1);
-    let first = words.next().ok_or("usage: floor CONNECTIONS [CLIENT_THREADS [PROBE_BYTES]]")?;
+    let first =
+        words.next().ok_or("usage: floor CONNECTIONS [CLIENT_THREADS [PROBE_BYTES [ECHO_SECONDS]]]")?;
     if first == "serve" {
         return serve(words.next().ok_or("how many?")?.parse()?);
     }
     let connections: usize = first.parse()?;
     let threads: usize = words.next().map_or(Ok(2), |word| word.parse())?;
     let probe: usize = words.next().map_or(Ok(64), |word| word.parse())?;
+    let mut seconds = || words.next().map_or(Ok(0.0), |word| word.parse::<f64>());
+    let work = [Turn::Echo(seconds()?), Turn::Churn(seconds()?)];
     let mut server = Command::new(std::env::current_exe()?)
         .args(["serve", &connections.to_string()])
         .stdout(Stdio::piped())
         .spawn()?;
-    let outcome = measure(&mut server, connections, threads, probe.clamp(1, 4096));
+    let outcome = measure(&mut server, connections, threads, probe.clamp(1, 4096), work);
     server.kill()?;
     server.wait()?;
     outcome
 }
 
-fn measure(server: &mut std::process::Child, connections: usize, threads: usize, probe: usize) -> Done {
+fn measure(
+    server: &mut std::process::Child,
+    connections: usize,
+    threads: usize,
+    probe: usize,
+    work: [Turn; 2],
+) -> Done {
     let mut ready = String::new();
     BufReader::new(server.stdout.take().ok_or("no pipe")?).read_line(&mut ready)?;
     let holders = Holders::start(connections, threads, probe)?;
     let before = [usage(server.id())?, usage(std::process::id())?];
     let begun = Instant::now();
-    let done = holders.run(threads)?;
+    let done = holders.run(threads, Turn::Connect)?;
     let seconds = begun.elapsed().as_secs_f64();
     let after = [usage(server.id())?, usage(std::process::id())?];
     let each = |end: usize| (after[end].0 - before[end].0) * 1e6 / done as f64;
+    // The holders work in turn, `threads` of them at a time, each for that long.
+    let rate = |turn: Turn| -> Result<f64, Box<dyn Error + Send + Sync>> {
+        let begun = Instant::now();
+        Ok(if turn.is_none() {
+            0.0
+        } else {
+            holders.run(threads, turn)? as f64 / begun.elapsed().as_secs_f64()
+        })
+    };
+    let (echoed, cycles) = (rate(work[0])?, rate(work[1])?);
     let bytes = |end: usize| after[end].1.saturating_sub(before[end].1) as f64 / done as f64;
     println!(
         "{{\"connections\":{done},\"seconds\":{seconds:.3},\"connects_per_second\":{:.0},\
          \"server_us_per_connection\":{:.2},\"client_us_per_connection\":{:.2},\
-         \"server_user_bytes\":{:.1},\"client_user_bytes\":{:.1}}}",
+         \"server_user_bytes\":{:.1},\"client_user_bytes\":{:.1},\
+         \"messages_per_second\":{echoed:.0},\"cycles_per_second\":{cycles:.0}}}",
         done as f64 / seconds,
         each(0),
         each(1),
@@ -156,6 +182,7 @@ fn serve_shard(
     let mut events = vec![EpollEvent::empty(); 512];
     let mut buffer = vec![0_u8; 65_536];
     let mut held: Vec<Option<OwnedFd>> = Vec::new();
+    let mut free: Vec<usize> = Vec::new();
     let mut accepting = false;
     loop {
         let ready = wait(&epoll, &mut events, None)?;
@@ -172,9 +199,13 @@ fn serve_shard(
                             break;
                         }
                         let Ok(connection) = socket::accept(listener.as_fd()) else { break };
-                        epoll.add(&connection, EpollEvent::new(read, held.len() as u64))?;
-                        held.push(Some(connection));
-                        if held.len() == per_table {
+                        let index = free.pop().unwrap_or(held.len());
+                        epoll.add(&connection, EpollEvent::new(read, index as u64))?;
+                        if index == held.len() {
+                            held.push(None);
+                        }
+                        held[index] = Some(connection);
+                        if held.len() == per_table && free.is_empty() {
                             accepting = false;
                             epoll.delete(listener)?;
                             if let Some(bell) = bells.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -183,7 +214,12 @@ fn serve_shard(
                         }
                     }
                 }
-                index => echo(&mut held[index as usize], &mut buffer),
+                index => {
+                    echo(&mut held[index as usize], &mut buffer);
+                    if held[index as usize].is_none() {
+                        free.push(index as usize);
+                    }
+                }
             }
         }
     }
@@ -206,9 +242,23 @@ fn echo(connection: &mut Option<OwnedFd>, buffer: &mut [u8]) {
 
 // Client -----------------------------------------------------------------------------------------------
 
+/// What a holder does when it is its turn, and for how many seconds.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    Connect,
+    Echo(f64),
+    Churn(f64),
+}
+
+impl Turn {
+    fn is_none(self) -> bool {
+        matches!(self, Self::Echo(0.0) | Self::Churn(0.0))
+    }
+}
+
 /// Threads that hold as many connections as a table allows; a few of them connect at a time.
 struct Holders {
-    go: Vec<Sender<()>>,
+    go: Vec<Sender<Turn>>,
     done: Receiver<io::Result<usize>>,
 }
 
@@ -223,14 +273,19 @@ impl Holders {
             let (sender, turn) = channel();
             let (report, up) = (report.clone(), Arc::clone(&up));
             std::thread::Builder::new().stack_size(256 << 10).spawn(move || {
-                let table = own_table(want + 64);
+                let holder = own_table(want + 64).and_then(|()| Holder::new(first as u32, want, probe));
                 up.wait();
-                if turn.recv().is_ok() {
-                    let mut held = Vec::with_capacity(want);
-                    let result = table.and_then(|()| connect_all(first as u32, want, probe, &mut held));
-                    let _ = report.send(result.map(|()| held.len()));
-                    // Holds until the process ends.
-                    let _ = turn.recv();
+                let mut holder = match holder {
+                    Ok(holder) => holder,
+                    Err(error) => return drop(report.send(Err(error))),
+                };
+                // Holds until the process ends.
+                while let Ok(turn) = turn.recv() {
+                    let _ = report.send(match turn {
+                        Turn::Connect => holder.connect_all(),
+                        Turn::Echo(seconds) => holder.echo_some(Duration::from_secs_f64(seconds)),
+                        Turn::Churn(seconds) => holder.churn(Duration::from_secs_f64(seconds)),
+                    });
                 }
             })?;
             go.push(sender);
@@ -239,8 +294,8 @@ impl Holders {
         Ok(Self { go, done })
     }
 
-    /// Gives each holder its turn, `threads` of them at a time; how many connections they hold in the end.
-    fn run(&self, threads: usize) -> Result<usize, Box<dyn Error + Send + Sync>> {
+    /// Gives each holder its turn, `threads` of them at a time. The sum of what they say: connections, messages, or cycles.
+    fn run(&self, threads: usize, work: Turn) -> Result<usize, Box<dyn Error + Send + Sync>> {
         let mut held = 0;
         for turn in 0..self.go.len() + threads {
             if turn >= threads {
@@ -250,55 +305,156 @@ impl Holders {
                 held += self.done.recv()??;
             }
             if let Some(go) = self.go.get(turn) {
-                go.send(())?;
+                go.send(work)?;
             }
         }
         Ok(held)
     }
 }
 
-fn connect_all(first: u32, want: usize, probe: usize, held: &mut Vec<OwnedFd>) -> io::Result<()> {
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    let both = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-    let to = Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)));
-    let (bytes, mut buffer) = (vec![0_u8; probe], vec![0_u8; 4096]);
-    let mut probed = vec![false; want];
-    let mut events = vec![EpollEvent::empty(); 256];
-    let mut proven = 0;
-    while proven < want {
-        while held.len() - proven < IN_FLIGHT && held.len() < want {
-            let source = (first + held.len() as u32) / PORTS_PER_SOURCE;
-            let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + source);
-            let connection = socket::stream_for(&to)?;
-            socket::set_bind_address_no_port(connection.as_fd())?;
-            socket::set_local_port_range(connection.as_fd(), 1024, 1024 + PORTS_PER_SOURCE as u16 + 500)?;
-            socket::bind(connection.as_fd(), &Address::from(SocketAddr::from((from, 0))))?;
-            match socket::connect(connection.as_fd(), &to) {
-                Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
-                _ => {}
-            }
-            epoll.add(&connection, EpollEvent::new(both, held.len() as u64))?;
-            // On loopback the connection stands when connect(2) returns; elsewhere the event says when.
-            probed[held.len()] = socket::send(connection.as_fd(), &bytes).is_ok();
-            held.push(connection);
+/// What one thread holds.
+struct Holder {
+    epoll: Epoll,
+    events: Vec<EpollEvent>,
+    held: Vec<OwnedFd>,
+    /// Whether the probe of each is sent.
+    probed: Vec<bool>,
+    want: usize,
+    probe: Vec<u8>,
+    to: Address,
+    first: u32,
+    /// The number of the next connection, of which its source follows.
+    next: u32,
+}
+
+impl Holder {
+    fn new(first: u32, want: usize, probe: usize) -> io::Result<Self> {
+        Ok(Self {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            events: vec![EpollEvent::empty(); 256],
+            held: Vec::with_capacity(want),
+            probed: vec![false; want],
+            want,
+            probe: vec![0; probe],
+            to: Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))),
+            first,
+            next: first,
+        })
+    }
+
+    /// Begins a connection that is called `index`.
+    fn begin(&mut self, index: usize) -> io::Result<OwnedFd> {
+        let source = self.next / PORTS_PER_SOURCE;
+        self.next += 1;
+        let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + source);
+        let connection = socket::stream_for(&self.to)?;
+        socket::set_bind_address_no_port(connection.as_fd())?;
+        socket::set_local_port_range(connection.as_fd(), 1024, 1024 + PORTS_PER_SOURCE as u16 + 500)?;
+        socket::bind(connection.as_fd(), &Address::from(SocketAddr::from((from, 0))))?;
+        match socket::connect(connection.as_fd(), &self.to) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            _ => {}
         }
-        let ready = wait(&epoll, &mut events, Some(Duration::from_secs(5)))?;
+        let both = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+        self.epoll.add(&connection, EpollEvent::new(both, index as u64))?;
+        // On loopback the connection stands when connect(2) returns; elsewhere the event says when.
+        self.probed[index] = socket::send(connection.as_fd(), &self.probe).is_ok();
+        Ok(connection)
+    }
+
+    /// Waits for answers to probes; how many have come.
+    fn prove(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let ready = wait(&self.epoll, &mut self.events, Some(Duration::from_secs(5)))?;
         if ready == 0 {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{proven} of {want} proven")));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing has come for 5 s"));
         }
-        for event in &events[..ready] {
+        let mut proven = 0;
+        for event in &self.events[..ready] {
             let index = event.data() as usize;
-            if !probed[index] {
-                probed[index] = true;
-                socket::send(held[index].as_fd(), &bytes)?;
+            if !self.probed[index] {
+                self.probed[index] = true;
+                socket::send(self.held[index].as_fd(), &self.probe)?;
             } else if event.events().contains(EpollFlags::EPOLLIN)
-                && socket::recv(held[index].as_fd(), &mut buffer).is_ok_and(|length| length > 0)
+                && socket::recv(self.held[index].as_fd(), buffer).is_ok_and(|length| length > 0)
             {
                 proven += 1;
             }
         }
+        Ok(proven)
     }
-    Ok(())
+
+    fn connect_all(&mut self) -> io::Result<usize> {
+        let mut buffer = vec![0_u8; 4096];
+        let mut proven = 0;
+        while proven < self.want {
+            while self.held.len() - proven < IN_FLIGHT && self.held.len() < self.want {
+                let connection = self.begin(self.held.len())?;
+                self.held.push(connection);
+            }
+            proven += self.prove(&mut buffer)?;
+        }
+        Ok(proven)
+    }
+
+    /// The oldest is closed by an RST and another one begun in its place, for so long; how many were proven.
+    fn churn(&mut self, long: Duration) -> io::Result<usize> {
+        // Sources of its own, behind those of all that are held.
+        self.next = (1000 + self.first / 100) * PORTS_PER_SOURCE;
+        let mut buffer = vec![0_u8; 4096];
+        let (until, mut begun, mut proven) = (Instant::now() + long, 0, 0);
+        loop {
+            while begun - proven < IN_FLIGHT.min(self.want) && Instant::now() < until {
+                let index = begun % self.want;
+                socket::set_reset_on_close(self.held[index].as_fd())?;
+                self.held[index] = self.begin(index)?;
+                begun += 1;
+            }
+            if begun == proven {
+                return Ok(proven);
+            }
+            proven += self.prove(&mut buffer)?;
+        }
+    }
+
+    /// A closed loop for so long, over all that is held in turn; how many messages came back.
+    fn echo_some(&mut self, long: Duration) -> io::Result<usize> {
+        let (message, mut buffer) = (vec![0_u8; MESSAGE_BYTES], vec![0_u8; 4096]);
+        let mut got = vec![0; self.held.len()];
+        let mut turns = self.held.iter().cycle();
+        let mut say = || turns.next().map_or(Ok(0), |next| socket::send(next.as_fd(), &message));
+        let (until, mut echoed, mut in_flight) = (Instant::now() + long, 0, 0);
+        while in_flight < MESSAGES_IN_FLIGHT.min(self.held.len()) {
+            say()?;
+            in_flight += 1;
+        }
+        while in_flight > 0 {
+            let ready = wait(&self.epoll, &mut self.events, Some(Duration::from_secs(3)))?;
+            if ready == 0 {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{in_flight} are not answered")));
+            }
+            let reads = |event: &&EpollEvent| event.events().contains(EpollFlags::EPOLLIN);
+            for event in self.events[..ready].iter().filter(reads) {
+                let index = event.data() as usize;
+                while let Ok(length) = socket::recv(self.held[index].as_fd(), &mut buffer) {
+                    got[index] += length;
+                    if length < buffer.len() {
+                        break;
+                    }
+                }
+                // A turn may come again before the answer to the last: then there are two.
+                while got[index] >= MESSAGE_BYTES {
+                    got[index] -= MESSAGE_BYTES;
+                    echoed += 1;
+                    in_flight -= 1;
+                    if Instant::now() < until {
+                        say()?;
+                        in_flight += 1;
+                    }
+                }
+            }
+        }
+        Ok(echoed)
+    }
 }
 
 fn wait(epoll: &Epoll, events: &mut [EpollEvent], longest: Option<Duration>) -> io::Result<usize> {

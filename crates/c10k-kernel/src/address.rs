@@ -22,7 +22,7 @@ pub struct AddressOnDevice {
     pub device: String,
 }
 
-/// All addresses of this network namespace. Tests compare by it what the programs add and take away; nobody else asks.
+/// All addresses of the calling thread's network namespace.
 ///
 /// # Errors
 /// As socket(2) for netlink, or the kernel's answer.
@@ -55,7 +55,8 @@ pub fn is_local(ip: IpAddr) -> io::Result<bool> {
     let bound = socket2::Socket::new(domain, socket2::Type::STREAM, None)
         .and_then(|socket| socket.bind(&address.into()));
     match bound.as_ref().map_err(io::Error::raw_os_error) {
-        Ok(()) => Ok(true),
+        // The address is looked at first, and then for a port: one whose ports are all taken is here all the same.
+        Ok(()) | Err(Some(libc::EADDRINUSE)) => Ok(true),
         Err(Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)) => Ok(false),
         Err(_) => bound.map(|()| true),
     }
@@ -228,6 +229,26 @@ mod tests {
         assert!(!is_local(Ipv4Addr::new(192, 0, 2, 77).into()).unwrap());
         assert!(!is_local(Ipv4Addr::UNSPECIFIED.into()).unwrap());
         assert!(!is_local("2001:db8::7".parse().unwrap()).unwrap());
+    }
+
+    #[test]
+    #[allow(clippy::print_stderr, reason = "what was skipped is said aloud")]
+    fn an_address_whose_ports_are_all_taken_is_local_all_the_same() {
+        let beside = match crate::namespace::Beside::new() {
+            Ok(beside) => beside,
+            Err(error) => return eprintln!("SKIPPED: no network namespace can be made: {error}"),
+        };
+        let work = || {
+            std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "30000 30001")?;
+            let ip = Ipv4Addr::LOCALHOST;
+            let _taken = [(ip, 30_000), (ip, 30_001)].map(|at| std::net::TcpListener::bind(at).unwrap());
+            assert_eq!(
+                std::net::TcpListener::bind((ip, 0)).unwrap_err().raw_os_error(),
+                Some(libc::EADDRINUSE)
+            );
+            is_local(ip.into())
+        };
+        assert!(beside.inside(work).unwrap().unwrap());
     }
 
     #[test]

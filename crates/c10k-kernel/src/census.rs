@@ -22,6 +22,7 @@ mod answer;
 mod ends;
 mod holder;
 mod outgoing;
+mod side;
 mod taken;
 mod tcp_info;
 mod whose;
@@ -30,6 +31,7 @@ pub use answer::{Progress, SocketLine, each_socket};
 pub use ends::{Ends, ServerSocket, Servers};
 pub use holder::{Holders, held_by, holders_of, holds};
 pub use outgoing::{Destination, source_ports};
+use side::{AtBothPorts, ByPorts, End, Listening};
 pub use taken::{PortTaken, PortUser, TakenBy};
 pub use tcp_info::{Sampled, TcpInfo};
 pub use whose::{Held, Holding, LookThrough, who_holds};
@@ -112,8 +114,9 @@ pub struct Census {
     pub states: [u64; 13],
     /// ESTABLISHED sockets whose *local* port is one of the ports asked for: the server's ends.
     pub server_side: u64,
-    /// ESTABLISHED sockets whose *remote* port is one of the ports asked for, and whose local port is not: the
-    /// clients' ends.
+    /// ESTABLISHED sockets whose *remote* port is one of the ports asked for: the clients' ends. A socket with one at
+    /// either end is the server's where somebody listens at its own address, and else the client's, which had that port
+    /// to connect from.
     pub client_side: u64,
     /// Sockets at the server's ends, ESTABLISHED or closed by the client already (CLOSE_WAIT), that no process has
     /// accepted: they have no inode.
@@ -142,21 +145,29 @@ impl Census {
         STATE_NAMES.iter().copied().zip(self.states).filter(|(_, count)| *count > 0)
     }
 
-    /// Counts one socket.
-    fn add(&mut self, socket: &SocketLine<'_>, ports: &PortSet) {
-        let (local, remote) = (ports.holds(socket.local_port()), ports.holds(socket.remote_port()));
-        if !(local || remote || ports.is_everything()) {
-            return;
-        }
-        let is_counted = ports.is_everything() || local && socket.state() != State::Listen as u8;
-        if let Some(count) = self.states.get_mut(usize::from(socket.state())).filter(|_| is_counted) {
+    /// Counts one socket; gives it back where it has a port that was asked for at either end.
+    fn add(&mut self, socket: &SocketLine<'_>, ports: &PortSet) -> Option<AtBothPorts> {
+        let end = match ByPorts::of(socket, ports) {
+            _ if ports.is_everything() => None,
+            ByPorts::Either => return Some(AtBothPorts::of(socket)),
+            ByPorts::At(end) => Some(end),
+            ByPorts::Elsewhere => return None,
+        };
+        self.count_one(socket.state(), socket.inode(), end);
+        None
+    }
+
+    /// Counts one at this end; at none where no ports were asked for.
+    fn count_one(&mut self, state: u8, inode: u32, end: Option<End>) {
+        let is_counted = end.is_none() || end == Some(End::Server) && state != State::Listen as u8;
+        if let Some(count) = self.states.get_mut(usize::from(state)).filter(|_| is_counted) {
             *count += 1;
         }
-        let open = [State::Established as u8, State::CloseWait as u8].contains(&socket.state());
-        self.not_accepted += u64::from(open && local && socket.inode() == 0);
-        if socket.state() == State::Established as u8 {
-            self.server_side += u64::from(local);
-            self.client_side += u64::from(remote && !local);
+        let open = [State::Established as u8, State::CloseWait as u8].contains(&state);
+        self.not_accepted += u64::from(open && end == Some(End::Server) && inode == 0);
+        if state == State::Established as u8 {
+            self.server_side += u64::from(end == Some(End::Server));
+            self.client_side += u64::from(end == Some(End::Client));
         }
     }
 }
@@ -241,15 +252,24 @@ impl SockDiag {
     pub fn census(&mut self, states: States, ports: &PortSet) -> io::Result<Census> {
         let start = Instant::now();
         let mut census = Census::default();
+        let mut at_both = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
             let query = Query { family, states, ..Query::default() };
-            census.interrupted |= self.dump(query, |socket| census.add(socket, ports))?;
+            let interrupted = self.dump(query, |socket| at_both.extend(census.add(socket, ports)))?;
+            census.interrupted |= interrupted;
+        }
+        if !at_both.is_empty() {
+            let listening = Listening::of(self, ports)?;
+            for AtBothPorts { local, state, inode } in at_both {
+                census.count_one(state, inode, Some(listening.end_of(local)));
+            }
         }
         census.duration_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         Ok(census)
     }
 
-    /// Calls `each` with every socket in `states` that has one of `ports` at its own end. The kernel leaves the others
+    /// Calls `each` with every socket in `states` that has one of `ports` at its own end, and is no client's end that has
+    /// one of them to connect from. The kernel leaves the others
     /// out, so that this costs a small part of a census where most sockets are somebody else's. True when the dump was
     /// interrupted.
     ///
@@ -262,8 +282,9 @@ impl SockDiag {
         mut each: impl FnMut(&SocketLine<'_>),
     ) -> io::Result<bool> {
         let asked: Vec<u16> = ports.iter().collect();
+        let listening = Listening::of(self, ports)?;
         self.by_port(&asked, Query { states, at_server: true, ..Query::default() }, &mut |socket| {
-            if ports.holds(socket.local_port()) {
+            if ByPorts::of(socket, ports).end(socket, &listening) == Some(End::Server) {
                 each(socket);
             }
         })
@@ -335,6 +356,36 @@ impl SockDiag {
             })?;
         }
         Ok(found)
+    }
+
+    /// How many sockets in TIME_WAIT there are here towards one of `ports`, and how many at one of them: the ends of
+    /// those that closed first, as clients and as servers. Costs as a census does.
+    ///
+    /// # Errors
+    /// As [`SockDiag::census`].
+    pub fn time_wait_by_end(&mut self, ports: &PortSet) -> io::Result<(u64, u64)> {
+        let (mut clients, mut servers, mut at_both) = (0, 0, Vec::new());
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let states = States::of(&[State::TimeWait]);
+            self.dump(Query { family, states, ..Query::default() }, |socket| {
+                if socket.state() == State::TimeWait as u8 {
+                    match ByPorts::of(socket, ports) {
+                        ByPorts::Either => at_both.push(socket.local_address()),
+                        ByPorts::At(End::Server) => servers += 1,
+                        ByPorts::At(End::Client) => clients += 1,
+                        ByPorts::Elsewhere => {}
+                    }
+                }
+            })?;
+        }
+        if !at_both.is_empty() {
+            let listening = Listening::of(self, ports)?;
+            let of_servers =
+                at_both.iter().filter(|local| listening.end_of(**local) == End::Server).count() as u64;
+            servers += of_servers;
+            clients += at_both.len() as u64 - of_servers;
+        }
+        Ok((clients, servers))
     }
 
     /// Asks for sockets and calls `each` with every one. True when the dump was interrupted.

@@ -16,7 +16,7 @@ const NFPROTO_IPV4: u8 = 2;
 
 /// Where a packet is looked at (include/uapi/linux/netfilter.h, `nf_inet_hooks`).
 #[derive(Clone, Copy)]
-enum Hook {
+pub(crate) enum Hook {
     PreRouting = 0,
     In = 1,
     Out = 3,
@@ -74,10 +74,10 @@ pub fn fill(count: u32) -> io::Result<()> {
 }
 
 /// `NFT_REG32_00`.
-const REGISTER: u32 = 8;
+pub(crate) const REGISTER: u32 = 8;
 
 /// Adds the table, and a chain at each hook with one rule in it.
-fn rules(chains: &[(&str, Hook, i32, &[u8])]) -> io::Result<()> {
+pub(crate) fn rules(chains: &[(&str, Hook, i32, &[u8])]) -> io::Result<()> {
     const NEW_TABLE: u8 = 0;
     const NEW_CHAIN: u8 = 3;
     const NEW_RULE: u8 = 6;
@@ -98,7 +98,7 @@ fn rules(chains: &[(&str, Hook, i32, &[u8])]) -> io::Result<()> {
 }
 
 /// NFTA_LIST_ELEM with NFTA_EXPR_NAME 1 and NFTA_EXPR_DATA 2.
-fn expression(kind: &str, data: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn expression(kind: &str, data: &[Vec<u8>]) -> Vec<u8> {
     let mut parts = vec![name(1, kind)];
     if !data.is_empty() {
         parts.push(nested(2, data));

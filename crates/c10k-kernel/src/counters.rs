@@ -11,7 +11,7 @@ pub mod host_wide;
 mod named;
 mod proc_file;
 
-pub use named::{Change, TcpCounters, TcpExt};
+pub use named::{Change, IpCounters, TcpCounters, TcpExt};
 pub use proc_file::{ProcFile, ProcRoot, process_is_gone};
 
 pub(crate) use proc_file::{ThreadState, kilobyte_line, lines, number, words};
@@ -23,6 +23,8 @@ pub struct NetReading {
     pub sockstat: Option<Sockstat>,
     /// `/proc/net/snmp`, the `Tcp:` lines.
     pub tcp: Option<TcpCounters>,
+    /// `/proc/net/snmp`, the `Ip:` lines.
+    pub ip: Option<IpCounters>,
     /// `/proc/net/netstat`, the `TcpExt:` lines.
     pub tcp_ext: Option<TcpExt>,
     /// `/proc/net/softnet_stat`, summed over the CPUs.
@@ -153,8 +155,10 @@ impl NetCounters {
         if let (Some(sockstat), Ok(text)) = (&mut sockstat, self.sockstat6.read(take.buffer)) {
             sockstat.tcp6_inuse = tagged(text, b"TCP6:", b"inuse");
         }
+        let mut ip = None;
         let tcp = take.of(&mut self.snmp, |text| {
-            let mut values = TcpCounters::default();
+            let (mut of_ip, mut values) = (IpCounters::default(), TcpCounters::default());
+            ip = each_pair(text, b"Ip:", |name, value| of_ip.set(name, value)).then_some(of_ip);
             each_pair(text, b"Tcp:", |name, value| values.set(name, value)).then_some(values)
         });
         let tcp_ext = take.of(&mut self.netstat, |text| {
@@ -165,7 +169,7 @@ impl NetCounters {
         let files = take.of(&mut self.file_nr, parse_file_nr);
         let conntrack = self.read_conntrack();
         let tracks_nothing = conntrack.is_none() && self.has_no_conntrack();
-        NetReading { sockstat, tcp, tcp_ext, softnet, files, conntrack, tracks_nothing }
+        NetReading { sockstat, tcp, ip, tcp_ext, softnet, files, conntrack, tracks_nothing }
     }
 
     /// The file of the namespace first; below `/proc/sys/net` stands what the *reading* process's namespace has.

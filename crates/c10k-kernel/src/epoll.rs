@@ -6,7 +6,7 @@
 //! ppoll(2) on the epoll instance, as fine, and epoll_wait(2) behind it: one system call more.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use crate::sys::raw_epoll;
@@ -139,10 +139,21 @@ impl Epoll {
     }
 }
 
+/// Waits until an epoll instance of somebody else's making has something, or the time is over: for a time that its own
+/// wait, in whole milliseconds, would round. What there is, that wait then says.
+///
+/// # Errors
+/// As ppoll(2), without EINTR: after a signal it returns early.
+pub fn wait_finely(instance: &impl AsRawFd, timeout: Duration) -> io::Result<()> {
+    match raw_epoll::wait_for_any(instance.as_raw_fd(), Some(timeout)) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
     use std::time::Instant;
 
@@ -168,6 +179,19 @@ mod tests {
             // On a busy machine most take longer; of those rounded up to a millisecond none would be shorter.
             while wait() >= Duration::from_millis(1) {}
         }
+    }
+
+    #[test]
+    fn a_fine_wait_for_an_instance_ends_at_its_time_or_when_there_is_something() {
+        let mut epoll = Epoll::new(1).expect("an epoll instance");
+        let (mut near, far) = UnixStream::pair().expect("a pair");
+        epoll.add(far.as_raw_fd(), 7, Interest::Read).expect("watched");
+        let (begun, timeout) = (Instant::now(), Duration::from_micros(150));
+        wait_finely(&epoll.instance, timeout).expect("waited");
+        assert!(begun.elapsed() >= timeout);
+        near.write_all(b"x").expect("written");
+        wait_finely(&epoll.instance, Duration::from_secs(3600)).expect("waited");
+        assert_eq!(epoll.wait(Some(Duration::ZERO)).expect("looked").count(), 1);
     }
 
     #[test]

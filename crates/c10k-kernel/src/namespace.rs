@@ -251,6 +251,13 @@ pub fn boot_id() -> io::Result<String> {
     Ok(files::read_to_string(Path::new("/proc/sys/kernel/random/boot_id"))?.trim().to_owned())
 }
 
+/// The machine's name, `uname -n`; `None` where it has none or `/proc` cannot be read.
+#[must_use]
+pub fn hostname() -> Option<String> {
+    let name = files::read_to_string(Path::new("/proc/sys/kernel/hostname")).ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
 fn list(refusals: &[Refusal]) -> String {
     refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 
 use crate::counters::{ProcRoot, number, words};
 use crate::cpu::seconds_per_tick;
@@ -77,6 +78,30 @@ pub fn line_of(root: &ProcRoot, pid: u32) -> Option<ProcessLine> {
     parse(&fs::read(root.process_path(Some(pid), "stat")).ok()?)
 }
 
+/// This moment in the clock of [`ProcessLine::started_ticks`] (`/proc/uptime`); `None` where that cannot be read.
+#[must_use]
+pub fn now_ticks(root: &ProcRoot) -> Option<u64> {
+    let text = fs::read_to_string(root.path("proc/uptime")).ok()?;
+    let seconds: f64 = text.split_whitespace().next()?.parse().ok()?;
+    Some((seconds / seconds_per_tick()) as u64)
+}
+
+/// How each thread of a process is scheduled, by the kernel's numbers (sched(7); proc_pid_stat(5), field 41): 0 is
+/// `SCHED_OTHER`, 3 `SCHED_BATCH`. A thread that ends meanwhile is left out.
+///
+/// # Errors
+/// `NotFound` when there is no such process.
+pub fn scheduling_policies(root: &ProcRoot, pid: u32) -> io::Result<Vec<u64>> {
+    let threads = fs::read_dir(root.process_path(Some(pid), "task"))?.flatten();
+    Ok(threads.filter_map(|thread| policy_in(&fs::read(thread.path().join("stat")).ok()?)).collect())
+}
+
+fn policy_in(stat: &[u8]) -> Option<u64> {
+    let close = stat.iter().rposition(|byte| *byte == b')')?;
+    // Field 3 is the first behind the name.
+    words(&stat[close + 1..]).nth(41 - 3).and_then(number)
+}
+
 /// The command name may hold spaces and parentheses, so counting starts behind the last one.
 fn parse(stat: &[u8]) -> Option<ProcessLine> {
     let (open, close) =
@@ -115,6 +140,17 @@ mod tests {
         assert_eq!((line.threads, line.rss_bytes), (3, 512 * page_bytes()));
         assert!((line.cpu_seconds - 400.0 * seconds_per_tick()).abs() < 1e-9);
         assert_eq!(parse(b"7 (x) S 1"), None);
+    }
+
+    #[test]
+    fn the_policy_of_each_thread_is_read_and_what_is_too_short_has_none() {
+        let to_field_40 = format!("{} 0", vec!["1"; 36].join(" "));
+        let stat = format!("7 (a) b) S {to_field_40} 3 0\n");
+        assert_eq!((policy_in(stat.as_bytes()), policy_in(b"7 (a) S 1 2")), (Some(3), None));
+        let own = scheduling_policies(&ProcRoot::default(), std::process::id()).unwrap();
+        assert!(!own.is_empty() && own.iter().all(|policy| *policy <= 7), "{own:?}");
+        let none = scheduling_policies(&ProcRoot::default(), u32::MAX).unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

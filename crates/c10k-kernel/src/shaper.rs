@@ -51,11 +51,34 @@ fn speed(devices: &Path, device: &str) -> Option<u64> {
 fn sent_bits(statistics: &str, device: &str) -> Option<u64> {
     /// Preamble, checksum and the gap between two packets (IEEE 802.3).
     const ADDED_BYTES: u64 = 8 + 4 + 12;
-    let columns = statistics.lines().find_map(|line| line.trim().strip_prefix(device)?.strip_prefix(':'))?;
     // Eight columns of what was received, then bytes and packets sent.
-    let mut sent = columns.split_whitespace().skip(8).map(|word| word.parse::<u64>().ok());
+    let mut sent = columns_of(statistics, device)?.skip(8);
     let (bytes, packets) = (sent.next()??, sent.next()??);
     Some(bytes.saturating_add(packets.saturating_mul(ADDED_BYTES)).saturating_mul(8))
+}
+
+/// Packets that a device of the calling thread's network namespace has lost by its own counts since it is there: at the
+/// queue before it, and by what ip-link(8) shows as errors and dropped, of what it sent and of what it received.
+///
+/// # Errors
+/// As [`root_queue`]; that of reading `/proc/thread-self/net/dev`; ENODATA where that does not show the device.
+pub fn dropped(device: &str) -> io::Result<u64> {
+    let queue = root_queue(device)?.unwrap_or_default();
+    let statistics = std::fs::read_to_string("/proc/thread-self/net/dev")?;
+    let own = lost(&statistics, device).ok_or_else(|| io::Error::from_raw_os_error(libc::ENODATA))?;
+    Ok(own.saturating_add(queue.dropped))
+}
+
+/// The four columns of `/proc/net/dev` that count what was lost: errors and dropped, received and sent.
+fn lost(statistics: &str, device: &str) -> Option<u64> {
+    let columns = columns_of(statistics, device)?.collect::<Option<Vec<u64>>>()?;
+    [2, 3, 10, 11].iter().try_fold(0_u64, |sum, at| Some(sum.saturating_add(*columns.get(*at)?)))
+}
+
+/// The numbers in the line of a device.
+fn columns_of<'a>(statistics: &'a str, device: &str) -> Option<impl Iterator<Item = Option<u64>> + use<'a>> {
+    let line = statistics.lines().find_map(|line| line.trim().strip_prefix(device)?.strip_prefix(':'))?;
+    Some(line.split_whitespace().map(|word| word.parse().ok()))
 }
 
 /// The queue that all packets pass that leave a device.
@@ -257,6 +280,16 @@ mod tests {
                           eth01: 9 1 0 0 0 0 0 0 5 5 0 0 0 0 0 0\n";
         assert_eq!(sent_bits(statistics, "eth0"), Some((1000 + 10 * 24) * 8));
         assert_eq!(sent_bits(statistics, "eth"), None);
+    }
+
+    #[test]
+    fn what_a_device_has_lost_is_what_it_counts_as_errors_and_as_dropped_either_way() {
+        let statistics = "Inter-|   Receive  |  Transmit\n face |bytes packets errs drop\n\
+                          veth0: 9 1 2 30 0 0 0 0 1000 10 400 5000 7 0 0 0\n";
+        assert_eq!(lost(statistics, "veth0"), Some(2 + 30 + 400 + 5_000));
+        assert_eq!((lost(statistics, "veth"), lost("veth0: 1 2 3\n", "veth0")), (None, None));
+        assert!(dropped("lo").is_ok(), "every namespace has one");
+        assert!(dropped("no-such").is_err());
     }
 
     #[test]

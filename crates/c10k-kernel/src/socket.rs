@@ -13,17 +13,9 @@ use crate::sys::raw_socket;
 /// `IP_LOCAL_PORT_RANGE`, Linux 6.3 (include/uapi/linux/in.h).
 const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
 
-/// A socket address kept in the kernel's own layout, so that a connect costs no conversion.
+/// A socket address in the kernel's own layout.
 #[derive(Clone, Copy)]
 pub struct Address(raw_socket::RawAddress);
-
-impl Address {
-    /// The same address with another port.
-    #[must_use]
-    pub fn with_port(self, port: u16) -> Self {
-        Self(self.0.with_port(port))
-    }
-}
 
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Self {
@@ -92,6 +84,15 @@ pub fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// As send(2): EAGAIN when the buffer is full, EPIPE and ECONNRESET when the peer is gone.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     raw_socket::send(socket, bytes)
+}
+
+/// Writes `first` and behind it `second`, as many bytes as the send buffer takes, by one sendmsg(2): nothing is copied
+/// together before.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_two(socket: BorrowedFd<'_>, first: &[u8], second: &[u8]) -> io::Result<usize> {
+    raw_socket::send_two(socket, first, second)
 }
 
 /// Sets `IP_BIND_ADDRESS_NO_PORT` (Linux 4.2, ip(7)): a later bind to port 0 reserves no port; connect(2)
@@ -171,6 +172,21 @@ pub fn outgoing(socket: BorrowedFd<'_>) -> io::Result<Outgoing> {
     })
 }
 
+/// Writes as many bytes as the send buffer takes, and if that is all of them a FIN in the same segment as the last: no
+/// peer can answer before it. What the peer sends can still be read.
+///
+/// # Errors
+/// As [`send`]; as shutdown(2), where bytes were sent: ENOTCONN when the connection is gone.
+pub fn send_last(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let shared = socket2::SockRef::from(&socket);
+    // The kernel waits for more, and gets the end.
+    let sent = shared.send_with_flags(bytes, libc::MSG_MORE | libc::MSG_NOSIGNAL)?;
+    if sent == bytes.len() {
+        shared.shutdown(std::net::Shutdown::Write)?;
+    }
+    Ok(sent)
+}
+
 /// The error waiting on a socket, taken off it: `SO_ERROR` (socket(7)).
 ///
 /// # Errors
@@ -186,6 +202,22 @@ mod tests {
     use std::os::fd::AsFd as _;
 
     use super::*;
+
+    #[test]
+    fn the_last_bytes_come_with_the_end_and_the_answer_can_be_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        assert_eq!(send_last(client.as_fd(), b"goodbye").unwrap(), 7);
+        let mut said = String::new();
+        server.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "goodbye");
+        server.write_all(b"you too").unwrap();
+        drop(server);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "you too");
+    }
 
     #[test]
     fn what_a_peer_takes_slowly_moves_and_what_it_does_not_take_does_not() {

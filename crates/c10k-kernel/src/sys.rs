@@ -20,3 +20,9 @@ pub(crate) mod raw_kcmp;
 
 #[allow(unsafe_code, reason = "the allocator's own call has no wrapper")]
 pub(crate) mod raw_heap;
+
+#[allow(unsafe_code, reason = "perf_event_open has no wrapper")]
+pub(crate) mod raw_perf;
+
+#[allow(unsafe_code, reason = "fsopen and fsmount have no wrapper")]
+pub(crate) mod raw_mount;

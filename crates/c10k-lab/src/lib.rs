@@ -7,6 +7,13 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod tui {
+    //! The full screen of a run.
+    pub(crate) mod frame;
+    pub(crate) mod panels;
+    pub(crate) mod screen;
+    pub(crate) mod view;
+}
 mod say {
     //! What is said to the person at the terminal.
     pub(crate) mod color;
@@ -16,10 +23,22 @@ mod say {
 }
 mod signals;
 mod stage;
+mod ssh {
+    //! The far end of an ssh connection, and the server that is started there.
+    pub(crate) mod args;
+    pub(crate) mod connection;
+    pub(crate) mod far;
+    pub(crate) mod trouble;
+    pub(crate) mod words;
+}
 mod plan {
     //! From the command line to a resolved plan.
     pub(crate) mod args;
+    pub(crate) mod beside;
+    pub(crate) mod contradictions;
+    pub(crate) mod file;
     pub(crate) mod flags;
+    pub(crate) mod print;
     pub(crate) mod resolve;
     pub(crate) mod veth;
     pub(crate) mod view;
@@ -29,13 +48,16 @@ mod host {
     pub(crate) mod before;
     pub(crate) mod describe;
     pub(crate) mod headroom;
+    pub(crate) mod limits;
     pub(crate) mod object_bytes;
 }
 mod isolate {
     //! The namespaces of a run, with the profile's settings in them.
+    pub(crate) mod first_window;
     pub(crate) mod furnish;
     pub(crate) mod own_hash;
     pub(crate) mod place;
+    pub(crate) mod sample;
     pub(crate) mod steward;
     pub(crate) mod veth;
 }
@@ -43,45 +65,77 @@ mod processes {
     //! Server and swarm.
     pub(crate) mod acts;
     pub(crate) mod child;
+    pub(crate) mod far;
     pub(crate) mod foreign;
+    pub(crate) mod in_force;
     pub(crate) mod noise;
+    pub(crate) mod peer;
     pub(crate) mod server;
     pub(crate) mod start;
 }
 mod collect {
     //! What is seen of a run from outside of its processes.
-    pub(crate) mod abroad;
     pub(crate) mod cpu;
     pub(crate) mod ends;
-    pub(crate) mod far;
     pub(crate) mod gaps;
     pub(crate) mod outside;
+    pub(crate) mod source;
     pub(crate) mod watch;
 }
 mod findings;
 mod lead {
     //! The run itself.
     pub(crate) mod abroad;
+    pub(crate) mod bisect;
+    pub(crate) mod broke;
+    pub(crate) mod course;
     pub(crate) mod ends;
+    pub(crate) mod exported;
+    pub(crate) mod far;
     pub(crate) mod finish;
+    pub(crate) mod found;
     pub(crate) mod lab;
     pub(crate) mod moment;
+    pub(crate) mod page;
+    pub(crate) mod pair;
+    pub(crate) mod phases;
     pub(crate) mod progress;
+    pub(crate) mod ramp;
+    pub(crate) mod said;
+    pub(crate) mod search;
+    pub(crate) mod seen;
+    pub(crate) mod sizes;
+    pub(crate) mod standing;
     pub(crate) mod stop;
+    pub(crate) mod view;
+    pub(crate) mod wait;
+    pub(crate) mod workers;
 }
 mod rerun;
 mod command {
     //! One file or folder a command.
+    pub(crate) mod account;
+    pub(crate) mod beside;
     pub(crate) mod calibrate;
     pub(crate) mod climb;
+    pub(crate) mod compare;
     pub(crate) mod doctor;
+    pub(crate) mod find;
+    pub(crate) mod help;
+    pub(crate) mod list;
+    pub(crate) mod merge;
+    pub(crate) mod pages;
     pub(crate) mod plant;
     pub(crate) mod profile;
     pub(crate) mod report;
     pub(crate) mod run;
+    pub(crate) mod runs;
+    pub(crate) mod serve;
     pub(crate) mod settings;
+    pub(crate) mod sweep;
+    pub(crate) mod tune;
     pub(crate) mod walls;
 }
 mod cli;
 
-pub use cli::{Cli, main_with};
+pub use cli::main_of;

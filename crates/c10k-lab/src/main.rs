@@ -2,9 +2,6 @@
 
 use std::process::ExitCode;
 
-use c10k_lab::Cli;
-use clap::Parser;
-
 fn main() -> ExitCode {
-    c10k_lab::main_with(Cli::parse()).into()
+    c10k_lab::main_of(std::env::args_os()).into()
 }

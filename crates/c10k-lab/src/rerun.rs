@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
 use c10k_profile::Profile;
-use c10k_record::{Record, Remedy, Setting, write_whole};
+use c10k_record::{Listening, Record, Remedy, Setting, write_whole};
 use toml_edit::{Array, DocumentMut, Table, Value, value};
 
 use crate::stage::Stage;
@@ -39,6 +40,8 @@ pub(crate) struct Setup {
     /// Each end's soft descriptor limit goes up to the hard one.
     pub(crate) nofile_hard: bool,
     pub(crate) stage: Stage,
+    /// Where its figures are served, by one run after the other.
+    pub(crate) metrics: Option<Arc<Listening>>,
 }
 
 /// What came of a run.
@@ -125,6 +128,17 @@ impl Setup {
         if self.stage != Stage::default() {
             command.arg("--stage").arg(serde_json::to_string(&self.stage).unwrap_or_default());
         }
+        let stdin = match &self.metrics {
+            Some(listening) => {
+                command.arg("--metrics-on-stdin");
+                match listening.handed_on() {
+                    Ok(socket) => Stdio::from(socket),
+                    Err(error) => return Came::Nothing(format!("its metrics: {error}"), Some(3)),
+                }
+            }
+            None => Stdio::null(),
+        };
+        command.stdin(stdin);
         carry_out(command, &mut watch)
     }
 
@@ -184,11 +198,11 @@ impl Setup {
 }
 
 /// Runs a command that prints one record on stdout.
-fn carry_out(mut command: Command, watch: &mut impl FnMut() -> bool) -> Came {
+pub(crate) fn carry_out(mut command: Command, watch: &mut impl FnMut() -> bool) -> Came {
     bind_to_this_process(&mut command, Signal::Terminate);
     // Its own group: a Ctrl-C on the terminal is for the one who started it.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = match child {
         Ok(child) => child,
         Err(error) => return Came::Nothing(format!("the run cannot be started: {error}"), Some(3)),
@@ -239,9 +253,8 @@ fn read(stream: Option<impl Read + Send + 'static>) -> io::Result<JoinHandle<Str
 }
 
 /// A number, a list of numbers, or a text.
-fn toml_value(value: &str) -> Value {
-    let words: Vec<&str> = value.split_whitespace().collect();
-    let numbers: Option<Vec<i64>> = words.iter().map(|word| word.parse().ok()).collect();
+pub(crate) fn toml_value(value: &str) -> Value {
+    let numbers: Option<Vec<i64>> = value.split_whitespace().map(|word| word.parse().ok()).collect();
     match numbers.as_deref() {
         Some([one]) => (*one).into(),
         Some(all) if !all.is_empty() => all.iter().copied().collect::<Array>().into(),

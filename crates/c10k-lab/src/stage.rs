@@ -51,6 +51,8 @@ pub(crate) struct Stage {
     pub(crate) keeps_a_reserve: bool,
     /// The swarm's watches count for another user than the server's.
     pub(crate) watches_apart: bool,
+    /// What is said of the ends is read back from the kernel once they are there; what is not so ends the run.
+    pub(crate) read_back: bool,
     /// The profile that remedies name: the run's own is not there, or not the last one, when somebody pastes them.
     pub(crate) told_profile: Option<String>,
 }
@@ -83,6 +85,10 @@ pub(crate) enum Furniture {
     NotTracked,
     /// `lo` lets so many bits a second through.
     Narrow { bits_per_second: u64 },
+    /// A rule of the firewall drops what comes to this port, in a kernel that has such rules.
+    Dropped { port: u16 },
+    /// On the link between two namespaces, answers to this source go to a machine that is not there.
+    Astray { source: IpAddr },
 }
 
 /// What is there before the first connection of the swarm.

@@ -128,7 +128,7 @@ fn flags_that_contradict_each_other_or_are_unknown_are_refused() {
             (&["--probe-bytes", "4"], &["'4'", "--probe-bytes"]),
             (&["--close", "softly"], &["'softly'", "fin"]),
             (&["--topology", "moon"], &["'moon'", "loopback"]),
-            (&["--topology", "remote"], &["remote", "c10k-swarm"]),
+            (&["--topology", "remote"], &["remote", "--control ADDRESS:PORT", "--ssh USER@HOST"]),
             (&["--colour", "red"], &["--colour"]),
         ],
     );
@@ -317,4 +317,20 @@ fn a_target_that_this_machine_is_known_not_to_hold_is_refused_in_a_line_unless_i
     Lab::new()
         .run(&["--target", "50", "--hold", "100ms", "--force", "--verdict", "echo_p95 <= 1h"])
         .expect_held(50);
+}
+
+#[test]
+fn flags_of_another_host_are_refused_where_there_is_none() {
+    all_refused(
+        BAD_TEXT,
+        &[
+            (
+                &["--token-file", "t"],
+                &["--token-file is of a server on another host", "leave out --token-file"],
+            ),
+            (&["--any-build"], &["--any-build is of a server on another host", "--control ADDRESS:PORT"]),
+            (&["--control-timeout", "9s"], &["--control-timeout is of a server on another host"]),
+            (&["--control-timeout", "0s"], &["'0s' is no time to wait for an answer: expected 1s to 5m"]),
+        ],
+    );
 }

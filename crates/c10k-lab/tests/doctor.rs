@@ -34,16 +34,42 @@ fn lift(document: &Value, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_a_diagnosis_can_look_at_is_listed_and_of_what_it_cannot_why() {
+fn what_a_diagnosis_can_look_at_is_in_the_document_and_of_what_it_cannot_the_page_says_why() {
     let words = ["doctor", "--no-calibration", "--target", "1000"];
-    let document = lab(&[&words[..], &["--json"]].concat()).document();
-    let sources = document["evidence"].as_array().expect("a list");
-    for name in ["sock_diag", "TCP_INFO", "outgoing", "TcpExt", "nftables", "conntrack", "slabinfo"] {
-        let source = sources.iter().find(|source| source["name"] == name).expect(name);
-        let why = &source["why_not"];
-        assert!(why.is_null() || why.as_str().is_some_and(|why| !why.is_empty()), "{source}");
+    let makers: [fn() -> Lab; 2] = [Lab::new, || Lab::new().by_ordinary_user()];
+    for make in makers {
+        let document = make().command(&[&words[..], &["--json"]].concat()).wait().document();
+        let sources = document["evidence"].as_array().expect("a list");
+        let page = make().command(&words).wait().stdout;
+        let listed = page.split("What a diagnosis cannot look at here").nth(1).unwrap_or_default();
+        // Without the ends of its lines.
+        let listed = listed.split_whitespace().collect::<Vec<_>>().join(" ");
+        for name in [
+            "sock_diag",
+            "TCP_INFO",
+            "outgoing",
+            "TcpExt",
+            "drop reasons",
+            "nftables",
+            "conntrack",
+            "cgroup",
+            "slabinfo",
+        ] {
+            let source = sources.iter().find(|source| source["name"] == name).expect(name);
+            let tells = source["tells"].as_str().expect("words");
+            let why = source["why_not"].as_str();
+            assert!(why.is_none_or(|why| !why.is_empty()), "{source}");
+            let is_told = match why {
+                Some(why) => listed.contains(&format!("{name}: not here ({why}): {tells}")),
+                None => !listed.contains(&format!("{name}: ")),
+            };
+            assert!(is_told, "{source}: {listed}");
+        }
     }
-    let page = lab(&words).stdout;
+    // Nobody but root may read it, and that is said.
+    let page = Lab::new().by_ordinary_user().command(&words).wait().stdout;
+    assert!(page.contains("  slabinfo: not here (") && page.contains("  drop reasons: not here ("), "{page}");
+    let page = lab(&[&words[..], &["--all"]].concat()).stdout;
     let list = page.split("What a diagnosis can look at here").nth(1).expect("a section");
     assert!(list.contains("TCP_INFO: whether what was sent is acknowledged"), "{list}");
 }
@@ -200,7 +226,7 @@ fn ports_that_wait_are_foreseen_and_a_run_there_holds_what_was_foreseen() {
             "ip link set lo up; sysctl -qw net.ipv4.ip_local_port_range='40000 40399'; \
              sysctl -qw net.ipv4.tcp_tw_reuse={reuse}; \"$0\" server 2> /dev/null & s=$!; \
              for i in $(seq 600); do ss -ltn | grep -q ':9000 ' && break; sleep 0.1; done; \
-             \"$0\" swarm --ips 127.0.0.1 --target 300 --hold 0s --close fin 2> /dev/null; \
+             \"$0\" swarm --ips 127.0.0.1 --target 300 --hold 0s --close fin > /dev/null 2>&1; \
              \"$0\" {then} --json 2> /dev/null; kill $s"
         );
         let output = std::process::Command::new("unshare")
@@ -341,8 +367,18 @@ fn what_cannot_be_meant_is_refused() {
 fn people_read_where_it_ends() {
     let ended = lab(&["doctor", "--profile", "stock", "--target", "1000", "--no-calibration"]);
     ended.expect_exit(0);
-    for words in ["The walls, in the order", "lift:", "How much machine", "REACHABLE"] {
+    for words in ["No wall lies below 3,000", "How much machine"] {
         assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+    assert!(ended.stdout.starts_with("REACHABLE"), "the answer comes first: {}", ended.stdout);
+    let all = lab(&["doctor", "--profile", "stock", "--target", "1000", "--no-calibration", "--all"]);
+    let walls = |text: &str| {
+        text.lines().filter(|line| line.contains("lift: ") || line.contains("passed here")).count()
+    };
+    assert!(walls(&ended.stdout) < walls(&all.stdout), "what is far is left out: {}", ended.stdout);
+    assert!(all.stdout.contains("in the order in which they bite"), "{}", all.stdout);
+    for line in ended.stdout.lines().chain(all.stdout.lines()) {
+        assert!(line.chars().count() <= 80, "{line}");
     }
     let ended = Lab::new()
         .after("ulimit -Sn 1024")

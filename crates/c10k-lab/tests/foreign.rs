@@ -75,7 +75,16 @@ fn a_server_found_by_its_port_is_collected_on_and_left_as_it_was() {
 fn what_a_server_never_heard_of_is_not_held_and_costs_nothing_there() {
     let Some(server) = Foreign::deferred() else { return };
     let port = server.port.to_string();
-    let ended = run_lab(&["--server-port", &port, "--target", "200", "--no-probe"]);
+    let run = || run_lab(&["--server-port", &port, "--target", "200", "--no-probe"]);
+    let mut ended = run();
+    // The kernel's memory is the whole machine's: a run during which others gave more of it back than this one took has no
+    // figure, and is made again.
+    for _ in 0..4 {
+        if ended.record().memory_per_connection.client_kernel_bytes.is_some() {
+            break;
+        }
+        ended = run();
+    }
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     let record = ended.record();
     let c = &record.connections;
@@ -107,11 +116,14 @@ fn settings_that_nobody_asked_for_are_not_listed_as_missing() {
     assert!(!record.warnings.iter().any(|warning| warning.id == "profile-not-applied"), "{}", ended.stderr);
     let notes = record.warnings.iter().filter(|warning| warning.text.contains("no profile was asked for"));
     assert_eq!(notes.count(), 1, "one note");
-    // Who asks is told, each setting once in the warnings of the start and once in the summary.
-    let asked = run_lab(&["--profile", "tuned", "--server-port", &port, "--target", "20"]);
+    assert!(!ended.stderr.contains("not in force"), "{}", ended.stderr);
+    // Who asks is told in one line how many there are, and each of them in the full account.
+    let asked = run_lab(&["--profile", "tuned", "--server-port", &port, "--target", "20", "--full"]);
     let missing = &asked.record().profile.not_applied;
+    let note = format!("note: {} settings of the profile are not in force (", missing.len());
+    assert_eq!(asked.stderr.matches(&note).count(), usize::from(missing.len() > 1), "{}", asked.stderr);
     for setting in missing {
-        assert!(asked.stderr.matches(&format!("{} ", setting.key)).count() >= 2, "{}", asked.stderr);
+        assert!(asked.stderr.contains(&format!("{} ", setting.key)), "{}", asked.stderr);
     }
     assert!(!asked.stderr.contains("profile-not-applied"), "they stand in the section of the profile");
 }

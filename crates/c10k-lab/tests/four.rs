@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use c10k_report::Style;
+use c10k_record::Style;
 use common::{Ended, run_lab};
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ fn expect_one_story(ended: &Ended) {
     let file = std::fs::read_to_string(ended.folder().join("record.json")).expect("the record");
     assert_eq!(ended.document(), serde_json::from_str::<Value>(&file).expect("JSON"));
     // The headline, every count, verdict, cost, rate and latency: the printed text is that of the record.
-    let summary = c10k_report::summary(&record, None, Style::default());
+    let summary = c10k_report::summary(&record, None, Style { width: 80, color: false });
     assert!(ended.stderr.contains(summary.trim_end()), "{}\nis not\n{summary}", ended.stderr);
     let page = std::fs::read_to_string(ended.folder().join("report.html")).expect("the page");
     let text = without_tags(&page);
@@ -59,7 +59,8 @@ fn expect_one_story(ended: &Ended) {
 
 #[test]
 fn what_is_printed_written_and_shown_of_a_run_that_holds_is_one_story() {
-    let ended = run_lab(&["--target", "1234", "--hold", "300ms", "--json", "--verdict", "echo_p95 <= 1h"]);
+    let ended =
+        run_lab(&["--target", "1234", "--hold", "300ms", "--json", "--full", "--verdict", "echo_p95 <= 1h"]);
     ended.expect_held(1234);
     expect_one_story(&ended);
 }
@@ -67,7 +68,8 @@ fn what_is_printed_written_and_shown_of_a_run_that_holds_is_one_story() {
 #[test]
 fn what_is_printed_written_and_shown_of_a_run_that_falls_short_is_one_story() {
     let short = ["--target", "321", "--max-connections", "123", "--hold", "300ms", "--json"];
-    let ended = run_lab(&[&short[..], &["--connect-timeout", "1s", "--probe-timeout", "1s"]].concat());
+    let ended =
+        run_lab(&[&short[..], &["--connect-timeout", "1s", "--probe-timeout", "1s", "--full"]].concat());
     ended.expect_exit(1);
     expect_one_story(&ended);
 }

@@ -13,7 +13,7 @@ fn with_a_nap(ms: u64) -> Ended {
         format!("{{\"acts\":[{{\"when\":{{\"established\":100}},\"what\":{{\"nap-server\":{ms}}}}}]}}");
     let profile = "name = \"short\"\nsummary = \"a short queue\"\n[socket]\nbacklog = 32\n";
     let flags = ["--profile", "./short.toml", "--target", "1200", "--rate", "800", "--hold", "300ms"];
-    let patience = ["--connect-timeout", "60s", "--probe-timeout", "60s", "--server-workers", "1"];
+    let patience = ["--connect-timeout", "60s", "--probe-timeout", "60s", "--server-workers", "1", "--full"];
     let all = [&flags[..], &patience, &["--stage", &stage]].concat();
     Lab::new().with_file("short.toml", profile).run(&all)
 }
@@ -55,7 +55,7 @@ fn an_accept_queue_that_overflowed_is_told_by_a_run_that_held_all_in_summary_rec
     let page = std::fs::read_to_string(ended.folder().join("report.html")).expect("the page");
     let folder = ended.folder().display().to_string();
     let report = lab(&["report", &folder]);
-    for text in [&ended.stderr, &page, &report.stdout] {
+    for text in [&ended.told(), &page, &report.told()] {
         for told in ["Met on the way, without a connection lost", wall, "took a second or more, the longest"]
         {
             assert!(text.contains(told), "{told}: {text}");
@@ -84,7 +84,10 @@ fn a_link_that_was_full_and_dropped_syns_is_told() {
     let flags = ["--target", "300", "--rate", "400", "--hold", "300ms", "--connect-timeout", "60s"];
     let narrow =
         ["--probe-timeout", "60s", "--stage", "{\"place\":[{\"narrow\":{\"bits_per_second\":400000}}]}"];
-    let ended = run_lab(&[&flags[..], &narrow].concat());
+    // What drops SYNs drops other packets too: now and then one is reset that the server never accepted. What is met on the way
+    // is told of a run without a loss.
+    let run = || run_lab(&[&flags[..], &narrow].concat());
+    let ended = (0..3).map(|_| run()).find(|ended| !ended.told().contains("ECONNRESET")).unwrap_or_else(run);
     if ended.stderr.contains("sch_tbf") {
         eprintln!("SKIPPED a_link_that_was_full_and_dropped_syns_is_told: no link can be narrowed here");
         return;
@@ -124,7 +127,7 @@ fn healthy_runs_side_by_side_met_nothing_and_are_warned_of_nothing_late() {
     std::thread::scope(|scope| {
         for flags in kinds {
             scope.spawn(move || {
-                let ended = run_lab(flags);
+                let ended = run_lab(&[flags, &["--full"]].concat());
                 let record = ended.expect_exit(0).record();
                 // A processor's input queue is the whole host's, which other tests fill.
                 let met = record.met_on_the_way.iter().filter(|met| met.wall != "netdev-backlog");
@@ -136,7 +139,7 @@ fn healthy_runs_side_by_side_met_nothing_and_are_warned_of_nothing_late() {
                     "{:?}",
                     record.warnings
                 );
-                let is_told = ended.stderr.contains("Met on the way");
+                let is_told = ended.stdout.contains("Met on the way");
                 assert_eq!(is_told, !record.met_on_the_way.is_empty(), "{}", ended.stderr);
             });
         }

@@ -164,7 +164,7 @@ fn a_run_raises_host_wide_settings_while_it_lasts_and_its_record_says_so() {
     expect_both_applied(&record);
     let before = |key: &str| record.profile.applied.iter().find(|set| set.key == key).unwrap().before.clone();
     assert_eq!(before(NR_OPEN), machine.number(NR_OPEN).to_string());
-    assert!(ended.stderr.contains("2 setting(s) put back"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("2 settings put back"), "{}", ended.stderr);
     machine.expect_as_before();
 }
 

@@ -21,8 +21,9 @@ fn run_on(server: &Foreign, arguments: &[&str]) -> Ended {
 fn run_on_port(port: u16, arguments: &[&str]) -> Ended {
     let results = tempfile::tempdir().expect("a folder");
     let output = Command::new(env!("CARGO_BIN_EXE_c10k-lab"))
-        .args(["run", "--json", "--close", "rst", "--in-flight", "16", "--hold", "1s", "--results"])
+        .args(["run", "--json", "--full", "--close", "rst", "--in-flight", "16", "--results"])
         .arg(results.path())
+        .args(if arguments.contains(&"--hold") { &[][..] } else { &["--hold", "1s"] })
         .args(["--server-port", &port.to_string()])
         .args(arguments)
         .stdin(Stdio::null())
@@ -106,6 +107,39 @@ fn of_processes_with_a_listener_each_the_one_that_is_full_is_named() {
 }
 
 #[test]
+fn of_sixty_four_processes_the_one_that_is_full_is_named() {
+    let Some(server) = Foreign::several("reuseport", 64, Some(24)) else { return };
+    let fits = run_on(&server, &["--target", "250"]);
+    assert_eq!((fits.code, fits.record.connections.held), (Some(0), 250), "{}", fits.stderr);
+    assert_eq!(holders(&fits.record).iter().filter_map(|one| one.connections).sum::<u64>(), 250);
+    let ended = run_on(&server, &["--target", "1500", "--probe-timeout", "3s", "--connect-timeout", "3s"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let ceiling = ended.record.ceiling.as_ref().expect("short");
+    assert_eq!(ceiling.wall, "nofile-server", "{}", ended.stderr);
+    let full: Vec<u32> = ended
+        .record
+        .processes
+        .iter()
+        .filter(|one| one.descriptors.is_some() && one.descriptors >= one.nofile)
+        .map(|one| one.pid)
+        .collect();
+    let evidence = format!("{:?}", ceiling.walls[0].evidence);
+    assert!(full.iter().any(|pid| evidence.contains(&format!("process {pid}:"))), "{full:?}: {evidence}");
+    assert!(ended.record.processes.iter().all(|one| one.nofile.is_none_or(|limit| limit == 24)));
+}
+
+#[test]
+fn processes_that_come_and_go_are_no_news_and_no_wall() {
+    let Some(server) = Foreign::several("restless", 3_000, None) else { return };
+    let ended = run_on(&server, &["--target", "150", "--hold", "4s"]);
+    assert_eq!((ended.code, ended.record.connections.held), (Some(0), 150), "{}", ended.stderr);
+    assert_eq!(ended.record.connections.at_server, Some(150), "none is counted twice");
+    let first = holders(&ended.record).into_iter().find(|one| one.pid == server.pid).expect("it holds all");
+    assert_eq!(first.connections, Some(150), "{first:?}");
+    assert!(ended.record.warnings.len() < 12, "{:#?}", ended.record.warnings);
+}
+
+#[test]
 fn connections_that_are_handed_over_cost_who_gets_them() {
     let Some(server) = Foreign::several("passing", 3, None) else { return };
     let ended = run_on(&server, &["--target", "300"]);
@@ -171,4 +205,56 @@ fn one_process_with_many_tables_is_one_process() {
     let limits = &ended.record.host.as_ref().expect("described").limits;
     assert_eq!((limits.server_processes, limits.server_tables), (None, true));
     assert!(!ended.stderr.contains("Processes of the server"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_worker_that_dies_in_the_middle_is_told_of_with_its_pid_and_its_time() {
+    let Some(server) = Foreign::several("reuseport", 4, None) else { return };
+    let victim = server.workers()[1];
+    let results = tempfile::tempdir().expect("a folder");
+    let path = results.path().to_owned();
+    let port = server.port.to_string();
+    let lab = std::thread::spawn(move || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_c10k-lab"));
+        command.args([
+            "run",
+            "--json",
+            "--server-port",
+            &port,
+            "--target",
+            "200",
+            "--hold",
+            "8s",
+            "--results",
+        ]);
+        command.arg(results.path()).args(["--close", "rst", "--in-flight", "32"]).stdin(Stdio::null());
+        command.output().expect("the lab runs")
+    });
+    let rows = || {
+        let run = std::fs::read_dir(&path).ok()?.next()?.ok()?;
+        std::fs::read_to_string(run.path().join("samples.csv")).ok()
+    };
+    // Four seconds into the hold its holders have been looked for, on a busy machine too.
+    let holding =
+        |text: &str| text.lines().filter(|line| line.split(',').nth(1) == Some("hold")).count() > 16;
+    let began = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        rows().is_some_and(|text| holding(&text))
+    });
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(victim.cast_signed()),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .expect("a child of our server");
+    let output = lab.join().expect("the lab ended");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(began, "{said}");
+    let record: Record = serde_json::from_slice(&output.stdout).expect("a record");
+    let told: Vec<_> =
+        record.warnings.iter().filter(|warning| warning.id == "server-process-ended").collect();
+    assert_eq!(told.len(), 1, "{:?}", record.warnings);
+    let words = ["python3) of the server ended", "s into the run, in the hold; it had "];
+    assert!(told[0].text.starts_with(&format!("process {victim} (")), "{}", told[0].text);
+    assert!(words.iter().all(|word| told[0].text.contains(word)) && said.contains(&told[0].text), "{said}");
+    assert_ne!(record.ceiling.map(|ceiling| ceiling.wall).as_deref(), Some("server-died"), "the others live");
 }

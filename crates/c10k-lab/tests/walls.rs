@@ -11,7 +11,7 @@ use common::lab;
 use serde_json::Value;
 
 /// The walls that the guide must have.
-const NAMES: [&str; 40] = [
+const NAMES: [&str; 41] = [
     "nofile-server",
     "nofile-swarm",
     "nr-open",
@@ -50,6 +50,7 @@ const NAMES: [&str; 40] = [
     "server-idle-limit",
     "middlebox-forgets",
     "path-lost",
+    "path-loss",
     "filter-rejects",
     "rp-filter",
 ];
@@ -171,7 +172,8 @@ fn every_myth_has_a_line_to_paste() {
     }
     let one = lab(&["walls", "myths", "somaxconn"]);
     assert!(one.stdout.contains("Send-Q") && !one.stdout.contains("tcp_rmem"), "{}", one.stdout);
-    lab(&["walls", "myths", "no-such-myth"]).expect_refused(2, &["no-such-myth", "somaxconn"]);
+    lab(&["walls", "myths", "no-such-myth"])
+        .expect_refused(2, &["no-such-myth", "`c10k-lab walls myths` lists them"]);
 }
 
 /// What a line of a myth said, on stdout and stderr together.

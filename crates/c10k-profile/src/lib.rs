@@ -20,7 +20,10 @@ pub mod state_folder;
 mod text;
 mod write;
 
-pub use compare::{Change, DiffRow, Live, NotSet, Settable, ValueKind, Why, diff, ehash_not_set};
+pub use compare::{
+    Change, DiffRow, Live, NotSet, Settable, ValueKind, Why, diff, ehash_not_set, hint_for_unknown,
+    unknown_keys, what_was_meant,
+};
 pub use hold::{
     AppliedGuard, Applier, ApplyError, Differs, Doubt, Here, Kept, Standing, StandingSetting, State,
     apply_here, pending_journal, recover,
@@ -36,4 +39,4 @@ pub use text::{
     Keepalive, Limits, Linger, NamespaceOptions, NofileLimit, PortList, Profile, ProfileError, SocketOptions,
     Source, SysctlValue, Wanted,
 };
-pub use write::{Applied, apply_in_own_namespace, unknown_keys};
+pub use write::{Applied, apply_in_own_namespace};

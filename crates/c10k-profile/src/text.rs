@@ -2,6 +2,7 @@
 
 mod error;
 mod profile;
+mod reasons;
 mod schema;
 mod shipped;
 mod socket_options;

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use c10k_kernel::sysctl::{Scope, SysctlRoot, is_in_the_first_namespace_alone};
+use c10k_kernel::sysctl::{Scope, SysctlRoot};
 
-use crate::compare::{Change, Ground, Judgement, Live, NotSet, Why, is_first_namespace, judge, learn_scopes};
+use crate::compare::{Change, Ground, Judgement, Live, NotSet, Why, judge, learn_scopes};
 use crate::text::{Comparison, Profile, SysctlValue, one_line};
 
 /// What came of applying a profile.
@@ -66,21 +66,6 @@ pub fn apply_in_own_namespace(profile: &Profile, root: &SysctlRoot) -> Applied {
             Applied { set: Vec::new(), not_set: not_set.collect() }
         }
     }
-}
-
-/// The keys that the profile cannot do without and that this kernel does not have. From the machine's first
-/// network namespace this is certain; in another one, a host-wide `net.*` key cannot be told from an unknown
-/// one and is not listed.
-#[must_use]
-pub fn unknown_keys(profile: &Profile, root: &SysctlRoot) -> Vec<String> {
-    let first = is_first_namespace(root);
-    let is_unknown = |key: &str| !root.exists(key) && (first || !is_in_the_first_namespace_alone(key));
-    profile
-        .sysctl
-        .iter()
-        .filter(|(key, wanted)| !wanted.optional && is_unknown(key))
-        .map(|(key, _)| key.clone())
-        .collect()
 }
 
 pub(crate) fn apply_to_namespace(profile: &Profile, live: &Live) -> Applied {

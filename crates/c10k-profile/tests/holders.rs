@@ -313,7 +313,7 @@ fn when_the_journal_cannot_be_written_on_in_the_middle_what_was_written_is_put_b
     });
     let error = here.apply(&profile(SOME), &applier("full"), Policy::default()).unwrap_err();
     assert!(matches!(error, ApplyError::Interrupted { .. }), "{error}");
-    assert!(error.to_string().ends_with("1 setting(s) put back"), "what came of it is told: {error}");
+    assert!(error.to_string().ends_with("1 setting put back"), "what came of it is told: {error}");
     assert_eq!(*seen.lock().unwrap(), 1);
     assert_eq!(machine.snapshot(), before);
 }

@@ -198,7 +198,7 @@ fn drift_is_reported_and_left_alone_unless_asked_otherwise() {
     assert!(told.contains("expected 16384, found 777; left alone (before: 4096)"), "{told}");
     assert_eq!(machine.value("net.core.somaxconn"), "777");
     assert_eq!(machine.value("net.ipv4.tcp_rmem"), "4096\t131072\t6291456");
-    assert_eq!(machine.journals().len(), 1, "kept for whoever wants it back after all");
+    assert_eq!(machine.journals().len(), 1, "kept for one that wants it back after all");
     assert_eq!(machine.here().pending().unwrap(), None, "but nobody is nagged");
     assert_eq!(machine.here().recover(Drift::Report).unwrap(), [], "and it is told once");
 

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 /// The end of the box, or of what the plan allowed: null in a record whose target was reached with every verdict
 /// passed.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ceiling {
-    /// Connections held when it bit. Where all were held and a verdict broke, the ceiling lies at or below this.
+    /// Connections held when it was met. Where all were held and a verdict broke, the ceiling lies at or below this.
     pub connections: u64,
-    /// The first wall that bit, or `unknown`.
+    /// The first wall that was met, or `unknown`.
     pub wall: String,
-    /// All walls that bit, in their order.
+    /// All walls that were met, in their order.
     pub walls: Vec<WallFound>,
     /// True when an errno or a kernel counter names the wall, false when a verdict broke first: always where all
     /// were held.
@@ -25,7 +26,7 @@ pub struct Ceiling {
     /// What was predicted before the run.
     pub predicted: Option<Predicted>,
     /// Connections held beyond what was predicted, negative where fewer; null where nothing was predicted, or the
-    /// wall that was predicted is not among those that bit.
+    /// wall that was predicted is not among those that were met.
     #[serde(default)]
     pub off_by: Option<i64>,
 }
@@ -46,7 +47,8 @@ pub fn as_root(line: &str) -> String {
     line.replace("sudo -u nobody ", "runuser -u nobody -- ").replace("sudo ", "")
 }
 
-/// One wall that bit.
+/// One wall that was met.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WallFound {
     /// Its short name, such as `ports-exhausted`.
@@ -67,10 +69,11 @@ pub struct WallFound {
 }
 
 /// How sure a wall is.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Degree {
-    /// An errno, a kernel counter or a process's own word says so, which can mean nothing else.
+    /// An errno, a kernel counter or the report of a process says so, which can mean nothing else.
     Proven,
     /// It fits all that was seen, and nothing contradicts it.
     Likely,
@@ -79,6 +82,7 @@ pub enum Degree {
 }
 
 /// At which end of a connection something stands.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
@@ -91,6 +95,7 @@ pub enum Side {
 }
 
 /// One piece of evidence.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// What was looked at: an errno name, a counter (`ListenOverflows`), a limit (`RLIMIT_NOFILE`).
@@ -106,6 +111,7 @@ pub struct Evidence {
 }
 
 /// A wall foreseen.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Predicted {
     /// How many connections the plan can hold before it.
@@ -127,6 +133,7 @@ impl Predicted {
 }
 
 /// What lifts a wall: settings as data, and lines to paste.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remedy {
     /// One sentence.
@@ -140,6 +147,7 @@ pub struct Remedy {
 }
 
 /// One setting of a profile, as data.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     /// `sysctl.net.core.somaxconn`, `limits.nofile`, `socket.backlog`, or a flag such as `--ips`.
@@ -149,6 +157,7 @@ pub struct Setting {
 }
 
 /// What a setting reaches.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A value before the run and after it. For a level `after` is the highest seen.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CounterChange {
     /// At the start of the run.
@@ -44,6 +45,13 @@ pub const TIME_WAIT_OVERFLOW: &str = "TCPTimeWaitOverflow";
 /// Counter: packets dropped because the route back to where they say they come from is another one, or none (`rp_filter`).
 /// TcpExt, net/ipv4/fib_frontend.c and ip_input.c.
 pub const REVERSE_PATH_FILTER: &str = "IPReversePathFilter";
+/// Counter: those of `TCPSynRetrans` that the server's end has sent again, answers to SYNs, where each end has counters of its
+/// own.
+pub const ANSWER_RETRANSMITS: &str = "TCPSynRetrans_of_server";
+/// Counter: segments sent again, SYNs and SYN-ACKs among them. /proc/net/snmp, Tcp.
+pub const RETRANSMITS: &str = "RetransSegs";
+/// Counter: packets of this machine's own for which no route was found, answers to SYNs among them. /proc/net/snmp, Ip.
+pub const OUT_NO_ROUTES: &str = "OutNoRoutes";
 /// Counter: packets dropped because a processor's input queue was full, /proc/net/softnet_stat column 2.
 pub const SOFTNET_DROPPED: &str = "softnet_dropped";
 /// Level: sockstat `TCP: mem`, pages.
@@ -89,6 +97,9 @@ pub const NEIGHBOUR_TABLE_FULLS_IPV6: &str = "table_fulls_ipv6";
 pub const LINK_BITS_PER_SECOND: &str = "link_bits_per_second";
 /// Counter: packets dropped by the queue before that link.
 pub const LINK_DROPPED: &str = "link_dropped";
+/// Counter: packets that the devices between the ends have lost by their own counts, /proc/net/dev errs and drop, and the
+/// queues before them, tc(8) dropped.
+pub const DEVICE_DROPPED: &str = "device_dropped";
 /// Counter: periods in which the server's cpu cgroup was held back: cpu.stat nr_throttled.
 pub const SERVER_THROTTLED: &str = "server_nr_throttled";
 /// Counter: the same for the swarm's.
@@ -99,7 +110,7 @@ pub const SERVER_THREADS_REFUSED: &str = "server_threads_refused";
 pub const SWARM_THREADS_REFUSED: &str = "swarm_threads_refused";
 
 /// The kernel's counters among these, which only grow.
-pub const GROWING: [&str; 9] = [
+pub const GROWING: [&str; 11] = [
     LISTEN_OVERFLOWS,
     LISTEN_DROPS,
     SYN_RETRANSMITS,
@@ -109,6 +120,8 @@ pub const GROWING: [&str; 9] = [
     MEMORY_PRESSURES,
     TIME_WAIT_OVERFLOW,
     REVERSE_PATH_FILTER,
+    RETRANSMITS,
+    OUT_NO_ROUTES,
 ];
 
 #[cfg(test)]

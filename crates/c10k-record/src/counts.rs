@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Outcome, PhaseName};
 
 /// How many connections there were, by what is known of them. What a process cannot know is `None`, never 0.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
     /// How many were asked for.
@@ -15,7 +16,7 @@ pub struct Connections {
     pub attempted: u64,
     /// `connect()` has completed at the client.
     pub established: u64,
-    /// The server has it in its table: the server's own word.
+    /// The server has it in its table, as the server reports.
     pub accepted: Option<u64>,
     /// The server has echoed this connection's own probe; unknown when probes are switched off.
     pub verified: Option<u64>,
@@ -26,7 +27,7 @@ pub struct Connections {
     /// process had accepted (sock_diag). `None` where that was not looked at, or cannot be seen from here.
     #[serde(default)]
     pub at_server: Option<u64>,
-    /// Established at the client, never accepted by the server: by the server's own word or, where it says nothing, as
+    /// Established at the client, never accepted by the server: as the server reports or, where it reports nothing, as
     /// the kernel shows the server's end.
     pub ghosts: Option<u64>,
     /// Closed in good order because a command (`shrink N`) asked for it.
@@ -121,6 +122,7 @@ pub struct AtServerEnd {
 }
 
 /// One row of the failures in detail: the same connections as in [`Connections::failed`], with their phase.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Where in the run it was lost.

@@ -1,9 +1,14 @@
 //! What a run looked at beside its counters: the age of what was lost, what TCP knew of connections that were silent, the
 //! server's own connections, its listeners, and the rules of a firewall.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+use crate::{DropReasons, human_count};
+
 /// Each is `None` where it was not looked at, or could not be read.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunEvidence {
@@ -19,29 +24,122 @@ pub struct RunEvidence {
     pub listeners: Option<Listeners>,
     /// The firewall's rules where the run stands.
     pub rules: Option<FirewallRules>,
+    /// For what reasons the kernel dropped packets.
+    pub drops: Option<DropReasons>,
+    /// What the server said in words before connections ended, the most frequent first; at most three.
+    pub words: Vec<ServerWords>,
+}
+
+/// What a server said on connections that it ended: an HTTP status and body, a Close frame's code and reason, a line of
+/// text in the place of an echo.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerWords {
+    /// The first 200 bytes, with blanks for what cannot be printed.
+    pub text: String,
+    /// On how many connections.
+    pub count: u64,
+}
+
+/// Whose words they are is left to the caller: `said on 12 connections: …`.
+impl fmt::Display for ServerWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on = if self.count == 1 { "connection" } else { "connections" };
+        write!(f, "said on {} {on}: {}", human_count(self.count), self.text)
+    }
 }
 
 /// In which order connections were proven for the first time, and lost, in the ramp.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LossOrder {
-    /// Connections that were proven after the first one was lost.
+    /// Connections that were begun after the first one was lost, and proven.
     pub proven_after_loss: u64,
     /// Connections that were lost after the last one was proven.
     pub lost_after_proof: u64,
     /// From the last proof to the end of the ramp, milliseconds.
     pub after_proof_ms: u64,
+    /// Connections that were lost, all of them.
+    pub lost: u64,
+    /// What only the swarm can tell, which begins them.
+    pub begun: Option<BegunOrder>,
 }
 
+/// In which order connections were begun that were proven or lost. Word of a loss may overtake an echo, and a timeout comes
+/// late: the moments of losses and proofs alone do not tell who failed.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BegunOrder {
+    /// Connections that were proven, all of them.
+    pub proven: u64,
+    /// Connections that were begun after the first one was lost, and proven or lost.
+    pub after_loss: u64,
+    /// Connections that were begun before each one that was lost.
+    pub before_lost: u64,
+    /// Lost ones that were begun after each one that the same worker of the swarm has proven.
+    pub lost_behind: u64,
+}
+
+/// So many losses in a row do not come by chance: half of all would have to fail.
+const NO_CHANCE: u64 = 20;
+/// Fewer losses than that have no order.
+const FEW: u64 = 3;
+
 impl LossOrder {
-    /// Whether the first so many succeeded, and then none any more.
+    /// Whether the first so many succeeded, and then next to none any more.
     #[must_use]
     pub fn is_a_cap(self) -> bool {
-        // Of errors that come by chance so many in a row at the end are none: half of all would have to fail.
-        self.lost_after_proof >= 20 || self.lost_after_proof >= 3 && self.proven_after_loss == 0
+        let Some(begun) = self.begun else {
+            return self.lost_after_proof >= NO_CHANCE
+                || self.lost_after_proof >= FEW && self.proven_after_loss == 0;
+        };
+        let goes_on = match begun.after_loss >= NO_CHANCE {
+            true => self.proven_after_loss > 0 && !self.is_few_of_those_behind(begun),
+            // So few say nothing.
+            false => !self.is_late(begun) && !self.is_behind(begun),
+        };
+        !goes_on || begun.lost_behind.min(self.lost_after_proof) >= NO_CHANCE
+    }
+
+    /// Whether of those that were begun after the first loss at most a quarter succeeded, and of the others three times as
+    /// many: a server that is full may still take one in the place of another that it is about to serve (nginx does).
+    fn is_few_of_those_behind(self, begun: BegunOrder) -> bool {
+        let before = (begun.proven + self.lost).saturating_sub(begun.after_loss);
+        let proven_before = begun.proven.saturating_sub(self.proven_after_loss);
+        self.proven_after_loss * 4 <= begun.after_loss
+            && proven_before * begun.after_loss >= 3 * self.proven_after_loss * before
+    }
+
+    /// Whether the losses lie so close to the end that by chance it would be so once in a thousand times.
+    fn is_late(self, begun: BegunOrder) -> bool {
+        let all = (begun.proven + self.lost) as f64;
+        self.is_no_chance(begun, (all - begun.before_lost as f64) / all)
+    }
+
+    /// Whether each worker lost its last ones and no other, so that by chance it would be so once in a thousand times. One
+    /// worker may be held up for so long that what it began early reaches the server last.
+    fn is_behind(self, begun: BegunOrder) -> bool {
+        // The likeliest case: as many workers as losses, with equal parts.
+        let share = self.lost as f64 / (begun.proven + self.lost) as f64;
+        begun.lost_behind == self.lost && self.is_no_chance(begun, share)
+    }
+
+    /// Whether there are enough losses to tell, and by chance all of them would lie in such a share of all connections once
+    /// in a thousand times.
+    fn is_no_chance(self, begun: BegunOrder, share: f64) -> bool {
+        self.lost >= FEW && self.lost * 100 >= begun.proven && self.lost as f64 * share.ln() < 0.001_f64.ln()
+    }
+
+    /// Losses in a row at the end, in the order in which the connections were begun or ended.
+    #[must_use]
+    pub fn lost_in_a_row(self) -> u64 {
+        self.lost_after_proof.max(self.begun.map_or(0, |begun| begun.lost_behind))
     }
 }
 
 /// How old connections were when they were lost in the hold or the last proof, milliseconds.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossAges {
     /// Since the connect; `None` where that is not kept.
@@ -53,6 +151,7 @@ pub struct LossAges {
 }
 
 /// How some ages are spread, milliseconds.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgeSpread {
     /// How many.
@@ -72,6 +171,7 @@ pub struct AgeSpread {
 }
 
 /// Ages from one up to, and without, another.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgeBin {
     /// The first, milliseconds.
@@ -190,6 +290,7 @@ fn first_of(slot: usize) -> u64 {
 }
 
 /// What TCP knew of a sample of the clients' ends, some time after data was sent on all of them.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SilentSample {
@@ -211,6 +312,7 @@ pub struct SilentSample {
 }
 
 /// Connections of the server's own, from one of its addresses to one place.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outgoing {
     /// A process that holds them.
@@ -253,6 +355,7 @@ impl Outgoing {
 }
 
 /// All listeners on the server's ports.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listeners {
     /// How many.
@@ -267,7 +370,9 @@ pub struct Listeners {
     pub least_backlog: u64,
 }
 
-/// Rules of nftables, and so of iptables where it is made of it, in one network namespace.
+/// Rules of nftables, and so of iptables where it is made of it, in the network namespaces of both ends; a table of an older
+/// iptables counts as one.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirewallRules {
     /// All of them.
@@ -278,6 +383,24 @@ pub struct FirewallRules {
     pub count: u64,
     /// Those that look at a rate.
     pub limit: u64,
+    /// Those that do both, reject and count or look at a rate, and name one of the server's ports or no port at all; a rule
+    /// whose ports stand in a set is not among them. `None` in older records.
+    #[serde(default)]
+    pub refuse: Option<u64>,
+}
+
+impl FirewallRules {
+    /// Those of two places together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            all: self.all.saturating_add(other.all),
+            reject: self.reject.saturating_add(other.reject),
+            count: self.count.saturating_add(other.count),
+            limit: self.limit.saturating_add(other.limit),
+            refuse: self.refuse.zip(other.refuse).map(|(one, other)| one.saturating_add(other)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -323,11 +446,35 @@ mod tests {
         let of = |proven_after_loss, lost_after_proof| LossOrder {
             proven_after_loss,
             lost_after_proof,
-            after_proof_ms: 0,
+            ..LossOrder::default()
         };
         assert!(of(0, 3).is_a_cap() && of(0, 1_500).is_a_cap());
         assert!(of(400, 90).is_a_cap(), "several workers fill one after the other");
         assert!(!of(0, 2).is_a_cap() && !of(400, 12).is_a_cap() && !of(1, 0).is_a_cap());
+    }
+
+    #[test]
+    fn where_it_is_known_when_each_was_begun_losses_that_overtake_echoes_and_late_timeouts_mislead_nobody() {
+        let of = |proven,
+                  lost,
+                  proven_after_loss,
+                  lost_after_proof,
+                  [after_loss, before_lost, lost_behind]: [u64; 3]| {
+            let begun = Some(BegunOrder { proven, after_loss, before_lost, lost_behind });
+            let order = LossOrder { lost, lost_after_proof, proven_after_loss, after_proof_ms: 0, begun };
+            order.is_a_cap()
+        };
+        assert!(of(149, 7, 0, 0, [0, 120, 7]), "all losses came before the echoes of those that were taken");
+        assert!(of(141, 9, 0, 0, [0, 86, 0]), "nginx gave up some that it had not served yet for others");
+        assert!(of(146, 54, 5, 0, [8, 126, 0]), "so few say nothing");
+        assert!(of(148, 152, 7, 0, [100, 90, 0]) && of(149, 334, 0, 279, [300, 0, 302]));
+        assert!(of(5, 512, 0, 512, [100, 5, 512]) && of(900, 600, 400, 90, [800, 200, 90]));
+        assert!(of(100, 5, 0, 1, [0, 27, 5]), "one worker began early, and came last");
+        assert!(!of(100, 5, 0, 1, [0, 27, 4]) && !of(6, 3, 0, 1, [0, 2, 3]) && !of(900, 5, 0, 1, [0, 27, 5]));
+        assert!(!of(960, 40, 0, 40, [0, 10, 1]), "timeouts of some among many, long after the last echo");
+        assert!(!of(285, 15, 0, 1, [0, 9, 3]), "all were under way when the first was lost, and some failed");
+        assert!(!of(500, 500, 400, 1, [800, 90, 1]) && !of(998, 2, 0, 2, [0, 998, 2]));
+        assert!(!of(100, 300, 60, 2, [300, 10, 2]), "they failed from the beginning");
     }
 
     #[test]

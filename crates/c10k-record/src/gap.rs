@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A time in which a process of the run did not run.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// Whose it is.
@@ -16,6 +17,7 @@ pub struct Gap {
 }
 
 /// Which process watches its own ticks.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GapOf {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::Outcome;
 
 /// Why a swarm stopped growing: what it did not try is in no count.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GrowthStop {
@@ -41,6 +42,7 @@ impl GrowthStop {
 }
 
 /// What was seen at the moment when a swarm stopped growing.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GrowthEvidence {
@@ -54,6 +56,7 @@ pub struct GrowthEvidence {
 
 /// The tuples of a plan, each a source address and port and a destination, when not one was left: the three parts sum
 /// up to what was planned.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PortsInPlan {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// The machine, for the record's header.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// Distribution and its version.
@@ -26,6 +27,7 @@ pub struct Host {
 }
 
 /// The limits that decide how many connections fit, read once before a run. `None`: could not be read here.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HostSnapshot {
@@ -94,7 +96,7 @@ pub struct HostSnapshot {
     pub nproc: Option<u64>,
     /// Hard RLIMIT_NPROC.
     pub nproc_hard: Option<u64>,
-    /// Whether RLIMIT_NPROC does not bind this user: root, and whoever has CAP_SYS_RESOURCE or CAP_SYS_ADMIN.
+    /// Whether RLIMIT_NPROC does not bind this user: root, and a process with CAP_SYS_RESOURCE or CAP_SYS_ADMIN.
     pub nproc_bypassed: bool,
     /// `pids.max` of the pids cgroup that has least left: the own one or one above it.
     pub pids_max: Option<u64>,
@@ -110,7 +112,7 @@ pub struct HostSnapshot {
     pub threads_in_use: Option<u64>,
     /// Threads that RLIMIT_NPROC counted of this user at the start.
     pub user_threads: Option<u64>,
-    /// Connections that one descriptor table of the server takes beside what else it holds, by the server's own word.
+    /// Connections that one descriptor table of the server takes beside what else it holds, as the server reports.
     pub server_per_table: Option<u64>,
     /// Processes that are expected to hold the connections of a server that is not ours, where there are several.
     pub server_processes: Option<u64>,
@@ -118,7 +120,7 @@ pub struct HostSnapshot {
     pub server_room: Option<u64>,
     /// The same as `server_per_table` for the swarm.
     pub swarm_per_table: Option<u64>,
-    /// Whether someone on this machine may raise hard descriptor limits (CAP_SYS_RESOURCE can be had here).
+    /// Whether someone on this machine may raise hard descriptor limits (there is CAP_SYS_RESOURCE here).
     pub may_raise_nofile: Option<bool>,
     /// Threads that may still be started here: what RLIMIT_NPROC, `pids.max`, `kernel.threads-max` and `kernel.pid_max`
     /// leave.

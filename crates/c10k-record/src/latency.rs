@@ -1,12 +1,33 @@
 //! Latency histograms, with the same bounds everywhere so that they can be added.
 
+use std::fmt;
+
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
 /// Largest latency that is kept apart, in µs: 60 s. Longer ones are recorded as this.
 const HIGHEST_US: u64 = 60_000_000;
 /// Two significant digits: an error of 1 %, 20 KB a histogram.
 const DIGITS: u8 = 2;
+
+/// The bounds of a histogram. Only those of equal bounds have the same buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistogramBounds {
+    /// The least value that is kept apart, µs.
+    pub lowest_us: u64,
+    /// The greatest, µs; what is longer counts as this.
+    pub highest_us: u64,
+    /// Significant decimal digits.
+    pub digits: u8,
+}
+
+impl fmt::Display for HistogramBounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lowest_us, highest_us, digits } = self;
+        write!(f, "{lowest_us} to {highest_us} µs with {digits} digits")
+    }
+}
 
 /// A histogram of latencies in µs, from 1 µs to 60 s with an error of at most 1 %.
 #[derive(Clone, Debug)]
@@ -22,6 +43,11 @@ impl LatencyHistogram {
     /// Records one latency in µs; 0 counts as 1 µs, more than 60 s as 60 s.
     pub fn record_us(&mut self, us: u64) {
         self.0.saturating_record(us.clamp(1, HIGHEST_US));
+    }
+
+    /// Records one latency in µs so many times.
+    pub fn record_many_us(&mut self, us: u64, count: u64) {
+        self.0.saturating_record_n(us.clamp(1, HIGHEST_US), count);
     }
 
     /// Adds all values of another one.
@@ -67,6 +93,33 @@ impl LatencyHistogram {
         }
     }
 
+    /// The bounds of all histograms of the house.
+    pub(crate) const BOUNDS: HistogramBounds =
+        HistogramBounds { lowest_us: 1, highest_us: HIGHEST_US, digits: DIGITS };
+
+    /// V2-deflate of HdrHistogram.
+    #[must_use]
+    pub(crate) fn to_v2_deflate(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // A buffer takes all, and what is in a histogram has its place in the format.
+        V2DeflateSerializer::new()
+            .serialize(&self.0, &mut bytes)
+            .expect("a buffer of memory takes what a histogram holds");
+        bytes
+    }
+
+    /// The bounds of what was written as V2 or V2-deflate, and the histogram where they are those of the house.
+    ///
+    /// # Errors
+    /// Why the bytes are none, in words.
+    pub(crate) fn from_v2(mut bytes: &[u8]) -> Result<(HistogramBounds, Option<Self>), String> {
+        let read: Histogram<u64> =
+            Deserializer::new().deserialize(&mut bytes).map_err(|error| error.to_string())?;
+        let bounds =
+            HistogramBounds { lowest_us: read.low(), highest_us: read.high(), digits: read.sigfig() };
+        Ok((bounds, (bounds == Self::BOUNDS).then_some(Self(read))))
+    }
+
     /// The histogram itself, for the interval log.
     #[must_use]
     pub fn as_hdr(&self) -> &Histogram<u64> {
@@ -75,6 +128,7 @@ impl LatencyHistogram {
 }
 
 /// Percentiles in µs; `None` where nothing was measured.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatencySummary {
     /// Median, µs.
@@ -100,6 +154,7 @@ pub struct LatencySummary {
 /// [`crate::Record::lateness_us`]), the service (answered − begun: `connect` and all others here) and the response
 /// (answered − intended: `connect_response`). Connects are never waited for before the next one is begun, so a server
 /// that stands still is seen by all who arrive meanwhile, in the service too.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latencies {
     /// From just before the socket is made until its connect has completed: connect(2) has returned with it done, or
@@ -126,6 +181,7 @@ pub struct Latencies {
 /// The kernel sends a SYN that got no answer again after a second, and goes on each second (`tcp_syn_linear_timeouts`,
 /// Linux 6.5), or after twice the time (RFC 6298): such a connect takes 1, 2, 3, 4, 5, 7, 11 … or 1, 3, 7, 15 … s and
 /// little more. What is late for another reason is late by any time.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Delayed {

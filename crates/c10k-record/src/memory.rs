@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The memory account: bytes per connection of those that were open when memory was looked at. What could not be read
 /// is `None`.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemoryPerConnection {
     /// Connections open when memory was looked at, in the hold: what all growth here is divided by. Records from before
@@ -14,11 +15,13 @@ pub struct MemoryPerConnection {
     pub connections: Option<u64>,
     /// Growth of the server's RSS since it was ready ÷ connections, bytes.
     pub server_user_bytes: Option<f64>,
-    /// Kernel memory at the server's end ÷ connections, bytes.
+    /// Kernel memory at the server's end ÷ connections, bytes; null where others gave back as much meanwhile.
+    #[serde(default, deserialize_with = "above_zero")]
     pub server_kernel_bytes: Option<f64>,
     /// Growth of the swarm's RSS since it was ready ÷ connections, bytes.
     pub client_user_bytes: Option<f64>,
-    /// Kernel memory at the client's end ÷ connections, bytes.
+    /// Kernel memory at the client's end ÷ connections, bytes; null where others gave back as much meanwhile.
+    #[serde(default, deserialize_with = "above_zero")]
     pub client_kernel_bytes: Option<f64>,
     /// Parts by name (`socket`, `inode`, `file`, `dentry`, `epoll`, …).
     pub parts: BTreeMap<String, MemoryPart>,
@@ -30,7 +33,13 @@ pub struct MemoryPerConnection {
     pub estimated: bool,
 }
 
+/// Records of earlier versions had 0 where others gave back as much meanwhile: no connection is without its sockets.
+fn above_zero<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    Option::<f64>::deserialize(from).map(|bytes| bytes.filter(|bytes| *bytes > 0.0))
+}
+
 /// One part of the account, bytes per connection at each end.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemoryPart {
     /// At the server.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Delayed, Evidence, Remedy, Side};
 
 /// A limit that was met on the way of a run that holds all it was asked for.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetOnTheWay {
     /// The name of the wall, such as `accept-queue`.

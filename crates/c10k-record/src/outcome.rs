@@ -8,6 +8,7 @@ use crate::PhaseName;
 
 /// The name under which a lost connection is counted: the kernel's errno name (`ECONNRESET`) or, where no
 /// errno says it, a name of ours (`connect-timeout`).
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Outcome(String);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A process that listens for the server or holds connections of it, in the hold. `None` is what could not be read.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessInRun {
     /// Its pid.
@@ -15,7 +16,7 @@ pub struct ProcessInRun {
     /// listens, and hands on what it accepts, is not counted.
     pub counted: bool,
     /// Connections that it held; one that several processes hold counts for each. Of a server of ours, the most that it
-    /// had open at one time, by its own word.
+    /// had open at one time, as it reports.
     pub connections: Option<u64>,
     /// `connections` was estimated from a part of its descriptors.
     pub estimated: bool,

@@ -5,12 +5,14 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AtServerEnd, Ceiling, Connections, Failure, Gap, GrowthEvidence, GrowthStop, Host, Latencies,
-    LatencySummary, MemoryPerConnection, MetOnTheWay, PhaseName, Plan, ProcessInRun, Protocol, Remedy,
-    RunEvidence, SCHEMA_VERSION, Scope, ServerReport, Topology, Verdict, Warning, Workload,
+    AtServerEnd, Baseline, Ceiling, ClockLook, Connections, Failure, Gap, GrowthEvidence, GrowthStop, Host,
+    InShards, Latencies, LatencySummary, MemoryPerConnection, MetOnTheWay, NamedPhase, PhaseName, Plan,
+    Predicted, ProcessInRun, ProfileInRun, Protocol, Remedy, RunEvidence, SCHEMA_VERSION, ServerReport,
+    Topology, TwoHosts, Verdict, Warning, Worked, Workload,
 };
 
 /// `record.json`.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// [`SCHEMA_VERSION`].
@@ -29,7 +31,7 @@ pub struct Record {
     pub tool: Tool,
     /// The machine; `None` where the writer does not describe it.
     pub host: Option<Host>,
-    /// The profile and what became of its settings.
+    /// The profile, and which of its settings are in force.
     pub profile: ProfileInRun,
     /// Where the ends stood.
     pub topology: Topology,
@@ -74,24 +76,55 @@ pub struct Record {
     pub cpu: Cpu,
     /// When the phases began and ended.
     pub phases: Vec<PhaseTimes>,
+    /// The phases that the plan names, in their order; empty where it names none.
+    #[serde(default)]
+    pub named_phases: Vec<NamedPhase>,
+    /// What came of each phase in which connections did something; empty for `hold`.
+    #[serde(default)]
+    pub work: Vec<Worked>,
     /// When a process of the run did not run: it was stopped, or its machine was.
     #[serde(default)]
     pub gaps: Vec<Gap>,
     /// The processes that listen for the server or hold its connections; empty where they were not looked for.
     #[serde(default)]
     pub processes: Vec<ProcessInRun>,
+    /// The hosts of both ends, where they are two (topology `remote`); `None` where both stand on one, and in older records.
+    #[serde(default)]
+    pub two_hosts: Option<TwoHosts>,
+    /// How the clocks of the two hosts stood to each other; empty where there is one.
+    #[serde(default)]
+    pub clock: Vec<ClockLook>,
     /// The server's last word; `None` where the server is not ours.
     pub server: Option<ServerReport>,
     /// What stopped the run short or broke a verdict; `None` when the target was reached and all verdicts passed,
     /// unless a limit was met that costs no connection.
     pub ceiling: Option<Ceiling>,
+    /// The nearest limit above what was held, as the limits of the machine and the plan say; `None` where the run met a wall,
+    /// where no limit is known, and in older records.
+    #[serde(default)]
+    pub wall_ahead: Option<Predicted>,
     /// Limits that were met and recovered from: they cost time, and no connection.
     #[serde(default)]
     pub met_on_the_way: Vec<MetOnTheWay>,
+    /// The shards that carried it out; `None` of a run that one swarm carried out, and in older records.
+    #[serde(default)]
+    pub shards: Option<InShards>,
+    /// The run that this one was compared with; `None` where none was named, and in older records.
+    #[serde(default)]
+    pub baseline: Option<Baseline>,
     /// The verdicts.
     pub verdicts: Vec<Verdict>,
     /// What the reader should know.
     pub warnings: Vec<Warning>,
+    /// What the run cannot show, and how it would be shown: for who reads all of the record.
+    #[serde(default)]
+    pub notes: Vec<Warning>,
+}
+
+/// The time of day as records have it: RFC 3339, UTC, to the second.
+#[must_use]
+pub fn utc_now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 impl Record {
@@ -147,6 +180,7 @@ impl Record {
 }
 
 /// How a run ended.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
@@ -161,6 +195,7 @@ pub enum RunState {
 }
 
 /// The program that wrote a record.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
     /// `c10k-lab` or `c10k-swarm`.
@@ -169,46 +204,8 @@ pub struct Tool {
     pub version: String,
 }
 
-/// The profile of a run and what became of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProfileInRun {
-    /// Its name.
-    pub name: String,
-    /// Settings that were applied and read back.
-    pub applied: Vec<AppliedSetting>,
-    /// Settings that could not be applied.
-    pub not_applied: Vec<NotApplied>,
-}
-
-/// One setting that was applied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AppliedSetting {
-    /// Its key.
-    pub key: String,
-    /// Value before.
-    pub before: String,
-    /// Value after, as read back.
-    pub after: String,
-}
-
-/// One setting that could not be applied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotApplied {
-    /// Its key.
-    pub key: String,
-    /// The value wanted.
-    pub wanted: String,
-    /// The present value, where it can be read.
-    pub present: Option<String>,
-    /// What it reaches.
-    pub scope: Scope,
-    /// Why not.
-    pub why: String,
-    /// The command that would set it.
-    pub command: Option<String>,
-}
-
 /// How fast it went.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
     /// Verified connections a second (established ones where probes are off).
@@ -218,6 +215,7 @@ pub struct Rate {
 }
 
 /// Connections a second.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConnectRate {
     /// verified ÷ (last verified − first connect). The pauses between steps are part of that time.
@@ -230,6 +228,7 @@ pub struct ConnectRate {
 }
 
 /// TIME_WAIT sockets of this namespace.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeWait {
     /// Most that were seen.
@@ -240,6 +239,7 @@ pub struct TimeWait {
 
 /// Processor time in the ramp: from the first connect until the last one was proven or lost, without the pauses between
 /// steps. However long the run holds makes no difference.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cpu {
     /// How long that was, µs.
@@ -258,6 +258,7 @@ pub struct Cpu {
 }
 
 /// When a phase began and ended, milliseconds since the first connect.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseTimes {
     /// Which.
@@ -293,7 +294,7 @@ impl Record {
         Self {
             schema_version: SCHEMA_VERSION,
             run_id,
-            started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            started_at: utc_now(),
             ended_at: None,
             state: RunState::Unfinished,
             ended_because: None,
@@ -318,19 +319,27 @@ impl Record {
             time_wait: TimeWait::default(),
             cpu: Cpu::default(),
             phases: Vec::new(),
+            named_phases: Vec::new(),
+            work: Vec::new(),
             gaps: Vec::new(),
             processes: Vec::new(),
+            two_hosts: None,
+            clock: Vec::new(),
             server: None,
             ceiling: None,
+            wall_ahead: None,
             met_on_the_way: Vec::new(),
+            shards: None,
+            baseline: None,
             verdicts: Vec::new(),
             warnings: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
     /// Sets the end of the run to now and its state.
     pub fn end(&mut self, state: RunState) {
-        self.ended_at = Some(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        self.ended_at = Some(utc_now());
         self.state = state;
     }
 }

@@ -1,7 +1,7 @@
 //! What a run came to: the one answer of which exit code, headline and summary are made.
 
 use crate::verdict::DEFAULT_HELD;
-use crate::{Exit, Metric, Record, RunState, Verdict, human_count};
+use crate::{Condition, Exit, Metric, Record, RunState, Verdict, human_count};
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,9 @@ impl Record {
             RunState::Complete if !self.reached_its_target() && self.own_word_on_held().is_none() => {
                 RunResult::Short
             }
-            RunState::Complete if self.verdicts.iter().all(Verdict::holds) => RunResult::Done,
+            RunState::Complete if self.verdicts.iter().all(|verdict| verdict.holds() || verdict.warns()) => {
+                RunResult::Done
+            }
             RunState::Complete => RunResult::VerdictBroken,
         }
     }
@@ -82,8 +84,11 @@ impl Record {
     /// The verdict that asks for less than the target and holds.
     #[must_use]
     pub fn own_word_on_held(&self) -> Option<&Verdict> {
+        // That no fewer are held than in another run says nothing of what was asked for.
+        let is_on_held =
+            |condition: Condition| condition.metric == Metric::Held && condition.beside().is_none();
         let is_its_own =
-            |verdict: &&Verdict| verdict.expr != DEFAULT_HELD && verdict.metric() == Some(Metric::Held);
+            |verdict: &&Verdict| verdict.expr != DEFAULT_HELD && verdict.condition().is_some_and(is_on_held);
         self.verdicts.iter().filter(is_its_own).find(|verdict| verdict.holds())
     }
 }
@@ -91,8 +96,8 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge;
     use crate::record::sample_record;
-    use crate::{Condition, judge};
 
     fn judged(held: u64, released: u64, verdicts: &[&str]) -> Record {
         let mut record = sample_record();
@@ -115,6 +120,11 @@ mod tests {
             assert!(!record.succeeded());
         }
         assert_eq!(judged(9, 0, &["held >= 95%"]).result(), RunResult::Short);
+        assert_eq!(
+            judged(9, 0, &["held >= 9 - 5%"]).result(),
+            RunResult::Short,
+            "no worse, and short as before"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What was seen at one tick. Counters are differences since the start of the run; `None` is "could not be
 /// read", an empty field in the CSV.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sample {
@@ -71,6 +72,60 @@ pub struct Sample {
     pub idle_cores: Option<f64>,
     /// True when a source vanished in the middle of this tick.
     pub partial: bool,
+    /// The phase's name in a plan that names its phases; else empty.
+    pub phase_name: String,
+    /// Lost so far by errno or name, in an order of their own: `ECONNRESET=3;EMFILE=512`. Empty where none is lost, in older
+    /// files, and before the swarm has said it.
+    pub lost: String,
+    /// How old the server's figures of this row are, where the server stands on another host, milliseconds: they are those of
+    /// the last look at it, by the clients' clock.
+    pub far_age_ms: Option<u64>,
+    /// `Slab` of the server's host, bytes; empty, as all columns of that host, where both ends stand on one.
+    pub far_slab_bytes: Option<u64>,
+    /// `MemFree` of the server's host, bytes.
+    pub far_mem_free_bytes: Option<u64>,
+    /// `MemAvailable` of the server's host, bytes.
+    pub far_mem_available_bytes: Option<u64>,
+    /// Page cache of the server's host, bytes.
+    pub far_page_cache_bytes: Option<u64>,
+    /// Time in softirq on the server's host, cores.
+    pub far_softirq_cores: Option<f64>,
+    /// Time that nobody used there, of the processors that the program there may run on, cores.
+    pub far_idle_cores: Option<f64>,
+    /// Packets that the kernel dropped so far by its name of the reason, whole host: `IP_RPFILTER=2;NETFILTER_DROP=40`, or
+    /// `none`.
+    pub drops: Option<String>,
+}
+
+/// One row of `ramp.csv`: the swarm's counts while it connects, more often than a [`Sample`] is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RampRow {
+    /// Milliseconds since the start of the run, by the clock of `samples.csv`.
+    pub elapsed_ms: u64,
+    /// Connections begun.
+    pub attempted: u64,
+    /// `connect()` completed at the client.
+    pub established: u64,
+    /// Echoed their probe.
+    pub verified: u64,
+    /// Open at the client now.
+    pub open: u64,
+    /// Lost so far.
+    pub failed: u64,
+}
+
+impl RampRow {
+    /// All of `ramp.csv`.
+    #[must_use]
+    pub fn csv(rows: &[Self]) -> String {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        for row in rows {
+            // Numbers alone, and memory that takes them.
+            let _ = writer.serialize(row);
+        }
+        String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
+    }
 }
 
 impl Sample {

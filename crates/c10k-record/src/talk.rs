@@ -3,5 +3,5 @@
 mod events;
 mod lines;
 
-pub use events::{Command, LiveCounts, ServerEvent, SwarmEvent};
+pub use events::{Command, LiveCounts, ServerEvent, SwarmEvent, WorkTick};
 pub use lines::{Printer, each_line};

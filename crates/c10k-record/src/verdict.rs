@@ -7,14 +7,20 @@ mod eval;
 mod gaps;
 mod metric;
 mod parse;
+mod regression;
+mod unit;
+#[cfg(test)]
+mod work_tests;
 
 use serde::{Deserialize, Serialize};
 
 pub use eval::judge;
-pub use metric::{Better, LatencyKind, Metric, Percentile};
-pub use parse::{Condition, Limit, Operator, Unit, VerdictError};
+pub use metric::{Better, LatencyKind, MemoryOf, Metric, Percentile, Seen};
+pub use parse::{Condition, Limit, Operator, Severity, Unit, VerdictError};
+pub use regression::{Regression, RegressionError};
 
 /// What came of one condition.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The condition as text, such as `failed <= 1%`.
@@ -24,25 +30,45 @@ pub struct Verdict {
     pub passed: Option<bool>,
     /// The value found, in the unit of the condition; `None` when nothing was measured, or nothing evaluated.
     pub value: Option<f64>,
+    /// What it means where it does not hold.
+    #[serde(default)]
+    pub severity: Severity,
 }
 
 impl Verdict {
+    /// The id of the warning that one does not hold which only warns.
+    pub const WARNING: &str = "verdict";
+
     /// Whether it was evaluated and holds.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.passed == Some(true)
     }
 
-    /// Whether it was evaluated and does not hold.
+    /// Whether it was evaluated, does not hold, and the run has failed by it.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.passed == Some(false)
+        self.passed == Some(false) && self.severity == Severity::Fail
+    }
+
+    /// Whether it was evaluated and does not hold, and only warns.
+    #[must_use]
+    pub fn warns(&self) -> bool {
+        self.passed == Some(false) && self.severity == Severity::Warn
     }
 
     /// The condition itself; `None` for a text that another version wrote and this one cannot read.
     #[must_use]
     pub fn condition(&self) -> Option<Condition> {
         self.expr.parse().ok()
+    }
+
+    /// What another run had and how many times as much this one has, where it compares with another run; no ratio to 0,
+    /// and none of what was not measured.
+    #[must_use]
+    pub fn beside(&self) -> Option<(f64, Option<f64>)> {
+        let had = self.condition()?.beside()?;
+        Some((had, self.value.filter(|_| had > 0.0).map(|value| value / had)))
     }
 
     /// What it is about; `None` as for [`Verdict::condition`].
@@ -66,18 +92,18 @@ pub fn default_conditions(probe: bool) -> Vec<Condition> {
 pub(crate) const DEFAULT_HELD: &str = "held = target";
 const DEFAULT_ECHO: &str = "echo_p95 <= 100ms";
 
-/// Puts `more` above `conditions`: what stands on a metric of `more` is replaced in its place, the rest stays.
+/// Puts `more` above `conditions`: what stands on a metric (and a phase) of `more` is replaced in its place, the rest stays.
 pub fn add_conditions(conditions: &mut Vec<Condition>, more: &[Condition]) {
     let mut all: Vec<Condition> = Vec::new();
     for old in conditions.drain(..) {
-        if !more.iter().any(|new| new.metric == old.metric) {
+        if !more.iter().any(|new| new.is_on_the_same(&old)) {
             all.push(old);
-        } else if !all.iter().any(|new| new.metric == old.metric) {
-            all.extend(more.iter().filter(|new| new.metric == old.metric).cloned());
+        } else if !all.iter().any(|new| new.is_on_the_same(&old)) {
+            all.extend(more.iter().filter(|new| new.is_on_the_same(&old)).cloned());
         }
     }
     let added: Vec<Condition> =
-        more.iter().filter(|new| !all.iter().any(|old| old.metric == new.metric)).cloned().collect();
+        more.iter().filter(|new| !all.iter().any(|old| old.is_on_the_same(new))).cloned().collect();
     all.extend(added);
     *conditions = all;
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Something the reader of a record should know although the run went on.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     /// A short fixed name, such as `not-isolated` or `profile-not-applied`.

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use c10k_record::{MemoryPerConnection, Record, RunState, human_count};
+use c10k_record::{MemoryPerConnection, Record, RunState, clean, human_count, latency, number, with_unit};
 
-use crate::text::{UNKNOWN, clean, latency, number, with_unit};
+use crate::differences::{differences, lines};
 
 /// Two records side by side with the ratio of the second to the first: held, rate, bytes of a connection at
 /// each end, latencies, processor time of a connection. A ratio of what is unknown, or to zero, is `–`.
@@ -19,13 +19,10 @@ pub fn compare(a: &Record, b: &Record) -> String {
         (0..4).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     let mut out = String::new();
     for (name, record) in [("A", a), ("B", b)] {
-        let (held, target) = (human_count(record.connections.held), human_count(record.connections.target));
-        let wall =
-            record.ceiling.as_ref().map_or(String::new(), |ceiling| format!(", wall: {}", ceiling.wall));
-        let _ = writeln!(out, "{name}: {} held {held} of {target}{}", clean(&record.run_id), clean(&wall));
+        let _ = writeln!(out, "{name}: {}", one_line(record));
     }
-    for difference in differences(a, b) {
-        let _ = writeln!(out, "not the same: {}", clean(&difference));
+    for line in lines(&differences(&[("A", &[a]), ("B", &[b])])) {
+        let _ = writeln!(out, "{line}");
     }
     out.push('\n');
     for [name, first, second, ratio] in rows {
@@ -36,6 +33,31 @@ pub fn compare(a: &Record, b: &Record) -> String {
         );
     }
     out
+}
+
+/// Which run it is, what it held, and what stopped it.
+pub(crate) fn one_line(record: &Record) -> String {
+    let (held, target) = (human_count(record.connections.held), human_count(record.connections.target));
+    let wall = record.ceiling.as_ref().map_or(String::new(), |ceiling| format!(", wall: {}", ceiling.wall));
+    format!("{} held {held} of {target}{}", clean(&record.run_id), clean(&wall))
+}
+
+/// Rows of all figures: its name, then of each record the value, with its ratio to the first behind it.
+pub(crate) fn figures_of(records: &[&Record]) -> Vec<Vec<String>> {
+    let Some((first, others)) = records.split_first() else { return Vec::new() };
+    let at_a_rate = records.iter().any(|record| record.lateness_us.is_some());
+    let figures = FIGURES.iter().chain(AT_A_RATE.iter().filter(|_| at_a_rate));
+    figures
+        .map(|figure| {
+            let [name, of_first, ..] = figure.row(first, first);
+            let mut row = vec![name, of_first];
+            row.extend(others.iter().map(|other| {
+                let [_, _, value, ratio] = figure.row(first, other);
+                if ratio == "–" { value } else { format!("{value} (× {ratio})") }
+            }));
+            row
+        })
+        .collect()
 }
 
 struct Figure {
@@ -120,29 +142,6 @@ fn time(value: Option<f64>) -> String {
     latency(value.map(|us| us as u64))
 }
 
-/// In what the two runs differ, so that nobody compares them for something else.
-fn differences(a: &Record, b: &Record) -> Vec<String> {
-    let host = |record: &Record, part: fn(&c10k_record::Host) -> String| {
-        record.host.as_ref().map_or_else(|| UNKNOWN.to_owned(), part)
-    };
-    let kernel = |host: &c10k_record::Host| host.kernel.clone().unwrap_or_else(|| UNKNOWN.to_owned());
-    let pairs = [
-        ("profile", a.profile.name.clone(), b.profile.name.clone()),
-        ("topology", a.topology.to_string(), b.topology.to_string()),
-        ("protocol", a.protocol.to_string(), b.protocol.to_string()),
-        ("workload", a.workload.to_string(), b.workload.to_string()),
-        ("target", human_count(a.connections.target), human_count(b.connections.target)),
-        ("kernel", host(a, kernel), host(b, kernel)),
-        ("processors", host(a, |h| h.cpus.to_string()), host(b, |h| h.cpus.to_string())),
-        ("version", a.tool.version.clone(), b.tool.version.clone()),
-    ];
-    pairs
-        .into_iter()
-        .filter(|(_, a, b)| a != b)
-        .map(|(name, a, b)| format!("{name} (A {a}, B {b})"))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +153,8 @@ mod tests {
         A: 20260102T030405Z-tuned-raw-hold held 100,000 of 100,000
         B: 20260102T040405Z-stock-raw-hold held 59,980 of 100,000, wall: ports-exhausted
         not the same: profile (A tuned, B stock)
+        not the same: fs.file-max (A 2466177 (not applied), B not set)
+        not the same: net.core.somaxconn (A 65535, B not set)
 
                                              A           B  B ÷ A
           held                         100,000      59,980   0.60

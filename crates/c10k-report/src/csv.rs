@@ -1,6 +1,6 @@
 //! `samples.csv` read back.
 
-use c10k_record::Sample;
+use c10k_record::{RampRow, Sample};
 use csv::{Error, ErrorKind, ReaderBuilder};
 use thiserror::Error as ThisError;
 
@@ -49,6 +49,31 @@ pub fn read_samples(text: &str) -> Result<Vec<Sample>, CsvError> {
         }
     }
     Ok(samples)
+}
+
+/// The rows of `samples.csv` up to the first that cannot be read, with what is wrong there.
+#[must_use]
+pub fn read_what_can_be_read(text: &str) -> (Vec<Sample>, Option<CsvError>) {
+    match read_samples(text) {
+        Ok(samples) => (samples, None),
+        Err(error @ CsvError::Row { line, .. }) => {
+            let until = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1);
+            let before: String = text.split_inclusive('\n').take(until).collect();
+            (read_samples(&before).unwrap_or_default(), Some(error))
+        }
+        Err(error) => (Vec::new(), Some(error)),
+    }
+}
+
+/// The rows of `ramp.csv` that can be read: those of a torn last line are left out.
+#[must_use]
+pub fn read_ramp(text: &str) -> Vec<RampRow> {
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    if !whole.starts_with("elapsed_ms,") {
+        return Vec::new();
+    }
+    let mut reader = ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(whole.as_bytes());
+    reader.deserialize().filter_map(Result::ok).collect()
 }
 
 fn of_row(error: &Error) -> CsvError {
@@ -116,6 +141,36 @@ mod tests {
         let text = table(&rows()).replace("200,ramp", "200");
         let error = read_samples(&text).expect_err("a cell is missing");
         assert!(error.to_string().starts_with("line 3: "), "{error}");
+    }
+
+    #[test]
+    fn rows_before_one_that_cannot_be_read_are_kept() {
+        let text = table(&rows()).replace("200,ramp", "200");
+        let (read, error) = read_what_can_be_read(&text);
+        assert_eq!(read, rows()[..1]);
+        assert!(error.is_some_and(|error| error.to_string().starts_with("line 3: ")));
+        assert_eq!(read_what_can_be_read(&table(&rows())), (rows(), None));
+        assert_eq!(read_what_can_be_read(""), (Vec::new(), Some(CsvError::Empty)));
+        let whole = table(&rows());
+        for cut in (0..whole.len()).filter(|cut| whole.is_char_boundary(*cut)) {
+            let (read, _) = read_what_can_be_read(&whole[..cut]);
+            assert!(read.len() <= rows().len());
+        }
+    }
+
+    #[test]
+    fn rows_of_the_ramp_read_back_as_they_were_written() {
+        let row = |n: u64| RampRow {
+            elapsed_ms: n * 25,
+            attempted: n * 100,
+            established: n * 90,
+            ..RampRow::default()
+        };
+        let all: Vec<RampRow> = (0..4).map(row).collect();
+        let text = RampRow::csv(&all);
+        assert_eq!(read_ramp(&text), all);
+        assert_eq!(read_ramp(&text[..text.len() - 9]), all[..3]);
+        assert!(read_ramp("").is_empty() && read_ramp("x\n1\n").is_empty());
     }
 
     #[test]

@@ -6,18 +6,12 @@ mod cost;
 mod met;
 mod processes;
 mod setting;
+mod work;
 
-use c10k_record::{Degree, LatencySummary, Outcome, Record, RunResult, RunState, Unit, Verdict, human_count};
-
-use crate::text::{UNKNOWN, count, latency, number, with_unit};
-
-/// How a line is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tone {
-    Plain,
-    Good,
-    Bad,
-}
+use c10k_record::{
+    LatencySummary, Outcome, Record, RunState, Tone, UNKNOWN, count, human_count, latency, verdict_value,
+    with_unit,
+};
 
 /// One cell of a table.
 #[derive(Clone, Debug)]
@@ -70,90 +64,58 @@ fn line(text: impl Into<String>) -> Row {
     Row::Text(Tone::Plain, text.into())
 }
 
-/// The first line: whether the target was held.
-pub(crate) fn headline(record: &Record) -> (Tone, String) {
-    let c = &record.connections;
-    let word = c.word_for_held();
-    let held = format!("{word} {} of {}", human_count(c.held), human_count(c.target));
-    let because = record.ended_because.as_deref().map_or_else(String::new, |why| format!("; {why}"));
-    let wall = record.ceiling.as_ref().map_or_else(
-        || "; no wall was named".to_owned(),
-        |ceiling| match ceiling.walls.first() {
-            Some(first) => {
-                let others = ceiling.walls[1..].iter().map(|wall| format!(", then {}", wall.name));
-                let likely = if first.degree == Some(Degree::Likely) { "likely " } else { "" };
-                let others = others.collect::<String>();
-                format!("; wall: {likely}{} — {}{others}", ceiling.wall, first.title)
-            }
-            None => format!("; wall: {}", ceiling.wall),
-        },
-    );
-    let met = || if record.ceiling.is_some() { wall.as_str() } else { "" };
-    match record.result() {
-        RunResult::Unfinished => {
-            let seen = human_count(c.established);
-            let of = human_count(c.target);
-            let text = "UNFINISHED: still going on, or its writer was killed; when last seen";
-            let open = c.open.map_or_else(String::new, |open| format!(" and {} open", human_count(open)));
-            (Tone::Bad, format!("{text}, {seen} of {of} were established{open}{because}"))
-        }
-        RunResult::Aborted if c.open.is_some() => (Tone::Bad, record.stopped_in_words()),
-        // A record from before the open ones were told.
-        RunResult::Aborted => (Tone::Bad, format!("ABORTED: {held}{because}")),
-        RunResult::Broken => (Tone::Bad, format!("BROKEN: {held}{because}{}", met())),
-        RunResult::Short => (Tone::Bad, format!("SHORT: {held}{because}{wall}")),
-        RunResult::VerdictBroken => {
-            let broken = record.verdicts.iter().filter(|verdict| verdict.is_broken()).count();
-            let unjudged = record.verdicts.iter().filter(|verdict| verdict.passed.is_none()).count();
-            let all = record.verdicts.len();
-            let held = loudly(&held, word);
-            let but = match (broken, unjudged) {
-                (0, _) => format!("{unjudged} of {all} verdicts could not be judged"),
-                (_, 0) => format!("{broken} of {all} verdicts do not hold"),
-                _ => format!("{broken} of {all} verdicts do not hold and {unjudged} could not be judged"),
-            };
-            let words = format!("{held} connections, but {but}{}", met());
-            (Tone::Bad, words)
-        }
-        RunResult::Done => {
-            // Fewer than the target where the plan asks for no more.
-            let asked = record.own_word_on_held().filter(|_| !record.reached_its_target());
-            let asked = asked.map_or_else(String::new, |verdict| format!(", and `{}` holds", verdict.expr));
-            // A wall that cost no connection, or none that was asked for.
-            let at_client = if c.is_confirmed() || c.held == 0 { "" } else { NOT_SEEN };
-            (Tone::Good, format!("{} connections{at_client}{asked}{}", loudly(&held, word), met()))
-        }
-    }
-}
-
-/// Behind a headline on connections of which only the client's end is known.
-const NOT_SEEN: &str = "; the server's end was not seen";
-
-/// The counts of a headline with their word in capitals.
-fn loudly(counts: &str, word: &str) -> String {
-    counts.replacen(word, &word.to_uppercase(), 1)
-}
-
 /// All sections.
 pub(crate) fn sections(record: &Record) -> Vec<Section> {
     let mut sections = vec![verdicts(record), connections(record), losses(record)];
     sections.extend(ceiling::section(record));
     sections.extend(met::section(record));
+    sections.extend(work::section(record));
     sections.push(cost::section(record));
     sections.extend(processes::section(record));
     sections.extend([speed(record), latencies(record), load(record)]);
-    sections.push(setting::profile(record));
+    sections.extend(setting::profiles(record));
     sections.extend(setting::warnings(record));
+    sections.extend(setting::notes(record));
     sections.push(setting::run(record));
     sections
 }
 
-fn verdicts(record: &Record) -> Section {
+/// The wall with its evidence, what lifts it and what was predicted; `None` where none was met.
+pub(crate) fn ceiling(record: &Record) -> Option<Section> {
+    ceiling::section(record)
+}
+
+/// What was met on the way; `None` where nothing was.
+pub(crate) fn met(record: &Record) -> Option<Section> {
+    met::section(record)
+}
+
+/// Counts and figures as tables.
+pub(crate) fn figures(record: &Record) -> Vec<Section> {
+    let mut sections =
+        vec![connections(record), cost::section(record), speed(record), latencies(record), load(record)];
+    sections.extend(processes::section(record));
+    sections
+}
+
+/// Warnings, and what the run cannot show.
+pub(crate) fn remarks(record: &Record) -> Vec<Section> {
+    setting::warnings(record).into_iter().chain(setting::notes(record)).collect()
+}
+
+/// What ran, when and where.
+pub(crate) fn run(record: &Record) -> Section {
+    setting::run(record)
+}
+
+/// What the run was judged by.
+pub(crate) fn verdicts(record: &Record) -> Section {
     let mut rows: Vec<Row> = record
         .verdicts
         .iter()
         .map(|verdict| {
             let (tone, mark) = match verdict.passed {
+                Some(false) if verdict.warns() => (Tone::Bad, "!"),
                 Some(true) => (Tone::Good, "✓"),
                 Some(false) => (Tone::Bad, "✗"),
                 None => (Tone::Plain, "–"),
@@ -165,20 +127,6 @@ fn verdicts(record: &Record) -> Section {
         rows.push(line("none was evaluated"));
     }
     Section::new("Verdicts", rows)
-}
-
-/// The value in the unit of the expression.
-fn verdict_value(verdict: &Verdict) -> String {
-    let Some(value) = verdict.value else {
-        let why = if verdict.passed.is_none() { "not evaluated" } else { "nothing was measured" };
-        return why.to_owned();
-    };
-    match verdict.condition().map(|condition| condition.unit()) {
-        Some(Unit::Milliseconds) => with_unit(Some(value), "ms"),
-        Some(Unit::PercentOfTarget | Unit::PercentOfAttempts) => with_unit(Some(value), "%"),
-        Some(Unit::PerSecond) => with_unit(Some(value), "/s"),
-        Some(Unit::Connections) | None => number(Some(value)),
-    }
 }
 
 fn connections(record: &Record) -> Section {
@@ -230,7 +178,8 @@ fn is_stopped(record: &Record) -> bool {
     record.state == RunState::Aborted
 }
 
-fn losses(record: &Record) -> Section {
+/// What was lost, by errno or name.
+pub(crate) fn losses(record: &Record) -> Section {
     let is_lost = |outcome: &Outcome| !is_stopped(record) || *outcome != Outcome::aborted();
     let mut rows: Vec<Row> = record
         .failures

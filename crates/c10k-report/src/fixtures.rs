@@ -1,10 +1,10 @@
-//! Records of four runs, as the tests of this room see them.
+//! Records of some runs, as the tests of this room see them.
 
 use c10k_record::{
-    AppliedSetting, Ceiling, ConnectRate, Connections, Cpu, Degree, Evidence, Failure, Host, LatencySummary,
-    MemoryPart, MemoryPerConnection, NotApplied, Outcome, PhaseName, Predicted, Protocol, Rate, Record,
-    Remedy, RunState, Sample, Scope, Setting, Side, TimeWait, Tool, Topology, Verdict, WallFound, Warning,
-    Workload,
+    AppliedSetting, Ceiling, ClockAt, ClockLook, ConnectRate, Connections, Cpu, Degree, EndHost, Evidence,
+    Failure, Host, LatencySummary, MemoryPart, MemoryPerConnection, NotApplied, Outcome, PhaseName,
+    Predicted, Protocol, Rate, Record, Remedy, RunState, Sample, Scope, Setting, Side, TimeWait, Tool,
+    Topology, TwoHosts, Verdict, WallFound, Warning, Workload,
 };
 
 fn begun(run_id: &str) -> Record {
@@ -20,12 +20,54 @@ fn outcome(name: &str) -> Outcome {
 }
 
 fn verdict(expr: &str, passed: bool, value: Option<f64>) -> Verdict {
-    Verdict { expr: expr.to_owned(), passed: Some(passed), value }
+    Verdict { expr: expr.to_owned(), passed: Some(passed), value, severity: c10k_record::Severity::Fail }
 }
 
 fn figures(p50: u64, p95: u64, p99: u64, max: u64, count: u64) -> LatencySummary {
     let (p90, p999) = (Some(p95), Some(max));
     LatencySummary { p50: Some(p50), p90, p95: Some(p95), p99: Some(p99), p999, max: Some(max), count }
+}
+
+/// The same with the ends on two machines.
+pub(crate) fn on_two_hosts() -> Record {
+    let mut record = held();
+    record.topology = Topology::Remote;
+    let here = record.host.clone();
+    let there = here.clone().map(|host| Host {
+        os: Some("Debian 12".to_owned()),
+        kernel: Some("6.1.0".to_owned()),
+        root: true,
+        ..host
+    });
+    let end = |name: &str, host: Option<Host>, free: f64, unexplained: f64| EndHost {
+        name: Some(name.to_owned()),
+        host,
+        build: Some("c10k-lab 0.1.0 (x86_64, 0123456789abcdef)".to_owned()),
+        profile: record.profile.clone(),
+        memory_per_connection: MemoryPerConnection {
+            connections: Some(100_000),
+            free_memory_bytes: Some(free),
+            unexplained_ratio: Some(unexplained),
+            ..MemoryPerConnection::default()
+        },
+        ..EndHost::default()
+    };
+    let (server, client) = (end("serverbox", there, 4_120.0, 0.012), end("clientbox", here, 4_310.0, 0.006));
+    record.two_hosts = Some(TwoHosts {
+        control: "192.168.1.10:9900".to_owned(),
+        server,
+        client,
+        looks: 40,
+        looks_missed: 2,
+        ..TwoHosts::default()
+    });
+    let look =
+        |at, at_ms, offset_ns, round_trip_ns| ClockLook { at, at_ms, offset_ns, round_trip_ns, tries: 8 };
+    record.clock = vec![
+        look(ClockAt::Start, 0, Some(10_000_000_000), Some(200_000)),
+        look(ClockAt::End, 20_000, None, None),
+    ];
+    record
 }
 
 /// 100,000 of 100,000.
@@ -217,7 +259,12 @@ pub(crate) fn aborted() -> Record {
         failed: [(Outcome::aborted(), 41_000)].into(),
         ..Connections::default()
     };
-    record.verdicts = vec![Verdict { expr: "held = target".to_owned(), passed: None, value: None }];
+    record.verdicts = vec![Verdict {
+        expr: "held = target".to_owned(),
+        passed: None,
+        value: None,
+        severity: c10k_record::Severity::Fail,
+    }];
     record
 }
 
@@ -259,4 +306,96 @@ pub(crate) fn samples() -> Vec<Sample> {
         ..Sample::default()
     };
     vec![sample(0, ""), sample(1, "ramp"), sample(2, "ramp"), sample(3, "hold"), sample(4, "close")]
+}
+
+/// Three intervals of an interval log, under three tags.
+pub(crate) fn latency_log() -> String {
+    use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+    let mut text = "#[Histogram log format version 1.3]\n".to_owned();
+    for second in 0..3_u64 {
+        for (tag, us) in [("connect", 300), ("echo.response", 900), ("echo.lateness", 20)] {
+            let mut histogram = c10k_record::LatencyHistogram::default();
+            (0..100).for_each(|n| histogram.record_us((second + 1) * us + n));
+            let mut bytes = Vec::new();
+            V2DeflateSerializer::new().serialize(histogram.as_hdr(), &mut bytes).expect("memory takes it");
+            let encoded = data_encoding::BASE64.encode(&bytes);
+            text += &format!("Tag={tag},{second}.000,1.000,9.000,{encoded}\n");
+        }
+    }
+    text
+}
+
+/// A step of an echo workload, a stream, a fan-out and a churn, as far as a page shows them.
+pub(crate) fn worked() -> Record {
+    use c10k_record::{Churned, FannedOut, PhaseKind, Streamed, Worked, WorkedSlice};
+    let slice = |n: u64| WorkedSlice {
+        from_ms: n * 1000,
+        to_ms: (n + 1) * 1000,
+        messages_per_second: 50.0 * n as f64,
+        response_p50_us: Some(400),
+        response_p99_us: (n != 2).then_some(900 * (n + 1)),
+        lateness_p99_us: Some(70),
+    };
+    let times = figures(400, 900, 1_900, 9_000, 500);
+    let of = |name: &str, kind| Worked {
+        name: name.to_owned(),
+        kind,
+        from_ms: 0,
+        to_ms: 5_000,
+        connections: 1_000,
+        messages_intended: Some(500),
+        messages_sent: 500,
+        messages_answered: 499,
+        messages_not_sent_in_time: 1,
+        messages_never_sent: 0,
+        messages_wrong: 0,
+        messages_per_second: Some(99.8),
+        response_us: times,
+        service_us: times,
+        lateness_us: Some(figures(20, 40, 70, 300, 500)),
+        over_time: (0..5).map(slice).collect(),
+        churn: None,
+        stream: None,
+        fanout: None,
+        server_cores: Some(0.4),
+        swarm_cores: None,
+    };
+    let mut record = held();
+    let churn = Churned {
+        closed: 500,
+        reopened: 480,
+        failed: 3,
+        cycles_per_second: Some(96.0),
+        ..Churned::default()
+    };
+    let stream = Streamed {
+        viewers: 1_000,
+        whole: 990,
+        stalled_viewers: 10,
+        stalls: 14,
+        stall_us: times,
+        ..Streamed::default()
+    };
+    let fanout = FannedOut { rounds: 5, receivers: 1_000, last_receiver_us: times, ..FannedOut::default() };
+    record.work = vec![
+        of("talk", PhaseKind::Echo),
+        Worked { churn: Some(churn), ..of("come-and-go", PhaseKind::Churn) },
+        Worked { stream: Some(stream), ..of("play", PhaseKind::Stream) },
+        Worked { fanout: Some(fanout), ..of("call", PhaseKind::Fanout) },
+    ];
+    record
+}
+
+/// The page of a record of which nothing else is there.
+pub(crate) fn page(record: &Record) -> String {
+    crate::page_of_run(&crate::Shown {
+        record,
+        samples: &[],
+        ramp: &[],
+        latencies: &crate::LatencyLog::default(),
+        ladder: &[],
+        find: None,
+        missing: &[],
+        files: &[],
+    })
 }

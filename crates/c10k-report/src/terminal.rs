@@ -2,25 +2,9 @@
 
 use std::path::Path;
 
-use c10k_record::Record;
+use c10k_record::{Hanging, Record, Style, Tone, clean, fold, fold_command, headline};
 
-use crate::facts::{Cell, Row, Section, Tone, headline, sections};
-use crate::text::clean;
-
-/// How a terminal wants its text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Style {
-    /// Whether to colour it (NO_COLOR and `--color` are the caller's to obey).
-    pub color: bool,
-    /// Columns; text is folded to fit, lines to paste are not.
-    pub width: usize,
-}
-
-impl Default for Style {
-    fn default() -> Self {
-        Self { color: false, width: 100 }
-    }
-}
+use crate::facts::{Cell, Row, Section, sections};
 
 /// A record as text for somebody who sees one for the first time: whether the target was held, the verdicts,
 /// the counts, what was lost and why, the wall and what lifts it, what a connection cost. `path` is where the
@@ -29,8 +13,7 @@ impl Default for Style {
 pub fn summary(record: &Record, path: Option<&Path>, style: Style) -> String {
     let mut out = Writer { style, text: String::new() };
     let (tone, first) = headline(record);
-    let first = out.paint(tone, true, &clean(&first));
-    out.line(&first);
+    out.text.push_str(&style.headline(tone, &first));
     for section in sections(record) {
         out.section(&section);
     }
@@ -58,18 +41,7 @@ impl Writer {
     }
 
     fn paint(&self, tone: Tone, bold: bool, text: &str) -> String {
-        if !self.style.color {
-            return text.to_owned();
-        }
-        let codes = match (tone, bold) {
-            (Tone::Plain, false) => return text.to_owned(),
-            (Tone::Plain, true) => "1",
-            (Tone::Good, false) => "32",
-            (Tone::Good, true) => "1;32",
-            (Tone::Bad, false) => "31",
-            (Tone::Bad, true) => "1;31",
-        };
-        format!("\x1b[{codes}m{text}\x1b[0m")
+        self.style.paint(tone, bold, text)
     }
 
     fn section(&mut self, section: &Section) {
@@ -101,8 +73,11 @@ impl Writer {
                     }
                 }
                 Row::Command(command) => {
-                    let command = clean(command);
-                    self.line(&format!("{:1$}$ {command}", "", INDENT * 2));
+                    let hanging = Hanging { column: INDENT * 2 + 2, width: self.style.width };
+                    for (n, part) in fold_command(&clean(command), hanging.room()).iter().enumerate() {
+                        let mark = if n == 0 { "$ " } else { "  " };
+                        self.line(&format!("{:1$}{mark}{part}", "", INDENT * 2));
+                    }
                 }
             }
         }
@@ -158,17 +133,6 @@ fn rights(section: &Section) -> Vec<bool> {
             _ => None,
         })
         .unwrap_or_default()
-}
-
-/// Folds text at spaces; a word longer than the width stands alone and whole.
-fn fold(text: &str, width: usize) -> Vec<String> {
-    let at_spaces = textwrap::Options::new(width)
-        .break_words(false)
-        .word_splitter(textwrap::WordSplitter::NoHyphenation)
-        .word_separator(textwrap::WordSeparator::AsciiSpace)
-        .wrap_algorithm(textwrap::WrapAlgorithm::FirstFit);
-    let words: Vec<&str> = text.split_whitespace().collect();
-    textwrap::wrap(&words.join(" "), at_spaces).into_iter().map(std::borrow::Cow::into_owned).collect()
 }
 
 #[cfg(test)]
@@ -282,7 +246,7 @@ mod tests {
     fn a_run_that_fell_short_names_its_wall_first() {
         let text = summary(&fixtures::short(), None, Style::default());
         insta::assert_snapshot!(until(&text, "Rate"), @r#"
-        SHORT: held 59,980 of 100,000; wall: ports-exhausted — no source port is left to this destination
+        SHORT: held 59,980 of 100,000; wall: ports-exhausted (proven)
 
         Verdicts
           ✗  held = target      59,980
@@ -409,7 +373,8 @@ mod tests {
     fn a_run_whose_writer_was_killed_is_unfinished() {
         let text = summary(&fixtures::unfinished(), None, Style::default());
         insta::assert_snapshot!(until(&text, "Cost of a connection"), @r#"
-        UNFINISHED: still going on, or its writer was killed; when last seen, 30,000 of 100,000 were established
+        UNFINISHED: still going on, or its writer was killed; when last seen, 30,000 of 100,000 were
+          established
 
         Verdicts
           none was evaluated
@@ -475,7 +440,7 @@ mod tests {
         record.verdicts[2].passed = Some(false);
         let text = summary(&record, None, Style::default());
         let first = text.lines().next().expect("a first line");
-        assert_eq!(first, "HELD 100,000 of 100,000 connections, but 1 of 3 verdicts do not hold");
+        assert_eq!(first, "HELD 100,000 of 100,000 connections, but 1 of 3 verdicts does not hold");
         record.ceiling = fixtures::short().ceiling;
         let text = summary(&record, None, Style::default());
         assert!(text.lines().next().is_some_and(|first| first.contains("; wall: ")), "{text}");

@@ -1,9 +1,12 @@
 //! The command line: raw arguments that only parse.
 
+mod push;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use c10k_record::{Protocol, Quantity, ServerMode, Span};
+use c10k_record::{DEFAULT_PORT, HttpAddress, Plan, Protocol, Quantity, ServerMode, Span};
 use c10k_wire::raw::Answer;
 use c10k_wire::ws::{Limits, ServerEnd, ServerPolicy};
 use clap::{Args, ValueEnum};
@@ -13,20 +16,26 @@ use crate::shared::Language;
 use crate::speech::WsSettings;
 use crate::start::StartError;
 
+pub use push::{PushArgs, PushWorkload};
+
 /// What a server can be told on its command line.
 ///
 /// SIGINT, SIGTERM, SIGHUP and SIGQUIT end it in good order with exit code 0; a second one ends it at once, with
 /// the report as it then stands and exit code 0 too. Where a setting of the host could not be put back it is 4.
 #[derive(Args, Clone, Debug)]
 pub struct ServerArgs {
-    /// Where to listen: ADDRESS:PORT, ADDRESS:FIRST-LAST or :PORTS for any IPv4 address; several with commas.
-    /// Port 0 lets the kernel choose
-    #[arg(long, value_name = "ADDRESSES", default_value = "127.0.0.1:9000")]
-    pub listen: ListenSpec,
+    /// A plan to serve, such as the plan.toml of a run; flags stand above what it says
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
 
-    /// A shipped profile's name, or the path of a profile file
-    #[arg(long, value_name = "PROFILE", default_value = "stock")]
-    pub profile: String,
+    /// Where to listen: ADDRESS:PORT, ADDRESS:FIRST-LAST, :PORTS for any IPv4 address, or a port alone for
+    /// 127.0.0.1; several with commas. Port 0 lets the kernel choose [default: 127.0.0.1:9000]
+    #[arg(long, alias = "port", value_name = "ADDRESSES")]
+    pub listen: Option<ListenSpec>,
+
+    /// A shipped profile's name, or the path of a profile file [default: stock]
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
 
     /// Change nothing on this host: only say in what it differs from the profile
     #[arg(long)]
@@ -41,22 +50,31 @@ pub struct ServerArgs {
     #[arg(long, value_enum, value_name = "batch|other", default_value_t = Scheduling::Batch, hide_possible_values = true)]
     pub scheduling: Scheduling,
 
+    /// Burn so many nanoseconds of processor time for each connection that is accepted: a slowdown of known size, with
+    /// which it is shown that a comparison finds one
+    #[arg(long, value_name = "NS", hide = true, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub burn_ns: Option<u64>,
+
     /// Keep all connections in the process's one descriptor table, as most servers do, so that RLIMIT_NOFILE
     /// is their limit
     #[arg(long)]
     pub one_table: bool,
 
-    /// What is spoken over TCP: raw, or ws (WebSocket, RFC 6455)
-    #[arg(long, default_value = "raw", value_name = "raw|ws")]
-    pub protocol: Protocol,
+    /// What is spoken over TCP: raw, or ws (WebSocket, RFC 6455) [default: raw]
+    #[arg(long, value_name = "raw|ws")]
+    pub protocol: Option<Protocol>,
 
     /// What WebSocket clients may do
     #[command(flatten)]
     pub ws: WsArgs,
 
-    /// What to do with bytes: echo sends them back, hold reads and discards them
-    #[arg(long, default_value = "echo", value_name = "echo|hold")]
-    pub mode: ServerMode,
+    /// What to do with bytes: echo sends them back, hold reads and discards them [default: echo]
+    #[arg(long, value_name = "echo|hold")]
+    pub mode: Option<ServerMode>,
+
+    /// What the server pushes by itself
+    #[command(flatten)]
+    pub push: PushArgs,
 
     /// Take no more than N connections at a time; the others wait in the listeners' queues
     #[arg(long, value_name = "N", value_parser = at_least_one)]
@@ -74,6 +92,11 @@ pub struct ServerArgs {
     #[arg(long)]
     pub json: bool,
 
+    /// Serve figures to Prometheus, at http://ADDRESS:PORT/metrics; a port alone is of 127.0.0.1, port 0 lets the kernel
+    /// choose [default: off]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<HttpAddress>,
+
     /// How long pending output may take to leave at the end
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub drain: Span,
@@ -89,43 +112,42 @@ pub struct ServerArgs {
 
 /// What WebSocket clients may do; with --protocol raw it is refused.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "WebSocket")]
 pub struct WsArgs {
     /// Serve this path only; may be given several times [default: any]
-    #[arg(long = "path", value_name = "PATH")]
+    #[arg(help_heading = "WebSocket", long = "path", value_name = "PATH")]
     pub paths: Vec<String>,
 
     /// Take this Sec-WebSocket-Protocol when a client offers it; may be given several times
-    #[arg(long = "subprotocol", value_name = "NAME")]
+    #[arg(help_heading = "WebSocket", long = "subprotocol", value_name = "NAME")]
     pub subprotocols: Vec<String>,
 
     /// Refuse requests whose Origin is not this one; may be given several times [default: any]
-    #[arg(long = "origin", value_name = "ORIGIN")]
+    #[arg(help_heading = "WebSocket", long = "origin", value_name = "ORIGIN")]
     pub origins: Vec<String>,
 
     /// The largest frame, bytes; over it Close 1009 [default: 1048576]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(125..))]
+    #[arg(help_heading = "WebSocket", long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(125..))]
     pub max_frame: Option<u32>,
 
     /// The largest message, bytes; over it Close 1009 [default: 1048576]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(125..))]
+    #[arg(help_heading = "WebSocket", long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(125..))]
     pub max_message: Option<u32>,
 
     /// The largest head of a request, bytes; over it 431 [default: 8192]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(256..=65536))]
+    #[arg(help_heading = "WebSocket", long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(256..=65536))]
     pub max_handshake: Option<u32>,
 
     /// How long a handshake may take; 0 = for ever [default: 10s]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(help_heading = "WebSocket", long, value_name = "DURATION")]
     pub handshake_timeout: Option<Span>,
 
     /// Time allowed per message, first byte to last. Unfinished messages hold memory; on expiry Close 1008. 60s is the
     /// largest message at 17 KiB/s. 0 = no limit [default: 60s]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(help_heading = "WebSocket", long, value_name = "DURATION")]
     pub message_timeout: Option<Span>,
 
     /// Ping every client so often, and close those that have said nothing until the next ping [default: 0, never]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(help_heading = "WebSocket", long, value_name = "DURATION")]
     pub ping_every: Option<Span>,
 }
 
@@ -170,6 +192,62 @@ pub enum StatsForm {
 }
 
 impl ServerArgs {
+    /// These flags above what their plan says.
+    ///
+    /// # Errors
+    /// A plan that cannot be read, or is none.
+    pub(crate) fn over_plan(self) -> Result<Self, StartError> {
+        let Some(path) = &self.plan else { return Ok(self) };
+        let plan = Plan::load(path).map_err(|error| StartError::Usage(error.to_string()))?;
+        Ok(Self {
+            push: self.push.over_plan(&plan).map_err(StartError::Usage)?,
+            listen: Some(match self.listen {
+                Some(listen) => listen,
+                None => {
+                    let places: Vec<String> = plan.server.listen.iter().map(ToString::to_string).collect();
+                    let read: Result<ListenSpec, _> = places.join(",").parse();
+                    read.map_err(|error| StartError::Usage(format!("server.listen: {error}")))?
+                }
+            }),
+            profile: self.profile.or(Some(plan.profile)),
+            protocol: self.protocol.or(Some(plan.protocol)),
+            mode: self.mode.or(Some(plan.server.mode)),
+            workers: self.workers.or(plan.server.workers),
+            max_connections: self.max_connections.or(plan.server.max_connections.map(Quantity)),
+            ..self
+        })
+    }
+
+    /// These flags above what their plan says, for one that starts a server with them.
+    ///
+    /// # Errors
+    /// The text of a usage error: a plan that cannot be read, or flags that contradict each other.
+    pub fn resolved(&self) -> Result<Self, String> {
+        let resolved = self.clone().over_plan().map_err(|error| error.to_string())?;
+        resolved.check()?;
+        Ok(resolved)
+    }
+
+    /// Where it listens.
+    pub(crate) fn listen(&self) -> ListenSpec {
+        self.listen.clone().unwrap_or_else(|| ListenSpec::here(DEFAULT_PORT))
+    }
+
+    /// Its profile.
+    pub(crate) fn profile(&self) -> &str {
+        self.profile.as_deref().unwrap_or("stock")
+    }
+
+    /// What is spoken.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol.unwrap_or(Protocol::Raw)
+    }
+
+    /// What is done with bytes.
+    pub(crate) fn mode(&self) -> ServerMode {
+        self.mode.unwrap_or(ServerMode::Echo)
+    }
+
     /// What no single flag shows: two streams on one stdout.
     ///
     /// # Errors
@@ -179,11 +257,12 @@ impl ServerArgs {
             let other = if self.events { "--events" } else { "--json" };
             return Err(format!("--stats json and {other} both write on stdout: choose one of them"));
         }
-        if self.protocol == Protocol::Raw && self.ws.asks_for_anything() {
+        if self.protocol() == Protocol::Raw && self.ws.asks_for_anything() {
             return Err("--path, --subprotocol, --origin, --max-frame, --max-message, --max-handshake, \
                         --handshake-timeout, --message-timeout and --ping-every are WebSocket's: expected --protocol ws with them"
                 .to_owned());
         }
+        self.push.plan(self.mode())?;
         Ok(())
     }
 
@@ -192,11 +271,11 @@ impl ServerArgs {
     /// # Errors
     /// A path, subprotocol or origin that makes no sense.
     pub(crate) fn language(&self) -> Result<Language, StartError> {
-        let answer = match self.mode {
+        let answer = match self.mode() {
             ServerMode::Echo => Answer::Echo,
             ServerMode::Hold => Answer::Discard,
         };
-        if self.protocol == Protocol::Raw {
+        if self.protocol() == Protocol::Raw {
             return Ok(Language::Raw(answer));
         }
         let ws = &self.ws;
@@ -249,8 +328,8 @@ mod tests {
     #[test]
     fn without_a_word_it_listens_on_port_9000_of_this_machine_alone() {
         let args = parse(&[]).unwrap();
-        assert_eq!(args.listen.addresses(), ["127.0.0.1:9000".parse().unwrap()]);
-        assert_eq!((args.profile.as_str(), args.mode), ("stock", ServerMode::Echo));
+        assert_eq!(args.listen().addresses(), ["127.0.0.1:9000".parse().unwrap()]);
+        assert_eq!((args.profile(), args.mode()), ("stock", ServerMode::Echo));
         assert_eq!((args.max_connections, args.workers), (None, None));
         assert_eq!((args.drain, args.stall_timeout), (Span::secs(5), Span::secs(60)));
     }

@@ -32,12 +32,15 @@ pub(crate) struct Prepared {
 /// When the profile cannot be used, or somebody else's settings are in the way.
 pub(crate) fn prepare(args: &ServerArgs) -> Result<Prepared, StartError> {
     let InForce { profile, guard, nofile, in_run, mut warnings } =
-        put_in_force(&args.profile, "c10k-server", !args.no_apply).map_err(|error| refused(&error))?;
+        put_in_force(args.profile(), "c10k-server", !args.no_apply).map_err(|error| refused(&error))?;
     let listener = ListenerOptions {
         backlog: profile.socket.backlog.unwrap_or(DEFAULT_BACKLOG),
         socket: profile.socket,
     };
-    warnings.extend(capped_backlog(listener.backlog, &SysctlRoot::default()));
+    // A parent has told that this setting of the profile is not in force.
+    let is_told = args.parent.is_some() && profile.sysctl.contains_key("net.core.somaxconn");
+    let capped = capped_backlog(listener.backlog, &SysctlRoot::default());
+    warnings.extend(capped.filter(|_| !is_told));
     let changes = in_run.applied.iter().map(|set| format!("{}: {} -> {}", set.key, set.before, set.after));
     Ok(Prepared { nofile, listener, guard, warnings, changes: changes.collect() })
 }

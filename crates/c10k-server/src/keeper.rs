@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_kernel::{limits, process};
 use c10k_profile::AppliedGuard;
-use c10k_record::{Command, Exit, Printer, ServerEvent, ServerReport};
+use c10k_record::{Command, Exit, Printer, ServerEvent, ServerReport, Warning, notes};
 
 use nix::errno::Errno;
 
 use crate::args::{ServerArgs, StatsForm};
 use crate::counters::Counters;
+use crate::exported::Exported;
 use crate::host::{self, Prepared};
 use crate::lane::Lane;
 use crate::listen;
 use crate::plan::plan_tables;
+use crate::push::PushPlan;
 use crate::report;
 use crate::shared::{Language, Note, STACK_BYTES, Seat, Shared};
 use crate::slots::Slots;
@@ -63,6 +65,7 @@ struct Keeper {
     /// What was meant for workers that could not start, by lane.
     spares: Vec<(usize, Seat)>,
     printer: Option<Printer>,
+    exported: Option<Exported>,
     ready_at: Instant,
     last: ServerReport,
     /// Workers that serve.
@@ -80,9 +83,11 @@ struct Keeper {
 impl Keeper {
     /// Everything up to the point where all lanes accept.
     fn start(args: ServerArgs) -> Result<Self, StartError> {
+        let args = args.over_plan()?;
         args.check().map_err(StartError::Usage)?;
         // All that is text, before anything on the host is changed.
         let language = args.language()?;
+        let push = args.push.plan(args.mode()).map_err(StartError::Usage)?;
         // Where the C library has no such limit it keeps what it likes.
         let _ = process::keep_little_free_memory();
         if let Some(parent) = args.parent {
@@ -92,11 +97,12 @@ impl Keeper {
         let (note_sender, notes) = channel();
         // Before anything is changed, so that a signal finds somebody who puts it back.
         watch_signals(note_sender.clone()).map_err(StartError::system("watch for signals"))?;
+        let exported = Exported::start(&args)?;
         let mut prepared = host::prepare(&args)?;
         let guard = prepared.guard.take();
-        match Self::start_prepared(args, language, prepared, notes, note_sender) {
+        match Self::start_prepared(args, (language, push), prepared, notes, note_sender) {
             Ok(mut keeper) => {
-                keeper.prepared.guard = guard;
+                (keeper.prepared.guard, keeper.exported) = (guard, exported);
                 Ok(keeper)
             }
             Err(error) if put_back(guard) => Err(error),
@@ -107,20 +113,20 @@ impl Keeper {
     /// The same with the host prepared.
     fn start_prepared(
         args: ServerArgs,
-        language: Language,
+        (language, push): (Language, Option<PushPlan>),
         mut prepared: Prepared,
         notes: Receiver<Note>,
         note_sender: Sender<Note>,
     ) -> Result<Self, StartError> {
         let lanes = args.workers.map_or_else(process::cpus_allowed, |workers| workers as usize);
         let (settings, max_connections) = plan_tables(&args, lanes, &mut prepared)?;
-        let listeners = listen::open(&args.listen, lanes, &prepared.listener)?;
+        let listeners = listen::open(&args.listen(), lanes, &prepared.listener)?;
         let made: io::Result<Vec<Lane>> = listeners.of_lane.into_iter().map(Lane::new).collect();
         let made = made.map_err(StartError::system("make the lanes"))?;
         let stdout_is_used = args.events || args.json || args.stats == Some(StatsForm::Json);
         let printer = stdout_is_used.then(|| Printer::new(io::stdout()));
         let mut keeper = Self {
-            shared: Arc::new(Shared::new(made, Slots::new(max_connections), settings, language)),
+            shared: Arc::new(Shared::new(made, Slots::new(max_connections), settings, language, push)),
             addresses: listeners.addresses,
             prepared,
             notes,
@@ -128,6 +134,7 @@ impl Keeper {
             counters: vec![Arc::default()],
             spares: Vec::new(),
             printer: printer.transpose().map_err(StartError::system("start the printer"))?,
+            exported: None,
             ready_at: Instant::now(),
             last: ServerReport::default(),
             started: 0,
@@ -182,20 +189,27 @@ impl Keeper {
             self.end();
         }
         let mut next_tick = self.ready_at + TICK;
+        let messages_every = self.shared.messages_every();
+        let mut next_message = messages_every.map(|every| self.ready_at + every);
         while self.living > 0 && self.signals < 2 {
-            match self.notes.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+            let next = next_message.map_or(next_tick, |next| next.min(next_tick));
+            match self.notes.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(note) => self.hear(note),
                 Err(RecvTimeoutError::Timeout) => {}
                 // Never: this keeper holds a sender itself.
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             let now = Instant::now();
+            next_message = next_message.filter(|_| !self.shared.is_ending()).map(|next| {
+                if now < next {
+                    return next;
+                }
+                self.shared.make_message();
+                after(next, messages_every.unwrap_or(TICK), now)
+            });
             if now >= next_tick {
                 self.tick();
-                next_tick += TICK;
-                if next_tick < now {
-                    next_tick = now + TICK;
-                }
+                next_tick = after(next_tick, TICK, now);
             }
         }
         self.finish()
@@ -208,19 +222,25 @@ impl Keeper {
         }
         // A parent has listed what it could not set, and shows people how it stands.
         let alone = self.args.parent.is_none();
-        for warning in self.prepared.warnings.iter().filter(|w| alone || w.id != "profile-not-applied") {
-            say(&format!("warning: {}", warning.text));
-        }
+        let told = self.prepared.warnings.iter().filter(|w| alone || w.id != "profile-not-applied");
+        let told: Vec<Warning> = told.cloned().collect();
+        notes(&told, self.args.profile()).iter().for_each(|line| say(line));
         let settings = self.shared.settings;
         let per_table = settings.own_tables.then_some(self.per_table);
         if alone {
             say(&report::ready_line(
                 &self.addresses,
                 settings.mode,
+                self.shared.push.as_ref().map(|push| &push.plan),
                 self.shared.lanes.len(),
                 per_table,
                 self.max_connections,
             ));
+        }
+        let report = self.report();
+        if let Some(exported) = &mut self.exported {
+            exported.publish(&report);
+            say(&format!("metrics: {}", exported.url()));
         }
         if self.args.events {
             self.print(&ServerEvent::Ready {
@@ -266,7 +286,14 @@ impl Keeper {
             _ if line.trim().is_empty() => {}
             Ok(Command::Stop) => self.end(),
             Ok(Command::Now) => self.print(&ServerEvent::Now(self.report())),
-            Ok(Command::Grow(_) | Command::Shrink(_) | Command::Verify | Command::Abort) => {
+            Ok(
+                Command::Grow(_)
+                | Command::Shrink(_)
+                | Command::Pace(_)
+                | Command::Verify
+                | Command::Work { .. }
+                | Command::Abort,
+            ) => {
                 say(&format!(
                     "'{}' is a swarm's command: a server takes what comes; it knows stop and now",
                     line.trim()
@@ -371,6 +398,7 @@ impl Keeper {
             }
         }
         let report = self.report();
+        self.exported.iter_mut().for_each(|exported| exported.publish(&report));
         match self.args.stats {
             Some(StatsForm::Text) => say(&report::stats_line(&report, &self.last)),
             Some(StatsForm::Json) => self.tell(&report),
@@ -383,7 +411,7 @@ impl Keeper {
     }
 
     fn report(&self) -> ServerReport {
-        let has_handshakes = self.args.protocol == c10k_record::Protocol::Ws;
+        let has_handshakes = self.args.protocol() == c10k_record::Protocol::Ws;
         let mut report = ServerReport {
             opened: has_handshakes.then_some(0),
             elapsed_ms: self.ready_at.elapsed().as_millis() as u64,
@@ -430,6 +458,11 @@ impl Keeper {
             printer.tick(json(value));
         }
     }
+}
+
+/// The time behind `last` in a row of times that are `every` apart; one that has passed too is left out.
+fn after(last: Instant, every: Duration, now: Instant) -> Instant {
+    if last + every < now { now + every } else { last + every }
 }
 
 /// Puts the host's settings back; false when one of them could not be. What somebody else has changed meanwhile is

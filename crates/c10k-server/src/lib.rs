@@ -2,7 +2,8 @@
 //!
 //! This room knows how one Linux process takes as many TCP connections as the host allows: listeners that
 //! share a port, workers with descriptor tables of their own that hand a listener's turn to one another as
-//! they fill, a few bytes of state a connection, back-pressure towards slow readers, and an orderly end.
+//! they fill, a few bytes of state a connection, back-pressure towards slow readers, streams and messages that are pushed
+//! to those who ask, and an orderly end.
 //! It refuses to know who measures it, what a run is, or why a count is what it is: it says what it saw.
 //!
 //! # What is counted
@@ -15,12 +16,14 @@
 
 mod args;
 mod counters;
+mod exported;
 mod host;
 mod keeper;
 mod lane;
 mod listen;
 mod pending;
 mod plan;
+mod push;
 mod refusal;
 mod report;
 mod reserve;
@@ -34,6 +37,6 @@ mod timers;
 mod watch;
 mod worker;
 
-pub use args::{ServerArgs, StatsForm};
+pub use args::{PushArgs, PushWorkload, ServerArgs, StatsForm};
 pub use keeper::main_with;
 pub use listen::{ListenError, ListenSpec};

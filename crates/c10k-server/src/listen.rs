@@ -17,7 +17,7 @@ use crate::start::StartError;
 pub enum ListenError {
     /// Not ADDRESS:PORTS.
     #[error(
-        "'{0}' is no place to listen at: expected ADDRESS:PORT such as 127.0.0.1:9000, :9000-9009 or [::1]:9000"
+        "'{0}' is no place to listen at: expected ADDRESS:PORT such as 127.0.0.1:9000, :9000-9009, [::1]:9000, or 9000 of 127.0.0.1"
     )]
     Form(String),
     /// The address is a name, or malformed.
@@ -49,6 +49,11 @@ pub enum ListenError {
 pub struct ListenSpec(Vec<SocketAddr>);
 
 impl ListenSpec {
+    /// That port of this machine alone.
+    pub(crate) fn here(port: u16) -> Self {
+        Self(vec![(Ipv4Addr::LOCALHOST, port).into()])
+    }
+
     /// Every address with its port; a port 0 is yet to be chosen by the kernel. Never empty.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
@@ -171,6 +176,10 @@ fn new_socket(address: SocketAddr, options: &ListenerOptions) -> io::Result<Sock
 
 fn split_place(part: &str) -> Result<(IpAddr, &str), ListenError> {
     let form = || ListenError::Form(part.to_owned());
+    // A port alone is one of this machine's loopback, as the default is: nothing is opened to others by leaving it out.
+    if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+        return Ok((Ipv4Addr::LOCALHOST.into(), part));
+    }
     let (host, ports) = if let Some(rest) = part.strip_prefix('[') {
         let (host, ports) = rest.split_once("]:").ok_or_else(form)?;
         let ip = host.parse().map_err(|_| ListenError::Address(host.to_owned()))?;
@@ -217,6 +226,7 @@ mod tests {
         assert_eq!(places("127.0.0.1:9000"), ["127.0.0.1:9000"]);
         assert_eq!(places(":9000-9002"), ["0.0.0.0:9000", "0.0.0.0:9001", "0.0.0.0:9002"]);
         assert_eq!(places("[::1]:9000, localhost:80"), ["[::1]:9000", "127.0.0.1:80"]);
+        assert_eq!(places("9000-9001"), ["127.0.0.1:9000", "127.0.0.1:9001"]);
         assert_eq!(places("*:0,*:0"), ["0.0.0.0:0", "0.0.0.0:0"]);
         assert_eq!(places(":65535").len(), 1);
         assert_eq!(places(":1-65535,[::1]:1-65535").len(), 2 * 65535);
@@ -231,7 +241,7 @@ mod tests {
         assert_eq!(error("example.org:80"), ListenError::Address("example.org".to_owned()));
         assert_eq!(error("[127.0.0.1]:80"), ListenError::Address("127.0.0.1".to_owned()));
         assert_eq!(error(":1,:1"), ListenError::Twice("0.0.0.0:1".parse().unwrap()));
-        for text in ["", "9000", "::1:9000", "127.0.0.1", "[::1]", ":9000,"] {
+        for text in ["", "::1:9000", "127.0.0.1", "[::1]", ":9000,"] {
             assert!(matches!(error(text), ListenError::Form(_)), "{text}: {}", error(text));
         }
         for text in [":", ":x", ":65536", ":+1", ":1-2-3", ":1-"] {

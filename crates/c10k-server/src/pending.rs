@@ -38,6 +38,11 @@ impl Pending {
         self.pieces.front().map_or(&[], |piece| &piece[self.sent..])
     }
 
+    /// Its peer could not have taken any of it before.
+    pub(crate) fn moves_from(&mut self, now: Instant) {
+        self.moved_at = now;
+    }
+
     /// All that is still to be sent.
     #[cfg(test)]
     pub(crate) fn rest(&self) -> Vec<u8> {
@@ -90,11 +95,13 @@ impl PendingOutputs {
     }
 
     /// How many connections have output that waits.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether no output waits.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,5 +1,7 @@
 //! How many descriptors a table has, whether workers have their own, and what is refused before it is begun.
 
+use std::time::Duration;
+
 use c10k_kernel::descriptors;
 use c10k_record::Warning;
 
@@ -25,7 +27,7 @@ pub(crate) fn plan_tables(
     let own_tables = !args.one_table && own_tables_are_allowed(&mut prepared.warnings);
     let in_use = descriptors::open_count(std::process::id())
         .map_err(StartError::system("count this process's descriptors"))?;
-    let of_lanes = lanes as u64 * (args.listen.addresses().len() as u64 + 2);
+    let of_lanes = lanes as u64 * (args.listen().addresses().len() as u64 + 2);
     let others = in_use + of_lanes + RESERVE + if own_tables { 1 } else { lanes as u64 };
     let asked = args.max_connections.map(|quantity| quantity.0);
     let needed = asked.unwrap_or(1).saturating_add(others);
@@ -53,9 +55,10 @@ pub(crate) fn plan_tables(
             .map_err(StartError::system("grow the descriptor table"))?;
     }
     let settings = WorkerSettings {
-        mode: args.mode,
+        mode: args.mode(),
         own_tables,
         waits_for_turn: args.scheduling == Scheduling::Batch,
+        burn: args.burn_ns.map(Duration::from_nanos),
         table_limit,
         stall_timeout: Some(args.stall_timeout.0).filter(|timeout| !timeout.is_zero()),
         drain: args.drain.0,

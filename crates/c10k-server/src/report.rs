@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 
 use c10k_record::{ServerMode, ServerReport, human_bytes, human_count};
 
+use crate::push::PushPlan;
+
 /// The line that says it is ready.
 pub(crate) fn ready_line(
     addresses: &[SocketAddr],
     mode: ServerMode,
+    push: Option<&PushPlan>,
     lanes: usize,
     per_table: Option<u32>,
     max_connections: Option<u64>,
@@ -18,7 +21,8 @@ pub(crate) fn ready_line(
     };
     let most = max_connections.map_or_else(String::new, |max| format!(", at most {}", human_count(max)));
     let plural = if lanes == 1 { "lane" } else { "lanes" };
-    format!("listening on {}, {mode}, {lanes} {plural}, {table}{most}", places(addresses))
+    let push = push.map_or_else(String::new, |push| format!(" and {push}"));
+    format!("listening on {}, {mode}{push}, {lanes} {plural}, {table}{most}", places(addresses))
 }
 
 /// One line of `--stats text`, with the connections accepted since the report before.
@@ -44,8 +48,8 @@ pub(crate) fn stats_line(report: &ServerReport, before: &ServerReport) -> String
 /// The last report, several lines, the last one without its end.
 pub(crate) fn final_text(report: &ServerReport) -> String {
     let mut lines = vec![format!(
-        "accepted {} connections in {:.1} s, {} at most at one time: {} closed by the peer, {} drained, {} failed",
-        human_count(report.accepted),
+        "accepted {} in {:.1} s, {} at most at one time: {} closed by the peer, {} drained, {} failed",
+        counted(report.accepted, "connection", "connections"),
         report.elapsed_ms as f64 / 1000.0,
         human_count(report.peak),
         human_count(report.closed),
@@ -53,14 +57,14 @@ pub(crate) fn final_text(report: &ServerReport) -> String {
         human_count(report.failed.values().sum()),
     )];
     if report.open > 0 {
-        lines.push(format!("{} were still open", human_count(report.open)));
+        let were = if report.open == 1 { "was" } else { "were" };
+        lines.push(format!("{} {were} still open", human_count(report.open)));
     }
     lines.push(format!(
-        "{} in, {} out, {} descriptor {}",
+        "{} in, {} out, {}",
         human_bytes(report.bytes_in),
         human_bytes(report.bytes_out),
-        human_count(report.tables),
-        if report.tables == 1 { "table" } else { "tables" },
+        counted(report.tables, "descriptor table", "descriptor tables"),
     ));
     for (name, count) in &report.failed {
         lines.push(format!("failed: {} {name}", human_count(*count)));
@@ -70,11 +74,16 @@ pub(crate) fn final_text(report: &ServerReport) -> String {
     }
     if report.paused > 0 {
         lines.push(format!(
-            "accepting paused {} times for want of a descriptor, a watch or a slot",
-            human_count(report.paused)
+            "accepting paused {} for want of a descriptor, a watch or a slot",
+            counted(report.paused, "time", "times")
         ));
     }
     lines.join("\n")
+}
+
+/// So many of them, by the name for one or for several.
+fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{} {}", human_count(count), if count == 1 { one } else { several })
 }
 
 fn places(addresses: &[SocketAddr]) -> String {
@@ -94,11 +103,11 @@ mod tests {
     fn the_ready_line_says_where_and_how_much() {
         let nine: Vec<SocketAddr> = (9000..9009).map(|port| ([127, 0, 0, 1], port).into()).collect();
         assert_eq!(
-            ready_line(&nine[..1], ServerMode::Echo, 2, Some(19_984), None),
+            ready_line(&nine[..1], ServerMode::Echo, None, 2, Some(19_984), None),
             "listening on 127.0.0.1:9000, echo, 2 lanes, 19,984 connections a table"
         );
         assert_eq!(
-            ready_line(&nine, ServerMode::Hold, 1, None, Some(100_000)),
+            ready_line(&nine, ServerMode::Hold, None, 1, None, Some(100_000)),
             "listening on 127.0.0.1:9000, 127.0.0.1:9001, 127.0.0.1:9002 and 6 more, hold, 1 lane, \
              one table for all, at most 100,000"
         );
@@ -127,6 +136,19 @@ mod tests {
              failed: 10 ECONNRESET\n\
              accept: 3 EMFILE\n\
              accepting paused 2 times for want of a descriptor, a watch or a slot"
+        );
+    }
+
+    #[test]
+    fn of_one_it_is_told_in_the_singular() {
+        let report =
+            ServerReport { accepted: 1, open: 1, peak: 1, paused: 1, tables: 1, ..ServerReport::default() };
+        assert_eq!(
+            final_text(&report),
+            "accepted 1 connection in 0.0 s, 1 at most at one time: 0 closed by the peer, 0 drained, 0 failed\n\
+             1 was still open\n\
+             0 B in, 0 B out, 1 descriptor table\n\
+             accepting paused 1 time for want of a descriptor, a watch or a slot"
         );
     }
 

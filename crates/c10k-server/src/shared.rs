@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use c10k_record::ServerMode;
+use c10k_wire::push::Content;
 use c10k_wire::raw::Answer;
+use c10k_wire::ws;
 
 use crate::counters::Counters;
 use crate::lane::{Desk, Lane};
+use crate::push::{Fanout, PushPlan};
 use crate::slots::{Gauge, Slots};
 use crate::speech::WsSettings;
 
@@ -24,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) gauge: Gauge,
     pub(crate) settings: WorkerSettings,
     pub(crate) language: Language,
+    pub(crate) push: Option<Push>,
     ending: AtomicBool,
 }
 
@@ -35,6 +39,8 @@ pub(crate) struct WorkerSettings {
     pub(crate) own_tables: bool,
     /// Whether a worker that is woken waits for its turn.
     pub(crate) waits_for_turn: bool,
+    /// Processor time that is burnt for each connection, to show that a comparison finds it.
+    pub(crate) burn: Option<Duration>,
     /// Descriptors a table may hold.
     pub(crate) table_limit: u32,
     /// `None` = a peer may stall for ever.
@@ -50,6 +56,44 @@ pub(crate) enum Language {
     Raw(Answer),
     /// WebSocket.
     Ws(Arc<WsSettings>, Answer),
+}
+
+/// What all workers push.
+#[derive(Debug)]
+pub(crate) struct Push {
+    pub(crate) plan: PushPlan,
+    pub(crate) content: Content,
+    pub(crate) fanout: Arc<Fanout>,
+}
+
+impl From<PushPlan> for Push {
+    fn from(plan: PushPlan) -> Self {
+        Self { plan, content: Content::default(), fanout: Arc::default() }
+    }
+}
+
+impl Shared {
+    /// How long it is from one message to all to the next; `None` = there are none.
+    pub(crate) fn messages_every(&self) -> Option<Duration> {
+        match self.push.as_ref()?.plan {
+            PushPlan::Fanout { every, .. } => Some(every.0),
+            PushPlan::Stream { .. } => None,
+        }
+    }
+
+    /// Makes the next message to all and tells the workers of it.
+    pub(crate) fn make_message(&self) {
+        let Some(Push { plan: PushPlan::Fanout { payload, .. }, content, fanout }) = &self.push else {
+            return;
+        };
+        let begin = |bytes: usize, out: &mut Vec<u8>| match self.language {
+            Language::Raw(_) => {}
+            Language::Ws(..) => ws::begin_binary(bytes, out),
+        };
+        if fanout.make(*payload, content, begin) {
+            self.lanes.iter().for_each(|lane| lane.bell.ring());
+        }
+    }
 }
 
 /// What a worker is given of its own.
@@ -98,8 +142,15 @@ pub(crate) enum Note {
 }
 
 impl Shared {
-    pub(crate) fn new(lanes: Vec<Lane>, slots: Slots, settings: WorkerSettings, language: Language) -> Self {
-        Self { lanes, slots, gauge: Gauge::default(), settings, language, ending: AtomicBool::new(false) }
+    pub(crate) fn new(
+        lanes: Vec<Lane>,
+        slots: Slots,
+        settings: WorkerSettings,
+        language: Language,
+        push: Option<PushPlan>,
+    ) -> Self {
+        let (gauge, ending) = (Gauge::default(), AtomicBool::new(false));
+        Self { lanes, slots, gauge, settings, language, push: push.map(Push::from), ending }
     }
 
     /// Whether the server ends.

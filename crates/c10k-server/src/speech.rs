@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use c10k_wire::push::{Ask, PushKind};
 use c10k_wire::raw::Answer;
 use c10k_wire::ws::{self, CloseCode, ServerEnd};
 
@@ -25,6 +26,8 @@ pub(crate) struct Heard {
     pub(crate) finished: bool,
     /// The connection is over once the reply is sent.
     pub(crate) over: Option<Over>,
+    /// What was asked for, in this order, of what the server pushes.
+    pub(crate) asks: Vec<Ask>,
 }
 
 /// What is to be sent.
@@ -61,6 +64,9 @@ pub(crate) trait Speech {
     fn output(&self) -> &[u8] {
         &[]
     }
+
+    /// Writes what stands before a message of so many bytes that is pushed.
+    fn begin_frame(&self, _bytes: usize, _out: &mut Vec<u8>) {}
 
     /// The output has been sent or kept elsewhere.
     fn forget_output(&mut self) {}
@@ -126,15 +132,24 @@ pub(crate) trait Speech {
 
 /// Bytes as they are.
 #[derive(Debug)]
-pub(crate) struct Raw(pub(crate) Answer);
+pub(crate) struct Raw {
+    pub(crate) answer: Answer,
+    /// What is pushed to who asks; `None` = nobody is heard to ask.
+    pub(crate) pushes: Option<PushKind>,
+}
 
 impl Speech for Raw {
     type State = ();
 
     fn begin(&mut self) {}
 
-    fn hear(&mut self, (): &mut (), _input: &mut [u8]) -> Heard {
-        let reply = match self.0 {
+    /// A line that asks is one that comes alone, or with others that do: bytes have no other beginning and end than those
+    /// of a read.
+    fn hear(&mut self, (): &mut (), input: &mut [u8]) -> Heard {
+        if let Some(asks) = self.pushes.and_then(|kind| lines_that_ask(kind, input)) {
+            return Heard { asks, ..Heard::default() };
+        }
+        let reply = match self.answer {
             Answer::Echo => Reply::Input,
             Answer::Discard => Reply::Nothing,
         };
@@ -155,17 +170,25 @@ pub(crate) struct WsSettings {
     pub(crate) ping_every: Option<Duration>,
 }
 
+/// What some input asks for; `None` when anything of it is no line that asks.
+fn lines_that_ask(kind: PushKind, input: &[u8]) -> Option<Vec<Ask>> {
+    let lines = input.strip_suffix(b"\n")?.split(|byte| *byte == b'\n');
+    lines.map(|line| Ask::of(kind, line.strip_suffix(b"\r").unwrap_or(line))).collect()
+}
+
 /// WebSocket.
 #[derive(Debug)]
 pub(crate) struct WebSocket {
     settings: Arc<WsSettings>,
     answer: Answer,
+    /// What is pushed to who asks; `None` = nobody is heard to ask.
+    pushes: Option<PushKind>,
     output: Vec<u8>,
 }
 
 impl WebSocket {
-    pub(crate) fn new(settings: Arc<WsSettings>, answer: Answer) -> Self {
-        Self { settings, answer, output: Vec::new() }
+    pub(crate) fn new(settings: Arc<WsSettings>, answer: Answer, pushes: Option<PushKind>) -> Self {
+        Self { settings, answer, pushes, output: Vec::new() }
     }
 
     fn reply(&self) -> Reply {
@@ -182,12 +205,19 @@ impl Speech for WebSocket {
 
     fn hear(&mut self, state: &mut ws::Connection, input: &mut [u8]) -> Heard {
         let end = &self.settings.end;
-        let received = match self.answer {
-            Answer::Echo => end.receive(state, input, &mut self.output, ws::echo),
-            Answer::Discard => end.receive(state, input, &mut self.output, ws::discard),
+        let mut asks = Vec::new();
+        let received = match (self.answer, self.pushes) {
+            (Answer::Echo, None) => end.receive(state, input, &mut self.output, ws::echo),
+            (Answer::Discard, _) => end.receive(state, input, &mut self.output, ws::discard),
+            (Answer::Echo, Some(kind)) => end.receive(state, input, &mut self.output, |message, out| {
+                match Ask::of(kind, message.payload).filter(|_| message.kind == ws::Kind::Text) {
+                    Some(ask) => asks.push(ask),
+                    None => ws::echo(message, out),
+                }
+            }),
         };
         let (opened, finished) = (received.opened, received.finished);
-        Heard { reply: self.reply(), opened, finished, over: received.end.map(over) }
+        Heard { reply: self.reply(), opened, finished, over: received.end.map(over), asks }
     }
 
     fn output(&self) -> &[u8] {
@@ -199,6 +229,10 @@ impl Speech for WebSocket {
         if self.output.capacity() > KEPT_OUTPUT_BYTES {
             self.output.shrink_to(KEPT_OUTPUT_BYTES);
         }
+    }
+
+    fn begin_frame(&self, bytes: usize, out: &mut Vec<u8>) {
+        ws::begin_binary(bytes, out);
     }
 
     fn kept_bytes(&self, state: &ws::Connection) -> usize {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use c10k_kernel::address::whole_bits;
 use c10k_kernel::census::PortTaken;
-use c10k_record::{Exit, human_count};
+use c10k_record::{Exit, ListenError, human_count};
 use thiserror::Error;
 
 /// Why there is no server. Nothing is left open, and nothing changed but by [`StartError::NotPutBack`].
@@ -58,6 +58,9 @@ pub(crate) enum StartError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Nobody may listen where the figures are to be served.
+    #[error("{0}")]
+    Metrics(ListenError),
     /// The descriptor limit is below what is asked for.
     #[error(
         "{} descriptors are needed in one table, but RLIMIT_NOFILE is soft {}, hard {}",
@@ -140,6 +143,7 @@ impl StartError {
                     false => raise,
                 })
             }
+            Self::Metrics(error) => Some(error.hint()),
             Self::NotPutBack(error) => error.hint(),
             Self::System { .. } => None,
         }

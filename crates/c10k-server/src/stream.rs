@@ -1,5 +1,5 @@
 //! What happens on a connection: reading, sending back, back-pressure; what the clock brings in [`deadlines`], its end
-//! in [`ending`].
+//! in [`ending`], what is said without an input in [`pushing`].
 
 use std::collections::HashMap;
 use std::io;
@@ -15,6 +15,7 @@ use mio::{Interest, Registry};
 
 use crate::counters::{Counters, End};
 use crate::pending::{Left, PendingOutputs};
+use crate::push::Pushes;
 use crate::reserve::Reserve;
 use crate::speech::{Heard, Reply, Speech};
 use crate::table::{Flag, Key, Table};
@@ -24,6 +25,7 @@ mod deadlines;
 mod ending;
 #[cfg(test)]
 mod orders;
+mod pushing;
 
 use ending::Ending;
 
@@ -73,6 +75,10 @@ pub(crate) struct Streams<S: Speech> {
     /// What the speech keeps of each connection, by slot.
     states: Vec<S::State>,
     pending: PendingOutputs,
+    /// `None` = nothing is pushed.
+    pushes: Option<Box<Pushes>>,
+    /// Connections of which output waits.
+    waiting: usize,
     buffer: Box<[u8]>,
     /// Connections whose input was not read to its end: an edge does not come twice.
     leftovers: Vec<Key>,
@@ -90,11 +96,13 @@ pub(crate) struct Streams<S: Speech> {
 }
 
 impl<S: Speech> Streams<S> {
-    pub(crate) fn new(speech: S, limit: u32, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(speech: S, limit: u32, counters: Arc<Counters>, pushes: Option<Pushes>) -> Self {
         Self {
             table: Table::with_limit(limit),
             states: Vec::with_capacity(if size_of::<S::State>() == 0 { 0 } else { limit as usize }),
             pending: PendingOutputs::default(),
+            pushes: pushes.map(Box::new),
+            waiting: 0,
             buffer: vec![0; FIRST_BUFFER_BYTES].into_boxed_slice(),
             leftovers: Vec::new(),
             ends: HashMap::new(),
@@ -120,8 +128,8 @@ impl<S: Speech> Streams<S> {
     }
 
     /// Whether some output waits for its peer.
-    pub(crate) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.waiting > 0
     }
 
     /// How many connections have ended since this was last asked.
@@ -160,7 +168,7 @@ impl<S: Speech> Streams<S> {
     /// Serves a connection that epoll has named. Which event it was does not matter: the calls themselves say
     /// what is to be had, except of what stands `behind` a short read.
     pub(crate) fn serve(&mut self, registry: &Registry, key: Key, behind: Behind) {
-        if self.table.has(key, Flag::Pending) {
+        if self.table.waits(key) {
             self.flush(registry, key);
         } else if !self.table.has(key, Flag::Leftover) {
             self.read(registry, key, behind);
@@ -173,7 +181,9 @@ impl<S: Speech> Streams<S> {
         for key in std::mem::take(&mut self.leftovers) {
             if self.table.has(key, Flag::Leftover) {
                 self.table.set(key, Flag::Leftover, false);
-                if !self.table.has(key, Flag::Pending) {
+                // At the server's end the flush of a frame reads on too.
+                let is_flushed = self.draining && self.table.has(key, Flag::Blocked);
+                if !self.table.has(key, Flag::Pending) && !is_flushed {
                     self.read(registry, key, Behind::Input);
                 }
             }
@@ -235,7 +245,7 @@ impl<S: Speech> Streams<S> {
     fn hear(&mut self, registry: &Registry, key: Key, count: usize, behind: Behind) -> bool {
         let state = &mut self.states[key.slot() as usize];
         let kept = self.speech.kept_bytes(state);
-        let heard = self.speech.hear(state, &mut self.buffer[..count]);
+        let mut heard = self.speech.hear(state, &mut self.buffer[..count]);
         if kept > 0 {
             self.freed.add(kept.saturating_sub(self.speech.kept_bytes(state)));
         }
@@ -243,7 +253,13 @@ impl<S: Speech> Streams<S> {
             self.table.set(key, Flag::Pinged, false);
         }
         self.time_message(key, heard.finished);
-        self.answer(registry, key, heard, count, behind)
+        let asks = std::mem::take(&mut heard.asks);
+        let mut reads_on = self.answer(registry, key, heard, count, behind);
+        for ask in asks {
+            self.asked(registry, key, ask);
+            reads_on &= self.table.socket(key).is_some() && !self.table.has(key, Flag::Pending);
+        }
+        reads_on
     }
 
     /// Sends what is said without an input.
@@ -267,7 +283,16 @@ impl<S: Speech> Streams<S> {
             }
         };
         self.speech.forget_output();
+        if heard.over.is_some() {
+            self.stop_pushing(key);
+        }
         match (rest, heard.over) {
+            // A frame that has begun goes out before.
+            (None, Some(over)) if self.table.has(key, Flag::Blocked) => {
+                self.table.set(key, Flag::Last, true);
+                self.ends.insert(key.slot(), self.and_unread(over, count, behind).into());
+                false
+            }
             (None, None) => !self.table.has(key, Flag::Pending),
             (None, Some(over)) => {
                 self.conclude(key, self.and_unread(over, count, behind));
@@ -291,8 +316,12 @@ impl<S: Speech> Streams<S> {
             Reply::Input => &self.buffer[..count],
             Reply::Output => self.speech.output(),
         };
+        self.send_bytes(key, bytes)
+    }
+
+    fn send_bytes(&self, key: Key, bytes: &[u8]) -> io::Result<Option<Box<[u8]>>> {
         let Some(socket) = self.table.socket(key) else { return Ok(None) };
-        let sent = if self.table.has(key, Flag::Pending) { 0 } else { send(socket, bytes)? };
+        let sent = if self.table.waits(key) { 0 } else { send(socket, bytes)? };
         self.counters.wrote(sent);
         Ok((sent < bytes.len()).then(|| bytes[sent..].into()))
     }
@@ -311,39 +340,36 @@ impl<S: Speech> Streams<S> {
             let end = self.end_of(key, End::Failed(error));
             return self.close(key, &end);
         }
+        self.table.set(key, Flag::RoomWatched, false);
         self.pending.keep(key.slot(), rest, Instant::now());
-        self.table.set(key, Flag::Pending, true);
+        self.set_waiting(key, Flag::Pending, true);
         self.note_busy(key);
-        self.counters.set_pressured(self.pending.len());
+    }
+
+    /// Output of the connection waits, or no longer does.
+    fn set_waiting(&mut self, key: Key, flag: Flag, on: bool) {
+        let before = self.table.waits(key);
+        self.table.set(key, flag, on);
+        match (before, self.table.waits(key)) {
+            (false, true) => self.waiting += 1,
+            (true, false) => self.waiting -= 1,
+            _ => return,
+        }
+        self.counters.set_pressured(self.waiting);
     }
 
     /// Sends what was held back, and when all is gone reads on: what came meanwhile brings no new edge.
     fn flush(&mut self, registry: &Registry, key: Key) {
-        loop {
-            let (Some(socket), Some(pending)) = (self.table.socket(key), self.pending.of(key.slot())) else {
-                return;
-            };
-            let sent = match send(socket, pending.next()) {
-                Ok(sent) => sent,
-                Err(error) => {
-                    let end = self.end_of(key, End::Failed(error));
-                    return self.close(key, &end);
-                }
-            };
-            self.counters.wrote(sent);
-            match pending.advance(sent, Instant::now()) {
-                Left::Part => return,
-                Left::More => {}
-                Left::Nothing => break,
+        if self.table.has(key, Flag::Blocked) && !self.push_rest(key) {
+            // While nothing else waits behind a frame its input is read.
+            let reads_on = !self.table.has(key, Flag::Last) && !self.draining;
+            if reads_on && !self.table.has(key, Flag::Pending) && !self.table.has(key, Flag::Leftover) {
+                self.read(registry, key, Behind::Input);
             }
+            return;
         }
-        self.freed.add(self.pending.forget(key.slot()));
-        self.table.set(key, Flag::Pending, false);
-        self.renew_message(key);
-        self.counters.set_pressured(self.pending.len());
-        if let Err(error) = self.watch(registry, key, INPUT) {
-            let end = self.end_of(key, End::Failed(error));
-            return self.close(key, &end);
+        if self.table.has(key, Flag::Pending) && !self.flush_pending(registry, key) {
+            return;
         }
         if self.table.has(key, Flag::Last)
             && let Some(over) = self.take_end(key.slot())
@@ -354,10 +380,44 @@ impl<S: Speech> Streams<S> {
                 return;
             }
         }
+        self.push_on(registry, key);
         // A connection in the list of those with unread input has its turn by that.
-        if !self.table.has(key, Flag::Leftover) {
+        if !self.table.has(key, Flag::Leftover) && !self.table.has(key, Flag::Pending) {
             self.read(registry, key, Behind::Input);
         }
+    }
+
+    /// Sends the answers that were held back; true when they are out and the connection is open.
+    fn flush_pending(&mut self, registry: &Registry, key: Key) -> bool {
+        loop {
+            let (Some(socket), Some(pending)) = (self.table.socket(key), self.pending.of(key.slot())) else {
+                return false;
+            };
+            let sent = match send(socket, pending.next()) {
+                Ok(sent) => sent,
+                Err(error) => {
+                    let end = self.end_of(key, End::Failed(error));
+                    self.close(key, &end);
+                    return false;
+                }
+            };
+            self.counters.wrote(sent);
+            match pending.advance(sent, Instant::now()) {
+                Left::Part => return false,
+                Left::More => {}
+                Left::Nothing => break,
+            }
+        }
+        self.freed.add(self.pending.forget(key.slot()));
+        self.set_waiting(key, Flag::Pending, false);
+        self.renew_message(key);
+        let watched = self.watch(registry, key, INPUT);
+        if let Err(error) = watched {
+            let end = self.end_of(key, End::Failed(error));
+            self.close(key, &end);
+            return false;
+        }
+        true
     }
 
     fn watch(&self, registry: &Registry, key: Key, interest: Interest) -> io::Result<()> {

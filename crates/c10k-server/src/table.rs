@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use mio::Token;
 
 /// Bits of [`Entry::mark`] that are flags; the generation stands above them.
-const FLAG_BITS: u32 = 8;
+const FLAG_BITS: u32 = 12;
 const GENERATION_MASK: u32 = u32::MAX >> FLAG_BITS;
 
 /// Names one connection, also after its descriptor has been used again: slot and generation.
@@ -51,7 +51,16 @@ pub(crate) enum Flag {
     Timed = 64,
     /// The timed message finished (or reading was blocked by output), so the deadline must be restarted, not enforced.
     Renewed = 128,
+    /// Something is pushed to it without being asked for each time.
+    Pushed = 256,
+    /// It is in the middle of a frame that was pushed, and has no room for the rest.
+    Blocked = 512,
+    /// It is watched for room as well as for input.
+    RoomWatched = 1024,
 }
+
+/// The flags of which any means that output waits.
+const WAITS: u32 = Flag::Pending as u32 | Flag::Blocked as u32;
 
 /// One place. The kernel's own state of the connection is a thousand times as large.
 #[derive(Debug, Default)]
@@ -104,6 +113,11 @@ impl Table {
     /// Whether the connection is there and has the flag.
     pub(crate) fn has(&self, key: Key, flag: Flag) -> bool {
         self.entry(key).is_some_and(|entry| entry.mark & flag as u32 != 0)
+    }
+
+    /// Whether the connection is there and output of it waits for room: nothing else may be sent now.
+    pub(crate) fn waits(&self, key: Key) -> bool {
+        self.entry(key).is_some_and(|entry| entry.mark & WAITS != 0)
     }
 
     /// Sets or clears a flag of a connection that is there.

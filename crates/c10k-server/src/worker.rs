@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use c10k_kernel::{descriptors, process, socket};
+use c10k_kernel::{clock, descriptors, epoll, process, socket};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::counters::Counters;
 use crate::lane::{Desk, Lane, Next};
+use crate::push::Pushes;
 use crate::refusal::Refusal;
 use crate::reserve::Reserve;
 use crate::shared::{Language, Note, Seat, Shared};
@@ -37,10 +38,11 @@ const SLOT_BELL: Token = Token(u32::MAX as usize - 1);
 
 /// A thread's work from its start to its end; `notes` hears of both.
 pub(crate) fn run(lane: usize, shared: &Arc<Shared>, seat: Seat, notes: &Sender<Note>) {
+    let pushes = shared.push.as_ref().map(|push| push.plan.kind());
     match &shared.language {
-        Language::Raw(answer) => run_with(Raw(*answer), lane, shared, seat, notes),
+        Language::Raw(answer) => run_with(Raw { answer: *answer, pushes }, lane, shared, seat, notes),
         Language::Ws(settings, answer) => {
-            run_with(WebSocket::new(Arc::clone(settings), *answer), lane, shared, seat, notes);
+            run_with(WebSocket::new(Arc::clone(settings), *answer, pushes), lane, shared, seat, notes);
         }
     }
 }
@@ -148,8 +150,10 @@ impl<S: Speech> Worker<S> {
         let reserve = Reserve::of(shared.lanes[lane].slot_bell.number(), SLOT_BELL);
         let capacity = if settings.own_tables { room_of_this_table(settings.table_limit)? } else { u32::MAX };
         desk.set_capacity(capacity);
+        let pushes = shared.push.as_ref();
+        let pushes = pushes.map(|push| Pushes::new(push.plan, &push.content, &push.fanout));
         let mut worker = Self {
-            streams: Streams::new(speech, settings.table_limit, Arc::clone(&counters)),
+            streams: Streams::new(speech, settings.table_limit, Arc::clone(&counters), pushes),
             ready: vec![false; shared.lanes[lane].listeners.len()].into_boxed_slice(),
             shared,
             lane,
@@ -177,7 +181,7 @@ impl<S: Speech> Worker<S> {
     fn serve(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENT_BATCH);
         loop {
-            let timeout = self.timeout();
+            let timeout = self.wait_finely()?;
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
@@ -192,6 +196,9 @@ impl<S: Speech> Worker<S> {
                 }
             }
             self.streams.serve_leftovers(self.poll.registry());
+            if self.streams.has_messages() {
+                self.streams.carry(self.poll.registry());
+            }
             if self.turn == Turn::Accepting {
                 self.accept_round();
             }
@@ -207,6 +214,7 @@ impl<S: Speech> Worker<S> {
         match token {
             BELL if self.shared.is_ending() => self.begin_to_end(),
             BELL => {
+                self.streams.hear_messages();
                 if self.turn == Turn::Idle && self.lane().takes_turn_at_bell(&self.desk) {
                     self.begin_to_accept();
                 }
@@ -254,6 +262,9 @@ impl<S: Speech> Worker<S> {
                 match socket::accept(listeners[at].as_fd()) {
                     Ok(socket) => {
                         taken += 1;
+                        if let Some(long) = shared.settings.burn {
+                            burn(long);
+                        }
                         let admitted = self.streams.admit(self.poll.registry(), socket, &mut self.reserve);
                         self.refused += u32::from(admitted.is_err());
                         if let Some(lack) = self.reserve.take_lack().or(admitted.err()) {
@@ -383,10 +394,11 @@ impl<S: Speech> Worker<S> {
 
     /// Reads the clock only when something waits for it.
     fn look_at_clock(&mut self) {
-        self.look_at_outputs();
         if self.streams.next_deadline().is_some_and(|at| at <= Instant::now()) {
             self.streams.look_at_deadlines(self.poll.registry(), Instant::now());
         }
+        // Behind all by which output has come to wait.
+        self.look_at_outputs();
         if let Turn::NoResource { retry_at } = self.turn
             && Instant::now() >= retry_at
         {
@@ -400,7 +412,7 @@ impl<S: Speech> Worker<S> {
     /// Looks now and then for outputs that do not move, while there are outputs at all.
     fn look_at_outputs(&mut self) {
         let Some(limit) = self.shared.settings.stall_timeout else { return };
-        if !self.streams.has_pending() {
+        if !self.streams.has_waiting() {
             self.stall_check_at = None;
             return;
         }
@@ -425,10 +437,22 @@ impl<S: Speech> Worker<S> {
         self.drain_until.is_some() && self.streams.open() == 0
     }
 
+    /// Where viewers are paced, waits as exactly as they are timed; says how long epoll may still sleep.
+    fn wait_finely(&mut self) -> io::Result<Option<Duration>> {
+        let timeout = self.timeout();
+        match timeout.filter(|timeout| !timeout.is_zero() && self.streams.is_pacing()) {
+            None => Ok(timeout),
+            Some(timeout) => {
+                epoll::wait_finely(&self.poll, timeout)?;
+                Ok(Some(Duration::ZERO))
+            }
+        }
+    }
+
     /// How long epoll may sleep; `None` = until something happens.
     fn timeout(&mut self) -> Option<Duration> {
         let more_to_accept = self.turn == Turn::Accepting && self.ready.contains(&true);
-        if more_to_accept || self.streams.has_leftovers() {
+        if more_to_accept || self.streams.has_leftovers() || self.streams.has_messages() {
             return Some(Duration::ZERO);
         }
         let retry = if let Turn::NoResource { retry_at } = self.turn { Some(retry_at) } else { None };
@@ -440,6 +464,14 @@ impl<S: Speech> Worker<S> {
 
     fn lane(&self) -> &Lane {
         &self.shared.lanes[self.lane]
+    }
+}
+
+/// Takes so much processor time: what others have of the processor meanwhile is none of it.
+fn burn(long: Duration) {
+    let begun = clock::thread_cpu_time();
+    while clock::thread_cpu_time().saturating_sub(begun) < long {
+        std::hint::spin_loop();
     }
 }
 

@@ -179,7 +179,7 @@ fn a_reader_of_its_events_that_is_gone_does_not_end_it() {
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
-    assert!(!text.contains("panicked") && text.contains("accepted 1 connections"), "{text}");
+    assert!(!text.contains("panicked") && text.contains("accepted 1 connection in"), "{text}");
 }
 
 #[test]

@@ -48,6 +48,28 @@ fn a_foreign_client_is_told_1001_at_the_end() {
     assert_eq!((report.drained, report.failed.len()), (1, 0), "{report:?}");
 }
 
+#[test]
+fn pythons_websockets_plays_a_stream_and_follows_messages() {
+    for (word, flags) in [
+        ("play", ["--workload", "stream", "--stream-duration", "1s"]),
+        ("follow", ["--workload", "fanout", "--fanout-every", "50ms"]),
+    ] {
+        let Some(mut python) = python("websockets") else { return };
+        let server = start(&flags);
+        let output = python
+            .arg(script("push_client.py"))
+            .args([&format!("ws://{}/", server.address), word])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && stdout.trim() == "ok", "{word}: {stdout}\n{stderr}");
+        let report = server.stop().report;
+        assert_eq!((report.closed + report.drained, report.failed.len()), (1, 0), "{report:?}");
+    }
+}
+
 /// Runs a script against a server, and checks what the server says of it: `closed` in good order, and these failed.
 #[track_caller]
 fn expect_served(mut program: Command, name: &str, closed: u64, failed: &[(&str, u64)]) {

@@ -4,17 +4,27 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use c10k_record::{CloseHow, LoadPlan, Protocol, Quantity, Span, Steps};
+use c10k_record::{CloseHow, HttpAddress, LoadPlan, Plan, Protocol, Quantity, Span, Spread, Steps};
 use c10k_wire::ws::{ClientRequest, Url};
 use clap::Args;
 
 use crate::setup::SetupError;
 
+mod meet;
+mod shard;
+mod work;
+
+pub use meet::MeetArgs;
+pub use shard::ShardArgs;
+pub(crate) use shard::ShardArgsError;
+pub(crate) use work::Freeze;
+pub use work::WorkArgs;
+
 /// What the load looks like; `c10k-lab run` has the same flags.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LoadArgs {
-    /// Connections to hold: 5000, 100k, 1M.
-    #[arg(long, value_name = "N")]
+    /// Connections to hold: 5000, 10,000, 100k, 1M, 1e6 [default: 100k of c10k-lab run, 10k of c10k-swarm].
+    #[arg(long, value_name = "N", short_alias = 'n', aliases = ["connections", "max"], allow_hyphen_values = true)]
     pub target: Option<Quantity>,
     /// Source addresses: 192.168.1.200-230, 127.0.0.1-127.0.0.8, 10.0.0.0/24, ::1, joined by commas
     /// [default: as many of 127.0.0.0/8 as the target needs].
@@ -26,14 +36,21 @@ pub struct LoadArgs {
     /// Begin N connections a second, timed from the intended start [default: as fast as --in-flight allows].
     #[arg(long, value_name = "N/s", value_parser = rate)]
     pub rate: Option<f64>,
+    /// How connects are spread over time: even (equal gaps with --rate), burst (all at once) or poisson (random gaps,
+    /// --rate is their mean) [default: even].
+    #[arg(long, value_name = "HOW")]
+    pub arrivals: Option<Spread>,
+    /// What the random gaps are made of: the same seed gives the same gaps [default: 1].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
     /// Grow in steps, such as 5000x4: four steps of 5,000.
     #[arg(long, value_name = "SIZExCOUNT")]
     pub steps: Option<Steps>,
     /// Pause after each step but the last [default: 1s].
     #[arg(long, value_name = "DURATION")]
     pub step_pause: Option<Span>,
-    /// How long to hold the connections [default: 10s].
-    #[arg(long, value_name = "DURATION")]
+    /// How long to hold the connections, and how long a workload lasts [default: 10s].
+    #[arg(long, value_name = "DURATION", visible_alias = "duration", allow_hyphen_values = true)]
     pub hold: Option<Span>,
     /// Connections under way at one time [default: 512].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(as_i64(&LoadPlan::IN_FLIGHT)))]
@@ -123,6 +140,8 @@ impl LoadArgs {
             ips: self.ips.clone().or(base.ips),
             ports: self.ports.clone().or(base.ports),
             rate_per_second: self.rate.or(base.rate_per_second),
+            arrivals: self.arrivals.unwrap_or(base.arrivals),
+            seed: self.seed.or(base.seed),
             // A target on the command line replaces the steps of a plan.
             steps: steps.filter(|steps| steps.total() == target),
             step_pause: self.step_pause.unwrap_or(base.step_pause),
@@ -147,16 +166,15 @@ impl LoadArgs {
 
 /// What a WebSocket swarm asks its server for.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "WebSocket")]
 pub struct WsArgs {
     /// Where to connect: ws://HOST[:PORT][/PATH].
-    #[arg(long, value_name = "URL")]
+    #[arg(help_heading = "WebSocket", long, value_name = "URL")]
     pub url: Option<String>,
     /// A header of the request, 'Name: value'; may be given several times.
-    #[arg(long = "header", value_name = "NAME: VALUE")]
+    #[arg(help_heading = "WebSocket", long = "header", value_name = "NAME: VALUE")]
     pub headers: Vec<String>,
     /// Offer this Sec-WebSocket-Protocol; may be given several times.
-    #[arg(long = "subprotocol", value_name = "NAME")]
+    #[arg(help_heading = "WebSocket", long = "subprotocol", value_name = "NAME")]
     pub subprotocols: Vec<String>,
 }
 
@@ -168,17 +186,20 @@ impl WsArgs {
         servers: &[SocketAddr],
         load: &LoadPlan,
     ) -> Result<Option<ClientRequest>, SetupError> {
+        let headers = if self.headers.is_empty() { &load.headers } else { &self.headers };
+        let subprotocols = if self.subprotocols.is_empty() { &load.subprotocols } else { &self.subprotocols };
         if protocol == Protocol::Raw {
-            let none_is_used =
-                self.headers.is_empty() && self.subprotocols.is_empty() && load.ping_every.is_none();
+            let none_is_used = headers.is_empty()
+                && subprotocols.is_empty()
+                && load.path.is_none()
+                && load.ping_every.is_none();
             return if none_is_used { Ok(None) } else { Err(SetupError::Usage(ONLY_WS.to_owned())) };
         }
         let text = match &self.url {
             Some(url) => url.clone(),
-            None => format!("ws://{}/", servers[0]),
+            None => format!("ws://{}{}", servers[0], load.path.as_deref().unwrap_or("/")),
         };
-        let headers: Vec<(String, String)> = self
-            .headers
+        let headers: Vec<(String, String)> = headers
             .iter()
             .map(|header| {
                 let split = header.split_once(':').ok_or_else(|| {
@@ -187,7 +208,7 @@ impl WsArgs {
                 Ok((split.0.trim().to_owned(), split.1.trim().to_owned()))
             })
             .collect::<Result<_, SetupError>>()?;
-        let made = Url::parse(&text).and_then(|url| ClientRequest::new(&url, &self.subprotocols, &headers));
+        let made = Url::parse(&text).and_then(|url| ClientRequest::new(&url, subprotocols, &headers));
         made.map(Some).map_err(|error| SetupError::Usage(error.to_string()))
     }
 }
@@ -198,9 +219,24 @@ const ONLY_WS: &str =
 /// `c10k-swarm`: connect from many sources, prove every connection, hold, prove again, count honestly.
 #[derive(Clone, Debug, Args)]
 pub struct SwarmArgs {
+    /// What stands by itself is refused with the flag that it belongs behind.
+    #[arg(value_name = "SERVER", hide = true, value_parser = by_itself)]
+    pub by_itself: Option<String>,
+    /// A plan to carry out, such as the plan.toml of a run; flags stand above what it says.
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
     /// The load.
     #[command(flatten)]
     pub load: LoadArgs,
+    /// What they do while they are held.
+    #[command(flatten)]
+    pub work: WorkArgs,
+    /// Which part of a run is this swarm's.
+    #[command(flatten)]
+    pub shard: ShardArgs,
+    /// Where the shards meet.
+    #[command(flatten)]
+    pub meet: MeetArgs,
     /// Add those of --ips that are missing to this device for the time of the run (takes CAP_NET_ADMIN), and
     /// remove exactly those however it ends.
     #[arg(long, value_name = "DEV", requires = "ips")]
@@ -217,9 +253,9 @@ pub struct SwarmArgs {
     /// WebSocket.
     #[command(flatten)]
     pub ws: WsArgs,
-    /// A shipped profile (stock, tuned, diary, c1m) or the path of one.
-    #[arg(long, value_name = "PROFILE", default_value = "stock")]
-    pub profile: String,
+    /// A shipped profile (stock, tuned, diary, c1m) or the path of one [default: stock].
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
     /// Apply nothing of the profile, only say what differs.
     #[arg(long)]
     pub no_apply: bool,
@@ -228,7 +264,7 @@ pub struct SwarmArgs {
     #[arg(long)]
     pub one_table: bool,
     /// Write JSON lines on stdout (ready, phase, tick, verified, done) and take commands as lines on stdin
-    /// (grow N, shrink N, verify, now, stop).
+    /// (grow N, shrink N, verify, work NAME, work NAME N/s, now, stop).
     #[arg(long)]
     pub events: bool,
     /// With --events: begin with no connection and do only what stdin says, until `stop`; --target is what
@@ -238,9 +274,19 @@ pub struct SwarmArgs {
     /// Print exactly one JSON document on stdout at the end.
     #[arg(long, conflicts_with = "events")]
     pub json: bool,
+    /// Only the headline at the end; errors are said.
+    #[arg(short, long, conflicts_with = "events")]
+    pub quiet: bool,
+    /// Serve figures to Prometheus, at http://ADDRESS:PORT/metrics; a port alone is of 127.0.0.1, port 0 lets the kernel
+    /// choose [default: off].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<HttpAddress>,
     /// Write an HdrHistogram interval log of the latencies to this file.
     #[arg(long, value_name = "FILE")]
     pub hlog: Option<PathBuf>,
+    /// For tests: AFTER,LONG: the first worker stands still for LONG so long after its work has begun.
+    #[arg(long, value_name = "AFTER,LONG", hide = true)]
+    pub freeze_worker: Option<Freeze>,
     /// End when the process with this id, which must be the parent, ends.
     #[arg(long, value_name = "PID", hide = true)]
     pub parent: Option<u32>,
@@ -250,6 +296,23 @@ pub struct SwarmArgs {
 }
 
 impl SwarmArgs {
+    /// These flags above what a plan says; its load stands below [`LoadArgs::resolve`].
+    pub(crate) fn over(&self, plan: &Plan) -> Self {
+        let mut args = self.clone();
+        if args.ws.url.is_none() {
+            args.protocol = args.protocol.or(Some(plan.protocol));
+            let servers: Vec<String> = plan.server.listen.iter().map(ToString::to_string).collect();
+            args.server = args.server.or_else(|| Some(servers.join(",")));
+        }
+        args.profile = args.profile.or_else(|| Some(plan.profile.clone()));
+        args
+    }
+
+    /// Its profile.
+    pub(crate) fn profile(&self) -> &str {
+        self.profile.as_deref().unwrap_or("stock")
+    }
+
     /// What is spoken.
     pub(crate) fn protocol(&self) -> Protocol {
         let implied = if self.ws.url.is_some() { Protocol::Ws } else { Protocol::Raw };
@@ -267,6 +330,17 @@ impl SwarmArgs {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         Ok(format!("{host}:{}", url.port()))
     }
+}
+
+/// A word without a flag before it.
+fn by_itself(word: &str) -> Result<String, String> {
+    Err(match word {
+        url if url.contains("://") => format!("a URL stands behind its flag: expected --url {url}"),
+        server if server.contains(':') => {
+            format!("a server stands behind its flag: expected --server {server}")
+        }
+        _ => "it stands by itself: expected flags alone, such as --server HOST:PORT or --target N".to_owned(),
+    })
 }
 
 /// Where a swarm connects that is not told where.

@@ -1,10 +1,15 @@
 //! When connections are begun: as fast as others finish, or at a rate, and how many in all.
 //!
 //! Pure arithmetic over a given time, shared by all workers without a lock on the way. Only what a worker
-//! gives back goes through one, and that happens once a full table.
+//! gives back goes through one, and that happens once a full table; and the sums of random gaps, which are read by all
+//! and written between two stretches.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+mod poisson;
+
+use poisson::Poisson;
 
 /// How many connections a worker takes at once.
 const CLAIM: u64 = 32;
@@ -37,8 +42,10 @@ pub(crate) struct Arrivals {
     /// How many connections stand in `returned`.
     returned_count: AtomicU64,
     stopped: AtomicBool,
-    /// Open loop: connections a second; `None` = closed loop.
-    rate: Option<f64>,
+    /// Open loop: connections a second, as the bits of an `f64`; 0 = closed loop. It changes between two stretches.
+    rate: AtomicU64,
+    /// In an open loop the gaps are random.
+    poisson: Option<Poisson>,
     /// The first connection of the present stretch and when it was due.
     stretch_first: AtomicU64,
     stretch_at_us: AtomicU64,
@@ -56,18 +63,45 @@ impl Arrivals {
             returned: Mutex::default(),
             returned_count: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
-            rate,
+            rate: AtomicU64::new(rate.map_or(0, f64::to_bits)),
+            poisson: None,
             stretch_first: AtomicU64::new(0),
             stretch_at_us: AtomicU64::new(0),
             not_before_us: AtomicU64::new(0),
         }
     }
 
+    /// The same with random gaps, in an open loop.
+    pub(crate) fn at_random(self, seed: u64) -> Self {
+        Self { poisson: Some(Poisson::new(seed)), ..self }
+    }
+
+    /// So many connections a second from the next stretch on; `None` = closed loop.
+    pub(crate) fn pace(&self, rate: Option<u64>) {
+        self.rate.store(rate.map_or(0, |rate| (rate as f64).to_bits()), Relaxed);
+    }
+
+    fn rate(&self) -> Option<f64> {
+        Some(f64::from_bits(self.rate.load(Relaxed))).filter(|rate| *rate > 0.0)
+    }
+
     /// Asks for `more` connections from `now_us` on.
     pub(crate) fn grow(&self, more: u64, now_us: u64) {
         self.stretch_first.store(self.claimed.load(Relaxed), Relaxed);
         self.stretch_at_us.store(now_us, Relaxed);
-        self.goal.store(self.goal.load(Relaxed).saturating_add(more), Relaxed);
+        let goal = self.goal.load(Relaxed).saturating_add(more);
+        if let Some(poisson) = &self.poisson {
+            poisson.reach(goal);
+        }
+        self.goal.store(goal, Relaxed);
+    }
+
+    /// One more connection, which whoever asks begins at once: its number.
+    pub(crate) fn one_more(&self) -> u64 {
+        // Claimed before it is wanted, so that nobody else takes it for one to claim.
+        let number = self.claimed.fetch_add(1, Relaxed);
+        self.goal.fetch_add(1, Relaxed);
+        number
     }
 
     /// Lets no more connections begin.
@@ -168,17 +202,31 @@ impl Arrivals {
         self.claimed.load(Relaxed).saturating_sub(self.forgotten.load(Relaxed) + waiting)
     }
 
+    /// The first number that nobody has claimed.
+    pub(crate) fn next(&self) -> u64 {
+        self.claimed.load(Relaxed)
+    }
+
     /// When connection `number` was due, µs since the epoch: its intended start in an open loop, else `now_us`.
     pub(crate) fn intended_us(&self, number: u64, now_us: u64) -> u64 {
-        let Some(rate) = self.rate else { return now_us };
-        let ahead = number.saturating_sub(self.stretch_first.load(Relaxed));
+        let Some(rate) = self.rate() else { return now_us };
+        let first = self.stretch_first.load(Relaxed);
+        if let Some(poisson) = &self.poisson {
+            let ahead = poisson.due(first, number).max(0.0);
+            return self.stretch_at_us.load(Relaxed) + (ahead / rate * 1e6) as u64;
+        }
+        let ahead = number.saturating_sub(first);
         self.stretch_at_us.load(Relaxed) + (ahead as f64 / rate * 1e6) as u64
     }
 
     /// How many connections from `claimed` on are due at `now_us`.
     fn due(&self, claimed: u64, now_us: u64) -> u64 {
-        let Some(rate) = self.rate else { return u64::MAX };
+        let Some(rate) = self.rate() else { return u64::MAX };
         let elapsed_us = now_us.saturating_sub(self.stretch_at_us.load(Relaxed));
+        if let Some(poisson) = &self.poisson {
+            let mean_gaps = elapsed_us as f64 * rate / 1e6;
+            return poisson.due_by(self.stretch_first.load(Relaxed), claimed, mean_gaps, CLAIM);
+        }
         // The connection with number n is due at n ÷ rate, so at time 0 the first one is.
         let due_by_now = (elapsed_us as f64 * rate / 1e6) as u64 + 1;
         (self.stretch_first.load(Relaxed) + due_by_now).saturating_sub(claimed)
@@ -249,6 +297,15 @@ mod tests {
     }
 
     #[test]
+    fn one_more_takes_nothing_from_those_that_are_wanted() {
+        let arrivals = Arrivals::new(None);
+        arrivals.grow(2, 0);
+        assert_eq!(arrivals.one_more(), 0);
+        assert_eq!(arrivals.claim(9, 0), Claim::Some { first: 1, count: 2 });
+        assert_eq!((arrivals.taken(), arrivals.is_exhausted()), (3, true));
+    }
+
+    #[test]
     fn a_second_stretch_is_timed_from_its_own_start() {
         let arrivals = Arrivals::new(Some(1000.0));
         arrivals.grow(1, 0);
@@ -256,6 +313,43 @@ mod tests {
         arrivals.grow(1, 9_000_000);
         assert_eq!(arrivals.claim(9, 9_000_000), Claim::Some { first: 1, count: 1 });
         assert_eq!(arrivals.intended_us(1, 0), 9_000_000);
+    }
+
+    #[test]
+    fn random_gaps_have_the_rate_and_nobody_begins_before_its_time() {
+        let arrivals = Arrivals::new(Some(1000.0)).at_random(3);
+        arrivals.grow(10_000, 5_000_000);
+        let (mut now_us, mut begun) = (5_000_000, 0);
+        while begun < 10_000 {
+            match arrivals.claim(9, now_us) {
+                Claim::Some { first, count } => {
+                    assert_eq!(first, begun);
+                    assert!((first..first + count).all(|n| arrivals.intended_us(n, now_us) <= now_us));
+                    begun += count;
+                }
+                Claim::NotBefore(at_us) => {
+                    assert!(at_us > now_us);
+                    now_us = at_us;
+                }
+                Claim::Nothing => break,
+            }
+        }
+        assert_eq!(begun, 10_000);
+        // Ten seconds, and a hundredth of it for chance.
+        assert!((now_us - 5_000_000).abs_diff(10_000_000) < 400_000, "{now_us}");
+    }
+
+    #[test]
+    fn another_pace_counts_from_the_next_stretch_on() {
+        let arrivals = Arrivals::new(None);
+        arrivals.grow(2, 0);
+        assert_eq!(arrivals.claim(9, 0), Claim::Some { first: 0, count: 2 });
+        arrivals.pace(Some(10));
+        arrivals.grow(5, 1_000_000);
+        assert_eq!(arrivals.claim(9, 1_000_000), Claim::Some { first: 2, count: 1 });
+        assert_eq!(arrivals.claim(9, 1_000_000), Claim::NotBefore(1_100_000));
+        arrivals.pace(None);
+        assert_eq!(arrivals.claim(9, 1_000_000), Claim::Some { first: 3, count: 4 });
     }
 
     #[test]

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use c10k_ceiling::{CounterChange, ServerEnd, ServerProcess, counter};
 use c10k_collector::{
     CensusSeen, Collector, CollectorConfig, GroupSeen, Levels, Observation, ServerSigns, Side, Standstill,
-    find_server,
+    find_server, limits_of_processes,
 };
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process::real_user;
-use c10k_record::{HostSnapshot, LiveCounts, Warning};
+use c10k_record::{DropReasons, HostSnapshot, LiveCounts, ProcessInRun, Warning};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Connections up to which it is looked up who holds them: each costs the kernel about 3 µs.
+const MOST_LOOKED_UP: u64 = 100_000;
 /// A process that ends closes its sockets first and is gone some time later: so long is it waited for.
 const LAST_BREATH: Duration = Duration::from_secs(1);
 /// Between two looks at it meanwhile.
@@ -52,11 +54,14 @@ pub(crate) struct Beside {
     last_look: Instant,
     hidden: Option<String>,
     descriptor_hard_limit: Option<u64>,
-    /// Several processes listen.
-    shared: bool,
+    /// Those that are likely to hold its connections.
+    expected: Vec<u32>,
+    /// They and those that listen, when all connections were open.
+    processes: Vec<ProcessInRun>,
     /// How many echoes there had been while somebody waited.
     echoes: Standstill<u64>,
-    stalled: bool,
+    /// How many had been proven when there was nobody echoed to any more.
+    stalled_at: Option<u64>,
 }
 
 /// All that was seen from beside.
@@ -72,6 +77,11 @@ pub(crate) struct SeenBeside {
     pub(crate) memory_group: Option<GroupSeen>,
     pub(crate) lowest_memory_available_bytes: Option<u64>,
     pub(crate) time_wait_peak: Option<u64>,
+    /// The file with the quota of processor time that held the server back.
+    pub(crate) cpu_quota: Option<String>,
+    pub(crate) processes: Vec<ProcessInRun>,
+    /// For what reasons the kernel dropped packets, or why that is not known.
+    pub(crate) drops: DropReasons,
     pub(crate) warnings: Vec<Warning>,
 }
 
@@ -110,9 +120,10 @@ impl Beside {
             begun: Instant::now(),
             last_look: Instant::now(),
             hidden,
-            shared: !found.others.is_empty(),
+            expected: found.expected,
+            processes: Vec::new(),
             echoes: Standstill::default(),
-            stalled: false,
+            stalled_at: None,
         };
         beside.levels.look(&beside.last);
         Some(beside)
@@ -123,16 +134,18 @@ impl Beside {
         self.hidden.as_deref()
     }
 
-    /// Notes the limits of the server, as they are before the first connect, for the forecast. Where several processes
-    /// listen, or one has several descriptor tables, no one limit bounds them.
+    /// Notes the limits of the server, as they are before the first connect, for the forecast. Where one process has
+    /// several descriptor tables, no one limit bounds it.
     pub(crate) fn note_limits(&self, host: &mut HostSnapshot) {
         host.backlog = self.first.listener.and_then(|listener| listener.backlog);
-        if self.shared {
+        let holder = self.expected.first().copied().or(self.pid);
+        let users = holder.map(|pid| (real_user(pid), real_user(std::process::id())));
+        host.watches_apart = matches!(users, Some((Ok(server), Ok(own))) if server != own);
+        if self.expected.len() > 1 {
+            *host = limits_of_processes(&self.expected, std::mem::take(host));
             return;
         }
-        let users = self.pid.map(|pid| (real_user(pid), real_user(std::process::id())));
-        host.watches_apart = matches!(users, Some((Ok(server), Ok(own))) if server != own);
-        let limit = self.pid.and_then(|pid| limits::of_process(pid, Resource::OpenFiles).ok());
+        let limit = holder.and_then(|pid| limits::of_process(pid, Resource::OpenFiles).ok());
         host.server_nofile = limit.map(|limit| limit.soft);
         if let Some(seen) = self.first.server.descriptors {
             host.server_tables = seen.tables > 1;
@@ -147,8 +160,16 @@ impl Beside {
             self.look(now);
             // Those who wait may be somebody else's, and then no echo to this swarm tells of them.
             let echoed = (proves && counts.in_flight > 0).then_some(counts.messages);
-            self.look_for_a_stall(now, echoed);
+            self.look_for_a_stall(now, echoed, counts.verified);
         }
+    }
+
+    /// Looks at the server's processes while all connections, so many, are open. Of very many it is not looked up once more
+    /// who holds them.
+    pub(crate) fn look_at_processes(&mut self, open: u64) {
+        let memory = (open <= MOST_LOOKED_UP).then(|| self.collector.snapshot().server).flatten();
+        self.look(Instant::now());
+        self.processes = self.last.processes.iter().map(|process| process.in_run(memory.as_ref())).collect();
     }
 
     /// This process did not run for a while: what stood still meanwhile may have done so with it.
@@ -159,11 +180,14 @@ impl Beside {
 
     /// Other listeners of the namespace hide a server that has stopped accepting, unless its process may be seen. But
     /// whoever it accepts it echoes to, as it has done before: while some wait and nobody is echoed to, nobody is
-    /// accepted.
-    fn look_for_a_stall(&mut self, now: Instant, echoed: Option<u64>) {
+    /// accepted. Where somebody is proven later it was a pause.
+    fn look_for_a_stall(&mut self, now: Instant, echoed: Option<u64>, proven: u64) {
+        self.stalled_at = self.stalled_at.filter(|then| proven <= *then);
         let waits = self.last.listener.is_some_and(|listener| listener.waiting > 0);
         let echoed = echoed.filter(|echoed| waits && *echoed > 0);
-        self.stalled |= self.echoes.look(echoed, now.duration_since(self.begun));
+        if self.echoes.look(echoed, now.duration_since(self.begun)) {
+            self.stalled_at.get_or_insert(proven);
+        }
     }
 
     /// Looks for the last time, before the connections are closed. With `short` the sockets of the server are counted
@@ -178,18 +202,21 @@ impl Beside {
         let census = census.as_ref().map(CensusSeen::from);
         let gone = self.collector.is_gone(Side::Server);
         SeenBeside {
+            drops: self.collector.drop_reasons(&self.levels),
             counters: self.levels.changes(),
             process: self.pid.map(|pid| {
                 let census = census.as_ref().map(|census| (census.server_side, census.not_accepted));
                 server_process(&self.signs, pid, census)
             }),
             end: gone.then_some(ServerEnd::Gone),
-            accepted_stalled: self.signs.accepted_stalled || self.stalled,
+            accepted_stalled: self.signs.accepted_stalled || self.stalled_at.is_some(),
             descriptor_limit: self.signs.descriptor_limit,
             descriptor_hard_limit: self.descriptor_hard_limit,
             backlog: self.signs.queue.backlog,
             memory_group: self.levels.scarcest_group().cloned(),
             lowest_memory_available_bytes: self.levels.lowest_memory_available_bytes(),
+            cpu_quota: self.collector.server_cpu_quota(),
+            processes: self.processes,
             time_wait_peak: self.levels.highest(counter::TIME_WAIT),
             warnings: self.hidden.into_iter().map(|text| Warning::new("server-hidden", text)).collect(),
         }
@@ -259,13 +286,17 @@ mod tests {
                 seconds += 1;
                 beside.look_if_due(Instant::now() + seconds * INTERVAL, &counts, proves);
             }
-            beside.stalled
+            beside.stalled_at.is_some()
         };
         let counts = LiveCounts { in_flight: 0, messages: 7, ..LiveCounts::default() };
         assert!(!stalls(counts, true), "it holds, and nothing of it is under way");
         let counts = LiveCounts { in_flight: 1, ..counts };
         assert!(!stalls(counts, false), "it asks for no echo");
         assert!(stalls(counts, true));
+        assert!(stalls(LiveCounts { messages: 8, ..counts }, true), "an echo to who is held says nothing");
+        let goes_on = LiveCounts { verified: 1, messages: 9, ..counts };
+        assert!(!stalls(goes_on, false), "somebody was taken after it");
+        assert!(stalls(goes_on, true), "and then nobody again");
     }
 
     #[test]

@@ -3,36 +3,48 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicBool, AtomicUsize,
-    Ordering::{Acquire, Relaxed},
-};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use c10k_ceiling::TAKEN_DOWN;
 use c10k_collector::{AtServer, EndsSeen, LinkSeen, LinkWatch};
 use c10k_record::{
-    Command, ConnectRate, Connections, Gap, GrowthEvidence, GrowthStop, LiveCounts, PhaseName, PhaseTimes,
-    RunState, Span, Steps, SwarmEvent,
+    Command, ConnectRate, Connections, Gap, GrowthEvidence, GrowthStop, LatencyHistogram, LiveCounts,
+    NamedPhase, PhaseName, PhaseTimes, RunEvidence, RunState, Steps, SwarmEvent, Worked,
 };
 
 use crate::beside::{Beside, SeenBeside};
-use crate::control::TableControl;
 use crate::crew::Crew;
 use crate::measured::Measured;
+use crate::meet::Together;
 use crate::output::Output;
+use crate::own_end::{OwnEnd, SeenAtOwnEnd};
+use crate::own_rss_bytes;
 use crate::shared::{Note, Shared};
 use crate::tally::Loss;
 use crate::tasks::{Task, Turn};
 
+mod abroad;
+mod course;
 mod ends;
 mod gaps;
+mod gates;
+mod holding;
+mod over_time;
+mod peak;
+mod phases;
 mod ramps;
+mod signals;
 mod telling;
 mod waiting;
+mod works;
 
+pub(crate) use course::Course;
+use over_time::unix_ns_before;
+use peak::Peak;
 pub(crate) use ramps::{Ramp, Ramps};
+pub(crate) use signals::Signals;
 
 /// Between two ticks.
 const TICK: Duration = Duration::from_millis(250);
@@ -43,33 +55,6 @@ const LONGEST_CLOSE: Duration = Duration::from_micros(60);
 /// The longest sleep between two looks at signals.
 const NAP: Duration = Duration::from_millis(50);
 
-/// The way a swarm is to go.
-pub(crate) struct Course {
-    pub(crate) target: u64,
-    pub(crate) steps: Option<Steps>,
-    pub(crate) step_pause: Span,
-    pub(crate) hold: Span,
-    /// Connect, hold and prove only when told on stdin; `target` is what it must be ready for.
-    pub(crate) commanded: bool,
-    /// Workers that connect, verify or close at a time.
-    pub(crate) turns: usize,
-    pub(crate) probe: bool,
-}
-
-/// Signals that have come, as set by the handlers.
-#[derive(Clone, Default)]
-pub(crate) struct Signals {
-    pub(crate) stop: Arc<AtomicBool>,
-    pub(crate) number: Arc<AtomicUsize>,
-}
-
-impl Signals {
-    /// The first signal that asked for the end.
-    pub(crate) fn came(&self) -> Option<i32> {
-        self.stop.load(Acquire).then(|| self.number.load(Relaxed) as i32)
-    }
-}
-
 /// All that a swarm found.
 pub(crate) struct Finding {
     pub(crate) connections: Connections,
@@ -78,7 +63,14 @@ pub(crate) struct Finding {
     pub(crate) rate: ConnectRate,
     pub(crate) ramps: Ramps,
     pub(crate) messages_per_second: Option<f64>,
+    pub(crate) worked: Vec<Worked>,
+    /// Their latencies whole, by PHASE.KIND; of a shard alone.
+    pub(crate) work_measured: Vec<(String, LatencyHistogram)>,
+    /// When the first connect was begun, ns since 1970.
+    pub(crate) first_connect_unix_ns: Option<u64>,
     pub(crate) phases: Vec<PhaseTimes>,
+    /// What came of the phases that the plan names, where the swarm leads itself through them.
+    pub(crate) named: Vec<NamedPhase>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) state: RunState,
     /// The signal that stopped it.
@@ -89,10 +81,14 @@ pub(crate) struct Finding {
     pub(crate) rss_full: Option<(u64, u64)>,
     /// What was seen of a server on this machine.
     pub(crate) beside: Option<SeenBeside>,
+    /// What was seen of this end, where the server stands elsewhere.
+    pub(crate) own_end: Option<SeenAtOwnEnd>,
     /// The server's ends of what was open before the close, and when they were looked up, ms after the first connect.
     pub(crate) ends: Option<(EndsSeen, u64)>,
     /// What was seen of the link towards the server.
     pub(crate) link: Option<LinkSeen>,
+    /// What was looked at beside the counters.
+    pub(crate) evidence: RunEvidence,
 }
 
 /// Why a wait ended.
@@ -116,19 +112,29 @@ pub(crate) struct Conductor<'a> {
     /// Nothing is to be proven any more.
     told_to_abort: bool,
     phases: Vec<PhaseTimes>,
+    named: Vec<NamedPhase>,
     measured: Measured,
     target: u64,
-    peak_per_second: Option<f64>,
+    peak: Peak,
     ramps: Ramps,
     messages_per_second: Option<f64>,
+    /// The job under way, and what came of those before.
+    underway: Option<works::Underway>,
+    worked: Vec<Worked>,
+    work_measured: Vec<(String, LatencyHistogram)>,
+    job_number: u32,
     last_tick: (Instant, LiveCounts),
     gaps: gaps::Gaps,
     /// Whether the last proof is younger than the last growth.
     is_proven: bool,
     rss_full: Option<(u64, u64)>,
     beside: Option<Beside>,
+    own_end: Option<OwnEnd>,
     at_server: Option<AtServer>,
     link: LinkWatch,
+    evidence: abroad::Evidence,
+    /// The other shards, and when all begin.
+    meeting: Option<(Together, Instant)>,
 }
 
 impl<'a> Conductor<'a> {
@@ -140,7 +146,7 @@ impl<'a> Conductor<'a> {
         signals: Signals,
         output: &'a mut Output,
     ) -> Self {
-        let target = if course.commanded { 0 } else { course.target };
+        let target = if course.commanded || course.has_phases() { 0 } else { course.target };
         Self {
             shared,
             crew,
@@ -152,19 +158,32 @@ impl<'a> Conductor<'a> {
             told_to_stop: false,
             told_to_abort: false,
             phases: Vec::new(),
+            named: Vec::new(),
             measured: Measured::default(),
             target,
-            peak_per_second: None,
+            peak: Peak::begin(Instant::now()),
             ramps: Ramps::default(),
             messages_per_second: None,
+            underway: None,
+            worked: Vec::new(),
+            work_measured: Vec::new(),
+            job_number: 0,
             last_tick: (Instant::now(), LiveCounts::default()),
             gaps: gaps::Gaps::default(),
             is_proven: false,
             rss_full: None,
             beside: None,
+            own_end: None,
             at_server: None,
             link: LinkWatch::default(),
+            evidence: abroad::Evidence::default(),
+            meeting: None,
         }
+    }
+
+    /// Looks at this end alone, once a second.
+    pub(crate) fn look_at_own_end(&mut self, own_end: Option<OwnEnd>) {
+        self.own_end = own_end;
     }
 
     /// Looks at the server from beside it, once a second.
@@ -217,6 +236,24 @@ impl<'a> Conductor<'a> {
 
     /// Goes the whole way.
     pub(crate) fn run(mut self) -> Finding {
+        if self.course.has_phases() && !self.course.commanded {
+            self.go_through();
+        } else {
+            self.go_up();
+            self.wait_at(1);
+            self.hold();
+        }
+        let gates = self.course.gates();
+        self.wait_at(gates - 1);
+        if !self.is_proven && !self.is_aborted() {
+            self.verify();
+        }
+        self.wait_at(gates);
+        self.close()
+    }
+
+    /// Step by step to the target.
+    fn go_up(&mut self) {
         let steps = self.course.steps.unwrap_or(Steps { size: self.course.target, count: 1 });
         // A commanded swarm begins with nothing: `grow N` is its only way up.
         let count = if self.course.commanded { 0 } else { steps.count };
@@ -229,11 +266,6 @@ impl<'a> Conductor<'a> {
                 break;
             }
         }
-        self.hold();
-        if !self.is_proven && !self.is_aborted() {
-            self.verify();
-        }
-        self.close()
     }
 
     fn must_stop(&self) -> bool {
@@ -242,14 +274,17 @@ impl<'a> Conductor<'a> {
 
     /// Whether somebody wants the end and no more proofs.
     fn is_aborted(&self) -> bool {
-        self.told_to_abort || self.signals.stop.load(Relaxed) || self.commands.contains(&Command::Abort)
+        self.told_to_abort
+            || self.signals.stop.load(Relaxed)
+            || self.is_called_off()
+            || self.commands.contains(&Command::Abort)
     }
 
     // Phases -------------------------------------------------------------------------------------------
 
     fn grow(&mut self, more: u64) {
         self.is_proven = false;
-        self.enter(Task::Connect);
+        self.begin_to_connect();
         self.shared.arrivals.grow(more, self.shared.now_us());
         let given = (0..self.course.turns).filter(|_| self.shared.pass_on(Turn::Connect)).count();
         if given == 0 {
@@ -260,7 +295,7 @@ impl<'a> Conductor<'a> {
             let counts = c.shared.counts();
             c.shared.arrivals.is_exhausted()
                 && counts.attempted >= c.shared.arrivals.taken()
-                && counts.in_flight == 0
+                && c.shared.sum(|table| &table.connecting) == 0
         });
         if woken == Woken::Stop {
             self.shared.arrivals.stop();
@@ -268,7 +303,7 @@ impl<'a> Conductor<'a> {
                 return;
             }
             let until = Instant::now() + DRAIN / 2;
-            self.wait(Some(until), true, |c| c.shared.counts().in_flight == 0);
+            self.wait(Some(until), true, |c| c.shared.sum(|table| &table.connecting) == 0);
         }
     }
 
@@ -282,81 +317,10 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    fn hold(&mut self) {
-        if self.must_stop() {
-            return;
-        }
-        if self.shared.counts().attempted > 0 {
-            self.enter(Task::Ping);
-            self.learn_where_they_lead();
-        } else {
-            self.shared.enter(Task::Ping);
-        }
-        let mut until = (!self.course.commanded).then(|| Instant::now() + self.course.hold.0);
-        while !self.must_stop() {
-            // Nothing is left to hold: only a command could change that.
-            let commanded = self.course.commanded;
-            let woken = self.wait(until, false, move |c| !commanded && c.shared.counts().open == 0);
-            if woken != Woken::Command {
-                break;
-            }
-            while !self.must_stop()
-                && let Some(command) = self.commands.pop_front()
-            {
-                match command {
-                    Command::Grow(more) if self.target.saturating_add(more) > u64::from(u32::MAX) => {
-                        self.output.warn(&format!("'grow {more}' is more than one box can number"));
-                    }
-                    Command::Grow(more) => {
-                        let begun = Instant::now();
-                        self.target += more;
-                        self.shared.arrivals.resume();
-                        self.shared.forget_growth_stop();
-                        self.ramp(more);
-                        self.enter(Task::Ping);
-                        until = until.map(|until| until + begun.elapsed());
-                    }
-                    Command::Shrink(fewer) => self.shrink(fewer),
-                    Command::Verify => {
-                        self.verify();
-                        if !self.is_proven {
-                            // Somebody wants the end.
-                            return;
-                        }
-                        let (connections, _) = self.connections();
-                        let elapsed_ms = self.elapsed_ms();
-                        self.output.event(&SwarmEvent::Verified { elapsed_ms, connections });
-                        self.enter(Task::Ping);
-                    }
-                    Command::Now => self.say_now(),
-                    Command::Stop => self.told_to_stop = true,
-                    Command::Abort => self.told_to_abort = true,
-                }
-            }
-        }
-    }
-
-    fn shrink(&mut self, fewer: u64) {
-        let before = self.shared.sum(|table| &table.released);
-        let mut left = fewer;
-        let tables = self.shared.tables();
-        for table in &tables {
-            let share = left.min(table.open.load(Relaxed));
-            table.release.fetch_add(share, Relaxed);
-            left -= share;
-        }
-        TableControl::wake_all(&tables);
-        let closing = u32::try_from(fewer - left).unwrap_or(u32::MAX);
-        let until = Instant::now() + DRAIN + LONGEST_CLOSE * closing;
-        let all = before + fewer - left;
-        self.wait(Some(until), true, move |c| {
-            c.shared.sum(|table| &table.released) >= all || c.shared.counts().open == 0
-        });
-        self.target = self.target.saturating_sub(self.shared.sum(|table| &table.released) - before);
-    }
-
     /// Proves every connection once more, unless somebody wants the end meanwhile.
     fn verify(&mut self) {
+        let open = self.shared.counts().open;
+        self.beside.iter_mut().for_each(|beside| beside.look_at_processes(open));
         self.rss_full = own_rss_bytes().map(|bytes| (bytes, self.shared.counts().open));
         let begun = Instant::now();
         let before = self.shared.counts().messages;
@@ -364,7 +328,7 @@ impl<'a> Conductor<'a> {
         self.give_turns();
         let stopping = self.must_stop();
         let until = stopping.then(|| begun + DRAIN / 2);
-        let woken = self.wait(until, stopping, |c| c.shared.everybody_done());
+        let woken = self.await_the_proof(until, stopping);
         if self.is_aborted() && !self.shared.everybody_done() {
             return;
         }
@@ -387,12 +351,14 @@ impl<'a> Conductor<'a> {
         let signal = self.signals.came();
         self.count_lost_workers();
         let ends = self.server_ends();
+        self.look_at_servers_end();
         let missing = ends.as_ref().filter(|_| !self.course.probe).map_or(0, |(seen, _)| seen.missing());
         let held = self.shared.sum(|table| &table.held);
         let short = held.saturating_sub(missing) < self.target;
         let is_its_doing = |name: &str| TAKEN_DOWN.contains(&name) || name == "ECONNREFUSED";
         let taken_down = self.shared.tally().failures().iter().any(|row| is_its_doing(row.outcome.name()));
         let beside = self.beside.take().map(|beside| beside.end(short, taken_down));
+        let own_end = self.own_end.take().map(OwnEnd::end);
         // What closing sends is no part of what it was for.
         self.link.look();
         let link = std::mem::take(&mut self.link).narrowest();
@@ -405,7 +371,9 @@ impl<'a> Conductor<'a> {
                 proof.to_ms = None;
             }
         }
+        let (open, begun) = (self.shared.counts().open, Instant::now());
         let stopped_with = self.close_all();
+        self.say_closed(open, begun.elapsed());
         // From the close on nobody counts losses any more, so that the counts and the tally agree.
         let (connections, failures) = self.connections();
         let connections = Connections { open: stopped_with, ..connections };
@@ -414,10 +382,14 @@ impl<'a> Conductor<'a> {
         self.end_phase(at_ms);
         self.shared.enter(Task::End);
         self.crew.join();
+        let evidence = self.evidence();
         let mean = self
             .shared
             .verified_over_us()
             .map(|us| connections.verified.unwrap_or(connections.established) as f64 * 1e6 / us as f64);
+        // Where connections came and went, the last of them was no part of the ramp.
+        let exchanged = self.worked.iter().any(|worked| worked.churn.is_some());
+        let mean = if exchanged { self.ramps.per_second() } else { mean };
         Finding {
             connections,
             failures,
@@ -425,14 +397,18 @@ impl<'a> Conductor<'a> {
             rate: ConnectRate {
                 mean,
                 without_pauses: self.ramps.per_second(),
-                peak: [self.peak_per_second, mean, self.ramps.best_per_second()]
+                peak: [self.peak.per_second(), mean, self.ramps.best_per_second()]
                     .into_iter()
                     .flatten()
                     .reduce(f64::max),
             },
             ramps: self.ramps,
             messages_per_second: self.messages_per_second,
+            worked: self.worked,
+            work_measured: self.work_measured,
+            first_connect_unix_ns: self.shared.first_connect_ago().and_then(unix_ns_before),
             phases: self.phases,
+            named: self.named,
             gaps: self.gaps.seen,
             state: if stopped_with.is_some() { RunState::Aborted } else { RunState::Complete },
             signal,
@@ -441,8 +417,10 @@ impl<'a> Conductor<'a> {
             measured: self.measured,
             rss_full: self.rss_full,
             beside,
+            own_end,
             ends,
             link,
+            evidence,
         }
     }
 }
@@ -485,12 +463,6 @@ impl Conductor<'_> {
             self.shared.pass_on(Turn::Walk);
         }
     }
-}
-
-/// RSS of this process, bytes.
-pub(crate) fn own_rss_bytes() -> Option<u64> {
-    let root = c10k_kernel::counters::ProcRoot::default();
-    c10k_kernel::memory::ProcessMemoryReader::open(&root, None).read().ok()?.rss_bytes
 }
 
 #[cfg(test)]

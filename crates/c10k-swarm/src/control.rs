@@ -34,6 +34,8 @@ pub(crate) struct TableControl {
     pub(crate) walked: AtomicU32,
     /// Number of the last walk that this worker has finished.
     pub(crate) done: AtomicU32,
+    /// Number of the last job that this worker has ended, all that it has to tell of it told.
+    pub(crate) worked: AtomicU32,
     /// Connections this worker shall release.
     pub(crate) release: AtomicU64,
     pub(crate) alive: AtomicBool,
@@ -45,6 +47,8 @@ pub(crate) struct TableControl {
     pub(crate) open: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) in_flight: AtomicU64,
+    /// Those of them that are made: their connect, or what has to be said first, is under way.
+    pub(crate) connecting: AtomicU64,
     pub(crate) messages: AtomicU64,
     pub(crate) held: AtomicU64,
     pub(crate) released: AtomicU64,
@@ -67,6 +71,7 @@ impl TableControl {
             room: AtomicU32::new(0),
             walked: AtomicU32::new(0),
             done: AtomicU32::new(0),
+            worked: AtomicU32::new(0),
             release: AtomicU64::new(0),
             alive: AtomicBool::new(false),
             version: AtomicU32::new(0),
@@ -76,6 +81,7 @@ impl TableControl {
             open: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
+            connecting: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             held: AtomicU64::new(0),
             released: AtomicU64::new(0),

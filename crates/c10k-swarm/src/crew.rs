@@ -231,7 +231,7 @@ fn serve(shared: &Arc<Shared>, control: &Arc<TableControl>, soft_nofile: u64, ow
             // means that it will grow by doubling.
             let _ = descriptors::grow_table_to(capacity);
         }
-        if shared.fixed.open_loop {
+        if shared.fixed.is_timed {
             // Where it is refused arrivals are 50 µs late, which the run's lateness says.
             let _ = process::set_timer_slack(TIMER_SLACK);
         }

@@ -8,8 +8,8 @@ use c10k_collector::LinkSeen;
 use c10k_kernel::address;
 use c10k_kernel::cgroup::{PidsGroup, Refusals};
 use c10k_record::{
-    Delayed, HostSnapshot, Latencies, LoadPlan, Outcome, Predicted, Protocol, Record, RunState, Tool,
-    Topology, Warning, Workload, default_conditions, judge,
+    Condition, Delayed, HostSnapshot, Latencies, LoadPlan, Outcome, PhaseKind, Predicted, Protocol, Record,
+    RunState, Tool, Topology, Warning, Worked, Workload, judge, latency,
 };
 
 use crate::conductor::Finding;
@@ -18,9 +18,14 @@ use crate::view::plan_view;
 
 /// What the document says besides what was found.
 pub(crate) struct Background<'a> {
+    /// When this swarm began, as records have it.
+    pub(crate) started_at: String,
     pub(crate) protocol: Protocol,
+    pub(crate) workload: Workload,
     pub(crate) setup: &'a Setup,
     pub(crate) load: &'a LoadPlan,
+    /// What it is judged by.
+    pub(crate) verdicts: Vec<Condition>,
     pub(crate) profile: c10k_record::ProfileInRun,
     pub(crate) host: HostSnapshot,
     /// RSS of this process before the first connect, bytes.
@@ -30,6 +35,8 @@ pub(crate) struct Background<'a> {
     pub(crate) lost: Option<Warning>,
     /// The words of the command that does the same again.
     pub(crate) again: Vec<String>,
+    /// The name of the run, where it is told one.
+    pub(crate) run_id: Option<String>,
     /// The pids cgroup of this process, and the threads that it had refused before the workers were started.
     pub(crate) pids: Option<(PidsGroup, Refusals)>,
     /// The first wall by the limits of this side and, on this machine, of the server's process.
@@ -45,13 +52,23 @@ impl Background<'_> {
     }
 }
 
+/// Processor time of the ramp.
+fn note_processor(record: &mut Record, finding: &Finding) {
+    let (cpu_us, attempted) = (finding.ramps.cpu_seconds().map(|s| s * 1e6), finding.connections.attempted);
+    let cpu = &mut record.cpu;
+    cpu.ramp_us = finding.ramps.took_us();
+    cpu.swarm_cores = cpu_us.zip(cpu.ramp_us).map(|(cpu_us, ramp_us)| cpu_us / ramp_us as f64);
+    cpu.swarm_us_per_connection = cpu_us.filter(|_| attempted > 0).map(|cpu_us| cpu_us / attempted as f64);
+}
+
 /// The record of a swarm that has come to its end.
 pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record {
     let topology = if background.setup.server_is_here { Topology::Loopback } else { Topology::Remote };
     let tool = Tool { name: "c10k-swarm".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
-    let run_id = format!("swarm-{}", std::process::id());
-    let mut record = Record::begun(tool, run_id, topology, background.protocol, Workload::Hold);
-    record.command = std::env::args().collect();
+    let run_id = background.run_id.clone().unwrap_or_else(|| format!("swarm-{}", std::process::id()));
+    let mut record = Record::begun(tool, run_id, topology, background.protocol, background.workload);
+    record.started_at.clone_from(&background.started_at);
+    record.command = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     record.profile = background.profile.clone();
     record.connections = finding.connections.clone();
     record.failures = finding.failures.clone();
@@ -60,7 +77,8 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
         record.growth_evidence = Some(evidence.clone());
     }
     record.rate.connects_per_second = finding.rate;
-    record.rate.messages_per_second = finding.messages_per_second;
+    record.work.clone_from(&finding.worked);
+    record.rate.messages_per_second = messages_per_second(finding);
     let is_open_loop = background.load.rate_per_second.is_some();
     let from_intended = is_open_loop.then(|| finding.measured.from_intended.clone().unwrap_or_default());
     record.lateness_us = from_intended.as_ref().map(|measured| measured.lateness.summary());
@@ -74,21 +92,16 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     };
     record.sources_gone = sources_gone(&record, background.setup);
     record.phases.clone_from(&finding.phases);
+    record.named_phases.clone_from(&finding.named);
     record.gaps.clone_from(&finding.gaps);
+    record.evidence = finding.evidence.clone();
+    let of_own_end = finding.own_end.as_ref().map(|seen| &seen.drops);
+    record.evidence.drops = finding.beside.as_ref().map(|seen| &seen.drops).or(of_own_end).cloned();
+    record.processes = finding.beside.as_ref().map_or_else(Vec::new, |seen| seen.processes.clone());
     record.warnings = warnings(finding, background);
     record.time_wait.peak = finding.beside.as_ref().and_then(|seen| seen.time_wait_peak);
-    if let (Some(ready), Some((full, open))) = (background.rss_ready_bytes, finding.rss_full)
-        && open > 0
-    {
-        let memory = &mut record.memory_per_connection;
-        memory.connections = Some(open);
-        memory.client_user_bytes = Some(full.saturating_sub(ready) as f64 / open as f64);
-    }
-    let (cpu_us, attempted) = (finding.ramps.cpu_seconds().map(|s| s * 1e6), finding.connections.attempted);
-    record.cpu.ramp_us = finding.ramps.took_us();
-    record.cpu.swarm_cores = cpu_us.zip(record.cpu.ramp_us).map(|(cpu_us, ramp_us)| cpu_us / ramp_us as f64);
-    record.cpu.swarm_us_per_connection =
-        cpu_us.filter(|_| attempted > 0).map(|cpu_us| cpu_us / attempted as f64);
+    note_memory(&mut record, background.rss_ready_bytes, finding.rss_full);
+    note_processor(&mut record, finding);
     // From here on it is judged as what it is: complete, or stopped early.
     record.end(finding.state);
     if let Some((seen, at_ms)) = &finding.ends {
@@ -96,7 +109,7 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     }
     let unconfirmed = record.unconfirmed();
     record.warnings.extend(unconfirmed);
-    record.verdicts = judge(&default_conditions(background.load.probe), &record);
+    record.verdicts = judge(&background.verdicts, &record);
     let gaps = record.gap_warnings();
     record.warnings.extend(gaps);
     if finding.state == RunState::Aborted && finding.signal.is_none() {
@@ -110,6 +123,7 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
     }
     let found = findings(&record, finding, background);
     record.ceiling = c10k_ceiling::diagnose(&found, background.predicted.clone());
+    record.wall_ahead = wall_ahead(&record, background.predicted.as_ref());
     record.met_on_the_way = c10k_ceiling::met_on_the_way(&found, record.ceiling.as_ref());
     let unexplained = c10k_ceiling::syns_sent_again(&found, &record.met_on_the_way, record.ceiling.as_ref());
     record.warnings.extend(unexplained);
@@ -124,6 +138,24 @@ pub(crate) fn document(finding: &Finding, background: &Background<'_>) -> Record
         }
     }
     record
+}
+
+/// What a connection costs this process: the growth of its RSS until so many were open.
+fn note_memory(record: &mut Record, ready: Option<u64>, full: Option<(u64, u64)>) {
+    if let (Some(ready), Some((full, open))) = (ready, full)
+        && open > 0
+    {
+        let memory = &mut record.memory_per_connection;
+        memory.connections = Some(open);
+        memory.client_user_bytes = Some(full.saturating_sub(ready) as f64 / open as f64);
+    }
+}
+
+/// The first wall that was predicted, where the run came to its end below it and met none.
+fn wall_ahead(record: &Record, predicted: Option<&Predicted>) -> Option<Predicted> {
+    let lies_ahead = |predicted: &&Predicted| predicted.connections > record.connections.held;
+    let went_well = record.ceiling.is_none() && record.state == RunState::Complete;
+    predicted.filter(lies_ahead).filter(|_| went_well).cloned()
 }
 
 /// Which sources are here no more. One errno says that an address is not here and that no port is free, so where it came
@@ -160,9 +192,10 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
     if let Some(group) = beside.and_then(|seen| seen.memory_group.as_ref()) {
         host.cgroup_memory_bytes = group.limit_bytes;
         host.cgroup_memory_folder.clone_from(&group.folder);
-        host.cgroup_memory_file = group.limit_file.map(str::to_owned);
+        host.cgroup_memory_file.clone_from(&group.limit_file);
     }
     let mut counters = beside.map_or_else(BTreeMap::new, |seen| seen.counters.clone());
+    counters.extend(finding.own_end.iter().flat_map(|seen| seen.counters.clone()));
     counters.extend(finding.link.as_ref().into_iter().flat_map(of_link));
     counters.extend(background.refused_threads());
     Findings {
@@ -171,6 +204,7 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
             listen: background.setup.server_is_here.then(|| listen(&background.setup.servers)),
             server_pid: beside.and_then(|seen| Some(seen.process.as_ref()?.pid)),
             server_stopped: beside.is_some_and(|seen| seen.process.as_ref().is_some_and(|of| of.stopped)),
+            server_cpu_quota: beside.and_then(|seen| seen.cpu_quota.clone()),
             server_nofile_hard: beside.and_then(|seen| seen.descriptor_hard_limit),
             websocket: background.protocol == Protocol::Ws,
             ..plan_view(background.setup, background.load, record.connections.target)
@@ -188,8 +222,10 @@ fn findings(record: &Record, finding: &Finding, background: &Background<'_>) -> 
         server_end: beside.and_then(|seen| seen.end),
         server_process: beside.and_then(|seen| seen.process.clone()),
         accepted_stalled: beside.is_some_and(|seen| seen.accepted_stalled),
+        evidence: record.evidence.clone(),
         latency_us: record.latency_us,
         lateness_us: record.lateness_us,
+        work: record.work.clone(),
         verdicts: record.verdicts.clone(),
         aborted: finding.state == RunState::Aborted,
         lowest_memory_available_bytes: beside.and_then(|seen| seen.lowest_memory_available_bytes),
@@ -211,6 +247,7 @@ fn warnings(finding: &Finding, background: &Background<'_>) -> Vec<Warning> {
             ),
         ));
     }
+    warnings.extend(finding.worked.iter().filter_map(late));
     if let Some((why, _)) = &finding.growth_stop {
         let at = finding.connections.attempted;
         warnings.push(Warning::new(
@@ -222,4 +259,23 @@ fn warnings(finding: &Finding, background: &Background<'_>) -> Vec<Warning> {
         warnings.push(Warning::new("worker-lost", "a worker of the swarm ended on its own; see worker-lost"));
     }
     warnings
+}
+
+/// Those of the last echo; of the last proof where there was none.
+fn messages_per_second(finding: &Finding) -> Option<f64> {
+    let of_work = finding.worked.iter().rev().find(|worked| worked.kind == PhaseKind::Echo);
+    of_work.map_or(finding.messages_per_second, |worked| worked.messages_per_second)
+}
+
+/// The swarm's own lateness, where that is what makes responses long.
+fn late(worked: &Worked) -> Option<Warning> {
+    let late_us = worked.own_lateness_us()?;
+    let text = format!(
+        "{}: the swarm itself sent one message in a hundred {} late or more: the response (p99 {}) says that, and not what \
+         the server does; see the service time",
+        worked.name,
+        latency(Some(late_us)),
+        latency(worked.response_us.p99)
+    );
+    Some(Warning::new("swarm-late", text))
 }

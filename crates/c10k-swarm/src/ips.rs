@@ -1,10 +1,12 @@
 //! Texts that name addresses: source lists, port windows, servers.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use thiserror::Error;
+
+use crate::names::{Network, Note, address_of};
 
 /// The most source addresses a list may name: more would be a mistake in typing.
 const MOST_SOURCES: u128 = 65_536;
@@ -19,7 +21,7 @@ pub enum AddressError {
     )]
     NotAddresses(String),
     /// The end of a range stands before its begin.
-    #[error("the range '{text}' is reversed: {first} stands behind {last}")]
+    #[error("the range '{text}' is reversed: {first} stands behind {last}; did you mean {}?", turned(.text))]
     Reversed {
         /// The text.
         text: String,
@@ -45,6 +47,17 @@ pub enum AddressError {
         /// What the resolver said.
         why: String,
     },
+}
+
+/// The range with its ends exchanged: `192.168.1.200-230` for `192.168.1.230-200`.
+fn turned(text: &str) -> String {
+    let Some((first, last)) = text.split_once('-').map(|(first, last)| (first.trim(), last.trim())) else {
+        return text.to_owned();
+    };
+    match first.rsplit_once('.') {
+        Some((net, byte)) if !last.contains('.') => format!("{net}.{last}-{byte}"),
+        _ => format!("{last}-{first}"),
+    }
 }
 
 /// Source addresses in the order of their text, each once.
@@ -163,12 +176,17 @@ impl FromStr for PortWindow {
     }
 }
 
-/// The servers to connect to: `HOST:PORTS`, joined by commas.
+/// The servers to connect to: `HOST:PORTS`, joined by commas; and what the reader should know of their names. A name
+/// means an address of the family of `source`, where one is named.
 ///
 /// # Errors
 /// [`AddressError`] when a text names no server or its name cannot be resolved.
-pub fn servers_of(text: &str) -> Result<Vec<SocketAddr>, AddressError> {
-    let mut servers = Vec::new();
+pub(crate) fn servers_of(
+    text: &str,
+    network: &impl Network,
+    source: Option<IpAddr>,
+) -> Result<(Vec<SocketAddr>, Vec<Note>), AddressError> {
+    let (mut servers, mut notes) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
     for part in text.split(',') {
         let part = part.trim();
@@ -179,10 +197,13 @@ pub fn servers_of(text: &str) -> Result<Vec<SocketAddr>, AddressError> {
         if host.is_empty() || (host.contains(':') && !part.starts_with('[')) {
             return Err(bad());
         }
-        let ip = match host.parse::<IpAddr>() {
-            Ok(ip) => ip,
-            Err(_) => resolve(host)?,
+        let unresolved = |why: String| AddressError::Unresolved { name: host.to_owned(), why };
+        let (ip, note) = match host.parse::<IpAddr>() {
+            Ok(ip) => (ip, None),
+            Err(_) => address_of(network, host, window.first, source)
+                .map_err(|error| unresolved(error.to_string()))?,
         };
+        notes.extend(note);
         for port in window.first..=window.last {
             let server = SocketAddr::new(ip, port);
             // Named twice it is still one destination, with one set of ports.
@@ -191,20 +212,17 @@ pub fn servers_of(text: &str) -> Result<Vec<SocketAddr>, AddressError> {
             }
         }
     }
-    Ok(servers)
-}
-
-fn resolve(name: &str) -> Result<IpAddr, AddressError> {
-    let unresolved = |why: String| AddressError::Unresolved { name: name.to_owned(), why };
-    let mut found = (name, 1).to_socket_addrs().map_err(|error| unresolved(error.to_string()))?;
-    let first = found.next().ok_or_else(|| unresolved("no address".to_owned()))?;
-    // 127.0.0.0/8 has many sources and ::1 only one, so an IPv4 address of the same name is preferred.
-    Ok(std::iter::once(first).chain(found).find(SocketAddr::is_ipv4).unwrap_or(first).ip())
+    Ok((servers, notes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::Here;
+
+    fn servers_of(text: &str) -> Result<Vec<SocketAddr>, AddressError> {
+        super::servers_of(text, &Here, None).map(|(servers, _)| servers)
+    }
 
     fn list(text: &str) -> Result<Vec<String>, AddressError> {
         text.parse::<IpList>().map(|list| list.addresses().iter().map(IpAddr::to_string).collect())

@@ -13,19 +13,27 @@
 pub mod add_ips;
 pub mod args;
 mod arrivals;
+mod base;
 mod beside;
 mod conductor;
 mod control;
 mod crew;
 mod document;
+mod exported;
 pub mod ips;
+mod losses;
 pub mod maker;
 mod measured;
+mod meet;
+mod names;
 mod output;
+mod own_end;
 mod preflight;
 mod refusal;
 mod run;
+mod said;
 pub mod setup;
+mod shard;
 mod shared;
 pub mod sources;
 mod speech;
@@ -35,14 +43,21 @@ mod tasks;
 mod tuples;
 mod undo;
 mod view;
-mod words;
+mod walk;
 mod worker;
+mod workload;
 
-pub use args::{LoadArgs, SwarmArgs};
+pub use args::{LoadArgs, SwarmArgs, WorkArgs};
 pub use beside::server_process;
 pub use run::main_with;
 pub use sources::LOOPBACK_POOL;
 pub use view::{plan_view, ports_of, takes_more};
+
+/// RSS of this process, bytes.
+pub(crate) fn own_rss_bytes() -> Option<u64> {
+    let root = c10k_kernel::counters::ProcRoot::default();
+    c10k_kernel::memory::ProcessMemoryReader::open(&root, None).read().ok()?.rss_bytes
+}
 
 /// Processor time of this process so far, seconds.
 pub(crate) fn own_cpu_seconds() -> Option<f64> {

@@ -6,11 +6,12 @@
 //! without any never is.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use c10k_kernel::epoll::{Epoll, Interest};
-use c10k_kernel::socket;
+use c10k_kernel::socket::{self, Address};
 use c10k_profile::SocketOptions;
 
 use crate::sources::{PortChoice, Tuple};
@@ -95,6 +96,12 @@ pub trait Maker {
     /// The error that a failed connection holds.
     fn failure(&mut self, connection: &Self::Connection) -> Option<io::Error>;
 
+    /// Sends what fits, and where that is all of it the end of the stream, at once.
+    ///
+    /// # Errors
+    /// As send(2) and shutdown(2).
+    fn send_last(&mut self, connection: &Self::Connection, bytes: &[u8]) -> io::Result<usize>;
+
     /// Ends a connection: in good order, or by RST.
     fn end(&mut self, connection: Self::Connection, reset: bool);
 
@@ -135,15 +142,16 @@ impl KernelSockets {
     /// Binds the socket to the tuple's local end.
     fn fix_source(&self, socket: &OwnedFd, tuple: &Tuple) -> io::Result<()> {
         let socket = socket.as_fd();
+        let bind_to = |port| socket::bind(socket, &Address::from(SocketAddr::new(tuple.source, port)));
         match self.choice {
             PortChoice::OnePortRange => {
                 socket::set_bind_address_no_port(socket)?;
                 socket::set_local_port_range(socket, tuple.port, tuple.port)?;
-                socket::bind(socket, &tuple.local)
+                bind_to(0)
             }
             PortChoice::Explicit => {
                 socket::set_reuse_address(socket)?;
-                socket::bind(socket, &tuple.local.with_port(tuple.port))
+                bind_to(tuple.port)
             }
         }
     }
@@ -153,7 +161,8 @@ impl Maker for KernelSockets {
     type Connection = OwnedFd;
 
     fn begin(&mut self, tuple: &Tuple) -> Result<(OwnedFd, Begun), BeginError> {
-        let socket = socket::stream_for(&tuple.remote).map_err(|error| match error.raw_os_error() {
+        let server = Address::from(tuple.server);
+        let socket = socket::stream_for(&server).map_err(|error| match error.raw_os_error() {
             Some(libc::EMFILE) if self.own_table => BeginError::TableFull(error),
             Some(libc::EMFILE | libc::ENFILE) => BeginError::NoDescriptor(error),
             _ => BeginError::Failed(error),
@@ -167,7 +176,7 @@ impl Maker for KernelSockets {
         };
         // bind: EADDRINUSE is a port taken, EADDRNOTAVAIL an address that is not on this machine (bind(2)).
         self.fix_source(&socket, tuple).map_err(|error| taken(error, libc::EADDRINUSE))?;
-        match socket::connect(socket.as_fd(), &tuple.remote) {
+        match socket::connect(socket.as_fd(), &server) {
             Ok(()) => Ok((socket, Begun::Completed)),
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok((socket, Begun::UnderWay)),
             Err(error) => Err(taken(error, libc::EADDRNOTAVAIL)),
@@ -198,6 +207,10 @@ impl Maker for KernelSockets {
 
     fn failure(&mut self, connection: &OwnedFd) -> Option<io::Error> {
         socket::take_error(connection.as_fd()).unwrap_or_else(Some)
+    }
+
+    fn send_last(&mut self, connection: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+        socket::send_last(connection.as_fd(), bytes)
     }
 
     fn end(&mut self, connection: OwnedFd, reset: bool) {

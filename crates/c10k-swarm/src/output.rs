@@ -1,16 +1,25 @@
 //! Everything a swarm says: JSON lines and documents on stdout, words for people on stderr, the interval log.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use c10k_record::{LatencyHistogram, LiveCounts, PhaseName, Printer, SwarmEvent, Warning, human_count};
+use c10k_record::metrics::LatencyFigures;
+use c10k_record::{
+    HttpAddress, LatencyHistogram, ListenError, Live, LiveCounts, Outcome, PhaseName, Printer, Sample, Style,
+    SwarmEvent, Warning, columns, fold, text_width,
+};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
-/// Between two progress lines where stderr is no terminal.
+use crate::exported::{Exported, Measures};
+
+/// Between two lines of how it stands where no line can be written over.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+/// Columns of such a line.
+const PLAIN_WIDTH: usize = 81;
 /// At the end: how long the reader of the JSON lines may take nothing. The record is the last of them.
 const LAST_WAIT: Duration = Duration::from_secs(10);
 
@@ -19,9 +28,16 @@ pub(crate) struct Output {
     /// Where the JSON lines go, with --events.
     events: Option<Printer>,
     terminal: bool,
+    /// Says nothing but errors, and what is asked for.
+    is_quiet: bool,
+    /// Whether a line can be written over another.
+    can_write_over: bool,
     last_plain: Option<Instant>,
     line_open: bool,
     log: Option<IntervalLog>,
+    rows: Option<Rows>,
+    measures: Measures,
+    exported: Option<Exported>,
     /// Data was lost, and not because its reader had gone.
     lost: bool,
 }
@@ -35,11 +51,37 @@ struct IntervalLog {
     failed: Option<String>,
 }
 
+/// Counts over time, as `samples.csv` has them.
+struct Rows {
+    path: PathBuf,
+    file: BufWriter<File>,
+    failed: Option<String>,
+}
+
 impl Output {
     /// One for words alone.
     pub(crate) fn new() -> Self {
         let terminal = io::stderr().is_terminal();
-        Self { events: None, terminal, last_plain: None, line_open: false, log: None, lost: false }
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let can_write_over = terminal && !is_dumb;
+        Self {
+            events: None,
+            terminal,
+            is_quiet: false,
+            can_write_over,
+            last_plain: None,
+            line_open: false,
+            log: None,
+            rows: None,
+            measures: Measures::default(),
+            exported: None,
+            lost: false,
+        }
+    }
+
+    /// From now on only errors are said, and what is asked for.
+    pub(crate) fn be_quiet(&mut self) {
+        self.is_quiet = true;
     }
 
     /// Says JSON lines on stdout from now on.
@@ -49,6 +91,39 @@ impl Output {
     pub(crate) fn say_events(&mut self) -> io::Result<()> {
         self.events = Some(Printer::new(io::stdout())?);
         Ok(())
+    }
+
+    /// Serves figures from now on, and says where: with port 0 nobody else knows.
+    ///
+    /// # Errors
+    /// When nobody may listen there.
+    pub(crate) fn serve_metrics(
+        &mut self,
+        address: HttpAddress,
+        has_own_table: bool,
+    ) -> Result<(), ListenError> {
+        let exported = Exported::start(address, has_own_table)?;
+        self.say(&format!("metrics: {}", exported.url()));
+        self.exported = Some(exported);
+        Ok(())
+    }
+
+    /// Serves how it stands, where figures are served.
+    pub(crate) fn publish(
+        &mut self,
+        phase: PhaseName,
+        counts: &LiveCounts,
+        lost: &BTreeMap<Outcome, u64>,
+        target: u64,
+    ) {
+        if let Some(exported) = &mut self.exported {
+            exported.publish(phase, counts, lost, target, &self.measures);
+        }
+    }
+
+    /// What was measured so far; `None` where nothing came since this was last asked, or nobody hears events.
+    pub(crate) fn new_latencies(&mut self) -> Option<Box<LatencyFigures>> {
+        self.events.as_ref().and_then(|_| self.measures.news())
     }
 
     /// Writes latencies to an HdrHistogram interval log from now on.
@@ -63,16 +138,52 @@ impl Output {
         writeln!(file, "#[StartTime: {:.3} (seconds since epoch)]", epoch.as_secs_f64())?;
         writeln!(
             file,
-            "#[values in microseconds; tags: connect, handshake, first_echo, echo, connect_response, lateness]"
+            "#[values in microseconds; tags: connect, handshake, first_echo, echo, connect_response, lateness; of each \
+             phase of a workload PHASE.response, PHASE.service, PHASE.lateness, PHASE.beat]"
         )?;
+        let columns = ["StartTimestamp", "Interval_Length", "Interval_Max", "Interval_Compressed_Histogram"];
+        writeln!(file, "{}", columns.map(|column| format!("\"{column}\"")).join(","))?;
         file.flush()?;
         let (path, begun) = (path.to_owned(), Instant::now());
         self.log = Some(IntervalLog { path, file, begun, last: Duration::ZERO, failed: None });
         Ok(())
     }
 
-    /// Writes the histograms of an interval that ends now.
-    pub(crate) fn interval(&mut self, histograms: &[(&str, &LatencyHistogram)]) {
+    /// Whether there is an interval log.
+    pub(crate) fn logs_intervals(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// Keeps rows of counts in this file from now on.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub(crate) fn keep_rows_in(&mut self, path: &Path) -> io::Result<()> {
+        let mut file = BufWriter::new(File::create(path)?);
+        writeln!(file, "{}", Sample::csv_header())?;
+        file.flush()?;
+        self.rows = Some(Rows { path: path.to_owned(), file, failed: None });
+        Ok(())
+    }
+
+    /// Whether rows are kept.
+    pub(crate) fn keeps_rows(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    /// Keeps a row.
+    pub(crate) fn row(&mut self, row: &Sample) {
+        let Some(rows) = &mut self.rows else { return };
+        if let Err(error) = writeln!(rows.file, "{}", row.csv_row()).and_then(|()| rows.file.flush()) {
+            rows.failed.get_or_insert(error.to_string());
+        }
+    }
+
+    /// Counts the histograms of an interval that ends now, and writes them.
+    pub(crate) fn interval(&mut self, histograms: &[(&str, &LatencyHistogram)], is_hold: bool) {
+        if self.events.is_some() || self.exported.is_some() {
+            self.measures.add(histograms, is_hold);
+        }
         let Some(log) = &mut self.log else { return };
         let now = log.begun.elapsed();
         let (start, long) = (log.last, now - log.last);
@@ -87,14 +198,23 @@ impl Output {
         }
     }
 
-    /// Writes no more into the interval log, and gives what the record has to say when a part of it was lost.
-    pub(crate) fn end_interval_log(&mut self) -> Option<Warning> {
-        let log = self.log.take()?;
-        let error = log.failed?;
+    /// Writes no more over time, and gives what the record has to say when a part of that was lost.
+    pub(crate) fn end_over_time(&mut self) -> Option<Warning> {
+        let log = self.log.take().and_then(|log| Some(("the interval log", log.path, log.failed?)));
+        let rows = self.rows.take().and_then(|rows| Some(("the counts over time", rows.path, rows.failed?)));
+        let lost: Vec<String> = [log, rows]
+            .into_iter()
+            .flatten()
+            .map(|(what, path, error)| {
+                format!("{what} {} could not be written whole: {error}", path.display())
+            })
+            .collect();
+        if lost.is_empty() {
+            return None;
+        }
         self.lost = true;
-        let text = format!("the interval log {} could not be written whole: {error}", log.path.display());
-        self.say(&format!("error: {text}"));
-        Some(Warning::new("output-lost", text))
+        lost.iter().for_each(|text| self.say(&format!("error: {text}")));
+        Some(Warning::new("output-lost", lost.join("; ")))
     }
 
     /// One JSON line on stdout, with --events.
@@ -115,10 +235,27 @@ impl Output {
 
     /// One JSON document on stdout.
     pub(crate) fn document(&mut self, document: &impl serde::Serialize) {
+        self.text(&json(document));
+    }
+
+    /// Text on stdout.
+    pub(crate) fn text(&mut self, text: &str) {
+        self.end_line();
         let mut stdout = io::stdout().lock();
-        let written = writeln!(stdout, "{}", json(document)).and_then(|()| stdout.flush());
+        let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
         drop(stdout);
         self.note_loss(written);
+    }
+
+    /// How text looks on stdout, or on stderr.
+    pub(crate) fn style(&self, stdout: bool) -> Style {
+        let (is_terminal, width) = if stdout {
+            (io::stdout().is_terminal(), text_width(&io::stdout()))
+        } else {
+            (self.terminal, text_width(&io::stderr()))
+        };
+        let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Style { color: is_terminal && !is_unwanted, width }
     }
 
     /// Whoever read it may be gone: nobody is left to be told then. A disk that is full is told, once.
@@ -136,60 +273,66 @@ impl Output {
         self.lost
     }
 
-    /// Words for people.
+    /// Words for people; folded on a terminal.
     pub(crate) fn say(&mut self, text: &str) {
+        self.end_line();
         let mut stderr = io::stderr().lock();
-        if std::mem::take(&mut self.line_open) {
-            let _ = writeln!(stderr);
+        for line in text.lines() {
+            let too_wide = columns(&stderr).filter(|width| line.chars().count() > *width);
+            let parts = too_wide.map_or_else(|| vec![line.to_owned()], |width| fold(line, width));
+            for part in parts {
+                let _ = writeln!(stderr, "{part}");
+            }
         }
-        let _ = writeln!(stderr, "{text}");
+    }
+
+    /// Ends the line that is written over.
+    fn end_line(&mut self) {
+        if std::mem::take(&mut self.line_open) {
+            let _ = writeln!(io::stderr());
+        }
     }
 
     /// What a program hears by an event.
     pub(crate) fn say_to_people(&mut self, text: &str) {
         if self.events.is_none() {
+            self.note(text);
+        }
+    }
+
+    /// What nobody needs who wants it quiet.
+    pub(crate) fn note(&mut self, text: &str) {
+        if !self.is_quiet {
             self.say(text);
         }
     }
 
     pub(crate) fn warn(&mut self, text: &str) {
-        self.say(&format!("warning: {text}"));
+        self.note(&format!("warning: {text}"));
     }
 
-    /// How it stands: one line that is written over on a terminal, else a plain line every few seconds.
-    pub(crate) fn progress(
-        &mut self,
-        phase: PhaseName,
-        elapsed_ms: u64,
-        counts: &LiveCounts,
-        target: u64,
-        per_second: f64,
-        probe: bool,
-    ) {
-        if self.events.is_some() {
+    /// The last line of how it stood, in the place of the one that is written over.
+    pub(crate) fn closing(&mut self, text: &str) {
+        if std::mem::take(&mut self.line_open) {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+        self.say_to_people(text);
+    }
+
+    /// How it stands: one line that is written over and fits the terminal as wide as it is now, else a plain line every
+    /// few seconds.
+    pub(crate) fn progress(&mut self, live: &Live<'_>) {
+        if self.events.is_some() || self.is_quiet {
             return;
         }
-        let due = self.last_plain.is_none_or(|last| last.elapsed() >= PLAIN_INTERVAL);
-        if !self.terminal && !due {
-            return;
-        }
-        let line = format!(
-            "{phase:<6} {:>6.1}s  attempted {}  established {}  verified {} of {}  failed {}  {}/s",
-            elapsed_ms as f64 / 1000.0,
-            human_count(counts.attempted),
-            human_count(counts.established),
-            if probe { human_count(counts.verified) } else { "unknown".to_owned() },
-            human_count(target),
-            human_count(counts.failed),
-            human_count(per_second as u64),
-        );
-        if self.terminal {
+        if self.can_write_over {
             let mut stderr = io::stderr().lock();
+            let line = live.line(columns(&stderr).unwrap_or(PLAIN_WIDTH));
             let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
             self.line_open = true;
-        } else {
+        } else if self.last_plain.is_none_or(|last| last.elapsed() >= PLAIN_INTERVAL) {
             self.last_plain = Some(Instant::now());
-            self.say(&line);
+            self.say(&live.plain(PLAIN_WIDTH));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use c10k_record::Exit;
+use c10k_record::{Exit, ListenError, PlanError};
 
 use crate::add_ips::AddError;
 use crate::setup::SetupError;
@@ -16,6 +16,19 @@ pub(crate) struct Refusal {
 
 impl From<SetupError> for Refusal {
     fn from(error: SetupError) -> Self {
+        Self { message: error.to_string(), hint: Some(error.hint()), exit: error.exit() }
+    }
+}
+
+impl From<PlanError> for Refusal {
+    fn from(error: PlanError) -> Self {
+        let hint = Some("every run's folder holds a plan.toml that can be carried out".to_owned());
+        Self { message: error.to_string(), hint, exit: Exit::BadText }
+    }
+}
+
+impl From<ListenError> for Refusal {
+    fn from(error: ListenError) -> Self {
         Self { message: error.to_string(), hint: Some(error.hint()), exit: error.exit() }
     }
 }

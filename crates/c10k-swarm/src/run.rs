@@ -7,9 +7,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use c10k_ceiling::predicted_ceiling;
-use c10k_collector::{AtServer, LinkWatch, ports_kept, time_wait_towards};
+use c10k_collector::{Abroad, AtServer, LinkWatch, PerEnd, ports_kept, time_wait_towards};
 use c10k_kernel::census::{Servers, SockDiag};
-use c10k_kernel::cgroup::PidsGroup;
+use c10k_kernel::cgroup::{PidsGroup, Refusals};
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::link::device_towards;
 use c10k_kernel::sysctl::SysctlRoot;
@@ -17,29 +17,31 @@ use c10k_kernel::{descriptors, process};
 use c10k_profile::{InForce, Linger, put_in_force};
 use c10k_record::shell::own_command;
 use c10k_record::{
-    CloseHow, Exit, HostSnapshot, LoadPlan, Predicted, Record, SwarmEvent, Warning, each_line, human_count,
+    CloseHow, Condition, Exit, HostSnapshot, LoadPlan, PhasePlan, Plan, Predicted, Record, Spread,
+    SwarmEvent, Warning, WorkPlan, Workload, brief, each_line, headline, human_count, utc_now,
 };
 use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
 
 use crate::add_ips::{self, AddError, AddedIps};
-use crate::args::SwarmArgs;
+use crate::args::{Freeze, SwarmArgs};
 use crate::arrivals::Arrivals;
+use crate::base;
 use crate::beside::Beside;
-use crate::conductor::{Conductor, Course, Finding, Signals, own_rss_bytes};
+use crate::conductor::{Conductor, Course, Finding, Signals};
 use crate::crew::Crew;
 use crate::document::{Background, document};
 use crate::output::Output;
+use crate::own_end::OwnEnd;
+use crate::own_rss_bytes;
 use crate::preflight::{refuse_few_descriptors, refuse_too_many, refuse_too_many_workers};
 use crate::refusal::Refusal;
 use crate::setup::{Asked, Setup, SetupError, is_here};
+use crate::shard::Own;
 use crate::shared::{Fixed, Note, Shared};
 use crate::undo::{PutBack, Undo};
 use crate::view::{host_snapshot, plan_view};
-use crate::words::words;
 
-/// The target of a swarm that is not told one: C10K.
-const DEFAULT_TARGET: u64 = 10_000;
 /// Echoes awaited at one time in the last proof, whatever --in-flight says.
 const MOST_PROOFS: u32 = 128;
 /// At least so many failures in a row before nothing is taken to succeed any more.
@@ -64,6 +66,9 @@ pub fn main_with(args: &SwarmArgs) -> Exit {
 }
 
 fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
+    if args.quiet {
+        output.be_quiet();
+    }
     if args.remove_ips {
         return remove_left_behind(output);
     }
@@ -82,35 +87,70 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
     }
     let undo = Undo::default();
     let signals = undo.watch_signals().map_err(Refusal::of_host("watch signals"))?;
-    let led = lead(args, &undo, signals.clone(), output);
+    let mut own = Own::of(args)?;
+    // Which attempt it is one that meets the others hears there.
+    own.as_ref().filter(|own| !own.meets()).map_or(Ok(()), Own::prepare)?;
+    let led = lead(args, own.as_mut(), &undo, signals.clone(), output);
     // Put back before the last word, so that whoever waits for it finds the host as it was.
     let back = undo.changes().put_back();
-    back.said.iter().for_each(|line| output.say(line));
     let is_whole = back.is_whole();
+    let tell = if is_whole { Output::note } else { Output::say };
+    back.said.iter().for_each(|line| tell(output, line));
     match led {
         Ok(mut record) => {
             record.warnings.extend(back.warnings);
-            let exit = last_word(args, record, &signals, output);
-            Ok(if is_whole && !output.has_lost_data() { exit } else { Exit::Broke })
+            let whole = is_whole && !output.has_lost_data();
+            let mut exit = if whole { record.result().exit(signals.came()) } else { Exit::Broke };
+            let is_left = own.is_none_or(|mut own| {
+                exit = own.bring(&mut record, exit, &signals, output);
+                own.leave(&own.result_of(&record, exit), Some(&mut record), output)
+            });
+            last_word(args, record, output);
+            Ok(if is_whole && is_left && !output.has_lost_data() { exit } else { Exit::Broke })
         }
-        Err(refusal) if is_whole => Err(refusal),
-        Err(refusal) => Err(Refusal { exit: Exit::Broke, ..refusal }),
+        Err(refusal) => {
+            let refusal = if is_whole { refusal } else { Refusal { exit: Exit::Broke, ..refusal } };
+            // A text that is wrong was never a shard; of one that was refused where the shards meet another one may be
+            // there.
+            if let Some(own) = own.filter(|own| refusal.exit != Exit::BadText && !own.meets()) {
+                own.leave(&own.result_of_refusal(&refusal), None, output);
+            }
+            Err(refusal)
+        }
     }
 }
 
 /// Reads what is asked for, applies the profile, finds the way, and goes it; what is changed on the host is in
 /// `undo`.
-fn lead(args: &SwarmArgs, undo: &Undo, signals: Signals, output: &mut Output) -> Result<Record, Refusal> {
-    let (target, load) = args
-        .load
-        .resolve(&LoadPlan::default(), DEFAULT_TARGET)
-        .map_err(|usage| Refusal::from(SetupError::Usage(usage)))?;
+fn lead(
+    args: &SwarmArgs,
+    mut own: Option<&mut Own>,
+    undo: &Undo,
+    signals: Signals,
+    output: &mut Output,
+) -> Result<Record, Refusal> {
+    let usage = |usage| Refusal::from(SetupError::Usage(usage));
+    let plan = args.plan.as_deref().map(Plan::load).transpose()?;
+    let args = &plan.as_ref().map_or_else(|| args.clone(), |plan| args.over(plan));
+    let whole = base::whole(args, plan).map_err(usage)?;
+    let part = match own.as_deref_mut() {
+        Some(own) => own.part(&whole)?,
+        None => whole,
+    };
+    let Plan { target, load, workload, work, phases, verdicts, .. } = part;
     // All that is text, before anything on the host is changed.
-    let asked = Asked::read(&args.server_text()?, &load)?;
+    let mut asked = Asked::read(&args.server_text()?, &load)?;
+    if let Some(own) = own.as_deref_mut() {
+        own.connects_to(asked.servers());
+        asked = asked.after(own.targets_before());
+    }
     let upgrade = args.ws.request(args.protocol(), asked.servers(), &load)?;
+    if let Some(address) = args.metrics {
+        output.serve_metrics(address, !args.one_table)?;
+    }
     let mut in_force = {
         let mut changes = undo.changes();
-        let mut in_force = put_in_force(&args.profile, "c10k-swarm", !args.no_apply).map_err(|error| {
+        let mut in_force = put_in_force(args.profile(), "c10k-swarm", !args.no_apply).map_err(|error| {
             Refusal { message: error.to_string(), hint: error.hint(), exit: error.exit() }
         })?;
         changes.settings = in_force.guard.take();
@@ -128,8 +168,8 @@ fn lead(args: &SwarmArgs, undo: &Undo, signals: Signals, output: &mut Output) ->
     if let Some(device) = &args.add_ips {
         add_missing(device, &setup, undo, &signals, output)?;
     }
-    let way = Way { load: &load, target, setup: &setup, upgrade };
-    carry_out(args, way, &in_force, signals, output)
+    let way = Way { load: &load, workload, work, phases, verdicts, target, setup: &setup, upgrade };
+    carry_out(args, way, &in_force, own, signals, output)
 }
 
 /// Adds the sources that are missing, each noted in `undo` before the next, until a signal asks for the end.
@@ -153,10 +193,10 @@ fn add_missing(
     let missing: Vec<_> = setup.missing.iter().copied().filter(|ip| !is_here(*ip)).collect();
     let named = setup.plan.sources().len();
     if !missing.is_empty() {
-        return Err(SetupError::NotHere { missing, named }.into());
+        return Err(SetupError::NotHere { missing, named, device: Some(device.to_owned()) }.into());
     }
     let count = undo.changes().addresses.as_ref().map_or(0, AddedIps::count);
-    output.say(&format!("added {count} of {named} source {} to {device}", add_ips::addresses(named)));
+    output.note(&format!("added {count} of {named} source {} to {device}", add_ips::addresses(named)));
     Ok(())
 }
 
@@ -179,6 +219,10 @@ fn remove_left_behind(output: &mut Output) -> Result<Exit, Refusal> {
 /// What is to be gone, with everything about it known.
 struct Way<'a> {
     load: &'a LoadPlan,
+    workload: Workload,
+    work: WorkPlan,
+    phases: Vec<PhasePlan>,
+    verdicts: Vec<Condition>,
     target: u64,
     setup: &'a Setup,
     upgrade: Option<ClientRequest>,
@@ -186,24 +230,20 @@ struct Way<'a> {
 
 fn carry_out(
     args: &SwarmArgs,
-    Way { load, target, setup, upgrade }: Way<'_>,
+    Way { load, workload, work, phases, verdicts, target, setup, upgrade }: Way<'_>,
     in_force: &InForce,
+    mut own: Option<&mut Own>,
     signals: Signals,
     output: &mut Output,
 ) -> Result<Record, Refusal> {
     let (sender, notes) = channel();
-    let fixed = fixed(load, setup, in_force, upgrade);
-    let arrivals = Arrivals::new(load.rate_per_second);
-    let shared = Arc::new(Shared::new(fixed, setup.plan.clone(), arrivals, sender.clone()));
+    let is_timed = load.rate_per_second.is_some() || works(workload, &work, &phases);
+    let freeze = args.freeze_worker.map(|Freeze { after, long }| (after.0, long.0));
+    let fixed = Fixed { is_timed, freeze, ..fixed(load, setup, in_force, upgrade) };
+    let shared = Arc::new(Shared::new(fixed, setup.plan.clone(), arrivals(load), sender.clone()));
     let mut warnings = in_force.warnings.clone();
     let own_tables = !args.one_table && own_tables_are_allowed(in_force.nofile.soft, &mut warnings);
-    // A parent has listed what it could not set.
-    for warning in warnings.iter().filter(|w| args.parent.is_none() || w.id != "profile-not-applied") {
-        output.warn(&warning.text);
-    }
-    for (_, text) in &setup.notes {
-        output.warn(text);
-    }
+    say_warnings(args, &warnings, setup, output);
     let fits = refuse_too_many(args, setup, load, target, in_force, output)?;
     refuse_few_descriptors(in_force)?;
     let crew = Crew::new(Arc::clone(&shared), own_tables)
@@ -212,14 +252,14 @@ fn carry_out(
     if args.events {
         read_commands(sender).map_err(Refusal::of_host("read commands"))?;
     }
-    let course = course(args, load, setup, target);
+    let course = Course { workload, work, phases, ..course(args, load, setup, target) };
     let mut conductor = Conductor::new(shared, crew, course, notes, signals, output);
-    let pids = PidsGroup::of(&ProcRoot::default(), None).ok().flatten();
-    let pids = pids.map(|group| (group.clone(), group.refusals()));
+    let pids = pids();
     conductor.start_workers(fits).map_err(Refusal::of_host("start the workers"))?;
     // A lab that leads this swarm looks for itself.
     let beside =
         (setup.server_is_here && args.parent.is_none()).then(|| Beside::begin(&setup.servers)).flatten();
+    let own_end = (!setup.server_is_here && args.parent.is_none()).then(OwnEnd::begin).flatten();
     let at_server = args.parent.is_none().then(|| at_server(&setup.servers)).flatten();
     // What is open by now stays open: the rest of the table is for connections.
     let connections_per_table = conductor.connections_per_table();
@@ -231,10 +271,52 @@ fn carry_out(
         own_tables,
         connections_per_table,
     });
-    let mut host = HostSnapshot {
+    let host = HostSnapshot {
         swarm_per_table: Some(connections_per_table),
         ..foreseen_by(in_force, setup, own_tables)
     };
+    let host = look_around(args, setup, host, (beside, own_end, at_server), &mut conductor);
+    let mut background = Background {
+        started_at: utc_now(),
+        protocol: args.protocol(),
+        workload,
+        setup,
+        load,
+        verdicts,
+        profile: in_force.in_run.clone(),
+        predicted: predict(&host, setup, load, target),
+        host,
+        rss_ready_bytes: own_rss_bytes(),
+        warnings,
+        lost: None,
+        again: own_command(),
+        run_id: args.shard.run_id.clone(),
+        pids,
+    };
+    if let Some(own) = own.as_deref_mut() {
+        own.stands_on(setup, &background.host);
+        conductor.meet(own)?;
+        let kept = own.prepare().and_then(|()| {
+            Ok(conductor.keep_over_time(own).map_err(|(path, error)| SetupError::File { path, error })?)
+        });
+        conductor.begin_with_the_others(kept)?;
+    }
+    let finding: Finding = conductor.run();
+    if let Some(own) = own {
+        own.keep(&finding);
+    }
+    background.lost = output.end_over_time();
+    Ok(document(&finding, &background))
+}
+
+/// Has the conductor look at the server and at the way there, and gives what the host's limits are by that.
+fn look_around(
+    args: &SwarmArgs,
+    setup: &Setup,
+    mut host: HostSnapshot,
+    (beside, own_end, at_server): (Option<Beside>, Option<OwnEnd>, Option<AtServer>),
+    conductor: &mut Conductor<'_>,
+) -> HostSnapshot {
     if let Some(beside) = &beside {
         beside.note_limits(&mut host);
     }
@@ -244,23 +326,42 @@ fn carry_out(
         conductor.look_at_link(link);
     }
     conductor.look_beside(beside);
+    conductor.look_at_own_end(own_end);
     conductor.look_up_ends(at_server);
-    let mut background = Background {
-        protocol: args.protocol(),
-        setup,
-        load,
-        profile: in_force.in_run.clone(),
-        predicted: predict(&host, setup, load, target),
-        host,
-        rss_ready_bytes: own_rss_bytes(),
-        warnings,
-        lost: None,
-        again: own_command(),
-        pids,
-    };
-    let finding: Finding = conductor.run();
-    background.lost = output.end_interval_log();
-    Ok(document(&finding, &background))
+    conductor.look_abroad(args.parent.is_none().then(|| Abroad::begin(&setup.servers, PerEnd::one(None))));
+    host
+}
+
+/// Whether connections do something while they are held.
+fn works(workload: Workload, work: &WorkPlan, phases: &[PhasePlan]) -> bool {
+    workload != Workload::Hold || work.beat.is_some() || !phases.is_empty()
+}
+
+/// What is to be known before anything is begun.
+fn say_warnings(args: &SwarmArgs, warnings: &[Warning], setup: &Setup, output: &mut Output) {
+    // A parent has listed what it could not set.
+    let told = warnings.iter().filter(|w| args.parent.is_none() || w.id != "profile-not-applied");
+    let told: Vec<Warning> = told.cloned().collect();
+    c10k_record::notes(&told, args.profile()).iter().for_each(|line| output.note(line));
+    for (_, text) in &setup.notes {
+        output.warn(text);
+    }
+}
+
+/// The pids cgroup of this process, and the threads that it has refused by now.
+fn pids() -> Option<(PidsGroup, Refusals)> {
+    let group = PidsGroup::of(&ProcRoot::default(), None).ok().flatten()?;
+    let refusals = group.refusals();
+    Some((group, refusals))
+}
+
+/// When connects are begun.
+fn arrivals(load: &LoadPlan) -> Arrivals {
+    let arrivals = Arrivals::new(load.rate_per_second);
+    match load.arrivals {
+        Spread::Poisson => arrivals.at_random(load.seed.unwrap_or(1)),
+        Spread::Even | Spread::Burst => arrivals,
+    }
 }
 
 fn course(args: &SwarmArgs, load: &LoadPlan, setup: &Setup, target: u64) -> Course {
@@ -268,10 +369,16 @@ fn course(args: &SwarmArgs, load: &LoadPlan, setup: &Setup, target: u64) -> Cour
         target,
         steps: load.steps,
         step_pause: load.step_pause,
+        rate_per_second: load.rate_per_second,
         hold: load.hold,
         commanded: args.commanded,
         turns: setup.turns,
         probe: load.probe,
+        workload: Workload::Hold,
+        work: WorkPlan::default(),
+        phases: Vec::new(),
+        is_shard: false,
+        ports: setup.servers.iter().map(SocketAddr::port).collect(),
     }
 }
 
@@ -305,17 +412,24 @@ fn link_towards(servers: &[SocketAddr]) -> LinkWatch {
     LinkWatch::begin(device.into_iter().map(|device| (device, None)).collect())
 }
 
-fn last_word(args: &SwarmArgs, record: Record, signals: &Signals, output: &mut Output) -> Exit {
-    let exit = record.result().exit(signals.came());
+fn last_word(args: &SwarmArgs, record: Record, output: &mut Output) {
     if args.json {
         output.document(&record);
     }
     if args.events {
         output.last_event(&SwarmEvent::Done { record: Box::new(record) });
     } else {
-        output.say(&words(&record));
+        // The warnings of its start were said then, and the others are of what it says anyway.
+        let style = output.style(!args.json);
+        let text = match args.quiet {
+            true => {
+                let (tone, text) = headline(&record);
+                style.headline(tone, &text)
+            }
+            false => brief(&record, None, record.warnings.len(), style),
+        };
+        if args.json { output.note(text.trim_end()) } else { output.text(text.trim_end()) }
     }
-    exit
 }
 
 fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<ClientRequest>) -> Fixed {
@@ -324,8 +438,13 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<Cli
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let seed = clock.as_nanos() as u64 ^ u64::from(std::process::id()) << 40;
     let turns = u32::try_from(setup.turns).unwrap_or(u32::MAX);
+    let in_flight = match load.arrivals {
+        // All that are wanted at one time.
+        Spread::Burst => *LoadPlan::IN_FLIGHT.end(),
+        Spread::Even | Spread::Poisson => load.in_flight,
+    };
     Fixed {
-        in_flight_per_turn: load.in_flight.div_ceil(turns).max(1),
+        in_flight_per_turn: in_flight.div_ceil(turns).max(1),
         proofs_per_turn: load.in_flight.min(MOST_PROOFS).div_ceil(turns).max(1),
         open_loop: load.rate_per_second.is_some(),
         connect_timeout: load.connect_timeout.0,
@@ -334,6 +453,7 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<Cli
         ping_every: load.ping_every.map(|every| every.0),
         probes: if load.probe { Probes::new(seed, load.probe_bytes) } else { None },
         upgrade,
+        has_one_clock: setup.server_is_here,
         reset_on_close: load.close == CloseHow::Rst,
         time_wait: match in_force.profile.socket.linger {
             // Every close is a reset then (socket(7), SO_LINGER).
@@ -341,8 +461,11 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<Cli
             _ => setup.time_wait,
         },
         socket_options: in_force.profile.socket,
-        give_up_after: u64::from(load.in_flight).max(LEAST_GIVE_UP),
+        give_up_after: u64::from(in_flight).max(LEAST_GIVE_UP),
         give_up_proving_after: GIVE_UP_PROVING,
+        seed,
+        is_timed: false,
+        freeze: None,
     }
 }
 

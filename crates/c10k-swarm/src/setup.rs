@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use c10k_kernel::link::device_towards;
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_kernel::{address, process, socket};
 use c10k_record::LoadPlan;
 
 use crate::ips::{IpList, PortWindow, servers_of};
-use crate::sources::{PortChoice, SourcePlan, loopback_sources};
+use crate::names::{Here, Note, listens_elsewhere};
+use crate::sources::{PortChoice, SourcePlan, loopback_sources_after};
 use crate::tuples::TIME_WAIT;
 
 mod error;
@@ -43,22 +45,35 @@ pub struct Asked {
     servers: Vec<SocketAddr>,
     window: Option<PortWindow>,
     sources: Option<Vec<IpAddr>>,
+    /// Of swarms that take sources of the same pool before this one.
+    targets_before: Vec<u64>,
+    notes: Vec<Note>,
 }
 
 impl Asked {
-    /// Reads servers, sources and ports. Nothing on this host is looked at but the names of servers.
+    /// Reads servers, sources and ports. Nothing on this host is looked at but the names of servers; where one has several
+    /// addresses, those of the sources' family are tried.
     ///
     /// # Errors
     /// [`SetupError`] for a text that names nothing, or for sources and servers of different families.
     pub fn read(server: &str, load: &LoadPlan) -> Result<Self, SetupError> {
-        let servers = servers_of(server)?;
+        let list: Option<IpList> = load.ips.as_deref().map(str::parse).transpose()?;
+        let source = list.as_ref().and_then(|list| list.addresses().first().copied());
+        let (servers, notes) = servers_of(server, &Here, source)?;
         let first = servers[0];
         if let Some(other) = servers.iter().find(|other| other.is_ipv4() != first.is_ipv4()) {
             return Err(SetupError::Family { source_ip: first.ip(), server: *other });
         }
         let window = load.ports.as_deref().map(str::parse).transpose()?;
-        let sources = load.ips.as_deref().map(|text| named_sources(text, first)).transpose()?;
-        Ok(Self { servers, window, sources })
+        let sources = list.map(|list| of_one_family(list.addresses(), first)).transpose()?;
+        Ok(Self { servers, window, sources, targets_before: Vec::new(), notes })
+    }
+
+    /// The same for a swarm that takes source addresses behind those of others with these targets, where it chooses them
+    /// itself.
+    #[must_use]
+    pub fn after(self, targets_before: Vec<u64>) -> Self {
+        Self { targets_before, ..self }
     }
 
     /// The servers; never empty.
@@ -76,7 +91,8 @@ impl Asked {
         if setup.missing.is_empty() {
             return Ok(setup);
         }
-        Err(SetupError::NotHere { missing: setup.missing, named: setup.plan.sources().len() })
+        let device = device_towards(setup.servers[0].ip()).ok();
+        Err(SetupError::NotHere { missing: setup.missing, named: setup.plan.sources().len(), device })
     }
 
     /// As [`Asked::resolve`], for a caller who will add the sources that are missing.
@@ -84,19 +100,21 @@ impl Asked {
     /// # Errors
     /// As [`Asked::resolve`], but for [`SetupError::NotHere`].
     pub fn resolve_with_missing(self, load: &LoadPlan, target: u64) -> Result<Setup, SetupError> {
-        let Self { servers, window, sources } = self;
+        let Self { servers, window, sources, targets_before, mut notes } = self;
         let first = servers[0];
         let server_is_here = is_here(first.ip());
         let sysctl = SysctlRoot::default();
         let range = local_port_range(&sysctl);
         let window = window.unwrap_or(range);
-        let mut notes = Vec::new();
+        if server_is_here {
+            notes.extend(listens_elsewhere(&Here, first));
+        }
         let choice = choose(window, range, &mut notes);
         let left_out = left_out(&sysctl, &servers, server_is_here, choice);
         let ports = window.len() - left_out.iter().filter(|port| window.contains(**port)).count() as u64;
         let per_source = ports * servers.len() as u64;
         let missing = sources.iter().flatten().copied().filter(|ip| !is_here(*ip)).collect();
-        let sources = sources.unwrap_or_else(|| default_sources(first, target, per_source));
+        let sources = sources.unwrap_or_else(|| default_sources(first, &targets_before, target, per_source));
         let plan = SourcePlan::new(sources, window, &left_out, &servers, choice);
         if plan.capacity() < target {
             return Err(SetupError::TooFew {
@@ -105,6 +123,7 @@ impl Asked {
                 sources: plan.sources().len() as u64,
                 ports,
                 destinations: servers.len() as u64,
+                reserved: reserved_of(&sysctl, window, choice),
             });
         }
         let turns = load.workers.map_or_else(process::cpus_allowed, |workers| workers as usize).max(1);
@@ -172,25 +191,34 @@ fn choose(window: PortWindow, range: PortWindow, notes: &mut Vec<(&'static str, 
 fn left_out(sysctl: &SysctlRoot, servers: &[SocketAddr], here: bool, choice: PortChoice) -> Vec<u16> {
     let mut ports: Vec<u16> = if here { servers.iter().map(SocketAddr::port).collect() } else { Vec::new() };
     if choice == PortChoice::OnePortRange {
-        let reserved = sysctl.read("net.ipv4.ip_local_reserved_ports").unwrap_or_default();
-        for part in reserved.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            if let Ok(window) = part.parse::<PortWindow>() {
-                ports.extend(window.first..=window.last);
-            }
-        }
+        ports.extend(reserved_ports(sysctl));
     }
     ports.sort_unstable();
     ports.dedup();
     ports
 }
 
-fn named_sources(text: &str, server: SocketAddr) -> Result<Vec<IpAddr>, SetupError> {
-    let list: IpList = text.parse()?;
-    let sources = list.addresses().to_vec();
+fn reserved_ports(sysctl: &SysctlRoot) -> Vec<u16> {
+    let reserved = sysctl.read("net.ipv4.ip_local_reserved_ports").unwrap_or_default();
+    let windows = reserved.split(',').filter_map(|part| part.trim().parse::<PortWindow>().ok());
+    windows.flat_map(|window| window.first..=window.last).collect()
+}
+
+/// How many ports of the window are reserved.
+fn reserved_of(sysctl: &SysctlRoot, window: PortWindow, choice: PortChoice) -> u64 {
+    match choice {
+        PortChoice::OnePortRange => {
+            reserved_ports(sysctl).iter().filter(|port| window.contains(**port)).count() as u64
+        }
+        PortChoice::Explicit => 0,
+    }
+}
+
+fn of_one_family(sources: &[IpAddr], server: SocketAddr) -> Result<Vec<IpAddr>, SetupError> {
     if let Some(other) = sources.iter().find(|ip| ip.is_ipv4() != server.is_ipv4()) {
         return Err(SetupError::Family { source_ip: *other, server });
     }
-    Ok(sources)
+    Ok(sources.to_vec())
 }
 
 pub(crate) fn is_here(ip: IpAddr) -> bool {
@@ -198,9 +226,9 @@ pub(crate) fn is_here(ip: IpAddr) -> bool {
 }
 
 /// 127.0.0.0/8 for a server on it; else the address that this machine would use towards the server.
-fn default_sources(server: SocketAddr, target: u64, per_source: u64) -> Vec<IpAddr> {
+fn default_sources(server: SocketAddr, before: &[u64], target: u64, per_source: u64) -> Vec<IpAddr> {
     match server.ip() {
-        IpAddr::V4(ip) if ip.is_loopback() => loopback_sources(target, per_source),
+        IpAddr::V4(ip) if ip.is_loopback() => loopback_sources_after(before, target, per_source),
         ip => vec![source_towards(server).unwrap_or(match ip {
             IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),

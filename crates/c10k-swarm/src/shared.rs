@@ -16,11 +16,13 @@ use c10k_wire::ws::ClientRequest;
 use crate::arrivals::Arrivals;
 use crate::conductor::Ramp;
 use crate::control::TableControl;
+use crate::losses::{Losses, Moments};
 use crate::measured::Measured;
 use crate::sources::SourcePlan;
 use crate::tally::{Loss, Tally};
 use crate::tasks::{Orders, Task, Turn};
 use crate::tuples::Tuples;
+use crate::workload::{Job, Talked};
 
 /// After so many failures in a row each further handful pauses the arrivals for a while.
 const BACKOFF_AFTER: u64 = 32;
@@ -44,10 +46,18 @@ pub(crate) struct Fixed {
     pub(crate) probes: Option<Probes>,
     /// WebSocket is spoken, with this request; `None` = bytes as they are.
     pub(crate) upgrade: Option<ClientRequest>,
+    /// Whether the server is on this machine, and so has its CLOCK_MONOTONIC.
+    pub(crate) has_one_clock: bool,
     pub(crate) reset_on_close: bool,
     /// How long the kernel keeps a tuple from a new connection after our FIN.
     pub(crate) time_wait: Duration,
     pub(crate) socket_options: SocketOptions,
+    /// Bytes of messages come of this; it differs from run to run.
+    pub(crate) seed: u64,
+    /// Times are met to the microsecond.
+    pub(crate) is_timed: bool,
+    /// For tests: so long after a job has begun the first worker stands still, for so long.
+    pub(crate) freeze: Option<(Duration, Duration)>,
     /// So many failures in a row and nothing else mean that nothing succeeds any more.
     pub(crate) give_up_after: u64,
     /// So many probes of the last proof in a row that one worker has sent and nobody has answered mean the same for what
@@ -98,6 +108,8 @@ pub(crate) struct Shared {
     /// When a connection was lost last in a ramp.
     last_lost_us: AtomicU64,
     failures_in_a_row: AtomicU64,
+    pub(crate) moments: Moments,
+    losses: Mutex<Losses>,
     growth_stop: Mutex<Option<(GrowthStop, GrowthEvidence)>>,
     cut_as: Mutex<Loss>,
     /// In which phase the run was stopped, and whether what is proven stays so.
@@ -105,6 +117,9 @@ pub(crate) struct Shared {
     tables: Mutex<Vec<Arc<TableControl>>>,
     tally: Mutex<Tally>,
     measured: Mutex<Measured>,
+    /// What connections are to do while they are held.
+    job: Mutex<Option<Arc<Job>>>,
+    talked: Mutex<Talked>,
     notes: Sender<Note>,
 }
 
@@ -124,12 +139,16 @@ impl Shared {
             ramp_first_us: AtomicU64::new(u64::MAX),
             last_lost_us: AtomicU64::new(0),
             failures_in_a_row: AtomicU64::new(0),
+            moments: Moments::default(),
+            losses: Mutex::default(),
             growth_stop: Mutex::new(None),
             cut_as: Mutex::new(Loss::Aborted),
             aborted: Mutex::new((PhaseName::Ramp, false)),
             tables: Mutex::new(Vec::new()),
             tally: Mutex::default(),
             measured: Mutex::default(),
+            job: Mutex::default(),
+            talked: Mutex::default(),
             notes,
         }
     }
@@ -226,6 +245,28 @@ impl Shared {
     /// Whether some worker has such a turn.
     pub(crate) fn has_turns(&self, turn: Turn) -> bool {
         self.tables().iter().any(|table| table.alive.load(Acquire) && table.turn(turn).load(Relaxed))
+    }
+
+    // Work ---------------------------------------------------------------------------------------------
+
+    /// Sets what is done from now on where [`Task::Work`] or [`Task::Beat`] is ordered.
+    pub(crate) fn set_job(&self, job: Arc<Job>) {
+        *self.job.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
+    }
+
+    /// What was set last.
+    pub(crate) fn job(&self) -> Option<Arc<Job>> {
+        self.job.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What workers have said of their work since it was last taken.
+    pub(crate) fn talked(&self) -> MutexGuard<'_, Talked> {
+        self.talked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether every worker has ended this job.
+    pub(crate) fn everybody_has_worked(&self, number: u32) -> bool {
+        self.tables().iter().all(|t| t.worked.load(Acquire) == number || !t.alive.load(Acquire))
     }
 
     // Growth -------------------------------------------------------------------------------------------
@@ -346,6 +387,12 @@ impl Shared {
         now_us.saturating_sub(self.first_connect_us.load(Relaxed)) / 1000
     }
 
+    /// How long ago the first connect was begun; `None` where none was.
+    pub(crate) fn first_connect_ago(&self) -> Option<Duration> {
+        let first_us = Some(self.first_connect_us.load(Relaxed)).filter(|first| *first < u64::MAX)?;
+        Some(Duration::from_micros(self.now_us().saturating_sub(first_us)))
+    }
+
     /// µs from the first connect to the last verified one.
     pub(crate) fn verified_over_us(&self) -> Option<u64> {
         let first = self.first_connect_us.load(Relaxed);
@@ -356,6 +403,11 @@ impl Shared {
 
     pub(crate) fn measured(&self) -> MutexGuard<'_, Measured> {
         self.measured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What workers that have ended have noted of what they lost.
+    pub(crate) fn losses(&self) -> MutexGuard<'_, Losses> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn counts(&self) -> LiveCounts {

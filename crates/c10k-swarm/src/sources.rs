@@ -7,8 +7,6 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use c10k_kernel::socket::Address;
-
 use crate::ips::PortWindow;
 
 /// How the local port of a connection is fixed. The two are never mixed in one run: an explicitly bound port
@@ -27,22 +25,21 @@ pub enum PortChoice {
 }
 
 /// One 4-tuple of the plan.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuple {
-    /// Source address and port.
-    pub local: Address,
+    /// Source address.
+    pub source: IpAddr,
     /// Source port.
     pub port: u16,
     /// Destination address and port.
-    pub remote: Address,
+    pub server: SocketAddr,
 }
 
 /// All tuples of a run, numbered from 0.
 #[derive(Clone, Debug)]
 pub struct SourcePlan {
     sources: Vec<IpAddr>,
-    local: Vec<Address>,
-    remote: Vec<Address>,
+    servers: Vec<SocketAddr>,
     ports: Vec<u16>,
     choice: PortChoice,
 }
@@ -60,21 +57,19 @@ impl SourcePlan {
     ) -> Self {
         let left_out: HashSet<u16> = left_out.iter().copied().collect();
         let ports = (window.first..=window.last).filter(|port| !left_out.contains(port)).collect();
-        let local = sources.iter().map(|ip| Address::from(SocketAddr::new(*ip, 0))).collect();
-        let remote = destinations.iter().copied().map(Address::from).collect();
-        Self { sources, local, remote, ports, choice }
+        Self { sources, servers: destinations.to_vec(), ports, choice }
     }
 
     /// How many connections the plan allows.
     #[must_use]
     pub fn capacity(&self) -> u64 {
-        (self.local.len() * self.remote.len()) as u64 * self.ports.len() as u64
+        (self.sources.len() * self.servers.len()) as u64 * self.ports.len() as u64
     }
 
     /// How many connections one source allows, to all destinations together.
     #[must_use]
     pub fn capacity_of_one_source(&self) -> u64 {
-        self.remote.len() as u64 * self.ports.len() as u64
+        self.servers.len() as u64 * self.ports.len() as u64
     }
 
     /// The source addresses.
@@ -93,26 +88,29 @@ impl SourcePlan {
     /// sources.
     #[must_use]
     pub fn tuple(&self, number: u64) -> Option<Tuple> {
-        let remotes = self.remote.len() as u64;
+        let servers = self.servers.len() as u64;
         let ports = self.ports.len() as u64;
-        let rest = number.checked_div(remotes)?;
+        let rest = number.checked_div(servers)?;
         let port = self.ports[usize::try_from(rest.checked_rem(ports)?).ok()?];
-        let local = *self.local.get(usize::try_from(rest / ports).ok()?)?;
-        let remote = self.remote[(number % remotes) as usize];
-        Some(Tuple { local, port, remote })
+        let source = *self.sources.get(usize::try_from(rest / ports).ok()?)?;
+        let server = self.servers[(number % servers) as usize];
+        Some(Tuple { source, port, server })
     }
 }
 
 /// The most addresses of 127.0.0.0/8 that a swarm takes by itself.
 pub const LOOPBACK_POOL: u64 = 1 << 20;
 
-/// As many of 127.0.0.0/8 as `target` needs when one source allows `per_source`, and one more, for ports that
-/// turn out to be taken.
+/// As many of 127.0.0.0/8 as `target` needs when one source allows `per_source`, and one more, for ports that turn out to
+/// be taken; behind those that swarms with the targets `before` take.
 #[must_use]
-pub fn loopback_sources(target: u64, per_source: u64) -> Vec<IpAddr> {
-    let needed = target.div_ceil(per_source.max(1)) + 1;
+pub(crate) fn loopback_sources_after(before: &[u64], target: u64, per_source: u64) -> Vec<IpAddr> {
+    /// Addresses of 127.0.0.0/8 from 127.0.0.1 on, without the last, which is the broadcast address.
+    const ALL: u64 = (1 << 24) - 2;
+    let needed = |target: u64| (target.div_ceil(per_source.max(1)) + 1).min(LOOPBACK_POOL);
+    let taken: u64 = before.iter().map(|target| needed(*target)).sum();
     let first = u32::from(Ipv4Addr::LOCALHOST);
-    (0..needed.min(LOOPBACK_POOL)).map(|n| IpAddr::V4(Ipv4Addr::from(first + n as u32))).collect()
+    (taken..(taken + needed(target)).min(ALL)).map(|n| IpAddr::V4(Ipv4Addr::from(first + n as u32))).collect()
 }
 
 #[cfg(test)]
@@ -147,11 +145,15 @@ mod tests {
     #[test]
     fn every_tuple_is_handed_out_once() {
         let plan = plan(&["127.0.0.1", "127.0.0.2"], (5000, 5009), &[5005], &["127.0.0.1:1", "127.0.0.1:2"]);
-        let mut ports = BTreeSet::new();
-        for number in 0..plan.capacity() {
-            ports.insert(plan.tuple(number).expect("within the capacity").port);
-        }
+        let tuple = |number| plan.tuple(number).expect("within the capacity");
+        let ends = |of: Tuple| (of.source, of.port, of.server);
+        let tuples: BTreeSet<_> = (0..plan.capacity()).map(|number| ends(tuple(number))).collect();
+        assert_eq!((plan.capacity(), tuples.len()), (36, 36));
+        let ports: BTreeSet<u16> = tuples.iter().map(|(_, port, _)| *port).collect();
         assert_eq!(ports.len(), 9);
+        let first = [0, 1, 2].map(|number| ends(tuple(number)));
+        let at = |port, server: &str| (plan.sources()[0], port, server.parse().expect("a server"));
+        assert_eq!(first, [at(5000, "127.0.0.1:1"), at(5000, "127.0.0.1:2"), at(5001, "127.0.0.1:1")]);
         assert!(plan.tuple(plan.capacity()).is_none());
     }
 
@@ -164,7 +166,10 @@ mod tests {
 
     #[test]
     fn the_default_sources_are_as_many_as_the_target_needs_and_one_spare() {
-        assert_eq!(loopback_sources(28_232, 28_232).len(), 2);
-        assert_eq!(loopback_sources(100_000, 28_232).len(), 5);
+        assert_eq!(loopback_sources_after(&[], 28_232, 28_232).len(), 2);
+        let all = loopback_sources_after(&[], 100_000, 28_232);
+        assert_eq!((all.len(), all[0]), (5, IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        let behind = loopback_sources_after(&[28_232, 28_233], 28_232, 28_232);
+        assert_eq!(behind, ["127.0.0.6", "127.0.0.7"].map(|ip| ip.parse::<IpAddr>().expect("an address")));
     }
 }

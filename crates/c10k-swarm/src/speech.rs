@@ -6,8 +6,9 @@
 use std::borrow::Cow;
 
 use c10k_wire::raw::{Echo, ProbeId, Probes};
-use c10k_wire::ws::{self, ClientEnd, CloseCode, check_probe};
+use c10k_wire::ws::{self, ClientEnd, CloseCode, Kind, check_probe};
 
+use crate::said::{message_words, words};
 use crate::tally::Loss;
 
 /// The echo that a connection waits for.
@@ -40,6 +41,16 @@ pub(crate) enum Progress {
     Whole,
 }
 
+/// What a server says on a connection that talks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// These are one whole message, and not a stretch of a stream of bytes.
+    pub(crate) is_message: bool,
+    /// They are of the type that a probe is of.
+    pub(crate) is_binary: bool,
+}
+
 /// One protocol, at the end that asks.
 pub(crate) trait Speech {
     /// What is kept of each connection.
@@ -60,6 +71,22 @@ pub(crate) trait Speech {
         out: &mut Vec<u8>,
     ) -> Heard;
 
+    /// Writes a message of `size` bytes; `fill` writes its bytes over zeros.
+    fn message(&mut self, kind: Kind, size: usize, fill: impl FnOnce(&mut [u8]), out: &mut Vec<u8>);
+
+    /// Writes a word by which the server is asked for something.
+    fn ask(&mut self, word: &str, out: &mut Vec<u8>);
+
+    /// Bytes have arrived on a connection that talks: each piece of what the server says goes to `to`. What is to be
+    /// said at once is appended to `out`. Gives the loss when the connection is over.
+    fn listen(
+        &mut self,
+        state: &mut Self::State,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+        to: impl FnMut(Piece<'_>),
+    ) -> Option<Loss>;
+
     /// Bytes that a connection keeps beside its state.
     fn kept_bytes(&self, _state: &Self::State) -> usize {
         0
@@ -72,6 +99,9 @@ pub(crate) trait Speech {
 
     /// Writes what ends the protocol in good order; false when there is nothing to say.
     fn goodbye(&mut self, state: &mut Self::State, out: &mut Vec<u8>) -> bool;
+
+    /// What the server has said in words on a connection that is lost like this after its last `input`.
+    fn words(&self, state: &Self::State, loss: &Loss, input: &[u8]) -> Option<String>;
 
     /// What the end of the server's bytes means; `within` is whether an echo has begun to come.
     fn end_of_input(&self, state: &Self::State, within: bool) -> Loss;
@@ -119,8 +149,35 @@ impl Speech for Raw {
         }
     }
 
+    fn message(&mut self, _kind: Kind, size: usize, fill: impl FnOnce(&mut [u8]), out: &mut Vec<u8>) {
+        let before = out.len();
+        out.resize(before + size, 0);
+        fill(&mut out[before..]);
+    }
+
+    fn ask(&mut self, word: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(word.as_bytes());
+        out.push(b'\n');
+    }
+
+    fn listen(
+        &mut self,
+        (): &mut (),
+        input: &mut [u8],
+        _out: &mut Vec<u8>,
+        mut to: impl FnMut(Piece<'_>),
+    ) -> Option<Loss> {
+        to(Piece { bytes: input, is_message: false, is_binary: true });
+        None
+    }
+
     fn goodbye(&mut self, (): &mut (), _out: &mut Vec<u8>) -> bool {
         false
+    }
+
+    /// What is no echo; where none is awaited, all of it.
+    fn words(&self, (): &(), loss: &Loss, input: &[u8]) -> Option<String> {
+        if self.probes.is_none() || *loss == Loss::Corrupt { words(input) } else { None }
     }
 
     fn end_of_input(&self, (): &(), within: bool) -> Loss {
@@ -177,6 +234,27 @@ impl Speech for WebSocket {
         Heard { opened: received.opened, echo, lost }
     }
 
+    fn message(&mut self, kind: Kind, size: usize, fill: impl FnOnce(&mut [u8]), out: &mut Vec<u8>) {
+        self.end.output(out).filled(kind, size, fill);
+    }
+
+    fn ask(&mut self, word: &str, out: &mut Vec<u8>) {
+        self.end.output(out).filled(Kind::Text, word.len(), |bytes| bytes.copy_from_slice(word.as_bytes()));
+    }
+
+    fn listen(
+        &mut self,
+        state: &mut ws::Connection,
+        input: &mut [u8],
+        out: &mut Vec<u8>,
+        mut to: impl FnMut(Piece<'_>),
+    ) -> Option<Loss> {
+        let received = self.end.receive(state, input, out, |message, _| {
+            to(Piece { bytes: message.payload, is_message: true, is_binary: message.kind == Kind::Binary });
+        });
+        received.end.map(loss_of)
+    }
+
     fn kept_bytes(&self, state: &ws::Connection) -> usize {
         state.heap_bytes()
     }
@@ -191,6 +269,18 @@ impl Speech for WebSocket {
     fn goodbye(&mut self, state: &mut ws::Connection, out: &mut Vec<u8>) -> bool {
         let Some(normal) = CloseCode::new(1000) else { return false };
         state.close(normal, "", &mut self.end.output(out))
+    }
+
+    fn words(&self, state: &ws::Connection, loss: &Loss, input: &[u8]) -> Option<String> {
+        match loss {
+            Loss::Corrupt => message_words(input),
+            Loss::Named(name) => {
+                let said = words(state.last_words())?;
+                let code = name.strip_prefix("close-");
+                Some(code.map_or_else(|| said.clone(), |code| format!("Close {code}: {said}")))
+            }
+            _ => None,
+        }
     }
 
     /// The end of TCP without a Close frame is an abnormal closure (RFC 6455 section 7.1.5).

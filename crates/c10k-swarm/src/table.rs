@@ -18,6 +18,12 @@ pub(crate) enum State {
     Idle,
     /// Proven in the present round of verification.
     Proven,
+    /// A message is out, in part or whole, and its answer is not yet whole.
+    Talking,
+    /// The server pushes to it, or was asked to.
+    Receiving,
+    /// It has asked the server to push no more, and the last frame is awaited.
+    Leaving,
     /// The goodbye of the protocol is out, and the server's is awaited.
     Closing,
     /// Both have said goodbye, and the server is to end TCP.
@@ -30,9 +36,14 @@ impl State {
         matches!(self, Self::Closing | Self::Parted)
     }
 
+    /// Whether the workload has something under way on it.
+    pub(crate) fn is_of_work(self) -> bool {
+        matches!(self, Self::Talking | Self::Receiving | Self::Leaving)
+    }
+
     /// Whether it is counted as open.
     pub(crate) fn is_open(self) -> bool {
-        matches!(self, Self::Opening | Self::Probing | Self::Idle | Self::Proven)
+        self.is_of_work() || matches!(self, Self::Opening | Self::Probing | Self::Idle | Self::Proven)
     }
 }
 
@@ -41,6 +52,18 @@ impl State {
 pub(crate) struct Standing {
     pub(crate) state: State,
     pub(crate) task: Option<Task>,
+    /// Its number in the run.
+    pub(crate) number: u32,
+    /// When the last step began, as in [`Slot`].
+    pub(crate) since_us: u32,
+}
+
+impl Standing {
+    /// Whether it had proven itself and was lost before it did so again, or all was said.
+    pub(crate) fn was_proven(&self) -> bool {
+        matches!(self.state, State::Idle | State::Proven)
+            || self.state == State::Probing && self.task == Some(Task::Prove)
+    }
 }
 
 /// One connection at the client: small, since there are a million.
@@ -51,9 +74,10 @@ pub(crate) struct Slot<C> {
     pub(crate) number: u32,
     /// The number of its tuple in the plan.
     pub(crate) tuple: u32,
-    /// µs since the run's epoch, wrapping after 71 minutes: when the step under way began.
+    /// µs since the run's epoch, wrapping after 71 minutes: when the step under way began, or where none is, the last one
+    /// or the last ping.
     pub(crate) since_us: u32,
-    /// Bytes of the echo received.
+    /// Bytes of the echo received. While the workload has something under way this and the round are its number.
     pub(crate) got: u16,
     /// Round of the probe under way.
     pub(crate) round: u16,
@@ -71,10 +95,20 @@ impl<C> Slot<C> {
             State::Connecting | State::Opening => Some(Task::Connect),
             State::Probing if self.round == 0 => Some(Task::Connect),
             State::Probing => Some(Task::Prove),
+            State::Talking | State::Receiving | State::Leaving => Some(Task::Work),
             State::Closing => Some(Task::Close),
             State::Free | State::Idle | State::Proven | State::Parted => None,
         };
-        Standing { state: self.state, task }
+        Standing { state: self.state, task, number: self.number, since_us: self.since_us }
+    }
+
+    /// The number of the talk, or of the reception, that is under way: see [`State::is_of_work`].
+    pub(crate) fn talk(&self) -> u32 {
+        u32::from(self.round) << 16 | u32::from(self.got)
+    }
+
+    pub(crate) fn set_talk(&mut self, number: u32) {
+        (self.round, self.got) = ((number >> 16) as u16, number as u16);
     }
 
     /// What tells it from every other connection that is open, by its tuple, and from every earlier one of that tuple.

@@ -38,6 +38,15 @@ impl Loss {
         error.raw_os_error().map_or(Self::Named("no-errno".into()), Self::Errno)
     }
 
+    /// Whether the server, or who stands in for it, has ended the connection.
+    pub(crate) fn is_the_servers(&self) -> bool {
+        match self {
+            Self::Errno(_) | Self::ClosedByServer | Self::ShortEcho => true,
+            Self::Named(name) => name.starts_with("close"),
+            _ => false,
+        }
+    }
+
     /// The name it is counted under.
     pub(crate) fn outcome(&self) -> Outcome {
         match self {

@@ -22,11 +22,24 @@ pub(crate) enum Task {
     Abort,
     /// Nothing is done any more.
     End,
+    /// Connections do what the workload says.
+    Work,
+    /// Each proves itself once in an interval.
+    Beat,
 }
 
 impl Task {
-    const ALL: [Self; 7] =
-        [Self::Connect, Self::Ping, Self::Prove, Self::Cut, Self::Close, Self::Abort, Self::End];
+    const ALL: [Self; 9] = [
+        Self::Connect,
+        Self::Ping,
+        Self::Prove,
+        Self::Cut,
+        Self::Close,
+        Self::Abort,
+        Self::End,
+        Self::Work,
+        Self::Beat,
+    ];
     /// How many there are.
     pub(crate) const COUNT: usize = Self::ALL.len();
 
@@ -34,20 +47,20 @@ impl Task {
     pub(crate) fn phase(self) -> PhaseName {
         match self {
             Self::Connect => PhaseName::Ramp,
-            Self::Ping => PhaseName::Hold,
+            Self::Ping | Self::Work | Self::Beat => PhaseName::Hold,
             Self::Prove | Self::Cut => PhaseName::Verify,
             Self::Close | Self::Abort | Self::End => PhaseName::Close,
         }
     }
 
-    const fn bit(self) -> u8 {
-        1 << self as u8
+    const fn bit(self) -> u16 {
+        1 << self as u16
     }
 }
 
 /// Tasks that are carried out at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tasks(u8);
+pub(crate) struct Tasks(u16);
 
 /// Those that walk over all connections that are there.
 const WALKS: Tasks = Tasks(Task::Prove.bit() | Task::Cut.bit() | Task::Close.bit() | Task::Abort.bit());
@@ -83,7 +96,7 @@ pub(crate) struct Orders {
     pub(crate) phase: PhaseName,
     /// Which walk over all connections this is: a proof, or a close. It begins with a new number.
     pub(crate) walk: u32,
-    /// Which orders these are; it wraps, and only tells them from those before.
+    /// Which orders these are; it wraps at twelve bits, and only tells them from those before.
     number: u16,
 }
 
@@ -101,7 +114,16 @@ impl Orders {
     pub(crate) fn with(self, task: Task) -> Self {
         let begins = WALKS.has(task) && !self.has(task);
         let walk = self.walk.wrapping_add(u32::from(begins));
-        Self { tasks: self.tasks | task, walk, number: self.number.wrapping_add(1), ..self }
+        Self { tasks: self.tasks | task, walk, number: self.next_number(), ..self }
+    }
+
+    /// The same without this task.
+    pub(crate) fn without(self, task: Task) -> Self {
+        Self { tasks: Tasks(self.tasks.0 & !task.bit()), number: self.next_number(), ..self }
+    }
+
+    fn next_number(self) -> u16 {
+        (self.number + 1) & NUMBERS
     }
 
     /// Whether this is to be done.
@@ -128,21 +150,23 @@ impl Orders {
     pub(crate) fn to_word(self) -> u64 {
         u64::from(self.walk)
             | u64::from(self.tasks.0) << 32
-            | (self.phase as u64 & 0xff) << 40
-            | u64::from(self.number) << 48
+            | (self.phase as u64 & 0xf) << 48
+            | u64::from(self.number) << 52
     }
 
     pub(crate) fn from_word(word: u64) -> Self {
-        let phase = (word >> 40) as u8;
+        let phase = (word >> 48) as u8 & 0xf;
         Self {
-            tasks: Tasks((word >> 32) as u8),
+            tasks: Tasks((word >> 32) as u16),
             phase: PHASES.into_iter().find(|known| *known as u8 == phase).unwrap_or(PhaseName::Close),
             walk: word as u32,
-            number: (word >> 48) as u16,
+            number: (word >> 52) as u16,
         }
     }
 }
 
+/// Numbers of orders.
+const NUMBERS: u16 = 0xfff;
 const PHASES: [PhaseName; 4] = [PhaseName::Ramp, PhaseName::Hold, PhaseName::Verify, PhaseName::Close];
 
 #[cfg(test)]
@@ -157,8 +181,9 @@ mod tests {
             assert_eq!(Orders::from_word(orders.to_word()), orders);
             assert!(orders.has(task) && orders.has(Task::Connect) && orders.phase == task.phase());
         }
-        let last = Orders { walk: u32::MAX, number: u16::MAX, ..orders };
+        let last = Orders { walk: u32::MAX, number: NUMBERS, ..orders };
         assert_eq!(Orders::from_word(last.to_word()), last);
+        assert_eq!(last.with(Task::Work).number, 0);
     }
 
     #[test]
@@ -171,6 +196,9 @@ mod tests {
         assert!(both.has(Task::Connect) && both.has(Task::Prove));
         assert_eq!((both.walk, both.with(Task::Prove).walk), (proof.walk, proof.walk));
         assert_ne!(both, Orders { number: proof.number, ..both });
+        let proof_alone = both.without(Task::Connect);
+        assert!(!proof_alone.has(Task::Connect) && proof_alone.has(Task::Prove) && proof_alone != both);
+        assert_eq!(proof_alone.walk, both.walk);
         let hold = both.only(Task::Ping);
         assert!(!hold.need_a_walk() && hold.walk == proof.walk);
         assert_eq!(proof.only(Task::Prove).walk, proof.walk + 1, "once more from the beginning");

@@ -14,6 +14,9 @@ use c10k_record::PortsInPlan;
 pub(crate) const TIME_WAIT: Duration = Duration::from_secs(62);
 /// The longest wait for a tuple that comes back. Growth that waited longer would look like a swarm that hangs.
 const LONGEST_WAIT_US: u64 = 1_200_000;
+/// Of tuples that have come back so many rest. Those that were back before them are used again before those that nobody
+/// has used yet: else a plan with many tuples would keep each that was ever used in memory.
+const RESTING: usize = 8192;
 /// Before the next look for tuples that another worker may give back, µs.
 const NEXT_LOOK_US: u64 = 5_000;
 
@@ -106,14 +109,16 @@ impl Tuples {
         }
     }
 
-    /// Takes up to `most` tuples. Those that nobody has used yet come first: no TIME_WAIT can be in their way.
+    /// Takes up to `most` tuples. Those that nobody has used yet come before those that rest: no TIME_WAIT can be in their
+    /// way.
     pub(crate) fn take(&self, hand: &mut Hand, most: u32, now_us: u64) -> Supply {
         let mut pool = self.pool();
         self.settle_in(&mut pool, hand, now_us);
-        let fresh = most.min(self.planned - pool.next);
-        let first = pool.next;
-        pool.next += fresh;
         pool.come_back(now_us);
+        let rested = pool.free.len().saturating_sub(RESTING).min(most as usize);
+        let first = pool.next;
+        let fresh = (most - rested as u32).min(self.planned - first);
+        pool.next += fresh;
         let again = ((most - fresh) as usize).min(pool.free.len());
         let given = u64::from(fresh) + again as u64;
         // The next one is the last of the list.
@@ -281,6 +286,20 @@ mod tests {
         hand.not_tried(first);
         tuples.give_back(&mut hand, 0);
         assert_eq!(take(&tuples, &mut hand, 3, 0), [0, 1, 2]);
+    }
+
+    #[test]
+    fn of_all_that_come_and_go_few_are_kept() {
+        let (tuples, mut hand) = (Tuples::new(1 << 30, REUSED_AFTER), Hand::default());
+        for cycle in 0..40_000 {
+            let taken = take(&tuples, &mut hand, 1, cycle);
+            taken.into_iter().for_each(|number| hand.is_free(number));
+            tuples.settle(&mut hand, cycle);
+        }
+        let pool = tuples.pool();
+        assert!(pool.free.len() <= RESTING + 1 && pool.free.capacity() <= 2 * RESTING, "{}", pool.free.len());
+        assert!(pool.next as usize <= RESTING + 1, "{}", pool.next);
+        assert_eq!(pool.out, 0);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub fn plan_view(setup: &Setup, load: &LoadPlan, target: u64) -> PlanView {
         ports_left_out: Some(ports_left_out(setup)),
         pool: takes_more(load, &setup.servers).then_some(LOOPBACK_POOL),
         probe_bytes: load.probe_bytes.into(),
+        in_flight: Some(load.in_flight.into()),
+        hold_ms: u64::try_from(load.hold.0.as_millis()).ok(),
         connect_timeout_ms: u64::try_from(load.connect_timeout.0.as_millis()).ok(),
         probe_timeout_ms: u64::try_from(load.probe_timeout.0.as_millis()).ok(),
         rate_per_second: load.rate_per_second.map(|rate| rate.ceil() as u64),

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use c10k_kernel::heap::FreedMemory;
+use c10k_wire::Contents;
 
 use crate::control::TableControl;
 use crate::maker::Maker;
@@ -17,7 +18,10 @@ use crate::shared::{Note, Shared};
 use crate::speech::Speech;
 use crate::table::Table;
 use crate::tasks::{Orders, Task, Turn};
+use crate::workload::Talks;
 
+mod beat;
+mod churn;
 mod closer;
 mod connect;
 mod connector;
@@ -28,9 +32,11 @@ mod output;
 mod ping;
 mod prober;
 mod prove;
+mod receive;
 mod send;
+mod talk;
 mod waits;
-mod walk;
+mod work;
 
 use closer::Closer;
 use connector::Connector;
@@ -38,7 +44,9 @@ use ledger::Ledger;
 use output::{Output, STALL_CHECK_US};
 use ping::Rounds;
 use prober::Prober;
+pub(crate) use receive::GRACE_US;
 use waits::Waits;
+use work::Working;
 
 /// Connects, probes or closes between two looks at what has become ready.
 const BATCH: u32 = 32;
@@ -61,6 +69,11 @@ pub(crate) struct Worker<M: Maker, S: Speech> {
     closer: Closer,
     /// Rounds of pings; `None` = nobody is pinged.
     pings: Option<Rounds>,
+    /// What this worker's connections do while they are held; `None` = nothing but that.
+    working: Option<Box<Working>>,
+    talks: Talks,
+    /// The bytes of messages, from when the first is sent.
+    contents: Option<Box<Contents>>,
     // What all of them use.
     output: Output,
     waits: Waits,
@@ -98,6 +111,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             table: Table::new(),
             leftovers: Vec::new(),
             pings,
+            working: None,
+            talks: Talks::default(),
+            contents: None,
             freed: FreedMemory::default(),
             prober: Prober::default(),
             closer: Closer::default(),
@@ -159,10 +175,14 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.connector.give_back_tuples();
         }
         if orders.has(Task::Ping) {
-            if !orders.has(Task::Connect) {
+            // While there is work it is told now and then.
+            if !orders.has(Task::Connect) && self.working.is_none() {
                 self.ledger.flush_measured();
             }
             self.ping_some(orders);
+        }
+        if self.working.is_some() {
+            more |= self.work_on(orders);
         }
         if orders.has(Task::Cut) {
             self.cut(orders, &self.shared.cut_as());
@@ -214,6 +234,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         if orders.has(Task::Ping) && before.is_none_or(|before| !before.has(Task::Ping)) {
             self.begin_to_ping();
         }
+        self.begin_to_work(orders);
         if before.is_some_and(|before| before.walk == orders.walk) {
             return;
         }
@@ -271,6 +292,8 @@ impl<M: Maker, S: Speech> Drop for Worker<M, S> {
         }
         self.connector.give_back();
         self.ledger.flush_measured();
+        self.ledger.flush_notes();
+        self.tell();
         self.publish();
     }
 }

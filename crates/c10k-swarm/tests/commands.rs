@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use c10k_record::{GrowthStop, PhaseName, RunState, SwarmEvent};
 use common::server::{Behaviour, Server};
-use common::{PROGRAM, Swarm, limited};
+use common::{PROGRAM, Swarm, expect_few_unsent, limited};
 use nix::fcntl::{FcntlArg, fcntl};
 
 fn grown(server: &Server, arguments: &[&str], count: u64) -> Swarm {
@@ -41,6 +41,25 @@ fn events_tell_the_whole_way() {
     assert_eq!(phases, [PhaseName::Ramp, PhaseName::Hold, PhaseName::Verify, PhaseName::Close]);
     assert!(ticks >= 2, "{ticks}");
     assert_eq!((record.connections.held, record.broken_identity()), (100, None));
+}
+
+#[test]
+fn a_rate_in_a_command_stands_above_the_plan_for_its_time() {
+    let server = Server::echo();
+    let work = ["--workload", "echo", "--messages", "1/s", "--hold", "1s", "--workers", "1"];
+    let mut swarm = grown(&server, &[&["--target", "20"], &work[..]].concat(), 20);
+    // Of one on each connection none waits for the answer to another.
+    for (command, intended, most) in [("work echo 200/s", 200, 2), ("work echo", 20, 0)] {
+        swarm.command(command);
+        let worked = loop {
+            if let SwarmEvent::Worked { worked } = swarm.next() {
+                break worked;
+            }
+        };
+        assert!(expect_few_unsent(&worked, intended) <= most, "{command}: {worked:?}");
+    }
+    swarm.command("stop");
+    swarm.wait_for_end().expect_code(0).expect_failed(&[]);
 }
 
 #[test]

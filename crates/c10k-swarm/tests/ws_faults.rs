@@ -112,6 +112,35 @@ fn a_server_that_finds_a_probe_too_big_is_counted_by_its_code() {
 }
 
 #[test]
+fn what_a_server_says_at_the_end_is_quoted_in_however_many_pieces_it_comes() {
+    let pause = || std::thread::sleep(Duration::from_millis(40));
+    let closes = move |peer: &Peer| {
+        peer.open();
+        peer.next();
+        let close = frame(first::CLOSE, &[&1013_u16.to_be_bytes()[..], b"this room is full"].concat());
+        for piece in close.chunks(9) {
+            peer.write(piece);
+            pause();
+        }
+        peer.wait_for_end();
+    };
+    let ended = against(closes, &[]);
+    ended.expect_code(1).expect_failed(&[("close-1013", COUNT)]);
+    assert_eq!(ended.said(), [("Close 1013: this room is full", COUNT)]);
+    let refuses = move |peer: &Peer| {
+        peer.request();
+        for piece in ["HTTP/1.1 4", "29 Too Many Requests\r\nContent-Length: 8\r\n\r\nnot now\n"] {
+            peer.write(piece.as_bytes());
+            pause();
+        }
+        peer.shut();
+    };
+    let ended = against(refuses, &[]);
+    ended.expect_code(1).expect_failed(&[("handshake-status-429", COUNT)]);
+    assert_eq!(ended.said(), [("HTTP/1.1 429 Too Many Requests: not now", COUNT)]);
+}
+
+#[test]
 fn what_stands_in_one_segment_with_a_close_counts_before_it() {
     let ended = against(
         |peer| {

@@ -8,7 +8,7 @@ mod interop;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use common::{Ended, run};
+use common::{Ended, expect_few_unsent, run};
 use serde_json::Value;
 
 /// Connections of each run.
@@ -41,11 +41,51 @@ fn a_subprotocol_is_agreed_on() {
     }
 }
 
+/// Messages, beats, and connections that come and go, whichever end is to close first.
+#[track_caller]
+fn expect_all_three(server: &Foreign) {
+    let work = |arguments: &[&str]| {
+        let all = ["--hold", "1s", "--workers", "1", "--target", "40"];
+        server.swarm_as_told(&[&all, arguments].concat())
+    };
+    let ended = work(&["--workload", "echo", "--messages", "5/s", "--payload", "8..2KiB"]);
+    ended.expect_code(0).expect_counts(40, 40).expect_failed(&[]);
+    expect_few_unsent(&ended.record.work[0], 200);
+    let ended = work(&["--beat", "200ms"]);
+    ended.expect_code(0).expect_counts(40, 40).expect_failed(&[]);
+    let beats = &ended.record.work[0];
+    assert!(beats.messages_answered >= 160 && beats.messages_answered == beats.messages_sent, "{beats:?}");
+    for close in ["client", "server", "rst"] {
+        let ended = work(&["--workload", "churn", "--churn", "50/s", "--churn-close", close]);
+        let churn = ended.record.work[0].churn.as_ref().expect("what came and went");
+        assert!((40..=50).contains(&churn.closed), "{close}: {churn:?}");
+        assert_eq!((churn.reopened, churn.failed), (churn.closed, 0), "{close}: {churn:?}");
+        ended.expect_code(0).expect_counts(40 + churn.closed, 40).expect_failed(&[]);
+    }
+}
+
+#[test]
+fn pythons_websockets_does_the_workloads() {
+    if let Some(server) = Foreign::websockets("echo") {
+        expect_all_three(&server);
+    }
+}
+
+#[test]
+fn nodes_ws_does_the_workloads() {
+    if let Some(server) = Foreign::ws("echo") {
+        expect_all_three(&server);
+    }
+}
+
 #[test]
 fn refusals_of_foreign_servers_are_counted_by_their_status() {
     for server in [Foreign::websockets("refuse"), Foreign::ws("refuse")].into_iter().flatten() {
         let ended = server.swarm(&[]);
         ended.expect_code(1).expect_failed(&[("handshake-status-429", COUNT)]);
+        let said = ended.said();
+        assert!(said.iter().all(|(text, _)| text.starts_with("HTTP/1.1 429 Too Many Requests")), "{said:?}");
+        assert_eq!(said.iter().map(|(_, count)| count).sum::<u64>(), COUNT, "{said:?}");
     }
 }
 
@@ -54,6 +94,15 @@ fn a_probe_that_is_too_big_for_a_foreign_server_is_counted_by_its_code() {
     for server in [Foreign::websockets("small"), Foreign::ws("small")].into_iter().flatten() {
         let ended = server.swarm(&["--probe-bytes", "64"]);
         ended.expect_code(1).expect_failed(&[("close-1009", COUNT)]);
+    }
+}
+
+#[test]
+fn the_reason_for_which_a_foreign_server_closes_is_quoted() {
+    for server in [Foreign::websockets("full"), Foreign::ws("full")].into_iter().flatten() {
+        let ended = server.swarm(&[]);
+        ended.expect_code(1).expect_failed(&[("close-1013", COUNT)]);
+        assert_eq!(ended.said(), [("Close 1013: this room is full", COUNT)]);
     }
 }
 
@@ -103,10 +152,14 @@ impl Foreign {
 
     #[track_caller]
     fn swarm(&self, arguments: &[&str]) -> Ended {
-        let url = format!("ws://127.0.0.1:{}/", self.port);
         let count = COUNT.to_string();
-        run(&[&["--url", &url, "--target", &count, "--hold", "500ms", "--in-flight", "32"], arguments]
-            .concat())
+        self.swarm_as_told(&[&["--target", &count, "--hold", "500ms"], arguments].concat())
+    }
+
+    #[track_caller]
+    fn swarm_as_told(&self, arguments: &[&str]) -> Ended {
+        let url = format!("ws://127.0.0.1:{}/", self.port);
+        run(&[&["--url", &url, "--in-flight", "32"], arguments].concat())
     }
 
     /// Ends it and gives its last word.

@@ -1,18 +1,21 @@
 //! What is spoken over a connection, as state machines over bytes.
 //!
-//! This room knows the bytes of a probe and how an echo of it is checked, and WebSocket (RFC 6455): handshake,
-//! frames, messages, closing, at the end that asks and at the end that answers. It refuses to know sockets,
+//! This room knows the bytes of a probe and how an echo of it is checked, what a server pushes by itself, and
+//! WebSocket (RFC 6455): handshake, frames, messages, closing, at the end that asks and at the end that answers. It refuses to know sockets,
 //! threads and clocks: bytes and times come in, bytes and decisions go out, so every rule in here can be tested without
 //! a network. How long a step may take, and what is done with bytes that a peer does not read, are its caller's; the
 //! wheel on which steps wait for their time ([`Wheel`]) is one for both ends.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod content;
 mod http;
+pub mod push;
 pub mod raw;
 mod wheel;
 pub mod ws;
 
+pub use content::{Contents, MessageId};
 pub use wheel::Wheel;
 
 #[cfg(any(test, feature = "conformance"))]

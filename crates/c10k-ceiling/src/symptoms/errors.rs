@@ -28,6 +28,9 @@ pub static SYMPTOMS: &[Symptom] = &[
             "out of file descriptors",
             "descriptor table full",
             "too many open sockets",
+            "too many open file",
+            "too many files open",
+            "accept out of system resource",
         ],
     ),
     of("ENFILE", 23, &["too many open files in system", "file table overflow"]),
@@ -43,16 +46,25 @@ pub static SYMPTOMS: &[Symptom] = &[
         ],
     ),
     of("EADDRINUSE", 98, &["address already in use", "address in use", "addr in use"]),
-    of("ECONNRESET", 104, &["connection reset by peer", "connection reset"]),
+    of("ECONNRESET", 104, &["connection reset by peer", "connection reset", "error net reset"]),
     of("ECONNABORTED", 103, &["software caused connection abort", "connection aborted"]),
     of("ETIMEDOUT", 110, &["connection timed out", "i/o timeout", "operation timed out"]),
     of("ECONNREFUSED", 111, &["connection refused"]),
+    of("ENETDOWN", 100, &["network is down"]),
     of("ENETUNREACH", 101, &["network is unreachable", "network unreachable"]),
-    of("EHOSTUNREACH", 113, &["no route to host", "host is unreachable", "host unreachable"]),
+    of(
+        "EHOSTUNREACH",
+        113,
+        &["no route to host", "host is unreachable", "host unreachable", "address unreachable"],
+    ),
     of("EBUSY", 16, &["device or resource busy", "resource busy"]),
     of("EAGAIN", 11, &["resource temporarily unavailable", "operation would block"]),
     of("ENOBUFS", 105, &["no buffer space available"]),
-    of("ENOMEM", 12, &["cannot allocate memory", "out of memory", "not enough memory"]),
+    of(
+        "ENOMEM",
+        12,
+        &["cannot allocate memory", "out of memory", "not enough memory", "no memory available"],
+    ),
     of("ENOSPC", 28, &["no space left on device"]),
     of("EPERM", 1, &["operation not permitted"]),
     of("EACCES", 13, &["permission denied"]),
@@ -72,6 +84,7 @@ static LOOSE: &[Symptom] = &[
             "connect|connection|read|write|handshake|response|request|reset timeout",
             "timeout $",
             "time out error|exceeded|expired",
+            "timeout specified . expired",
             "deadline exceeded",
             "deadline has elapsed",
             "esockettimedout",
@@ -99,7 +112,11 @@ static LOOSE: &[Symptom] = &[
             "failed to respond",
             "connection termination",
             "server disconnected",
-            "^ eof $",
+            "eof $",
+            "eofexception",
+            "connection .. to .. closed",
+            "transport is closing",
+            "empty response",
         ],
     },
     Symptom {
@@ -109,8 +126,10 @@ static LOOSE: &[Symptom] = &[
             "failed to connect",
             "unable to connect",
             "could not connect",
-            "cant connect",
+            "cant|cannot|couldnt connect",
             "connect failed",
+            "connect call failed",
+            "connection failure",
         ],
     },
 ];
@@ -127,12 +146,17 @@ pub(super) fn error_in(text: &Text) -> Option<&'static str> {
 
 /// The error that a text seems to speak of.
 pub(super) fn loose_error_in(text: &Text) -> Option<&'static str> {
-    let said = |words: &&&str| {
-        let mut found = text.find(&as_pattern(words)).into_iter();
-        found.any(|at| !is_denied(text, at) && !is_setting(text, at + words.split(' ').count()))
+    let said = |outcome: &str, words: &str| {
+        // `connect_timeout 60s` is a setting; `failed to connect to` and `expired (70007)` are none.
+        let may_be_set = outcome == "ETIMEDOUT" && words.ends_with("timeout");
+        let is_set = |at: usize| may_be_set && is_setting(text, at + words.split(' ').count());
+        text.find(&as_pattern(words)).is_some_and(|at| !is_denied(text, at) && !is_set(at))
     };
     // Not the longest: what ended first says more than what came of it.
-    LOOSE.iter().find(|error| error.words.iter().any(|words| said(&words))).map(|error| error.outcome)
+    LOOSE
+        .iter()
+        .find(|error| error.words.iter().any(|words| said(error.outcome, words)))
+        .map(|error| error.outcome)
 }
 
 /// Whether a text has a number of Windows or a name of its sockets.

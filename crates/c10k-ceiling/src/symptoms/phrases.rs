@@ -14,8 +14,11 @@ pub(super) static EXACT: &[Phrase] = &[
     // The kernel's log.
     ("possible syn flooding", &["syn-queue", "accept-queue"]),
     ("conntrack .. table full", &["conntrack"]),
+    ("conntrack table . full", &["conntrack"]),
     ("tcp out of memory", &["tcp-mem"]),
+    ("martian source", &["rp-filter"]),
     ("too many orphaned sockets|tcp", &["orphans"]),
+    ("out of socket memory", &["orphans", "tcp-mem"]),
     ("file max limit .. reached", &["file-max"]),
     ("neighbor|neighbour table overflow", &["neighbour-table"]),
     ("time wait bucket table overflow", &["time-wait-buckets"]),
@@ -37,15 +40,19 @@ pub(super) static EXACT: &[Phrase] = &[
     ("segmentation fault", &["server-died"]),
     ("core dumped", &["server-died"]),
     // Threads.
-    ("create|start|spawn .. native|new|os thread*", &["threads"]),
+    ("create|start|spawn .. native|new|os|worker thread*", &["threads"]),
+    ("max map count & low|reach*|exceed*|increas*|hit|limit", &["threads"]),
     // Descriptors, where a program compares its setting with its limit.
     ("system fd limit", &["file-max"]),
+    ("reach* . system memory limit", &["tcp-mem", "ram", "cgroup-memory"]),
     (
         "fd|nofile|descriptor*|rlimit|ulimit & limit|max|maximum & reach*|exceed*|raise|requir*|alarm|low|modify",
         DESCRIPTORS,
     ),
     ("open file|files & limit|max|maximum & reach*|exceed*|raise|requir*|low|modify", DESCRIPTORS),
     ("check|increas*|raise|requir* .. ulimit|nofile", DESCRIPTORS),
+    ("nofile & low|small|increas*|exceed*|reach*", DESCRIPTORS),
+    ("running|run|ran|low out|on . filedescriptors|descriptors|fds", DESCRIPTORS),
     // Source ports.
     ("no free|available|ephemeral ports", &["ports-exhausted", "time-wait-ports", "ports-reserved"]),
     (
@@ -55,14 +62,19 @@ pub(super) static EXACT: &[Phrase] = &[
     // The listener's queue.
     ("listen|accept queue & full|overflow*", &["accept-queue"]),
     ("backlog & somaxconn|full|overflow*", &["accept-queue"]),
+    ("somaxconn & lower", &["accept-queue"]),
     // A server's own maximum.
     ("too many .. connections|connected|clients|sessions|processes|users", OWN_MAXIMUM),
     ("no more connections|clients|sessions", OWN_MAXIMUM),
     ("connections|workers are not enough", OWN_MAXIMUM),
     ("connection slots .. reserved", OWN_MAXIMUM),
     ("scoreboard is full", OWN_MAXIMUM),
+    ("max*|maximum number . threads & created|reach*|busy", OWN_MAXIMUM),
+    ("process limit . reach*|hit|exceed*", OWN_MAXIMUM),
+    ("rejected execution*", OWN_MAXIMUM),
     ("limiting connections", OWN_MAXIMUM),
     ("reset reason overflow", OWN_MAXIMUM),
+    ("circuit breaker|breakers & overflow*|open|max*|trip*|limit", OWN_MAXIMUM),
     ("system limit & process*|port*|spawn*", OWN_MAXIMUM),
     (
         "max*|limit|limits .. connection*|client*|conn|conns|session*|worker*|children|startups \
@@ -76,7 +88,8 @@ pub(super) static EXACT: &[Phrase] = &[
     ("connection*|client*|conn|conns|session*|worker* limit|maximum|max reach*|exceed*|hit", OWN_MAXIMUM),
     ("connections|clients|sessions reach*|exceed* & limit|max*", OWN_MAXIMUM),
     ("maxconn*|maxclient* .. limit|reach*|exceed*|hit", OWN_MAXIMUM),
-    // A client's pool, which waits for itself.
+    // A client's pool, which waits for itself; a browser's too.
+    ("err insufficient resources", &["pool"]),
     (
         "queue|hikari|connection|db|jdbc pool & limit|exhaust*|full|timed|timeout|overflow|available",
         &["pool"],
@@ -86,6 +99,7 @@ pub(super) static EXACT: &[Phrase] = &[
 /// What is asked when no errno is in a text; most of it is no limit of connections.
 pub(super) static PLAIN: &[Phrase] = &[
     ("cannot|cant|unable|not .. fork", &["threads"]),
+    ("fail*|unable .. spawn*|creat*|start* . thread*", &["threads"]),
     ("port .. already .. in use", &["port-taken"]),
     ("no such host", NAMES),
     ("host not found", NAMES),
@@ -95,8 +109,10 @@ pub(super) static PLAIN: &[Phrase] = &[
     ("resolve host|hostname|name|address", NAMES),
     ("unknown host", NAMES),
     ("certificate|x509|cert|pkix", TLS),
+    ("websocket|ws & handshake", ANSWERED),
     ("handshake failure|failed|exception|error", TLS),
-    ("ssl|tls & error|alert|fatal|wrong|unsupported", TLS),
+    ("ssl|tls . error|alert|fatal|wrong|unsupported", TLS),
+    ("error|alert|fatal|wrong|unsupported . ssl|tls", TLS),
     ("wrong version number", TLS),
     ("404 not found", ANSWERED),
     ("401 unauthorized", ANSWERED),
@@ -105,6 +121,10 @@ pub(super) static PLAIN: &[Phrase] = &[
     ("too many requests", ANSWERED),
     ("returned error *", ANSWERED),
     ("status|response code|http 4*|5*", ANSWERED),
+    ("websocket & close 1013", ANSWERED),
+    ("http|status|code|response|answered|returned 400|401|403|404|408|429|500|502|503|504", ANSWERED),
+    ("no live|healthy|available upstream*|backend*", ANSWERED),
+    ("backend|upstream .. no server available", ANSWERED),
     ("java heap space", &["heap"]),
     ("heap limit", &["heap"]),
     ("number of file watchers", &["file-watches"]),

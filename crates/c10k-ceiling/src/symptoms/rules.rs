@@ -15,7 +15,7 @@ const NEW_THREAD: &str = "creat*|start*|new & thread*";
 /// Programs that connect to others for their clients: all of it is the server's.
 const PROXY: &str = "nginx|upstream|haproxy|proxy|frontend|envoy|httpd|ah0*";
 const SERVER: &str = "kestrel|gunicorn|uvicorn|uwsgi|puma|unicorn|ranch|cowboy|tomcat|jetty|undertow|redis|mysqld|\
-                      postgres|server|daemon";
+                      postgres|memcached|mosquitto|emqx|rabbitmq|kafka|mongod|cassandra|squid|bind9|server|daemon";
 const CLIENT: &str = "curl|wrk|wrk2|ab|k6|locust|hey|h2load|siege|sock|httperf|vegeta|oha|jmeter|gatling|urllib3|\
                       requests|httpx|aiohttp|client|wget|psql|swarm";
 /// It is a client that a server speaks of.
@@ -34,6 +34,9 @@ const NO_HANDSHAKE: &[&str] = &[
     "server-stopped-accepting",
     "neighbour-table",
     "netdev-backlog",
+    "path-loss",
+    "rp-filter",
+    "path-lost",
 ];
 const LATE: &[&str] = &[
     "cpu-server",
@@ -42,9 +45,33 @@ const LATE: &[&str] = &[
     "nofile-server",
     "server-max-connections",
     "cpu-swarm",
+    "server-limit",
+    "middlebox-forgets",
+    "path-lost",
     "cpu-host",
     "bandwidth",
 ];
+/// What resets a connection: the likeliest first. The ages and the order of the losses tell them apart: all at once, each at
+/// one age, the first so many and then none.
+const RESET: &[&str] = &[
+    "server-died",
+    "server-limit",
+    "server-idle-limit",
+    "orphans",
+    "tcp-mem",
+    "accept-queue",
+    "proxy-ports-exhausted",
+    "middlebox-forgets",
+    "filter-rejects",
+    "error-verdict",
+];
+/// What closes one in good order, or before its answer.
+const CLOSED: &[&str] =
+    &["server-died", "server-max-connections", "server-limit", "server-idle-limit", "proxy-ports-exhausted"];
+/// What refuses a connect at once.
+const REFUSING: &[&str] = &["refused", "server-died", "filter-rejects", "server-limit"];
+/// What says that there is no way.
+const NO_WAY: &[&str] = &["no-route", "filter-rejects", "neighbour-table", "path-lost"];
 const CLIENT_LEFT: &[&str] = &["client-left"];
 const MEMORY: &[&str] = &["ram", "cgroup-memory", "tcp-mem"];
 
@@ -82,19 +109,28 @@ static RULES: &[Rule] = &[
     (
         "ECONNRESET",
         &[
-            (CONNECT, &["accept-queue", "server-died"]),
+            (CONNECT, &["accept-queue", "server-died", "filter-rejects", "server-limit"]),
             (OF_A_CLIENT, CLIENT_LEFT),
             (OF_A_REQUEST, CLIENT_LEFT),
-            ("", &["server-died", "orphans", "tcp-mem", "accept-queue", "error-verdict"]),
+            ("idle*|keepalive|heartbeat", &["server-idle-limit", "middlebox-forgets", "server-died"]),
+            ("", RESET),
         ],
     ),
-    ("EPIPE", &[(OF_A_CLIENT, CLIENT_LEFT), (OF_A_REQUEST, CLIENT_LEFT), ("", &["server-died"])]),
+    (
+        "EPIPE",
+        &[
+            (OF_A_CLIENT, CLIENT_LEFT),
+            (OF_A_REQUEST, CLIENT_LEFT),
+            ("", &["server-died", "server-idle-limit", "server-limit"]),
+        ],
+    ),
     (
         "closed",
         &[
             (OF_A_CLIENT, CLIENT_LEFT),
             (OF_A_REQUEST, CLIENT_LEFT),
-            ("", &["server-died", "server-max-connections"]),
+            ("idle*|keepalive|heartbeat|inactiv*", &["server-idle-limit"]),
+            ("", CLOSED),
         ],
     ),
     ("ECONNABORTED", &[(ACCEPT, &["gone-before"]), ("", &["server-died"])]),
@@ -119,11 +155,15 @@ static RULES: &[Rule] = &[
                     "cpu-server",
                     "neighbour-table",
                     "netdev-backlog",
+                    "path-loss",
+                    "rp-filter",
+                    "path-lost",
+                    "middlebox-forgets",
                 ],
             ),
         ],
     ),
-    ("ECONNREFUSED", &[("", &["refused", "server-died"])]),
+    ("ECONNREFUSED", &[("", REFUSING)]),
     (
         "connect-failed",
         &[("", &["refused", "nofile-swarm", "ports-exhausted", "accept-queue", "firewall-drop", "no-route"])],
@@ -135,8 +175,9 @@ static RULES: &[Rule] = &[
             &["nofile-swarm", "ports-exhausted", "time-wait-ports", "refused", "accept-queue", "no-route"],
         )],
     ),
+    ("ENETDOWN", &[("", &["no-route"])]),
     ("ENETUNREACH", &[("", &["no-route"])]),
-    ("EHOSTUNREACH", &[("", &["no-route", "neighbour-table"])]),
+    ("EHOSTUNREACH", &[("", NO_WAY)]),
     // The resolver of the C library calls a full table of descriptors so; a device that is busy is another matter.
     (
         "EBUSY",
@@ -182,10 +223,13 @@ static RULES: &[Rule] = &[
         "EPERM",
         &[
             ("setrlimit|rlimit|ulimit|limit", &["nofile-server", "nofile-swarm", "nr-open"]),
-            ("send*|sendto|connect|dial|ping", &["conntrack", "permission"]),
+            ("send*|sendto|connect|dial*|ping|write", &["conntrack", "filter-rejects", "permission"]),
             (LISTEN, &["privileged-port"]),
             ("open|file|chown|chmod|mount|setuid|exec*|kill", &["permission"]),
-            ("", &["conntrack", "permission"]),
+            // Of a call of its own nothing is known: it may be a packet that was sent.
+            ("^ operation", &["conntrack", "permission"]),
+            ("^ eperm", &["conntrack", "permission"]),
+            ("", &["permission"]),
         ],
     ),
     ("EACCES", &[(LISTEN, &["privileged-port"]), ("", &["permission"])]),

@@ -45,7 +45,9 @@ pub(super) static WALLS: &[Wall] = &[
         predict: |host, plan| {
             let nr_open = host.nr_open?;
             // A swarm whose server stands elsewhere cannot know how that one uses its tables.
-            let one_table = !host.swarm_tables || (plan.both_ends_here && !host.server_tables);
+            let of_swarm = !plan.servers_end_alone && !host.swarm_tables;
+            let of_server = (plan.both_ends_here || plan.servers_end_alone) && !host.server_tables;
+            let one_table = of_swarm || of_server;
             let now = || format!("fs.nr_open = {}", human_count(nr_open));
             one_table.then(|| Forecast::exact(nr_open.saturating_sub(OWN_DESCRIPTORS), now()))
         },

@@ -1,6 +1,6 @@
 //! What the whole host, or one user of it, may have: open files, and epoll's watches.
 
-use c10k_record::{HostSnapshot, Scope, Side, human_count};
+use c10k_record::{HostSnapshot, Scope, Side, counted, human_count};
 
 use crate::counter;
 use crate::facts::accept_error;
@@ -96,7 +96,7 @@ pub(super) static WALLS: &[Wall] = &[
             how_to_prove: "No counter tells it: the registrations of all programs of this user stand at the \
                            sysctl.",
             how_to_lift: "sysctl fs.epoll.max_user_watches, or run the two ends as two users: each has the whole \
-                          limit for itself. It goes by the real user of whoever made the epoll instance.",
+                          limit for itself. It goes by the real user of the process that made the epoll instance.",
             what_not_to_do: "Do not look for a full disk.",
             kernel_source: "fs/eventpoll.c: ep_insert, ep_eventpoll_init; epoll(7)",
         },
@@ -118,7 +118,7 @@ pub(super) static WALLS: &[Wall] = &[
             }
             let mut evidence = findings.lost_evidence(&["ENOSPC"]);
             evidence.extend(at_server.map(|count| {
-                let text = format!("the server found no room for a watch {} times", human_count(count));
+                let text = format!("the server found no room for a watch {}", counted(count, "time"));
                 seen("ENOSPC", Side::Server, Some(count), text)
             }));
             let limit = findings.host.epoll_watches;

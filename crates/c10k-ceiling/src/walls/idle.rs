@@ -3,6 +3,7 @@
 use c10k_record::{AgeSpread, Evidence, LossAges, Scope, Side};
 
 use crate::caps::is_taken_down;
+use crate::counter;
 use crate::findings::Findings;
 use crate::wall::{Bite, Guide, Plant, Wall, no_forecast, no_way_back, remedy, seen};
 
@@ -44,8 +45,10 @@ pub(super) static WALLS: &[Wall] = &[Wall {
         let lost = findings.lost(&names)?;
         // Most of what was lost must be of that age, and an event is over at once.
         let is_most = spread.count.saturating_mul(10) >= lost.count.saturating_mul(9);
-        let lives = findings.listener_lives();
-        if !is_most || findings.server_end.is_some() || !(lives || is_no_event(ages, spread)) {
+        if !is_most || findings.server_end.is_some() {
+            return None;
+        }
+        if !is_no_event(ages, spread) && !may_be_an_age(findings, (ages, spread), lost.count) {
             return None;
         }
         let mut evidence = vec![age_evidence(since, spread)];
@@ -93,6 +96,23 @@ fn one_age(ages: &LossAges) -> Option<(&'static str, &AgeSpread)> {
         (Some(spread), _) => Some(("the last byte was sent on them", spread)),
         (None, spread) => spread.map(|spread| ("they were connected", spread)),
     }
+}
+
+/// Whether what was lost at one moment may have been so by its age, which all had: the server says nothing itself and lives
+/// on, nobody of that age is held, and the kernel reset nobody for want of memory.
+fn may_be_an_age(findings: &Findings, (ages, spread): (&LossAges, &AgeSpread), lost: u64) -> bool {
+    findings.server.is_none()
+        && findings.listener_lives()
+        && findings.connections.held.saturating_mul(10) <= lost
+        && findings.grew(counter::ABORT_ON_MEMORY).is_none()
+        && !is_an_event(ages, spread)
+}
+
+/// Whether the moments lie so much closer together than the ages that one event ended them: those whose age is one end as
+/// far apart as they began. Only the ends of both are known exactly.
+fn is_an_event(ages: &LossAges, spread: &AgeSpread) -> bool {
+    let range_ms = |spread: &AgeSpread| spread.max_ms.saturating_sub(spread.min_ms);
+    ages.at.as_ref().is_some_and(|at| range_ms(at).saturating_mul(2) < range_ms(spread))
 }
 
 /// Whether the moments lie so far apart that the ages do not: one event would have made the ages differ.

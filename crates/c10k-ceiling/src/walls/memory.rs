@@ -5,7 +5,7 @@ use c10k_record::{Evidence, HostSnapshot, Scope, Side, human_bytes, human_count}
 
 use crate::counter;
 use crate::facts::{end_evidence, ended_by_its_group, ended_by_the_machine};
-use crate::findings::KeptFree;
+use crate::findings::{Findings, KeptFree};
 use crate::plan_view::PlanView;
 use crate::wall::{
     Bite, Forecast, Guide, Met, Need, Plant, Wall, first, no_forecast, no_way_back, raise, raised, remedy,
@@ -53,7 +53,11 @@ fn charged_each(host: &HostSnapshot, plan: &PlanView) -> u64 {
 fn bytes_each(host: &HostSnapshot, plan: &PlanView) -> u64 {
     let server = host.server_connection_bytes.unwrap_or(SERVER_BYTES);
     let client = host.client_connection_bytes.unwrap_or(CLIENT_BYTES);
-    let each = if plan.both_ends_here { server.saturating_add(client) } else { client };
+    let each = match (plan.both_ends_here, plan.servers_end_alone) {
+        (true, _) => server.saturating_add(client),
+        (false, true) => server,
+        (false, false) => client,
+    };
     each.max(1)
 }
 
@@ -67,7 +71,7 @@ pub(super) static WALLS: &[Wall] = &[
         only_alone: false,
         outcomes: &["ENOMEM", "ENOBUFS", "worker-lost"],
         read_at: "/proc/meminfo; /proc/slabinfo for the sizes of the objects",
-        formula: "(memory that can be had − a reserve) ÷ (bytes at the server's end + bytes at the client's \
+        formula: "(memory that is left − a reserve) ÷ (bytes at the server's end + bytes at the client's \
                   end, of those that stand here)",
         not_there: "an OOM kill of a memory group (cgroup-memory)",
         scope: Scope::Host,
@@ -286,9 +290,7 @@ pub(super) static WALLS: &[Wall] = &[
             // Under pressure TCP saves, which makes answers late and costs no connection.
             let late = findings.broken_where(|condition, value| {
                 let metric = condition.metric;
-                !metric.is_a_count()
-                    && !metric.is_of_connecting()
-                    && !findings.is_the_swarms(condition, value)
+                metric.is_of_time() && !metric.is_of_connecting() && !findings.is_the_swarms(condition, value)
             });
             let bitten = findings.grew(counter::ABORT_ON_MEMORY).is_some()
                 || findings.grew(counter::MEMORY_PRESSURES).is_some() && !late.is_empty()
@@ -306,7 +308,11 @@ pub(super) static WALLS: &[Wall] = &[
             let text = "times TCP entered memory pressure";
             evidence.extend(findings.counter_evidence(counter::MEMORY_PRESSURES, Side::Host, text));
             evidence.extend(findings.lost_evidence(&names));
-            Bite::proven(evidence, first(findings.lost(&names)))
+            // Too many orphans are reset under the same counter.
+            let may_be_orphans = findings.lost(&names).is_none()
+                && findings.grew(counter::MEMORY_PRESSURES).is_none()
+                && orphans_reached(findings) == Some(true);
+            Bite::weighed(!may_be_orphans, evidence, first(findings.lost(&names)))
         },
         met: |findings| {
             let times = findings.grew(counter::MEMORY_PRESSURES)?;
@@ -359,11 +365,10 @@ pub(super) static WALLS: &[Wall] = &[
         predict: no_forecast,
         diagnose: |findings| {
             findings.grew(counter::ABORT_ON_MEMORY)?;
-            let (max, level) = (findings.host.max_orphans?, findings.counter(counter::ORPHANS)?);
-            // The kernel counts an orphan of an idle peer double (tcp_out_of_resources), hence the half.
-            if max == 0 || level.after < max / 2 || findings.tcp_mem_reached() != Some(false) {
+            if orphans_reached(findings) != Some(true) || findings.tcp_mem_reached() != Some(false) {
                 return None;
             }
+            let max = findings.host.max_orphans?;
             let mut evidence = Vec::new();
             let text = "orphans at the highest";
             evidence.extend(findings.counter_evidence(counter::ORPHANS, Side::Host, text));
@@ -437,6 +442,13 @@ pub(super) static WALLS: &[Wall] = &[
         },
     },
 ];
+
+/// Whether orphans were so many that the kernel resets them; `None` where that is not known. It counts one of an idle peer
+/// double (net/ipv4/tcp_timer.c, tcp_out_of_resources), hence the half.
+fn orphans_reached(findings: &Findings) -> Option<bool> {
+    let (max, level) = (findings.host.max_orphans?, findings.counter(counter::ORPHANS)?);
+    Some(max > 0 && level.after >= max / 2)
+}
 
 /// The walls that are met without a connection lost or late: they are told of a run that reached its target too.
 pub(crate) const COST_NO_CONNECTION: [&str; 1] = ["time-wait-buckets"];

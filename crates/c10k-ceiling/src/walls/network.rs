@@ -3,8 +3,9 @@
 use c10k_record::{DEFAULT_PORT, HostSnapshot, Scope, Side, human_count};
 
 use crate::counter;
+use crate::drops::{AT_A_DEVICE, FOR_NO_NEIGHBOUR, FOR_NO_WAY};
 use crate::facts::stopped_accepting;
-use crate::findings::NO_ANSWER;
+use crate::findings::{Findings, NO_ANSWER};
 use crate::plan_view::PlanView;
 use crate::wall::{
     Bite, Forecast, Guide, Need, Plant, Wall, no_forecast, no_way_back, raise, raise_line, raised, remedy,
@@ -14,26 +15,29 @@ use crate::wall::{
 pub(super) static WALLS: &[Wall] = &[
     Wall {
         name: "no-route",
-        title: "there is no way from this source to the server",
+        title: "there is no way from this source to the server, or none back",
         side: Side::Host,
         process: "the swarm",
         hard: true,
         only_alone: false,
-        outcomes: &["ENETUNREACH", "EHOSTUNREACH"],
-        read_at: "ip route get SERVER from SOURCE",
+        outcomes: &["ENETUNREACH", "EHOSTUNREACH", "connect-timeout", "ETIMEDOUT"],
+        read_at: "ip route get SERVER from SOURCE; on the server's machine ip route get SOURCE",
         formula: "0",
         not_there: "a neighbour table that was full (neighbour-table)",
         scope: Scope::Namespace,
         any_command_lifts: false,
         guide: Guide {
             what_it_is: "The kernel finds no way from this source address to that destination, or the next \
-                         machine does not answer.",
+                         machine does not answer. Or it is the answer that finds none: the server's machine, or a router, \
+                         has no route back to the source.",
             what_you_see: "ENETUNREACH (network is unreachable) at once, or EHOSTUNREACH (no route to host) \
                            after some seconds. In a fresh network namespace even 127.0.0.1 is unreachable \
-                           until lo is up.",
-            how_to_prove: "ip route get SERVER from SOURCE says unreachable; ip link shows the device down.",
-            how_to_lift: "ip link set lo up, add the address or the route, or use sources that reach the \
-                          server.",
+                           until lo is up. Without a way back, connects time out.",
+            how_to_prove: "ip route get SERVER from SOURCE says unreachable; ip link shows the device down. Of the way back: \
+                           on the server's machine ip route get SOURCE says unreachable, and nstat -az IpOutNoRoutes \
+                           grows, TcpExtListenDrops with it; as root the kernel gives its reasons (IP_INNOROUTES, IP_OUTNOROUTES, NEIGH_FAILED).",
+            how_to_lift: "ip link set lo up, add the address or the route, on the server's machine too, or use sources that \
+                          reach the server.",
             what_not_to_do: "Do not turn on net.ipv4.ip_nonlocal_bind: it lets the program bind what then \
                              goes nowhere.",
             kernel_source: "net/ipv4/route.c: ip_route_output_key_hash_rcu; connect(2)",
@@ -42,19 +46,25 @@ pub(super) static WALLS: &[Wall] = &[
         predict: no_forecast,
         diagnose: |findings| {
             // With the table of neighbours full the way is there, and only the neighbour is not known.
-            let is_a_rule = super::path::refused_beside_a_listener(findings).is_some();
+            // And where others were served at the only place there is, there is a way.
+            let was_proven = findings.connections.verified.is_some_and(|verified| verified > 0);
+            let is_there = (was_proven || findings.held_lives()) && findings.plan.destinations == 1;
             let names: &[&str] = match findings.neighbours_full() {
-                Some(false) if !is_a_rule => &["ENETUNREACH", "EHOSTUNREACH"],
+                Some(false) if !is_there => &["ENETUNREACH", "EHOSTUNREACH"],
                 _ => &["ENETUNREACH"],
             };
-            let lost = findings.lost(names)?;
-            Bite::proven(findings.lost_evidence(names), lost.first_at_ms)
+            let Some(lost) = findings.lost(names) else { return no_way_found(findings) };
+            // A firewall that rejects with an ICMP error says no route to host as well; and where others are held to the
+            // same place, there is a way.
+            let is_proof = findings.lost(&["EHOSTUNREACH"]).is_none() && !findings.held_lives();
+            Bite::weighed(is_proof, findings.lost_evidence(names), lost.first_at_ms)
         },
         met: no_way_back,
         lift: |_, _| {
             remedy(
                 Scope::Namespace,
-                "Bring the device up, add the route, or use source addresses that reach the server.",
+                "Bring the device up, add the route, at the server's end the one back too, or use source addresses that \
+                 reach the server.",
                 &[],
                 vec!["ip addr".to_owned(), "ip route show table all".to_owned()],
             )
@@ -112,7 +122,12 @@ pub(super) static WALLS: &[Wall] = &[
             if findings.conntrack_full() != Some(true) {
                 return None;
             }
-            let lost = findings.lost_connecting(&NO_ANSWER).or_else(|| findings.lost(&["EPERM"]))?;
+            let lost = findings.unanswered_connects().or_else(|| findings.lost(&["EPERM"]))?;
+            // A table that is full to the last and has dropped nobody has cost nobody.
+            let dropped = findings.moved(counter::CONNTRACK_DROPPED);
+            if dropped == Some(false) {
+                return None;
+            }
             let mut evidence: Vec<_> = findings
                 .counter_evidence(counter::CONNTRACK_COUNT, Side::Host, "connections tracked")
                 .into_iter()
@@ -124,7 +139,7 @@ pub(super) static WALLS: &[Wall] = &[
             let max = findings.host.conntrack_max;
             evidence.push(seen("net.netfilter.nf_conntrack_max", Side::Host, max, "the limit"));
             evidence.extend(findings.lost_evidence(&NO_ANSWER));
-            Bite::proven(evidence, lost.first_at_ms)
+            Bite::weighed(dropped == Some(true), evidence, lost.first_at_ms)
         },
         met: |findings| {
             let text = "packets of new connections dropped because the table was full";
@@ -142,7 +157,7 @@ pub(super) static WALLS: &[Wall] = &[
     },
     Wall {
         name: "firewall-drop",
-        title: "SYNs are lost on the way: a firewall, a filter or a broken link",
+        title: "SYNs are dropped by a firewall or a filter",
         side: Side::Host,
         process: "the way between the ends",
         hard: true,
@@ -151,25 +166,36 @@ pub(super) static WALLS: &[Wall] = &[
         read_at: "nft list ruleset, iptables-save -c, tc -s qdisc",
         formula: "0, or whatever a rate limit lets through",
         not_there: "any counter of this machine that counts drops: ListenOverflows, ListenDrops, \
-                    TCPReqQFullDrop, softnet, conntrack",
+                    TCPReqQFullDrop, softnet, conntrack; as root, drops by a filter that are fewer than what was lost \
+                    (path-loss)",
         scope: Scope::Host,
         any_command_lifts: false,
         guide: Guide {
-            what_it_is: "SYNs are lost and nobody says so: a firewall rule that drops, a filter on the \
-                         socket, a broken link, a cloud's security group.",
+            what_it_is: "SYNs are dropped and nobody says so: by a firewall's rule, a filter on the \
+                         socket, a program of eBPF, a cloud's security group.",
             what_you_see: "Connects take 1, 2, 3 … s more, then time out (i/o timeout). The server sees \
                            nothing.",
-            how_to_prove: "TcpExt TCPSynRetrans grows and no counter that counts drops moves. Both ends must \
-                           stand here, else the drop may be counted over there. tcpdump on the server's side \
-                           shows whether the SYN arrives.",
+            how_to_prove: "As root the kernel gives the reason: NETFILTER_DROP or SOCKET_FILTER as often as SYNs were lost \
+                           (perf stat -e skb:kfree_skb --filter 'reason==N'). Else TcpExt TCPSynRetrans grows and no \
+                           counter that counts drops moves; both ends must stand here, else the drop may be counted over \
+                           there. tcpdump on the server's side shows whether the SYN arrives.",
             how_to_lift: "Find the rule and allow the server's port.",
             what_not_to_do: "Do not tune queues: none was full.",
             kernel_source: "net/netfilter/core.c: nf_hook_slow; net/core/filter.c: sk_filter_trim_cap",
         },
-        plant: Plant::in_a_namespace("a socket filter on the listener that lets no SYN through."),
+        plant: Plant::in_a_namespace(
+            "a rule that drops what comes to the server's port, or, without nf_tables, a socket filter on the listener.",
+        ),
         predict: no_forecast,
         diagnose: |findings| {
-            let lost = findings.lost_connecting(&NO_ANSWER)?;
+            let lost = findings.unanswered_connects()?;
+            if let Some(is_proof) = findings.dropped_by_a_filter() {
+                let mut evidence = findings.drop_evidence(findings.filters());
+                let text = "SYNs that had to be sent again";
+                evidence.extend(findings.counter_evidence(counter::SYN_RETRANSMITS, Side::Swarm, text));
+                evidence.extend(findings.lost_evidence(&NO_ANSWER));
+                return Bite::weighed(is_proof, evidence, lost.first_at_ms);
+            }
             let innocent = findings.plan.both_ends_here
                 && findings.no_counter_moved()
                 && findings.server_end.is_none()
@@ -177,7 +203,10 @@ pub(super) static WALLS: &[Wall] = &[
                 && !findings.server_full()
                 && !stopped_accepting(findings);
             let resent = findings.grew(counter::SYN_RETRANSMITS);
-            if !innocent || resent.is_none() {
+            // On a link it may be the link, unless there are rules; and where the kernel says that it was no filter, it was none.
+            let may_be_another = findings.filters_are_out() || findings.found_no_route().is_some();
+            let may_be_the_link = findings.plan.on_one_link && !findings.rules_may_drop();
+            if !innocent || resent.is_none() || may_be_another || may_be_the_link {
                 return None;
             }
             let text = "SYNs that had to be sent again";
@@ -185,8 +214,12 @@ pub(super) static WALLS: &[Wall] = &[
                 findings.counter_evidence(counter::SYN_RETRANSMITS, Side::Swarm, text).into_iter().collect();
             let text = "did not move: no queue of this machine dropped them";
             evidence.extend(findings.counter_evidence(counter::LISTEN_DROPS, Side::Server, text));
+            evidence.extend(findings.drop_evidence(findings.filters()));
             evidence.extend(findings.lost_evidence(&NO_ANSWER));
-            Bite::proven(evidence, lost.first_at_ms)
+            // Over loopback nothing but a filter is left, unless those that were counted dropped nothing. On a link the answer
+            // may be what is lost: no route back.
+            let is_proof = !findings.plan.on_one_link && !findings.counted_filters_dropped_too_few();
+            Bite::weighed(is_proof, evidence, lost.first_at_ms)
         },
         met: no_way_back,
         lift: |_, _| {
@@ -241,8 +274,9 @@ pub(super) static WALLS: &[Wall] = &[
             let table = findings.plan.neighbours();
             let lost = findings.lost(&named).filter(|_| findings.neighbours_full() == Some(true));
             // A SYN or its answer that is dropped for it says nothing: that one found no room must have been counted.
-            let silent =
-                findings.lost_connecting(&NO_ANSWER).filter(|_| findings.grew(table.fulls).is_some());
+            let is_counted =
+                findings.grew(table.fulls).is_some() || findings.dropped_for(&FOR_NO_NEIGHBOUR).is_some();
+            let silent = findings.unanswered_connects().filter(|_| is_counted);
             let names = [&named[..], if silent.is_some() { &NO_ANSWER } else { &[] }].concat();
             let lost = lost.map(|lost| lost.and(silent)).or(silent)?;
             let mut evidence = Vec::new();
@@ -253,8 +287,12 @@ pub(super) static WALLS: &[Wall] = &[
             let max = findings.plan.neighbours_max(&findings.host);
             let name = format!("{}3", table.keys);
             evidence.extend(max.map(|n| seen(&name, Side::Host, Some(n), "the limit")));
+            evidence.extend(findings.drop_evidence(&FOR_NO_NEIGHBOUR));
             evidence.extend(findings.lost_evidence(&names));
-            Bite::proven(evidence, lost.first_at_ms)
+            // A table at its most may have had room for all who came.
+            let is_proof =
+                findings.grew(table.fulls).is_some() || findings.dropped_for(&FOR_NO_NEIGHBOUR) == Some(true);
+            Bite::weighed(is_proof, evidence, lost.first_at_ms)
         },
         met: |findings| {
             let text = "neighbours that found no room";
@@ -334,9 +372,12 @@ pub(super) static WALLS: &[Wall] = &[
                 let text = "packets dropped by the queue before it";
                 evidence.extend(findings.counter_evidence(counter::LINK_DROPPED, Side::Host, text));
             }
+            evidence.extend(findings.drop_evidence(&AT_A_DEVICE));
             evidence.extend(late);
             evidence.extend(findings.lost_evidence(&NO_ANSWER));
-            Bite::proven(evidence, lost.and_then(|lost| lost.first_at_ms))
+            // A link may be full for a second without anything that waits for it being lost, or late.
+            let is_proof = findings.grew(counter::LINK_DROPPED).is_some();
+            Bite::weighed(is_proof, evidence, lost.and_then(|lost| lost.first_at_ms))
         },
         met: |findings| {
             let (_, carries) = findings.link_full()?;
@@ -367,6 +408,22 @@ pub(super) static WALLS: &[Wall] = &[
         },
     },
 ];
+
+/// Connects that got no answer since a SYN, or its answer, found no way: by the count of the machine that found none, or by
+/// the kernel's reason.
+fn no_way_found(findings: &Findings) -> Option<Bite> {
+    let lost = findings.unanswered_connects()?;
+    let is_proof = findings.found_no_route()?;
+    let mut evidence = Vec::new();
+    if findings.answers_found_no_route().is_some() {
+        let text = "packets of its own, answers to SYNs among them, for which the server's machine found no route: there is \
+                    no way back";
+        evidence.extend(findings.counter_evidence(counter::OUT_NO_ROUTES, Side::Host, text));
+    }
+    evidence.extend(findings.drop_evidence(&FOR_NO_WAY));
+    evidence.extend(findings.lost_evidence(&NO_ANSWER));
+    Bite::weighed(is_proof, evidence, lost.first_at_ms)
+}
 
 /// How far [`link_rate`] may be off, percent: acknowledgements may travel with data, and SYNs be sent twice.
 pub(crate) const LINK_UNCERTAINTY: u8 = 10;

@@ -1,11 +1,12 @@
-//! The way between the ends: a box on it that forgets, a way that is gone, a rule that refuses, a route that does not lead
-//! back.
+//! The way between the ends: a box on it that forgets, a way that is gone or loses what it carries, a rule that refuses, a
+//! route that does not lead back.
 
-use c10k_record::{Evidence, Scope, Side, SilentSample};
+use c10k_record::{Evidence, PhaseName, Scope, Side, SilentSample, human_count};
 
-use crate::caps::REFUSED;
 use crate::counter;
-use crate::findings::{Findings, Lost, NO_ANSWER};
+use crate::drops::{ASTRAY, AT_A_DEVICE, BY_REVERSE_PATH, FOR_NO_NEIGHBOUR};
+use crate::facts::stopped_accepting;
+use crate::findings::{Findings, Lost, NO_ANSWER, REFUSED};
 use crate::wall::{Bite, Guide, Plant, Wall, no_forecast, no_way_back, remedy, seen};
 
 /// Outcomes of connections that were proven once and are answered no more.
@@ -87,7 +88,7 @@ pub(super) static WALLS: &[Wall] = &[
         read_at: "ss -tino (unacked, backoff); ip route get SERVER; ping SERVER",
         formula: "none",
         not_there: "acknowledgements: the kernel of a server that is stopped or busy still acknowledges; new connects \
-                    that work (middlebox-forgets)",
+                    that work (middlebox-forgets); only some of the SYNs lost, and connections that live (path-loss)",
         scope: Scope::Host,
         any_command_lifts: true,
         guide: Guide {
@@ -104,12 +105,17 @@ pub(super) static WALLS: &[Wall] = &[
         predict: no_forecast,
         diagnose: |findings| {
             let (lost, silent) = unacknowledged(findings)?;
-            if silent.new_connects != Some(false) {
+            // A listener whose queue is full answers no new connection either, nor one that answered not all before.
+            let has_room = !findings.accepted_stalled
+                && findings.unanswered_connects().is_none()
+                && findings.evidence.listeners.is_none_or(|listeners| listeners.full == 0);
+            if silent.new_connects != Some(false) || !has_room {
                 return None;
             }
             let mut evidence = silent_evidence(silent);
             let text = "a new connection to the same place was not answered either";
             evidence.push(seen("new connect", Side::Swarm, Some(0), text));
+            evidence.extend(findings.drop_evidence(findings.filters()));
             evidence.extend(findings.lost_evidence(&SILENCED));
             Bite::likely(evidence, lost.first_at_ms)
         },
@@ -125,6 +131,83 @@ pub(super) static WALLS: &[Wall] = &[
                 &[],
                 vec![format!("ip route get {host}; ping -c 3 {host}")],
             )
+        },
+    },
+    Wall {
+        name: "path-loss",
+        title: "SYNs or their answers are lost on the way, and no queue of either end dropped them",
+        side: Side::Host,
+        process: "the way between the ends",
+        hard: false,
+        only_alone: false,
+        outcomes: &["connect-timeout", "ETIMEDOUT"],
+        read_at: "ip -s link and tc -s qdisc at both ends and on what is between them; nstat -az TcpRetransSegs \
+                  TcpExtTCPSynRetrans",
+        formula: "none: of SYNs of which a share p is lost, p to the power of the tries time out",
+        not_there: "drops at a queue of either end (accept-queue, syn-queue, netdev-backlog, bandwidth); as root, reasons that \
+                    the kernel gives: a filter (firewall-drop), rp_filter (rp-filter), no route (no-route); a way that \
+                    carries nothing any more (path-lost); a number beyond which none comes through",
+        scope: Scope::Host,
+        any_command_lifts: true,
+        guide: Guide {
+            what_it_is: "A link, a switch, a tunnel, a virtual network card or a machine between the ends loses some of the \
+                         packets, for want of buffers in a burst, by errors on the line, or to a wrong address.",
+            what_you_see: "Some connects take 1, 2, 3 … s more and some time out (i/o timeout), with others between them that \
+                           succeed at once; data is sent again too.",
+            how_to_prove: "TcpExt TCPSynRetrans grows, and at both ends ListenOverflows, ListenDrops, TCPReqQFullDrop and \
+                           column 2 of /proc/net/softnet_stat stand still; as root the kernel names no filter as the reason of \
+                           its drops. tcpdump at both ends shows a SYN that leaves and does not arrive. ip -s link on each \
+                           device between them says where.",
+            how_to_lift: "Find the device that counts drops or errors and mend it, or have fewer packets come at a time: a \
+                          lower --rate.",
+            what_not_to_do: "Do not lengthen the queues of the listener: none was full. Do not only raise the connect timeout: \
+                             it hides what is lost.",
+            kernel_source: "net/ipv4/tcp_timer.c: tcp_retransmit_timer; drivers/net/virtio_net.c: start_xmit; \
+                            net/sched/sch_netem.c",
+        },
+        plant: Plant::in_a_namespace(
+            "a link between two namespaces on which the answers to one of the sources go to a machine that is not there.",
+        ),
+        predict: no_forecast,
+        diagnose: |findings| {
+            let lost = findings.unanswered_connects()?;
+            findings.grew(counter::SYN_RETRANSMITS)?;
+            let is_the_servers = findings.server_end.is_some()
+                || findings.accepted_stalled
+                || findings.server_full()
+                || stopped_accepting(findings);
+            // What has a name of its own is that.
+            let has_a_name = findings.dropped_by_a_filter().is_some()
+                || findings.dropped_for(&BY_REVERSE_PATH).is_some()
+                || findings.dropped_for(&FOR_NO_NEIGHBOUR).is_some()
+                || findings.found_no_route().is_some();
+            if is_the_servers || has_a_name {
+                return None;
+            }
+            let is_proof = is_lost_between(findings)?;
+            let mut evidence = Vec::new();
+            let text = "SYNs and answers to them that had to be sent again";
+            evidence.extend(findings.counter_evidence(counter::SYN_RETRANSMITS, Side::Swarm, text));
+            evidence.extend(where_it_was_counted(findings));
+            evidence.extend(findings.lost_evidence(&NO_ANSWER));
+            Bite::weighed(is_proof, evidence, lost.first_at_ms)
+        },
+        met: no_way_back,
+        lift: |_, plan| {
+            let mut commands =
+                vec!["ip -s link; tc -s qdisc show; nstat -az TcpRetransSegs TcpExtTCPSynRetrans".to_owned()];
+            let slower = if plan.wanted_rate.is_some() {
+                String::new()
+            } else {
+                let (rate, line) = plan.more_slowly(500);
+                commands.push(line);
+                format!(", or connect more slowly (--rate {rate}) where it loses them in bursts")
+            };
+            let text = format!(
+                "Find the device between the ends that loses packets, by its own counts or by tcpdump at both of its \
+                 sides, and mend it{slower}."
+            );
+            remedy(Scope::Host, text, &[], commands)
         },
     },
     Wall {
@@ -155,22 +238,25 @@ pub(super) static WALLS: &[Wall] = &[
         plant: Plant::of_others("a rule that rejects beyond some hundred connections of one source."),
         predict: no_forecast,
         diagnose: |findings| {
-            let refused = refused_beside_a_listener(findings)?;
+            let refused = refused_by_a_rule(findings)?;
             let mut evidence = findings.cap_evidence();
             let rules = findings.evidence.rules;
             evidence.extend(rules.map(|rules| {
                 let text = format!(
-                    "rules of nftables here reject, of {}; {} count connections, {} look at a rate",
-                    rules.all, rules.count, rules.limit
+                    "rules of nftables here reject, of {}; {} count connections, {} look at a rate; {} do both for this \
+                     server's port or for all",
+                    rules.all,
+                    rules.count,
+                    rules.limit,
+                    rules.refuse.map_or_else(|| "it is not known how many".to_owned(), human_count)
                 );
                 seen("firewall rules", Side::Host, Some(rules.reject), text)
             }));
             evidence.extend(findings.lost_evidence(&REFUSED));
-            // A rule that rejects and one that counts are what it takes; where they cannot be read it fits.
-            match rules.is_some_and(|rules| rules.reject > 0 && rules.count + rules.limit > 0) {
-                true => Bite::proven(evidence, refused.first_at_ms),
-                false => Bite::likely(evidence, refused.first_at_ms),
-            }
+            // One rule that counts and rejects for this port is what it takes. One for another port proves nothing, and
+            // where the rules cannot be read it only fits.
+            let is_proof = rules.is_some_and(|rules| rules.refuse.is_some_and(|refuse| refuse > 0));
+            Bite::weighed(is_proof, evidence, refused.first_at_ms)
         },
         met: no_way_back,
         lift: |_, plan| {
@@ -197,7 +283,7 @@ pub(super) static WALLS: &[Wall] = &[
         only_alone: false,
         outcomes: &["connect-timeout", "ETIMEDOUT"],
         read_at: "nstat -az TcpExtIPReversePathFilter, net.ipv4.conf.all.rp_filter and that of the device, on the server's \
-                  machine",
+                  machine; as root the kernel's reason IP_RPFILTER",
         formula: "0 for sources without a route back through the same device",
         not_there: "drops at a queue; a counter that stood still",
         scope: Scope::Namespace,
@@ -217,24 +303,25 @@ pub(super) static WALLS: &[Wall] = &[
         ),
         predict: no_forecast,
         diagnose: |findings| {
-            let dropped = findings.grew(counter::REVERSE_PATH_FILTER)?;
-            let lost = findings.lost_connecting(&NO_ANSWER)?;
-            let queues_stood_still =
-                findings.grew(counter::LISTEN_OVERFLOWS).is_none() && !findings.accepted_stalled;
-            if !queues_stood_still {
-                return None;
-            }
+            let lost = findings.unanswered_connects()?;
+            let by_count = findings.counter_explains(counter::REVERSE_PATH_FILTER);
+            // A router's own count is not read here; the kernel's reason is of all network namespaces of this machine.
+            let by_reason = findings.dropped_for(&BY_REVERSE_PATH);
+            let overflowed = findings.grew(counter::LISTEN_OVERFLOWS).is_some()
+                && !findings.stood_still(counter::LISTENER_DROPS);
+            let queues_stood_still = !overflowed && !findings.accepted_stalled;
+            // The counter is the namespace's, and anybody's packets count. Each SYN of those that are lost would have.
+            let is_proof = by_count.max(by_reason).filter(|_| queues_stood_still)?;
             let text = "packets dropped since the way back to their source is another one, or there is none";
             let mut evidence: Vec<Evidence> = findings
                 .counter_evidence(counter::REVERSE_PATH_FILTER, Side::Server, text)
+                .filter(|_| by_count.is_some())
                 .into_iter()
                 .collect();
+            evidence.extend(findings.drop_evidence(&BY_REVERSE_PATH));
             evidence.extend(findings.lost_evidence(&NO_ANSWER));
-            // Each SYN is sent more than once: fewer drops than losses do not explain them all.
-            match dropped >= lost.count {
-                true => Bite::proven(evidence, lost.first_at_ms),
-                false => Bite::likely(evidence, lost.first_at_ms),
-            }
+            // It explains them all where it drops each SYN, those that are sent again too.
+            Bite::weighed(is_proof, evidence, lost.first_at_ms)
         },
         met: no_way_back,
         lift: |_, plan| {
@@ -253,6 +340,80 @@ pub(super) static WALLS: &[Wall] = &[
         },
     },
 ];
+
+/// Whether SYNs are lost between the ends, and whether that is proven: `None` where they may be lost at an end.
+fn is_lost_between(findings: &Findings) -> Option<bool> {
+    if !findings.sees_both_ends() {
+        let is_left = is_at_no_end_that_is_seen(findings) && !findings.may_hide_a_filter();
+        return is_left.then_some(false);
+    }
+    let by_a_device = findings.devices_explain();
+    // Over loopback there is nothing between the ends: what is left is a filter, unless it is known that none was.
+    let is_a_way = findings.plan.on_one_link || !findings.plan.both_ends_here;
+    let may_be_a_filter = findings.may_hide_a_filter()
+        || !findings.filters_are_out() && (!is_a_way || findings.rules_may_drop());
+    let no_queue_dropped = findings.no_queue_dropped() && findings.link_dropped_few();
+    if !no_queue_dropped || may_be_a_filter && by_a_device.is_none() {
+        return None;
+    }
+    let is_proof = by_a_device == Some(true) || findings.no_filter_dropped();
+    // What loses by chance loses some of those that come. Where the first so many came through and then none, it is rather a
+    // number in a rule, or the way that is gone, unless a device or the kernel says that it was no rule, or there is none.
+    // The order is that of all losses: where most are of another kind, it says nothing of these.
+    let is_by_chance = findings.then_none() != Some(true) && are_most_unanswered(findings);
+    let is_told = by_a_device.is_some() || findings.filters_are_out() || findings.has_no_rule_anywhere();
+    (is_by_chance || is_told).then_some(is_proof)
+}
+
+/// Whether of those that were lost while connecting half at least got no answer.
+fn are_most_unanswered(findings: &Findings) -> bool {
+    let in_ramp = findings.failures.iter().filter(|row| row.phase == PhaseName::Ramp);
+    let all = in_ramp.fold(0_u64, |sum, row| sum.saturating_add(row.count));
+    findings.unanswered_connects().is_some_and(|lost| lost.count.saturating_mul(2) >= all)
+}
+
+/// Of a server whose counters are not read: others are served all the time, nobody was left in a queue there, data is lost
+/// too, and no queue here dropped anything.
+fn is_at_no_end_that_is_seen(findings: &Findings) -> bool {
+    /// Of the data of a connection, a probe each time, a way loses as large a share as of its SYNs; what loses SYNs alone is a
+    /// rule or a queue.
+    const SYNS_FOR_DATA: u64 = 4;
+    let resent = findings.grew(counter::RETRANSMITS).zip(findings.grew(counter::SYN_RETRANSMITS));
+    let is_of_data = |(all, syns): (u64, u64)| all.saturating_sub(syns).saturating_mul(SYNS_FOR_DATA) >= syns;
+    let never_answered = findings.lost_connecting(&["probe-timeout", "handshake-timeout"]);
+    resent.is_some_and(is_of_data)
+        && findings.was_served()
+        && findings.then_none() == Some(false)
+        && never_answered.is_none()
+        && findings.stood_still(counter::SOFTNET_DROPPED)
+        && findings.grew(counter::LINK_DROPPED).is_none()
+}
+
+/// What was counted at the ends and between them.
+fn where_it_was_counted(findings: &Findings) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    let text = "did not move: it was not this queue that dropped them";
+    for (name, side) in [
+        (counter::LISTEN_OVERFLOWS, Side::Server),
+        (counter::LISTEN_DROPS, Side::Server),
+        (counter::SOFTNET_DROPPED, Side::Host),
+    ] {
+        evidence.extend(findings.counter_evidence(name, side, text).filter(|_| findings.stood_still(name)));
+    }
+    if findings.grew(counter::DEVICE_DROPPED).is_some() {
+        let text =
+            "packets that the devices between the ends, or the queues before them, lost by their own counts";
+        evidence.extend(findings.counter_evidence(counter::DEVICE_DROPPED, Side::Host, text));
+    }
+    evidence.extend(findings.drop_evidence(&AT_A_DEVICE));
+    evidence.extend(findings.drop_evidence(&ASTRAY));
+    evidence.extend(findings.filters_beside());
+    if !findings.sees_both_ends() {
+        let text = "the counters of the server's end are not known: ListenOverflows and ListenDrops must stand still there";
+        evidence.push(seen("far end", Side::Server, None, text));
+    }
+    evidence
+}
 
 /// Connections that were proven once and lost without an answer, where TCP says that what was sent on them was not
 /// acknowledged, by half of them at least.
@@ -280,10 +441,15 @@ fn silent_evidence(silent: SilentSample) -> Vec<Evidence> {
     evidence
 }
 
-/// Connects that were refused while others are held and live, and somebody was seen to listen.
-pub(crate) fn refused_beside_a_listener(findings: &Findings) -> Option<Lost> {
+/// Connects that were refused while others are held and live, and somebody was seen to listen; or that got an error by ICMP,
+/// which no listener sends, from the one place where the others live.
+pub(crate) fn refused_by_a_rule(findings: &Findings) -> Option<Lost> {
     let refused = findings.lost_connecting(&REFUSED)?;
-    let taken_down = findings.lost(&findings.names_taken_down()).is_some();
+    let is_reset = findings.lost(&["ECONNREFUSED"]).is_some();
+    let taken_down = is_reset && findings.lost(&findings.names_taken_down()).is_some();
     let neighbours = findings.neighbours_full() == Some(true);
-    (findings.held_lives() && findings.listener_lives() && !taken_down && !neighbours).then_some(refused)
+    let is_by_icmp = findings.lost_connecting(&["EHOSTUNREACH"]).is_some() && !is_reset;
+    let is_seen = findings.listener_lives()
+        || is_by_icmp && findings.plan.destinations == 1 && findings.neighbours_full() == Some(false);
+    (findings.was_served() && is_seen && !taken_down && !neighbours).then_some(refused)
 }

@@ -429,7 +429,8 @@ fn lift_ports(host: &HostSnapshot, plan: &PlanView) -> Remedy {
     if !is_widest {
         let with_widest = addresses_needed(plan, Some(WIDEST));
         let addresses = with_widest.map_or_else(String::new, |needed| {
-            format!(", which leaves {} addresses needed", human_count(needed))
+            let addresses = if needed == 1 { "address" } else { "addresses" };
+            format!(", which leaves {} {addresses} needed", human_count(needed))
         });
         // A line that does not suffice by itself is none of several that each do.
         let suffices = with_widest.is_none_or(|needed| needed <= plan.sources);

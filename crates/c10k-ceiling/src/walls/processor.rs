@@ -4,7 +4,7 @@ use c10k_record::shell::quoted;
 use c10k_record::{Evidence, Metric, Scope, Side, human_count};
 
 use crate::counter;
-use crate::findings::Findings;
+use crate::findings::{Findings, REFUSED};
 use crate::loads::{CpuLoad, PhaseLoad};
 use crate::verdicts::shown;
 use crate::wall::{Bite, Guide, Need, Plant, Wall, more_time, no_forecast, no_way_back, remedy, seen};
@@ -212,7 +212,9 @@ pub(super) static WALLS: &[Wall] = &[
                 findings.server_process.as_ref().is_some_and(|process| process.listens == Some(false));
             // The first so many and then none is a number, whatever the target was.
             let is_a_cap = findings.then_none() == Some(true) || findings.is_capped().is_some();
-            if c.held == 0 || c.attempted < c.target || gave_up || no_listener || is_a_cap {
+            // Who is refused while others live is refused by somebody, be it for a number or for a rate.
+            let is_refused = findings.held_lives() && findings.lost_connecting(&REFUSED).is_some();
+            if c.held == 0 || c.attempted < c.target || gave_up || no_listener || is_a_cap || is_refused {
                 return None;
             }
             let mut evidence = findings.broken(|metric| [Metric::Failed, Metric::Ghosts].contains(&metric));
@@ -225,6 +227,12 @@ pub(super) static WALLS: &[Wall] = &[
         met: no_way_back,
         lift: |_, plan| {
             let more = "Look at the errors by name and phase, and at the server's log";
+            if plan.succeeded_among_losses == Some(false) {
+                let text =
+                    format!("{more}: they were lost once they were connected, which no slower rate changes.");
+                let look = "nstat -az | grep -iE 'abort|reset|timeout'";
+                return remedy(Scope::Process, text, &[], vec![look.to_owned()]);
+            }
             if plan.succeeded_among_losses == Some(true) || plan.own_server {
                 return more_time(plan, more, "connect more slowly");
             }

@@ -1,8 +1,9 @@
 //! The queues a connection passes on its way in: a processor's input queue, the SYN queue, the accept queue.
 
-use c10k_record::{CounterChange, Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
+use c10k_record::{CounterChange, Evidence, HostSnapshot, Remedy, Scope, Side, counted};
 
 use crate::counter;
+use crate::drops::{AT_THE_INPUT, AT_THE_LISTENER};
 use crate::facts::stopped_accepting;
 use crate::findings::{Findings, Lost, NO_ANSWER};
 use crate::plan_view::PlanView;
@@ -53,7 +54,8 @@ pub(super) static WALLS: &[Wall] = &[
             }
             evidence.extend(unanswered_evidence(findings));
             evidence.extend(late);
-            Bite::proven(evidence, first(lost))
+            // Of a server that has ended nobody can ask whether it had stopped accepting before.
+            Bite::weighed(findings.server_end.is_none(), evidence, first(lost))
         },
         met: |findings| {
             let evidence = overflow_evidence(findings)?;
@@ -156,6 +158,7 @@ pub(super) static WALLS: &[Wall] = &[
                 findings.counter_evidence(counter::SOFTNET_DROPPED, Side::Host, text).into_iter().collect();
             let text = "SYNs that had to be sent again";
             evidence.extend(findings.counter_evidence(counter::SYN_RETRANSMITS, Side::Swarm, text));
+            evidence.extend(findings.drop_evidence(&AT_THE_INPUT));
             evidence.extend(findings.lost_evidence(&NO_ANSWER));
             evidence.extend(late);
             Bite::proven(evidence, first(lost))
@@ -195,6 +198,7 @@ fn overflow_evidence(findings: &Findings) -> Option<Vec<Evidence>> {
     evidence.extend(findings.counter_evidence(counter::ACCEPT_QUEUE, Side::Server, text));
     let text = "packets that this server's listener dropped itself (sk_drops)";
     evidence.extend(findings.counter_evidence(counter::LISTENER_DROPS, Side::Server, text));
+    evidence.extend(findings.drop_evidence(&AT_THE_LISTENER));
     evidence.extend(queue_length(&findings.host).map(|length| {
         let text = "the queue's length: the smaller of backlog and net.core.somaxconn";
         seen("backlog", Side::Server, Some(length), text)
@@ -246,18 +250,25 @@ fn syn_queue_met(findings: &Findings) -> Option<Met> {
 ///
 /// Without cookies no SYN is taken from three quarters of `tcp_max_syn_backlog` on, and that has no counter of its own
 /// (net/ipv4/tcp_input.c, `tcp_conn_request`): only `ListenDrops` and the listener's own drops grow.
+///
+/// Both counters are the namespace's: a listener that dropped nothing itself has lost nobody by them.
 fn syn_queue_evidence(findings: &Findings) -> Option<Vec<Evidence>> {
+    if findings.stood_still(counter::LISTENER_DROPS) {
+        return None;
+    }
     let counted = |name, text| findings.counter_evidence(name, Side::Server, text);
     if findings.grew(counter::REQ_QUEUE_FULL_DROP).is_some() {
         let text = "SYNs dropped because the SYN queue was full";
         return Some(counted(counter::REQ_QUEUE_FULL_DROP, text).into_iter().collect());
     }
     let cookies = findings.host.other.get(SYNCOOKIES)?;
+    // A SYN whose answer has no route is dropped at the listener too.
+    let had_a_way = findings.grew(counter::OUT_NO_ROUTES) < findings.grew(counter::LISTEN_DROPS);
     let is_alone = findings.stood_still(counter::LISTEN_OVERFLOWS)
         && findings.stood_still(counter::REQ_QUEUE_FULL_DROP)
         && findings.grew(counter::LISTEN_DROPS).is_some()
         && findings.grew(counter::LISTENER_DROPS).is_some();
-    if cookies != "0" || !is_alone {
+    if cookies != "0" || !is_alone || !had_a_way {
         return None;
     }
     let mut evidence =
@@ -276,7 +287,7 @@ const SYNCOOKIES: &str = "net.ipv4.tcp_syncookies";
 
 /// The connects that got no answer, and the broken verdicts on connecting: one of them is there.
 fn waited(findings: &Findings) -> Option<(Option<Lost>, Vec<Evidence>)> {
-    let (lost, late) = (findings.lost_connecting(&NO_ANSWER), findings.late_connects());
+    let (lost, late) = (findings.unanswered_connects(), findings.late_connects());
     (lost.is_some() || !late.is_empty()).then_some((lost, late))
 }
 
@@ -319,8 +330,7 @@ fn unanswered_evidence(findings: &Findings) -> Vec<c10k_record::Evidence> {
     let mut evidence = findings.lost_evidence(&NO_ANSWER);
     evidence.extend(findings.lost_evidence(&["probe-timeout"]));
     evidence.extend(findings.connections.ghosts.filter(|ghosts| *ghosts > 0).map(|ghosts| {
-        let text =
-            format!("{} connections that the client has and the server never had", human_count(ghosts));
+        let text = format!("{} that the client has and the server never had", counted(ghosts, "connection"));
         seen("ghosts", Side::Swarm, Some(ghosts), text)
     }));
     evidence

@@ -1,6 +1,6 @@
 //! The server's own doing: not there, gone, full by its own setting, or asleep.
 
-use c10k_record::{DEFAULT_PORT, Remedy, Scope, Side, human_bytes, human_count};
+use c10k_record::{DEFAULT_PORT, Remedy, Scope, Side, counted, human_bytes, human_count};
 
 use crate::counter;
 use crate::facts::{SILENT, end_evidence, ended_by_memory, stopped_accepting};
@@ -30,7 +30,7 @@ pub(super) static WALLS: &[Wall] = &[
                          comes on top waits in the accept queue or is turned away.",
             what_you_see: "The server stays at one count, often a round one; further connects become ghosts, \
                            then time out (i/o timeout), or are closed at once.",
-            how_to_prove: "The server's own word: its peak equals its setting.",
+            how_to_prove: "The server reports a peak that equals its setting.",
             how_to_lift: "Raise the setting, and what it was chosen for: memory, descriptors, threads.",
             what_not_to_do: "Do not lengthen the backlog instead: those in the queue are not served.",
             kernel_source: "the server's manual; accept(2)",
@@ -111,7 +111,8 @@ pub(super) static WALLS: &[Wall] = &[
                 evidence.push(seen("MemAvailable", Side::Host, Some(lowest), text));
             }
             let lost = findings.lost(&TAKEN_DOWN).or_else(|| findings.lost(&["ECONNREFUSED"]));
-            Bite::proven(evidence, first(lost))
+            // Whose process nobody saw may have closed all and live, or a box before it may have.
+            Bite::weighed(findings.server_end.is_some(), evidence, first(lost))
         },
         met: no_way_back,
         lift: |_, _| {
@@ -154,11 +155,16 @@ pub(super) static WALLS: &[Wall] = &[
             let lost = findings.lost(&["ECONNREFUSED"])?;
             let is_gone = findings.server_process.as_ref().is_some_and(|of| of.listens == Some(false));
             // Where others are held and live, somebody listens, or did until now: it is refused by another.
-            let lives = findings.held_lives() && !is_gone;
+            let lives = findings.was_served() && !is_gone;
             if findings.server_end.is_some() || taken_down_and_refused(findings).is_some() || lives {
                 return None;
             }
-            Bite::proven(findings.lost_evidence(&["ECONNREFUSED"]), lost.first_at_ms)
+            let mut evidence = findings.lost_evidence(&["ECONNREFUSED"]);
+            // Somebody listens on that port, be it at another address: then a rule may refuse as well. So may one on the way
+            // to another machine.
+            let listens = findings.listener_lives();
+            evidence.extend(findings.listeners_evidence().filter(|_| listens));
+            Bite::weighed(!listens && findings.plan.both_ends_here, evidence, lost.first_at_ms)
         },
         met: no_way_back,
         lift: |_, plan| {
@@ -206,7 +212,10 @@ pub(super) static WALLS: &[Wall] = &[
             if !stopped_accepting(findings) {
                 return None;
             }
+            // One of several listeners, and so one of the processes; of which the others took who came.
+            let is_one_of_several = findings.waits_at_some_of_several();
             let mut evidence = Vec::new();
+            evidence.extend(findings.listeners_evidence().filter(|_| is_one_of_several));
             if findings.accepted_stalled {
                 let accepted = findings.connections.accepted;
                 let alive = findings.server_process.as_ref().map_or_else(
@@ -227,7 +236,7 @@ pub(super) static WALLS: &[Wall] = &[
                 let waiting = process.not_accepted.filter(|waiting| *waiting > 0);
                 evidence.extend(waiting.map(|waiting| {
                     let text =
-                        format!("{} connections at its side were never accepted", human_count(waiting));
+                        format!("{} at its side that it never accepted", counted(waiting, "connection"));
                     seen("not-accepted", Side::Server, Some(waiting), text)
                 }));
             }
@@ -235,10 +244,8 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(queue.filter(|length| *length > 0).map(|length| {
                 let backlog =
                     findings.host.backlog.map_or_else(String::new, |most| format!(" (backlog {most})"));
-                let text = format!(
-                    "{} connections waited in its accept queue at the most{backlog}",
-                    human_count(length)
-                );
+                let waited = counted(length, "connection");
+                let text = format!("{waited} waited in its accept queue at the most{backlog}");
                 seen(counter::ACCEPT_QUEUE, Side::Server, Some(length), text)
             }));
             let text = "connections dropped at the full accept queue";
@@ -257,7 +264,15 @@ pub(super) static WALLS: &[Wall] = &[
                             descriptor table is full (nofile-server)";
                 evidence.push(seen("not readable", Side::Server, None, text));
             }
-            Bite::proven(evidence, first(findings.unanswered().or_else(|| findings.lost(&SILENT))))
+            let lost = findings.unanswered().or_else(|| findings.lost(&SILENT));
+            let is_stopped = findings.server_process.as_ref().is_some_and(|process| process.stopped);
+            // Who says nothing, and served some before, may stand at a limit of its own, unless its kernel acknowledges what it
+            // does not answer any more: those that it had may be gone for another reason.
+            let is_silent =
+                findings.evidence.silent.is_some_and(|seen| seen.sampled > 0 && seen.unacked == 0);
+            let may_be_a_limit = findings.server.is_none() && findings.was_served() && !is_silent;
+            let is_proven = !findings.server_is_hidden() && !is_one_of_several && !may_be_a_limit;
+            Bite::weighed(is_stopped || is_proven, evidence, first(lost))
         },
         met: |findings| {
             if !(findings.accepted_stalled && stopped_accepting(findings)) {
@@ -335,7 +350,7 @@ pub(super) static WALLS: &[Wall] = &[
         plant: Plant::in_a_namespace("a server in the mode hold, and a swarm that probes."),
         predict: no_forecast,
         diagnose: |findings| {
-            let corrupt = findings.lost(&["corrupt"]);
+            let corrupt = findings.lost(&["corrupt"]).filter(|_| !findings.was_told_why());
             let silent = findings.lost(&["probe-timeout"]).filter(|_| never_echoed(findings));
             let lost = corrupt.map(|lost| lost.and(silent)).or(silent)?;
             let mut evidence = findings.lost_evidence(&["corrupt"]);
@@ -358,11 +373,20 @@ pub(super) static WALLS: &[Wall] = &[
     },
 ];
 
+/// What comes within so long is of one moment: a refusal is known at once, and a reset is read when its connection has
+/// its turn.
+const ONE_MOMENT_MS: u64 = 50;
+
 /// Open connections were taken down and new ones refused: the listener is gone, and perhaps its process.
 fn taken_down_and_refused(findings: &Findings) -> Option<Lost> {
     let refused = findings.lost(&["ECONNREFUSED"])?;
     let taken = findings.lost(&TAKEN_DOWN)?;
-    (findings.connections.established > 0).then(|| taken.and(Some(refused)))
+    // Who was refused before anything was taken down was refused by another.
+    let is_in_order = refused
+        .first_at_ms
+        .zip(taken.first_at_ms)
+        .is_none_or(|(refused, taken)| taken.saturating_sub(ONE_MOMENT_MS) <= refused);
+    (is_in_order && findings.connections.established > 0).then(|| taken.and(Some(refused)))
 }
 
 fn never_echoed(findings: &Findings) -> bool {

@@ -48,10 +48,8 @@ pub(super) static WALLS: &[Wall] = &[
         predict: no_forecast,
         diagnose: |findings| {
             let cap = findings.is_capped()?;
-            // Ports in TIME_WAIT may have been what was short: then it is not known which.
-            let outgoing = findings.evidence.outgoing.as_ref();
-            let may_be_ports = outgoing.is_some_and(Outgoing::may_have_been_used_up);
-            if findings.process_table_full().is_some() || may_be_ports {
+            // Ports that waited or are free again may have been what was short: then it is not known which.
+            if findings.process_table_full().is_some() || findings.ports_may_have_been_used_up() {
                 return None;
             }
             let mut evidence = findings.cap_evidence();
@@ -111,7 +109,11 @@ pub(super) static WALLS: &[Wall] = &[
             evidence.extend(findings.cap_evidence());
             evidence.extend(findings.lost_evidence(&names));
             evidence.extend(findings.lost_evidence(&waits[..2]));
-            Bite::proven(evidence, lost.first_at_ms)
+            // Who only waits may wait for something else; and where more are left than the kernel passes over, the server may
+            // have met a limit of its own before.
+            let are_all = outgoing.left().saturating_mul(50) <= outgoing.ports;
+            let is_proof = !names.is_empty() && are_all;
+            Bite::weighed(is_proof, evidence, lost.first_at_ms)
         },
         met: no_way_back,
         lift: |_, _| {

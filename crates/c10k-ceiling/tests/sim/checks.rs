@@ -5,13 +5,19 @@ use std::collections::BTreeSet;
 use c10k_ceiling::{Findings, ServerEnd, UNKNOWN, diagnose};
 use c10k_record::Ceiling;
 
+use crate::abroad::{OnTop, Rule, SENT_AGAIN_US};
+use crate::abroad_plants::{ABROAD, WAYS_ABROAD, make_foreign};
 use crate::chance::Chance;
 use crate::climb::climb;
-use crate::plants::{PLANTS, Plant, plant};
+use crate::clock::SECOND;
+use crate::plants::{PLANTS, Plant, WAYS, plant};
 use crate::scenario::{Fate, Scenario};
-use crate::shown::{as_of_a_foreign_server, findings};
+use crate::shown::{all_findings, as_of_a_foreign_server, findings};
 use crate::sim::Sim;
-use crate::truth::{REFUSE_NOTHING, only_what_bit};
+use crate::truth::{
+    Allowed, LESS_EXACT, LESS_EXACT_FROM_AFAR, NEIGHBOURS, REFUSE_NOTHING, UNSEEN, at_any, beside,
+    only_what_bit, refused_at,
+};
 
 /// What a seed is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +36,26 @@ pub(crate) enum Kind {
     ServersOwn,
     /// Several, lifted one after the other.
     Climb,
+    /// One wall of a server, a proxy or a way that is other people's.
+    Abroad,
+    /// Several of both kinds at once, with somebody else's server.
+    AbroadCrowd,
+    /// None, with somebody else's server and a way that loses, delays and overtakes.
+    AbroadHealthy,
 }
 
 impl Kind {
     pub(crate) fn of(seed: u64) -> Self {
-        match seed % 20 {
+        let kind = seed / 2 % 20;
+        if !seed.is_multiple_of(2) {
+            // Every second is of other people's.
+            return match kind {
+                0..=9 => Self::Abroad,
+                10..=14 => Self::AbroadCrowd,
+                _ => Self::AbroadHealthy,
+            };
+        }
+        match kind {
             0..=6 => Self::Planted,
             7..=10 => Self::Pair,
             11..=12 => Self::Crowd,
@@ -56,6 +77,9 @@ impl Kind {
             Self::Healthy => healthy(seed, &mut chance),
             Self::ServersOwn => servers_own(seed, &mut chance),
             Self::Climb => climbs(seed, &mut chance),
+            Self::Abroad => abroad(seed, &mut chance),
+            Self::AbroadCrowd => abroad_crowd(seed, &mut chance),
+            Self::AbroadHealthy => abroad_healthy(seed, &mut chance),
         }
     }
 }
@@ -65,9 +89,22 @@ type Checked = Result<BTreeSet<String>, String>;
 /// The lowest number at which a limit is put: below that a program's own descriptors are a large share of its table.
 const LOWEST: u64 = 60;
 
+/// Each in its turn.
+fn of_all(plants: &'static [Plant], ways: &'static [Plant], seed: u64) -> &'static Plant {
+    let nth = (seed / 40) as usize % (plants.len() + ways.len());
+    plants.get(nth).unwrap_or_else(|| &ways[nth - plants.len()])
+}
+
+/// In each fifth box the way loses, too.
+fn lose_on_the_way(ways: &[Plant], scenario: &mut Scenario, chance: &mut Chance) {
+    if scenario.seed.is_multiple_of(5) {
+        ways[(scenario.seed / 5) as usize % ways.len()].put(scenario, chance, 0);
+    }
+}
+
 fn planted(seed: u64, chance: &mut Chance) -> Checked {
     let mut scenario = Scenario::healthy(seed, chance);
-    let plant = &PLANTS[(seed / 20) as usize % PLANTS.len()];
+    let plant = of_all(PLANTS, WAYS, seed);
     scenario.target = chance.between(LOWEST + 60, LOWEST + 160);
     let at = chance.between(LOWEST, scenario.target - 40);
     plant.put(&mut scenario, chance, at);
@@ -115,7 +152,7 @@ fn first_is(scenario: &Scenario, plant: &Plant, higher: Option<&Plant>) -> Check
         return Err(format!("'{}' is named and not '{}': {}", named.wall, plant.wall, told()));
     }
     let put: &[&str] = if refuses_nothing { &[plant.wall] } else { &[] };
-    only_what_bit(&sim, named, put).map_err(|wrong| format!("{wrong}: {}", told()))?;
+    only_what_bit(&sim, named, at_any(put)).map_err(|wrong| format!("{wrong}: {}", told()))?;
     Ok(named.walls.iter().map(|wall| wall.name.clone()).collect())
 }
 
@@ -134,24 +171,25 @@ fn crowd(seed: u64, chance: &mut Chance) -> Checked {
             put.push(plant.wall);
         }
     }
+    lose_on_the_way(WAYS, &mut scenario, chance);
     // What is put there and not met may not be named either.
     put.retain(|wall| REFUSE_NOTHING.contains(wall));
-    whatever_is_named_was_met(&scenario, &put, |_, _| {}, chance)
+    whatever_is_named_was_met(&scenario, at_any(&put), |_, _| {}, chance)
 }
 
 /// One, and much that nobody could read: it may be unknown, and never another one.
 fn unread(seed: u64, chance: &mut Chance) -> Checked {
     let mut scenario = Scenario::healthy(seed, chance);
-    let plant = &PLANTS[(seed / 20) as usize % PLANTS.len()];
+    let plant = of_all(PLANTS, WAYS, seed);
     scenario.target = chance.between(LOWEST + 60, LOWEST + 160);
     let at = chance.between(LOWEST, scenario.target - 40);
     plant.put(&mut scenario, chance, at);
     if chance.per_mille(400) {
         return foreign(&scenario, plant);
     }
-    let less_exact = LESS_EXACT.iter().filter(|(wall, _)| *wall == plant.wall).map(|(_, instead)| *instead);
-    let may_be: Vec<&str> = less_exact.chain([plant.wall]).collect();
-    whatever_is_named_was_met(&scenario, &may_be, forget, chance)
+    let may_be = [&beside(&LESS_EXACT, plant.wall)[..], &[plant.wall]].concat();
+    let allowed = Allowed { at_any: &may_be, as_likely: &beside(&NEIGHBOURS, plant.wall) };
+    whatever_is_named_was_met(&scenario, allowed, forget, chance)
 }
 
 /// The same of somebody else's server, which is seen from outside alone.
@@ -167,24 +205,9 @@ fn foreign(scenario: &Scenario, plant: &Plant) -> Checked {
     if named.wall != plant.wall && !UNSEEN.contains(&plant.wall) {
         return Err(told(format!("'{}' is named and not '{}'", named.wall, plant.wall)));
     }
-    only_what_bit(&sim, named, &[plant.wall]).map_err(told)?;
+    only_what_bit(&sim, named, at_any(&[plant.wall])).map_err(told)?;
     Ok(BTreeSet::new())
 }
-
-/// What is not seen from outside of a server that says nothing: unknown, or what a verdict says.
-const UNSEEN: [&str; 5] =
-    ["threads", "server-max-connections", "not-an-echo-server", "file-max", "epoll-watches"];
-
-/// Where what tells them apart was not read, a name that says less is right too: the table was full, the ports were all
-/// taken, the server ended.
-const LESS_EXACT: [(&str, &str); 6] = [
-    ("nr-open", "nofile-server"),
-    ("nr-open", "nofile-swarm"),
-    ("ports-reserved", "ports-exhausted"),
-    ("time-wait-ports", "ports-exhausted"),
-    ("ram", "server-died"),
-    ("cgroup-memory", "server-died"),
-];
 
 /// Makes some of what was read unknown.
 fn forget(found: &mut Findings, chance: &mut Chance) {
@@ -223,6 +246,9 @@ fn forget(found: &mut Findings, chance: &mut Chance) {
     if chance.per_mille(200) {
         host.other.clear();
     }
+    if chance.per_mille(200) {
+        found.evidence.drops = None;
+    }
     // Somebody else's server says nothing.
     if chance.per_mille(150) {
         found.server = None;
@@ -233,7 +259,7 @@ fn forget(found: &mut Findings, chance: &mut Chance) {
 
 fn whatever_is_named_was_met(
     scenario: &Scenario,
-    put: &[&str],
+    allowed: Allowed<'_>,
     change: impl Fn(&mut Findings, &mut Chance),
     chance: &mut Chance,
 ) -> Checked {
@@ -241,7 +267,7 @@ fn whatever_is_named_was_met(
     let mut found = findings(&sim);
     change(&mut found, chance);
     let Some(ceiling) = diagnose(&found, None) else { return Ok(BTreeSet::new()) };
-    only_what_bit(&sim, &ceiling, put)
+    only_what_bit(&sim, &ceiling, allowed)
         .map_err(|wrong| format!("{wrong}: {scenario}\n    {}", told(&sim, Some(&ceiling))))?;
     // What was not read is no proof that the mark is reached.
     Ok(BTreeSet::new())
@@ -275,6 +301,100 @@ fn servers_own(seed: u64, chance: &mut Chance) -> Checked {
         return Ok(BTreeSet::new());
     }
     Err(format!("the server's own doing is '{right}': {scenario}\n    {}", told(&sim, ceiling.as_ref())))
+}
+
+/// One wall of a server, a proxy or a way that is other people's, by its name; of a server on another machine it may be
+/// unknown.
+fn abroad(seed: u64, chance: &mut Chance) -> Checked {
+    let mut scenario = Scenario::healthy(seed, chance);
+    make_foreign(&mut scenario, chance);
+    scenario.target = chance.between(LOWEST + 60, LOWEST + 160);
+    let plant = of_all(ABROAD, WAYS_ABROAD, seed);
+    let at = chance.between(LOWEST, scenario.target - 40);
+    plant.put(&mut scenario, chance, at);
+    let sim = Sim::run(&scenario);
+    let found = all_findings(&sim);
+    let ceiling = diagnose(&found, None);
+    let is_remote = scenario.world.abroad.is_remote;
+    let place = if is_remote { "on another machine" } else { "on this machine" };
+    let told = |wrong: String| {
+        format!("{wrong}: a server {place}: {scenario}\n    {}", told(&sim, ceiling.as_ref()))
+    };
+    if refused_at(&sim, plant.wall) == 0 {
+        return Err(told(format!("the model: {} did not bite", plant.wall)));
+    }
+    let Some(named) = &ceiling else { return Err(told("no wall is named".to_owned())) };
+    if named.wall != plant.wall && !is_remote {
+        return Err(told(format!("'{}' is named and not '{}'", named.wall, plant.wall)));
+    }
+    let less = beside(if is_remote { &LESS_EXACT_FROM_AFAR } else { &[] }, plant.wall);
+    only_what_bit(&sim, named, at_any(&[&less[..], &[plant.wall]].concat())).map_err(told)?;
+    Ok(named.walls.iter().map(|wall| wall.name.clone()).collect())
+}
+
+/// Several of both kinds: whatever is named was met.
+fn abroad_crowd(seed: u64, chance: &mut Chance) -> Checked {
+    let mut scenario = Scenario::healthy(seed, chance);
+    make_foreign(&mut scenario, chance);
+    scenario.target = chance.between(LOWEST + 60, LOWEST + 160);
+    let mut put: Vec<&str> = Vec::new();
+    for nth in 0..chance.between(2, 4) {
+        let plants = if nth == 0 || chance.coin() { ABROAD } else { PLANTS };
+        let plant = &plants[chance.between(0, plants.len() as u64 - 1) as usize];
+        if !put.contains(&plant.wall) {
+            let at = chance.between(LOWEST, scenario.target - 40);
+            plant.put(&mut scenario, chance, at);
+            put.push(plant.wall);
+        }
+    }
+    let abroad = &mut scenario.world.abroad;
+    if chance.per_mille(200) {
+        (abroad.processes, abroad.each_listens) = (chance.between(2, 8), true);
+        abroad.one_is_dead = true;
+    }
+    lose_on_the_way(WAYS_ABROAD, &mut scenario, chance);
+    put.retain(|wall| REFUSE_NOTHING.contains(wall));
+    if scenario.world.abroad.is_remote {
+        put.extend(LESS_EXACT_FROM_AFAR.map(|(_, instead)| instead));
+    }
+    let sim = Sim::run(&scenario);
+    let Some(ceiling) = diagnose(&all_findings(&sim), None) else { return Ok(BTreeSet::new()) };
+    only_what_bit(&sim, &ceiling, at_any(&put)).map_err(|wrong| {
+        format!("{wrong}: somebody else's server: {scenario}\n    {}", told(&sim, Some(&ceiling)))
+    })?;
+    Ok(BTreeSet::new())
+}
+
+fn abroad_healthy(seed: u64, chance: &mut Chance) -> Checked {
+    let mut scenario = Scenario::healthy(seed, chance);
+    make_foreign(&mut scenario, chance);
+    // Rules, limits and timers that nobody meets.
+    let (abroad, target) = (&mut scenario.world.abroad, scenario.target);
+    let is_there = |chance: &mut Chance| chance.per_mille(400);
+    abroad.limit = is_there(chance).then_some((target + 1, OnTop::Waits));
+    abroad.proxy_ports = is_there(chance).then_some(target);
+    abroad.idle_us = is_there(chance).then_some(60 * SECOND);
+    abroad.forgets_us = is_there(chance).then_some(60 * SECOND);
+    abroad.most_of_a_source = is_there(chance).then_some((target, Rule::Rejects("ECONNREFUSED")));
+    let sim = Sim::run(&scenario);
+    let found = all_findings(&sim);
+    match diagnose(&found, None) {
+        None if found.connections.held == scenario.target => Ok(BTreeSet::new()),
+        // A way that loses more than one in twenty by chance makes them late: the verdict that says so is true.
+        Some(ceiling) if ceiling.wall == "latency-verdict" && ceiling.walls.len() == 1 && is_late(&sim) => {
+            Ok(BTreeSet::new())
+        }
+        ceiling => Err(format!(
+            "a healthy box, somebody else's server: {scenario}\n    {}",
+            told(&sim, ceiling.as_ref())
+        )),
+    }
+}
+
+/// Whether more than one echo in twenty was sent again on the way, and so came too late for the default verdict.
+fn is_late(sim: &Sim<'_>) -> bool {
+    let echoes = &sim.swarm.echo_us;
+    echoes.iter().filter(|us| **us > SENT_AGAIN_US).count() * 20 > echoes.len()
 }
 
 /// Walls in whose place none comes by what lifts another one.

@@ -8,7 +8,7 @@ use c10k_record::Ceiling;
 use crate::scenario::Scenario;
 use crate::shown::findings;
 use crate::sim::Sim;
-use crate::truth::only_what_bit;
+use crate::truth::{Allowed, only_what_bit};
 
 /// More steps than there are walls.
 const MOST_STEPS: usize = 24;
@@ -48,7 +48,7 @@ pub(crate) fn climb(scenario: &Scenario) -> Climb {
         climb.last = diagnose(&found, None);
         let Some(ceiling) = &climb.last else { return climb };
         climb.steps.push((ceiling.wall.clone(), climb.held));
-        climb.wrong = climb.wrong.or(only_what_bit(&sim, ceiling, &[]).err());
+        climb.wrong = climb.wrong.or(only_what_bit(&sim, ceiling, Allowed::default()).err());
         let settings = ceiling.remedy.as_ref().map(|remedy| remedy.settings.clone()).unwrap_or_default();
         let mut lifted = false;
         for setting in settings {

@@ -33,6 +33,12 @@ pub(crate) enum Event {
     ConnectTimeout(u32),
     /// The swarm waits no longer for this echo.
     ProbeTimeout(u32),
+    /// A refusal by a rule, or an end that the server makes, is at the client.
+    TurnedAway(u32),
+    /// The server's timer for what is silent expires.
+    Idle(u32),
+    /// The lab looks whether anybody is answered.
+    Sample,
     /// Something happens to the server or to the box.
     Fate(usize),
     /// The lab takes a row.

@@ -30,6 +30,7 @@ impl Plant {
         if self.is_told_by_silence {
             let world = &mut scenario.world;
             (world.others_overflow, world.others_dropped, world.lost_per_mille) = (0, 0, 0);
+            world.others_filtered_per_second = 0;
         }
         (self.put)(scenario, chance, at);
         let at = if self.counts { format!(" at {at}") } else { String::new() };
@@ -41,7 +42,7 @@ impl Plant {
     }
 }
 
-const fn counting(
+pub(crate) const fn counting(
     wall: &'static str,
     needs: &'static [&'static str],
     put: fn(&mut Scenario, &mut Chance, u64),
@@ -49,11 +50,11 @@ const fn counting(
     Plant { wall, needs, counts: true, lifts: true, is_told_by_silence: false, put }
 }
 
-const fn other(wall: &'static str, put: fn(&mut Scenario, &mut Chance, u64)) -> Plant {
+pub(crate) const fn other(wall: &'static str, put: fn(&mut Scenario, &mut Chance, u64)) -> Plant {
     Plant { wall, needs: &[], counts: false, lifts: false, is_told_by_silence: false, put }
 }
 
-const fn silent(plant: Plant) -> Plant {
+pub(crate) const fn silent(plant: Plant) -> Plant {
     Plant { is_told_by_silence: true, ..plant }
 }
 
@@ -65,7 +66,7 @@ const fn needs(needs: &'static [&'static str], plant: Plant) -> Plant {
     Plant { needs, ..plant }
 }
 
-const fn for_good(plant: Plant) -> Plant {
+pub(crate) const fn for_good(plant: Plant) -> Plant {
     Plant { lifts: false, ..plant }
 }
 
@@ -150,6 +151,11 @@ pub(crate) static PLANTS: &[Plant] = &[
     }),
     silent(for_good(counting("firewall-drop", &["way"], |s, _, at| {
         (s.world.filtered_per_mille, s.world.filtered_after) = (1000, at);
+        // On a link it is the kernel's reason that tells a rule from the link; over loopback it may be hidden by those of others.
+        s.world.reasons_are_read |= s.world.on_one_link;
+        if !s.world.on_one_link && s.seed.is_multiple_of(3) {
+            s.world.others_filtered_per_second = 500;
+        }
     }))),
     lifted(other("neighbour-table", |s, chance, _| {
         (s.world.on_one_link, s.settings.sources) = (true, chance.between(8, 24));
@@ -233,12 +239,17 @@ pub(crate) static PLANTS: &[Plant] = &[
     }),
 ];
 
+/// What loses on the way: each of these stands beside what others there are.
+pub(crate) static WAYS: &[Plant] = &[silent(for_good(other("path-loss", |s, chance, _| {
+    (s.world.on_one_link, s.world.path_lost_per_mille) = (true, chance.between(650, 850));
+})))];
+
 /// The plant of that wall.
 pub(crate) fn plant(wall: &str) -> Option<&'static Plant> {
     PLANTS.iter().find(|plant| plant.wall == wall)
 }
 
-fn window(s: &mut Scenario, ports: u64) {
+pub(crate) fn window(s: &mut Scenario, ports: u64) {
     s.settings.port_range = (40_000, 40_000 + ports as u16 - 1);
 }
 
@@ -253,6 +264,8 @@ fn nr_open(s: &mut Scenario, chance: &mut Chance, at: u64) {
 /// The queue is as long as the backlog, and without cookies no longer than three quarters of its own limit.
 fn syn_queue(s: &mut Scenario, chance: &mut Chance, _: u64) {
     s.settings.syncookies = false;
+    // A SYN whose answer has no route is dropped at the listener too.
+    s.world.others_without_route = 0;
     if chance.coin() {
         s.settings.backlog = chance.between(16, 64);
         s.world.half_open = s.settings.backlog + chance.between(0, 40);

@@ -4,8 +4,9 @@ use std::fmt;
 
 use c10k_ceiling::ServerEnd;
 
+use crate::abroad::Abroad;
 use crate::chance::Chance;
-use crate::clock::MS;
+use crate::clock::{MS, SECOND};
 use crate::settings::Settings;
 
 /// How a server answers.
@@ -36,6 +37,8 @@ pub(crate) enum Fate {
     ClosesWithData { count: u64 },
     /// In the hold, so many pages of every connection are buffered.
     Buffers { pages_each: u64 },
+    /// In the hold, the way between the ends is gone.
+    WayGoes,
     /// In the hold, so many connections are closed by the client and made anew.
     Renews { count: u64 },
 }
@@ -69,6 +72,16 @@ pub(crate) struct World {
     pub(crate) filtered_after: u64,
     /// SYNs that are lost on the way by chance, never twice in a row, of a thousand.
     pub(crate) lost_per_mille: u64,
+    /// SYNs that a link loses, of a thousand, as often as they are sent.
+    pub(crate) path_lost_per_mille: u64,
+    /// The kernel's reasons of drops may be counted.
+    pub(crate) reasons_are_read: bool,
+    /// The host has so many processors that only the first few reasons are counted.
+    pub(crate) few_reasons_are_counted: bool,
+    /// Packets of others that a rule on this host drops, a second.
+    pub(crate) others_filtered_per_second: u64,
+    /// Packets of others for which the server's machine finds no route.
+    pub(crate) others_without_route: u64,
     /// A packet's time in a processor's input queue, µs.
     pub(crate) softirq_us: u64,
     /// Packets that each connect brings with it from others to that queue.
@@ -78,6 +91,8 @@ pub(crate) struct World {
     /// The link's queue holds so much, µs of its rate.
     pub(crate) link_queue_us: u64,
     pub(crate) has_route: bool,
+    /// The swarm's own memory group lets it have so many sockets.
+    pub(crate) swarm_memory_at: Option<u64>,
     /// One of the sources is taken from its device once so many connections are open.
     pub(crate) source_goes_after: Option<u64>,
     pub(crate) listens: bool,
@@ -112,6 +127,8 @@ pub(crate) struct World {
     /// Verdicts beside the default ones.
     pub(crate) verdicts: Vec<&'static str>,
     pub(crate) fates: Vec<Fate>,
+    /// What is other people's.
+    pub(crate) abroad: Abroad,
 }
 
 /// One box with a plan.
@@ -156,11 +173,17 @@ impl Scenario {
             filtered_per_mille: 0,
             filtered_after: 0,
             lost_per_mille: some(chance, 15),
+            path_lost_per_mille: 0,
+            reasons_are_read: (seed / 3).is_multiple_of(2),
+            few_reasons_are_counted: (seed / 6).is_multiple_of(5),
+            others_filtered_per_second: if noisy { seed % 20 } else { 0 },
+            others_without_route: if noisy { seed / 9 % 4 * 60 } else { 0 },
             softirq_us: chance.between(1, 4),
             packets_beside: 0,
             on_one_link: chance.coin(),
             link_queue_us: 200 * MS,
             has_route: true,
+            swarm_memory_at: None,
             source_goes_after: None,
             listens: true,
             answer: Answer::Echo,
@@ -184,10 +207,34 @@ impl Scenario {
             hold_us: chance.between(500, 2_000) * MS,
             verdicts: Vec::new(),
             fates: Vec::new(),
+            abroad: Abroad::default(),
         };
         let target = chance.between(60, 200);
         let words = if noisy { "a noisy box" } else { "a quiet box" }.to_owned();
         Self { seed, target, settings, world, words }
+    }
+}
+
+impl Scenario {
+    /// A quiet box with nothing in the way, the same for every seed.
+    pub(crate) fn plain(seed: u64) -> Self {
+        let mut plain = Self::healthy(seed, &mut Chance::of(1));
+        plain.settings = Settings { sources: 4, in_flight: 32, ..Settings::default() };
+        let world = &mut plain.world;
+        (world.processors, world.server_us, world.swarm_us, world.delay_us) = (4, 100, 80, 200);
+        (world.accept_pause_us, world.jitter_per_mille, world.lost_per_mille, world.softirq_us) =
+            (0, 0, 0, 2);
+        (world.half_open, world.time_wait, world.others_overflow, world.others_dropped) = (0, 0, 0, 0);
+        (world.reasons_are_read, world.few_reasons_are_counted) = (false, false);
+        (world.others_filtered_per_second, world.others_without_route) = (0, 0);
+        (world.files_used, world.conntrack_used, world.neighbours_used, world.pids_used) =
+            (1_000, 100, 4, 50);
+        (world.memory_bytes, world.connection_bytes, world.on_one_link) = (16 << 30, 6_000, false);
+        (world.server_is_careful, world.swarm_is_careful, world.group_goes) = (false, false, false);
+        (world.connect_timeout_us, world.probe_timeout_us) = (6 * SECOND, 6 * SECOND);
+        world.hold_us = SECOND;
+        plain.words = "a plain box".to_owned();
+        plain
     }
 }
 

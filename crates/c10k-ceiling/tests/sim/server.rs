@@ -2,6 +2,7 @@
 
 use c10k_ceiling::ServerEnd;
 
+use crate::abroad::OnTop;
 use crate::clock::Event;
 use crate::scenario::{Answer, Fate};
 use crate::settings::OWN_DESCRIPTORS;
@@ -39,6 +40,9 @@ impl Sim<'_> {
         }
         self.server.is_paused = false;
         let Some(c) = self.server.queue.pop_front() else { return };
+        if self.ends_who_comes_on_top(c) || !self.goes_to_a_process(c) {
+            return self.wake_server();
+        }
         let done_us = self.work(Whose::Server, self.scenario.world.server_us);
         self.server.looks_again_us = self.clock.now_us + self.scenario.world.accept_pause_us;
         self.take(c);
@@ -73,11 +77,20 @@ impl Sim<'_> {
         if settings.max_connections.is_some_and(|most| self.server.open >= most) {
             return Some(("server-max-connections", None));
         }
+        let waits =
+            |(most, on_top, _): &(u64, OnTop, _)| *on_top == OnTop::Waits && self.server.open >= *most;
+        if let Some((_, _, wall)) = self.limit_of_its_own().filter(waits) {
+            return Some((wall, None));
+        }
         if self.files >= settings.file_max {
             return Some(("file-max", Some("ENFILE")));
         }
         if self.watches >= settings.epoll_watches {
             return Some(("epoll-watches", Some("ENOSPC")));
+        }
+        if world.abroad.processes > 1 {
+            let is_full = !world.abroad.each_listens && self.all_processes_are_full();
+            return is_full.then_some(("nofile-server", Some("EMFILE")));
         }
         let nofile = settings.nofile(settings.server_nofile);
         let room = nofile.saturating_sub(OWN_DESCRIPTORS) * self.server.tables;
@@ -152,7 +165,8 @@ impl Sim<'_> {
             return;
         }
         let done_us = self.work(Whose::Server, world.server_us);
-        self.clock.at(done_us + world.delay_us, Event::EchoAtClient(c));
+        let late_us = self.late_on_the_way();
+        self.clock.at(done_us + world.delay_us + late_us, Event::EchoAtClient(c));
     }
 
     /// Its process ends: what it had is closed, and what waits in its queue is reset.
@@ -208,6 +222,7 @@ impl Sim<'_> {
             }
             Fate::ClosesWithData { count } => self.close_with_data(count),
             Fate::Buffers { pages_each } => self.buffer(pages_each),
+            Fate::WayGoes => self.abroad.way_is_gone = true,
             Fate::Renews { count } => self.renew(count),
         }
     }

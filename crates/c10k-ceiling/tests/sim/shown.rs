@@ -58,6 +58,7 @@ pub(crate) fn findings(sim: &Sim<'_>) -> Findings {
         lateness_us: record.lateness_us,
         lowest_memory_available_bytes: Some(lowest_memory(sim)),
         loads: loads(sim),
+        evidence: crate::abroad::evidence(sim),
         sources_gone: Some(sources_gone(sim)),
         ..Findings::default()
     }
@@ -67,12 +68,52 @@ fn sources_gone(sim: &Sim<'_>) -> Vec<IpAddr> {
     if sim.source_is_gone() { vec![IpAddr::from([127, 0, 0, 3])] } else { Vec::new() }
 }
 
+/// Everything that was found of a box with whoever's server.
+pub(crate) fn all_findings(sim: &Sim<'_>) -> Findings {
+    let mut found = findings(sim);
+    if sim.scenario.world.abroad.is_foreign {
+        as_of_a_foreign_server(&mut found, sim);
+    }
+    if sim.scenario.world.abroad.is_remote {
+        as_of_another_machine(&mut found);
+    }
+    found
+}
+
+/// Of a server on another machine nothing is read but what the swarm's own kernel says.
+fn as_of_another_machine(found: &mut Findings) {
+    const OF_SWARM: [&str; 10] = [
+        counter::SYN_RETRANSMITS,
+        counter::RETRANSMITS,
+        counter::SOFTNET_DROPPED,
+        counter::ABORT_ON_MEMORY,
+        counter::MEMORY_PRESSURES,
+        counter::TCP_MEM_PAGES,
+        counter::TIME_WAIT,
+        counter::FILES_IN_USE,
+        counter::SWARM_THREADS_REFUSED,
+        counter::SWARM_THROTTLED,
+    ];
+    found.counters.retain(|name, _| OF_SWARM.contains(&name.as_str()));
+    (found.plan.both_ends_here, found.plan.on_one_link, found.plan.server_stopped) = (false, false, false);
+    (found.server_process, found.server_end, found.accepted_stalled) = (None, None, false);
+    (found.evidence.listeners, found.evidence.rules, found.evidence.outgoing) = (None, None, None);
+    // What is dropped there this kernel does not know of.
+    let counts = found.evidence.drops.iter_mut().flat_map(|drops| drops.counted.values_mut());
+    counts.for_each(|count| count.own = 0);
+    (found.host.backlog, found.host.conntrack_max, found.host.server_nofile) = (None, None, None);
+    found.loads.values_mut().for_each(|load| load.server = None);
+}
+
 /// The same of somebody else's server: it says nothing, and its process is seen from outside.
 pub(crate) fn as_of_a_foreign_server(found: &mut Findings, sim: &Sim<'_>) {
     let settings = &sim.scenario.settings;
     let is_gone = sim.server.end.is_some();
     let nofile = settings.nofile(settings.server_nofile);
-    let descriptors = OWN_DESCRIPTORS + sim.server.peak;
+    let abroad = &sim.scenario.world.abroad;
+    let several = abroad.processes > 1;
+    let fullest = sim.abroad.of_process.iter().map(|(_, most)| *most).max().unwrap_or(0);
+    let descriptors = OWN_DESCRIPTORS + if several { fullest } else { sim.server.peak };
     found.plan.own_server = false;
     found.plan.server_max_connections = None;
     found.plan.server_stopped = sim.server.is_stopped;
@@ -82,17 +123,23 @@ pub(crate) fn as_of_a_foreign_server(found: &mut Findings, sim: &Sim<'_>) {
     (found.host.server_tables, found.host.server_per_table) = (false, None);
     found.server_end = sim.server.end.map(|_| ServerEnd::Gone);
     found.counters.remove(counter::SERVER_THREADS_REFUSED);
+    // Of several a full one counts where nobody takes connections in its place.
+    let is_full = |(_, most): &(u64, u64)| OWN_DESCRIPTORS + most >= nofile;
+    let full = sim.abroad.of_process.iter().filter(|process| is_full(process)).count();
+    let is_bound = if several && !abroad.each_listens { full as u64 >= abroad.processes } else { full > 0 };
+    let table_was_full = if several { is_bound } else { !settings.server_tables && descriptors >= nofile };
+    let waiting = sim.server.queue.len() as u64 + sim.abroad.stuck.iter().sum::<u64>();
     found.server_process = Some(ServerProcess {
-        full: Vec::new(),
-        processes: None,
+        full: (0..full as u32).map(|nth| 4711 + nth).filter(|_| several && is_bound).collect(),
+        processes: several.then_some(abroad.processes),
         pid: 4711,
         most_descriptors: Some(descriptors),
         descriptor_limit: Some(nofile),
-        table_was_full: !settings.server_tables && descriptors >= nofile,
+        table_was_full,
         stopped: sim.server.is_stopped,
         established: (!is_gone).then_some(sim.server.open + sim.server.queue.len() as u64),
-        not_accepted: (!is_gone).then_some(sim.server.queue.len() as u64),
-        listens: Some(!is_gone && sim.scenario.world.listens),
+        not_accepted: (!is_gone).then_some(waiting),
+        listens: Some((!is_gone || abroad.starts_again) && sim.scenario.world.listens),
     });
 }
 
@@ -118,10 +165,12 @@ pub(crate) fn plan(scenario: &Scenario) -> PlanView {
         server_max_connections: settings.max_connections,
         on_one_link: scenario.world.on_one_link,
         probe_bytes: 64,
+        websocket: scenario.world.abroad.websocket,
         again: ["c10k-lab", "run"].map(str::to_owned).to_vec(),
         connect_timeout_ms: Some(scenario.world.connect_timeout_us / MS),
         probe_timeout_ms: Some(scenario.world.probe_timeout_us / MS),
         rate_per_second: settings.rate,
+        in_flight: Some(settings.in_flight),
         own_server: true,
         listen: Some("127.0.0.1:9000".to_owned()),
         server_ports: vec![9000],
@@ -210,9 +259,12 @@ fn counters(sim: &Sim<'_>) -> BTreeMap<String, CounterChange> {
     let mut all = vec![
         (counter::LISTEN_OVERFLOWS, grew(seen.listen_overflows)),
         (counter::LISTEN_DROPS, grew(seen.listen_drops)),
+        (counter::REVERSE_PATH_FILTER, grew(sim.abroad.reverse_path)),
+        (counter::OUT_NO_ROUTES, grew(seen.out_no_routes + world.others_without_route)),
         (counter::LISTENER_DROPS, grew(seen.listener_drops)),
         (counter::OTHER_LISTENERS_DROPS, grew(world.others_overflow)),
         (counter::SYN_RETRANSMITS, grew(seen.syn_retransmits)),
+        (counter::RETRANSMITS, grew(seen.syn_retransmits + seen.data_retransmits)),
         (counter::REQ_QUEUE_FULL_DROP, grew(seen.req_queue_full_drop)),
         (counter::REQ_QUEUE_FULL_COOKIES, grew(seen.req_queue_full_cookies)),
         (counter::SOFTNET_DROPPED, grew(seen.softnet_dropped)),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use c10k_ceiling::ServerEnd;
 use c10k_record::{GrowthEvidence, GrowthStop, PhaseName};
 
+use crate::abroad::Seen;
 use crate::chance::Chance;
 use crate::clock::{Clock, Event, MS};
 use crate::scenario::{Fate, Scenario};
@@ -43,6 +44,8 @@ pub(crate) enum AtServer {
 /// One connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Connection {
+    /// Connections that were begun before it.
+    pub(crate) number: u64,
     pub(crate) at_client: AtClient,
     pub(crate) at_server: AtServer,
     pub(crate) begun_us: u64,
@@ -52,6 +55,14 @@ pub(crate) struct Connection {
     pub(crate) tries: u32,
     pub(crate) is_tracked: bool,
     pub(crate) was_lost_before: bool,
+    /// When its last echo came.
+    pub(crate) last_byte_us: u64,
+    /// What was sent last is not acknowledged.
+    pub(crate) is_unacked: bool,
+    /// A rule counts it.
+    pub(crate) is_ruled: bool,
+    /// The process of the server that has it.
+    pub(crate) process: u32,
 }
 
 /// A thread that does one thing after the other.
@@ -75,6 +86,7 @@ pub(crate) struct Counted {
     pub(crate) req_queue_full_cookies: u64,
     pub(crate) softnet_dropped: u64,
     pub(crate) conntrack_dropped: u64,
+    pub(crate) out_no_routes: u64,
     pub(crate) conntrack: u64,
     pub(crate) table_fulls: u64,
     pub(crate) neighbours: u64,
@@ -94,6 +106,10 @@ pub(crate) struct Counted {
     pub(crate) accept_queue: u64,
     pub(crate) server_threads_refused: u64,
     pub(crate) swarm_threads_refused: u64,
+    /// Data of the client that was sent again.
+    pub(crate) data_retransmits: u64,
+    /// Packets by the kernel's reason.
+    pub(crate) dropped: BTreeMap<&'static str, u64>,
 }
 
 /// The server's side.
@@ -131,6 +147,8 @@ pub(crate) struct Swarm {
     pub(crate) in_flight: u64,
     pub(crate) tables: u64,
     pub(crate) is_waiting: bool,
+    /// When connects began to be paced by the rate, and how many had been tried before.
+    pub(crate) paced_since: (u64, u64),
     pub(crate) failed_in_a_row: u64,
     pub(crate) lost: BTreeMap<(PhaseName, &'static str), (u64, u64)>,
     pub(crate) growth_stopped: Option<GrowthStop>,
@@ -171,12 +189,16 @@ pub(crate) struct Sim<'a> {
     pub(crate) neighbours: Vec<bool>,
     /// Since when the full queue has had the same count accepted.
     pub(crate) stall: Option<(u64, u64)>,
+    /// The collector calls no shorter pause a stall.
+    patience_us: u64,
     pub(crate) accepted_stalled: bool,
     /// What each phase used: server, swarm, softirq, and how long it was, µs.
     pub(crate) loads: BTreeMap<PhaseName, [u64; 4]>,
     pub(crate) phase_since_us: u64,
     /// Which limit refused or dropped something, when first, and how often.
     pub(crate) refusals: BTreeMap<&'static str, (u64, u64)>,
+    /// What is other people's, as it went.
+    pub(crate) abroad: Seen,
 }
 
 impl<'a> Sim<'a> {
@@ -207,10 +229,12 @@ impl<'a> Sim<'a> {
             memory_bytes: world.memory_used_bytes,
             neighbours: vec![false; scenario.settings.sources as usize],
             stall: None,
+            patience_us: 0,
             accepted_stalled: false,
             loads: BTreeMap::new(),
             phase_since_us: 0,
             refusals: BTreeMap::new(),
+            abroad: Seen::default(),
         }
     }
 
@@ -223,7 +247,8 @@ impl<'a> Sim<'a> {
         sim.counted.group_bytes = scenario.world.group_used_bytes;
         sim.clock.at(0, Event::Arrive);
         sim.clock.at(ROW_US, Event::Tick);
-        while let Some(event) = sim.clock.next() {
+        // The last look is before the close.
+        while let Some(event) = sim.clock.next().filter(|_| sim.phase != PhaseName::Close) {
             sim.carry_out(event);
         }
         sim
@@ -242,6 +267,9 @@ impl<'a> Sim<'a> {
             Event::EchoAtClient(c) => self.echo_at_client(c),
             Event::ConnectTimeout(c) => self.connect_timeout(c),
             Event::ProbeTimeout(c) => self.probe_timeout(c),
+            Event::TurnedAway(c) => self.turned_away(c),
+            Event::Idle(c) => self.idle(c),
+            Event::Sample => self.look_at_the_silent(),
             Event::Fate(n) => self.meet(self.scenario.world.fates[n]),
             Event::Tick => self.tick(),
             Event::Verify => self.begin_to_verify(),
@@ -257,16 +285,26 @@ impl<'a> Sim<'a> {
     /// A row of the lab's: levels are seen when they are looked at.
     fn tick(&mut self) {
         let queue = self.server.queue.len() as u64;
-        self.counted.accept_queue = self.counted.accept_queue.max(queue);
-        let is_full = queue >= self.scenario.settings.queue_length() && self.server.end.is_none();
+        let stuck: u64 = self.abroad.stuck.iter().sum();
+        self.counted.accept_queue = self.counted.accept_queue.max(queue + stuck);
+        // A server that says nothing stands still where anybody waits.
+        let is_foreign = self.scenario.world.abroad.is_foreign;
+        let enough = if is_foreign { 1 } else { self.scenario.settings.queue_length() };
+        let is_full = queue + stuck >= enough && self.server.end.is_none();
+        let (now, accepted) = (self.clock.now_us, self.server.accepted);
         self.stall = match self.stall {
-            _ if !is_full => None,
-            Some((since, accepted)) if accepted == self.server.accepted => {
-                self.accepted_stalled |= self.clock.now_us - since >= STALL_US;
-                Some((since, accepted))
+            Some((since, then)) if is_full && then == accepted => Some((since, then)),
+            was => {
+                // Who goes on after a pause is slow, and has not stopped until one is three times as long.
+                if let Some((since, _)) = was.filter(|(since, _)| now - since >= STALL_US) {
+                    self.patience_us = self.patience_us.max(3 * (now - since));
+                    self.accepted_stalled = false;
+                }
+                is_full.then_some((now, accepted))
             }
-            _ => Some((self.clock.now_us, self.server.accepted)),
         };
+        let lasts = |(since, _): (u64, u64)| now - since >= self.patience_us.max(STALL_US);
+        self.accepted_stalled |= self.stall.is_some_and(lasts);
         if self.phase != PhaseName::Close {
             self.clock.after(ROW_US, Event::Tick);
         }

@@ -24,7 +24,9 @@ impl Sim<'_> {
             self.swarm.is_waiting = true;
             return;
         }
-        let intended_us = settings.rate.map(|rate| self.swarm.attempted * SECOND / rate.max(1));
+        let (since_us, before) = self.swarm.paced_since;
+        let intended = |rate: u64| since_us + (self.swarm.attempted - before) * SECOND / rate.max(1);
+        let intended_us = settings.rate.map(intended);
         if let Some(intended_us) = intended_us.filter(|intended_us| *intended_us > now) {
             self.clock.at(intended_us, Event::Arrive);
             return;
@@ -44,7 +46,7 @@ impl Sim<'_> {
         self.swarm.late_us.extend(intended_us.map(|intended_us| now - intended_us));
         if let Some((limit, errno)) = self.refuses_socket() {
             self.refused_by(limit);
-            self.count_lost(errno);
+            self.count_lost(errno, self.swarm.attempted - 1);
             if errno == "EMFILE" || errno == "ENFILE" {
                 self.stop_growing((GrowthStop::NoDescriptors, Some(errno)));
             }
@@ -56,6 +58,7 @@ impl Sim<'_> {
         self.take_memory();
         let c = self.connections.len() as u32;
         self.connections.push(Connection {
+            number: self.swarm.attempted - 1,
             at_client: AtClient::Connecting,
             at_server: AtServer::Unknown,
             begun_us: now,
@@ -64,6 +67,10 @@ impl Sim<'_> {
             tries: 0,
             is_tracked: false,
             was_lost_before: false,
+            last_byte_us: now,
+            is_unacked: false,
+            is_ruled: false,
+            process: 0,
         });
         self.swarm.open += 1;
         self.swarm.in_flight += 1;
@@ -84,6 +91,9 @@ impl Sim<'_> {
         }
         if self.watches >= settings.epoll_watches {
             return Some(("epoll-watches", "ENOSPC"));
+        }
+        if self.scenario.world.swarm_memory_at.is_some_and(|most| self.swarm.open >= most) {
+            return Some(("the swarm's memory group", "ENOMEM"));
         }
         // The sources take turns.
         let is_of_the_first = self.swarm.attempted.is_multiple_of(settings.sources);
@@ -127,7 +137,9 @@ impl Sim<'_> {
         }
         let (reserved, sources) = (settings.reserved_ports * settings.sources, settings.sources);
         let waiting = ports.taken + ports.time_wait;
-        let limit = if waiting > 0 && waiting * 2 >= ports.planned {
+        // Without those there are as many as are asked for, or twice as many.
+        let is_enough = ports.planned >= self.swarm.target;
+        let limit = if waiting > 0 && (is_enough || waiting * 2 >= ports.planned) {
             "time-wait-ports"
         } else if reserved > 0
             && ports.planned < self.scenario.target
@@ -202,12 +214,14 @@ impl Sim<'_> {
             self.connections[c as usize].at_client = AtClient::Held;
             self.swarm.held += 1;
             self.swarm.echo_us.push(took_us);
+            self.hears(c);
             self.ask_next();
         } else {
             self.connections[c as usize].at_client = AtClient::Verified;
             self.swarm.verified += 1;
             self.swarm.first_echo_us.push(took_us);
             self.swarm.last_verified_us = now;
+            self.is_proven(c);
             self.landed();
         }
     }
@@ -255,8 +269,12 @@ impl Sim<'_> {
         self.files -= 1;
         self.watches -= 1;
         self.memory_bytes -= self.scenario.world.connection_bytes;
-        self.count_lost(outcome);
-        self.peer_closed(c);
+        self.leaves(c, outcome);
+        self.count_lost(outcome, self.connections[c as usize].number);
+        // What does not come through is not heard at the other end.
+        if !self.connections[c as usize].is_unacked {
+            self.peer_closed(c);
+        }
         match was {
             AtClient::Connecting | AtClient::Established => self.landed(),
             AtClient::Asked => self.ask_next(),
@@ -264,8 +282,9 @@ impl Sim<'_> {
         }
     }
 
-    fn count_lost(&mut self, outcome: &'static str) {
+    fn count_lost(&mut self, outcome: &'static str, number: u64) {
         let at_ms = self.clock.now_us / 1000;
+        self.lost_in_the_ramp(number);
         self.swarm.lost.entry((self.phase, outcome)).or_insert((0, at_ms)).0 += 1;
         self.swarm.failed_in_a_row += 1;
         let gives_up = GIVE_UP_AFTER.max(self.scenario.settings.in_flight);
@@ -280,6 +299,7 @@ impl Sim<'_> {
         if self.phase != PhaseName::Ramp || !is_all || self.swarm.in_flight > 0 {
             return;
         }
+        self.ramp_is_over();
         let is_first = !self.loads.contains_key(&PhaseName::Hold);
         self.enter(PhaseName::Hold);
         let world = &self.scenario.world;
@@ -312,6 +332,7 @@ impl Sim<'_> {
             }
         }
         self.enter(PhaseName::Ramp);
+        self.swarm.paced_since = (self.clock.now_us, self.swarm.attempted);
         self.clock.after(0, Event::Arrive);
     }
 
@@ -321,6 +342,7 @@ impl Sim<'_> {
             return;
         }
         self.enter(PhaseName::Verify);
+        self.clock.after(2 * SECOND, Event::Sample);
         for _ in 0..self.scenario.settings.in_flight {
             self.ask_next();
         }
@@ -346,7 +368,9 @@ impl Sim<'_> {
         self.connections[c as usize].asked_us = self.clock.now_us;
         self.clock.after(world.probe_timeout_us, Event::ProbeTimeout(c));
         let sent_us = self.work(Whose::Swarm, world.swarm_us);
-        self.clock.at(sent_us + world.delay_us, Event::ProbeAtServer(c));
+        if self.data_passes(c) {
+            self.clock.at(sent_us + world.delay_us, Event::ProbeAtServer(c));
+        }
     }
 
     fn close_when_all_are_asked(&mut self) {

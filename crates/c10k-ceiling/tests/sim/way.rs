@@ -1,5 +1,6 @@
 //! The way of a SYN to the listener and of its answer back, with all that may drop it.
 
+use crate::abroad::{NO_WAY_BACK, NoWayBack};
 use crate::clock::{Event, SECOND};
 use crate::sim::{AtClient, AtServer, Sim};
 
@@ -45,6 +46,15 @@ impl Sim<'_> {
             self.swarm.established >= world.filtered_after && self.chance.per_mille(world.filtered_per_mille);
         if is_filtered {
             self.refused_by("firewall-drop");
+            self.drops("NETFILTER_DROP", 1);
+            return None;
+        }
+        if !self.passes_abroad(c) {
+            return None;
+        }
+        let world = &self.scenario.world;
+        if world.path_lost_per_mille > 0 && self.chance.per_mille(world.path_lost_per_mille) {
+            self.refused_by("path-loss");
             return None;
         }
         let connection = &mut self.connections[c as usize];
@@ -66,6 +76,7 @@ impl Sim<'_> {
         }
         if self.counted.conntrack >= max {
             self.counted.conntrack_dropped += 1;
+            self.drops("NETFILTER_DROP", 1);
             self.refused_by("conntrack");
             return false;
         }
@@ -83,6 +94,7 @@ impl Sim<'_> {
         let begins = self.link_free_at_us.max(now);
         if begins - now + lasts > self.scenario.world.link_queue_us {
             self.counted.link_dropped += 1;
+            self.drops("QDISC_DROP", 1);
             self.refused_by("bandwidth");
             return None;
         }
@@ -101,7 +113,9 @@ impl Sim<'_> {
         let begins = self.softirq.free_at_us.max(at_us);
         let waiting = (begins - at_us) / world.softirq_us.max(1);
         if waiting >= settings.netdev_max_backlog {
-            self.counted.softnet_dropped += 1 + world.packets_beside;
+            let dropped = 1 + world.packets_beside;
+            self.counted.softnet_dropped += dropped;
+            self.drops("CPU_BACKLOG", dropped);
             self.refused_by("netdev-backlog");
             return None;
         }
@@ -132,6 +146,14 @@ impl Sim<'_> {
         if self.server.queue.len() as u64 > queue_length {
             return self.overflow();
         }
+        if self.its_own_queue_is_full(c) {
+            self.counted.listen_overflows += 1;
+            return self.drop_at_listener("server-stopped-accepting");
+        }
+        if self.has_no_way_back(c, NoWayBack::AtServer) {
+            self.counted.out_no_routes += 1;
+            return self.drop_at_listener(NO_WAY_BACK);
+        }
         let left = settings.max_syn_backlog.saturating_sub(self.server.half_open);
         if !settings.syncookies && left < settings.max_syn_backlog / 4 {
             return self.drop_at_listener("syn-queue");
@@ -155,7 +177,7 @@ impl Sim<'_> {
     }
 
     fn send_syn_ack(&mut self, c: u32) {
-        if self.finds_neighbour(c) {
+        if self.finds_neighbour(c) && !self.loses_the_answer(c) {
             self.clock.after(self.scenario.world.delay_us, Event::SynAckAtClient(c));
         }
     }
@@ -168,6 +190,7 @@ impl Sim<'_> {
         }
         if self.counted.neighbours >= self.scenario.settings.neighbours_max {
             self.counted.table_fulls += 1;
+            self.drops("NEIGH_CREATEFAIL", 1);
             self.refused_by("neighbour-table");
             return false;
         }
@@ -188,6 +211,8 @@ impl Sim<'_> {
         }
         if self.server.queue.len() as u64 > self.scenario.settings.queue_length() {
             self.overflow();
+            self.drops("TCP_LISTEN_OVERFLOW", 1);
+            self.counted.data_retransmits += 1;
             let wait_us = DATA_TIMEOUT_US << (connection.tries.min(6));
             self.connections[c as usize].tries += 1;
             self.clock.after(wait_us, Event::AckAtListener(c));

@@ -2,7 +2,8 @@
 
 use c10k_ceiling::{Findings, ServerProcess, counter};
 use c10k_record::{
-    AgeHistogram, AgeSpread, FirewallRules, Listeners, LossAges, LossOrder, Outgoing, PhaseName, SilentSample,
+    AgeHistogram, AgeSpread, DropCount, DropReasons, FirewallRules, Listeners, LossAges, LossOrder, Outgoing,
+    PhaseName, SilentSample,
 };
 
 use super::{change, healthy, lose, moved, short};
@@ -25,14 +26,22 @@ pub(crate) fn foreign(held: u64, outcome: &str, count: u64) -> Findings {
 
 /// The first so many succeeded, and then none.
 pub(crate) fn then_none(f: &mut Findings, lost: u64) {
-    f.evidence.order =
-        Some(LossOrder { proven_after_loss: 0, lost_after_proof: lost, after_proof_ms: 3_000 });
+    f.evidence.order = Some(LossOrder {
+        proven_after_loss: 0,
+        lost_after_proof: lost,
+        after_proof_ms: 3_000,
+        ..LossOrder::default()
+    });
 }
 
 /// Successes and losses in turn.
 pub(crate) fn in_turn(f: &mut Findings, lost: u64) {
-    f.evidence.order =
-        Some(LossOrder { proven_after_loss: lost * 9, lost_after_proof: 1, after_proof_ms: 3 });
+    f.evidence.order = Some(LossOrder {
+        proven_after_loss: lost * 9,
+        lost_after_proof: 1,
+        after_proof_ms: 3,
+        ..LossOrder::default()
+    });
 }
 
 pub(crate) fn spread(ages: impl IntoIterator<Item = u64>) -> Option<AgeSpread> {
@@ -101,6 +110,28 @@ pub(crate) fn rejected(outcome: &str) -> Findings {
     f
 }
 
+/// A link between two namespaces that loses a few SYNs of many, and no rule at the server's end; no reasons are given.
+pub(crate) fn lossy() -> Findings {
+    let mut f = short(99_600, "connect-timeout", 400);
+    f.plan.on_one_link = true;
+    moved(&mut f, counter::SYN_RETRANSMITS, 9_000);
+    f.evidence.drops = Some(DropReasons::unknown("the machine's root may"));
+    f.evidence.rules = Some(FirewallRules { refuse: Some(0), ..FirewallRules::default() });
+    f
+}
+
+/// The kernel gives its reasons, and these many packets were dropped for them while SYNs were sent; before that it was
+/// quiet for two seconds.
+pub(crate) fn dropping(f: &mut Findings, drops: &[(&str, u64)]) {
+    let filters = ["NETFILTER_DROP", "SOCKET_FILTER", "TC_INGRESS", "TC_EGRESS", "XDP", "BPF_CGROUP_EGRESS"];
+    let others = ["IP_RPFILTER", "IP_INNOROUTES", "NEIGH_FAILED", "QDISC_DROP"];
+    let none = filters.iter().chain(&others).map(|name| (*name, 0));
+    let counted = none.chain(drops.iter().copied());
+    let counted = counted.map(|(name, own)| (name.to_owned(), DropCount { own, ..DropCount::default() }));
+    f.evidence.drops =
+        Some(DropReasons { counted: counted.collect(), busy_ms: 15_000, quiet_ms: 2_000, why_not: None });
+}
+
 /// What a run looks like into which that wall alone was put.
 pub(crate) fn planted(name: &str) -> Option<Findings> {
     Some(match name {
@@ -113,9 +144,10 @@ pub(crate) fn planted(name: &str) -> Option<Findings> {
         "server-idle-limit" => closed_at(&|n| 60_000 + n % 90, &|n| 60_000 + n * 50, "closed-by-server"),
         "middlebox-forgets" => silent(100, Some(true)),
         "path-lost" => silent(100, Some(false)),
+        "path-loss" => lossy(),
         "filter-rejects" => {
             let mut f = rejected("ECONNREFUSED");
-            f.evidence.rules = Some(FirewallRules { all: 2, reject: 1, count: 1, limit: 0 });
+            f.evidence.rules = Some(FirewallRules { all: 2, reject: 1, count: 1, limit: 0, refuse: Some(1) });
             f
         }
         "rp-filter" => {

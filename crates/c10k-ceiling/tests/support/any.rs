@@ -34,7 +34,7 @@ pub(crate) const OUTCOMES: [&str; 23] = [
     "worker-lost",
 ];
 
-pub(crate) const COUNTERS: [&str; 32] = [
+pub(crate) const COUNTERS: [&str; 37] = [
     counter::ACCEPT_QUEUE,
     counter::LISTENER_DROPS,
     counter::OTHER_LISTENERS_DROPS,
@@ -67,6 +67,11 @@ pub(crate) const COUNTERS: [&str; 32] = [
     counter::SERVER_THROTTLED,
     counter::SWARM_THROTTLED,
     counter::SWARM_THREADS_REFUSED,
+    counter::ANSWER_RETRANSMITS,
+    counter::DEVICE_DROPPED,
+    counter::OUT_NO_ROUTES,
+    counter::RETRANSMITS,
+    counter::REVERSE_PATH_FILTER,
 ];
 
 /// Small, middle and absurd numbers.
@@ -176,7 +181,7 @@ prop_compose! {
             accepted_stalled: stalled,
             loads: cores.map(|(a, b)| (PhaseName::Ramp, load((a, b), (b, a), a))).into_iter().collect(),
             lowest_memory_available_bytes: lowest,
-            verdicts: verdicts.into_iter().map(|(expr, passed, value)| Verdict { expr, passed, value }).collect(),
+            verdicts: verdicts.into_iter().map(|(expr, passed, value)| Verdict { expr, passed, value, severity: c10k_record::Severity::Fail }).collect(),
             ..Findings::default()
         }
     }

@@ -134,7 +134,12 @@ pub(crate) fn lose(findings: &mut Findings, phase: PhaseName, outcome: &str, cou
 }
 
 pub(crate) fn verdict(expr: &str, passed: bool) -> Verdict {
-    Verdict { expr: expr.to_owned(), passed: Some(passed), value: Some(12.0) }
+    Verdict {
+        expr: expr.to_owned(),
+        passed: Some(passed),
+        value: Some(12.0),
+        severity: c10k_record::Severity::Fail,
+    }
 }
 
 /// Processor time of a phase on two processors: what each end used and the most it may, and what was idle.
@@ -275,6 +280,7 @@ pub(crate) fn planted(name: &str) -> Option<Findings> {
             let mut f = short(65_536, "connect-timeout", 512);
             f.host.conntrack_max = Some(65_536);
             f.counters.insert(counter::CONNTRACK_COUNT.to_owned(), change(0, 65_536));
+            moved(&mut f, counter::CONNTRACK_DROPPED, 9_000);
             moved(&mut f, counter::SYN_RETRANSMITS, 9_000);
             f
         }

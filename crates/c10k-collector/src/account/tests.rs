@@ -255,3 +255,17 @@ fn a_descriptor_table_that_grew_is_estimated_from_its_slots() {
     near(table.server_bytes, (4096.0 - 64.0) * BYTES_PER_SLOT / HELD as f64);
     assert!(table.estimated);
 }
+
+#[test]
+fn where_others_gave_back_all_but_the_clients_own_neither_end_is_called_free() {
+    let (before, mut after) = before_and_after();
+    let whole = account(&before, &after, HELD, true);
+    let each = whole.server_kernel_bytes.unwrap() + whole.client_kernel_bytes.unwrap();
+    let bind = whole.parts["bind_bucket"].client_bytes.unwrap();
+    // Half of the clients' own buckets is left, and nothing of what both ends have.
+    let gone = ((each - bind / 2.0) * HELD as f64) as u64;
+    let memory = after.meminfo.as_mut().unwrap();
+    memory.slab_bytes = memory.slab_bytes.map(|bytes| bytes - gone);
+    let account = account(&before, &after, HELD, true);
+    assert_eq!((account.server_kernel_bytes, account.client_kernel_bytes), (None, None));
+}

@@ -54,7 +54,7 @@ impl MemoryWatch {
         if let Some(at) = scarcest {
             seen.folder = groups.folders().nth(at).map(|folder| folder.display().to_string());
             seen.limit_bytes = group.limit(version).map(|(bytes, _)| bytes);
-            seen.limit_file = group.limit(version).map(|(_, file)| file);
+            seen.limit_file = group.limit(version).map(|(_, file)| file.to_owned());
             seen.left_bytes = group.left_bytes();
             seen.usage_before_bytes = before[at].and_then(|before| before.usage_bytes);
         }

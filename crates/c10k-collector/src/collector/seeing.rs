@@ -1,15 +1,12 @@
 //! What one tick reads of each source, and what is noted of one that cannot be read.
 
-use std::collections::BTreeMap;
-
-use c10k_kernel::counters::NetReading;
 use c10k_kernel::counters::host_wide::{Neighbours, NeighboursReader};
 use c10k_kernel::cpu::{CpuTimes, HostCpu, cores_used};
 
 use super::{Collector, EndGroups, MemoryWatch};
+use crate::network::NetworkSeen;
 use crate::observation::{
     CpuSeen, GroupSeen, HostMemorySeen, ListenerSeen, NeighboursSeen, Observation, ProcessSeen, SlabSeen,
-    SocketsSeen,
 };
 use crate::process::Watched;
 use crate::unreadable::UnreadableList;
@@ -56,7 +53,7 @@ impl Collector {
                 );
             }
             all = match (all, seen) {
-                (Some(all), Some(seen)) => Some(scarcer(all, seen)),
+                (Some(all), Some(seen)) => Some(all.scarcer(seen)),
                 (all, seen) => all.or(seen),
             };
         }
@@ -173,7 +170,7 @@ impl Collector {
         if !self.has_ports {
             return None;
         }
-        let listeners = match self.diag.as_mut()?.listeners(0) {
+        let listeners = match self.ends.server.listeners()? {
             Ok(listeners) => listeners,
             Err(error) => {
                 *partial = true;
@@ -181,13 +178,14 @@ impl Collector {
                 return None;
             }
         };
+        let ports = self.ends.server.ports();
         let mut seen = ListenerSeen::default();
         let drops = |is_watched: bool| {
-            let them = listeners.iter().filter(|one| self.ports.holds(one.address.port()) == is_watched);
+            let them = listeners.iter().filter(|one| ports.holds(one.address.port()) == is_watched);
             them.map(|listener| listener.drops.map(u64::from)).sum()
         };
         (seen.drops, seen.others_drops) = (drops(true), drops(false));
-        for listener in listeners.iter().filter(|listener| self.ports.holds(listener.address.port())) {
+        for listener in listeners.iter().filter(|listener| ports.holds(listener.address.port())) {
             seen.listeners += 1;
             seen.waiting += u64::from(listener.accept_queue);
             seen.accept_queue = seen.accept_queue.max(listener.accept_queue.into());
@@ -197,57 +195,15 @@ impl Collector {
         Some(seen)
     }
 
-    pub(super) fn see_network(&mut self, seen: &mut Observation) {
-        let now = self.net.read();
-        for unread in self.net.unread() {
-            // A file that was read at first and is not any more went away in the middle of a run.
-            self.unreadable.note(unread.path.clone(), Some(unread.errno), "the counters in this file");
+    /// Both ends together.
+    pub(super) fn see_network(&mut self) -> NetworkSeen {
+        // A file that was read at first and is not any more went away in the middle of a run.
+        let mut seen = self.ends.server.see(Some(&mut self.unreadable));
+        if let Some(end) = &mut self.ends.client {
+            seen.with_clients(&end.see(None));
         }
-        seen.partial |= vanished(&self.first, &now);
-        if let Some(sockstat) = now.sockstat {
-            seen.sockets = SocketsSeen {
-                in_use: sockstat.tcp_inuse.map(|ipv4| ipv4 + sockstat.tcp6_inuse.unwrap_or(0)),
-                time_wait: sockstat.time_wait,
-                orphans: sockstat.orphan,
-                allocated: sockstat.alloc,
-                mem_pages: sockstat.mem_pages,
-            };
-        }
-        let mut counters = BTreeMap::new();
-        if let (Some(now), Some(first)) = (&now.tcp, &self.first.tcp) {
-            let change = now.since(first);
-            counters.extend(change.values.known());
-            seen.went_backwards.extend(change.went_backwards);
-        }
-        if let (Some(now), Some(first)) = (&now.tcp_ext, &self.first.tcp_ext) {
-            let change = now.since(first);
-            counters.extend(change.values.known());
-            seen.went_backwards.extend(change.went_backwards);
-        }
-        seen.counters = counters;
-        if let (Some(now), Some(first)) = (now.softnet, self.first.softnet) {
-            seen.softnet_dropped = now.dropped.checked_sub(first.dropped);
-            seen.softnet_squeezed = now.squeezed.checked_sub(first.squeezed);
-        }
-        seen.files_in_use = now.files.map(|files| files.in_use);
-        seen.files_max = now.files.map(|files| files.max);
-        seen.conntrack_entries = now.conntrack.map(|tracked| tracked.count);
-        seen.conntrack_max = now.conntrack.and_then(|tracked| tracked.max);
-        let dropped = |reading: &NetReading| reading.conntrack.and_then(|tracked| tracked.dropped);
-        // A table that appeared in the middle of a run has dropped nothing before; without one nothing is dropped for it.
-        let dropped_now = dropped(&now).or(now.tracks_nothing.then_some(0));
-        seen.conntrack_dropped =
-            dropped_now.and_then(|now| now.checked_sub(dropped(&self.first).unwrap_or(0)));
+        seen
     }
-}
-
-/// Of two groups the one that has less left, with what both refused: the OOM killer counts in each by itself.
-fn scarcer(one: GroupSeen, other: GroupSeen) -> GroupSeen {
-    let (failures, held_back) = (one.failures.max(other.failures), one.held_back.max(other.held_back));
-    let oom_kills = one.oom_kills.zip(other.oom_kills).map(|(one, other)| one + other);
-    let left = |group: &GroupSeen| group.left_bytes.unwrap_or(u64::MAX);
-    let scarcest = if left(&other) < left(&one) { other } else { one };
-    GroupSeen { failures, held_back, oom_kills, ..scarcest }
 }
 
 pub(super) fn see(
@@ -257,13 +213,4 @@ pub(super) fn see(
     unreadable: &mut UnreadableList,
 ) -> ProcessSeen {
     watched.as_mut().map(|process| process.see(seconds, partial, unreadable)).unwrap_or_default()
-}
-
-/// Whether a source that could be read at first cannot be read any more.
-fn vanished(first: &NetReading, now: &NetReading) -> bool {
-    first.sockstat.is_some() && now.sockstat.is_none()
-        || first.tcp.is_some() && now.tcp.is_none()
-        || first.tcp_ext.is_some() && now.tcp_ext.is_none()
-        || first.softnet.is_some() && now.softnet.is_none()
-        || first.files.is_some() && now.files.is_none()
 }

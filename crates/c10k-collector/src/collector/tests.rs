@@ -1,3 +1,4 @@
+use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -51,12 +52,12 @@ fn a_recorded_host_replays_growth_since_the_beginning_and_cores_since_the_last_t
     let seen = collector.tick_at(Duration::from_secs(2));
 
     assert_eq!((seen.elapsed_ms, seen.partial), (2000, false));
-    assert_eq!((seen.sockets.in_use, seen.sockets.time_wait), (Some(104), Some(4)));
+    assert_eq!((seen.network.sockets.in_use, seen.network.sockets.time_wait), (Some(104), Some(4)));
     assert_eq!(seen.counter("ListenOverflows"), Some(10));
     assert_eq!(seen.counter("ListenDrops"), Some(0), "known and unchanged is zero");
     assert_eq!(seen.counter("TCPAbortOnMemory"), None, "not in this kernel");
-    assert_eq!((seen.softnet_dropped, seen.softnet_squeezed), (Some(3), Some(0)));
-    assert_eq!((seen.files_in_use, seen.files_max), (Some(500), Some(2000)));
+    assert_eq!((seen.network.softnet_dropped, seen.network.softnet_squeezed), (Some(3), Some(0)));
+    assert_eq!((seen.network.files_in_use, seen.network.files_max), (Some(500), Some(2000)));
     assert_eq!(seen.cpu.softirq_cores, Some(0.25));
     assert_eq!(seen.cpu.user_cores, Some(0.5));
     assert_eq!(seen.memory.page_cache_bytes, Some(21 << 10));
@@ -73,7 +74,7 @@ fn a_counter_that_was_reset_is_unknown_and_named() {
     record(host.path(), "proc/stat", "cpu 1 0 1 1 0 0 1 0 0 0\n");
     let seen = collector.tick_at(Duration::from_secs(1));
     assert_eq!((seen.counter("ListenOverflows"), seen.counter("ListenDrops")), (None, Some(3)));
-    assert_eq!(seen.went_backwards, ["ListenOverflows"]);
+    assert_eq!(seen.network.went_backwards, ["ListenOverflows"]);
     assert_eq!(seen.cpu.softirq_cores, None);
 }
 
@@ -86,7 +87,7 @@ fn a_source_that_breaks_in_the_middle_makes_the_sample_partial_and_its_part_unkn
     let seen = collector.tick_at(Duration::from_secs(1));
     assert!(seen.partial);
     assert_eq!((seen.counter("ListenOverflows"), seen.memory.slab_bytes), (None, None));
-    assert_eq!(seen.sockets.in_use, Some(4), "the rest is there");
+    assert_eq!(seen.network.sockets.in_use, Some(4), "the rest is there");
 }
 
 #[test]

@@ -20,7 +20,7 @@ impl Sum {
                 page_table_bytes: both(all.page_table_bytes, seen.page_table_bytes),
                 threads: both(all.threads, seen.threads),
                 // One that goes on is enough for a server that does.
-                state: all.state.filter(|state| matches!(state, 'T' | 't')).and(seen.state).or(all.state),
+                state: seen.state.filter(|_| all.is_stopped()).or(all.state),
                 descriptors: together(all.descriptors, seen.descriptors),
                 ..ProcessSeen::default()
             },

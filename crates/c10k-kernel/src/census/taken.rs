@@ -5,6 +5,7 @@
 //! `net.ipv4.ip_local_port_range`: from it the kernel gives outgoing connections their ports, those of servers that are
 //! not running at that moment included.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -170,7 +171,8 @@ impl SockDiag {
                 }
             })?;
         }
-        found.sort_by_key(|(user, _)| user.by);
+        // Of several in TIME_WAIT the last to go decides when the port is free.
+        found.sort_by_key(|(user, _)| (user.by, Reverse(user.gone_in)));
         Ok(found)
     }
 }

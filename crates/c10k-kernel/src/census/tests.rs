@@ -32,7 +32,7 @@ fn socket(state: u8, local_port: u16, remote_port: u16) -> Vec<u8> {
 fn tally(bytes: &[u8], ports: &[u16]) -> (Census, Progress) {
     let mut census = Census::default();
     let ports = PortSet::of(ports);
-    let progress = each_socket(bytes, 7, &mut |line| census.add(line, &ports)).unwrap();
+    let progress = each_socket(bytes, 7, &mut |line| assert!(census.add(line, &ports).is_none())).unwrap();
     census.interrupted = progress.interrupted;
     (census, progress)
 }

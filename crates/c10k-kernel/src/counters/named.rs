@@ -105,6 +105,17 @@ kernel_counters! {
 }
 
 kernel_counters! {
+    /// The `Ip:` lines of `/proc/net/snmp`, of one network namespace (RFC 4293, net/ipv4/proc.c).
+    pub struct IpCounters {
+        counters {
+            /// packets of this machine's own for which no route was found, the answer to a SYN among them.
+            out_no_routes = "OutNoRoutes",
+        }
+        gauges {}
+    }
+}
+
+kernel_counters! {
     /// The `TcpExt:` lines of `/proc/net/netstat`, of one network namespace (net/ipv4/proc.c); names as nstat(8)
     /// shows them.
     pub struct TcpExt {

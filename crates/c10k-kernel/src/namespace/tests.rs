@@ -2,7 +2,7 @@ use super::*;
 use crate::address::{add, is_local, local_addresses, remove};
 use crate::counters::ProcRoot;
 use crate::sysctl::Access;
-use crate::{conntrack, link, shaper};
+use crate::{conntrack, link, route, shaper};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
@@ -230,6 +230,52 @@ fn addresses_in_no_common_network_reach_each_other_over_a_route_on_the_link() {
             .unwrap();
         assert_eq!(listener.accept().unwrap().1, stream.local_addr().unwrap());
         assert_eq!(stream.local_addr().unwrap().ip(), client);
+    });
+}
+
+#[test]
+fn connections_begin_with_the_window_of_the_route_between_their_ends() {
+    in_a_process_of_its_own(|| {
+        if !entered() {
+            return;
+        }
+        let window = |stream: &TcpStream| raw_socket::tcp_info(stream.as_fd()).unwrap().tcpi_snd_cwnd;
+        let connected = || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            [window(&client), window(&listener.accept().unwrap().0)]
+        };
+        assert_eq!(connected(), [10, 10]);
+        let routes = route::initial_windows("lo", false).unwrap();
+        assert!(!routes.is_empty() && routes.iter().all(Option::is_none), "{routes:?}");
+        assert_eq!(route::set_initial_window("lo", false, 37).unwrap(), routes.len());
+        assert!(route::initial_windows("lo", false).unwrap().iter().all(|window| *window == Some(37)));
+        assert_eq!(connected(), [37, 37]);
+        // Once more, in place of the other.
+        route::set_initial_window("lo", false, 4).unwrap();
+        assert_eq!((route::initial_windows("lo", false).unwrap().len(), connected()), (routes.len(), [4, 4]));
+
+        let beside = Beside::new().unwrap();
+        if let Err(error) = link::add_veth_pair("end0", "end1", &beside) {
+            skipped(&format!("no veth here: {error}"));
+            return;
+        }
+        let (server, client) = ("192.168.1.10".parse().unwrap(), "192.168.1.200".parse().unwrap());
+        add("end0", server, 24).unwrap();
+        address::set_up("end0").unwrap();
+        beside
+            .inside(|| {
+                add("end1", client, 24).unwrap();
+                address::set_up("end1").unwrap();
+            })
+            .unwrap();
+        link::carries(server, client, &beside, Duration::from_secs(5)).unwrap();
+        route::set_initial_window("end0", false, 23).unwrap();
+        let listener = TcpListener::bind((server, 0)).unwrap();
+        let to = listener.local_addr().unwrap();
+        let stream = beside.inside(|| TcpStream::connect(to).unwrap()).unwrap();
+        let accepted = listener.accept().unwrap().0;
+        assert_eq!([window(&accepted), window(&stream)], [23, 10], "each end has its own route");
     });
 }
 

@@ -73,17 +73,23 @@ pub(crate) fn ppoll_and_wait(
     timeout: Option<Duration>,
 ) -> io::Result<usize> {
     if timeout != Some(Duration::ZERO) {
-        let limit = timeout.map(|timeout| libc::timespec {
-            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: timeout.subsec_nanos() as _,
-        });
-        let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        let mut poll = libc::pollfd { fd: epoll.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one live pollfd, a null or live timespec, no signal mask.
-        checked(unsafe { libc::ppoll(&raw mut poll, 1, limit, std::ptr::null()) })?;
+        wait_for_any(epoll.as_raw_fd(), timeout)?;
     }
     let most = libc::c_int::try_from(events.len()).unwrap_or(libc::c_int::MAX);
     // SAFETY: pointer and number describe `events`, which is borrowed mutably for the call.
     let filled = checked(unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), most, 0) })?;
     Ok(usize::try_from(filled).unwrap_or(0))
+}
+
+/// ppoll(2) on one epoll instance: waits until it has something, or the time is over. `None` waits for ever.
+pub(crate) fn wait_for_any(epoll: RawFd, timeout: Option<Duration>) -> io::Result<()> {
+    let limit = timeout.map(|timeout| libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos() as _,
+    });
+    let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let mut poll = libc::pollfd { fd: epoll, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one live pollfd, a null or live timespec, no signal mask.
+    checked(unsafe { libc::ppoll(&raw mut poll, 1, limit, std::ptr::null()) })?;
+    Ok(())
 }

@@ -45,6 +45,19 @@ pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     checked_len(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) })
 }
 
+/// Two pieces behind one another in one call.
+pub(crate) fn send_two(fd: BorrowedFd<'_>, first: &[u8], second: &[u8]) -> io::Result<usize> {
+    let piece =
+        |bytes: &[u8]| libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut pieces = [piece(first), piece(second)];
+    // SAFETY: a msghdr of zeros is one with no address, no pieces and no control data.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = pieces.as_mut_ptr();
+    message.msg_iovlen = pieces.len() as _;
+    // SAFETY: the message has two live pieces, which sendmsg(2) only reads. MSG_NOSIGNAL: EPIPE instead of SIGPIPE.
+    checked_len(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) })
+}
+
 pub(crate) fn setsockopt_int(
     fd: BorrowedFd<'_>,
     level: libc::c_int,
@@ -154,14 +167,6 @@ impl RawAddress {
     /// The address family: AF_INET or AF_INET6.
     pub(crate) fn family(&self) -> libc::c_int {
         libc::c_int::from(self.storage.ss_family)
-    }
-
-    /// The same address with another port.
-    pub(crate) fn with_port(mut self, port: u16) -> Self {
-        // sin_port and sin6_port stand at the same offset, behind the family (netinet/in.h).
-        // SAFETY: the storage is large enough for a sockaddr_in and the field is plain bytes.
-        unsafe { (*(&raw mut self.storage).cast::<libc::sockaddr_in>()).sin_port = port.to_be() };
-        self
     }
 }
 

@@ -1,17 +1,24 @@
 //! Watching a run: ticks, samples, the marks between which costs are counted.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use c10k_collector::{Collector, Levels, LinkWatch, MemorySnapshot, Observation, Side, Standstill};
+use c10k_collector::{
+    Collector, EndedProcess, Levels, LinkWatch, MemorySnapshot, Observation, PerEnd, Side, Standstill,
+};
 use c10k_kernel::cgroup::PidsSeen;
 use c10k_kernel::counters::host_wide::NeighboursReader;
-use c10k_record::{LiveCounts, Sample, ServerReport};
+use c10k_record::{DropReasons, LiveCounts, Outcome, RampRow, Sample, ServerReport};
 
-use crate::collect::far::FarEnd;
 use crate::collect::outside::Outside;
+use crate::collect::source::FarSource;
 
 /// Between two rows of samples.csv.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
+/// Between two rows of ramp.csv: the swarm alone is asked for its counts, and nothing else is looked at.
+const RAMP_TICK: Duration = Duration::from_millis(25);
+/// More rows of a ramp are not taken: it is long enough then for those of samples.csv.
+const MOST_RAMP_ROWS: usize = 2_400;
 
 /// A moment whose memory and processor time are kept.
 pub(crate) struct Mark {
@@ -24,13 +31,16 @@ pub(crate) struct Mark {
 /// What has been seen of a run.
 pub(crate) struct Watch {
     collector: Collector,
-    /// The swarm's end, when the collector does not see it.
-    far: Option<FarEnd>,
     begun: Instant,
     last_tick: Option<Instant>,
     /// Echoes received until the last row.
     messages: u64,
     pub(crate) samples: Vec<Sample>,
+    /// The swarm's counts in the ramp.
+    pub(crate) ramp: Vec<RampRow>,
+    asked_in_ramp: Option<Instant>,
+    /// It has not answered yet, and is not asked again before it does.
+    is_awaited_in_ramp: bool,
     pub(crate) last: Option<Observation>,
     pub(crate) levels: Levels,
     /// What lies between the ends; nothing until it is known.
@@ -38,6 +48,8 @@ pub(crate) struct Watch {
     is_closing: bool,
     /// What a server that is not ours shows from outside.
     pub(crate) outside: Option<Outside>,
+    /// The server's host, where that is another one.
+    pub(crate) far: Option<FarSource>,
     /// How many the server had accepted while its queue was full.
     stall: Standstill<u64>,
     /// Accepted stood still with the queue full.
@@ -50,25 +62,32 @@ pub(crate) struct Counted<'a> {
     /// When they were asked for.
     pub(crate) at: Instant,
     pub(crate) phase: &'a str,
+    /// Of a plan that names its phases.
+    pub(crate) phase_name: &'a str,
     pub(crate) counts: &'a LiveCounts,
     /// By the server's own word at the same moment.
     pub(crate) accepted: Option<u64>,
+    /// Those lost so far, by cause, as the swarm said last.
+    pub(crate) lost: &'a BTreeMap<Outcome, u64>,
 }
 
 impl Watch {
-    pub(crate) fn new(collector: Collector, far: Option<FarEnd>, is_foreign: bool) -> Self {
+    pub(crate) fn new(collector: Collector, is_foreign: bool) -> Self {
         Self {
             collector,
-            far,
             link: LinkWatch::default(),
             is_closing: false,
             begun: Instant::now(),
             last_tick: None,
             messages: 0,
             samples: Vec::new(),
+            ramp: Vec::new(),
+            asked_in_ramp: None,
+            is_awaited_in_ramp: false,
             last: None,
             levels: Levels::default(),
             outside: is_foreign.then(Outside::default),
+            far: None,
             stall: Standstill::default(),
             accepted_stalled: false,
         }
@@ -80,25 +99,59 @@ impl Watch {
         self.collector.look_at_neighbours_by(opened);
     }
 
+    /// A moment in the time of samples.csv, milliseconds.
+    pub(crate) fn ms_at(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.begun).as_millis() as u64
+    }
+
     /// How long until the next row is due; nothing when it is.
     pub(crate) fn due_in(&self, now: Instant) -> Duration {
         self.last_tick.map_or(Duration::ZERO, |last| (last + TICK).saturating_duration_since(now))
     }
 
+    /// How long until the swarm is to be asked for a row of ramp.csv; `None` when enough have been taken. Shortly before a row
+    /// of samples.csv it is not asked: that row has its answer.
+    pub(crate) fn due_in_ramp(&self, now: Instant) -> Option<Duration> {
+        let due = self
+            .asked_in_ramp
+            .map_or(Duration::ZERO, |last| (last + RAMP_TICK).saturating_duration_since(now));
+        let is_before_a_row = self.due_in(now) < RAMP_TICK;
+        let is_enough = self.ramp.len() >= MOST_RAMP_ROWS;
+        (!is_enough && !is_before_a_row && !self.is_awaited_in_ramp).then_some(due)
+    }
+
+    /// The swarm has been asked.
+    pub(crate) fn asked_in_ramp(&mut self, now: Instant) {
+        self.asked_in_ramp = Some(now);
+        self.is_awaited_in_ramp = true;
+    }
+
+    /// The swarm has answered: with its counts in the ramp, or when that is over.
+    pub(crate) fn note_in_ramp(&mut self, now: Instant, counts: Option<&LiveCounts>) {
+        self.is_awaited_in_ramp = false;
+        if let Some(counts) = counts.filter(|_| self.ramp.len() < MOST_RAMP_ROWS) {
+            let LiveCounts { attempted, established, verified, open, failed, .. } = *counts;
+            let elapsed_ms = now.duration_since(self.begun).as_millis() as u64;
+            self.ramp.push(RampRow { elapsed_ms, attempted, established, verified, open, failed });
+        }
+    }
+
     /// Takes a row: the counts as they were said at its moment, and what is seen now. `server` is what the server said
     /// last, of this moment or of an earlier one.
     pub(crate) fn tick(&mut self, counted: &Counted<'_>, server: Option<&ServerReport>) -> Sample {
-        let Counted { at: now, phase, counts, accepted } = *counted;
+        let Counted { at: now, phase, phase_name, counts, accepted, lost } = *counted;
         let seen = self.look();
         let mut row = Sample {
             elapsed_ms: now.duration_since(self.begun).as_millis() as u64,
             phase: phase.to_owned(),
+            phase_name: phase_name.to_owned(),
             attempted: Some(counts.attempted),
             established: Some(counts.established),
             accepted,
             verified: Some(counts.verified),
             open: Some(counts.open),
             failed: Some(counts.failed),
+            lost: in_a_cell(lost),
             ..Sample::default()
         };
         if let (Some(before), Some(last)) = (self.samples.last(), self.last_tick) {
@@ -110,12 +163,18 @@ impl Watch {
         }
         self.messages = counts.messages;
         seen.fill(&mut row);
+        if let Some(far) = &self.far {
+            far.fill(&mut row);
+        }
         self.levels.look(&seen);
         match &mut self.outside {
             // What it does when the close makes room for who waits is nothing that the run met.
             Some(_) if self.is_closing => {}
             // What such a server has accepted is told by its signs.
-            Some(outside) => outside.look(&seen, self.collector.pid(Side::Server)),
+            Some(outside) => {
+                let far = self.far.as_ref().and_then(|far| far.server_pid);
+                outside.look(&seen, self.collector.pid(Side::Server).or(far));
+            }
             None => self.look_for_a_stall(&seen, server, now),
         }
         if !self.is_closing {
@@ -132,6 +191,10 @@ impl Watch {
         let seen = self.look();
         self.levels.look(&seen);
         self.levels.close_begins();
+        if let Some(far) = &mut self.far {
+            far.close_begins();
+        }
+        self.link.look_at_losses();
         self.is_closing = true;
     }
 
@@ -142,9 +205,8 @@ impl Watch {
     }
 
     fn look_for_a_stall(&mut self, seen: &Observation, server: Option<&ServerReport>, now: Instant) {
-        let full =
-            seen.listener.is_some_and(|l| l.backlog.is_some_and(|most| most > 0 && l.accept_queue >= most));
-        let accepted = full.then(|| server.map_or(0, |server| server.accepted));
+        let is_full = seen.listener.is_some_and(|listener| listener.is_full());
+        let accepted = is_full.then(|| server.map_or(0, |server| server.accepted));
         self.accepted_stalled |= self.stall.look(accepted, now.duration_since(self.begun));
     }
 
@@ -158,16 +220,21 @@ impl Watch {
 
     /// Keeps this moment: memory as exactly as this user may know it, and the processor time so far.
     pub(crate) fn mark(&mut self, open: u64) -> Mark {
-        Mark { open, memory: self.collector.snapshot(), seen: self.look() }
+        let memory = self.collector.snapshot();
+        let seen = self.look();
+        if !self.is_closing {
+            self.levels.look_at_drops(&seen);
+        }
+        Mark { open, memory, seen }
     }
 
     /// Looks beside the rows.
     pub(crate) fn look(&mut self) -> Observation {
-        let mut seen = self.collector.tick();
-        if let Some(far) = &mut self.far {
-            far.add_to(&mut seen);
+        let here = self.collector.tick();
+        match &mut self.far {
+            Some(far) => far.with(&here),
+            None => here,
         }
-        seen
     }
 
     pub(crate) fn settle(&mut self, longest: Duration) {
@@ -176,16 +243,24 @@ impl Watch {
 
     /// Established sockets at the server's side and at the client's, by sock_diag; either is `None` where it
     /// cannot be seen.
-    pub(crate) fn established(&mut self) -> (Option<u64>, Option<u64>) {
-        let near = self.collector.census().ok();
-        let client_side = match &mut self.far {
-            Some(far) => far.established(),
-            None => near.as_ref().map(|census| census.client_side),
-        };
-        if let (Some(outside), Some(census)) = (&mut self.outside, &near) {
+    pub(crate) fn established(&mut self) -> PerEnd<Option<u64>> {
+        let (established, census) = self.collector.established();
+        if let Some(far) = &self.far {
+            let (server, not_accepted) = far.established();
+            if let Some(outside) = &mut self.outside {
+                outside.census = server.zip(not_accepted);
+            }
+            return PerEnd { server, client: Some(*established.client()) };
+        }
+        if let (Some(outside), Some(census)) = (&mut self.outside, &census) {
             outside.census = Some((census.server_side, census.not_accepted));
         }
-        (near.map(|census| census.server_side), client_side)
+        established
+    }
+
+    /// Whether the two ends stand in network namespaces of their own.
+    pub(crate) fn is_of_two_places(&self) -> bool {
+        self.collector.is_of_two_places()
     }
 
     /// The pids cgroup of the two ends that had the fewest threads left.
@@ -198,13 +273,35 @@ impl Watch {
         self.collector.server_cpu_quota()
     }
 
+    /// Processes of the server that were found to have ended before the close, beyond so many that are known.
+    pub(crate) fn ended_beyond(&self, known: usize) -> &[EndedProcess] {
+        if self.is_closing {
+            return &[];
+        }
+        if let Some(far) = &self.far {
+            return far.ended_beyond(known);
+        }
+        self.collector.ended_processes().get(known..).unwrap_or_default()
+    }
+
     /// Whether the server's process was found to have ended.
     pub(crate) fn server_is_gone(&self) -> bool {
         self.collector.is_gone(Side::Server)
+    }
+
+    /// For what reasons the kernel dropped packets before the close, or why that is not known.
+    pub(crate) fn drop_reasons(&self) -> DropReasons {
+        self.collector.drop_reasons(&self.levels)
     }
 
     /// What cannot be read here, in words.
     pub(crate) fn unreadable(&self) -> Vec<String> {
         self.collector.unreadable().iter().map(ToString::to_string).collect()
     }
+}
+
+/// `ECONNRESET=3;EMFILE=512`: names of errnos and ours have none of the two signs.
+fn in_a_cell(lost: &BTreeMap<Outcome, u64>) -> String {
+    let parts: Vec<String> = lost.iter().map(|(outcome, count)| format!("{outcome}={count}")).collect();
+    parts.join(";")
 }

@@ -12,7 +12,7 @@ use c10k_kernel::counters::ProcRoot;
 use c10k_record::{HostSnapshot, PhaseName, Protocol, ServerEvent, SwarmEvent};
 
 use crate::collect::cpu::RampCpu;
-use crate::collect::watch::Watch;
+use crate::collect::watch::{Mark, Watch};
 use crate::host::describe::{note_server, note_swarm};
 use crate::host::object_bytes::USER_BYTES;
 use crate::processes::child::{Heard, Process};
@@ -41,6 +41,8 @@ pub(crate) struct Calibration {
     pub(crate) swarm_us: Option<f64>,
     /// Kernel memory of a connection, both ends, as it was measured; what else runs here shows in it.
     pub(crate) measured_pair_bytes: Option<f64>,
+    /// The same of the connections that were made first, and of those that came then.
+    pub(crate) measured_in_turn: Option<[f64; 2]>,
 }
 
 impl Calibration {
@@ -72,6 +74,8 @@ pub(crate) fn calibrate(
     };
     let at_ready = group.charged_bytes();
     let first_rate = ends.grow(growth, until)?;
+    watch.settle(Duration::from_millis(200));
+    let half = watch.mark(growth);
     let before = group.charged_bytes();
     let rates = [first_rate, ends.grow(second, until)?];
     if let (Some(at_ready), Some(before), Some(after)) = (at_ready, before, group.charged_bytes()) {
@@ -85,7 +89,11 @@ pub(crate) fn calibrate(
     let mut cpu = RampCpu::default();
     cpu.add(&ready.seen, &full.seen);
     let cpu = cpu.over(None, Some(connections), connections);
-    let memory = account(&ready.memory, &full.memory, connections, true);
+    let pair = |from: &Mark, to: &Mark, count: u64| {
+        let memory = account(&from.memory, &to.memory, count, true);
+        Some(memory.server_kernel_bytes? + memory.client_kernel_bytes?)
+    };
+    let in_turn = pair(&ready, &half, growth).zip(pair(&half, &full, second));
     let (connects_per_second, uncertainty_percent) = rate_of(rates);
     ends.stop();
     Ok(Calibration {
@@ -94,10 +102,8 @@ pub(crate) fn calibrate(
         uncertainty_percent,
         server_us: cpu.server_us_per_connection,
         swarm_us: cpu.swarm_us_per_connection,
-        measured_pair_bytes: memory
-            .server_kernel_bytes
-            .zip(memory.client_kernel_bytes)
-            .map(|(server, client)| server + client),
+        measured_pair_bytes: pair(&ready, &full, connections),
+        measured_in_turn: in_turn.map(|(first, second)| [first, second]),
     })
 }
 
@@ -161,7 +167,7 @@ impl Ends {
             ..CollectorConfig::default()
         };
         let collector = Collector::new(config).map_err(|error| error.to_string())?;
-        Ok(Watch::new(collector, None, false))
+        Ok(Watch::new(collector, false))
     }
 
     /// Makes so many connections, and says how many a second that were.

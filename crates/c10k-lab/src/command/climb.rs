@@ -16,16 +16,22 @@ mod plain;
 mod step;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use c10k_ceiling::{MEMORY_WALLS as MEMORY, UNKNOWN};
 use c10k_kernel::process;
-use c10k_record::{Exit, Metric, Predicted, Protocol, Quantity, Record, RunState, human_bytes, human_count};
+use c10k_record::{
+    Exit, HttpAddress, Listening, Metric, Predicted, Protocol, Quantity, Record, RunState, human_bytes,
+    human_count,
+};
 use clap::Args;
 
 use crate::host::headroom::{Headroom, Left};
+use crate::lead::exported::listen_at;
 use crate::rerun::{Came, Setup};
 use crate::say::color::Color;
 use crate::say::printer::Printer;
+use crate::say::refusal::Refusal;
 use crate::signals::Signals;
 use brake::Brake;
 use document::{Climb, Counts};
@@ -42,15 +48,22 @@ pub(crate) struct ClimbArgs {
     /// The profile to begin with: a shipped one (stock, tuned, diary, c1m) or the path of one.
     #[arg(long, alias = "from", value_name = "PROFILE", default_value = "stock")]
     start: String,
-    /// Connections that are enough: 100k, 1M [default: as many as the memory holds above a reserve].
-    #[arg(long, value_name = "N")]
-    max: Option<Quantity>,
+    /// Connections that are enough, as --target says it too.
+    #[arg(value_name = "TARGET", conflicts_with = "target")]
+    enough: Option<Quantity>,
+    /// Connections that are enough: 10,000, 100k, 1M [default: as many as the memory holds above a reserve].
+    #[arg(long, value_name = "N", aliases = ["max", "connections"], short_alias = 'n', allow_hyphen_values = true)]
+    target: Option<Quantity>,
     /// What is spoken over TCP: raw, or ws (WebSocket).
     #[arg(long, default_value = "raw", value_name = "raw|ws")]
     protocol: Protocol,
     /// Where the climb's folder is made.
     #[arg(long, value_name = "FOLDER", default_value = "results")]
     results: PathBuf,
+    /// Serve the figures of the step under way to Prometheus, at http://ADDRESS:PORT/metrics; a port alone is of
+    /// 127.0.0.1, port 0 lets the kernel choose [default: off].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<HttpAddress>,
     /// One JSON document on stdout.
     #[arg(long)]
     json: bool,
@@ -82,30 +95,31 @@ type Refused = (String, String, Exit);
 
 fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
     let most = u64::from(u32::MAX);
+    let asked = args.target.or(args.enough);
     let bad_max = |why: String, hint: String| Err((why, hint, Exit::BadText));
-    match args.max {
+    match asked {
         Some(Quantity(0)) => {
-            return bad_max("--max 0 holds nothing".to_owned(), "expected at least 1".to_owned());
+            return bad_max("--target 0 holds nothing".to_owned(), "expected at least 1".to_owned());
         }
         Some(Quantity(max)) if max > most => {
-            let why = format!("--max {max} is more than one box can number");
+            let why = format!("--target {max} is more than one box can number");
             return bad_max(why, format!("expected at most {most}"));
         }
         _ => {}
     }
-    let mut setup = plain(args)?;
+    let mut setup = Setup { metrics: metrics(args, printer)?, ..plain(args)? };
     let mut host = c10k_collector::host_snapshot();
     crate::host::describe::complete(&mut host);
     // It climbs over 127.0.0.0/8.
     let mut memory = Headroom::open(&host, false);
     let left = memory.left();
-    setup.target = match (args.max, left) {
+    setup.target = match (asked, left) {
         (Some(Quantity(max)), _) => max,
         // A little more than fits: it is the memory that says where this ends.
         (None, Some(left)) => (left.pairs() + left.pairs() / 20).clamp(1, most),
         (None, None) => {
             let message = "it cannot be read how much memory is left".to_owned();
-            return Err((message, "say with --max how far to climb".to_owned(), Exit::HostCannot));
+            return Err((message, "say with --target how far to climb".to_owned(), Exit::HostCannot));
         }
     };
     let folder = folder(&args.results)?;
@@ -114,7 +128,7 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
     let mut climb = Climb {
         start: args.start.clone(),
         protocol: args.protocol,
-        connections: Counts { target: args.max.map(|Quantity(max)| max), held: 0 },
+        connections: Counts { target: asked.map(|Quantity(max)| max), held: 0 },
         memory: left.map(foreseen),
         steps: Vec::new(),
         ended_because: "unfinished".to_owned(),
@@ -145,9 +159,11 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
     if let Some((message, hint, _)) = &unkept {
         printer.error(message, Some(hint));
     }
-    climb.tell(printer);
     if args.json {
+        printer.say(&climb.told(None));
         printer.data(&serde_json::to_string(&climb).unwrap_or_default());
+    } else {
+        printer.data(&climb.told(Some(printer.style(true).width)));
     }
     let is_repeated = climb.check.as_ref().is_some_and(|check| check.held >= check.target);
     Ok(match end.exit {
@@ -156,6 +172,13 @@ fn climb(args: &ClimbArgs, printer: &mut Printer) -> Result<Exit, Refused> {
         Exit::Done if is_checked && !is_repeated => Exit::Short,
         exit => exit,
     })
+}
+
+/// One socket for the figures of all steps.
+fn metrics(args: &ClimbArgs, printer: &mut Printer) -> Result<Option<Arc<Listening>>, Refused> {
+    let Some(address) = args.metrics else { return Ok(None) };
+    let refused = |Refusal { message, hint, exit }| (message, hint.unwrap_or_default(), exit);
+    Ok(Some(Arc::new(listen_at(address, printer).map_err(refused)?)))
 }
 
 /// What this user may not know, and what could not be arranged.
@@ -213,7 +236,7 @@ fn up(
                     printer.say(&format!("warning: {why}"));
                     step.lifted_with = lifts.another(setup);
                     if step.lifted_with.is_some() {
-                        printer.say(&step.row());
+                        printer.say(&step.row(printer.style(false).width));
                         continue;
                     }
                     let because = format!("what lifts it cannot be set here: {why}");
@@ -225,7 +248,7 @@ fn up(
         let mut step = Step::of(number, &record, place);
         climb.connections.held = climb.connections.held.max(step.held);
         let end = after(&mut step, &record, climb, setup, &mut lifts, brake);
-        printer.say(&step.row());
+        printer.say(&step.row(printer.style(false).width));
         climb.steps.push(step);
         if let Some(end) = end {
             return end;
@@ -329,7 +352,7 @@ fn stopped_early(brake: &Brake<'_>) -> End {
         human_bytes(left.map_or(0, |left| left.reserve_bytes))
     );
     let wall = left.map_or("ram", |left| left.wall()).to_owned();
-    let summary = "End what else takes memory here, or give --max.".to_owned();
+    let summary = "End what else takes memory here, or give --target.".to_owned();
     let commands = vec!["ps aux --sort=-rss | head".to_owned()];
     let next = Next { wall: wall.clone(), summary, commands, any_suffices: false };
     End { because, wall: Some(wall), next: Some(next), exit: Exit::Short }
@@ -347,6 +370,10 @@ fn folder(results: &Path) -> Result<PathBuf, Refused> {
         let hint = "name a folder that can be written with --results".to_owned();
         (format!("{}: {error}", path.display()), hint, Exit::HostCannot)
     };
+    if results.is_file() {
+        let hint = "name a folder with --results".to_owned();
+        return Err((format!("'{}' is a file, not a folder", results.display()), hint, Exit::HostCannot));
+    }
     std::fs::create_dir_all(results).map_err(|error| refused(results, error))?;
     let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     for number in 1..100 {

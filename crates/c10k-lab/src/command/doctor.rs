@@ -45,8 +45,11 @@ pub(crate) struct DoctorArgs {
     /// seen as `c10k-lab run` would apply it in a namespace of its own [default: tuned].
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
-    /// Connections to be held: 5000, 100k, 1M [default: 100k].
-    #[arg(long, value_name = "N")]
+    /// Connections to be held, as --target says it too.
+    #[arg(value_name = "TARGET", conflicts_with = "target")]
+    wanted: Option<Quantity>,
+    /// Connections to be held: 5000, 10,000, 100k, 1M [default: 100k].
+    #[arg(long, value_name = "N", aliases = ["max", "connections"], short_alias = 'n', allow_hyphen_values = true)]
     target: Option<Quantity>,
     /// Where the two ends stand: loopback, or veth (two namespaces of this machine), as for `c10k-lab run`.
     #[arg(long, value_name = "TOPOLOGY")]
@@ -67,6 +70,9 @@ pub(crate) struct DoctorArgs {
     /// source address.
     #[arg(long)]
     plain: bool,
+    /// Every wall, however far above the target, and what a diagnosis can look at here.
+    #[arg(long)]
+    all: bool,
     /// Make no connections at all: memory is told from sizes alone then, and no rate.
     #[arg(long)]
     no_calibration: bool,
@@ -83,27 +89,23 @@ pub(crate) fn run(args: &DoctorArgs, printer: &mut Printer) -> Exit {
     match examine(args) {
         Ok((finding, outside)) => {
             let exit = if finding.reachable { Exit::Done } else { Exit::HostCannot };
-            for warning in &finding.warnings {
-                printer.say(&format!("warning: {}", warning.text));
-            }
+            printer.notes(&finding.warnings, args.profile.as_deref().unwrap_or("tuned"));
             if args.json {
                 printer.data(&serde_json::to_string(&finding).unwrap_or_default());
             } else {
-                printer.data(&page::page(&finding, &outside));
+                let width = printer.style(true).width;
+                printer.data(&page::page(&finding, &outside, args.all, width));
             }
             exit
         }
-        Err(refusal) => {
-            printer.error(&refusal.message, refusal.hint.as_deref());
-            refusal.exit
-        }
+        Err(refusal) => refusal.tell(printer),
     }
 }
 
 /// The plan whose walls are looked for, and its profile.
 fn plan_of(args: &DoctorArgs) -> Result<(Plan, Profile), Refusal> {
     let load = LoadArgs {
-        target: args.target,
+        target: args.target.or(args.wanted),
         ips: args.ips.clone(),
         ports: args.ports.clone(),
         ..LoadArgs::default()
@@ -310,6 +312,19 @@ impl ConnectionBytes {
             Some(_) => (1.0 - MOST_APART, 1.0 + MOST_APART),
             None => (1.0 / OTHER_KERNELS, OTHER_KERNELS),
         };
+        let turns = calibration.and_then(|calibration| calibration.measured_in_turn);
+        if let (None, Some([first, second])) = (objects, turns)
+            && (first - second).abs() > MOST_APART * first.min(second)
+        {
+            let text = format!(
+                "the calibration measured {} B of memory a connection, both ends, and then {}: other programs took or \
+                 gave back memory meanwhile, and the {} that others measured are reckoned with",
+                human_count(first.max(0.0) as u64),
+                human_count(second.max(0.0) as u64),
+                human_count(server + client)
+            );
+            return Self { doubt: Some(text), ..by_size };
+        }
         if !(least * sizes..=most * sizes).contains(&measured) {
             let of =
                 if objects.is_some() { "the objects that it is made of take" } else { "others measured" };

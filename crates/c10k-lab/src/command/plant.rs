@@ -4,8 +4,8 @@
 //! A plant is data: a run and what stands in its way. The diagnosis does not know that it was planted.
 
 mod groups;
-mod hierarchy;
-mod left;
+pub(crate) mod hierarchy;
+pub(crate) mod left;
 mod limits;
 mod outcome;
 mod queues;
@@ -16,7 +16,7 @@ mod way;
 use std::io;
 
 use c10k_ceiling::{Need, Wall, wall, walls};
-use c10k_record::{Ceiling, Exit, Record, Scope};
+use c10k_record::{Ceiling, Exit, Record, Scope, nearest};
 use clap::Args;
 
 use crate::rerun::{Came, Setup};
@@ -170,8 +170,10 @@ fn failed_to(what: &str, error: &io::Error, hint: &str) -> Failed {
 /// The wall and its plant, or why it is not planted.
 fn find(name: &str) -> Result<(&'static Wall, &'static Planted), Failed> {
     let Some(wall) = wall(name) else {
-        let known: Vec<&str> = walls().map(|wall| wall.name).collect();
-        let hint = format!("the walls are {}", known.join(", "));
+        let hint = match nearest(name, walls().map(|wall| wall.name)) {
+            Some(near) => format!("did you mean {near}?"),
+            None => "`c10k-lab walls` lists them; those marked plantable can be planted".to_owned(),
+        };
         return Err(Failed::text(format!("'{name}' is not a wall"), hint));
     };
     planted(name).filter(|_| wall.plant.plantable).map(|planted| (wall, planted)).ok_or_else(|| {

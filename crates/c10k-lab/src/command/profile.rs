@@ -17,7 +17,7 @@ pub(crate) enum ProfileCommand {
         #[arg(long)]
         json: bool,
     },
-    /// One profile with all it extends, as TOML.
+    /// One profile with all it extends, as TOML, with the reason for each value.
     Show {
         /// A shipped profile or the path of one.
         profile: String,
@@ -65,7 +65,7 @@ pub(crate) fn run(command: &ProfileCommand, printer: &mut Printer) -> Exit {
     match command {
         ProfileCommand::List { json } => list(*json, printer),
         ProfileCommand::Show { profile } => with(profile, printer, |profile, printer| {
-            printer.data(&profile.to_toml());
+            printer.data(&profile.to_toml_with_reasons());
             Exit::Done
         }),
         ProfileCommand::Diff { profile, json } => {

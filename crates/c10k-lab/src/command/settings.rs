@@ -3,9 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
+use c10k_kernel::limits;
 use c10k_profile::{
     Applier, ApplyError, Differs, Doubt, Drift, Here, InForceError, JournalError, Policy, Profile, Recovery,
-    RollBack, Standing, StandingSetting, State, Unsettable, left_over_notice, not_applied_warning, note,
+    RollBack, Source, Standing, StandingSetting, State, Unsettable, left_over_notice, not_applied_warning,
+    note,
 };
 use c10k_record::{Exit, ProfileInRun};
 use serde_json::{Value, json};
@@ -33,6 +35,9 @@ pub(crate) fn apply(profile: &Profile, host_wide: bool, as_json: bool, printer: 
     });
     let kept = match applied {
         Ok(kept) => kept,
+        Err(ApplyError::Unsettable { not_set, .. }) if limits::euid() != 0 => {
+            return needs_root(profile, not_set.len(), host_wide, printer);
+        }
         Err(error) => return refused(error, printer),
     };
     for recovery in &kept.recovered {
@@ -67,6 +72,22 @@ pub(crate) fn apply(profile: &Profile, host_wide: bool, as_json: bool, printer: 
         printer.data(&document.to_string());
     }
     Exit::Done
+}
+
+/// What an ordinary user may not set, in a line: `profile diff` has it one by one.
+fn needs_root(profile: &Profile, settings: usize, host_wide: bool, printer: &mut Printer) -> Exit {
+    let what = if settings == 1 { "setting" } else { "settings" };
+    let name = &profile.name;
+    let path = match &profile.source {
+        Source::Shipped(name) => (*name).to_owned(),
+        Source::File(path) => quoted(path),
+    };
+    let flag = if host_wide { " --host-wide" } else { "" };
+    printer.error(
+        &format!("profile {name} needs root: this user may not set {settings} {what} of it"),
+        Some(&format!("sudo c10k-lab profile apply {path}{flag}")),
+    );
+    Exit::HostCannot
 }
 
 /// Puts back what is kept and what was left behind, and tells what stays.

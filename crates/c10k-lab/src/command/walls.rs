@@ -1,25 +1,25 @@
 //! `c10k-lab walls`: the field guide to everything that stops a box from holding one more connection.
 
+mod number;
+mod paragraph;
+
 use std::fmt::Write as _;
 
 use c10k_ceiling::{
-    MYTHS, Myth, Need, PlanView, Reading, SYMPTOMS, Wall, myth, read_symptom, surest, wall, walls,
+    MYTHS, Myth, Need, PlanView, Reading, SYMPTOMS, Wall, myth, number_in, read_symptom, surest, wall, walls,
 };
 use c10k_kernel::limits;
-use c10k_record::{DEFAULT_PORT, Degree, Exit, HostSnapshot, Remedy, Scope, human_count};
+use c10k_record::{DEFAULT_PORT, Degree, Exit, HostSnapshot, Remedy, Scope, human_count, nearest};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::command::doctor::facts::line;
 use crate::command::plant::PlantArgs;
+use crate::command::sweep::experiments::{experiments_on, others};
 use crate::host::before::Beforehand;
 use crate::say::printer::Printer;
 use crate::say::words::side_name;
-
-/// The width of a page, columns.
-const WIDTH: usize = 100;
-/// Where the text of a page begins, columns.
-const INDENT: usize = 18;
+use paragraph::{paragraph, title};
 
 /// `c10k-lab walls`.
 #[derive(Clone, Debug, Args)]
@@ -27,8 +27,10 @@ const INDENT: usize = 18;
 pub(crate) struct WallsArgs {
     #[command(subcommand)]
     command: Option<WallsCommand>,
-    /// A wall to explain (ports-exhausted), or what a program said: EMFILE, "i/o timeout" [default: list all].
-    name: Option<String>,
+    /// A wall to explain (ports-exhausted), what a program said (EMFILE, i/o timeout), or a number at which connections
+    /// stop (28232) [default: list all].
+    #[arg(value_name = "WALL|ERROR|NUMBER")]
+    name: Vec<String>,
     /// One JSON document on stdout.
     #[arg(long)]
     json: bool,
@@ -50,11 +52,11 @@ enum WallsCommand {
 
 /// Carries it out.
 pub(crate) fn run(args: &WallsArgs, printer: &mut Printer) -> Exit {
-    match (&args.command, &args.name) {
-        (Some(WallsCommand::Plant(plant)), _) => crate::command::plant::run(plant, printer),
-        (Some(WallsCommand::Myths { name, json }), _) => show_myths(name.as_deref(), *json, printer),
-        (None, Some(name)) => explain(name, args.json, printer),
-        (None, None) => list(args.json, printer),
+    match &args.command {
+        Some(WallsCommand::Plant(plant)) => crate::command::plant::run(plant, printer),
+        Some(WallsCommand::Myths { name, json }) => show_myths(name.as_deref(), *json, printer),
+        None if args.name.is_empty() => list(args.json, printer),
+        None => explain(&args.name.join(" "), args.json, printer),
     }
 }
 
@@ -86,15 +88,10 @@ fn explain(name: &str, as_json: bool, printer: &mut Printer) -> Exit {
     }
     let reading = read_symptom(name);
     if reading.is_empty() {
-        printer.error(
-            &format!("'{name}' is neither a wall nor an error that one is known to cause"),
-            Some(
-                "give the line with the name of the errno or of the call, as \"accept: Too many open files\"; \
-                 `dmesg | tail`, `nstat -az` and the server's log at that time may say more; `c10k-lab walls` lists \
-                 all walls",
-            ),
-        );
-        return Exit::BadText;
+        return match number_in(name) {
+            Some(said) => number::explain((name, &said), &this_host(), as_json, printer),
+            None => unknown(name, printer),
+        };
     }
     printer.data(&if as_json {
         symptom_json(name, &reading).to_string()
@@ -102,6 +99,27 @@ fn explain(name: &str, as_json: bool, printer: &mut Printer) -> Exit {
         symptom_page(name, &reading)
     });
     Exit::Done
+}
+
+/// Nothing is known by that name: perhaps another one was meant.
+fn unknown(name: &str, printer: &mut Printer) -> Exit {
+    let hint = match nearest_wall(name) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "name the errno or the call, as \"accept: Too many open files\"; see `nstat -az` and the server's \
+                 log, or `c10k-lab walls` for all walls"
+            .to_owned(),
+    };
+    printer
+        .error(&format!("'{name}' is neither a wall nor an error that one is known to cause"), Some(&hint));
+    Exit::BadText
+}
+
+/// The wall that was meant: by a slip of the finger, or by a part of its name.
+pub(crate) fn nearest_wall(name: &str) -> Option<&'static str> {
+    let names = || walls().map(|wall| wall.name);
+    let typed = name.trim().to_lowercase().replace([' ', '_'], "-");
+    let part = || names().find(|known| typed.len() >= 4 && known.contains(typed.as_str()));
+    nearest(&typed, names()).or_else(part)
 }
 
 fn symptom_json(name: &str, reading: &Reading) -> Value {
@@ -121,8 +139,11 @@ fn show_myths(name: Option<&str>, as_json: bool, printer: &mut Printer) -> Exit 
         Some(name) => match myth(name) {
             Some(myth) => vec![myth],
             None => {
-                let known: Vec<&str> = MYTHS.iter().map(|myth| myth.name).collect();
-                let hint = format!("the myths are {}", known.join(", "));
+                let known = || MYTHS.iter().map(|myth| myth.name);
+                let hint = match nearest(name, known()) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => "`c10k-lab walls myths` lists them".to_owned(),
+                };
                 printer.error(&format!("'{name}' is not a myth of this guide"), Some(&hint));
                 return Exit::BadText;
             }
@@ -134,14 +155,17 @@ fn show_myths(name: Option<&str>, as_json: bool, printer: &mut Printer) -> Exit 
             .map(|myth| {
                 json!({
                     "name": myth.name, "claim": myth.claim, "truth": myth.truth, "run": myth.run,
-                    "shows": myth.shows, "source": myth.source,
+                    "shows": myth.shows, "source": myth.source, "measure": experiments_on(myth.name),
                 })
             })
             .collect();
         printer.data(&json!({ "myths": rows }).to_string());
         return Exit::Done;
     }
-    let pages: Vec<String> = chosen.iter().map(|myth| myth_page(myth)).collect();
+    let mut pages: Vec<String> = chosen.iter().map(|myth| myth_page(myth)).collect();
+    if name.is_none() {
+        pages.push(format!("other questions that an experiment answers:\n{}\n", others().join("\n")));
+    }
     printer.data(&pages.join("\n"));
     Exit::Done
 }
@@ -216,7 +240,7 @@ fn example(wall: &Wall, host: &HostSnapshot) -> Remedy {
 }
 
 fn page(wall: &Wall, host: &HostSnapshot) -> String {
-    let mut text = format!("{}: {}\n", wall.name, wall.title);
+    let mut text = title(wall.name, wall.title);
     let hard = match surest(wall) {
         _ if !wall.hard => "a verdict breaks first",
         Degree::Proven => "an errno or a counter names it",
@@ -286,7 +310,7 @@ fn symptom_page(name: &str, reading: &Reading) -> String {
             let _ =
                 writeln!(text, "may be one of {count} walls, the likeliest first. What tells them apart:");
             for wall in &reading.walls {
-                let _ = write!(text, "\n{}: {}\n", wall.name, wall.title);
+                let _ = write!(text, "\n{}", title(wall.name, wall.title));
                 text.push_str(&paragraph("what you see", wall.guide.what_you_see));
                 text.push_str(&paragraph("how to prove", wall.guide.how_to_prove));
                 text.push_str(&paragraph("must be absent", wall.not_there));
@@ -294,7 +318,7 @@ fn symptom_page(name: &str, reading: &Reading) -> String {
         }
     }
     for other in &reading.others {
-        let _ = write!(text, "\n{}: {}\n", other.name, other.title);
+        let _ = write!(text, "\n{}", title(other.name, other.title));
         text.push_str(&paragraph("look at", other.look));
     }
     text
@@ -307,21 +331,11 @@ fn myth_page(myth: &Myth) -> String {
     text.push_str(&paragraph("source", myth.source));
     // Not folded: it is there to be pasted.
     let _ = writeln!(text, "  try it:\n{}", myth.run);
+    let commands = experiments_on(myth.name);
+    if !commands.is_empty() {
+        let _ = writeln!(text, "  measure it:\n{}", commands.join("\n"));
+    }
     text
-}
-
-/// A label and its text, folded at spaces to the width of the page.
-fn paragraph(label: &str, said: &str) -> String {
-    let (first, others) = (format!("  {label:<width$}", width = INDENT - 2), " ".repeat(INDENT));
-    let page = textwrap::Options::new(WIDTH)
-        .initial_indent(&first)
-        .subsequent_indent(&others)
-        .break_words(false)
-        .word_splitter(textwrap::WordSplitter::NoHyphenation)
-        .word_separator(textwrap::WordSeparator::AsciiSpace)
-        .wrap_algorithm(textwrap::WrapAlgorithm::FirstFit);
-    let words: Vec<&str> = said.split_whitespace().collect();
-    format!("{}\n", textwrap::fill(&words.join(" "), page))
 }
 
 fn scope_name(scope: Scope) -> &'static str {
@@ -342,6 +356,7 @@ fn scope_words(scope: Scope) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::paragraph::{INDENT, WIDTH};
     use super::*;
 
     #[test]

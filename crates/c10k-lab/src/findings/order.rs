@@ -22,7 +22,12 @@ pub(crate) fn order(record: &Record) -> Option<LossOrder> {
     let ramp = record.phases.iter().find(|phase| phase.phase == PhaseName::Ramp)?;
     let after_proof_ms = ramp.to_ms?.checked_sub(ramp.from_ms)?.saturating_sub(last_proof_ms);
     if first_ms >= last_proof_ms {
-        return Some(LossOrder { proven_after_loss: 0, lost_after_proof: count, after_proof_ms });
+        return Some(LossOrder {
+            lost: count,
+            lost_after_proof: count,
+            after_proof_ms,
+            ..LossOrder::default()
+        });
     }
     // Some were under way when the first was lost. After that it went on for longer without a success, or was over at
     // once: errors by chance would have begun before.
@@ -32,9 +37,10 @@ pub(crate) fn order(record: &Record) -> Option<LossOrder> {
     let goes_on = apart_ms <= slack_ms && after_proof_ms > slack_ms;
     let is_over = apart_ms <= over_at_ms && count >= c.verified? / 100;
     (goes_on || is_over).then_some(LossOrder {
-        proven_after_loss: 0,
+        lost: count,
         lost_after_proof: count,
         after_proof_ms,
+        ..LossOrder::default()
     })
 }
 

@@ -1,7 +1,7 @@
 //! Walls of the whole host cannot be planted on somebody's machine: the bytes of `/proc` that such a run leaves are
 //! replayed, from the collector to the diagnosis.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
@@ -71,7 +71,17 @@ fn write(root: &Path, files: &[(&str, &str)]) {
 /// Takes a row of a run that has nothing to count.
 fn row(watch: &mut Watch) {
     let (at, counts) = (Instant::now(), LiveCounts::default());
-    watch.tick(&Counted { at, phase: "ramp", counts: &counts, accepted: None }, None);
+    watch.tick(
+        &Counted {
+            at,
+            phase: "ramp",
+            phase_name: "",
+            counts: &counts,
+            accepted: None,
+            lost: &BTreeMap::new(),
+        },
+        None,
+    );
 }
 
 /// The walls that are named when a run loses connections under `lost` while the host changes so.
@@ -85,7 +95,7 @@ fn walls(limits: &HostSnapshot, changed: &[(&str, &str)], lost: &str) -> Vec<Str
 fn watched(root: &Path, changed: &[(&str, &str)]) -> Watch {
     write(root, &QUIET);
     let config = CollectorConfig { proc_root: ProcRoot::recorded(root), ..CollectorConfig::default() };
-    let mut watch = Watch::new(Collector::new(config).expect("a recorded host"), None, false);
+    let mut watch = Watch::new(Collector::new(config).expect("a recorded host"), false);
     row(&mut watch);
     write(root, changed);
     row(&mut watch);
@@ -114,7 +124,12 @@ fn walls_of(limits: &HostSnapshot, watch: &Watch, lost: &str, broken: &[&str]) -
     record.server = Some(ServerReport { accepted: HELD, peak: HELD, tables: 4, ..ServerReport::default() });
     record.verdicts = broken
         .iter()
-        .map(|expr| Verdict { expr: (*expr).to_owned(), passed: Some(false), value: Some(250.0) })
+        .map(|expr| Verdict {
+            expr: (*expr).to_owned(),
+            passed: Some(false),
+            value: Some(250.0),
+            severity: c10k_record::Severity::Fail,
+        })
         .collect();
     let found = findings(&record, &plan, limits, watch, Some(u64::from(u32::MAX)), None, false);
     let ceiling = diagnose(&found, None).expect("it fell short");
@@ -216,7 +231,8 @@ fn the_same_losses_on_a_quiet_host_prove_nothing_of_it() {
     }
     // Both ends stand here and nothing here dropped them: somebody on the way did.
     assert_eq!(walls(&limits(), &[("proc/self/net/netstat", RESENT)], "connect-timeout"), ["firewall-drop"]);
-    assert_eq!(walls(&limits(), &[], "EHOSTUNREACH"), ["no-route"]);
+    // Others were served at the only place there is: there is a way, and somebody on it rejects by ICMP.
+    assert_eq!(walls(&limits(), &[], "EHOSTUNREACH"), ["filter-rejects"]);
 }
 
 #[test]
@@ -230,6 +246,14 @@ fn the_same_run_again_is_what_a_person_typed_or_else_what_its_plan_says() {
     assert_eq!(words(&record), None);
     record.command = ["/bin/c10k-lab", "run", "--mode", "hold"].map(str::to_owned).to_vec();
     assert_eq!(words(&record).as_deref(), Some("c10k-lab run --mode hold"));
+    record.command =
+        ["/bin/c10k-lab", "run", "--payload", "5k", "-q", "--force", "2k"].map(str::to_owned).to_vec();
+    assert_eq!(
+        words(&record).as_deref(),
+        Some("c10k-lab run --payload 5k -q --force --target 2k"),
+        "whoever asks for another target does not ask for two"
+    );
+    record.command = ["/bin/c10k-lab", "run", "--mode", "hold"].map(str::to_owned).to_vec();
     "/proc/self/exe".clone_into(&mut record.command[0]);
     assert_eq!(words(&record), None, "a plant or a climb did");
     assert_eq!(

@@ -1,9 +1,11 @@
 //! What the namespace of a run has before anything is looked at or started.
 
 use std::io;
+use std::net::IpAddr;
 
-use c10k_kernel::{conntrack, shaper};
+use c10k_kernel::{conntrack, filter, link, shaper};
 
+use crate::isolate::veth::SERVER_DEVICE;
 use crate::stage::{Furniture, Stage};
 
 /// Puts into this namespace, which must be the run's own, what it is to have.
@@ -12,7 +14,25 @@ pub(crate) fn furnish(stage: &Stage) -> io::Result<()> {
         Furniture::Tracked { room } => fill_conntrack(room.into()),
         Furniture::NotTracked => conntrack::do_not_track(),
         Furniture::Narrow { bits_per_second } => narrow(bits_per_second),
+        Furniture::Dropped { port } => drop_where_rules_are(port),
+        Furniture::Astray { source } => lead_astray(source),
     })
+}
+
+/// Drops what comes to a port; in a kernel without rules what else stands in the way does that.
+fn drop_where_rules_are(port: u16) -> io::Result<()> {
+    match filter::drop_incoming(port) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Has the server's end of the link send to nobody what is for this source: as after a change of hardware of which a table
+/// of neighbours has not heard.
+fn lead_astray(source: IpAddr) -> io::Result<()> {
+    /// Of those that nobody makes (the second bit: locally administered).
+    const NOBODY: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
+    link::add_permanent_neighbour(SERVER_DEVICE, source, &NOBODY)
 }
 
 /// Has connections tracked, and leaves room for so many.

@@ -37,6 +37,18 @@ pub(crate) fn enter(profile: &Profile, in_run: &mut ProfileInRun) -> Result<Isol
     Ok(isolation)
 }
 
+/// How many buckets a namespace that is made from this one has without being asked: its own where this one says so,
+/// else the host's. None where the kernel tells none (before Linux 6.1).
+pub(crate) fn entries_of_a_new_one(root: &SysctlRoot) -> Option<u32> {
+    let read = |key: &str| root.read(key).ok()?.parse::<i64>().ok();
+    let entries = match read(CHILD_ENTRIES) {
+        Some(own @ 1..) => own,
+        // A negative number is that of a namespace which shares the host's hash.
+        _ => read(ENTRIES)?,
+    };
+    u32::try_from(entries.unsigned_abs()).ok()
+}
+
 /// False when no second namespace may be made, which leaves this process where it is.
 fn enter_again() -> Result<bool, NamespaceError> {
     match enter_new() {

@@ -8,12 +8,15 @@ use c10k_kernel::counters::host_wide::NeighboursReader;
 use c10k_kernel::namespace::{Beside, Isolation};
 use c10k_kernel::sysctl::{Scopes, SysctlRoot};
 use c10k_profile::{
-    Live, Profile, apply_in_own_namespace, not_applied_warning, not_in_force, note, unknown_keys,
+    AppliedGuard, Live, Profile, apply_in_own_namespace, hint_for_unknown, not_applied_warning, not_in_force,
+    note, unknown_keys,
 };
 use c10k_record::{NotApplied, Plan, ProfileInRun, Topology, Warning};
 use c10k_swarm::ips::IpList;
 
+use crate::isolate::first_window;
 use crate::isolate::own_hash;
+use crate::isolate::sample;
 use crate::isolate::veth;
 use crate::plan::veth::neighbour_warning;
 use crate::say::refusal::Refusal;
@@ -32,6 +35,8 @@ pub(crate) struct Place {
     pub(crate) far: Option<Beside>,
     /// The tables of neighbours, opened where they are shown; `None` where the run did not leave that place.
     pub(crate) neighbours: Option<NeighboursReader>,
+    /// What was set where the lab was started, which is put back with this value; `None` where nothing was.
+    pub(crate) in_force: Option<AppliedGuard>,
 }
 
 /// Moves this process, which must not have threads yet, into a namespace of its own and applies the profile
@@ -50,7 +55,7 @@ pub(crate) fn enter(plan: &Plan, profile: &Profile) -> Result<Place, Refusal> {
                 profile.name,
                 unknown.join(", ")
             ),
-            "correct the names, or mark them { value = …, optional = true }",
+            hint_for_unknown(&unknown, &root),
         ));
     }
     let mut in_run = ProfileInRun { name: profile.name.clone(), ..ProfileInRun::default() };
@@ -71,6 +76,8 @@ pub(crate) fn enter(plan: &Plan, profile: &Profile) -> Result<Place, Refusal> {
             if let Some(far) = &far {
                 apply_at_the_far_end(profile, far, &mut in_run)?;
             }
+            first_window::set(plan, profile, far.as_ref(), &mut in_run);
+            sample::look(profile, plan.is_ipv6(), &mut in_run);
             Some(isolation)
         }
         Err(error) if plan.topology == Topology::Veth => {
@@ -80,20 +87,17 @@ pub(crate) fn enter(plan: &Plan, profile: &Profile) -> Result<Place, Refusal> {
             ));
         }
         Err(error) => {
-            warnings.push(Warning::new(
-                "not-isolated",
-                format!(
-                    "{error}; the run uses 127.0.0.0/8 of this host and sets \
-                     nothing (to isolate it: {})",
-                    error.hint()
-                ),
-            ));
+            let text = format!(
+                "{error}; the run uses 127.0.0.0/8 of this host and sets nothing (to isolate it: {})",
+                error.hint()
+            );
+            warnings.push(Warning::new("not-isolated", text));
             in_run.not_applied = not_isolated(profile, &root)?;
             None
         }
     };
     warnings.extend(in_run.not_applied.iter().map(not_applied_warning));
-    Ok(Place { isolation, profile: in_run, warnings, far, neighbours })
+    Ok(Place { isolation, profile: in_run, warnings, far, neighbours, in_force: None })
 }
 
 /// Sets in the swarm's namespace what was set in the server's, and lists what could be set there only.

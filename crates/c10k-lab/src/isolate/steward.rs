@@ -146,12 +146,12 @@ fn raise(part: &Profile, printer: &mut Printer) -> Result<Stewarded, Refusal> {
     if !guard.holds_settings() {
         return Ok(Stewarded::Here(word));
     }
-    for change in &guard.changes {
-        printer.say(&format!(
-            "for the whole host, while the run lasts: {} {} -> {}",
-            change.key, change.before, change.after
-        ));
-    }
+    let changes: Vec<String> = guard
+        .changes
+        .iter()
+        .map(|change| format!("{} {} -> {}", change.key, change.before, change.after))
+        .collect();
+    printer.note(&format!("note: for the whole host, while the run lasts: {}", changes.join(", ")));
     let ended = attend(&word, signals);
     let is_back = put_back(guard, printer);
     let exit = match ended {
@@ -242,7 +242,7 @@ fn wait_for_orphans() {
 fn put_back(guard: AppliedGuard, printer: &mut Printer) -> bool {
     let rolled_back = guard.roll_back();
     if rolled_back.is_complete() {
-        printer.say(&format!("host-wide settings: {rolled_back}"));
+        printer.note(&format!("note: host-wide settings: {rolled_back}"));
         return true;
     }
     printer.error(&rolled_back.to_string(), Some(&rolled_back.commands().join(" && ")));
@@ -325,6 +325,7 @@ mod tests {
             profile: ProfileInRun { not_applied: inside.to_vec(), ..ProfileInRun::default() },
             far: None,
             neighbours: None,
+            in_force: None,
         };
         let place = word().settle(place);
         let left: Vec<(&str, &str)> =

@@ -13,7 +13,7 @@ use crate::plan::veth::{FEW_NEIGHBOURS, network_bits, servers_of, share_a_networ
 use crate::say::refusal::Refusal;
 
 /// The device at the server's end.
-const SERVER_DEVICE: &str = "c10k-server";
+pub(crate) const SERVER_DEVICE: &str = "c10k-server";
 /// The device at the swarm's end.
 const SWARM_DEVICE: &str = "c10k-swarm";
 /// Both ends are set up by then.

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::lead::lab::{Lab, Woken};
+use crate::lead::lab::Lab;
+use crate::lead::wait::Woken;
 
 /// A proof in which nobody was answered for so long is looked into: what was sent is sent again several times by then.
 const NOBODY: Duration = Duration::from_millis(1_500);
@@ -12,21 +13,25 @@ impl Lab<'_> {
     /// acknowledged.
     pub(crate) fn await_the_proof(&mut self, limit: Instant) -> Woken {
         loop {
-            let (echoes, since) = (self.counts.messages, Instant::now());
-            let woken = self.wait(Some(limit.min(since + NOBODY)), |lab| lab.verified.is_some());
+            let (echoes, since) = (self.said.swarm.counts.messages, Instant::now());
+            let woken = self.wait(Some(limit.min(since + NOBODY)), |lab| lab.said.swarm.verified.is_some());
             if woken != Woken::TimeIsUp || Instant::now() >= limit {
                 return woken;
             }
-            if self.counts.messages == echoes && self.record.evidence.silent.is_none() {
-                self.record.evidence.silent = self.abroad.silent(self.counts.open, since.elapsed());
+            if self.said.swarm.counts.messages == echoes && self.record.evidence.silent.is_none() {
+                self.record.evidence.silent =
+                    self.seen.abroad.silent(self.said.swarm.counts.open, since.elapsed());
             }
         }
     }
 
     /// Looks at the server's end before the close, where connections were lost.
     pub(crate) fn look_abroad(&mut self) {
-        if self.counts.failed > 0 {
-            self.abroad.servers_end(!self.server.is_ours(), &mut self.record.evidence);
+        if self.pair.server.far().is_some() {
+            // In any case: what is met from now on is the close's.
+            self.look_from_far();
+        } else if self.said.swarm.counts.failed > 0 {
+            self.seen.abroad.servers_end(!self.pair.server.is_ours(), &mut self.record.evidence);
         }
     }
 }

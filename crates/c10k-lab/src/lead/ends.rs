@@ -17,8 +17,10 @@ const MOST_PROVEN: u64 = 100_000;
 impl Lab<'_> {
     /// Both sides' sockets as the kernel counts them, beside what the swarm says.
     pub(crate) fn compare_with_census(&mut self) {
-        let (server_side, client_side) = self.watch.established();
-        let open = self.counts.open;
+        let established = self.seen.watch.established();
+        let (server_side, client_side) = (established.server, *established.client());
+        self.seen.clients_established = client_side;
+        let open = self.said.swarm.counts.open;
         let shown = |seen: Option<u64>| seen.map_or_else(|| "an unknown number".to_owned(), human_count);
         if [server_side, client_side].into_iter().flatten().any(|seen| seen != open) {
             self.record.warnings.push(Warning::new(
@@ -33,8 +35,8 @@ impl Lab<'_> {
             ));
         }
         if self.looks_up_ends() {
-            self.ends.was_asked = true;
-            self.ends.in_hold = self.ends.at_server.as_mut().and_then(|ends| ends.look(open));
+            self.seen.ends.was_asked = true;
+            self.seen.ends.in_hold = self.seen.ends.at_server.as_mut().and_then(|ends| ends.look(open));
         }
     }
 
@@ -42,10 +44,10 @@ impl Lab<'_> {
     pub(crate) fn look_up_ends(&mut self) {
         let mut patience = Patience::begin(Instant::now());
         while self.looks_up_ends() && !self.is_stopped() {
-            let open = self.counts.open;
-            let seen = self.ends.at_server.as_mut().and_then(|ends| ends.look(open));
+            let open = self.said.swarm.counts.open;
+            let seen = self.seen.ends.at_server.as_mut().and_then(|ends| ends.look(open));
             let goes_on = seen.as_ref().is_some_and(|seen| patience.goes_on(seen, Instant::now()));
-            self.ends.at_end = seen;
+            self.seen.ends.at_end = seen;
             if self.plan.load.probe || !goes_on {
                 return;
             }
@@ -55,17 +57,17 @@ impl Lab<'_> {
 
     /// Whoever proves itself to a server of ours is known by its echo and by the server's word.
     fn looks_up_ends(&self) -> bool {
-        !self.plan.load.probe || !self.server.is_ours() && self.counts.open <= MOST_PROVEN
+        !self.plan.load.probe || !self.pair.server.is_ours() && self.said.swarm.counts.open <= MOST_PROVEN
     }
 
     /// What a connection cost in memory, by those that were there when it was looked at, whether they lived on or not.
     /// What does not exist at the server's end costs nothing there, and where it is not known how many do, neither is
-    /// what the kernel took for them.
+    /// what the kernel took for them. Of a run of one host.
     pub(crate) fn cost_of_memory(&self, ready: &Mark, full: &Mark) -> MemoryPerConnection {
         let opened = full.open.saturating_sub(ready.open);
         let of = |server| account_of_ends(&ready.memory, &full.memory, EndsHere { server, client: opened });
-        match &self.ends.in_hold {
-            None if !self.ends.was_asked => of(opened),
+        match &self.seen.ends.in_hold {
+            None if !self.seen.ends.was_asked => of(opened),
             // A connection that waits to be accepted is part of one.
             Some(seen) if seen.waiting * 100 <= seen.open => of(seen.accepted),
             _ => {
@@ -84,12 +86,13 @@ impl Lab<'_> {
             let waiting = c.established.saturating_sub(accepted).min(c.held);
             Some(AtServerEnd { accepted: c.held - waiting, waiting, absent: 0 })
         };
-        if self.is_stopped_early || self.swarm_record_is_lost {
+        if self.broke.is_stopped_early || self.said.swarm.record_is_lost {
             return;
         }
-        let seen = self.ends.at_end.as_ref().map(EndsSeen::counts).or_else(by_its_word);
+        let seen = self.seen.ends.at_end.as_ref().map(EndsSeen::counts).or_else(by_its_word);
+        let seen = seen.or_else(|| self.counted_by_far());
         if let Some(seen) = seen {
-            self.record.confirm(seen, self.verified_at_ms);
+            self.record.confirm(seen, self.said.swarm.verified_at_ms);
         }
         let unconfirmed = self.record.unconfirmed();
         self.record.warnings.extend(unconfirmed);

@@ -1,57 +1,85 @@
 //! From what was seen to the finished record.
 
-use c10k_collector::HolderSeen;
 use c10k_record::{
-    Connections, Outcome, PhaseName, ProcessInRun, Record, RunState, Warning, counter, human_count, judge,
+    Connections, Outcome, PhaseName, ProcessInRun, RampRow, Record, RunEvidence, RunState, Warning, counter,
+    human_count, judge,
 };
 
 use crate::collect::watch::Mark;
-use crate::findings::{findings, order};
+use crate::findings::{findings, loads, order};
+use crate::host::limits::as_one;
 use crate::lead::lab::Lab;
-use crate::plan::view::plan_view;
+use crate::lead::page::{RAMP, page};
+use crate::lead::sizes::Search;
+use crate::plan::view::foreseen;
 
 impl Lab<'_> {
-    /// Puts together what was seen and writes it.
-    pub(crate) fn finish(mut self) -> Record {
+    /// Puts together what was seen and writes it; also says what a search has found.
+    pub(crate) fn finish(mut self) -> (Record, Option<Search>) {
         self.take_over_the_swarms_word();
-        self.record.server = self.server_said.take();
+        self.course.note(&mut self.record);
+        self.record.server = self.said.server.last.take();
         self.record.connections.accepted = self.accepted();
         self.confirm();
         self.settle_ghosts();
         self.costs();
-        self.record.time_wait.peak = self.watch.levels.highest(counter::TIME_WAIT);
-        self.record.time_wait.at_end = self.watch.last.as_ref().and_then(|seen| seen.sockets.time_wait);
-        for unreadable in self.watch.unreadable() {
+        self.note_two_hosts();
+        self.record.time_wait.peak = self.seen.watch.levels.highest(counter::TIME_WAIT);
+        self.record.time_wait.at_end =
+            self.seen.watch.last.as_ref().and_then(|seen| seen.network.sockets.time_wait);
+        for unreadable in self.seen.watch.unreadable() {
             self.record.warnings.push(Warning::new("unreadable", unreadable));
         }
+        self.count_ended_workers();
         self.name_the_end();
-        self.record.gaps.extend(self.gaps.take());
+        self.record.gaps.extend(self.seen.gaps.take());
         self.record.gaps.sort_by_key(|gap| gap.from_ms);
-        self.record.verdicts = judge(&self.plan.verdicts, &self.record);
+        let mut conditions = self.plan.verdicts.clone();
+        conditions.extend(self.course.search.as_ref().and_then(Search::of_last));
+        self.record.verdicts = judge(&conditions, &self.record);
+        self.record.note_compared();
+        let ended = self.course.ended_in_words();
+        self.record
+            .warnings
+            .extend(ended.map(|words| Warning::new("ended-early", format!("the run was {words}"))));
+        let warned = self.record.verdict_warnings();
+        self.record.warnings.extend(warned);
         let gaps = self.record.gap_warnings();
         self.record.warnings.extend(gaps);
         let aborted = self.record.state == RunState::Aborted;
         // With the ports that were really listened on.
-        let plan = self.stage.as_told(self.record.plan.as_ref().unwrap_or(self.plan));
-        let predicted = c10k_ceiling::predicted_ceiling(&self.limits, &plan_view(&plan, &self.limits));
+        let plan = self.way.stage.as_told(self.record.plan.as_ref().unwrap_or(self.plan));
+        let limits = as_one(&self.limits);
+        let foreseen = foreseen(&plan, &limits, self.limits_there());
+        let predicted = c10k_ceiling::first_above(&foreseen, None);
+        let ahead = c10k_ceiling::first_above(&foreseen, Some(self.record.connections.held));
+        self.record.evidence.drops = Some(self.seen.watch.drop_reasons());
         self.record.evidence.order = self.record.evidence.order.or_else(|| order(&self.record));
         let mut found = findings(
             &self.record,
             &plan,
-            &self.limits,
-            &self.watch,
-            Some(self.capacity),
-            self.server_end,
+            &limits,
+            &self.seen.watch,
+            Some(self.pair.capacity),
+            self.broke.server_end(),
             aborted,
         );
-        found.kept_free = self.kept_free;
-        found.plan.passing_groups = self.stage.passing_groups();
+        found.kept_free = self.way.kept_free;
+        self.add_far_findings(&mut found);
+        if self.course.search.is_some() {
+            // What the processors did in the tries before is no part of the last.
+            found.loads = loads(&self.seen.watch, &plan, self.course.tried_from_ms);
+        }
+        found.plan.passing_groups = self.way.stage.passing_groups();
         let record = &mut self.record;
         record.ceiling = c10k_ceiling::diagnose(&found, predicted);
+        record.wall_ahead =
+            ahead.filter(|_| record.ceiling.is_none() && !aborted && self.pair.server.is_ours());
         record.met_on_the_way = c10k_ceiling::met_on_the_way(&found, record.ceiling.as_ref());
         let unexplained =
             c10k_ceiling::syns_sent_again(&found, &record.met_on_the_way, record.ceiling.as_ref());
         record.warnings.extend(unexplained);
+        record.notes.extend(c10k_ceiling::hold_cannot_show(&found.plan).filter(|_| !aborted));
         if record.host.as_ref().is_some_and(|host| host.root) {
             record.make_remedies_roots();
         }
@@ -59,17 +87,17 @@ impl Lab<'_> {
             self.record.warnings.push(Warning::new("identity", broken));
         }
         self.write();
-        self.record
+        (self.record, self.course.search)
     }
 
     /// The server's own word on how many it had accepted; of one that has not said its last word it is not known.
     fn accepted(&mut self) -> Option<u64> {
         let last = self.record.server.as_ref().map(|server| server.accepted);
         // Another's never says anything.
-        if !self.server.is_ours() {
+        if !self.pair.server.is_ours() {
             return None;
         }
-        if !self.server_is_done || self.server_end.is_some() {
+        if !self.said.server.is_done || self.broke.server_end().is_some() {
             let heard = last.map_or_else(
                 || "it was never heard".to_owned(),
                 |last| format!("it had accepted {last} when it was last heard"),
@@ -80,7 +108,7 @@ impl Lab<'_> {
         }
         // One that had paused in the hold takes what was queued when the close makes room: those were ghosts.
         let established = self.record.connections.established;
-        let then = self.server_at_proof.as_ref();
+        let then = self.said.server.at_proof.as_ref();
         let paused = then.filter(|then| then.paused > 0 && then.accepted < established);
         paused.map(|then| then.accepted).or(last)
     }
@@ -90,7 +118,7 @@ impl Lab<'_> {
         let c = &mut self.record.connections;
         let (established, accepted) = (c.established, c.accepted);
         c.settle_ghosts();
-        let why = if self.swarm_record_is_lost {
+        let why = if self.said.swarm.record_is_lost {
             c.ghosts = None;
             accepted
                 .map(|_| "the swarm's counts are of its last tick, and the server's of its end".to_owned())
@@ -110,7 +138,7 @@ impl Lab<'_> {
     }
 
     fn take_over_the_swarms_word(&mut self) {
-        if let Some(said) = self.swarm_record.take() {
+        if let Some(said) = self.said.swarm.record.take() {
             // One that somebody else has stopped is no run that came to its end.
             let why = match said.state {
                 RunState::Broken => said.ended_because.clone(),
@@ -119,19 +147,22 @@ impl Lab<'_> {
                 }
                 _ => None,
             };
-            self.broken = self.broken.take().or(why);
-            let target = self.record.connections.target;
+            self.broke.why = self.broke.why.take().or(why);
+            // Of phases the swarm knows the target: what was asked for, without what was released again.
+            let phases = !self.plan.phases.is_empty();
+            let target = if phases { said.connections.target } else { self.record.connections.target };
             self.record.connections = Connections { target, ..said.connections };
             self.record.failures = said.failures;
             self.record.growth_stopped = said.growth_stopped;
             self.record.growth_evidence = said.growth_evidence;
-            (self.record.evidence.ages, self.record.evidence.order) =
-                (said.evidence.ages, said.evidence.order);
+            let RunEvidence { ages, order, words, .. } = said.evidence;
+            self.record.evidence = RunEvidence { ages, order, words, ..self.record.evidence.clone() };
             self.record.rate = said.rate;
-            self.cpu_said = Some(said.cpu);
+            self.said.swarm.cpu = Some(said.cpu);
             self.record.latency_us = said.latency_us;
             self.record.lateness_us = said.lateness_us;
             self.record.phases = said.phases;
+            self.record.work = said.work;
             self.record.gaps = said.gaps;
             self.record.sources_gone = said.sources_gone;
             // What of the profile is not in force was listed when the place was made.
@@ -145,19 +176,19 @@ impl Lab<'_> {
             self.record.warnings.extend(new);
             return;
         }
-        self.swarm_record_is_lost = true;
+        self.said.swarm.record_is_lost = true;
         // The swarm is gone without a last word: what it had is lost, and counted as such.
         let c = &mut self.record.connections;
-        c.attempted = self.counts.attempted;
-        c.established = self.counts.established;
-        c.verified = self.plan.load.probe.then_some(self.counts.verified);
-        (c.held, c.open) = (0, self.is_stopped_early.then_some(self.counts.open));
-        c.add_failed(Outcome::worker_lost(), self.counts.attempted);
-        if self.counts.attempted > 0 {
+        c.attempted = self.said.swarm.counts.attempted;
+        c.established = self.said.swarm.counts.established;
+        c.verified = self.plan.load.probe.then_some(self.said.swarm.counts.verified);
+        (c.held, c.open) = (0, self.broke.is_stopped_early.then_some(self.said.swarm.counts.open));
+        c.add_failed(Outcome::worker_lost(), self.said.swarm.counts.attempted);
+        if self.said.swarm.counts.attempted > 0 {
             self.record.failures = vec![c10k_record::Failure {
-                phase: self.phase.unwrap_or(PhaseName::Ramp),
+                phase: self.said.swarm.phase.unwrap_or(PhaseName::Ramp),
                 outcome: Outcome::worker_lost(),
-                count: self.counts.attempted,
+                count: self.said.swarm.counts.attempted,
                 first_at_ms: 0,
             }];
         }
@@ -166,69 +197,72 @@ impl Lab<'_> {
     /// The counts so far and what they cost, for whoever reads the record of a run that never comes to its end.
     pub(crate) fn note_how_it_stands(&mut self) {
         let c = &mut self.record.connections;
-        c.attempted = self.counts.attempted;
-        c.established = self.counts.established;
-        c.accepted = self.server_said.as_ref().filter(|_| self.server.is_ours()).map(|said| said.accepted);
-        c.verified = self.plan.load.probe.then_some(self.counts.verified);
-        c.open = Some(self.counts.open);
+        c.attempted = self.said.swarm.counts.attempted;
+        c.established = self.said.swarm.counts.established;
+        c.accepted =
+            self.said.server.last.as_ref().filter(|_| self.pair.server.is_ours()).map(|said| said.accepted);
+        c.verified = self.plan.load.probe.then_some(self.said.swarm.counts.verified);
+        c.open = Some(self.said.swarm.counts.open);
         self.costs();
     }
 
     fn costs(&mut self) {
         let c = &self.record.connections;
-        let seen = self.ends.in_hold.as_ref().map(|seen| seen.accepted);
-        self.record.cpu = self.ramp_cpu.over(self.cpu_said.as_ref(), c.accepted.or(seen), c.attempted);
-        let (Some(ready), Some(full)) = (&self.ready, &self.full) else { return };
-        self.record.memory_per_connection = self.cost_of_memory(ready, full);
+        let seen = self.seen.ends.in_hold.as_ref().map(|seen| seen.accepted);
+        self.record.cpu =
+            self.seen.ramp_cpu.over(self.said.swarm.cpu.as_ref(), c.accepted.or(seen), c.attempted);
+        let (Some(ready), Some(full)) = (&self.seen.ready, &self.seen.full) else { return };
+        let of_two = self.cost_on_two_hosts(ready, full);
+        if let (Some((both, server, client)), Some(two)) = (of_two, &mut self.record.two_hosts) {
+            (two.server.memory_per_connection, two.client.memory_per_connection) = (server, client);
+            self.record.memory_per_connection = both;
+        } else {
+            self.record.memory_per_connection = self.cost_of_memory(ready, full);
+        }
         self.record.processes = self.processes(full);
     }
 
     /// The server's processes as they were in the hold.
     fn processes(&self, full: &Mark) -> Vec<ProcessInRun> {
-        let by_its_word = self.server_said.as_ref().or(self.record.server.as_ref()).map(|said| said.peak);
-        let told = |process: &HolderSeen| {
-            let memory = full.memory.server.as_ref().and_then(|memory| memory.of(process.pid));
-            let is_ours = self.server.is_ours();
-            ProcessInRun {
-                pid: process.pid,
-                name: process.name.clone(),
-                listens: is_ours || process.listener.is_some(),
-                counted: process.is_counted,
-                connections: if is_ours { by_its_word } else { process.connections },
-                estimated: process.estimated,
-                rss_bytes: process.seen.rss_bytes,
-                pss_bytes: memory.and_then(|memory| memory.pss_bytes),
-                private_bytes: memory.and_then(|memory| memory.exact_anon_bytes.or(memory.anon_bytes)),
-                descriptors: process.seen.descriptors.map(|seen| seen.open),
-                nofile: process.seen.descriptors.and_then(|seen| seen.limit),
-                threads: process.seen.threads,
-                cpu_seconds: process.seen.cpu_seconds,
+        let by_its_word =
+            self.said.server.last.as_ref().or(self.record.server.as_ref()).map(|said| said.peak);
+        let told = |seen: ProcessInRun| match self.pair.server.is_ours() {
+            true => ProcessInRun { listens: true, connections: by_its_word, ..seen },
+            false => seen,
+        };
+        let seen = match self.pair.server.far() {
+            Some(peer) => peer.processes(),
+            None => {
+                let here = full.seen.processes.iter();
+                here.map(|process| process.in_run(full.memory.server.as_ref())).collect()
             }
         };
-        full.seen.processes.iter().map(told).collect()
+        seen.into_iter().map(told).collect()
     }
 
     fn name_the_end(&mut self) {
-        if let Some(broken) = self.broken.take() {
+        if let Some(broken) = self.broke.why.take() {
             self.record.ended_because = Some(broken);
             return self.record.end(RunState::Broken);
         }
-        if self.server_end.is_some() {
+        if self.broke.server_end().is_some() {
             return self.record.end(RunState::Broken);
         }
-        if self.is_stopped_early && self.verified.is_none() {
+        if self.broke.is_stopped_early && self.said.swarm.verified.is_none() {
             self.record.ended_because = Some(format!("stopped by {}", self.signals.name()));
             return self.record.end(RunState::Aborted);
         }
-        self.record.ended_because = None;
+        self.record.ended_because = self.course.ended_in_words();
         self.record.end(RunState::Complete);
     }
 
     fn write(&mut self) {
-        let page = c10k_report::html(&self.record, &self.watch.samples);
+        let ramp = &self.seen.watch.ramp;
+        let page = page(&self.record, &self.seen.watch.samples, ramp, &[], self.folder.path());
         let written = self
             .folder
-            .write_file("report.html", page.as_bytes())
+            .write_file(RAMP, RampRow::csv(ramp).as_bytes())
+            .and_then(|()| self.folder.write_file("report.html", page.as_bytes()))
             .and_then(|()| self.folder.finish(&self.record));
         if let Err(error) = written {
             self.record.state = RunState::Broken;

@@ -4,16 +4,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use c10k_record::{
     Condition, DEFAULT_PORT, LoadPlan, Plan, Protocol, Quantity, SCHEMA_VERSION, ServerMode, ServerPlan,
-    Topology, VerdictError, Workload, add_conditions, default_conditions, drop_default_on_echoes,
+    Topology, VerdictError, WorkPlan, Workload, add_conditions, default_conditions, drop_default_on_echoes,
 };
+use c10k_swarm::LoadArgs;
 use c10k_swarm::ips::{AddressError, IpList, PortWindow};
 
 use crate::plan::args::RunArgs;
+use crate::plan::contradictions;
+use crate::plan::file::{KEYS, Origin, Origins, Written};
 use crate::plan::veth;
 use crate::say::refusal::Refusal;
 
 /// The plan of an ordinary run: 100,000 raw connections over loopback, tuned, held for 10 s.
-fn default_plan() -> Plan {
+pub(crate) fn default_plan() -> Plan {
     Plan {
         schema_version: SCHEMA_VERSION,
         profile: "tuned".to_owned(),
@@ -28,23 +31,49 @@ fn default_plan() -> Plan {
             workers: None,
             max_connections: None,
             foreign: false,
+            control: None,
+            reached_at: Vec::new(),
+            ssh: None,
         },
         load: LoadPlan::default(),
+        work: WorkPlan::default(),
+        phases: Vec::new(),
     }
+}
+
+const SEE_HELP: &str = "c10k-lab run --help shows every flag with an example";
+
+/// The plan to begin with, and the load as its flags and a target without a flag ask for it.
+fn begin_with(args: &RunArgs) -> Result<(Written, LoadArgs), Refusal> {
+    let default = || Written { plan: default_plan(), origins: Origins::new() };
+    let Some(path) = &args.plan else { return Ok((default(), args.load.clone())) };
+    if !path.exists()
+        && let Some(target) = path.to_str().and_then(|text| text.parse::<Quantity>().ok())
+    {
+        if args.load.target.is_some() {
+            let message = format!("two targets: {target} and --target");
+            return Err(Refusal::text(message, "give one of them"));
+        }
+        return Ok((default(), LoadArgs { target: Some(target), ..args.load.clone() }));
+    }
+    // A run's folder is as good as the plan in it.
+    let file = if path.is_dir() { path.join("plan.toml") } else { path.clone() };
+    Ok((Written::load(&file, default_plan())?, args.load.clone()))
 }
 
 /// The plan that these arguments ask for, every default filled in.
 pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
-    let mut plan = match &args.plan {
-        Some(path) => Plan::load(path).map_err(|error| {
-            Refusal::text(error.to_string(), "every run's folder holds a plan.toml that can be repeated")
-        })?,
-        None => default_plan(),
-    };
-    let (target, load) = args
-        .load
-        .resolve(&plan.load, plan.target)
-        .map_err(|usage| Refusal::text(usage, "c10k-lab run --help shows every flag with an example"))?;
+    resolve_with_origins(args).map(|written| written.plan)
+}
+
+/// The same, and where each value of it comes from.
+pub(crate) fn resolve_with_origins(args: &RunArgs) -> Result<Written, Refusal> {
+    let (Written { mut plan, mut origins }, asked) = begin_with(args)?;
+    if plan.topology != Topology::Loopback && !origins.contains_key("server.listen") {
+        move_to(plan.topology, &mut plan, origins.contains_key("load.ips"));
+    }
+    let (target, load) =
+        asked.resolve(&plan.load, plan.target).map_err(|usage| Refusal::text(usage, SEE_HELP))?;
     plan.target = target;
     plan.load = load;
     if let Some(profile) = &args.profile {
@@ -53,13 +82,11 @@ pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
     if let Some(topology) = args.topology.filter(|topology| *topology != plan.topology) {
         move_to(topology, &mut plan, args.load.ips.is_some());
     }
-    if plan.topology == Topology::Remote {
-        return Err(Refusal::text(
-            "one machine cannot be both ends of the topology 'remote'",
-            "use --topology loopback or veth; for two machines run c10k-server and c10k-swarm by themselves",
-        ));
-    }
+    settle_far_end(args, &mut plan)?;
+    settle_address(args, &mut plan, origins.contains_key("server.listen"))?;
     plan.protocol = args.protocol.unwrap_or(plan.protocol);
+    plan.workload = args.work.workload(plan.workload);
+    plan.work = args.work.resolve(&plan.work).map_err(|usage| Refusal::text(usage, SEE_HELP))?;
     ask_for(args, &mut plan)?;
     plan.server.mode = args.mode.unwrap_or(plan.server.mode);
     plan.server.workers = args.server_workers.or(plan.server.workers);
@@ -79,7 +106,103 @@ pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
     }
     check_sources(&plan)?;
     plan.verdicts = conditions(std::mem::take(&mut plan.verdicts), &args.verdicts, plan.load.probe)?;
-    Ok(plan)
+    let beside: &[Condition] = args.beside.as_ref().map_or(&[], |beside| &beside.conditions);
+    add_conditions(&mut plan.verdicts, beside);
+    contradictions::refuse(&plan)?;
+    note_flags(args, &plan, &mut origins);
+    let flag = || Origin::Flag("--max-regression".to_owned());
+    origins.extend(beside.iter().map(|condition| (condition.to_string(), flag())));
+    Ok(Written { plan, origins })
+}
+
+/// What leads to a far end, and the topology of two hosts, go with each other.
+fn settle_far_end(args: &RunArgs, plan: &mut Plan) -> Result<(), Refusal> {
+    let asked = args.control.map(|control| format!("--control {control}"));
+    let asked = asked.or_else(|| args.ssh.ssh.as_ref().map(|destination| format!("--ssh {destination}")));
+    if let Some(asked) = &asked {
+        if args.topology.is_some_and(|topology| topology != Topology::Remote) {
+            return Err(Refusal::text(
+                format!("{asked} asks another host, and --topology {} has both ends here", plan.topology),
+                "use --topology remote with it, or leave out one of the two",
+            ));
+        }
+        let planned = (plan.server.control, plan.server.ssh.take());
+        (plan.server.control, plan.server.ssh) =
+            (args.control, args.ssh.ssh.as_ref().map(ToString::to_string));
+        // The way to the server of another far end leads not to this one's.
+        if planned != (None, None) && planned != (plan.server.control, plan.server.ssh.clone()) {
+            plan.server.reached_at.clear();
+        }
+    }
+    if plan.topology != Topology::Remote && args.topology.is_some() {
+        // A plan of two hosts that is repeated on one.
+        (plan.server.control, plan.server.ssh) = (None, None);
+        plan.server.reached_at.clear();
+    }
+    if plan.server.control.is_some() && plan.server.ssh.is_some() {
+        return Err(Refusal::text(
+            "the plan's [server] has both control and ssh, and each leads to another far end",
+            "leave out one of the two",
+        ));
+    }
+    if plan.server.ssh.is_none() && (args.ssh.push || !args.ssh.ssh_args.is_empty()) {
+        return Err(Refusal::text(
+            "--push and --ssh-arg are for a server that is started over ssh, and this run has none",
+            "add --ssh USER@HOST",
+        ));
+    }
+    let has_far_end = plan.server.control.is_some() || plan.server.ssh.is_some();
+    if !has_far_end && plan.topology == Topology::Remote {
+        return Err(Refusal::text(
+            "--topology remote has its server on another host, and nothing says which",
+            "add --control ADDRESS:PORT of `c10k-lab serve` there, or --ssh USER@HOST to have it started",
+        ));
+    }
+    if has_far_end && plan.topology != Topology::Remote {
+        if plan.server.control.is_some() {
+            // The addresses beside a control port are that host's already.
+            plan.topology = Topology::Remote;
+        } else {
+            move_to(Topology::Remote, plan, plan.load.ips.is_some());
+        }
+    }
+    Ok(())
+}
+
+/// Where the server beside a control port is. Until the far end has said where it listens, that is taken for the same
+/// host's, unless a file says it.
+fn settle_address(args: &RunArgs, plan: &mut Plan, is_said: bool) -> Result<(), Refusal> {
+    if !args.server.is_empty() {
+        plan.server.reached_at.clone_from(&args.server);
+    }
+    match (plan.server.control, plan.server.reached_at.as_slice()) {
+        (Some(_), [_, ..]) => plan.server.listen.clone_from(&plan.server.reached_at),
+        (Some(control), []) if args.control.is_some() || !is_said => {
+            plan.server.listen = vec![SocketAddr::new(control.ip(), DEFAULT_PORT)];
+        }
+        (None, [first, ..]) => {
+            let key = if args.server.is_empty() { "server.reached_at" } else { "--server" };
+            return Err(Refusal::text(
+                format!("{key} {first} is for a server beside a control port, and this run has none"),
+                "add --control ADDRESS:PORT of `c10k-lab serve` on the server's host, or leave it out",
+            ));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Flags stand above whatever a file says.
+fn note_flags(args: &RunArgs, plan: &Plan, origins: &mut Origins) {
+    let given = KEYS.iter().filter(|key| (key.flag.1)(args));
+    origins.extend(given.map(|key| (key.path.to_owned(), Origin::Flag(key.flag.0.to_owned()))));
+    if args.load.steps.is_some() {
+        origins.insert("target".to_owned(), Origin::Flag("--steps".to_owned()));
+    }
+    let asked = args.verdicts.iter().filter_map(|text| text.parse().ok());
+    let of_flags: Vec<Condition> = asked.filter(|condition| plan.verdicts.contains(condition)).collect();
+    let flag = || Origin::Flag("--verdict".to_owned());
+    origins.extend(of_flags.iter().map(|condition| (condition.to_string(), flag())));
 }
 
 /// The defaults, what a plan changes of them, and what the command line changes of both.
@@ -126,7 +249,7 @@ fn ask_for(args: &RunArgs, plan: &mut Plan) -> Result<(), Refusal> {
 
 /// Puts a plan of another topology onto this one: the addresses of the one are not to be had in the other. Ports
 /// stay, and so do sources that were named for this run.
-fn move_to(topology: Topology, plan: &mut Plan, sources_are_named: bool) {
+pub(crate) fn move_to(topology: Topology, plan: &mut Plan, sources_are_named: bool) {
     plan.topology = topology;
     let server = match topology {
         Topology::Veth => veth::SERVER,
@@ -143,7 +266,7 @@ fn move_to(topology: Topology, plan: &mut Plan, sources_are_named: bool) {
 }
 
 /// Texts that name no sources are told before anything is made or started.
-fn check_sources(plan: &Plan) -> Result<(), Refusal> {
+pub(crate) fn check_sources(plan: &Plan) -> Result<(), Refusal> {
     let server = plan.server.listen.first().ok_or_else(|| {
         Refusal::text("the plan's [server] listens nowhere", "for example listen = [\"127.0.0.1:9000\"]")
     })?;

@@ -1,9 +1,39 @@
 //! A plan as the walls see it.
 
-use c10k_ceiling::PlanView;
-use c10k_record::{HostSnapshot, Plan, Protocol, Topology};
+use c10k_ceiling::{PlanView, Prediction, predict, predict_of_two};
+use c10k_record::{HostSnapshot, Plan, Predicted, Protocol, Record, Topology};
 
 use crate::plan::flags::again;
+
+/// What each wall would allow, as the limits and the plan of a record say; nothing where it lacks one of the two.
+pub(crate) fn ladder(record: &Record) -> Vec<Predicted> {
+    let (Some(host), Some(plan)) = (&record.host, &record.plan) else { return Vec::new() };
+    let of_server =
+        record.two_hosts.as_ref().and_then(|two| Some((&two.server.host.as_ref()?.limits, two.one_machine)));
+    let walls = foreseen(plan, &host.limits, of_server).into_iter();
+    let told = walls.map(|wall| Predicted {
+        connections: wall.connections,
+        wall: wall.wall,
+        uncertainty_percent: wall.uncertainty_percent,
+    });
+    told.collect()
+}
+
+/// The walls under a plan, the lowest in front: of this host, and, where the server's is another one, of that too. `host` has
+/// this host's limits with what bounds the server's end; `there` those of the server's host, and whether it is this machine
+/// all the same.
+pub(crate) fn foreseen(
+    plan: &Plan,
+    host: &HostSnapshot,
+    there: Option<(&HostSnapshot, bool)>,
+) -> Vec<Prediction> {
+    let view = plan_view(plan, host);
+    match there {
+        Some((there, false)) => predict_of_two(there, host, &view),
+        Some((_, true)) => predict(host, &PlanView { both_ends_here: true, ..view }),
+        None => predict(host, &view),
+    }
+}
 
 /// The plan as the walls see it, before the swarm has planned its sources.
 pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
@@ -33,7 +63,7 @@ pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
         sources,
         source_ports: ports,
         destinations,
-        both_ends_here: true,
+        both_ends_here: plan.topology != Topology::Remote,
         probe: plan.load.probe,
         explicit_ports,
         ips: plan.load.ips.clone(),
@@ -45,10 +75,12 @@ pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
         websocket: plan.protocol == Protocol::Ws,
         pool: c10k_swarm::takes_more(&plan.load, &plan.server.listen).then_some(c10k_swarm::LOOPBACK_POOL),
         again: again(plan),
+        in_flight: Some(plan.load.in_flight.into()),
+        hold_ms: u64::try_from(plan.load.hold.0.as_millis()).ok(),
         connect_timeout_ms: u64::try_from(plan.load.connect_timeout.0.as_millis()).ok(),
         probe_timeout_ms: u64::try_from(plan.load.probe_timeout.0.as_millis()).ok(),
         rate_per_second: plan.load.rate_per_second.map(|rate| rate.ceil() as u64),
-        own_server: !plan.server.foreign,
+        own_server: !plan.server.foreign && plan.topology != Topology::Remote,
         listen: Some(plan.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
         server_ports: c10k_swarm::ports_of(&plan.server.listen),
         ..PlanView::default()

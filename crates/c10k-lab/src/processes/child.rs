@@ -1,6 +1,7 @@
 //! A server or a swarm as a process of its own: started again from this executable, told by lines, heard by
 //! lines.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -41,7 +42,7 @@ impl Process {
     /// goes to `to`.
     pub(crate) fn start(
         who: Who,
-        arguments: &[String],
+        arguments: &[impl AsRef<OsStr>],
         namespace: Option<&Beside>,
         to: Sender<Heard>,
     ) -> io::Result<Self> {
@@ -52,7 +53,7 @@ impl Process {
     pub(crate) fn start_with(
         end: &End,
         who: Who,
-        arguments: &[String],
+        arguments: &[impl AsRef<OsStr>],
         namespace: Option<&Beside>,
         to: Sender<Heard>,
     ) -> io::Result<Self> {

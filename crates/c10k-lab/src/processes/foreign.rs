@@ -4,13 +4,18 @@
 
 use std::net::SocketAddr;
 
-use c10k_collector::{FindError, find_listeners, find_server, ports_kept, time_wait_towards};
+use c10k_collector::{
+    FindError, find_listeners, find_server, limits_of_processes, ports_kept, reached_from_here,
+    time_wait_towards,
+};
+use c10k_kernel::address::is_local;
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::limits::{self, Resource};
+use c10k_kernel::namespace::Beside;
 use c10k_kernel::process::name_of;
 use c10k_kernel::tables::TablesReader;
 use c10k_profile::put_in_force;
-use c10k_record::{HostSnapshot, LoadPlan, Plan, Topology, Warning};
+use c10k_record::{HostSnapshot, LoadPlan, Plan, Topology, Warning, shell};
 use c10k_swarm::ips::{IpList, PortWindow};
 
 use crate::isolate::place::Place;
@@ -32,14 +37,15 @@ pub(crate) struct Foreign {
     expected: Vec<u32>,
     /// A profile was asked for, by a flag or a plan.
     is_compared: bool,
+    /// The network namespace in which it stands, where that is not this one.
+    pub(crate) elsewhere: Option<Beside>,
 }
 
 impl Foreign {
     /// The server that the arguments or a repeated plan name, put into the plan; `None` when the lab is to start one.
     pub(crate) fn of_run(args: &RunArgs, plan: &mut Plan) -> Result<Option<Self>, Refusal> {
-        let again = plan.server.foreign.then(|| plan.server.listen.first().map(SocketAddr::port)).flatten();
-        let port = args.server_port.or(again.filter(|_| args.server_pid.is_none()));
-        if port.is_none() && args.server_pid.is_none() {
+        let again = plan.server.listen.first().copied().filter(|_| plan.server.foreign);
+        if again.is_none() && args.server_port.is_none() && args.server_pid.is_none() {
             return Ok(None);
         }
         if plan.topology != Topology::Loopback {
@@ -48,10 +54,11 @@ impl Foreign {
                 "leave out --topology: the run takes place where the server is",
             ));
         }
-        let found = match (args.server_pid, port) {
-            (Some(pid), port) => Self::by_pid(pid, port)?,
-            (None, Some(port)) => Self::by_port(port)?,
-            (None, None) => return Ok(None),
+        let found = match (args.server_pid, args.server_port, again) {
+            (Some(pid), port, _) => Self::by_pid(pid, port)?,
+            (None, Some(port), _) => Self::by_port(port)?,
+            (None, None, Some(at)) => Self::by_address(at, args)?,
+            (None, None, None) => return Ok(None),
         };
         plan.server.listen.clone_from(&found.listen);
         plan.server.foreign = true;
@@ -66,6 +73,25 @@ impl Foreign {
         }
     }
 
+    /// That of a repeated plan. Whoever listens on the same port here is none of a server that stood at an address
+    /// elsewhere, and its process is another one each time.
+    fn by_address(at: SocketAddr, args: &RunArgs) -> Result<Self, Refusal> {
+        if at.ip().is_unspecified() || is_local(at.ip()).unwrap_or(true) {
+            return Self::by_port(at.port());
+        }
+        let plan = args.plan.as_ref().map_or_else(String::new, |path| path.display().to_string());
+        let plan = shell::quoted(&plan);
+        Err(Refusal::host(
+            format!(
+                "the server of this plan stood on {at}, in another network namespace, and which process it is is not in the plan"
+            ),
+            format!(
+                "c10k-lab run {plan} --server-pid PID, with the pid that it has now; --server-port {} for one that stands here",
+                at.port()
+            ),
+        ))
+    }
+
     fn by_port(port: u16) -> Result<Self, Refusal> {
         let found = find_server(&[port]).map_err(|error| refusal(&error))?;
         let hidden = found.what_is_hidden();
@@ -73,7 +99,9 @@ impl Foreign {
     }
 
     fn by_pid(pid: u32, port: Option<u16>) -> Result<Self, Refusal> {
-        stands_here(pid)?;
+        if let Some(namespace) = namespace_elsewhere(pid)? {
+            return Self::elsewhere(pid, port, namespace);
+        }
         let Some(port) = port else {
             let listen = find_listeners(pid).map_err(|error| refusal(&error))?;
             let ports: Vec<u16> = listen.iter().map(SocketAddr::port).collect();
@@ -96,6 +124,24 @@ impl Foreign {
         Ok(Self { expected: found.expected, ..Self::new(Some(pid), found.addresses, None) })
     }
 
+    /// One that stands in another network namespace, as in a container.
+    fn elsewhere(pid: u32, port: Option<u16>, namespace: Beside) -> Result<Self, Refusal> {
+        let unreached = |error: &FindError| match error {
+            FindError::CannotEnter { .. } | FindError::NoWay { .. } => Refusal::host(
+                error.to_string(),
+                format!("sudo nsenter --target {pid} --net c10k-lab run --server-pid {pid}"),
+            ),
+            error => refusal(error),
+        };
+        let listen = reached_from_here(&namespace, pid, port).map_err(|error| unreached(&error))?;
+        let mut ports: Vec<u16> = listen.iter().map(SocketAddr::port).collect();
+        ports.dedup();
+        let found = namespace.inside(|| find_server(&ports)).ok().and_then(Result::ok);
+        let expected = found.map_or_else(|| vec![pid], |found| found.expected);
+        let new = Self::new(Some(pid), listen, None);
+        Ok(Self { expected, elsewhere: Some(namespace), ..new })
+    }
+
     /// Of the addresses, those of the first one's family: a swarm speaks one.
     fn new(pid: Option<u32>, mut listen: Vec<SocketAddr>, hidden: Option<String>) -> Self {
         if let Some(first) = listen.first().copied() {
@@ -108,6 +154,7 @@ impl Foreign {
             hidden,
             expected: Vec::from_iter(pid),
             is_compared: true,
+            elsewhere: None,
         }
     }
 
@@ -121,7 +168,14 @@ impl Foreign {
         let mut warnings = vec![Warning::new("foreign-server", self.in_words())];
         warnings.extend(self.hidden.iter().map(|text| Warning::new("server-hidden", text.clone())));
         warnings.extend(compared.warnings);
-        Ok(Place { isolation: None, profile: compared.in_run, warnings, far: None, neighbours: None })
+        Ok(Place {
+            isolation: None,
+            profile: compared.in_run,
+            warnings,
+            far: None,
+            neighbours: None,
+            in_force: None,
+        })
     }
 
     fn in_words(&self) -> String {
@@ -141,9 +195,10 @@ impl Foreign {
             true => "",
             false => "; no profile was asked for, so the settings here are compared with none (--profile)",
         };
+        let place = self.elsewhere.as_ref().map_or("", |_| " in another network namespace");
         format!(
-            "the server on {} is {who}{with}, which the lab did not start: nothing is set here, and what it accepted is \
-             not known{compared}",
+            "the server on {} is {who}{place}{with}, which the lab did not start: nothing is set here, and what it \
+             accepted is not known{compared}",
             listen.join(", ")
         )
     }
@@ -164,7 +219,7 @@ impl Foreign {
             ..limits
         };
         if self.expected.len() > 1 {
-            return limits_of_several(&self.expected, limits);
+            return limits_of_processes(&self.expected, limits);
         }
         let Some(pid) = self.expected.first().copied().or(self.pid) else {
             return HostSnapshot { server_nofile: None, ..limits };
@@ -181,37 +236,17 @@ impl Foreign {
     }
 }
 
-/// Each of several processes meets its own limit, and what is free in all of them is the most that they take.
-fn limits_of_several(pids: &[u32], limits: HostSnapshot) -> HostSnapshot {
-    let soft = |pid: &u32| limits::of_process(*pid, Resource::OpenFiles).ok().map(|limit| limit.soft);
-    let tables = |pid: &u32| TablesReader::new(&ProcRoot::default(), *pid).read().ok();
-    let each: Vec<_> = pids.iter().map(|pid| soft(pid).zip(tables(pid))).collect();
-    let several = each.iter().flatten().any(|(_, seen)| seen.tables > 1);
-    let free = |(soft, seen): (u64, c10k_kernel::tables::TablesInUse)| soft.saturating_sub(seen.open);
-    // One of which the room is not known may take any number.
-    let room: Option<u64> = each.iter().map(|one| one.map(free)).sum();
-    HostSnapshot {
-        server_nofile: each.iter().flatten().map(|(soft, _)| *soft).min(),
-        server_tables: several,
-        server_processes: Some(pids.len() as u64),
-        server_room: room.filter(|_| !several),
-        ..limits
-    }
-}
-
 fn asks_for_a_profile(args: &RunArgs) -> bool {
     args.profile.is_some() || args.plan.is_some()
 }
 
-fn stands_here(pid: u32) -> Result<(), Refusal> {
-    let root = ProcRoot::default();
-    let namespace = |pid| std::fs::read_link(root.living_path(pid, "ns/net")).ok();
-    match (namespace(None), namespace(Some(pid))) {
-        (Some(own), Some(other)) if own != other => Err(Refusal::host(
-            format!("process {pid} stands in another network namespace"),
-            format!("sudo nsenter --target {pid} --net c10k-lab run --server-pid {pid}"),
-        )),
-        _ => Ok(()),
+/// The network namespace of a process, where that is not this one.
+fn namespace_elsewhere(pid: u32) -> Result<Option<Beside>, Refusal> {
+    match ProcRoot::default().shares_network_namespace(pid) {
+        Some(false) => {
+            Beside::of_process(pid).map(Some).map_err(|error| refusal(&FindError::CannotEnter { pid, error }))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -223,6 +258,9 @@ fn refusal(error: &FindError) -> Refusal {
         FindError::NoSuchProcess { .. } => "`pgrep -a NAME` shows the processes of a program with their pids",
         FindError::Closed { .. } => {
             "name its port with --server-port too, or run the lab as the server's user"
+        }
+        FindError::CannotEnter { .. } | FindError::NoWay { .. } => {
+            "run the lab as root where the server stands"
         }
         FindError::SockDiag(_) => "the kernel module tcp_diag may be missing: sudo modprobe tcp_diag",
     };

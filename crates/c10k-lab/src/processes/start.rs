@@ -1,6 +1,10 @@
 //! Starting server and swarm as processes, and waiting until they are ready.
 
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -12,8 +16,7 @@ use c10k_record::{Exit, HostSnapshot, Plan, ServerEvent, SwarmEvent};
 use crate::host::describe;
 use crate::plan::flags::{server_arguments, swarm_arguments};
 use crate::processes::child::{Heard, Process, end_in_words};
-use crate::processes::foreign::Foreign;
-use crate::processes::server::ServerSide;
+use crate::processes::server::{Found, ServerSide};
 use crate::say::refusal::Refusal;
 use crate::signals::Signals;
 use crate::stage::Who;
@@ -27,6 +30,8 @@ const NAP: Duration = Duration::from_millis(50);
 /// The start of both ends, one after the other.
 pub(crate) struct Starting<'a> {
     plan: &'a Plan,
+    /// The plan as both are handed it.
+    file: &'a Path,
     stage: &'a Stage,
     signals: &'a Signals,
     /// Takes what the processes say of their tables.
@@ -38,29 +43,40 @@ pub(crate) struct Starting<'a> {
 
 impl<'a> Starting<'a> {
     pub(crate) fn new(
-        plan: &'a Plan,
+        (plan, file): (&'a Plan, &'a Path),
         stage: &'a Stage,
         signals: &'a Signals,
         limits: &'a mut HostSnapshot,
     ) -> Self {
         let (sender, heard) = channel();
-        Self { plan, stage, signals, limits, sender, heard }
+        Self { plan, file, stage, signals, limits, sender, heard }
     }
 
-    /// The server and where it listens: the one that runs already, or a new one once it is ready.
+    /// The server and where it listens: the one that runs already, where the run begins now if that is another host, or a new
+    /// one once it is ready.
     pub(crate) fn server(
         &mut self,
-        foreign: Option<Foreign>,
-        isolated: bool,
+        found: Option<Found>,
+        (isolated, run_id): (bool, &str),
     ) -> Result<(ServerSide, Vec<SocketAddr>), Refusal> {
-        if let Some(foreign) = foreign {
-            let listen = foreign.listen.clone();
-            return Ok((ServerSide::Foreign(foreign), listen));
+        match found {
+            Some(Found::Foreign(foreign)) => {
+                let listen = foreign.listen.clone();
+                return Ok((ServerSide::Foreign(foreign), listen));
+            }
+            Some(Found::Far(far)) => {
+                let listen = far.listen.clone();
+                let peer = far.begin(run_id, self.plan, self.sender.clone())?;
+                return Ok((ServerSide::Far(Box::new(peer)), listen));
+            }
+            None => {}
         }
-        let arguments = server_arguments(self.plan, isolated);
+        let arguments = server_arguments(self.plan, self.file, isolated);
         let mut server = start_process(Who::Server, &arguments, None, self.stage, &self.sender)?;
         let most = self.plan.server.max_connections;
-        let listen = await_server(&self.heard, &mut server, self.limits, most, self.signals)?;
+        let ready = await_server(&self.heard, &mut server, self.signals)?;
+        describe::note_server(self.limits, &ready, most);
+        let ServerEvent::Ready { listen, .. } = ready else { return Err(not_ready(Who::Server, None)) };
         Ok((ServerSide::Ours(server), listen))
     }
 
@@ -71,7 +87,7 @@ impl<'a> Starting<'a> {
         hlog: &Path,
         far: Option<&Beside>,
     ) -> Result<(Process, u64), Refusal> {
-        let arguments = swarm_arguments(self.plan, towards, hlog);
+        let arguments = swarm_arguments(self.file, towards, hlog);
         let mut swarm = start_process(Who::Swarm, &arguments, far, self.stage, &self.sender)?;
         let capacity = await_swarm(&self.heard, &mut swarm, self.limits, self.signals)?;
         Ok((swarm, capacity))
@@ -80,27 +96,31 @@ impl<'a> Starting<'a> {
 
 fn start_process(
     who: Who,
-    arguments: &[String],
+    arguments: &[OsString],
     namespace: Option<&Beside>,
     stage: &Stage,
     sender: &Sender<Heard>,
 ) -> Result<Process, Refusal> {
     let end = stage.end(who);
     let mut arguments = arguments.to_vec();
+    let no_plan = |error| Refusal::host(format!("cannot hand over the plan: {error}"), "");
+    let kept = if end.uid.is_some() { Some(as_inherited(&mut arguments).map_err(no_plan)?) } else { None };
     for (flag, value) in &end.flags {
-        let at = arguments.iter().position(|word| word == flag);
+        let at = arguments.iter().position(|word| word == flag.as_str());
         match at.and_then(|at| arguments.get_mut(at + 1)) {
-            Some(word) => word.clone_from(value),
-            None => arguments.extend([flag.clone(), value.clone()]),
+            Some(word) => *word = value.into(),
+            None => arguments.extend([flag.into(), value.into()]),
         }
     }
     if end.one_table {
-        arguments.push("--one-table".to_owned());
+        arguments.push("--one-table".into());
     }
     if who == Who::Swarm && stage.watches_apart {
-        arguments.extend(["--counted-as".to_owned(), NOBODY.to_string()]);
+        arguments.extend(["--counted-as".into(), NOBODY.to_string().into()]);
     }
-    Process::start_with(end, who, &arguments, namespace, sender.clone()).map_err(|error| {
+    let started = Process::start_with(end, who, &arguments, namespace, sender.clone());
+    drop(kept);
+    started.map_err(|error| {
         Refusal::host(
             format!("cannot start the {}: {error}", who.command()),
             "prlimit --nproc shows how many this user may have",
@@ -108,20 +128,24 @@ fn start_process(
     })
 }
 
+/// Names the plan by a descriptor that a child inherits: another user may not look into the run's folder. It must live
+/// until the child is started.
+fn as_inherited(arguments: &mut [OsString]) -> io::Result<Option<OwnedFd>> {
+    let at = arguments.iter().position(|word| word == "--plan");
+    let Some(path) = at.and_then(|at| arguments.get_mut(at + 1)) else { return Ok(None) };
+    let inherited = nix::unistd::dup(File::open(&*path)?)?;
+    *path = format!("/proc/self/fd/{}", inherited.as_raw_fd()).into();
+    Ok(Some(inherited))
+}
+
 /// Waits for `ready`; a process that ends before it has said on stderr why. A signal ends the wait at once.
-fn await_server(
+pub(crate) fn await_server(
     heard: &Receiver<Heard>,
     server: &mut Process,
-    limits: &mut HostSnapshot,
-    asked: Option<u64>,
     signals: &Signals,
-) -> Result<Vec<SocketAddr>, Refusal> {
+) -> Result<ServerEvent, Refusal> {
     match await_ready(heard, server, Instant::now() + START, signals)? {
-        Heard::Server(ready @ ServerEvent::Ready { .. }) => {
-            describe::note_server(limits, &ready, asked);
-            let ServerEvent::Ready { listen, .. } = ready else { return Err(not_ready(Who::Server, None)) };
-            Ok(listen)
-        }
+        Heard::Server(ready @ ServerEvent::Ready { .. }) => Ok(ready),
         _ => Err(not_ready(Who::Server, None)),
     }
 }

@@ -3,27 +3,88 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use c10k_record::Exit;
-use c10k_report::Style;
+use c10k_record::{Exit, Live, Style, Warning, columns, fold, notes, text_width};
 
 use crate::say::color::Color;
+use crate::tui::screen::Screen;
+use crate::tui::view::View;
 
-/// Between two progress lines where stderr is no terminal.
+/// Between two lines of how it stands where no line can be written over.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+/// Columns of such a line.
+const PLAIN_WIDTH: usize = 81;
+
+/// Stdout and stderr, for a program of another room that the lab is asked to be.
+pub(crate) fn streams() -> (io::Stdout, io::Stderr) {
+    (io::stdout(), io::stderr())
+}
 
 /// Writes what the lab says.
 pub(crate) struct Printer {
     color: Color,
     terminal: bool,
+    /// Whether a line can be written over another.
+    can_write_over: bool,
+    /// Says nothing but errors, and what is asked for.
+    is_quiet: bool,
     line_open: bool,
     last_plain: Option<Instant>,
+    /// The full screen, where one is wanted.
+    screen: Option<Screen>,
     /// Data for stdout was lost, and not because its reader had gone.
     lost: bool,
 }
 
 impl Printer {
     pub(crate) fn new(color: Color) -> Self {
-        Self { color, terminal: io::stderr().is_terminal(), line_open: false, last_plain: None, lost: false }
+        let terminal = io::stderr().is_terminal();
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let can_write_over = terminal && !is_dumb;
+        Self {
+            color,
+            terminal,
+            can_write_over,
+            is_quiet: false,
+            line_open: false,
+            last_plain: None,
+            screen: None,
+            lost: false,
+        }
+    }
+
+    /// From now on only errors are said, and what is asked for.
+    pub(crate) fn be_quiet(&mut self) {
+        self.is_quiet = true;
+    }
+
+    /// Why no full screen can be shown here; nothing where it can.
+    pub(crate) fn why_no_screen(&self) -> Option<&'static str> {
+        match (io::stdout().is_terminal() && self.terminal, self.can_write_over) {
+            (false, _) => Some("stdout and stderr are to be a terminal for it"),
+            (true, false) => Some("this terminal has TERM=dumb, and no line of it can be written over"),
+            (true, true) => None,
+        }
+    }
+
+    /// Shows a full screen from now on, instead of lines; under a `steward` as [`Screen::open`] says.
+    pub(crate) fn open_screen(&mut self, steward: bool) -> io::Result<()> {
+        let color = self.style(true).color;
+        self.screen = Some(Screen::open(&io::stdout(), &io::stderr(), steward, color)?);
+        Ok(())
+    }
+
+    pub(crate) fn has_screen(&self) -> bool {
+        self.screen.is_some()
+    }
+
+    /// How it stands, on the full screen.
+    pub(crate) fn show(&mut self, view: &mut View) {
+        self.screen.iter_mut().for_each(|screen| screen.show(view));
+    }
+
+    /// Gives the terminal back; what was said meanwhile is shown then.
+    pub(crate) fn close_screen(&mut self) {
+        self.screen = None;
     }
 
     /// How a summary looks on this stream.
@@ -34,11 +95,13 @@ impl Printer {
             Color::Never => false,
             Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         };
-        Style { color, ..Style::default() }
+        let width = if stdout { text_width(&io::stdout()) } else { text_width(&io::stderr()) };
+        Style { color, width }
     }
 
     /// Data on stdout. Whoever read it may be gone; nobody is left to be told then. A disk that is full is told, once.
     pub(crate) fn data(&mut self, text: &str) {
+        self.end_line();
         let mut stdout = io::stdout().lock();
         let written = writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush());
         if let Err(error) = written
@@ -54,13 +117,35 @@ impl Printer {
         if self.lost { Exit::Broke } else { exit }
     }
 
-    /// Words for people, on stderr.
+    /// Words for people, on stderr; folded on a terminal, where nobody searches them by lines.
     pub(crate) fn say(&mut self, text: &str) {
+        self.end_line();
+        let text = text.trim_end_matches('\n');
         let mut stderr = io::stderr().lock();
-        if std::mem::take(&mut self.line_open) {
-            let _ = writeln!(stderr);
+        for line in text.lines() {
+            let indent: String = line.chars().take_while(|c| *c == ' ').collect();
+            let width = columns(&stderr).filter(|width| self.terminal && line.chars().count() > *width);
+            let parts = width.map_or_else(
+                || vec![line.trim_start().to_owned()],
+                |width| fold(line, width - indent.len().min(width / 2)),
+            );
+            for part in parts {
+                let _ = writeln!(stderr, "{indent}{part}");
+            }
         }
-        let _ = writeln!(stderr, "{}", text.trim_end_matches('\n'));
+    }
+
+    /// What nobody needs who wants it quiet.
+    pub(crate) fn note(&mut self, text: &str) {
+        if !self.is_quiet {
+            self.say(text);
+        }
+    }
+
+    /// Warnings, each once and those together that belong together; how many of them need not be said again.
+    pub(crate) fn notes(&mut self, warnings: &[Warning], profile: &str) -> usize {
+        notes(warnings, profile).iter().for_each(|line| self.note(line));
+        if self.is_quiet { 0 } else { warnings.len() }
     }
 
     /// An error and what mends it, each once.
@@ -71,16 +156,35 @@ impl Printer {
         }
     }
 
-    /// How it stands: written over on a terminal, a plain line every few seconds elsewhere. `important` lines
-    /// are always written.
-    pub(crate) fn progress(&mut self, line: &str, important: bool) {
-        if self.terminal {
+    /// How it stands: one line that is written over and fits the terminal as wide as it is now, a plain line every few
+    /// seconds where no line can be written over.
+    pub(crate) fn progress(&mut self, live: &Live<'_>) {
+        if self.is_quiet {
+            return;
+        }
+        if self.can_write_over {
             let mut stderr = io::stderr().lock();
+            let line = live.line(columns(&stderr).unwrap_or(PLAIN_WIDTH));
             let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
             self.line_open = true;
-        } else if important || self.last_plain.is_none_or(|last| last.elapsed() >= PLAIN_INTERVAL) {
+        } else if self.last_plain.is_none_or(|last| last.elapsed() >= PLAIN_INTERVAL) {
             self.last_plain = Some(Instant::now());
-            self.say(line);
+            self.say(&live.plain(PLAIN_WIDTH));
+        }
+    }
+
+    /// The last line of how it stood, in the place of the one that is written over.
+    pub(crate) fn closing(&mut self, text: &str) {
+        if std::mem::take(&mut self.line_open) {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+        self.note(text);
+    }
+
+    /// Ends the line that is written over.
+    fn end_line(&mut self) {
+        if std::mem::take(&mut self.line_open) {
+            let _ = writeln!(io::stderr());
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Why a command does not begin what it was asked for.
 
 use c10k_record::Exit;
+use c10k_record::control::{ControlError, TokenError};
+
+use crate::say::printer::Printer;
 
 /// Why a run does not begin.
 #[derive(Debug)]
@@ -18,5 +21,25 @@ impl Refusal {
 
     pub(crate) fn host(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: Some(hint.into()), exit: Exit::HostCannot }
+    }
+
+    /// Says it where nobody has yet; what the program ends with.
+    pub(crate) fn tell(&self, printer: &mut Printer) -> Exit {
+        if !self.message.is_empty() {
+            printer.error(&self.message, self.hint.as_deref());
+        }
+        self.exit
+    }
+}
+
+impl From<ControlError> for Refusal {
+    fn from(error: ControlError) -> Self {
+        Self { message: error.to_string(), hint: Some(error.hint()), exit: error.exit() }
+    }
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        Self { message: error.to_string(), hint: Some(error.hint()), exit: error.exit() }
     }
 }

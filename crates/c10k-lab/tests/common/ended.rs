@@ -56,7 +56,7 @@ impl Ended {
             .map(|entry| entry.expect("listed").file_name().to_string_lossy().into_owned())
             .collect();
         files.sort();
-        let whole = ["latency.hlog", "plan.toml", "record.json", "report.html", "samples.csv"];
+        let whole = ["latency.hlog", "plan.toml", "ramp.csv", "record.json", "report.html", "samples.csv"];
         assert_eq!(files, whole, "{}", self.stderr);
         let text = std::fs::read_to_string(folder.join("record.json")).expect("the record");
         expect_schema(&serde_json::from_str(&text).expect("JSON"));
@@ -128,11 +128,17 @@ impl Ended {
         assert!(!self.results.exists(), "{} was left", self.results.display());
     }
 
-    /// A line of stderr that starts so.
+    /// A line of what it said to people, on either stream, that starts so.
     #[track_caller]
     pub(crate) fn line(&self, start: &str) -> &str {
-        let found = self.stderr.lines().find(|line| line.starts_with(start));
+        let found = self.stderr.lines().chain(self.stdout.lines()).find(|line| line.starts_with(start));
         found.unwrap_or_else(|| panic!("no line '{start}…' in: {}", self.stderr))
+    }
+
+    /// All that it said to people, on both streams, with nothing folded.
+    pub(crate) fn told(&self) -> String {
+        let all = [&self.stdout[..], &self.stderr].concat();
+        all.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// The path of a file in the lab's own folder.

@@ -6,7 +6,7 @@
 mod ended;
 pub(crate) mod hlog;
 mod plants;
-mod processes;
+pub(crate) mod processes;
 #[path = "../../../c10k-record/tests/common/validator.rs"]
 mod validator;
 
@@ -247,8 +247,9 @@ impl Running {
         }
     }
 
+    /// The process of it with this as its first word behind the program.
     #[track_caller]
-    fn process(&self, subcommand: &str) -> Found {
+    pub(crate) fn process(&self, subcommand: &str) -> Found {
         let found = processes::with_token(&self.token);
         let all = format!("{found:?}");
         found

@@ -20,8 +20,8 @@ pub(crate) fn findings(house: &House) -> Vec<Finding> {
             if path == LIST && line.starts_with('|') || path.ends_with("tests/tidy/words.rs") {
                 continue;
             }
-            for (word, instead) in &list {
-                if has_word(line, word) {
+            for Avoided { word, instead, in_documents_alone } in &list {
+                if (!in_documents_alone || is_for_readers(path)) && has_word(line, word) {
                     let what = format!("line {}: '{word}': {instead}", number + 1);
                     found.push(Finding { rule: RULE, place: path.clone(), what });
                 }
@@ -31,14 +31,27 @@ pub(crate) fn findings(house: &House) -> Vec<Finding> {
     found
 }
 
+/// A row of the list.
+struct Avoided {
+    word: String,
+    instead: String,
+    in_documents_alone: bool,
+}
+
+/// Whether a document is for those who use the programs.
+fn is_for_readers(path: &str) -> bool {
+    path == "README.md" || path.starts_with("docs/")
+}
+
 /// The rows of the table below the heading "Words": what to avoid, and what to write.
-fn avoided(document: &str) -> Vec<(String, String)> {
+fn avoided(document: &str) -> Vec<Avoided> {
     let section = document.split("\n## Words").nth(1).unwrap_or_default();
     let section = section.split("\n## ").next().unwrap_or_default();
     let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
     rows.filter_map(|row| {
         let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
-        Some((cells.next()?, cells.next()?))
+        let (word, instead) = (cells.next()?, cells.next()?);
+        Some(Avoided { word, instead, in_documents_alone: cells.next().as_deref() == Some("documents") })
     })
     .collect()
 }
@@ -54,12 +67,17 @@ fn has_word(line: &str, word: &str) -> bool {
 
 #[test]
 fn a_word_of_the_list_is_found_as_a_word() {
-    let list = "# A\n\n## Words\n\nText.\n\n| avoid | write |\n|---|---|\n| whoever | who |\n| what became of | the end of |\n\n## More\n| x | y |\n";
+    let list = "# A\n\n## Words\n\nText.\n\n| avoid | write |\n|---|---|\n| whoever | who |\n| what became of | the end of |\n| bite | stop | documents |\n\n## More\n| x | y |\n";
     let mut house = House::of([
         ("crates/a/src/lib.rs", "//! Whoever reads.\n//! A whoeverish word.\n"),
-        ("crates/a/src/b.rs", "//! See what became of it.\n"),
+        ("crates/a/src/b.rs", "//! See what became of it.\n//! They bite.\n"),
     ]);
     house.documents.insert(LIST.to_owned(), list.to_owned());
+    house.documents.insert("docs/a.md".to_owned(), "They bite.\n".to_owned());
+    house.documents.insert("A.md".to_owned(), "They bite.\n".to_owned());
     let found: Vec<String> = findings(&house).into_iter().map(|finding| finding.what).collect();
-    assert_eq!(found, ["line 1: 'what became of': the end of", "line 1: 'whoever': who"]);
+    assert_eq!(
+        found,
+        ["line 1: 'what became of': the end of", "line 1: 'whoever': who", "line 1: 'bite': stop"]
+    );
 }

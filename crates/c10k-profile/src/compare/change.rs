@@ -89,6 +89,8 @@ pub enum Why {
         /// What the kernel made of it.
         after: String,
     },
+    /// The kernel took the value of a socket option and keeps another.
+    Keeps(String),
     /// Neither the new value stands nor could the old one be put back.
     Torn {
         /// What went wrong.
@@ -100,6 +102,8 @@ pub enum Why {
     FirstNamespace,
     /// A namespace has it from its making on.
     AtItsMaking,
+    /// It stands on the routes of a network namespace.
+    OnItsRoutes,
     /// Above the hard limit, which this process may not raise.
     AboveHardLimit {
         /// The hard limit.
@@ -155,6 +159,7 @@ impl fmt::Display for Why {
             Self::WrongKind(kind) => write!(f, "the kernel's value is {kind}"),
             Self::Refused(error) => write!(f, "the kernel refused it: {error}"),
             Self::NotKept { after } => write!(f, "the kernel made {after} of it, so it was put back"),
+            Self::Keeps(after) => write!(f, "the kernel keeps {after}"),
             Self::Torn { fault, now: Some(now) } => {
                 write!(f, "{fault}, and the value before could not be put back: it is {now} now")
             }
@@ -167,6 +172,9 @@ impl fmt::Display for Why {
             Self::AtItsMaking => {
                 f.write_str("a network namespace has it from its making on, and `c10k-lab run` makes one")
             }
+            Self::OnItsRoutes => f.write_str(
+                "it stands on the routes of a network namespace, and `c10k-lab run` sets it on those of its own",
+            ),
             Self::AboveHardLimit { hard } => {
                 write!(f, "above the hard limit of {hard}, which takes CAP_SYS_RESOURCE to raise")
             }

@@ -90,6 +90,15 @@ pub fn diff(profile: &Profile, live: &Live) -> Vec<DiffRow> {
             optional: false,
         }
     });
+    let window = profile.namespace.initcwnd.map(|wanted| DiffRow {
+        setting: INITCWND.to_owned(),
+        // It differs from route to route.
+        present: None,
+        wanted: wanted.to_string(),
+        scope: Scope::Namespace,
+        settable: Settable::No { why: Why::OnItsRoutes, command: None },
+        optional: false,
+    });
     let sysctls = profile.sysctl.iter().map(|(key, wanted)| {
         let settable = match judge(key, wanted, live, Ground::Here { host_wide: true }) {
             Judgement::AlreadySo => Settable::AlreadySo,
@@ -113,7 +122,7 @@ pub fn diff(profile: &Profile, live: &Live) -> Vec<DiffRow> {
         settable: Settable::Yes,
         optional: false,
     });
-    nofile.into_iter().chain(hash).chain(sysctls).chain(sockets).collect()
+    nofile.into_iter().chain(hash).chain(window).chain(sysctls).chain(sockets).collect()
 }
 
 /// What the profile wants of its namespace's hash of established connections, unless this namespace has as large
@@ -137,6 +146,7 @@ pub fn ehash_not_set(profile: &Profile, root: &SysctlRoot) -> Option<NotSet> {
 }
 
 const EHASH: &str = "namespace.ehash_entries";
+const INITCWND: &str = "namespace.initcwnd";
 
 /// A negative number is that of a namespace which shares the host's hash (ip-sysctl.rst, Linux 6.1).
 fn ehash_entries(root: &SysctlRoot) -> Option<u32> {

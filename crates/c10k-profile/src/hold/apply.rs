@@ -8,7 +8,7 @@ use super::guard::AppliedGuard;
 use super::here::Here;
 use super::out_of_sight::set_mark;
 use super::sweep::incomplete;
-use crate::compare::{Change, Ground, Live, NotSet, Why, learn_scopes};
+use crate::compare::{Change, Ground, Live, NotSet, Why, hint_for_unknown, learn_scopes};
 use crate::journal::{
     Entry, Holder, Journal, JournalError, LifeLock, Locker, Policy, Reading, Recovery, Unsettable, Written,
     journal_path,
@@ -112,7 +112,8 @@ impl Here {
             plan.not_set.iter().filter(|n| n.why == Why::UnknownKey && !n.optional).map(|n| n.key.clone());
         let keys: Vec<String> = unknown.collect();
         if !keys.is_empty() {
-            return Err(ApplyError::UnknownKeys { profile: name(), keys });
+            let hint = hint_for_unknown(&keys, &self.root);
+            return Err(ApplyError::UnknownKeys { profile: name(), keys, hint });
         }
         let bad: Vec<NotSet> = plan.not_set.iter().filter(|n| n.why.is_a_bad_value()).cloned().collect();
         if !bad.is_empty() {
@@ -175,7 +176,7 @@ impl Here {
             run_id: who.run_id.clone(),
             program: who.program.clone(),
             profile: profile.name.clone(),
-            since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            since: c10k_record::utc_now(),
             kept: false,
             pid_namespace: clock.map(|clock| clock.pid_namespace),
             time_namespace: clock.and_then(|clock| clock.time_namespace),

@@ -15,6 +15,8 @@ pub enum ApplyError {
         profile: String,
         /// The keys.
         keys: Vec<String>,
+        /// What became of them, which module brings them, or what may have been meant.
+        hint: String,
     },
     /// The profile's values do not have the shape of the kernel's. Nothing was changed.
     #[error("profile {profile}: {}", list(not_set))]
@@ -93,10 +95,7 @@ impl ApplyError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::UnknownKeys { keys, .. } => format!(
-                "load the module that brings {}, or write {{ value = …, optional = true }}",
-                if keys.len() == 1 { "it" } else { "them" }
-            ),
+            Self::UnknownKeys { hint, .. } => hint.clone(),
             Self::BadValues { not_set, .. } => match not_set.first() {
                 Some(first) => format!("sysctl {}", first.key),
                 None => String::new(),

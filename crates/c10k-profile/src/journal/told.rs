@@ -103,7 +103,8 @@ impl fmt::Display for RollBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.restored.len() {
             0 => f.write_str("nothing had to be put back")?,
-            count => write!(f, "{count} setting(s) put back")?,
+            1 => f.write_str("1 setting put back")?,
+            count => write!(f, "{count} settings put back")?,
         }
         for drifted in &self.drifted {
             write!(f, "; {drifted}")?;
@@ -113,7 +114,8 @@ impl fmt::Display for RollBack {
         }
         if let Some((_, holder)) = self.still_held.first() {
             let keys: Vec<&str> = self.still_held.iter().map(|(key, _)| key.as_str()).collect();
-            write!(f, "; {} stay(s) as long as somebody relies on it: {holder}", keys.join(", "))?;
+            let stay = if keys.len() == 1 { "stays" } else { "stay" };
+            write!(f, "; {} {stay} as long as somebody relies on it: {holder}", keys.join(", "))?;
         }
         for fault in &self.journal_faults {
             write!(f, "; {fault}")?;

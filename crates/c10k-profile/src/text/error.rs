@@ -1,5 +1,6 @@
 //! Why a profile cannot be used, and what mends it.
 
+use c10k_record::nearest;
 use std::io;
 use std::path::PathBuf;
 
@@ -61,7 +62,12 @@ impl ProfileError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Unknown { .. } => "`c10k-lab profile list` shows the shipped profiles".to_owned(),
+            Self::Unknown { name, shipped } => match nearest(name, shipped.iter().copied()) {
+                Some(near) => {
+                    format!("did you mean {near}? `c10k-lab profile list` shows the shipped profiles")
+                }
+                None => "`c10k-lab profile list` shows the shipped profiles".to_owned(),
+            },
             Self::Unreadable { path, .. } | Self::ExtendsUnreadable { path, .. } => {
                 format!("ls -l {}", path.display())
             }

@@ -89,6 +89,22 @@ impl Profile {
         toml::to_string(self).unwrap_or_default()
     }
 
+    /// The same with the reasons that stand as comments above each setting, in its own text and in those it extends.
+    #[must_use]
+    pub fn to_toml_with_reasons(&self) -> String {
+        let mut texts = Vec::new();
+        let mut next = Some(self.source.clone());
+        while let Some(source) = next.take() {
+            let Ok(text) = text_of(&source, &[]) else { break };
+            let raw: toml::Table = text.parse().unwrap_or_default();
+            if let Some(name) = raw.get("extends").and_then(toml::Value::as_str) {
+                next = find(name, &folder_of(&source));
+            }
+            texts.push(text);
+        }
+        super::reasons::with_reasons((&self.name, &self.summary), &self.settings(), &texts)
+    }
+
     /// Its settings one by one: the table that each stands in, its key, and its value in one line of TOML.
     #[must_use]
     pub fn settings(&self) -> Vec<(String, String, String)> {
@@ -128,14 +144,26 @@ fn find(name: &str, beside: &Path) -> Option<Source> {
 
 /// Loads `source`; `chain` are the sources that led here, the first one first.
 fn resolve(source: Source, chain: Vec<Source>) -> Result<Profile, ProfileError> {
-    let text = match &source {
-        Source::Shipped(name) => {
-            SHIPPED.iter().find(|(shipped, _)| shipped == name).map_or("", |(_, text)| *text).to_owned()
-        }
-        Source::File(path) => read(path, &chain)?,
-    };
+    let text = text_of(&source, &chain)?;
     let raw = parse(&source, &text)?;
     complete(source, raw, chain)
+}
+
+fn text_of(source: &Source, chain: &[Source]) -> Result<String, ProfileError> {
+    match source {
+        Source::Shipped(name) => {
+            Ok(SHIPPED.iter().find(|(shipped, _)| shipped == name).map_or("", |(_, text)| *text).to_owned())
+        }
+        Source::File(path) => read(path, chain),
+    }
+}
+
+/// Where the paths in a profile begin.
+fn folder_of(source: &Source) -> PathBuf {
+    match source {
+        Source::File(path) => path.parent().unwrap_or(Path::new("")).to_owned(),
+        Source::Shipped(_) => PathBuf::new(),
+    }
 }
 
 fn parse(source: &Source, text: &str) -> Result<RawProfile, ProfileError> {
@@ -155,10 +183,7 @@ fn complete(source: Source, raw: RawProfile, mut chain: Vec<Source>) -> Result<P
         socket: raw.socket,
     };
     let Some(extends) = raw.extends else { return Ok(profile) };
-    let beside = match &source {
-        Source::File(path) => path.parent().unwrap_or(Path::new("")).to_owned(),
-        Source::Shipped(_) => PathBuf::new(),
-    };
+    let beside = folder_of(&source);
     chain.push(source);
     let base = find(&extends, &beside)
         .ok_or_else(|| ProfileError::ExtendsUnknown { chain: chain_with(&chain, &extends), name: extends })?;
@@ -169,6 +194,7 @@ fn complete(source: Source, raw: RawProfile, mut chain: Vec<Source>) -> Result<P
     profile.extends = [vec![base.name], base.extends].concat();
     profile.limits.nofile = profile.limits.nofile.or(base.limits.nofile);
     profile.namespace.ehash_entries = profile.namespace.ehash_entries.or(base.namespace.ehash_entries);
+    profile.namespace.initcwnd = profile.namespace.initcwnd.or(base.namespace.initcwnd);
     for (key, wanted) in base.sysctl {
         profile.sysctl.entry(key).or_insert(wanted);
     }

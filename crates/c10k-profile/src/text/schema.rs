@@ -55,7 +55,7 @@ pub struct Limits {
     pub nofile: Option<NofileLimit>,
 }
 
-/// What a network namespace gets when it is made and cannot get afterwards.
+/// What `c10k-lab run` gives the network namespace that it makes, and no sysctl can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamespaceOptions {
@@ -64,6 +64,10 @@ pub struct NamespaceOptions {
     /// `tcp_max_tw_buckets` and `tcp_max_syn_backlog` from it (`tcp_set_hashinfo`, net/ipv4/tcp_ipv4.c).
     #[serde(default, deserialize_with = "power_of_two", skip_serializing_if = "Option::is_none")]
     pub ehash_entries: Option<u32>,
+    /// Segments that a connection begins with (`initcwnd` of the routes between the ends, ip-route(8)), 1 to 65,535; None
+    /// leaves the kernel's ten.
+    #[serde(default, deserialize_with = "segments", skip_serializing_if = "Option::is_none")]
+    pub initcwnd: Option<u32>,
 }
 
 /// A wish for RLIMIT_NOFILE.
@@ -250,6 +254,14 @@ fn power_of_two<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32
     match u32::try_from(number) {
         Ok(number) if number.is_power_of_two() && number <= 1 << 24 => Ok(Some(number)),
         _ => Err(de::Error::custom(format!("{number} is no power of two from 1 to 16777216"))),
+    }
+}
+
+fn segments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    match u16::try_from(number) {
+        Ok(number @ 1..) => Ok(Some(number.into())),
+        _ => Err(de::Error::custom(format!("{number} is no number of segments from 1 to 65535"))),
     }
 }
 

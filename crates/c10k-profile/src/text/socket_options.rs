@@ -128,6 +128,51 @@ impl SocketOptions {
         Ok(())
     }
 
+    /// The options of which a socket keeps another value than it was given by [`SocketOptions::set_on`]: name, wanted value,
+    /// kept value. Of a buffer the kernel keeps twice what it was given, or twice `net.core.rmem_max` or `wmem_max` where
+    /// those are less (socket(7)).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn not_kept_on(&self, socket: BorrowedFd<'_>) -> io::Result<Vec<(&'static str, String, String)>> {
+        let socket = SockRef::from(&socket);
+        let kept = Self {
+            backlog: self.backlog,
+            rcvbuf_bytes: self.rcvbuf_bytes.map(|_| half(socket.recv_buffer_size())).transpose()?,
+            sndbuf_bytes: self.sndbuf_bytes.map(|_| half(socket.send_buffer_size())).transpose()?,
+            nodelay: self.nodelay.map(|_| socket.tcp_nodelay()).transpose()?,
+            keepalive: match self.keepalive {
+                Some(_) if socket.keepalive()? => Some(Keepalive {
+                    idle_secs: whole(socket.tcp_keepalive_time()?),
+                    interval_secs: whole(socket.tcp_keepalive_interval()?),
+                    probes: socket.tcp_keepalive_retries()?,
+                }),
+                _ => None,
+            },
+            linger: match self.linger {
+                Some(_) => socket.linger()?.map(|long| match long.as_secs() {
+                    0 => Linger::Reset,
+                    secs => Linger::Secs(u16::try_from(secs).unwrap_or(u16::MAX)),
+                }),
+                None => None,
+            },
+            user_timeout_ms: match self.user_timeout_ms {
+                Some(_) => {
+                    socket.tcp_user_timeout()?.map(|long| u32::try_from(long.as_millis()).unwrap_or(u32::MAX))
+                }
+                None => None,
+            },
+        };
+        let after = kept.named();
+        let found =
+            |name: &str| after.iter().find(|(other, _)| *other == name).map(|(_, value)| value.clone());
+        let differs = |(name, wanted): (&'static str, String)| {
+            let after = found(name).unwrap_or_else(|| "none".to_owned());
+            (after != wanted).then_some((name, wanted, after))
+        };
+        Ok(self.named().into_iter().filter_map(differs).collect())
+    }
+
     /// Whether nothing but the backlog says anything, so that [`SocketOptions::set_on`] does nothing.
     #[must_use]
     pub fn sets_nothing(&self) -> bool {
@@ -161,6 +206,15 @@ impl SocketOptions {
         .flatten()
         .collect()
     }
+}
+
+/// What a buffer was given, of what the kernel keeps.
+fn half(kept: io::Result<usize>) -> io::Result<u32> {
+    kept.map(|bytes| u32::try_from(bytes / 2).unwrap_or(u32::MAX))
+}
+
+fn whole(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 impl<'de> Deserialize<'de> for Linger {
@@ -244,6 +298,34 @@ mod tests {
         assert_eq!(socket.linger().unwrap(), Some(Duration::ZERO));
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(900)));
         assert_eq!(socket.send_buffer_size().unwrap(), sndbuf);
+    }
+
+    #[test]
+    fn what_a_socket_does_not_keep_is_told_with_what_it_keeps() {
+        let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let all = SocketOptions {
+            backlog: Some(7),
+            rcvbuf_bytes: Some(8192),
+            sndbuf_bytes: Some(12_288),
+            nodelay: Some(true),
+            keepalive: Some(Keepalive { idle_secs: 1200, interval_secs: 30, probes: 5 }),
+            linger: Some(Linger::Secs(3)),
+            user_timeout_ms: Some(900),
+        };
+        let (set, untouched) = (socket(), socket());
+        all.set_on(set.as_fd()).unwrap();
+        assert_eq!(all.not_kept_on(set.as_fd()).unwrap(), []);
+        let names: Vec<&str> =
+            all.not_kept_on(untouched.as_fd()).unwrap().into_iter().map(|(name, ..)| name).collect();
+        let but_the_backlog: Vec<&str> = all.named().into_iter().map(|(name, _)| name).skip(1).collect();
+        assert_eq!(names, but_the_backlog);
+        // net.core.rmem_max bounds it, whoever asks.
+        let huge = SocketOptions { rcvbuf_bytes: Some(1_073_741_823), ..SocketOptions::default() };
+        let socket = socket();
+        huge.set_on(socket.as_fd()).unwrap();
+        let (name, wanted, kept) = huge.not_kept_on(socket.as_fd()).unwrap().remove(0);
+        assert_eq!((name, wanted.as_str()), ("rcvbuf_bytes", "1073741823"));
+        assert_eq!(kept, (socket.recv_buffer_size().unwrap() / 2).to_string());
     }
 
     #[test]

@@ -20,6 +20,12 @@ pub enum FolderError {
         /// Why.
         source: io::Error,
     },
+    /// Where folders of runs are to be made is a file.
+    #[error("'{path}' is a file, not a folder")]
+    NotAFolder {
+        /// Its path.
+        path: String,
+    },
     /// A file in it cannot be written.
     #[error("cannot write '{path}': {source}")]
     Write {
@@ -78,6 +84,9 @@ impl RunFolder {
             let path = path.display().to_string();
             move |source| FolderError::Create { path, source }
         };
+        if parent.is_file() {
+            return Err(FolderError::NotAFolder { path: parent.display().to_string() });
+        }
         fs::create_dir_all(parent).map_err(create_error(parent))?;
         let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
         let profile: String = Path::new(&plan.profile)
@@ -108,7 +117,7 @@ impl RunFolder {
 
     fn fill(path: &Path, plan: &Plan) -> Result<Self, FolderError> {
         let plan_path = path.join("plan.toml");
-        let text = toml::to_string(plan).map_err(|error| FolderError::Write {
+        let text = plan.to_toml().map_err(|error| FolderError::Write {
             path: plan_path.display().to_string(),
             source: io::Error::other(error),
         })?;
@@ -127,6 +136,12 @@ impl RunFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The plan in it.
+    #[must_use]
+    pub fn plan(&self) -> PathBuf {
+        self.path.join("plan.toml")
     }
 
     /// The last part of its path: the run's id.
@@ -221,7 +236,7 @@ pub fn read_record(path: &Path) -> Result<Record, FolderError> {
 mod tests {
     use super::*;
     use crate::record::sample_record;
-    use crate::{LoadPlan, Protocol, ServerMode, ServerPlan, Topology, Workload};
+    use crate::{LoadPlan, Protocol, ServerMode, ServerPlan, Topology, WorkPlan, Workload};
 
     fn plan(profile: &str) -> Plan {
         Plan {
@@ -238,8 +253,13 @@ mod tests {
                 workers: None,
                 max_connections: None,
                 foreign: false,
+                control: None,
+                reached_at: Vec::new(),
+                ssh: None,
             },
             load: LoadPlan::default(),
+            work: WorkPlan::default(),
+            phases: Vec::new(),
         }
     }
 

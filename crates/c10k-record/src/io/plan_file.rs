@@ -39,6 +39,14 @@ pub enum PlanError {
 }
 
 impl Plan {
+    /// The text of its `plan.toml`.
+    ///
+    /// # Errors
+    /// A number that TOML has no room for: above 2^63 − 1.
+    pub fn to_toml(&self) -> Result<String, impl std::error::Error + Send + Sync + 'static> {
+        toml::to_string(self)
+    }
+
     /// Reads a `plan.toml`.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ pub enum QuantityError {
     Duration(String),
 }
 
-/// A count of connections: `5000`, `100k` = 100,000, `1M` = 1,000,000, `1.5M`.
+/// A count of connections: `5000`, `10,000`, `100k` = 100,000, `1M` = `1e6` = 1,000,000, `1.5M`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Quantity(pub u64);
 
@@ -29,7 +29,16 @@ impl FromStr for Quantity {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || QuantityError::Count(text.to_owned());
-        let digits = text.replace(['_', ' '], "");
+        let digits = without_groups(&text.replace(['_', ' '], "")).ok_or_else(bad)?;
+        if let Some((number, zeros)) = digits.split_once(['e', 'E']) {
+            let scale = zeros.parse().ok().and_then(|zeros| 10_u64.checked_pow(zeros)).ok_or_else(bad)?;
+            return number
+                .parse::<u64>()
+                .ok()
+                .and_then(|number| number.checked_mul(scale))
+                .map(Self)
+                .ok_or_else(bad);
+        }
         let (number, scale) = match digits.chars().last().ok_or_else(bad)? {
             'k' | 'K' => (&digits[..digits.len() - 1], 1_000_u64),
             'm' | 'M' => (&digits[..digits.len() - 1], 1_000_000),
@@ -52,6 +61,16 @@ impl FromStr for Quantity {
         }
         Ok(Self(value))
     }
+}
+
+/// `10,000` without its commas; `None` where they do not stand before groups of three.
+fn without_groups(text: &str) -> Option<String> {
+    let mut groups = text.split(',');
+    let first = groups.next()?;
+    let is_group = |group: &str| group.len() == 3 && group.bytes().all(|byte| byte.is_ascii_digit());
+    let has_groups = text.contains(',');
+    let is_right = !has_groups || (1..=3).contains(&first.len()) && groups.all(is_group);
+    is_right.then(|| text.replace(',', ""))
 }
 
 impl fmt::Display for Quantity {
@@ -162,6 +181,17 @@ pub fn human_count(count: u64) -> String {
     text
 }
 
+/// A count of things by their name in the singular: `1 connection`, `2,000 connections`, `3 addresses`.
+#[must_use]
+pub fn counted(count: u64, what: &str) -> String {
+    let plural = match count {
+        1 => "",
+        _ if what.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{} {what}{plural}", human_count(count))
+}
+
 /// A count in two digits and a unit, rounded down, as [`Quantity`] reads it: `2.7M`, `50k`, `999`.
 #[must_use]
 pub fn short_count(count: u64) -> String {
@@ -193,16 +223,40 @@ mod tests {
 
     #[test]
     fn counts_read_as_people_write_them() {
-        for (text, count) in
-            [("5000", 5000), ("100k", 100_000), ("1M", 1_000_000), ("1.5M", 1_500_000), ("1_000", 1000)]
-        {
+        for (text, count) in [
+            ("5000", 5000),
+            ("100k", 100_000),
+            ("1M", 1_000_000),
+            ("1.5M", 1_500_000),
+            ("1_000", 1000),
+            ("10,000", 10_000),
+            ("1,048,576", 1_048_576),
+            ("1e6", 1_000_000),
+            ("5E3", 5000),
+        ] {
             assert_eq!(text.parse(), Ok(Quantity(count)), "{text}");
         }
     }
 
     #[test]
     fn texts_that_are_no_counts_are_refused() {
-        for text in ["", "k", "-5", "1.2345k", "10x", "1e6", "1.", ".5k", "99999999999999999999"] {
+        for text in [
+            "",
+            "k",
+            "-5",
+            "1.2345k",
+            "10x",
+            "1e",
+            "e6",
+            "1e30",
+            "1,00",
+            "1,0000",
+            ",100",
+            "1.",
+            "10,000,",
+            ".5k",
+            "99999999999999999999",
+        ] {
             assert!(text.parse::<Quantity>().is_err(), "{text}");
         }
     }
@@ -218,6 +272,8 @@ mod tests {
     fn numbers_are_shown_with_separators_and_units() {
         assert_eq!(human_count(1_234_567), "1,234,567");
         assert_eq!(human_count(12), "12");
+        let told = [counted(1, "time"), counted(0, "address"), counted(2_000, "connection")];
+        assert_eq!(told, ["1 time", "0 addresses", "2,000 connections"]);
         assert_eq!(human_bytes(4213), "4,213 B");
         assert_eq!(human_bytes(1 << 30), "1.0 GiB");
     }

@@ -1,30 +1,38 @@
 //! What a gap in somebody's ticks leaves unjudged.
 
-use super::{LatencyKind, Metric};
+use super::eval::worked;
+use super::{Condition, LatencyKind, Metric};
 use crate::{Gap, GapOf, PhaseName, Record, Warning};
 
 impl Record {
     /// The gap for which a verdict on this metric says nothing of the server; `None` where there was none.
     ///
-    /// What the swarm measures is late where the swarm did not run. The lab measures none of it, but begins each step of a
-    /// ramp in several: the rate has the time between them in it. A server that did not run is what is measured.
+    /// What the swarm measures is late where the swarm did not run. The lab measures none of it, and a rate has no time
+    /// between two steps in it. A server that did not run is what is measured.
     #[must_use]
-    pub fn gap_within(&self, metric: Metric) -> Option<Gap> {
-        let measured_in = match metric {
-            _ if metric.is_a_count() => return None,
-            Metric::Latency(LatencyKind::Echo, _) => PhaseName::Verify,
-            _ => PhaseName::Ramp,
-        };
-        let times = || self.phases.iter().filter(move |times| times.phase == measured_in);
-        let first_ms = times().map(|times| times.from_ms).min()?;
-        let last_ms = times().map(|times| times.to_ms.unwrap_or(u64::MAX)).max();
-        let falls_in = |gap: &&Gap| match gap.process {
-            GapOf::Swarm => times().any(|times| gap.overlaps(times.from_ms, times.to_ms)),
-            GapOf::Lab => {
-                metric == Metric::ConnectsPerSecond && times().count() > 1 && gap.overlaps(first_ms, last_ms)
+    pub fn gap_within(&self, condition: &Condition) -> Option<Gap> {
+        let metric = condition.metric;
+        if let Metric::Latency(kind, _) = metric {
+            let mut spans = worked(self, condition.phase.as_deref())
+                .filter(|work| kind.of_work(work).is_some())
+                .map(|work| (work.from_ms, Some(work.to_ms)))
+                .peekable();
+            if spans.peek().is_some() {
+                let spans: Vec<(u64, Option<u64>)> = spans.collect();
+                let falls_in = |gap: &&Gap| {
+                    gap.process == GapOf::Swarm && spans.iter().any(|(from, to)| gap.overlaps(*from, *to))
+                };
+                return self.gaps.iter().find(falls_in).copied();
             }
+        }
+        let measured_in = match metric {
+            Metric::Latency(LatencyKind::Echo, _) => PhaseName::Verify,
+            Metric::Latency(..) | Metric::ConnectsPerSecond => PhaseName::Ramp,
+            _ => return None,
         };
-        self.gaps.iter().find(falls_in).copied()
+        let mut times = self.phases.iter().filter(move |times| times.phase == measured_in);
+        let by_swarm = self.gaps.iter().filter(|gap| gap.process == GapOf::Swarm);
+        times.find_map(|times| by_swarm.clone().find(|gap| gap.overlaps(times.from_ms, times.to_ms)).copied())
     }
 
     /// A warning for each gap, and one for each verdict that is not judged because of one.
@@ -47,7 +55,7 @@ impl Record {
         });
         let unjudged =
             self.verdicts.iter().filter(|verdict| verdict.passed.is_none()).filter_map(|verdict| {
-                let gap = self.gap_within(verdict.metric()?)?;
+                let gap = self.gap_within(&verdict.condition()?)?;
                 let text = format!(
                     "verdict `{}` is not judged: {} {}, within what it judges",
                     verdict.expr,
@@ -73,7 +81,7 @@ impl Record {
 mod tests {
     use super::*;
     use crate::record::sample_record;
-    use crate::{Condition, PhaseTimes, RunState, judge};
+    use crate::{PhaseTimes, RunState, judge};
 
     fn run(gaps: &[(GapOf, u64, u64)]) -> Record {
         let mut record = sample_record();
@@ -106,10 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn the_lab_s_own_gap_between_two_steps_is_part_of_the_rate() {
+    fn the_lab_s_own_gap_between_two_steps_is_no_part_of_the_rate() {
         let mut record = run(&[(GapOf::Lab, 3000, 5000)]);
         record.phases.push(PhaseTimes { phase: PhaseName::Ramp, from_ms: 6000, to_ms: Some(7000) });
-        assert_eq!(judged(&record), [true, false, true, true]);
+        assert_eq!(judged(&record), [true; 4]);
     }
 
     #[test]

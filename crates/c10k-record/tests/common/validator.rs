@@ -27,7 +27,12 @@ pub(crate) fn faults(root: &Value, schema: &Value, value: &Value, place: &str, f
                     found.push(format!("{place} is {value} and not one of {operand}"));
                 }
             }
-            "anyOf" => {
+            "const" => {
+                if operand != value {
+                    found.push(format!("{place} is {value} and not {operand}"));
+                }
+            }
+            "anyOf" | "oneOf" => {
                 let fits = |one: &Value| {
                     let mut inner = Vec::new();
                     faults(root, one, value, place, &mut inner);

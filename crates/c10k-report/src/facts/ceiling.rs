@@ -1,9 +1,8 @@
 //! The wall, its proof and what lifts it.
 
-use c10k_record::{Ceiling, Degree, Evidence, Record, Remedy, Side, Verdict, human_count};
+use c10k_record::{Ceiling, Degree, Evidence, Record, Remedy, Side, Tone, Verdict, count, human_count};
 
-use super::{Row, Section, Tone, cells, left, line, right};
-use crate::text::count;
+use super::{Row, Section, cells, left, line, right};
 
 pub(super) fn section(record: &Record) -> Option<Section> {
     let ceiling = record.ceiling.as_ref()?;
@@ -32,6 +31,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         rows.extend(wall.evidence.iter().map(evidence));
         rows.extend(wall.remedy.iter().flat_map(remedy));
     }
+    rows.extend(record.evidence.words.iter().map(|words| line(format!("The server {words}"))));
     rows.push(line(predicted(ceiling, c.target)));
     Some(Section::new("Ceiling", rows))
 }
@@ -83,5 +83,25 @@ fn predicted(ceiling: &Ceiling, target: u64) -> String {
                 if held > foreseen { "more" } else { "fewer" }
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use c10k_record::{ServerWords, Style};
+
+    use crate::fixtures;
+    use crate::terminal::summary;
+
+    #[test]
+    fn what_the_server_said_stands_beside_the_wall_and_is_no_markup() {
+        let mut record = fixtures::short();
+        let said = |text: &str, count| ServerWords { text: text.to_owned(), count };
+        record.evidence.words = vec![said("Close 1013: <b>full</b>", 412), said("bye", 1)];
+        let text = summary(&record, None, Style::default());
+        let lines = "  The server said on 412 connections: Close 1013: <b>full</b>\n  The server said on 1 connection: bye";
+        assert!(text.contains(lines), "{text}");
+        let page = fixtures::page(&record);
+        assert!(page.contains("Close 1013: &lt;b&gt;full&lt;/b&gt;") && !page.contains("<b>full"), "{page}");
     }
 }

@@ -1,9 +1,8 @@
 //! What a connection cost.
 
-use c10k_record::{Record, human_count};
+use c10k_record::{EndHost, MemoryPerConnection, Record, human_count, percent, with_unit};
 
 use super::{Section, cells, left, line, right};
-use crate::text::{percent, with_unit};
 
 pub(super) fn section(record: &Record) -> Section {
     let m = &record.memory_per_connection;
@@ -30,11 +29,24 @@ pub(super) fn section(record: &Record) -> Section {
             "Divided by the {open} that were open when memory was looked at in the hold."
         )));
     }
-    let free = with_unit(m.free_memory_bytes, "B");
-    let rest = percent(m.unexplained_ratio);
-    rows.push(line(format!("Free memory fell by {free} a connection; unexplained of that: {rest}.")));
+    match &record.two_hosts {
+        None => rows.push(line(format!("Free memory fell by {}.", fall(m)))),
+        // Each closes by itself.
+        Some(two) => {
+            let each = |whose: &str, end: &EndHost| {
+                line(format!("{whose} host: free memory fell by {}.", fall(&end.memory_per_connection)))
+            };
+            rows.extend([each("Server's", &two.server), each("Clients'", &two.client)]);
+        }
+    }
     if m.estimated {
         rows.push(line("The kernel's slabs could not be read: parts stand on known object sizes."));
     }
     Section::table("Cost of a connection", &["", "server", "client", ""], rows)
+}
+
+/// By how much a host's free memory fell, and how much of that no part explains.
+fn fall(account: &MemoryPerConnection) -> String {
+    let free = with_unit(account.free_memory_bytes, "B");
+    format!("{free} a connection; unexplained of that: {}", percent(account.unexplained_ratio))
 }

@@ -1,9 +1,9 @@
 //! Limits that were met on the way, what they cost and what lifts them.
 
-use c10k_record::{Delayed, LatencySummary, Record, human_count};
+use c10k_record::{Delayed, LatencySummary, Record, Tone, human_count, latency};
 
 use super::ceiling::{end, evidence, remedy};
-use super::{Row, Section, Tone, latency, line};
+use super::{Row, Section, line};
 
 /// `None` where none was met.
 pub(super) fn section(record: &Record) -> Option<Section> {
@@ -43,10 +43,10 @@ fn words(cost: &Delayed, connect: &LatencySummary) -> String {
 
 #[cfg(test)]
 mod tests {
-    use c10k_record::MetOnTheWay;
+    use c10k_record::{MetOnTheWay, Style};
 
     use super::*;
-    use crate::{Style, fixtures, html, summary};
+    use crate::{fixtures, summary};
 
     fn met(cost: Option<Delayed>) -> Record {
         let mut record = fixtures::held();
@@ -85,7 +85,7 @@ mod tests {
           What lifts it: Use 4 source addresses, or let the server listen on more ports or addresses.
             $ c10k-swarm --ips 127.0.0.1-127.0.0.4 --target 100000
         "#);
-        let page = html(&record, &[]);
+        let page = fixtures::page(&record);
         for told in
             ["accept-queue — the accept queue overflows (at the server, 8,926 times)", "the longest 4.11 s"]
         {
@@ -111,7 +111,7 @@ mod tests {
         let (yes, no) = (Some(true), Some(false));
         assert!(first([yes, yes, None]).ends_with("but 1 of 3 verdicts could not be judged"));
         assert!(
-            first([yes, no, None]).ends_with("but 1 of 3 verdicts do not hold and 1 could not be judged")
+            first([yes, no, None]).ends_with("but 1 of 3 verdicts does not hold and 1 could not be judged")
         );
     }
 }

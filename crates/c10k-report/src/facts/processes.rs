@@ -1,9 +1,8 @@
 //! The processes of a server, where there are several.
 
-use c10k_record::{ProcessInRun, Record, human_bytes};
+use c10k_record::{ProcessInRun, Record, UNKNOWN, count, human_bytes, with_unit};
 
 use super::{Row, Section, cells, left, line, right};
-use crate::text::{UNKNOWN, count, with_unit};
 
 /// More are only counted.
 const MOST_SHOWN: usize = 16;
@@ -46,7 +45,8 @@ fn row(process: &ProcessInRun) -> Row {
 mod tests {
     use super::*;
     use crate::fixtures;
-    use crate::terminal::{Style, summary};
+    use crate::terminal::summary;
+    use c10k_record::Style;
 
     #[test]
     fn several_processes_are_a_table_and_one_is_none() {

@@ -20,7 +20,7 @@ impl<S: Speech> Streams<S> {
         let matters = matters(&self.table, &self.states, &self.speech);
         let next = self.deadlines.next(matters);
         let ping = self.pings.as_ref().map(Rounds::due_at).filter(|_| self.table.open() > 0);
-        [next, ping, self.freed.due_at()].into_iter().flatten().min()
+        [next, ping, self.freed.due_at(), self.next_push()].into_iter().flatten().min()
     }
 
     /// The connection has until then.
@@ -51,6 +51,7 @@ impl<S: Speech> Streams<S> {
                 self.ping(registry, slot);
             }
         }
+        self.pace(registry, now);
         self.freed.give_back(now);
     }
 
@@ -121,7 +122,10 @@ impl<S: Speech> Streams<S> {
     fn ping(&mut self, registry: &Registry, slot: u32) {
         let Some(key) = self.table.key_in(slot) else { return };
         // Output that waits is the stall's concern; what is shut has its end decided; unread input is a sign of life.
-        if [Flag::Pending, Flag::Shut, Flag::Leftover].into_iter().any(|flag| self.table.has(key, flag)) {
+        if [Flag::Pending, Flag::Blocked, Flag::Shut, Flag::Leftover]
+            .into_iter()
+            .any(|flag| self.table.has(key, flag))
+        {
             return;
         }
         if self.table.has(key, Flag::Pinged) {
@@ -134,7 +138,7 @@ impl<S: Speech> Streams<S> {
             return;
         }
         self.say(registry, key, Heard { reply: Reply::Output, ..Heard::default() });
-        let has_left = !self.table.has(key, Flag::Pending);
+        let has_left = !self.table.waits(key);
         self.table.set(key, Flag::Pinged, has_left);
     }
 

@@ -44,7 +44,7 @@ impl From<Over> for Ending {
 impl<S: Speech> Streams<S> {
     /// Closes those whose peers have taken nothing of their output for `limit`.
     pub(crate) fn close_stalled(&mut self, now: Instant, limit: Duration) {
-        for slot in self.pending.stalled(now, limit) {
+        for slot in self.stalled(now, limit) {
             if let Some(key) = self.table.key_in(slot) {
                 let end = self.end_of(key, End::Stalled);
                 self.abort(key, &end);
@@ -56,8 +56,9 @@ impl<S: Speech> Streams<S> {
     /// once they have their output and have seen the end of it (see [`Streams::say_last`]).
     pub(crate) fn drain(&mut self, registry: &Registry) {
         self.draining = true;
+        self.end_pushes();
         for key in self.keys() {
-            if self.table.has(key, Flag::Pending) || self.table.has(key, Flag::Leftover) {
+            if self.table.waits(key) || self.table.has(key, Flag::Leftover) {
                 self.table.set(key, Flag::Busy, true);
             } else {
                 self.read(registry, key, Behind::Input);
@@ -167,7 +168,8 @@ impl<S: Speech> Streams<S> {
 
     /// Closing takes the connection out of epoll: no other table has a copy of its descriptor.
     pub(super) fn close(&mut self, key: Key, end: &End) {
-        let pending = self.table.has(key, Flag::Pending);
+        let (pending, waits) = (self.table.has(key, Flag::Pending), self.table.waits(key));
+        let is_pushed = self.table.has(key, Flag::Pushed);
         let Some(socket) = self.table.remove(key) else { return };
         drop(socket);
         let slot = key.slot();
@@ -178,7 +180,13 @@ impl<S: Speech> Streams<S> {
         }
         if pending {
             self.freed.add(self.pending.forget(slot));
-            self.counters.set_pressured(self.pending.len());
+        }
+        if waits {
+            self.waiting -= 1;
+            self.counters.set_pressured(self.waiting);
+        }
+        if is_pushed || waits {
+            self.forget_pushes(slot, is_pushed);
         }
         self.counters.ended(end);
         self.ended += 1;

@@ -53,6 +53,11 @@ impl Ramps {
         per_second(self.verified, self.proving_us)
     }
 
+    /// The same of those that came behind `before`.
+    pub(crate) fn per_second_since(&self, before: &Self) -> Option<f64> {
+        per_second(self.verified - before.verified, self.proving_us - before.proving_us)
+    }
+
     /// The fastest of them as a whole.
     pub(crate) fn best_per_second(&self) -> Option<f64> {
         self.best_per_second
@@ -112,6 +117,8 @@ mod tests {
         ramps.add(&ramp(10_501_000, 10_751_000, 5_000));
         assert_eq!((ramps.took_us(), ramps.cpu_seconds()), (Some(750_000), Some(1.0)));
         assert_eq!(ramps.per_second(), Some(10_000.0 / 0.75));
+        assert_eq!(ramps.per_second_since(&Ramps::default()), ramps.per_second());
+        assert_eq!(ramps.per_second_since(&ramps), None);
         assert_eq!(ramps.best_per_second(), Some(20_000.0), "a ramp shorter than a tick is seen whole");
     }
 

@@ -9,11 +9,17 @@ fn course(commanded: bool) -> Course {
     Course {
         target: 10,
         steps: None,
-        step_pause: Span::secs(0),
-        hold: Span::secs(3600),
+        rate_per_second: None,
+        step_pause: c10k_record::Span::secs(0),
+        hold: c10k_record::Span::secs(3600),
         commanded,
         turns: 1,
         probe: true,
+        workload: c10k_record::Workload::Hold,
+        work: c10k_record::WorkPlan::default(),
+        phases: Vec::new(),
+        is_shard: false,
+        ports: Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use c10k_record::{Command, GrowthEvidence, GrowthStop, Outcome, PhaseName};
 
-use super::{Conductor, NAP, Woken};
+use super::{Conductor, Woken};
 use crate::control::TableControl;
 use crate::shared::Note;
 use crate::tally::{Loss, Tally};
@@ -30,6 +30,7 @@ impl Conductor<'_> {
                 control.held.store(0, Relaxed);
                 control.open.store(0, Relaxed);
                 control.in_flight.store(0, Relaxed);
+                control.connecting.store(0, Relaxed);
             });
             connects += usize::from(control.turn(Turn::Connect).swap(false, Relaxed));
             walks += usize::from(control.turn(Turn::Walk).swap(false, Relaxed));
@@ -66,7 +67,8 @@ impl Conductor<'_> {
                 return Woken::Stop;
             }
             let holding = self.shared.orders().phase == PhaseName::Hold;
-            let due = |c: &Command| holding || matches!(c, Command::Stop | Command::Abort);
+            let due =
+                |c: &Command| holding && !self.has_to_wait(c) || matches!(c, Command::Stop | Command::Abort);
             if !stopping && self.commands.front().is_some_and(due) {
                 if !holding {
                     self.told_to_stop = true;
@@ -80,7 +82,8 @@ impl Conductor<'_> {
                 return Woken::TimeIsUp;
             }
             self.tick_if_due(now);
-            let nap = until.map_or(NAP, |until| NAP.min(until - now));
+            let longest = self.longest_nap();
+            let nap = until.map_or(longest, |until| longest.min(until - now));
             let heard = self.notes.recv_timeout(nap);
             self.look_for_a_gap(nap);
             match heard {

@@ -35,11 +35,13 @@ pub enum SetupError {
         missing: Vec<IpAddr>,
         /// How many were named.
         named: usize,
+        /// The device by which the server is reached; `None` where that is not known.
+        device: Option<String>,
     },
     /// The sources allow fewer connections than are wanted.
-    #[error("the sources allow {} connections, {} are wanted: {sources} source {} × {} ports × {destinations} {}",
+    #[error("the sources allow {} connections, {} are wanted: {sources} source {} × {} ports × {destinations} {}{}",
         human_count(*.capacity), human_count(*.target), if *.sources == 1 { "address" } else { "addresses" },
-        human_count(*.ports), if *.destinations == 1 { "destination" } else { "destinations" })]
+        human_count(*.ports), if *.destinations == 1 { "destination" } else { "destinations" }, kept(*.reserved))]
     TooFew {
         /// Connections the sources allow.
         capacity: u64,
@@ -51,6 +53,8 @@ pub enum SetupError {
         ports: u64,
         /// Destinations.
         destinations: u64,
+        /// Ports of the window that `net.ipv4.ip_local_reserved_ports` keeps from the swarm.
+        reserved: u64,
     },
     /// The descriptor limit is too low for anything.
     #[error(
@@ -96,6 +100,18 @@ pub enum SetupError {
     },
 }
 
+/// What is said of reserved ports.
+fn kept(reserved: u64) -> String {
+    match reserved {
+        0 => String::new(),
+        1 => "; 1 more port is reserved (net.ipv4.ip_local_reserved_ports)".to_owned(),
+        reserved => {
+            let reserved = human_count(reserved);
+            format!("; {reserved} more ports are reserved (net.ipv4.ip_local_reserved_ports)")
+        }
+    }
+}
+
 fn some_of(list: &[IpAddr]) -> String {
     let shown: Vec<String> = list.iter().take(4).map(IpAddr::to_string).collect();
     let more = if list.len() > 4 { ", …" } else { "" };
@@ -126,10 +142,13 @@ impl SetupError {
                 "c10k-swarm --help shows every form with an example".to_owned()
             }
             Self::Family { .. } => "give sources of the server's family with --ips".to_owned(),
-            Self::NotHere { missing, .. } => format!(
-                "{}; or, as root, --add-ips lo (or another device) adds them for the time of the run",
-                add_command(missing)
-            ),
+            Self::NotHere { missing, device, .. } => {
+                let device = device.as_deref().unwrap_or("lo");
+                format!(
+                    "{}; or, as root, --add-ips {device} adds them for the time of the run",
+                    add_command(missing, device)
+                )
+            }
             Self::TooFew { capacity, target, sources, .. } => {
                 let per_source = (capacity / (*sources).max(1)).max(1);
                 let more = target.saturating_sub(*capacity).div_ceil(per_source);
@@ -185,7 +204,7 @@ fn host_hint(error: &std::io::Error) -> String {
 }
 
 /// The command that adds addresses, short for a run within one /24.
-fn add_command(missing: &[IpAddr]) -> String {
+fn add_command(missing: &[IpAddr], device: &str) -> String {
     let last_bytes: Option<Vec<u8>> = missing
         .iter()
         .map(|ip| match (ip, missing.first()) {
@@ -200,12 +219,12 @@ fn add_command(missing: &[IpAddr]) -> String {
             if usize::from(last.saturating_sub(*first)) + 1 == missing.len() =>
         {
             let [a, b, c, _] = ip.octets();
-            format!("for i in $(seq {first} {last}); do ip addr add {a}.{b}.{c}.$i/32 dev lo; done")
+            format!("for i in $(seq {first} {last}); do ip addr add {a}.{b}.{c}.$i/32 dev {device}; done")
         }
         _ => missing
             .iter()
             .take(4)
-            .map(|ip| format!("ip addr add {ip}/{} dev lo", address::whole_bits(*ip)))
+            .map(|ip| format!("ip addr add {ip}/{} dev {device}", address::whole_bits(*ip)))
             .collect::<Vec<_>>()
             .join("; "),
     }
@@ -222,13 +241,34 @@ mod tests {
 
     #[test]
     fn the_hint_for_a_run_of_missing_addresses_is_one_loop() {
-        let hint = add_command(&ips("192.168.1.200-230"));
-        assert_eq!(hint, "for i in $(seq 200 230); do ip addr add 192.168.1.$i/32 dev lo; done");
-        assert_eq!(add_command(&ips("192.168.1.7")), "ip addr add 192.168.1.7/32 dev lo");
+        let hint = add_command(&ips("192.168.1.200-230"), "eth7");
+        assert_eq!(hint, "for i in $(seq 200 230); do ip addr add 192.168.1.$i/32 dev eth7; done");
+        assert_eq!(add_command(&ips("192.168.1.7"), "eth7"), "ip addr add 192.168.1.7/32 dev eth7");
         assert_eq!(
-            add_command(&ips("10.0.0.1,10.0.0.9")),
-            "ip addr add 10.0.0.1/32 dev lo; ip addr add 10.0.0.9/32 dev lo"
+            add_command(&ips("10.0.0.1,10.0.0.9"), "eth7"),
+            "ip addr add 10.0.0.1/32 dev eth7; ip addr add 10.0.0.9/32 dev eth7"
         );
+    }
+
+    #[test]
+    fn ports_that_are_reserved_are_said_where_they_are_missed() {
+        let few = |reserved| {
+            let (capacity, target, sources, ports, destinations) = (1000, 2000, 1, 1000, 1);
+            SetupError::TooFew { capacity, target, sources, ports, destinations, reserved }.to_string()
+        };
+        let said = few(1000);
+        assert!(
+            said.ends_with("; 1,000 more ports are reserved (net.ipv4.ip_local_reserved_ports)"),
+            "{said}"
+        );
+        assert!(!few(0).contains("reserved"));
+    }
+
+    #[test]
+    fn missing_sources_are_added_to_the_device_that_leads_to_the_server() {
+        let missing = ips("192.0.2.7");
+        let hint = SetupError::NotHere { missing, named: 1, device: Some("eth7".to_owned()) }.hint();
+        assert!(hint.contains("192.0.2.7/32 dev eth7") && hint.contains("--add-ips eth7"), "{hint}");
     }
 
     fn errno(number: i32) -> std::io::Error {

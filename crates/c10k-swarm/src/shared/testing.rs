@@ -39,8 +39,12 @@ pub(crate) fn shared_but(
         ping_every: None,
         probes,
         reset_on_close: false,
+        has_one_clock: true,
         time_wait: TIME_WAIT,
         socket_options: SocketOptions::default(),
+        seed: 7,
+        is_timed: false,
+        freeze: None,
         give_up_after: 256,
     };
     change(&mut fixed);

@@ -1,6 +1,6 @@
 //! Which connections are closed next: all of them in order, or those that a command releases.
 
-use super::walk::Walk;
+use crate::walk::Walk;
 
 /// The walk of a close, and where idle connections are to be found.
 #[derive(Debug, Default)]

@@ -57,6 +57,13 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
     }
 
+    /// Begins a connection that is none of those that are claimed; false when there is no tuple for it.
+    pub(super) fn begin_apart(&mut self, orders: Orders, number: u64) -> bool {
+        let claims = self.connector.set_claims_aside();
+        self.connect_one(orders, number);
+        self.connector.take_claims_back(claims)
+    }
+
     /// Begins one connection; false when it has to wait for a tuple.
     fn connect_one(&mut self, orders: Orders, number: u64) -> bool {
         let mut begun_us = self.shared.now_us();
@@ -97,14 +104,20 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             Ok(made) => made,
             Err(BeginError::Failed(error) | BeginError::TupleTaken(error)) => {
                 self.connector.hand.is_free(tuple);
-                self.ledger.not_begun(orders, Loss::from_error(&error), late_us, self.shared.now_us());
+                self.ledger.not_begun(
+                    orders,
+                    number,
+                    Loss::from_error(&error),
+                    late_us,
+                    self.shared.now_us(),
+                );
                 return true;
             }
             Err(BeginError::TableFull(error) | BeginError::NoDescriptor(error)) => {
                 self.connector.hand.is_free(tuple);
                 let loss = Loss::from_error(&error);
                 let evidence = GrowthEvidence { errno: Some(loss.outcome()), ..GrowthEvidence::default() };
-                self.ledger.not_begun(orders, loss, late_us, self.shared.now_us());
+                self.ledger.not_begun(orders, number, loss, late_us, self.shared.now_us());
                 self.shared.stop_growing(GrowthStop::NoDescriptors, evidence);
                 return true;
             }
@@ -212,7 +225,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// A connection is up, and no probe is to prove it.
     pub(super) fn settle(&mut self, orders: Orders, index: u32, now_us: u64) {
         self.rest(orders, index);
-        self.ledger.up(now_us);
+        self.ledger.up(self.table.peek(index).number, now_us);
     }
 
     /// The handshake of the protocol is complete: the probe goes out, or the connection is done. One that `is_over` with
@@ -239,10 +252,10 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Tells the conductor when this worker has nothing under way and nothing to begin.
     pub(super) fn settle_ramp(&mut self, turn: bool) {
-        if self.ledger.in_flight() == 0 {
+        if self.ledger.under_way(Task::Connect) == 0 {
             if self.shared.arrivals.is_exhausted() {
                 self.ledger.flush_measured();
-                if self.control.in_flight.load(Relaxed) != 0 {
+                if self.control.connecting.load(Relaxed) != 0 {
                     self.publish();
                     self.shared.note(Note::LookAgain);
                 }

@@ -36,12 +36,14 @@ pub(super) struct Connector {
     /// How late those whose connect is under way were begun, µs, by slot; nothing in a closed loop.
     begun_late: HashMap<u32, u64>,
     optimism: u32,
+    /// Growth does not end where no tuple is left: one comes back.
+    is_patient: bool,
 }
 
 impl Connector {
     pub(super) fn new(shared: Arc<Shared>, capacity: u32) -> Self {
         let (claimed, hand, begun_late) = ((0, 0), Hand::default(), HashMap::new());
-        Self { shared, capacity, claimed, hand, begun_late, optimism: OPTIMISM }
+        Self { shared, capacity, claimed, hand, begun_late, optimism: OPTIMISM, is_patient: false }
     }
 
     // Room ---------------------------------------------------------------------------------------------
@@ -94,6 +96,18 @@ impl Connector {
         self.give_back_tuples();
     }
 
+    /// One connection is begun that is none of those that are claimed.
+    pub(super) fn set_claims_aside(&mut self) -> (u64, u64) {
+        self.is_patient = true;
+        std::mem::take(&mut self.claimed)
+    }
+
+    /// The claims are back; whether what was begun meanwhile was begun.
+    pub(super) fn take_claims_back(&mut self, claims: (u64, u64)) -> bool {
+        self.is_patient = false;
+        std::mem::replace(&mut self.claimed, claims).1 == 0
+    }
+
     // Tuples -------------------------------------------------------------------------------------------
 
     /// A tuple for a claimed connection. Where there is none any more growth ends.
@@ -106,6 +120,7 @@ impl Connector {
         match self.shared.tuples.take(&mut self.hand, most, now_us) {
             Supply::Given => self.hand.next().map_or(Due::Never, Due::Now),
             Supply::NotBefore(at_us) => Due::NotBefore(at_us),
+            Supply::UsedUp(_) if self.is_patient => Due::Never,
             Supply::UsedUp(ports) => {
                 let evidence = GrowthEvidence { ports: Some(ports), ..GrowthEvidence::default() };
                 self.shared.stop_growing(GrowthStop::NoPorts, evidence);

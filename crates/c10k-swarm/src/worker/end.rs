@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering::AcqRel;
 
+use c10k_record::ChurnClose;
+
 use super::output::Words;
 use super::{BATCH, Worker};
 use crate::maker::Maker;
@@ -12,6 +14,9 @@ use crate::tasks::{Orders, Task};
 
 /// Connections that are given up between two looks at the clock and at the orders.
 const ABORTED_AT_ONCE: u32 = 1024;
+
+/// The round of a connection that says goodbye and was the first to end TCP.
+const SHUT: u16 = 1;
 
 /// What a connection leaves behind at this end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +49,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.prober.ended(sent_us);
         }
         let Some(connection) = self.remove(index, leaves) else { return };
-        self.maker.end(connection, self.shared.fixed.reset_on_close);
+        // After a goodbye nothing is left but the end that was asked for: a RST would take the peer's TIME_WAIT away.
+        self.maker.end(connection, self.shared.fixed.reset_on_close && !was.state.is_ending());
         self.ledger.loses(orders, was, loss, now_us);
     }
 
@@ -54,7 +60,15 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         self.connector.take_lateness(index);
         let state = std::mem::take(&mut self.states[index as usize]);
         self.freed.add(self.speech.kept_bytes(&state));
-        let tuple = self.table.get(index).tuple;
+        let slot = self.table.get(index);
+        let tuple = slot.tuple;
+        let leaves = if slot.state.is_ending() && slot.round == SHUT { Leaves::TimeWait } else { leaves };
+        let (state, number) = (slot.state, slot.talk());
+        match state {
+            State::Talking => self.end_talk(number),
+            State::Receiving | State::Leaving => self.end_reception(number),
+            _ => {}
+        }
         let connection = self.table.remove(index)?;
         match leaves {
             Leaves::Nothing => self.connector.hand.is_free(tuple),
@@ -95,7 +109,13 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn release_some(&mut self, orders: Orders) {
         let mut wanted = self.control.release.swap(0, AcqRel);
         while wanted > 0 {
-            let Some(index) = self.closer.next_to_release() else { return };
+            let Some(index) = self.closer.next_to_release() else {
+                // Those that talk are released when they are silent again.
+                if !self.talks.is_empty() {
+                    self.control.release.fetch_add(wanted, AcqRel);
+                }
+                return;
+            };
             let was = self.table.get(index).standing();
             if matches!(was.state, State::Idle | State::Proven) {
                 self.ledger.releases(was);
@@ -124,7 +144,13 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                     self.end_in_good_order(orders, index);
                 }
                 // The end came before its proof did.
-                State::Connecting | State::Opening | State::Probing | State::Idle => {
+                State::Connecting
+                | State::Opening
+                | State::Probing
+                | State::Idle
+                | State::Talking
+                | State::Receiving
+                | State::Leaving => {
                     self.lose(orders, index, Loss::Aborted);
                 }
             }
@@ -153,7 +179,13 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// Closes a connection that has been counted, after the goodbye of the protocol where it has one and good
     /// order is wanted.
     fn end_in_good_order(&mut self, orders: Orders, index: u32) {
-        let reset = self.shared.fixed.reset_on_close;
+        let close = if self.shared.fixed.reset_on_close { ChurnClose::Rst } else { ChurnClose::Server };
+        self.end_as(orders, index, close);
+    }
+
+    /// The same, by who is to end TCP first. Without a goodbye that is this end.
+    pub(super) fn end_as(&mut self, orders: Orders, index: u32, close: ChurnClose) {
+        let reset = close == ChurnClose::Rst;
         if !reset && self.speech.goodbye(&mut self.states[index as usize], self.output.blank()) {
             // What it was is counted, and the goodbye takes nothing from that.
             self.table.get(index).state = State::Idle;
@@ -161,7 +193,11 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.begin_step(index, State::Closing, 0, now_us);
             self.ledger.asked(Task::Close);
             self.output.begin_to_count(index, now_us);
-            self.say(orders, index, Words::Own);
+            if close != ChurnClose::Client {
+                self.say(orders, index, Words::Own);
+            } else if self.say_last(orders, index) {
+                self.table.get(index).round = SHUT;
+            }
         } else {
             let leaves = if reset { Leaves::Nothing } else { Leaves::TimeWait };
             if let Some(connection) = self.remove(index, leaves) {

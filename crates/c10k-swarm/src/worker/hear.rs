@@ -70,18 +70,28 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// Reads until nothing is there or the turn is over. `until_empty` insists where no edge will come for what is
     /// still there.
     fn receive(&mut self, orders: Orders, token: u64, until_empty: bool) {
-        let mut turn = TURN_BYTES;
+        let (mut turn, mut last_length) = (TURN_BYTES, 0);
         while let Some(index) = self.table.find(token) {
             let slot = self.table.get(index);
             let Some(connection) = &slot.connection else { return };
             match self.maker.receive(connection, &mut self.buffer) {
                 Ok(0) => {
-                    let within = slot.state == State::Probing && slot.got > 0;
+                    let within = match slot.state {
+                        State::Probing => slot.got > 0,
+                        State::Talking => self.talks.is_within(slot.talk()),
+                        State::Receiving | State::Leaving => {
+                            let number = slot.talk();
+                            self.is_within_frame(number)
+                        }
+                        _ => false,
+                    };
                     let loss = self.speech.end_of_input(&self.states[index as usize], within);
+                    self.hear_words(index, &loss, last_length);
                     return self.lose_dead(orders, index, loss);
                 }
                 Ok(length) => {
                     self.received(orders, index, length);
+                    last_length = length;
                     if !self.output.may_read(index) {
                         return;
                     }
@@ -105,11 +115,16 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let is_out = self.output.has_said_its_own(index);
         let slot = self.table.get(index);
         slot.is_pinged = false;
-        let awaited = (slot.state == State::Probing).then(|| Awaited {
-            id: ProbeId { connection: slot.identity(), round: u32::from(slot.round) },
-            got: slot.got,
-            is_out,
-        });
+        let awaited = match slot.state {
+            State::Probing => Some(Awaited {
+                id: ProbeId { connection: slot.identity(), round: u32::from(slot.round) },
+                got: slot.got,
+                is_out,
+            }),
+            State::Talking => return self.talk_heard(orders, index, length, is_out),
+            State::Receiving | State::Leaving => return self.push_heard(orders, index, length),
+            _ => None,
+        };
         let token = token(index, slot.number);
         let (state, input) = (&mut self.states[index as usize], &mut self.buffer[..length]);
         let kept = self.speech.kept_bytes(state);
@@ -135,8 +150,21 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         {
             match self.table.get(index).state {
                 State::Closing => self.part(index),
-                _ => self.lose(orders, index, loss),
+                _ => {
+                    self.hear_words(index, &loss, length);
+                    self.lose(orders, index, loss);
+                }
             }
+        }
+    }
+
+    /// Keeps what the server has said in words in the last input of a connection that is about to be lost.
+    pub(super) fn hear_words(&mut self, index: u32, loss: &Loss, length: usize) {
+        if length == 0 || self.table.peek(index).state.is_ending() {
+            return;
+        }
+        if let Some(words) = self.speech.words(&self.states[index as usize], loss, &self.buffer[..length]) {
+            self.ledger.heard(words);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use c10k_record::PhaseName;
 
 use crate::control::TableControl;
+use crate::losses::Notes;
 use crate::measured::{FromIntended, Measured};
 use crate::shared::Shared;
 use crate::table::{Standing, State};
@@ -47,6 +48,7 @@ pub(super) struct Ledger {
     parting: u64,
     /// What was lost since the counts were published.
     lost: Tally,
+    notes: Notes,
     measured: Option<Box<Measured>>,
 }
 
@@ -59,6 +61,7 @@ impl Ledger {
             under_way: [0; Task::COUNT],
             parting: 0,
             lost: Tally::default(),
+            notes: Notes::default(),
             measured: None,
         }
     }
@@ -109,10 +112,17 @@ impl Ledger {
         self.late(late_us);
     }
 
-    /// It could not be begun.
-    pub(super) fn not_begun(&mut self, orders: Orders, loss: Loss, late_us: Option<u64>, now_us: u64) {
+    /// The connection of this number could not be begun.
+    pub(super) fn not_begun(
+        &mut self,
+        orders: Orders,
+        number: u64,
+        loss: Loss,
+        late_us: Option<u64>,
+        now_us: u64,
+    ) {
         self.late(late_us);
-        self.lost(orders, loss, now_us);
+        self.lost(orders, number as u32, loss, now_us);
     }
 
     fn late(&mut self, late_us: Option<u64>) {
@@ -137,23 +147,29 @@ impl Ledger {
     }
 
     /// A connection is up for good, and no probe is to prove it.
-    pub(super) fn up(&mut self, now_us: u64) {
+    pub(super) fn up(&mut self, number: u32, now_us: u64) {
         self.ends(Task::Connect);
-        self.succeeded(now_us);
+        self.succeeded(number, now_us);
     }
 
-    /// The first probe of a connection is answered.
-    pub(super) fn verified(&mut self, took_us: u64, now_us: u64) {
+    /// The first probe of the connection of this number is answered.
+    pub(super) fn verified(&mut self, number: u32, took_us: u64, now_us: u64) {
         self.ends(Task::Connect);
         self.counts.messages += 1;
         self.counts.verified += 1;
         self.measured().first_echo.record_us(took_us);
-        self.succeeded(now_us);
+        self.succeeded(number, now_us);
     }
 
-    fn succeeded(&mut self, now_us: u64) {
+    fn succeeded(&mut self, number: u32, now_us: u64) {
         self.counts.last_verified_us = now_us;
+        self.notes.proven(&self.shared.moments, number);
         self.shared.answered();
+    }
+
+    /// Connections that were begun, and of these that were verified, ever.
+    pub(super) fn made(&self) -> (u64, u64) {
+        (self.counts.attempted, self.counts.verified)
     }
 
     // Proving and closing ------------------------------------------------------------------------------
@@ -168,6 +184,12 @@ impl Ledger {
         self.ends(Task::Prove);
         self.counts.messages += 1;
         self.measured().echo.record_us(took_us);
+    }
+
+    /// A message is answered.
+    pub(super) fn talked(&mut self) {
+        self.ends(Task::Work);
+        self.counts.messages += 1;
     }
 
     /// A goodbye is answered.
@@ -203,12 +225,28 @@ impl Ledger {
             return;
         }
         self.holds_no_more(was.state);
-        self.lost(orders, loss, now_us);
+        let is_held = matches!(orders.phase, PhaseName::Hold | PhaseName::Verify) && was.was_proven();
+        if is_held && loss.is_the_servers() {
+            // Of a later moment it is not known how often the slot's time has wrapped.
+            let is_known = u32::try_from(now_us).is_ok();
+            let age_ms = u64::from((now_us as u32).wrapping_sub(was.since_us)) / 1000;
+            let at_ms = self.shared.since_first_connect_ms(now_us);
+            self.notes.ended(is_known.then_some(age_ms), at_ms);
+        }
+        self.lost(orders, was.number, loss, now_us);
     }
 
-    fn lost(&mut self, orders: Orders, loss: Loss, now_us: u64) {
+    /// The server has said this on a connection that it ends.
+    pub(super) fn heard(&mut self, words: String) {
+        self.notes.heard(words);
+    }
+
+    fn lost(&mut self, orders: Orders, number: u32, loss: Loss, now_us: u64) {
         self.counts.failed += 1;
         self.lost.add(orders.phase, loss, 1, self.shared.since_first_connect_ms(now_us));
+        if orders.phase == PhaseName::Ramp {
+            self.notes.lost_in_ramp(&self.shared.moments, number, self.shared.arrivals.next());
+        }
         self.shared.has_failed(orders, now_us);
     }
 
@@ -277,11 +315,18 @@ impl Ledger {
         }
     }
 
+    /// Adds what was noted of lost connections to the run's, when the worker ends.
+    pub(super) fn flush_notes(&mut self) {
+        self.shared.losses().add(self.notes.take());
+    }
+
     /// Lets the others see how it stands; `room` is how many connections more this worker can have.
     pub(super) fn publish(&mut self, room: u32) {
         let (to, counts, in_flight) = (&self.control, &self.counts, self.in_flight());
+        let connecting = self.under_way(Task::Connect);
         let write = || {
             to.in_flight.store(in_flight, Relaxed);
+            to.connecting.store(connecting, Relaxed);
             to.established.store(counts.established, Relaxed);
             to.verified.store(counts.verified, Relaxed);
             to.open.store(counts.open, Relaxed);
@@ -307,7 +352,7 @@ mod tests {
     use crate::shared::testing::shared_of;
 
     fn standing(state: State, task: Option<Task>) -> Standing {
-        Standing { state, task }
+        Standing { state, task, number: 0, since_us: 0 }
     }
 
     /// A ledger with one connection in each state that is counted.
@@ -319,7 +364,7 @@ mod tests {
         (0..6).for_each(|_| ledger.attempts());
         (0..6).for_each(|_| ledger.begun(None));
         (0..5).for_each(|_| ledger.established(10, None));
-        (0..4).for_each(|_| ledger.verified(10, 1));
+        (0..4).for_each(|number| ledger.verified(number, 10, 1));
         ledger.asked(Task::Prove);
         ledger.holds(State::Idle);
         ledger.holds(State::Proven);
@@ -375,8 +420,36 @@ mod tests {
         ledger.echoed(5);
         assert_eq!(tasks.map(|task| ledger.under_way(task)), [2, 0, 1]);
         ledger.parted();
-        ledger.up(9);
+        ledger.up(4, 9);
         assert_eq!(tasks.map(|task| ledger.under_way(task)), [1, 0, 0]);
+    }
+
+    #[test]
+    fn the_age_is_kept_of_what_was_held_and_the_server_has_ended() {
+        let hold = Orders::FIRST.only(Task::Ping);
+        let second_us = 1_000_000;
+        let (mut ledger, each) = one_of_each();
+        for was in each {
+            let was = Standing { since_us: 500_000, ..was };
+            ledger.loses(hold, was, Loss::ClosedByServer, 4 * second_us);
+        }
+        ledger.flush_notes();
+        let ages = ledger.shared.losses().ages().expect("some were ended");
+        let spread = ages.since_last_byte.expect("it is known");
+        assert_eq!((spread.count, spread.min_ms, spread.max_ms), (3, 3_500, 3_500));
+        // A timeout is the swarm's own, a loss in the ramp none of what was held.
+        for (orders, loss) in [(hold, Loss::ProbeTimeout), (Orders::FIRST, Loss::ClosedByServer)] {
+            let (mut ledger, each) = one_of_each();
+            ledger.loses(orders, each[3], loss, 4 * second_us);
+            ledger.flush_notes();
+            assert!(ledger.shared.losses().ages().is_none());
+        }
+        // After 71 minutes the moment alone is known.
+        let (mut ledger, each) = one_of_each();
+        ledger.loses(hold, each[3], Loss::Errno(libc::ECONNRESET), 5_000 * second_us);
+        ledger.flush_notes();
+        let ages = ledger.shared.losses().ages().expect("one was ended");
+        assert!(ages.since_last_byte.is_none() && ages.at.is_some());
     }
 
     #[test]

@@ -99,7 +99,10 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
         if self.speech.ping(&self.states[index as usize], self.output.blank()) {
             self.say(orders, index, Words::Own);
-            self.table.get(index).is_pinged = !self.output.waits(index);
+            let now_us = self.shared.now_us();
+            let slot = self.table.get(index);
+            slot.is_pinged = !self.output.waits(index);
+            slot.since_us = now_us as u32;
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use c10k_wire::Wheel;
 
-use super::walk::Walk;
+use crate::walk::Walk;
 
 /// A probe that has had no answer for so long takes no place any more: those that are answered have it. It is still
 /// waited for.

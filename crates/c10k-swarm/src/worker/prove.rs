@@ -59,6 +59,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 | State::Connecting
                 | State::Opening
                 | State::Probing
+                | State::Talking
+                | State::Receiving
+                | State::Leaving
                 | State::Closing
                 | State::Parted => false,
             };
@@ -106,7 +109,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// nothing else has to wait for that.
     pub(super) fn part(&mut self, index: u32) {
         self.ledger.parted();
-        self.begin_step(index, State::Parted, 0, self.shared.now_us());
+        let round = self.table.peek(index).round;
+        self.begin_step(index, State::Parted, round, self.shared.now_us());
     }
 
     pub(super) fn proven(&mut self, orders: Orders, index: u32) {
@@ -114,8 +118,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let slot = self.table.get(index);
         let took_us = u64::from((now_us as u32).wrapping_sub(slot.since_us));
         if slot.round == 0 {
+            let number = slot.number;
             self.rest(orders, index);
-            self.ledger.verified(took_us, now_us);
+            self.ledger.verified(number, took_us, now_us);
         } else {
             if let Some(sent_us) = self.proof_sent_us(index, now_us) {
                 self.prober.answered(sent_us);

@@ -1,7 +1,7 @@
 //! Sending over a worker's connections, and what comes of it.
 
-use super::Worker;
 use super::output::Words;
+use super::{Worker, would_block};
 use crate::maker::Maker;
 use crate::speech::Speech;
 use crate::table::token;
@@ -25,6 +25,30 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         if let Err(error) = self.output.say(index, words, || shared.now_us(), send) {
             self.lose_dead(orders, index, Loss::from_error(&error));
         }
+    }
+
+    /// Sends what the speech wrote as the last words; true when the end has gone out with them, before any of the peer's.
+    pub(super) fn say_last(&mut self, orders: Orders, index: u32) -> bool {
+        if self.output.waits(index) {
+            self.say(orders, index, Words::Own);
+            return false;
+        }
+        let Some(connection) = &self.table.peek(index).connection else { return false };
+        let size = self.output.next().len();
+        let sent = match self.maker.send_last(connection, self.output.next()) {
+            Ok(sent) => sent,
+            Err(error) if would_block(&error) => 0,
+            Err(error) => {
+                self.lose_dead(orders, index, Loss::from_error(&error));
+                return false;
+            }
+        };
+        let shared = &self.shared;
+        self.output.said(index, sent, Words::Own, || shared.now_us());
+        if sent < size {
+            self.watch_writable(orders, index);
+        }
+        sent == size
     }
 
     /// Sends more of what had no room; true when reading waited for that and may go on.

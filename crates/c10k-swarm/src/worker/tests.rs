@@ -18,6 +18,7 @@ mod expiry;
 mod proofs;
 mod silence;
 mod stopped;
+mod talk;
 mod times;
 mod together;
 mod tuples;

@@ -34,10 +34,10 @@ impl Limits {
         match state {
             State::Connecting => Some(self.connecting_us),
             State::Opening => Some(self.opening_us),
-            State::Probing => Some(self.probing_us),
+            State::Probing | State::Talking | State::Leaving => Some(self.probing_us),
             State::Closing => Some(GOODBYE.as_micros() as u64),
             State::Parted => Some(PARTING.as_micros() as u64),
-            State::Free | State::Idle | State::Proven => None,
+            State::Free | State::Idle | State::Proven | State::Receiving => None,
         }
     }
 
@@ -106,6 +106,8 @@ mod tests {
             (State::Connecting, TIMEOUT),
             (State::Opening, TIMEOUT),
             (State::Probing, TIMEOUT),
+            (State::Talking, TIMEOUT),
+            (State::Leaving, TIMEOUT),
         ] {
             let (index, token) = table.insert('c', 1, 0, 7);
             table.get(index).state = state;

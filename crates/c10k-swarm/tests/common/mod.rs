@@ -4,6 +4,7 @@
 
 #[path = "../../../c10k-record/tests/common/program.rs"]
 mod program;
+pub(crate) mod pusher;
 pub(crate) mod server;
 
 use std::io::Write;
@@ -12,7 +13,7 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use c10k_record::{LiveCounts, PhaseName, PortsInPlan, Record, SwarmEvent, Verdict};
+use c10k_record::{LiveCounts, PhaseName, PortsInPlan, Record, SwarmEvent, Verdict, Worked};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -65,6 +66,11 @@ impl Ended {
         let found: Vec<(&str, u64)> = failed.iter().map(|(name, count)| (name.name(), *count)).collect();
         assert_eq!(found, expected, "{}", self.stderr);
         self
+    }
+
+    /// What the server said in words, and on how many connections.
+    pub(crate) fn said(&self) -> Vec<(&str, u64)> {
+        self.record.evidence.words.iter().map(|words| (words.text.as_str(), words.count)).collect()
     }
 
     /// Whether there is a warning with this id.
@@ -311,4 +317,15 @@ impl Drop for Swarm {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Asserts that so many messages were intended, and each was answered or is known to be unsent: the few at the most that a
+/// busy machine does not come to before the end. Gives how many those are.
+#[track_caller]
+pub(crate) fn expect_few_unsent(worked: &Worked, intended: u64) -> u64 {
+    let never = worked.messages_never_sent;
+    assert_eq!(worked.messages_intended, Some(intended), "{worked:?}");
+    assert_eq!((worked.messages_answered + never, worked.messages_wrong), (intended, 0), "{worked:?}");
+    assert!(never <= (intended / 100).max(2), "{worked:?}");
+    never
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,6 +22,12 @@ pub(crate) enum Behaviour {
     Discard,
     /// Never reads.
     Silent,
+    /// Sends it back with its two halves exchanged.
+    Swapped,
+    /// Sends the first half of it back, and nothing more.
+    Half,
+    /// Sends it back with the next one.
+    Late,
     /// Sends it back in two halves, with an urgent byte between them.
     EchoUrgent,
     /// Sends it back with the last bit flipped.
@@ -48,6 +54,8 @@ struct Control {
     stands: AtomicBool,
     /// Answer no connection from now on with what it said.
     wrong: AtomicBool,
+    /// Behave otherwise from now on.
+    other: Mutex<Option<Behaviour>>,
     /// Answer none of the first so many connections from now on.
     deaf_to: AtomicUsize,
     end: AtomicBool,
@@ -77,6 +85,13 @@ impl Server {
     pub(crate) fn echo_with_tiny_window() -> Self {
         let server = bind("127.0.0.1:0");
         setsockopt(&server, sockopt::RcvBuf, &2304).unwrap();
+        Self::run(server, Behaviour::Echo)
+    }
+
+    /// A server whose accept queue takes no more than so many.
+    pub(crate) fn echo_with_backlog(backlog: i32) -> Self {
+        let server = bind("127.0.0.1:0");
+        nix::sys::socket::listen(&server, Backlog::new(backlog).unwrap()).unwrap();
         Self::run(server, Behaviour::Echo)
     }
 
@@ -129,6 +144,11 @@ impl Server {
         self.control.wrong.store(true, SeqCst);
     }
 
+    /// From now on it does something else.
+    pub(crate) fn go(&self, behaviour: Behaviour) {
+        *self.control.other.lock().unwrap() = Some(behaviour);
+    }
+
     /// From now on it answers none of the first `count` connections that it has taken.
     pub(crate) fn go_deaf_to_first(&self, count: usize) {
         self.control.deaf_to.store(count, SeqCst);
@@ -176,6 +196,8 @@ struct Connection {
     stream: TcpStream,
     /// What could not be written yet.
     pending: Vec<u8>,
+    /// What is sent back later.
+    kept: Vec<u8>,
     close_after: bool,
 }
 
@@ -207,12 +229,16 @@ fn serve(mut listener: TcpListener, behaviour: Behaviour, control: &Control) {
             }
             poll.registry().register(&mut stream, Token(number), interest).unwrap();
             if behaviour != Behaviour::GreetAndClose {
-                connections.insert(number, Connection { stream, pending: Vec::new(), close_after: false });
+                connections.insert(
+                    number,
+                    Connection { stream, pending: Vec::new(), kept: Vec::new(), close_after: false },
+                );
             }
         }
         for event in &events {
             let Token(number) = event.token();
             let Some(connection) = connections.get_mut(&number) else { continue };
+            let behaviour = control.other.lock().unwrap().unwrap_or(behaviour);
             let behaviour = match (control.wrong.load(SeqCst), number < control.deaf_to.load(SeqCst)) {
                 (_, true) => Behaviour::Silent,
                 (true, false) => Behaviour::Wrong,
@@ -249,6 +275,16 @@ fn treat(connection: &mut Connection, behaviour: Behaviour, buffer: &mut [u8]) -
                 connection.stream.write_all(first).unwrap();
                 send(connection.stream.as_raw_fd(), b"!", MsgFlags::MSG_OOB).unwrap();
                 connection.stream.write_all(second).unwrap();
+            }
+            Behaviour::Swapped => {
+                let (first, second) = bytes.split_at(length / 2);
+                connection.pending.extend_from_slice(second);
+                connection.pending.extend_from_slice(first);
+            }
+            Behaviour::Half => connection.pending.extend_from_slice(&bytes[..length / 2]),
+            Behaviour::Late => {
+                let last = std::mem::replace(&mut connection.kept, bytes.to_vec());
+                connection.pending.extend_from_slice(&last);
             }
             Behaviour::Twice => {
                 connection.pending.extend_from_slice(bytes);

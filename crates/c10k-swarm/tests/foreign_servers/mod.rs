@@ -134,6 +134,17 @@ while True:
     time.sleep(int(sys.argv[1]) / 1000)
 "#;
 
+/// An echo server of Node's own `net`.
+const NODE_ECHO: &str = r#"
+const server = require('node:net').createServer((peer) => {
+  peer.on('error', () => {});
+  peer.on('data', (bytes) => peer.write(bytes));
+});
+server.listen({ port: 0, host: '127.0.0.1', backlog: 1024 }, () => {
+  console.log(process.pid, server.address().port);
+});
+"#;
+
 const DEAF: &str = r#"
 import os, signal, socket, sys
 listener = socket.socket()
@@ -213,12 +224,26 @@ impl Foreign {
             .args(arguments.iter().map(u32::to_string))
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let mut child = in_a_group(&mut command);
+        Some(Self::in_one_line(in_a_group(&mut command)))
+    }
+
+    /// One that says its pid and its port in its first line.
+    fn in_one_line(mut child: Child) -> Self {
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
         let mut words = line.split_whitespace().map(|word| word.parse::<u32>().expect("a number"));
         let (pid, port) = (words.next().expect("a pid"), words.next().expect("a port"));
-        Some(Self { child, pid, port: u16::try_from(port).expect("a port"), folder: None })
+        Self { child, pid, port: u16::try_from(port).expect("a port"), folder: None }
+    }
+
+    /// An echo server in Node; `None`, said aloud, where there is no node.
+    pub(crate) fn node_echo() -> Option<Self> {
+        if !runs("node", &["-e", ""]) {
+            return skipped("node");
+        }
+        let mut command = Command::new("node");
+        command.args(["-e", NODE_ECHO]).stdout(Stdio::piped()).stderr(Stdio::null());
+        Some(Self::in_one_line(in_a_group(&mut command)))
     }
 
     /// `socat`, which forks for every connection and echoes; `None`, said aloud, where it is not installed.
@@ -281,6 +306,11 @@ impl Foreign {
     /// Stops it by SIGSTOP.
     pub(crate) fn stop(&self) {
         kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGSTOP).expect("our process");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) {
+        kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGCONT).expect("our process");
     }
 
     /// Kills it and waits for its end.

@@ -3,6 +3,8 @@
 prefork    the parent listens, its children accept from its listener
 reuseport  each child has a listener of its own on the port (SO_REUSEPORT)
 passing    the parent accepts and hands each connection to one of its children in turn (SCM_RIGHTS)
+twofold    one child listens on 127.0.0.1, another on 0.0.0.0 at the same port
+restless   the parent serves alone, and forks WORKERS children, each of which has all that it has for a few milliseconds
 late       the parent accepts so many by itself as WORKERS says, and then forks a child, which accepts all others
 """
 
@@ -13,16 +15,17 @@ import selectors
 import signal
 import socket
 import sys
+import time
 
 kind, workers = sys.argv[1], int(sys.argv[2])
 
 
-def listener(port=0, alone=True):
+def listener(port=0, alone=True, at="127.0.0.1"):
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if not alone:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    sock.bind(("127.0.0.1", port))
+    sock.bind((at, port))
     return sock
 
 
@@ -31,12 +34,13 @@ class Echo:
 
     def __init__(self, source, take):
         self.poll, self.source, self.take, self.paused = selectors.DefaultSelector(), source, take, False
+        self.patience = None
         source.setblocking(False)
         self.poll.register(source, selectors.EVENT_READ)
 
     def serve(self, enough=lambda: False):
         while not enough():
-            for key, _ in self.poll.select():
+            for key, _ in self.poll.select(self.patience):
                 if key.fileobj is self.source:
                     self.accept()
                 else:
@@ -148,6 +152,40 @@ elif kind == "passing":
         near.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [peer.fileno()]))])
         peer.close()
         turn += 1
+elif kind == "twofold":
+    first = listener(alone=False)
+    port = first.getsockname()[1]
+
+    def at(address):
+        sock = listener(port, alone=False, at=address)
+        sock.listen(1024)
+        first.close()
+        serve_at(sock)
+
+    for address in ("127.0.0.1", "0.0.0.0"):
+        child(lambda address=address: at(address))
+    await_children(port, 2)
+    first.close()
+    signal.pause()
+elif kind == "restless":
+    shared = listener()
+    shared.listen(1024)
+    print(os.getpid(), shared.getsockname()[1], flush=True)
+    own = Echo(shared, accepted)
+    own.patience = 0.005
+    left = workers
+    # Nobody waits for them.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    def fork_one():
+        global left
+        left -= 1
+        if left >= 0 and os.fork() == 0:
+            time.sleep(0.01)
+            os._exit(0)
+        return False
+
+    own.serve(enough=fork_one)
 else:
     shared = listener()
     shared.listen(1024)

@@ -1,7 +1,7 @@
 """An echo server of Python's `websockets`. Says its port; when stdin ends, what its connections came to, as JSON.
 
 Arguments: `echo`; `refuse` (429 instead of an upgrade); `small` (messages of 16 bytes at most); `wrong` (another
-answer than the echo)."""
+answer than the echo); `full` (a Close with a reason instead of an echo)."""
 
 import asyncio
 import collections
@@ -25,6 +25,9 @@ async def handle(ws):
         await (await ws.ping(b"before anything"))
         SEEN["pongs"] += 1
         async for message in ws:
+            if HOW == "full":
+                await ws.close(1013, "this room is full")
+                break
             await ws.send(b"something else" if HOW == "wrong" else message)
     except websockets.ConnectionClosed:
         pass

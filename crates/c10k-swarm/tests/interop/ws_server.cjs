@@ -1,7 +1,7 @@
 // An echo server of Node's `ws`. Says its port; when stdin ends, what its connections came to, as JSON.
 //
 // Arguments: `echo`; `refuse` (429 instead of an upgrade); `small` (messages of 16 bytes at most); `wrong` (another
-// answer than the echo).
+// answer than the echo); `full` (a Close with a reason instead of an echo).
 'use strict';
 const http = require('node:http');
 const { WebSocketServer } = require('ws');
@@ -27,6 +27,7 @@ wss.on('connection', (ws) => {
   ws.on('close', (code) => { closes[code] = (closes[code] ?? 0) + 1; });
   ws.on('message', (data, isBinary) => {
     if (how === 'wrong') ws.send('something else');
+    else if (how === 'full') ws.close(1013, 'this room is full');
     else if (data.length > 32) {
       // In fragments, with a Ping within.
       ws.send(data.subarray(0, 20), { binary: isBinary, fin: false });

@@ -52,7 +52,8 @@ impl ClientEnd {
                     input = &mut input[consumed..];
                 }
                 Err(fault) => {
-                    connection.end();
+                    let kept = handshake.take_bytes();
+                    connection.end(if kept.is_empty() { input } else { &kept });
                     received.end = Some(End::Failed(fault));
                     return received;
                 }

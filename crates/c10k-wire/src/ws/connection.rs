@@ -4,6 +4,9 @@ use super::handshake::Handshake;
 use super::partial::Partial;
 use super::{CloseCode, Output};
 
+/// So much is kept of what a peer said at the end: a head and the beginning of a page.
+const MOST_WORDS_BYTES: usize = 2048;
+
 /// One connection as the wire sees it: eight bytes, and nothing on the heap while it is open and idle.
 ///
 /// Which end it is and what it may bring is not in here but in the [`ServerEnd`](super::ServerEnd) or
@@ -24,8 +27,8 @@ pub(crate) enum Held {
     Handshake(Handshake),
     /// Something is not whole, or this end has sent its Close frame.
     Frames(Partial),
-    /// Over: what comes is ignored.
-    Ended,
+    /// Over, and what the peer said at its end: what comes is ignored.
+    Ended(Box<[u8]>),
 }
 
 impl Connection {
@@ -45,7 +48,7 @@ impl Connection {
         match self.held.as_deref() {
             None => true,
             Some(Held::Frames(partial)) => !partial.is_closing,
-            Some(Held::Handshake(_) | Held::Ended) => false,
+            Some(Held::Handshake(_) | Held::Ended(_)) => false,
         }
     }
 
@@ -58,7 +61,7 @@ impl Connection {
     /// Whether it is over: what still comes is ignored.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        matches!(self.held.as_deref(), Some(Held::Ended))
+        matches!(self.held.as_deref(), Some(Held::Ended(_)))
     }
 
     /// Whether it is open and between two messages: the state in which nothing is lost by ending it.
@@ -81,7 +84,7 @@ impl Connection {
             + match held {
                 Held::Handshake(handshake) => handshake.heap_bytes(),
                 Held::Frames(partial) => partial.heap_bytes(),
-                Held::Ended => 0,
+                Held::Ended(said) => said.len(),
             }
     }
 
@@ -100,7 +103,17 @@ impl Connection {
         true
     }
 
-    pub(crate) fn end(&mut self) {
-        self.held = Some(Box::new(Held::Ended));
+    /// What the peer said when it ended, in however many pieces that came: the reason in its Close frame, or the
+    /// beginning of a response that did not open the connection. Empty where it said nothing.
+    #[must_use]
+    pub fn last_words(&self) -> &[u8] {
+        match self.held.as_deref() {
+            Some(Held::Ended(said)) => said,
+            _ => &[],
+        }
+    }
+
+    pub(crate) fn end(&mut self, said: &[u8]) {
+        self.held = Some(Box::new(Held::Ended(said[..said.len().min(MOST_WORDS_BYTES)].into())));
     }
 }

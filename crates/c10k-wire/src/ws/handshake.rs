@@ -53,6 +53,11 @@ impl Handshake {
         !self.bytes.is_empty()
     }
 
+    /// What is kept of the head, with all that came after it.
+    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
     /// Takes in `input`. Once the head is whole, gives it and says how much of `input` belongs to it; a head that
     /// came in one piece is not copied. `check_first` judges the first line as soon as that is there, and says whether
     /// the head is only an interim one, to be read past.

@@ -32,7 +32,7 @@ pub use client::ClientEnd;
 pub use connection::Connection;
 pub use handshake::HandshakeFault;
 pub use mask::{Masks, apply as apply_mask};
-pub use output::Output;
+pub use output::{Output, begin_binary};
 pub use policy::{BadPolicy, ServerPolicy};
 pub use probe::check_probe;
 pub use refusal::Refusal;

@@ -34,13 +34,23 @@ impl<'a> Output<'a> {
 
     /// Writes a probe as one binary message.
     pub fn probe(&mut self, probes: &Probes, id: ProbeId) {
+        self.filled(Kind::Binary, usize::from(probes.size()), |payload| {
+            probes.fill(id, payload);
+        });
+    }
+
+    /// Writes a message of `size` bytes in one frame; `fill` writes its payload over zeros, where it lies.
+    #[inline]
+    pub fn filled(&mut self, kind: Kind, size: usize, fill: impl FnOnce(&mut [u8])) {
         let mask = self.masks.as_mut().map(|masks| masks.fresh());
-        let size = usize::from(probes.size());
-        frame::write_header(OpCode::Data(Data::Binary), size, mask, self.bytes);
+        frame::write_header(opcode_of(kind), size, mask, self.bytes);
         let start = self.bytes.len();
         self.bytes.resize(start + size, 0);
-        let payload = probes.fill(id, &mut self.bytes[start..]);
-        mask::apply(payload, mask.unwrap_or_default(), 0);
+        let payload = &mut self.bytes[start..];
+        fill(payload);
+        if let Some(mask) = mask {
+            mask::apply(payload, mask, 0);
+        }
     }
 
     pub(crate) fn pong(&mut self, payload: &[u8]) {
@@ -71,6 +81,11 @@ impl<'a> Output<'a> {
             mask::apply(&mut self.bytes[start..], mask, 0);
         }
     }
+}
+
+/// Appends the header of a server's binary message of so many bytes, which are sent behind it from where they are.
+pub fn begin_binary(payload_bytes: usize, out: &mut Vec<u8>) {
+    frame::write_header(OpCode::Data(Data::Binary), payload_bytes, None, out);
 }
 
 fn opcode_of(kind: Kind) -> OpCode {

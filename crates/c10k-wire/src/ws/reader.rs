@@ -27,7 +27,8 @@ struct LastPing(Option<(u8, [u8; LONGEST_CONTROL_BYTES])>);
 /// What ends the reading.
 enum Stop {
     Violation(Violation),
-    Close(Option<CloseCode>),
+    /// Its code and its reason.
+    Close(Option<CloseCode>, Box<[u8]>),
 }
 
 impl<F: FnMut(&mut Message<'_>, &mut Output<'_>)> Reader<'_, F> {
@@ -68,7 +69,7 @@ impl<F: FnMut(&mut Message<'_>, &mut Output<'_>)> Reader<'_, F> {
                     }
                     taken
                 }
-                Some(Held::Handshake(_) | Held::Ended) => return Ok(()),
+                Some(Held::Handshake(_) | Held::Ended(_)) => return Ok(()),
             };
             input = &mut input[taken..];
         }
@@ -151,7 +152,7 @@ impl<F: FnMut(&mut Message<'_>, &mut Output<'_>)> Reader<'_, F> {
                 if !is_closing {
                     self.out_close(last_ping, code);
                 }
-                return Err(Stop::Close(code));
+                return Err(Stop::Close(code, payload.get(2..).unwrap_or_default().into()));
             }
         }
         Ok(())
@@ -165,16 +166,16 @@ impl<F: FnMut(&mut Message<'_>, &mut Output<'_>)> Reader<'_, F> {
 
     #[cold]
     fn stop(&mut self, connection: &mut Connection, stop: &Stop) {
-        let end = match *stop {
-            Stop::Close(code) => End::Closed(code),
+        let (end, said) = match stop {
+            Stop::Close(code, reason) => (End::Closed(*code), &reason[..]),
             Stop::Violation(violation) => {
                 if !connection.is_closing() {
                     self.out.close(Some(violation.code()), &violation.to_string());
                 }
-                End::Violated(violation)
+                (End::Violated(*violation), &[][..])
             }
         };
-        connection.end();
+        connection.end(said);
         self.received.end = Some(end);
     }
 }

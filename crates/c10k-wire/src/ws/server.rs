@@ -50,7 +50,7 @@ impl ServerEnd {
                     input = &mut input[consumed..];
                 }
                 Err(end) => {
-                    connection.end();
+                    connection.end(&[]);
                     received.end = Some(end);
                     return received;
                 }
@@ -73,7 +73,7 @@ impl ServerEnd {
         if handshake.has_begun() {
             Refusal::Late.write(out);
         }
-        connection.end();
+        connection.end(&[]);
         Some(End::Refused(Refusal::Late))
     }
 
@@ -85,7 +85,7 @@ impl ServerEnd {
         }
         let violation = Violation::LateMessage;
         self.output(out).close(Some(violation.code()), &violation.to_string());
-        connection.end();
+        connection.end(&[]);
         Some(End::Violated(violation))
     }
 

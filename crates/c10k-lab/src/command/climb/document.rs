@@ -3,14 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use c10k_record::{Exit, Predicted, Protocol, Setting, human_count, write_whole};
+use c10k_record::{Exit, Predicted, Protocol, Setting, fold, human_count, write_whole};
 use serde::Serialize;
 
 use super::next::Next;
 use super::step::{Step, beside_a_profile};
 use super::{MEMORY, Refused};
 use crate::rerun::Setup;
-use crate::say::printer::Printer;
 
 /// What came of a climb, as climb.json has it.
 #[derive(Debug, Serialize)]
@@ -64,7 +63,10 @@ impl Climb {
             beside.iter().for_each(|line| profile.push_str(&format!("# {line}\n")));
         }
         let document = serde_json::to_string_pretty(self).unwrap_or_default();
-        for (path, text) in [(self.climbed.clone(), profile), (folder.join("climb.json"), document)] {
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let page = c10k_report::page_of_climb(&name, &serde_json::to_value(self).unwrap_or_default());
+        let texts = [(self.climbed.clone(), profile), (folder.join("climb.json"), document)];
+        for (path, text) in texts.into_iter().chain([(folder.join("report.html"), page)]) {
             write_whole(&path, text.as_bytes()).map_err(|error| {
                 (format!("{}: {error}", path.display()), what_mends(&error).to_owned(), Exit::Broke)
             })?;
@@ -91,31 +93,29 @@ impl Climb {
         lines.collect()
     }
 
-    /// The last words, for people.
-    pub(super) fn tell(&self, printer: &mut Printer) {
-        let wall = self.wall.as_ref().map_or_else(String::new, |wall| format!(", {wall}"));
+    /// The last words, for people: what is held first. In lines of `width` columns; `None` leaves them as long as they are.
+    pub(super) fn told(&self, width: Option<usize>) -> String {
+        let wall = self.wall.as_ref().map_or_else(String::new, |wall| format!("; wall: {wall}"));
         let of = self.connections.target.map_or_else(String::new, |n| format!(" of {}", human_count(n)));
         let held = human_count(self.connections.held);
-        printer.say(&format!("held {held}{of}{wall}: {}", self.ended_because));
+        let mut texts = vec![format!("HELD {held}{of} connections{wall}; {}", self.ended_because)];
         if let (Some(predicted), Some(true)) =
             (&self.memory, self.wall.as_deref().map(|w| MEMORY.contains(&w)))
         {
-            printer.say(&format!(
+            texts.push(format!(
                 "predicted before the first step, above that reserve: {}",
                 human_count(predicted.connections)
             ));
         }
         if let Some(check) = &self.check {
-            printer.say(&format!(
-                "check: {} of {} held from a fresh start with climbed.toml",
-                human_count(check.held),
-                human_count(check.target)
-            ));
+            let (held, target) = (human_count(check.held), human_count(check.target));
+            texts.push(format!("check: {held} of {target} held from a fresh start with climbed.toml"));
         }
-        printer.say(&format!("profile: {}", self.climbed.display()));
-        if let Some(next) = &self.next {
-            printer.say(&next.words());
-        }
+        texts.push(format!("profile: {}", self.climbed.display()));
+        let folded = |text: &String| width.map_or_else(|| vec![text.clone()], |width| fold(text, width));
+        let mut lines: Vec<String> = texts.iter().flat_map(folded).collect();
+        lines.extend(self.next.iter().flat_map(|next| next.lines(width)));
+        lines.join("\n")
     }
 }
 
@@ -146,8 +146,8 @@ mod tests {
             commands: vec!["a".to_owned(), "b".to_owned()],
             any_suffices,
         };
-        assert_eq!(next(true).words(), "next: w Do it.\n  a\nor\n  b");
-        assert_eq!(next(false).words(), "next: w Do it.\n  a\n  b");
+        assert_eq!(next(true).lines(None).join("\n"), "next: w Do it.\n  a\nor\n  b");
+        assert_eq!(next(false).lines(None).join("\n"), "next: w Do it.\n  a\n  b");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use c10k_ceiling::{self as ceiling, Prediction, predict};
 use c10k_kernel::limits;
-use c10k_record::{Plan, Record, Remedy, Scope, human_count};
+use c10k_record::{Hanging, Plan, Record, Remedy, Scope, fold, fold_command, human_count};
 use serde::Serialize;
 
 use crate::plan::view::plan_view;
@@ -32,12 +32,21 @@ impl Next {
         }
     }
 
-    /// A line of words, and each command on a line of its own.
-    pub(super) fn words(&self) -> String {
-        let between = if self.any_suffices { "\nor\n" } else { "\n" };
-        let commands: Vec<String> = self.commands.iter().map(|command| format!("  {command}")).collect();
+    /// Words, and each command on a line of its own; in lines of `width` columns, which can still be pasted.
+    pub(super) fn lines(&self, width: Option<usize>) -> Vec<String> {
         let words = format!("next: {} {}", self.wall, self.summary);
-        if commands.is_empty() { words } else { format!("{words}\n{}", commands.join(between)) }
+        let mut lines = width.map_or_else(|| vec![words.clone()], |width| fold(&words, width));
+        for (n, command) in self.commands.iter().enumerate() {
+            if n > 0 && self.any_suffices {
+                lines.push("or".to_owned());
+            }
+            let parts = width.map_or_else(
+                || vec![command.clone()],
+                |width| fold_command(command, Hanging { column: 2, width }.room()),
+            );
+            lines.extend(parts.iter().map(|part| format!("  {part}")));
+        }
+        lines
     }
 
     /// The wall that is predicted to stand next beyond what a run held; `None` where no limit can be read.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use c10k_ceiling::UNKNOWN;
 use c10k_kernel::limits;
-use c10k_record::{Evidence, Predicted, Record, Remedy, Scope, Setting, human_count};
+use c10k_record::{Evidence, Hanging, Predicted, Record, Remedy, Scope, Setting, human_count};
 use serde::Serialize;
 
 use super::next::Next;
@@ -13,6 +13,8 @@ use crate::rerun::Setup;
 use crate::stage::NOBODY;
 use crate::stage::Who;
 
+/// Where the text of a row begins, columns.
+const COLUMN: usize = 29;
 /// Above the rows.
 pub(super) const HEADING: &str = "step        held  predicted  wall, and what lifts it";
 
@@ -102,7 +104,7 @@ impl Step {
     }
 
     /// A line for people.
-    pub(super) fn row(&self) -> String {
+    pub(super) fn row(&self, width: usize) -> String {
         let predicted =
             self.predicted.as_ref().map_or_else(|| "-".to_owned(), |first| human_count(first.connections));
         let words = match (&self.wall, &self.lifted_with) {
@@ -114,11 +116,13 @@ impl Step {
             (None, _) if self.evidence.is_empty() => "none".to_owned(),
             (None, _) => UNKNOWN.to_owned(),
         };
-        let mut row = format!("{:>4}  {:>10}  {predicted:>9}  {words}", self.number, human_count(self.held));
+        let hanging = Hanging { column: COLUMN, width };
+        let before = format!("{:>4}  {:>10}  {predicted:>9}  ", self.number, human_count(self.held));
+        let mut lines = hanging.lines(&before, &words);
         if let Some(evidence) = self.evidence.first() {
-            row.push_str(&format!("\n{:>27}  {}: {}", "", evidence.source, evidence.text));
+            lines.extend(hanging.lines("", &format!("{}: {}", evidence.source, evidence.text)));
         }
-        row
+        lines.join("\n")
     }
 
     /// Why a profile has what this step's wall was lifted with.

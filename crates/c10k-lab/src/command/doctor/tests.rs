@@ -41,6 +41,7 @@ fn calibration() -> Calibration {
         server_us: Some(10.0),
         swarm_us: Some(15.0),
         measured_pair_bytes: Some(8_400.0),
+        measured_in_turn: Some([8_300.0, 8_500.0]),
     }
 }
 
@@ -145,6 +146,24 @@ fn where_the_sizes_may_not_be_read_what_was_measured_is_not_held_against_another
         assert_eq!((far.server, far.client), (SERVER_BYTES, CLIENT_BYTES));
         assert!(far.doubt.is_some(), "{measured}");
     }
+    // Others came and went between its two halves: by chance the whole is not far off.
+    let uneven = Calibration {
+        measured_pair_bytes: Some(13_000.0),
+        measured_in_turn: Some([8_000.0, 18_000.0]),
+        ..calibration()
+    };
+    let doubted = ConnectionBytes::of(None, Some(&uneven));
+    assert_eq!((doubted.server, doubted.client, doubted.uncertainty()), (SERVER_BYTES, CLIENT_BYTES, 10));
+    assert!(
+        doubted
+            .doubt
+            .is_some_and(|text| text.contains("8,000 B of memory a connection, both ends, and then 18,000"))
+    );
+    let borne_out = ConnectionBytes::of(
+        Some((4_100, 4_250)),
+        Some(&Calibration { measured_pair_bytes: Some(8_600.0), ..uneven }),
+    );
+    assert!(borne_out.is_proven, "the sizes of this kernel's objects say more");
     let nothing = ConnectionBytes::of(None, None);
     assert_eq!((nothing.server, nothing.client, nothing.uncertainty()), (SERVER_BYTES, CLIENT_BYTES, 10));
 }

@@ -16,7 +16,7 @@ use crate::stage::Who;
 
 /// What one group is bounded by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limit {
+pub(crate) enum Limit {
     /// Processor time, microseconds of each 100 ms.
     Processor(u32),
     /// Memory, bytes.
@@ -46,6 +46,17 @@ impl Limit {
     }
 }
 
+impl Limit {
+    /// Whether what is read back is what was written. Of memory the kernel counts whole pages.
+    fn is_that(self, written: &str, read: &str) -> bool {
+        const LARGEST_PAGE: u64 = 64 << 10;
+        match (self, read.parse::<u64>()) {
+            (Self::Memory(bytes), Ok(kept)) => kept <= bytes && bytes - kept < LARGEST_PAGE,
+            _ => written == read,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
     One,
@@ -53,7 +64,7 @@ enum Version {
 }
 
 /// Where the control groups of this machine are.
-pub(super) struct Hierarchy {
+pub(crate) struct Hierarchy {
     root: PathBuf,
 }
 
@@ -68,7 +79,7 @@ impl Hierarchy {
     ///
     /// # Errors
     /// Why it cannot be made here, and what would mend that.
-    pub(super) fn make(&self, who: Who, limit: Limit, maker: &Maker, stage: &mut Stage) -> Result<Made, Why> {
+    pub(crate) fn make(&self, who: Who, limit: Limit, maker: &Maker, stage: &mut Stage) -> Result<Made, Why> {
         let controller = limit.controller();
         if limits::euid() != 0 {
             return Err(Why::new(format!("it takes root to make a {controller} group"), "run it with sudo"));
@@ -87,7 +98,14 @@ impl Hierarchy {
         }
         let made = Made(group.clone());
         let (file, value) = limit.setting(version);
-        std::fs::write(group.join(file), value).map_err(|error| failed(&group.join(file), error))?;
+        let path = group.join(file);
+        std::fs::write(&path, &value).map_err(|error| failed(&path, error))?;
+        let stands = std::fs::read_to_string(&path).map_err(|error| failed(&path, error))?;
+        if !limit.is_that(&value, stands.trim()) {
+            let message =
+                format!("{}: {value} was written, and {} was read back", path.display(), stands.trim());
+            return Err(Why::new(message, "a group above bounds it, or this kernel takes other values"));
+        }
         let groups = match who {
             Who::Server => &mut stage.server.groups,
             Who::Swarm => &mut stage.swarm.groups,
@@ -127,7 +145,7 @@ impl Hierarchy {
 
     /// Removes the groups of plants that were killed before they could: those whose maker is gone, with no process in
     /// them.
-    pub(super) fn remove_left_behind(&self, here: &Maker) {
+    pub(crate) fn remove_left_behind(&self, here: &Maker) {
         let trees = ["", "cpu", "memory", "pids"].map(|tree| self.root.join(tree));
         trees.iter().flat_map(|tree| left_in(tree, here)).for_each(|group| remove(&group));
     }
@@ -135,9 +153,9 @@ impl Hierarchy {
 
 /// Why a group cannot be made.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Why {
-    pub(super) message: String,
-    pub(super) hint: String,
+pub(crate) struct Why {
+    pub(crate) message: String,
+    pub(crate) hint: String,
 }
 
 impl Why {
@@ -148,7 +166,7 @@ impl Why {
 
 /// A group that is there; it goes when this does.
 #[derive(Debug)]
-pub(super) struct Made(PathBuf);
+pub(crate) struct Made(PathBuf);
 
 impl Drop for Made {
     fn drop(&mut self) {
@@ -195,6 +213,17 @@ mod tests {
         }
         let root = folder.path().to_owned();
         (folder, Hierarchy { root })
+    }
+
+    #[test]
+    fn a_limit_reads_back_as_it_was_written_but_for_a_part_of_a_page() {
+        let memory = Limit::Memory(500_000_000);
+        assert!(memory.is_that("500000000", "499998720") && memory.is_that("500000000", "500000000"));
+        assert!(!memory.is_that("500000000", "max") && !memory.is_that("500000000", "400000000"));
+        assert!(
+            PROCESSOR.is_that("1000 100000", "1000 100000")
+                && !PROCESSOR.is_that("1000 100000", "max 100000")
+        );
     }
 
     fn version_2(handed_on: &str) -> (tempfile::TempDir, Hierarchy) {

@@ -12,7 +12,7 @@ pub(super) const PREFIX: &str = "c10k-plant-";
 
 /// Who made something: a pid alone is used again, and means somebody else in another pid namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Maker {
+pub(crate) struct Maker {
     /// Inode of the pid namespace in which the pid is one.
     namespace: u64,
     pid: u32,
@@ -22,14 +22,14 @@ pub(super) struct Maker {
 
 impl Maker {
     /// This process.
-    pub(super) fn this() -> io::Result<Self> {
+    pub(crate) fn this() -> io::Result<Self> {
         let pid = std::process::id();
         let namespace = std::fs::metadata("/proc/self/ns/pid")?.ino();
         Ok(Self { namespace, pid, started: process::start_time(pid)? })
     }
 
     /// What the names of all that it makes begin with.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{PREFIX}{}-{}-{}", self.pid, self.started, self.namespace)
     }
 

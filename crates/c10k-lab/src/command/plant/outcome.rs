@@ -1,7 +1,7 @@
 //! What came of a plant: as data, and for people.
 
 use c10k_ceiling::predict_rate;
-use c10k_record::{Ceiling, Predicted, Record, Setting};
+use c10k_record::{Ceiling, Predicted, Record, Setting, counted, human_count};
 use serde::Serialize;
 
 use crate::plan::view::plan_view;
@@ -58,11 +58,12 @@ pub(super) fn page(outcome: &Outcome) -> String {
     lines.extend(rate.map(|rate| {
         let PredictedRate { wall, connections_per_second, uncertainty_percent, now } = rate;
         format!(
-            "predicted  {connections_per_second} connections a second, {wall} (± {uncertainty_percent} %: {now})"
+            "predicted  {} a second, {wall} (± {uncertainty_percent} %: {now})",
+            counted(*connections_per_second, "connection")
         )
     }));
     lines.push(match &outcome.predicted {
-        Some(first) => format!("predicted  {} connections, {}", first.connections, first.wall),
+        Some(first) => format!("predicted  {}, {}", counted(first.connections, "connection"), first.wall),
         None => "predicted  nothing: no limit that is known before a run".to_owned(),
     });
     match &outcome.ceiling {
@@ -70,7 +71,7 @@ pub(super) fn page(outcome: &Outcome) -> String {
         Some(ceiling) => {
             let names: Vec<&str> = ceiling.walls.iter().map(|found| found.name.as_str()).collect();
             let names = if names.is_empty() { ceiling.wall.clone() } else { names.join(", ") };
-            lines.push(format!("named      {names}, {} connections held", ceiling.connections));
+            lines.push(format!("named      {names}, {} held", counted(ceiling.connections, "connection")));
             for evidence in ceiling.walls.iter().flat_map(|found| &found.evidence) {
                 lines.push(format!("           {}: {}", evidence.source, evidence.text));
             }
@@ -82,7 +83,8 @@ pub(super) fn page(outcome: &Outcome) -> String {
     }
     lines.push(match &outcome.lifted {
         Some(lifted) => {
-            format!("lifted     {}: {} of {} held", lifted.applied, lifted.held, lifted.target)
+            let (held, target) = (human_count(lifted.held), human_count(lifted.target));
+            format!("lifted     {}: {held} of {target} held", lifted.applied)
         }
         None => "lifted     not tried".to_owned(),
     });

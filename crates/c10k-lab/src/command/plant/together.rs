@@ -135,6 +135,11 @@ fn why_not(one: &Planted, two: &Planted) -> String {
         [other, last] if last == wall => Some(other),
         _ => None,
     };
+    if let Some(other) = named("path-loss") {
+        return format!(
+            "path-loss takes a link between two namespaces, and {other} is planted over loopback"
+        );
+    }
     if let Some((aside, _)) = at(Aside) {
         return format!("no connection is lost to {aside}, so it is named only where none is lost at all");
     }
@@ -225,8 +230,10 @@ fn both(mut one: Setup, other: Setup) -> Setup {
                 only_to_the_wall,
                 keeps_a_reserve,
                 watches_apart,
+                read_back,
                 told_profile,
             },
+        metrics,
     } = other;
     one.target = one.target.max(target);
     one.name = one.name.or(name);
@@ -249,6 +256,7 @@ fn both(mut one: Setup, other: Setup) -> Setup {
     one.sysctls.extend(sysctls);
     one.backlog = [one.backlog, backlog].into_iter().flatten().min();
     one.nofile_hard |= nofile_hard;
+    one.metrics = one.metrics.or(metrics);
     let stage = &mut one.stage;
     for (end, more) in [(&mut stage.server, server), (&mut stage.swarm, swarm)] {
         add_limits(end, more);
@@ -260,6 +268,7 @@ fn both(mut one: Setup, other: Setup) -> Setup {
     stage.only_to_the_wall |= only_to_the_wall;
     stage.keeps_a_reserve |= keeps_a_reserve;
     stage.watches_apart |= watches_apart;
+    stage.read_back |= read_back;
     stage.told_profile = stage.told_profile.take().or(told_profile);
     one
 }

@@ -43,12 +43,35 @@ pub(super) static PLANTS: &[Planted] = &[
             let mut setup = small(frame);
             let at = SocketAddr::from(ELSEWHERE);
             setup.stage.towards = Some(at);
+            // Without rules in the kernel the listener's own filter drops them.
+            setup.stage.place.push(Furniture::Dropped { port: at.port() });
             setup.stage.noise.push(Noise::DeafListener(at));
             flag(&mut setup, "--connect-timeout", "2500ms");
             setup
         },
         group: None,
         lift: Lift::TakenAway("no filter drops the SYNs"),
+    },
+    Planted {
+        wall: "path-loss",
+        least: 300,
+        stands: Stands::Way,
+        setup: |frame| {
+            let mut setup = small(frame);
+            // A hundred connections of each source, of whom one hears no answer.
+            for (name, value) in [
+                ("--topology", "veth"),
+                ("--ips", "192.168.1.200-202"),
+                ("--ports", "20000-20099"),
+                ("--connect-timeout", "2500ms"),
+            ] {
+                flag(&mut setup, name, value);
+            }
+            setup.stage.place.push(Furniture::Astray { source: [192, 168, 1, 201].into() });
+            setup
+        },
+        group: None,
+        lift: Lift::TakenAway("the answers go where they belong"),
     },
     Planted {
         wall: "conntrack",

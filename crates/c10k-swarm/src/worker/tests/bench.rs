@@ -58,6 +58,8 @@ pub(super) struct World {
     pub(super) tuples: Vec<u16>,
     /// The connections that were ended, and whether by RST.
     pub(super) ended: Vec<(u32, bool)>,
+    /// The connections on which no more is sent.
+    pub(super) shut: Vec<u32>,
     /// All that was sent, by connection.
     pub(super) sent: BTreeMap<u32, Vec<u8>>,
     /// The tokens under which connections are watched, and whether for writing too.
@@ -145,6 +147,14 @@ impl Maker for Fake {
 
     fn failure(&mut self, _: &u32) -> Option<io::Error> {
         self.0.borrow_mut().failure.take().map(errno)
+    }
+
+    fn send_last(&mut self, connection: &u32, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.send(connection, bytes)?;
+        if sent == bytes.len() {
+            self.0.borrow_mut().shut.push(*connection);
+        }
+        Ok(sent)
     }
 
     fn end(&mut self, connection: u32, reset: bool) {

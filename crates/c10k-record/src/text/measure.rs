@@ -1,0 +1,88 @@
+//! Measured numbers in the words of a reader: the same everywhere.
+
+use super::{human_bytes, human_count};
+
+/// What is shown where a number is not known.
+pub const UNKNOWN: &str = "unknown";
+
+/// A count, or `unknown`.
+pub fn count(value: Option<u64>) -> String {
+    value.map_or_else(|| UNKNOWN.to_owned(), human_count)
+}
+
+/// A number with as many digits as help: none from 100 on, one from 10 on, two below.
+pub fn number(value: Option<f64>) -> String {
+    let Some(value) = value.filter(|value| value.is_finite()) else { return UNKNOWN.to_owned() };
+    let sign = if value < 0.0 { "-" } else { "" };
+    let size = value.abs();
+    // Beyond 2^53 an f64 is no count any more.
+    if size >= 9e15 {
+        return format!("{value:.3e}");
+    }
+    if size >= 99.95 {
+        return format!("{sign}{}", human_count(size.round() as u64));
+    }
+    let text = if size >= 9.995 { format!("{size:.1}") } else { format!("{size:.2}") };
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "0" { text.to_owned() } else { format!("{sign}{text}") }
+}
+
+/// A number with its unit, or `unknown` without one.
+pub fn with_unit(value: Option<f64>, unit: &str) -> String {
+    let text = number(value);
+    if text == UNKNOWN { text } else { format!("{text} {unit}") }
+}
+
+/// A share from 0 to 1 as percent.
+pub fn percent(ratio: Option<f64>) -> String {
+    with_unit(ratio.map(|ratio| ratio * 100.0), "%")
+}
+
+/// A latency given in µs, in the unit that fits.
+pub fn latency(us: Option<u64>) -> String {
+    let Some(us) = us else { return UNKNOWN.to_owned() };
+    let value = us as f64;
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => with_unit(Some(value / 1e3), "ms"),
+        _ => with_unit(Some(value / 1e6), "s"),
+    }
+}
+
+/// A size in bytes, or `unknown`.
+pub fn bytes(value: Option<u64>) -> String {
+    value.map_or_else(|| UNKNOWN.to_owned(), human_bytes)
+}
+
+/// The text without the characters that steer a terminal: a record may carry what a stranger wrote.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_as_many_digits_as_help() {
+        let shown = [0.0, 0.001, -0.001, 1.234, 12.34, 99.99, 1234.5, -4012.4].map(|n| number(Some(n)));
+        assert_eq!(shown, ["0", "0", "0", "1.23", "12.3", "100", "1,235", "-4,012"]);
+        assert_eq!(number(Some(f64::NAN)), "unknown");
+        assert_eq!(number(Some(1e300)), "1.000e300");
+    }
+
+    #[test]
+    fn latencies_are_shown_in_the_unit_that_fits() {
+        let shown = [7, 999, 1_230, 45_600, 2_500_000].map(|us| latency(Some(us)));
+        assert_eq!(shown, ["7 µs", "999 µs", "1.23 ms", "45.6 ms", "2.5 s"]);
+        assert_eq!(latency(None), "unknown");
+    }
+
+    #[test]
+    fn what_is_not_known_is_never_zero() {
+        assert_eq!(with_unit(None, "B"), "unknown");
+        assert_eq!(percent(None), "unknown");
+        assert_eq!(count(None), "unknown");
+        assert_eq!(bytes(None), "unknown");
+    }
+}
