@@ -185,16 +185,30 @@ impl Findings {
         }
         let rows = || self.failures.iter().filter(|row| named(&row.outcome) && phase(row.phase));
         let count = sum(rows().map(|row| row.count));
-        let since = |row: &Failure| row.first_at_ms.saturating_sub(self.plan.waited_ms(row.outcome.name()));
+        let all_begun_ms = self.all_begun_ms().unwrap_or(u64::MAX);
+        let since = |row: &Failure| match self.plan.waited_ms(row.outcome.name()) {
+            0 => row.first_at_ms,
+            waited => row.first_at_ms.saturating_sub(waited).min(all_begun_ms),
+        };
         (count > 0).then(|| Lost { count, first_at_ms: rows().map(since).min() })
+    }
+
+    /// By when all connections had begun, milliseconds, where the swarm's only descriptor table was then full and it began
+    /// none after that. Timers are late: what waited in vain would else seem to have begun after it.
+    fn all_begun_ms(&self) -> Option<u64> {
+        let is_full = self.growth_stopped == Some(GrowthStop::NoDescriptors) && !self.host.swarm_tables;
+        let is_its_word = |row: &&Failure| row.phase == PhaseName::Ramp && row.outcome.name() == "EMFILE";
+        let full_at_ms = self.failures.iter().filter(is_its_word).map(|row| row.first_at_ms).min();
+        full_at_ms.filter(|_| is_full).map(|at| at.saturating_sub(1))
     }
 
     /// Connects that got no answer, and connections that the server never knew. Whoever was answered once and is not
     /// any more is none of them.
     pub(crate) fn unanswered(&self) -> Option<Lost> {
         let ghosts = self.connections.ghosts.filter(|ghosts| *ghosts > 0);
-        let silent = self.lost_connecting(&["probe-timeout"]);
-        let ghosts = ghosts.map(|count| silent.unwrap_or(Lost { count, first_at_ms: None })).or(silent);
+        let silent = self.lost_connecting(&["probe-timeout", "handshake-timeout"]);
+        let untimed = |count| Lost { count, first_at_ms: self.all_begun_ms() };
+        let ghosts = ghosts.map(|count| silent.unwrap_or_else(|| untimed(count))).or(silent);
         match self.unanswered_connects() {
             Some(lost) => Some(lost.and(ghosts)),
             None => ghosts,

@@ -58,6 +58,8 @@ pub struct PlanView {
     pub connect_timeout_ms: Option<u64>,
     /// How long a connection waits for its echo, milliseconds, where that is known.
     pub probe_timeout_ms: Option<u64>,
+    /// How long a connection waits for the answer to its WebSocket handshake, milliseconds, where that is known.
+    pub handshake_timeout_ms: Option<u64>,
     /// Connections a second that a verdict asks for and that there were not: to connect more slowly is no remedy then.
     pub wanted_rate: Option<u64>,
     /// Whether connections succeeded among those that were lost; `None` where that is not known. Only then is to connect
@@ -127,6 +129,7 @@ impl PlanView {
         let waited = match outcome {
             "connect-timeout" => self.connect_timeout_ms,
             "probe-timeout" => self.probe_timeout_ms,
+            "handshake-timeout" => self.handshake_timeout_ms,
             _ => None,
         };
         waited.unwrap_or(0)

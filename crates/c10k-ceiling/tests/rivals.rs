@@ -103,6 +103,38 @@ fn who_waited_in_vain_was_cost_when_the_wait_began() {
 }
 
 #[test]
+fn nobody_began_to_wait_after_the_swarm_s_only_table_was_full() {
+    // The server's table was full first; the timer of who waited in vain is 2 ms late.
+    let first = |outcome: Option<&str>, change: &dyn Fn(&mut Findings)| {
+        let mut findings = planted("nofile-server").expect("planted");
+        findings.failures.clear();
+        findings.connections.failed.clear();
+        findings.plan.probe_timeout_ms = Some(5_000);
+        findings.plan.handshake_timeout_ms = Some(5_000);
+        findings.growth_stopped = Some(GrowthStop::NoDescriptors);
+        findings.host.swarm_tables = false;
+        if let Some(outcome) = outcome {
+            lose(&mut findings, PhaseName::Ramp, outcome, 40, 5_032);
+        }
+        lose(&mut findings, PhaseName::Ramp, "EMFILE", 1, 30);
+        change(&mut findings);
+        named(&findings).wall
+    };
+    let as_it_is = |_: &mut Findings| ();
+    for outcome in [Some("probe-timeout"), Some("handshake-timeout"), None] {
+        assert_eq!(first(outcome, &as_it_is), "nofile-server", "{outcome:?}");
+        // With a table for each worker others go on when one is full.
+        assert_eq!(first(outcome, &|f| f.host.swarm_tables = true), "nofile-swarm", "{outcome:?}");
+        assert_eq!(first(outcome, &|f| f.growth_stopped = None), "nofile-swarm", "{outcome:?}");
+    }
+    assert_eq!(
+        first(Some("ECONNRESET"), &as_it_is),
+        "nofile-server",
+        "nobody knows since when the others wait"
+    );
+}
+
+#[test]
 fn of_a_server_that_has_ended_nobody_can_ask_whether_it_had_stopped_accepting() {
     let degree = |end| {
         let mut findings = planted("accept-queue").expect("planted");

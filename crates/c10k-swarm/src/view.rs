@@ -28,6 +28,7 @@ pub fn plan_view(setup: &Setup, load: &LoadPlan, target: u64) -> PlanView {
         hold_ms: u64::try_from(load.hold.0.as_millis()).ok(),
         connect_timeout_ms: u64::try_from(load.connect_timeout.0.as_millis()).ok(),
         probe_timeout_ms: u64::try_from(load.probe_timeout.0.as_millis()).ok(),
+        handshake_timeout_ms: u64::try_from(load.handshake_timeout.0.as_millis()).ok(),
         rate_per_second: load.rate_per_second.map(|rate| rate.ceil() as u64),
         server_ports: ports_of(&setup.servers),
         ..PlanView::default()

@@ -79,6 +79,7 @@ pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
         hold_ms: u64::try_from(plan.load.hold.0.as_millis()).ok(),
         connect_timeout_ms: u64::try_from(plan.load.connect_timeout.0.as_millis()).ok(),
         probe_timeout_ms: u64::try_from(plan.load.probe_timeout.0.as_millis()).ok(),
+        handshake_timeout_ms: u64::try_from(plan.load.handshake_timeout.0.as_millis()).ok(),
         rate_per_second: plan.load.rate_per_second.map(|rate| rate.ceil() as u64),
         own_server: !plan.server.foreign && plan.topology != Topology::Remote,
         listen: Some(plan.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
