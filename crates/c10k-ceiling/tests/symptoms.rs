@@ -71,6 +71,11 @@ fn the_rules_hold_for_what_they_were_not_made_of() {
 }
 
 #[test]
+fn what_the_kernel_counts_leads_to_the_wall_that_it_counts() {
+    expect_right(include_str!("said/counters.txt"));
+}
+
+#[test]
 fn the_rules_hold_for_what_people_report_of_other_programs() {
     expect_right(include_str!("said/field.txt"));
 }

@@ -73,6 +73,18 @@ static OTHER_CAUSES: &[OtherCause] = &[
                that stand. The box may hold many more.",
     },
     OtherCause {
+        name: "select",
+        title: "select(2) takes no descriptor from 1,024 on, whatever the limits are (FD_SETSIZE)",
+        look: "`strace -f -e trace=select,pselect6 -p PID` shows whether the program calls it; one that uses poll(2) \
+               or epoll(7) has no such end.",
+    },
+    OtherCause {
+        name: "socket-buffer",
+        title: "the receive buffer of single sockets was full: their program reads too slowly",
+        look: "`ss -tmn` shows Recv-Q and the buffer of each, whose size net.ipv4.tcp_rmem bounds. It is no queue of \
+               a listener: see accept-queue for that.",
+    },
+    OtherCause {
         name: "wait-again",
         title: "a non-blocking call has nothing to do yet, or a receive timeout ended",
         look: "`strace -f -e trace=network -p PID`: where epoll_wait follows, it is no error.",

@@ -5,9 +5,13 @@ pub(super) type Phrase = (&'static str, &'static [&'static str]);
 
 const OWN_MAXIMUM: &[&str] = &["server-max-connections"];
 const DESCRIPTORS: &[&str] = &["nofile-server", "nofile-swarm", "nr-open"];
+const SELECT: &[&str] = &["select"];
 const NAMES: &[&str] = &["names"];
 const TLS: &[&str] = &["tls"];
 const ANSWERED: &[&str] = &["answered"];
+/// The connection stands, and the server says nothing.
+const NO_ANSWER_YET: &[&str] =
+    &["cpu-server", "server-stopped-accepting", "accept-queue", "nofile-server", "server-max-connections"];
 
 /// What is exact enough to be asked before any errno. The first that is in a text counts.
 pub(super) static EXACT: &[Phrase] = &[
@@ -36,13 +40,26 @@ pub(super) static EXACT: &[Phrase] = &[
     ("exited|terminated|killed on|by|with signal", &["server-died"]),
     ("process exited code killed|dumped", &["server-died"]),
     ("process exited & status . failure", &["server-died"]),
+    ("signal killed", &["server-died", "ram", "cgroup-memory"]),
+    // 128 and the signal: SIGKILL, as the kernel sends it where memory is short, and SIGSEGV.
+    ("exit|exited . code|status . 137", &["server-died", "ram", "cgroup-memory"]),
+    ("exit|exited . code|status . 139", &["server-died"]),
+    ("evicted & low on resource memory", &["ram", "cgroup-memory"]),
     ("segfault at", &["server-died"]),
     ("segmentation fault", &["server-died"]),
     ("core dumped", &["server-died"]),
     // Threads.
     ("create|start|spawn .. native|new|os|worker thread*", &["threads"]),
     ("max map count & low|reach*|exceed*|increas*|hit|limit", &["threads"]),
+    ("create failed & pids", &["threads"]),
+    // A run time's own.
+    ("exceeds|exceeded * thread limit", OWN_MAXIMUM),
+    ("thread exhaustion", OWN_MAXIMUM),
     // Descriptors, where a program compares its setting with its limit.
+    ("fd setsize", SELECT),
+    ("select & out of range", SELECT),
+    ("max|maximum open files is|are|was|of", DESCRIPTORS),
+    ("worker rlimit nofile", DESCRIPTORS),
     ("system fd limit", &["file-max"]),
     ("reach* . system memory limit", &["tcp-mem", "ram", "cgroup-memory"]),
     (
@@ -73,6 +90,13 @@ pub(super) static EXACT: &[Phrase] = &[
     ("process limit . reach*|hit|exceed*", OWN_MAXIMUM),
     ("rejected execution*", OWN_MAXIMUM),
     ("limiting connections", OWN_MAXIMUM),
+    ("pool * seems busy", OWN_MAXIMUM),
+    ("refused stream", OWN_MAXIMUM),
+    ("max concurrent streams", OWN_MAXIMUM),
+    ("enhance your calm", OWN_MAXIMUM),
+    ("cx|rq overflow", OWN_MAXIMUM),
+    ("cx|rq pending overflow", OWN_MAXIMUM),
+    ("error system limit", OWN_MAXIMUM),
     ("reset reason overflow", OWN_MAXIMUM),
     ("circuit breaker|breakers & overflow*|open|max*|trip*|limit", OWN_MAXIMUM),
     ("system limit & process*|port*|spawn*", OWN_MAXIMUM),
@@ -90,6 +114,7 @@ pub(super) static EXACT: &[Phrase] = &[
     ("maxconn*|maxclient* .. limit|reach*|exceed*|hit", OWN_MAXIMUM),
     // A client's pool, which waits for itself; a browser's too.
     ("err insufficient resources", &["pool"]),
+    ("get . resource from . pool", &["pool"]),
     (
         "queue|hikari|connection|db|jdbc pool & limit|exhaust*|full|timed|timeout|overflow|available",
         &["pool"],
@@ -109,6 +134,7 @@ pub(super) static PLAIN: &[Phrase] = &[
     ("resolve host|hostname|name|address", NAMES),
     ("unknown host", NAMES),
     ("certificate|x509|cert|pkix", TLS),
+    ("websocket|ws|socket handshake timeout|timed", NO_ANSWER_YET),
     ("websocket|ws & handshake", ANSWERED),
     ("handshake failure|failed|exception|error", TLS),
     ("ssl|tls . error|alert|fatal|wrong|unsupported", TLS),
@@ -121,7 +147,8 @@ pub(super) static PLAIN: &[Phrase] = &[
     ("too many requests", ANSWERED),
     ("returned error *", ANSWERED),
     ("status|response code|http 4*|5*", ANSWERED),
-    ("websocket & close 1013", ANSWERED),
+    ("websocket|ws|socket & close|code 1002|1003|1007|1008|1009|1010|1011|1012|1013", ANSWERED),
+    ("client .. exceeded timeout", &["client-left"]),
     ("http|status|code|response|answered|returned 400|401|403|404|408|429|500|502|503|504", ANSWERED),
     ("no live|healthy|available upstream*|backend*", ANSWERED),
     ("backend|upstream .. no server available", ANSWERED),

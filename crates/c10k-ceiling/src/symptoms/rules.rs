@@ -138,6 +138,8 @@ static RULES: &[Rule] = &[
         "ETIMEDOUT",
         &[
             (LOOKUP, &["names"]),
+            // The connection stands by then.
+            ("tls|ssl|websocket & handshake", LATE),
             (CONNECT, NO_HANDSHAKE),
             ("client timed", CLIENT_LEFT),
             (OF_A_CLIENT, CLIENT_LEFT),
@@ -192,6 +194,8 @@ static RULES: &[Rule] = &[
         &[
             (FORK, &["threads"]),
             (NEW_THREAD, &["threads"]),
+            // A user who has no process left may not become somebody else or start a program (RLIMIT_NPROC).
+            ("setuid|setresuid|setreuid|exec|execve", &["threads"]),
             (CONNECT, &["accept-queue"]),
             (MOVE, &["wait-again"]),
             ("would block", &["wait-again"]),
@@ -245,13 +249,14 @@ pub(super) fn meaning(error: &str, text: &Text) -> &'static [&'static str] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::symptoms::kernel::COUNTERS;
     use crate::symptoms::others::other_cause;
     use crate::symptoms::phrases::{EXACT, PLAIN};
 
     #[test]
     fn every_answer_is_a_wall_or_another_cause_and_every_rule_can_be_reached() {
         let ruled = RULES.iter().flat_map(|(_, rules)| rules.iter());
-        for (pattern, answers) in ruled.chain(EXACT).chain(PLAIN) {
+        for (pattern, answers) in ruled.chain(COUNTERS).chain(EXACT).chain(PLAIN) {
             assert!(!answers.is_empty(), "{pattern}");
             for name in *answers {
                 assert!(crate::walls::wall(name).is_some() || other_cause(name).is_some(), "{name}");

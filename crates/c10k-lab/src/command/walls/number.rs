@@ -25,7 +25,10 @@ pub(super) fn explain(
     }
     let Some(first) = found.first() else {
         let has_words = typed.contains(|c: char| c.is_alphabetic()) && said.is_exact();
-        let whose = if has_words { format!("'{typed}': ") } else { String::new() };
+        let whose = match has_words {
+            true => format!("'{typed}' is no error that a wall is known to cause, and "),
+            false => String::new(),
+        };
         printer.error(
             &format!("{whose}{} is no number that I know", said.words()),
             Some(
