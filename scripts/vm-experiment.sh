@@ -62,8 +62,11 @@ fetch() { in_machine "$1" tar -C /c10k/results -c . | tar -C "$results" -x --ski
 # By the trap.
 # shellcheck disable=SC2317
 end() {
-  in_machine server "$guest/server.sh" stop || true
+  local code=$? stopped=0
+  in_machine server "$guest/server.sh" stop || stopped=$?
   $keep || vagrant halt
+  # What the run came to counts before what its server could not write.
+  exit $(( code != 0 ? code : stopped ))
 }
 
 # One run named $1 of $2 connections; every client is told to begin, and all have ended when it returns.

@@ -128,6 +128,6 @@ for at in "${!hosts[@]}"; do
 done
 
 merged=0
-c10k-lab merge "${verdicts[@]}" "$results" --control "$control" --token-file "$token_file" || merged=$?
+c10k-lab merge "${verdicts[@]}" "$results" --run-id "$run" --control "$control" --token-file "$token_file" || merged=$?
 # What the merged record says counts: a shard that was lost is no reason where the run went on without it.
 exit "$merged"

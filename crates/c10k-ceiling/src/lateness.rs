@@ -1,14 +1,15 @@
 //! Whose lateness broke a verdict: the swarm's own, or somebody else's.
 
 use c10k_record::{
-    Better, Condition, Evidence, LatencyKind, LatencySummary, Metric, Percentile, Side, Worked, human_count,
+    Better, Condition, Evidence, LatencyKind, LatencySummary, Metric, Percentile, Seen, Side, Worked,
+    human_count,
 };
 
 use crate::findings::Findings;
 use crate::wall::seen;
 
 impl Findings {
-    /// The broken verdicts on latency and rate that nothing but the swarm's own lateness need have broken.
+    /// The broken verdicts that slowness breaks and that nothing but the swarm's own lateness need have broken.
     ///
     /// - `lateness`: always.
     /// - `connect_response` is lateness and service together: where the service alone is within the limit, and where
@@ -17,7 +18,9 @@ impl Findings {
     ///   the answers as late, though: where it was late by as much as what it measured, that is no measure of a server.
     /// - A rate: where the last were begun later than intended by as long as the run took too long.
     /// - The echo of the last proof, at the end of the hold: never, since nothing is intended there.
-    /// - Messages a second: where the swarm's own lateness is what made their responses long.
+    /// - Messages a second, and messages that were not sent in time: where the swarm's own lateness is what made their
+    ///   responses long.
+    /// - What a server pushes: never. The swarm intends nothing there, and its lateness is that of its connects.
     /// - The messages of a workload as the connects: their response as `connect_response`, their service as what counts from
     ///   the actual start.
     pub(crate) fn late_by_the_swarm(&self) -> Vec<Evidence> {
@@ -27,7 +30,7 @@ impl Findings {
     /// The others.
     pub(crate) fn late_at_the_server(&self) -> Vec<Evidence> {
         self.broken_where(|condition, value| {
-            condition.metric.is_of_time() && !self.is_the_swarms(condition, value)
+            condition.metric.breaks_by_slowness() && !self.is_the_swarms(condition, value)
         })
     }
 
@@ -41,7 +44,10 @@ impl Findings {
             Metric::Latency(kind @ (LatencyKind::Echo | LatencyKind::Service), percentile) => {
                 return self.is_late_work(condition, (kind, percentile), (value, limit));
             }
-            Metric::MessagesPerSecond => return self.is_sent_late(condition),
+            Metric::MessagesPerSecond | Metric::Seen(Seen::MessagesNotSentInTime) => {
+                return self.is_sent_late(condition);
+            }
+            metric if !metric.workloads().is_empty() => return false,
             _ => {}
         }
         let Some(late) = self.lateness_us else { return false };
@@ -99,8 +105,9 @@ impl Findings {
 
     /// How late the swarm was, where that could have had a part in what broke at the server: not in the echo at the end.
     pub(crate) fn lateness_beside(&self) -> Option<Evidence> {
-        let is_of_ramp =
-            |metric: Metric| metric.is_of_time() && !matches!(metric, Metric::Latency(LatencyKind::Echo, _));
+        let is_of_ramp = |metric: Metric| {
+            metric.breaks_by_slowness() && !matches!(metric, Metric::Latency(LatencyKind::Echo, _))
+        };
         let broken = self.broken_where(|condition, value| {
             is_of_ramp(condition.metric) && !self.is_the_swarms(condition, value)
         });

@@ -82,7 +82,7 @@ fn meaning(text: &Text) -> &'static [&'static str] {
     if text.has("^ connects failed $") {
         return rules::meaning("connects-failed", text);
     }
-    let exact = said(kernel::COUNTERS).or_else(|| said(phrases::EXACT));
+    let exact = kernel::counted(text).or_else(|| said(phrases::EXACT));
     let by_error = || errors::error_in(text).map(|error| rules::meaning(error, text));
     let loose = || errors::loose_error_in(text).map(|error| rules::meaning(error, text));
     exact.or_else(by_error).or_else(|| said(phrases::PLAIN)).or_else(loose).unwrap_or(&[])

@@ -9,9 +9,9 @@ use crate::loads::PhaseLoad;
 use crate::wall::seen;
 
 impl Findings {
-    /// The broken verdicts on latency and rate.
+    /// The broken verdicts on latency and rate, and on what of a workload did not come in time.
     pub(crate) fn too_late(&self) -> Vec<Evidence> {
-        self.broken(|metric| metric.is_of_time())
+        self.broken(|metric| metric.breaks_by_slowness())
     }
 
     /// Those of them that are about connecting, and not the swarm's own doing: the SYNs that a full queue drops make a
@@ -42,12 +42,13 @@ impl Findings {
             .collect()
     }
 
-    /// The phases in which something was measured that a broken verdict on latency or rate is about, with their processor
-    /// time, as far as it is known.
+    /// The phases in which something was measured that such a broken verdict is about, with their processor time, as far as it
+    /// is known.
     pub(crate) fn loads_of_late(&self) -> impl Iterator<Item = (PhaseName, &PhaseLoad)> {
         let works = !self.work.is_empty();
         let measured_in = move |phase: PhaseName| {
-            let is_meant = move |metric: Metric| metric.is_of_time() && phase_of(metric, works) == phase;
+            let is_meant =
+                move |metric: Metric| metric.breaks_by_slowness() && phase_of(metric, works) == phase;
             !self.broken(is_meant).is_empty()
         };
         self.loads.iter().map(|(phase, load)| (*phase, load)).filter(move |(phase, _)| measured_in(*phase))

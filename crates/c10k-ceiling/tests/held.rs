@@ -99,6 +99,34 @@ fn an_end_without_processor_time_is_named_in_the_place_of_the_verdict() {
     expect(&findings, "cpu-swarm");
 }
 
+#[test]
+fn what_a_workload_is_for_and_did_not_come_in_time_is_looked_into_like_a_latency() {
+    let broken = [
+        ("stalled_viewers = 0", 120.0),
+        ("stalls <= 10", 400.0),
+        ("whole_viewers >= 1000", 880.0),
+        ("receipts_missing = 0", 77.0),
+        ("messages_not_sent_in_time = 0", 900.0),
+        ("start_up_p99 <= 100ms", 900.0),
+        ("last_receiver_p99 <= 200ms", 800.0),
+    ];
+    for (expr, value) in broken {
+        let with = |server, swarm, idle_cores| {
+            // The connects were begun late: that says nothing of what is pushed.
+            let mut findings = at_a_rate(&[(expr, Some(value))], 300, 900_000);
+            findings.loads.insert(PhaseName::Hold, load(server, swarm, idle_cores));
+            // Another phase had nothing to do with it.
+            findings.loads.insert(PhaseName::Ramp, load((0.1, 2.0), (2.0, 2.0), 0.0));
+            findings
+        };
+        let evidence = expect(&with((0.4, 2.0), (0.3, 2.0), 0.9), "latency-verdict");
+        assert!(evidence[0].contains(expr), "{evidence:?}");
+        expect(&with((0.99, 1.0), (0.3, 2.0), 0.6), "cpu-server");
+        expect(&with((0.3, 2.0), (0.99, 1.0), 0.6), "cpu-swarm");
+        expect(&with((0.9, 2.0), (1.0, 2.0), 0.0), "cpu-host");
+    }
+}
+
 /// At a rate, with connects that took so long and were begun so late, µs.
 fn at_a_rate(broken: &[(&str, Option<f64>)], connect_us: u64, late_us: u64) -> Findings {
     let all = |us| LatencySummary {

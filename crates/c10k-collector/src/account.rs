@@ -22,7 +22,7 @@ mod parts;
 use std::collections::BTreeMap;
 
 use c10k_kernel::memory::MemInfo;
-use c10k_record::{MemoryPart, MemoryPerConnection};
+use c10k_record::{HEAP, MemoryPart, MemoryPerConnection};
 
 use crate::snapshot::{MemorySnapshot, ProcessSnapshot, ServerMemory, grown};
 use parts::{SlabParts, estimated_parts, slab_parts};
@@ -71,7 +71,7 @@ pub fn account_of_ends(
     let mut named = ends.slab_parts(&slabs, estimated);
     named.insert("descriptor_table".into(), ends.own(server.table_bytes, client.table_bytes, true));
     named.insert("page_tables".into(), ends.own(server.page_table_bytes, client.page_table_bytes, false));
-    named.insert("heap".into(), ends.own(server.anon_bytes, client.anon_bytes, false));
+    named.insert(HEAP.into(), ends.own(server.anon_bytes, client.anon_bytes, false));
     named.insert("buffers".into(), ends.even(host.buffer_bytes, false));
     let tables = server.table_bytes.unwrap_or(0.0) + client.table_bytes.unwrap_or(0.0);
     let other =

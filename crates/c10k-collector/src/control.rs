@@ -15,14 +15,11 @@ use c10k_record::control::{FarServer, LEASE, Token};
 use c10k_record::{Exit, HostSnapshot, HttpAddress, Warning};
 
 use crate::args::CollectorArgs;
-use crate::far::{ControlPort, FarEnd, FarSetup, Meet, machine};
+use crate::far::{ControlPort, FarEnd, FarSetup, Meet, RESULTS, machine, unwritable};
 use crate::find::{FindError, find_listeners, find_server};
 use crate::host::host_snapshot;
 use crate::output::Printer;
 use crate::stop::stop_or_say;
-
-/// Where what is left of meetings goes that is not told where.
-const RESULTS: &str = "results";
 
 /// A server that runs already.
 #[derive(Debug, Default)]
@@ -75,6 +72,15 @@ fn begin(
         hint: error.hint().replace("--control", "--serve"),
         exit: error.exit(),
     };
+    // Before anything is served. What nobody named may be missed by nobody: perhaps no shards meet here.
+    let results = args.results.as_deref().unwrap_or(Path::new(RESULTS));
+    if let Some(why) = unwritable(results) {
+        if args.results.is_some() {
+            return Err(Refusal::host(&why, "name a folder that can be written with --results"));
+        }
+        printer
+            .say(&format!("note: {why}; shards that meet here would leave nothing: --results names another"));
+    }
     let listening = ControlPort::listen(address).map_err(of_port)?;
     let token = Token::for_port(listening.address(), args.token_file.as_deref());
     let token = token.map_err(|error| Refusal {
@@ -114,7 +120,6 @@ fn begin(
     })?;
     // Each shard that meets here has a connection. Where it cannot be raised some wait for a place.
     let _ = limits::raise_nofile_soft_to_hard();
-    let results = args.results.as_deref().unwrap_or(Path::new(RESULTS));
     let meet = Box::new(Meet::new(results, &far));
     let port = ControlPort::serve(listening, token, far, Some(meet)).map_err(of_port)?;
     let token = if asks_for_a_token { ", with a token" } else { "" };
@@ -145,13 +150,13 @@ fn until_the_end(
         };
         is_stopped.then(|| "the collector at the server was ended".to_owned())
     };
-    match port.serve_until(is_stopped, |line| printer.say(line)) {
-        Some(ended) => {
-            printer.say(&ended.words);
-            Ok(Exit::Short)
-        }
-        None => Ok(Exit::Done),
-    }
+    let ended = port.serve_until(is_stopped, |line| printer.say(line));
+    ended.iter().for_each(|ended| printer.say(&ended.words));
+    Ok(match ended {
+        _ if port.has_failed() => Exit::Broke,
+        Some(_) => Exit::Short,
+        None => Exit::Done,
+    })
 }
 
 /// The process that was named, else the one that listens on the ports.

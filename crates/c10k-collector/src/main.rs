@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use c10k_collector::{CollectorArgs, run};
+use c10k_record::control::Build;
 use clap::Parser;
 
 /// Watches a process that holds connections, and the kernel below it, from outside.
@@ -15,6 +16,7 @@ struct Command {
 }
 
 fn main() -> ExitCode {
+    Build::is_of("c10k-collector");
     let command = Command::parse();
     run(&command.args, &mut io::stdout(), &mut io::stderr()).into()
 }

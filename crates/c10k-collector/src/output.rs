@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use c10k_record::control::Build;
-use c10k_record::{human_bytes, human_count, with_unit};
+use c10k_record::{human_bytes, human_count, printable, with_unit};
 use serde::Serialize;
 
 use crate::args::CollectorArgs;
@@ -52,7 +52,7 @@ impl<'a> Printer<'a> {
 
     /// A line for people. That nobody listens to stderr is no reason to end.
     pub(crate) fn say(&mut self, line: &str) {
-        let _ = writeln!(self.people, "{line}");
+        let _ = writeln!(self.people, "{}", printable(line));
     }
 
     pub(crate) fn ready(&mut self, pid: Option<u32>, collector: &Collector) -> io::Result<()> {

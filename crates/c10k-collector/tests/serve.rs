@@ -158,6 +158,16 @@ fn a_token_is_asked_for_and_a_server_that_is_not_there_is_named() {
         (&["--port", "1", "--serve", "0.0.0.0:0"], 2, "no token is given"),
         (&["--port", "1", "--serve", "127.0.0.1:0", "--json"], 2, "cannot be used with"),
         (&["--port", "1", "--token-file", "x"], 2, "--serve <ADDRESS:PORT>"),
+        (
+            &["--port", "1", "--serve", "127.0.0.1:0", "--results", "/dev/null/x"],
+            3,
+            "error: results cannot be written into '/dev/null/x': '/dev/null' is a file",
+        ),
+        (
+            &["--port", "1", "--serve", "127.0.0.1:0", "--results", "/dev/null/x"],
+            3,
+            "hint: name a folder that can be written with --results",
+        ),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_c10k-collector"))
             .args(words)

@@ -282,6 +282,16 @@ pub fn name_of(pid: u32) -> io::Result<String> {
     Ok(std::fs::read_to_string(format!("/proc/{pid}/comm"))?.trim_end().to_owned())
 }
 
+/// Names the calling thread, with 15 bytes at the most; of the first thread that is the name of the process
+/// (PR_SET_NAME(2const)).
+///
+/// # Errors
+/// EINVAL for a name with a NUL byte.
+pub fn set_name(name: &str) -> io::Result<()> {
+    let name = std::ffi::CString::new(name).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    Ok(nix::sys::prctl::set_name(&name)?)
+}
+
 pub(crate) fn status_of_this_thread() -> io::Result<String> {
     std::fs::read_to_string("/proc/thread-self/status")
 }

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use c10k_collector::CollectorArgs;
+use c10k_kernel::process;
 use c10k_record::Exit;
+use c10k_record::control::Build;
 use c10k_server::ServerArgs;
 use c10k_swarm::SwarmArgs;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -26,6 +28,7 @@ use crate::command::tune::TuneArgs;
 use crate::command::walls::WallsArgs;
 use crate::say::color::Color;
 use crate::say::printer::{Printer, streams};
+use crate::say::slip::helped;
 
 /// What it is, in a line.
 const ABOUT: &str = "How many connections can this box hold, what stops it, what does each cost?";
@@ -53,7 +56,7 @@ enum Command {
     /// real: `c10k-lab compare A1 A2 A3 A4 A5 A6 -- B1 B2 B3 B4 B5 B6` judges groups, from six runs in each on. Make
     /// them in turns (A B B A …): where all runs of A come first, a machine that drifts looks the same as a difference.
     Compare(CompareArgs),
-    /// Before any load: the walls of this host in the order in which they bite, and how much machine it takes.
+    /// Before any load: the walls of this host in the order in which they are met, and how much machine it takes.
     ///
     /// It foresees runs with both ends on this machine and a server of the lab's own. Of a server on another machine it
     /// knows nothing: run it there too, for each end has its own walls. Of a server that runs here already, `c10k-lab run
@@ -149,6 +152,7 @@ impl Command {
 /// the name of a link, such as `c10k-server`, it is that program.
 #[must_use]
 pub fn main_of(args: impl IntoIterator<Item = OsString>) -> Exit {
+    Build::is_of("c10k-lab");
     let args: Vec<OsString> = args.into_iter().collect();
     let link = args
         .first()
@@ -165,7 +169,9 @@ pub fn main_of(args: impl IntoIterator<Item = OsString>) -> Exit {
             .display_name(*link)
             .bin_name(*link)
             .version(env!("CARGO_PKG_VERSION"));
-        let matches = program.get_matches_from(&args);
+        let mut program = program;
+        let parsed = program.try_get_matches_from_mut(&args);
+        let matches = parsed.unwrap_or_else(|error| helped(error, &program, &args).exit());
         return match *name {
             "server" => of_matches(&matches).map_or_else(|error| error.exit(), c10k_server::main_with),
             "swarm" => {
@@ -174,7 +180,8 @@ pub fn main_of(args: impl IntoIterator<Item = OsString>) -> Exit {
             _ => of_matches(&matches).map_or_else(|error| error.exit(), |args| collect(&args)),
         };
     }
-    let matches = command.clone().get_matches_from(&args);
+    let parsed = command.clone().try_get_matches_from(&args);
+    let matches = parsed.unwrap_or_else(|error| helped(error, &command, &args).exit());
     match Cli::from_arg_matches(&matches) {
         Ok(cli) => main_with(cli),
         Err(error) => error.format(&mut command).exit(),
@@ -231,8 +238,24 @@ fn main_with(cli: Cli) -> Exit {
             printer.data(c10k_report::RECORD_SCHEMA);
             Exit::Done
         }),
-        Command::Server(args) => c10k_server::main_with(*args),
-        Command::Swarm(args) => c10k_swarm::main_with(&args),
+        Command::Server(args) => {
+            is_called("c10k-server");
+            c10k_server::main_with(*args)
+        }
+        Command::Swarm(args) => {
+            is_called("c10k-swarm");
+            c10k_swarm::main_with(&args)
+        }
         Command::Collector(args) => collect(&args),
+    }
+}
+
+/// Gives this process the name by which ps(1) and records show it, where the lab has started it through /proc: it would be
+/// named `exe`, or by a number.
+fn is_called(program: &str) {
+    let name = process::name_of(std::process::id());
+    if !name.is_ok_and(|name| name.starts_with("c10k-")) {
+        // A process that keeps its name does the same.
+        let _ = process::set_name(program);
     }
 }

@@ -19,6 +19,7 @@ mod say {
     pub(crate) mod color;
     pub(crate) mod printer;
     pub(crate) mod refusal;
+    pub(crate) mod slip;
     pub(crate) mod words;
 }
 mod signals;

@@ -201,7 +201,7 @@ fn expect_told_in_spite_of(harm: fn(&Path), lab: Lab, hint: &str) {
     assert!(!document["steps"].as_array().expect("steps").is_empty(), "{document}");
     assert_eq!(document["check"], Value::Null);
     assert!(ended.line("hint: ").contains(hint), "{}", ended.stderr);
-    assert!(ended.line("HELD ").contains(" of 1,500 "), "{}", ended.stderr);
+    assert!(ended.line("SHORT: climbed to ").contains(" of 1,500 connections "), "{}", ended.stderr);
 }
 
 #[test]

@@ -376,7 +376,7 @@ fn people_read_where_it_ends() {
         text.lines().filter(|line| line.contains("lift: ") || line.contains("passed here")).count()
     };
     assert!(walls(&ended.stdout) < walls(&all.stdout), "what is far is left out: {}", ended.stdout);
-    assert!(all.stdout.contains("in the order in which they bite"), "{}", all.stdout);
+    assert!(all.stdout.contains("in the order in which they are met"), "{}", all.stdout);
     for line in ended.stdout.lines().chain(all.stdout.lines()) {
         assert!(line.chars().count() <= 80, "{line}");
     }

@@ -231,20 +231,53 @@ fn a_block_of_commands_is_run_or_says_why_not() {
     }
 }
 
+/// What links to the headings of a text are called: small letters, digits and hyphens, one for each blank.
+fn anchors(text: &str) -> Vec<String> {
+    let of = |heading: &str| -> String {
+        let kept = heading
+            .trim()
+            .to_lowercase()
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+            .collect::<String>();
+        kept.replace(' ', "-")
+    };
+    text.lines().filter(|line| line.starts_with('#')).map(|line| of(line.trim_start_matches('#'))).collect()
+}
+
 #[test]
 fn what_links_name_is_there_and_the_readme_is_short() {
     for (name, text) in documents() {
         let folder = top().join(&name).parent().expect("a folder").to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let path = link.split('#').next().unwrap_or_default();
-            let is_here = !path.is_empty() && !path.starts_with("http");
-            assert!(!is_here || folder.join(path).exists(), "{name}: {link}");
+            let (path, section) = link.split_once('#').unwrap_or((link, ""));
+            if path.starts_with("http") {
+                continue;
+            }
+            let named = if path.is_empty() { top().join(&name) } else { folder.join(path) };
+            assert!(named.exists(), "{name}: {link}");
+            let sections = || anchors(&std::fs::read_to_string(&named).expect("a document"));
+            assert!(section.is_empty() || sections().iter().any(|known| known == section), "{name}: {link}");
         }
     }
     let readme = std::fs::read_to_string(top().join("README.md")).expect("it");
     assert!(readme.len() < 12_000, "{}", readme.len());
     for other in documents().iter().filter(|(name, _)| name.starts_with("docs/")) {
         assert!(readme.contains(&other.0), "the README does not name {}", other.0);
+    }
+}
+
+#[test]
+fn every_metric_that_a_verdict_may_be_on_is_in_the_table_of_metrics() {
+    let text = std::fs::read_to_string(top().join("docs/workloads.md")).expect("it");
+    let table = text.split("\n## Verdicts\n").nth(1).expect("a section");
+    for metric in c10k_record::Metric::all() {
+        let name = metric.to_string();
+        let written = match metric {
+            c10k_record::Metric::Latency(..) => name.rsplit_once('_').map(|(kind, _)| format!("`{kind}_`")),
+            _ => Some(format!("`{name}`")),
+        };
+        assert!(table.contains(&written.expect("a kind")), "{name}");
     }
 }
 

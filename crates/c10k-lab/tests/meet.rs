@@ -139,6 +139,17 @@ fn three_shards_are_counted_together_by_the_server_and_their_results_are_written
 }
 
 #[test]
+fn results_that_cannot_be_written_are_said_and_end_serve_with_4() {
+    let served = Served::for_shards();
+    // What could be written when it began is no folder now.
+    std::fs::write(served.running.home().join("met"), "").expect("written");
+    held(&served.shard_to(served.server, "1/1", "--target 20 --hold 100ms").wait(), 20);
+    served.running.wait_until_said("cannot be written into met/");
+    served.running.signal(SIGTERM);
+    served.running.wait().expect_exit(4);
+}
+
+#[test]
 fn a_shard_that_is_killed_is_named_and_the_others_end_or_go_on_as_they_were_told() {
     for on_lost in ["fail", "degrade"] {
         let served = Served::for_shards();

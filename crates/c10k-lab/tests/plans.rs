@@ -131,4 +131,31 @@ fn a_plan_is_printed_with_where_its_values_come_from_and_nothing_runs() {
     ] {
         assert!(ended.stdout.contains(line), "{line}: {}", ended.stdout);
     }
+    Lab::new().run(&["--profile", "tuend", "--print-plan"]).expect_refused(2, &["'tuend'", "tuned"]);
+    for (arguments, lines) in [
+        (&["1k"][..], &["target = 1000 # the word 1k", "profile = \"tuned\" # default"][..]),
+        (
+            &["--server-port", "9001"],
+            &[
+                "profile = \"stock\" # nobody asked for one",
+                "listen = [\"127.0.0.1:9001\"] # flag --server-port",
+                "foreign = true # flag --server-port",
+            ],
+        ),
+        (&["--workload", "echo"], &["messages_per_second = 1.0 # default", "payload = \"64\" # default"]),
+        (&["--workload", "echo", "--message-rate", "5k"], &["message_rate_per_second = 5000.0 # flag"]),
+        (
+            &["--workload", "churn"],
+            &["churn_per_second = 1000.0 # default", "churn_close = \"client\" # default"],
+        ),
+        (&["--workload", "fanout"], &["fanout_every = \"1s\" # default"]),
+    ] {
+        let ended = Lab::new().run(&[arguments, &["--print-plan"]].concat());
+        ended.expect_exit(0);
+        for line in lines {
+            assert!(ended.stdout.contains(line), "{line}: {}", ended.stdout);
+        }
+        let says_more_than_one = ended.stdout.contains("\nmessages_per_second");
+        assert!(!says_more_than_one || !ended.stdout.contains("message_rate"), "{}", ended.stdout);
+    }
 }

@@ -17,7 +17,7 @@ fn fault(one: &str, two: &str) -> Option<String> {
     let ended = plant(one, two);
     match ended.status.code() {
         Some(2) => {
-            let reason = format!("{one} and {two} cannot bite in one run: ");
+            let reason = format!("{one} and {two} cannot be met in one run: ");
             let is_told = ended.stderr.lines().any(|line| {
                 line.strip_prefix("error: ")
                     .and_then(|line| line.strip_prefix(&reason))
@@ -86,7 +86,7 @@ fn two_walls_that_cannot_bite_in_one_run_are_refused_with_the_reason() {
         for (one, two) in [(one, two), (two, one)] {
             let ended = lab(&["walls", "plant", one, two]);
             ended.expect_exit(2);
-            let line = ended.line(&format!("error: {one} and {two} cannot bite in one run: "));
+            let line = ended.line(&format!("error: {one} and {two} cannot be met in one run: "));
             assert!(line.contains(reason), "{line}");
             ended.line("hint: plant each by itself: c10k-lab walls plant ");
         }

@@ -132,6 +132,17 @@ fn a_record_tells_what_a_connection_costs() {
 }
 
 #[test]
+fn the_processes_of_a_run_have_names_that_people_know() {
+    // Whether they are started straight through /proc, or by a shell that lowers a limit first.
+    for more in [&[][..], &["--stage", r#"{"server":{"nofile":200}}"#]] {
+        let arguments = [&["--target", "50", "--hold", "300ms"], more].concat();
+        let record = run_lab(&arguments).expect_held(50);
+        let names: Vec<_> = record.processes.iter().filter_map(|process| process.name.as_deref()).collect();
+        assert_eq!(names, ["c10k-server"], "{more:?}");
+    }
+}
+
+#[test]
 fn a_run_leaves_the_host_and_its_process_list_as_they_were() {
     let before = settings_of_the_host();
     let mut running = Lab::new().start(&["--target", "200", "--hold", "1s"]);

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use c10k_collector::far::{Look, Mark, Marked, Moment, Snapshot};
-use c10k_record::control::{Begun, Client, ControlError, FarState, path};
+use c10k_record::control::{Begun, Client, ControlError, FarState, Refused, path};
 use c10k_record::{Protocol, ServerMode, Workload};
 use common::{Lab, PATIENCE, send};
 use nix::sys::signal::Signal::{SIGINT, SIGKILL, SIGTERM};
@@ -146,6 +146,58 @@ fn who_does_not_know_the_token_learns_nothing_and_is_looked_at_no_more_after_fiv
     assert!(served.raw(huge.as_bytes()).starts_with("HTTP/1.1 431 "));
 }
 
+/// A refusal, which is always a document.
+#[track_caller]
+fn refused(said: &str) -> Refused {
+    let (head, body) = said.split_once("\r\n\r\n").expect("a head");
+    assert!(head.contains("\r\nContent-Type: application/json\r\n"), "{said}");
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+#[test]
+fn a_path_that_takes_another_method_says_which() {
+    let served = Served::with_token(&[]);
+    let head = format!("Authorization: Bearer {TOKEN}\r\nConnection: close\r\n");
+    for (method, path, allow) in [
+        ("POST", "/healthz", "GET, HEAD"),
+        ("POST", path::HELLO, "GET, HEAD"),
+        ("PUT", "/metrics", "GET, HEAD"),
+        ("DELETE", path::RUNS, "POST"),
+        ("GET", path::RUNS, "POST"),
+        ("POST", "/v1/runs/x/look", "GET, HEAD"),
+        ("GET", "/v1/meet/noon/join", "POST"),
+        ("POST", "/v1/meet/noon/results/3", "GET, HEAD"),
+    ] {
+        let said = served.raw(format!("{method} {path} HTTP/1.1\r\n{head}\r\n").as_bytes());
+        assert!(said.starts_with("HTTP/1.1 405 "), "{method} {path}: {said}");
+        assert!(said.contains(&format!("\r\nAllow: {allow}\r\n")), "{method} {path}: {said}");
+        let error = refused(&said).error;
+        assert!(error.contains(path) && error.contains(allow), "{error}");
+    }
+    // An answer to HEAD has no body (RFC 9110, section 9.3.2).
+    let said = served.raw(format!("HEAD {} HTTP/1.1\r\n{head}\r\n", path::RUNS).as_bytes());
+    assert!(said.starts_with("HTTP/1.1 405 ") && said.ends_with("\r\n\r\n"), "{said}");
+}
+
+#[test]
+fn a_build_is_of_the_program_whatever_its_file_is_called() {
+    let home = tempfile::tempdir().expect("a folder");
+    let copy = home.path().join("lab-of-yesterday");
+    std::fs::copy(env!("CARGO_BIN_EXE_c10k-lab"), &copy).expect("copied");
+    let output = std::process::Command::new(copy).args(["serve", "--print-build"]).output().expect("it runs");
+    let printed: c10k_record::control::Build = serde_json::from_slice(&output.stdout).expect("a build");
+    assert_eq!((printed.program.as_str(), printed.clone()), ("c10k-lab", build()));
+}
+
+#[test]
+fn a_folder_of_results_that_nobody_named_and_that_cannot_be_written_is_only_said() {
+    let served = Served::start(Lab::new().with_file("results", ""), &[]);
+    let said = served.running.stderr();
+    assert!(said.contains("note: results cannot be written into 'results': 'results' is a file"), "{said}");
+    served.running.signal(SIGTERM);
+    served.running.wait().expect_exit(0);
+}
+
 #[test]
 fn garbage_slow_clients_and_wrong_bodies_disturb_nobody() {
     let served = Served::with_token(&[]);
@@ -153,10 +205,10 @@ fn garbage_slow_clients_and_wrong_bodies_disturb_nobody() {
     for (request, status) in [
         ("hello\n".to_owned(), "400"),
         ("\x16\x03\x01\x02\0\x01\0\x01\u{7f}".to_owned(), "400"),
-        (format!("POST /v1/hello HTTP/1.1\r\n{head}Connection: close\r\n\r\n"), "405"),
-        (format!("DELETE /v1/runs HTTP/1.1\r\n{head}\r\n"), "405"),
-        (format!("GET /v1/runs HTTP/1.1\r\n{head}Connection: close\r\n\r\n"), "405"),
         (format!("GET /v2 HTTP/1.1\r\n{head}Connection: close\r\n\r\n"), "404"),
+        (format!("DELETE /v1/runs/x/y HTTP/1.1\r\n{head}\r\n"), "404"),
+        (format!("GET /v1/runs/x/look HTTP/1.1\r\n{head}Connection: close\r\n\r\n"), "404"),
+        (format!("POST /v1/runs HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\n"), "411"),
         (format!("POST /v1/runs HTTP/1.1\r\n{head}Content-Length: 1048577\r\n\r\n"), "413"),
         (
             format!("POST /v1/runs HTTP/1.1\r\n{head}Connection: close\r\nContent-Length: 2\r\n\r\n{{}}"),
@@ -166,6 +218,7 @@ fn garbage_slow_clients_and_wrong_bodies_disturb_nobody() {
     ] {
         let said = served.raw(request.as_bytes());
         assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {said}");
+        refused(&said);
     }
     let missing =
         format!("POST /v1/runs HTTP/1.1\r\n{head}Connection: close\r\nContent-Length: 2\r\n\r\n{{}}");

@@ -342,6 +342,16 @@ fn what_is_wrong_in_the_file_is_told_with_line_and_caret() {
         let ended = sweep(&PORTS.replace(from, to), &[]);
         ended.expect_refused(2, &[words, "--> ports.toml:", "^"]);
     }
+    // What a file says steers no terminal.
+    let steering =
+        PORTS.replace("seed = 11", r#""\u001b[2Jsead\u0007" = 11"#).replace("Few ports", r"\u001b]0;x\u0007");
+    let ended = sweep(&steering, &[]);
+    ended.expect_refused(2, &["sead"]);
+    let told = sweep(&PORTS.replace("Few ports", r"Few \u001b[2Jports"), &["--check"]);
+    told.expect_exit(0);
+    for said in [&ended.stderr, &told.stderr, &told.stdout] {
+        assert!(!said.contains(['\u{1b}', '\u{7}']), "{said:?}");
+    }
     let ended = Lab::new().command(&["sweep", "nothing.toml"]).wait();
     ended.expect_refused(2, &["cannot read the sweep 'nothing.toml'"]);
 }

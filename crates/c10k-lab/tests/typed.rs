@@ -226,11 +226,16 @@ fn help_is_a_screen_in_groups_and_all_of_it_is_behind_the_longer_flag() {
     );
     let run = help(&["run", "-h"]);
     assert!(run.lines().count() <= 40 && run.lines().all(|line| line.chars().count() <= 80), "{run}");
-    let places: Vec<usize> = ["Load:", "Hold:", "Server:", "WebSocket:", "Output:"]
+    let places: Vec<usize> = ["Load:", "Hold:", "Workload:", "Server:", "WebSocket:", "Output:"]
         .iter()
         .map(|heading| run.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("{heading}: {run}")))
         .collect();
     assert!(places.is_sorted(), "{run}");
+    let find = help(&["find", "-h"]);
+    assert!(find.lines().count() <= 45 && find.lines().all(|line| line.chars().count() <= 80), "{find}");
+    for flag in ["--vary", "--up-to", "--repeat", "--target", "--workload"] {
+        assert!(find.contains(flag), "{flag}: {find}");
+    }
     let long = help(&["run", "--help"]);
     let examples = long.lines().skip(1).take_while(|line| line.starts_with("  c10k-lab run")).count();
     assert!(long.starts_with("Examples:\n") && examples == 5, "{long}");
@@ -250,6 +255,32 @@ fn help_is_a_screen_in_groups_and_all_of_it_is_behind_the_longer_flag() {
             );
         }
     }
+}
+
+#[test]
+fn a_slip_has_a_tip_that_helps_and_none_that_misleads() {
+    for (words, tip) in [
+        (&["rnu"][..], "'run'"),
+        (&["sweeep", "x"], "'sweep'"),
+        (&["swarm", "--prot", "ws"], "'--protocol'"),
+        (&["server", "--max-conn", "5"], "'--max-connections'"),
+    ] {
+        let ended = lab(words);
+        ended.expect_exit(2);
+        assert!(ended.stderr.contains("tip: ") && ended.stderr.contains(tip), "{words:?}: {}", ended.stderr);
+    }
+    for words in [
+        &["climb", "-q"][..],
+        &["doctor", "-q"],
+        &["climb", "--hold", "1s"],
+        &["walls", "-4"],
+        &["report", "-q"],
+    ] {
+        let ended = lab(words);
+        ended.expect_exit(2);
+        assert!(!ended.stderr.contains("as a value"), "{words:?}: {}", ended.stderr);
+    }
+    lab(&["clean", "--keep", "x"]).expect_refused(2, &["'x' is no number of runs: expected a whole number"]);
 }
 
 #[test]
@@ -359,7 +390,7 @@ fn a_climb_is_shown_by_its_folder() {
     let ended = lab.command(&["report", "results"]).wait();
     ended.expect_exit(0);
     assert!(
-        ended.stdout.contains("CLIMBED to 4,065 of 5,000 in 1 step; wall: nofile-swarm"),
+        ended.stdout.contains("SHORT: climbed to 4,065 of 5,000 connections in 1 step; wall: nofile-swarm"),
         "{}",
         ended.stdout
     );

@@ -47,6 +47,25 @@ pub mod path {
     /// Below it stands all that belongs to a meeting of shards.
     pub const MEET: &str = "/v1/meet/";
 
+    /// The methods that a path takes, as the header Allow names them (RFC 9110, section 10.2.1); `None` where nothing is.
+    #[must_use]
+    pub fn methods(path: &str) -> Option<&'static str> {
+        const LOOK: &str = "GET, HEAD";
+        const DO: &str = "POST";
+        let below = |above| path.strip_prefix(above).and_then(|rest: &str| rest.split_once('/'));
+        let of_run = || path.strip_prefix(RUNS).and_then(|rest| rest.strip_prefix('/'))?.split_once('/');
+        match path {
+            "/" | "/healthz" | "/metrics" | HELLO | CLOCK | SNAPSHOT => Some(LOOK),
+            RUNS => Some(DO),
+            _ => match (below(MEET), of_run()) {
+                (Some((_, "join" | "beat" | "result")), _) | (_, Some((_, "mark" | "end"))) => Some(DO),
+                (Some((_, "state" | "results")), _) | (_, Some((_, "look"))) => Some(LOOK),
+                (Some((_, what)), _) if what.starts_with("results/") => Some(LOOK),
+                _ => None,
+            },
+        }
+    }
+
     /// What is seen now of a run.
     #[must_use]
     pub fn look(run_id: &str) -> String {
@@ -105,6 +124,20 @@ fn span_from_1s_to(most: Span, text: &str, what: &str) -> Result<Span, String> {
 pub fn is_run_id(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     (1..=128).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_plain)
+}
+
+/// The parser of `--run-id`.
+///
+/// # Errors
+/// What was expected, in words.
+pub fn run_id(text: &str) -> Result<String, String> {
+    let bad = || {
+        format!(
+            "'{text}' cannot name a run: expected 1 to 128 letters, digits, '.', '_' and '-', and no '.' first, such as \
+             evening-1"
+        )
+    };
+    if is_run_id(text) { Ok(text.to_owned()) } else { Err(bad()) }
 }
 
 #[cfg(test)]

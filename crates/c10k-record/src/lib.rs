@@ -76,7 +76,7 @@ pub use io::{
     write_shard_result, write_whole,
 };
 pub use latency::{Delayed, HistogramBounds, LATE_US, Latencies, LatencyHistogram, LatencySummary};
-pub use memory::{MemoryPart, MemoryPerConnection};
+pub use memory::{HEAP, MemoryPart, MemoryPerConnection};
 pub use met::MetOnTheWay;
 pub use outcome::Outcome;
 pub use phase::PhaseName;
@@ -93,11 +93,11 @@ pub use server_report::ServerReport;
 pub use talk::{Command, LiveCounts, Printer, ServerEvent, SwarmEvent, WorkTick, each_line};
 pub use tell::{
     Bytes, Live, Messages, Style, Tone, brief, columns, headline, headline_and_path, notes, text_width,
-    time_left, verdict_measured, verdict_value, worked,
+    time_left, verdict_measured, verdict_value, what_is_higher, worked,
 };
 pub use text::{
     Hanging, Quantity, QuantityError, Span, UNKNOWN, bytes, clean, count, counted, fold, fold_command,
-    human_bytes, human_count, latency, nearest, number, percent, shell, short_count, with_unit,
+    human_bytes, human_count, latency, nearest, number, percent, printable, shell, short_count, with_unit,
 };
 pub use two_hosts::{ClockAt, ClockLook, EndHost, TwoHosts};
 pub use verdict::{

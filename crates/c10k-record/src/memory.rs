@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// The part that is of the processes' own memory, and so of user memory: its anonymous pages.
+pub const HEAP: &str = "heap";
+
 /// The memory account: bytes per connection of those that were open when memory was looked at. What could not be read
 /// is `None`.
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -23,11 +26,14 @@ pub struct MemoryPerConnection {
     /// Kernel memory at the client's end ÷ connections, bytes; null where others gave back as much meanwhile.
     #[serde(default, deserialize_with = "above_zero")]
     pub client_kernel_bytes: Option<f64>,
-    /// Parts by name (`socket`, `inode`, `file`, `dentry`, `epoll`, …).
+    /// Parts by name (`socket`, `inode`, `file`, `dentry`, `epoll`, …): of the kernel's memory all but [`HEAP`], which is of
+    /// the processes' own.
     pub parts: BTreeMap<String, MemoryPart>,
     /// Fall of free memory, page cache taken out, ÷ connections, bytes.
     pub free_memory_bytes: Option<f64>,
-    /// Share of that fall which the parts above do not explain, 0 to 1.
+    /// Share of that fall which nothing explains that the kernel counts (slabs, mapped memory of its own, buffers of
+    /// sockets, anonymous and shared memory, page tables, memory of each CPU), 0 to 1. What others took meanwhile is explained
+    /// and in no part; so is what a reading of all of /proc/PID/fd leaves, an inode and a dentry for each descriptor.
     pub unexplained_ratio: Option<f64>,
     /// True when the kernel's slabs could not be read and the parts stand on known object sizes.
     pub estimated: bool,

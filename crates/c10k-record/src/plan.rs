@@ -77,7 +77,16 @@ impl Plan {
         let own = |phase: &PhasePlan| {
             phase.work.check().map_err(|message| format!("the phase '{}': {message}", phase.name))
         };
-        self.phases.iter().try_for_each(own)
+        self.phases.iter().try_for_each(own)?;
+        let works = self.phases.iter().map(|phase| &phase.work).chain([&self.work]);
+        let draws =
+            works.filter_map(|work| work.payload).any(|payload| payload.min_bytes < payload.max_bytes);
+        match self.load.seed {
+            Some(seed) if self.load.arrivals != Spread::Poisson && !draws => Err(format!(
+                "load.seed = {seed} and nothing is drawn: expected arrivals = poisson or a range of payload with it"
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod notes;
 mod style;
 mod work;
 
-pub use brief::{brief, headline_and_path, verdict_measured, verdict_value};
+pub use brief::{brief, headline_and_path, verdict_measured, verdict_value, what_is_higher};
 pub use headline::headline;
 pub use live::{Bytes, Live, Messages, time_left};
 pub use notes::notes;

@@ -107,6 +107,26 @@ fn of_another_s_server_only_what_is_known_is_told() {
 }
 
 #[test]
+fn what_to_type_after_a_success_fits_the_server_and_what_was_done() {
+    let next = |change: fn(&mut serde_json::Value)| {
+        let mut plan = serde_json::json!({
+            "schema_version": c10k_record::SCHEMA_VERSION, "profile": "stock", "topology": "loopback", "protocol": "raw",
+            "workload": "hold", "target": 20_000, "verdicts": [], "load": c10k_record::LoadPlan::default(),
+            "server": { "listen": ["127.0.0.1:9000"], "mode": "echo" },
+        });
+        change(&mut plan);
+        let record = Record { plan: Some(serde_json::from_value(plan).expect("a plan")), ..held() };
+        c10k_record::what_is_higher(&record, "results/a b").expect("something")
+    };
+    assert_eq!(next(|_| ()), "c10k-lab climb 200k");
+    assert_eq!(next(|plan| plan["protocol"] = "ws".into()), "c10k-lab climb 200k --protocol ws");
+    let again = "c10k-lab run 'results/a b' --target 40k";
+    assert_eq!(next(|plan| plan["server"]["foreign"] = true.into()), again);
+    assert_eq!(next(|plan| plan["topology"] = "remote".into()), again);
+    assert_eq!(next(|plan| plan["workload"] = "echo".into()), again);
+}
+
+#[test]
 fn a_websocket_run_tells_its_handshake() {
     let mut record = held();
     record.protocol = Protocol::Ws;

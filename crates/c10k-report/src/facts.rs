@@ -147,7 +147,7 @@ fn connections(record: &Record) -> Section {
         row("target", Some(c.target), "asked for"),
         row("attempted", Some(c.attempted), "begun"),
         row("established", Some(c.established), "connect() completed at the client"),
-        row("accepted", c.accepted, "the server has it: its own word"),
+        row("accepted", c.accepted, "the server says that it has it"),
         row("verified", c.verified, "the server echoed its probe"),
         row("held", held, kept),
         row("ghosts", c.ghosts, "established at the client, never accepted"),

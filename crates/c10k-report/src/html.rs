@@ -13,14 +13,14 @@ mod tried;
 mod walls;
 mod work;
 
-use c10k_record::{EndHost, Host, Predicted, RampRow, Record, Sample, UNKNOWN, headline, shell};
+use c10k_record::{EndHost, Host, Predicted, RampRow, Record, Sample, UNKNOWN, headline, human_bytes, shell};
 use maud::{Markup, html};
 
 use crate::facts;
 use crate::hlog::LatencyLog;
 use crate::page::{Head, command, framed};
 
-pub use climbed::page_of_climb;
+pub use climbed::{climb_headline, page_of_climb};
 pub use parts::{Part, Top, page_of_parts};
 pub use several::page_of_several;
 
@@ -165,8 +165,18 @@ fn limits(host: &Host) -> Vec<(String, String)> {
         .filter_map(serde_json::Value::as_object)
         .flatten()
         .filter(|(name, value)| !value.is_null() && *name != "other")
-        .map(|(name, value)| (name.replace('_', " "), told(value)))
+        .map(|(name, value)| in_words(name, value))
         .collect()
+}
+
+/// A field of a document for people: its name in words, and its value in the unit that the name ends in.
+fn in_words(name: &str, value: &serde_json::Value) -> (String, String) {
+    let bytes = name.strip_suffix("_bytes").zip(value.as_u64());
+    let (name, value) = match bytes {
+        Some((name, bytes)) => (name, human_bytes(bytes)),
+        None => (name, told(value)),
+    };
+    (name.replace('_', " "), value)
 }
 
 /// A value of JSON in words.

@@ -168,7 +168,7 @@ mod tests {
           target       100,000  asked for
           attempted    100,000  begun
           established  100,000  connect() completed at the client
-          accepted     100,000  the server has it: its own word
+          accepted     100,000  the server says that it has it
           verified     100,000  the server echoed its probe
           held         100,000  still verified at the end of the hold
           ghosts             0  established at the client, never accepted
@@ -257,7 +257,7 @@ mod tests {
           target       100,000  asked for
           attempted     60,512  begun
           established   60,000  connect() completed at the client
-          accepted     unknown  the server has it: its own word
+          accepted     unknown  the server says that it has it
           verified      60,000  the server echoed its probe
           held          59,980  still verified at the end of the hold
           ghosts       unknown  established at the client, never accepted
@@ -322,7 +322,7 @@ mod tests {
           target       100,000  asked for
           attempted     41,000  begun
           established   40,600  connect() completed at the client
-          accepted      40,590  the server has it: its own word
+          accepted      40,590  the server says that it has it
           verified      40,500  the server echoed its probe
           held         unknown  still verified at the end of the hold
           ghosts            10  established at the client, never accepted
@@ -383,7 +383,7 @@ mod tests {
           target       100,000  asked for
           attempted     30,500  begun
           established   30,000  connect() completed at the client
-          accepted     unknown  the server has it: its own word
+          accepted     unknown  the server says that it has it
           verified     unknown  the server echoed its probe
           held         unknown  still there at the end of the hold
           ghosts       unknown  established at the client, never accepted

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_kernel::{limits, process};
 use c10k_profile::AppliedGuard;
-use c10k_record::{Command, Exit, Printer, ServerEvent, ServerReport, Warning, notes};
+use c10k_record::{Command, Exit, Printer, ServerEvent, ServerReport, Warning, notes, printable};
 
 use nix::errno::Errno;
 
@@ -489,5 +489,5 @@ fn json(value: &impl serde::Serialize) -> String {
 
 /// A line for people. A stderr that is gone is no reason to end.
 fn say(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", printable(text));
 }

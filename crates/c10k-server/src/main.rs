@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use c10k_record::control::Build;
 use clap::Parser;
 
 /// An epoll server that accepts, holds and echoes: how many connections can this box hold?
@@ -13,5 +14,6 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    Build::is_of("c10k-server");
     c10k_server::main_with(Cli::parse().args).into()
 }

@@ -40,14 +40,14 @@ pub struct LoadArgs {
     /// --rate is their mean) [default: even].
     #[arg(long, value_name = "HOW")]
     pub arrivals: Option<Spread>,
-    /// What the random gaps are made of: the same seed gives the same gaps [default: 1].
+    /// What random gaps and the sizes of a range of payload are made of: the same seed gives the same [default: of gaps 1].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Grow in steps, such as 5000x4: four steps of 5,000.
     #[arg(long, value_name = "SIZExCOUNT")]
     pub steps: Option<Steps>,
     /// Pause after each step but the last [default: 1s].
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", alias = "pause")]
     pub step_pause: Option<Span>,
     /// How long to hold the connections, and how long a workload lasts [default: 10s].
     #[arg(long, value_name = "DURATION", visible_alias = "duration", allow_hyphen_values = true)]

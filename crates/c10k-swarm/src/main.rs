@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use c10k_record::control::Build;
 use c10k_swarm::SwarmArgs;
 use clap::Parser;
 
@@ -14,5 +15,6 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    Build::is_of("c10k-swarm");
     c10k_swarm::main_with(&Cli::parse().args).into()
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use c10k_record::metrics::LatencyFigures;
 use c10k_record::{
     HttpAddress, LatencyHistogram, ListenError, Live, LiveCounts, Outcome, PhaseName, Printer, Sample, Style,
-    SwarmEvent, Warning, columns, fold, text_width,
+    SwarmEvent, Warning, columns, fold, printable, text_width,
 };
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
@@ -277,7 +277,7 @@ impl Output {
     pub(crate) fn say(&mut self, text: &str) {
         self.end_line();
         let mut stderr = io::stderr().lock();
-        for line in text.lines() {
+        for line in printable(text).lines() {
             let too_wide = columns(&stderr).filter(|width| line.chars().count() > *width);
             let parts = too_wide.map_or_else(|| vec![line.to_owned()], |width| fold(line, width));
             for part in parts {
@@ -328,7 +328,7 @@ impl Output {
         if self.can_write_over {
             let mut stderr = io::stderr().lock();
             let line = live.line(columns(&stderr).unwrap_or(PLAIN_WIDTH));
-            let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
+            let _ = write!(stderr, "\r\x1b[K{}", printable(&line)).and_then(|()| stderr.flush());
             self.line_open = true;
         } else if self.last_plain.is_none_or(|last| last.elapsed() >= PLAIN_INTERVAL) {
             self.last_plain = Some(Instant::now());

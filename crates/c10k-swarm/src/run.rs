@@ -464,6 +464,7 @@ fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<Cli
         give_up_after: u64::from(in_flight).max(LEAST_GIVE_UP),
         give_up_proving_after: GIVE_UP_PROVING,
         seed,
+        drawn_from: load.seed.unwrap_or(seed),
         is_timed: false,
         freeze: None,
     }

@@ -54,6 +54,8 @@ pub(crate) struct Fixed {
     pub(crate) socket_options: SocketOptions,
     /// Bytes of messages come of this; it differs from run to run.
     pub(crate) seed: u64,
+    /// What the sizes of messages are drawn from.
+    pub(crate) drawn_from: u64,
     /// Times are met to the microsecond.
     pub(crate) is_timed: bool,
     /// For tests: so long after a job has begun the first worker stands still, for so long.

@@ -7,13 +7,13 @@ static COUNTERS: &[(&str, &str)] = &[
     ("connect", "connects-failed"),
     ("read", "read ECONNRESET"),
     ("write", "write EPIPE"),
-    ("timeout", "read ETIMEDOUT"),
+    ("timeout", "read timed out"),
     ("fd unavail", "client EMFILE"),
     ("addrunavail", "client EADDRNOTAVAIL"),
     ("ftab full", "client ENFILE"),
     ("connrefused", "client ECONNREFUSED"),
     ("connreset", "read ECONNRESET"),
-    ("client|socket timo", "read ETIMEDOUT"),
+    ("client|socket timo", "read timed out"),
 ];
 
 /// What is counted, where a text is such a line: the counters that are not zero, in their order.

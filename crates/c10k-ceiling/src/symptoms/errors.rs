@@ -123,6 +123,8 @@ static LOOSE: &[Symptom] = &[
             "server has gone away",
             "lost connection to",
             "going away",
+            "transport close|error",
+            "closed|close|disconnected|code 1006",
             "empty response",
         ],
     },

@@ -1,6 +1,7 @@
 //! The kernel's counters, by the names of nstat(8) and the words of `netstat -s`: net/ipv4/proc.c says what counts where.
 
 use super::phrases::Phrase;
+use super::text::Text;
 
 const LISTENER: &[&str] = &["accept-queue", "syn-queue"];
 const SYN_QUEUE: &[&str] = &["syn-queue", "accept-queue"];
@@ -27,7 +28,7 @@ pub(super) static COUNTERS: &[Phrase] = &[
     ("tcpsyn retrans", &["accept-queue", "syn-queue", "firewall-drop", "conntrack", "path-loss"]),
     ("ipreverse|reverse path filter", &["rp-filter"]),
     ("out|in no routes", &["no-route"]),
-    ("missing route", &["no-route"]),
+    ("because of missing route", &["no-route"]),
     ("table fulls", &["neighbour-table"]),
     ("insert failed . drop & early drop", &["conntrack"]),
     ("softnet . dropped", &["netdev-backlog"]),
@@ -38,3 +39,13 @@ pub(super) static COUNTERS: &[Phrase] = &[
     ("rcv|ofo pruned", SLOW_READER),
     ("packets pruned|collapsed", SLOW_READER),
 ];
+
+/// What is meant by the first counter in a text that has counted something: one that stands at 0 says that it was not that.
+pub(super) fn counted(text: &Text) -> Option<&'static [&'static str]> {
+    let is_zero = |pattern: &str| {
+        // Its own words, up to where others may stand between.
+        let name = pattern.split(" .").next().unwrap_or(pattern);
+        text.has(&format!("{name} 0")) || text.has(&format!("^ 0 {name}"))
+    };
+    COUNTERS.iter().find(|(pattern, _)| text.has(pattern) && !is_zero(pattern)).map(|(_, answers)| *answers)
+}

@@ -17,12 +17,13 @@ pub use said::{Said, number_in};
 /// More guesses than this are none.
 const MOST: usize = 4;
 
-/// What a number may come from, the likeliest first: at most four, and each kind of wall once.
+/// What a number may come from, the likeliest first: at most four, and each wall once as the likeliest.
 #[must_use]
 pub fn read_number(said: &Said, host: &HostSnapshot) -> Vec<Fingerprint> {
     let mut found: Vec<Fingerprint> = Vec::new();
     for one in own::of_this_host(said, host).into_iter().chain(known::known(said)) {
-        let is_told = |have: &Fingerprint| !have.walls.is_empty() && have.walls == one.walls;
+        let is_told =
+            |have: &Fingerprint| have.walls.first().is_some_and(|first| one.walls.first() == Some(first));
         if found.len() < MOST && !found.iter().any(is_told) {
             found.push(one);
         }

@@ -15,8 +15,9 @@ static OTHER_CAUSES: &[OtherCause] = &[
     OtherCause {
         name: "port-taken",
         title: "another socket listens on this address and port, or did a moment ago",
-        look: "`ss -ltnp` shows who listens; a server that was just ended leaves TIME_WAIT behind, and one that sets \
-               SO_REUSEADDR does not mind.",
+        look: "`ss -ltnp` shows who listens, `ss -tanp 'sport = :PORT'` who else has the port: a client that the kernel \
+               gave it to, which net.ipv4.ip_local_reserved_ports keeps from it, or a server that was just ended and left \
+               TIME_WAIT, which one that sets SO_REUSEADDR does not mind.",
     },
     OtherCause {
         name: "address-not-here",
@@ -71,6 +72,12 @@ static OTHER_CAUSES: &[OtherCause] = &[
         title: "the client's own pool of connections is used up",
         look: "the pool's size and how long each user keeps a connection; `ss -tn state established` counts those \
                that stand. The box may hold many more.",
+    },
+    OtherCause {
+        name: "expected-connections",
+        title: "the table in which helpers of FTP, SIP and others keep what they expect is full",
+        look: "`sysctl net.netfilter.nf_conntrack_expect_max` and `wc -l /proc/net/nf_conntrack_expect`. It bounds no \
+               connections but those that such a helper opens.",
     },
     OtherCause {
         name: "select",

@@ -17,6 +17,7 @@ const NO_ANSWER_YET: &[&str] =
 pub(super) static EXACT: &[Phrase] = &[
     // The kernel's log.
     ("possible syn flooding", &["syn-queue", "accept-queue"]),
+    ("conntrack .. expectation table full", &["expected-connections"]),
     ("conntrack .. table full", &["conntrack"]),
     ("conntrack table . full", &["conntrack"]),
     ("tcp out of memory", &["tcp-mem"]),
@@ -76,6 +77,8 @@ pub(super) static EXACT: &[Phrase] = &[
         "ephemeral|source|local|snat ports|port & exhaust*|run|ran|no",
         &["ports-exhausted", "time-wait-ports", "ports-reserved"],
     ),
+    ("admin*|administratively prohibited|filtered", &["filter-rejects"]),
+    ("packet filtered", &["filter-rejects"]),
     // The listener's queue.
     ("listen|accept queue & full|overflow*", &["accept-queue"]),
     ("backlog & somaxconn|full|overflow*", &["accept-queue"]),
@@ -147,7 +150,7 @@ pub(super) static PLAIN: &[Phrase] = &[
     ("too many requests", ANSWERED),
     ("returned error *", ANSWERED),
     ("status|response code|http 4*|5*", ANSWERED),
-    ("websocket|ws|socket & close|code 1002|1003|1007|1008|1009|1010|1011|1012|1013", ANSWERED),
+    ("closed|close|disconnected|code 1002|1003|1007|1008|1009|1010|1011|1012|1013", ANSWERED),
     ("client .. exceeded timeout", &["client-left"]),
     ("http|status|code|response|answered|returned 400|401|403|404|408|429|500|502|503|504", ANSWERED),
     ("no live|healthy|available upstream*|backend*", ANSWERED),

@@ -72,6 +72,11 @@ const CLOSED: &[&str] =
 const REFUSING: &[&str] = &["refused", "server-died", "filter-rejects", "server-limit"];
 /// What says that there is no way.
 const NO_WAY: &[&str] = &["no-route", "filter-rejects", "neighbour-table", "path-lost"];
+/// What leaves data without an ACK until the kernel gives up.
+const NOT_ACKNOWLEDGED: &[&str] = &["path-lost", "middlebox-forgets", "path-loss"];
+/// What makes a peer miss its own sign of life.
+const SILENT_PEER: &[&str] =
+    &["middlebox-forgets", "path-lost", "cpu-server", "cpu-swarm", "server-idle-limit", "path-loss"];
 const CLIENT_LEFT: &[&str] = &["client-left"];
 const MEMORY: &[&str] = &["ram", "cgroup-memory", "tcp-mem"];
 
@@ -138,6 +143,11 @@ static RULES: &[Rule] = &[
         "ETIMEDOUT",
         &[
             (LOOKUP, &["names"]),
+            // By errno: data that was sent is acknowledged by nobody. A program's own patience has other words.
+            ("read|recv*|readv etimedout", NOT_ACKNOWLEDGED),
+            ("read|recv*|readv connection timed out", NOT_ACKNOWLEDGED),
+            ("connection timed out read", NOT_ACKNOWLEDGED),
+            ("ping|pong|keepalive|heartbeat|heartbeats", SILENT_PEER),
             // The connection stands by then.
             ("tls|ssl|websocket & handshake", LATE),
             (CONNECT, NO_HANDSHAKE),

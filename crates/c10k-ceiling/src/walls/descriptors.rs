@@ -1,6 +1,6 @@
 //! Descriptors of one table: the kernel's ceiling on them, and each end's limit.
 
-use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Side, human_count};
+use c10k_record::{Evidence, HostSnapshot, Remedy, Scope, Side, counted, human_count};
 
 use crate::facts::accept_error;
 use crate::findings::Findings;
@@ -248,9 +248,9 @@ fn server_emfile(findings: &Findings) -> Option<Bite> {
     }));
     if let Some(server) = findings.server.as_ref().filter(|server| server.paused > 0) {
         let text = format!(
-            "the server paused accepting with {} connections in {} descriptor tables",
-            human_count(server.peak),
-            human_count(server.tables)
+            "the server paused accepting with {} in {}",
+            counted(server.peak, "connection"),
+            counted(server.tables, "descriptor table")
         );
         evidence.push(seen("paused", Side::Server, Some(server.paused), text));
     }

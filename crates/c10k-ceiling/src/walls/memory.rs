@@ -290,7 +290,9 @@ pub(super) static WALLS: &[Wall] = &[
             // Under pressure TCP saves, which makes answers late and costs no connection.
             let late = findings.broken_where(|condition, value| {
                 let metric = condition.metric;
-                metric.is_of_time() && !metric.is_of_connecting() && !findings.is_the_swarms(condition, value)
+                metric.breaks_by_slowness()
+                    && !metric.is_of_connecting()
+                    && !findings.is_the_swarms(condition, value)
             });
             let bitten = findings.grew(counter::ABORT_ON_MEMORY).is_some()
                 || findings.grew(counter::MEMORY_PRESSURES).is_some() && !late.is_empty()

@@ -139,7 +139,7 @@ pub(super) static WALLS: &[Wall] = &[
     },
     Wall {
         name: "latency-verdict",
-        title: "answers came too late, or connections too slowly",
+        title: "answers, or what was pushed, came too late, or connections too slowly",
         side: Side::Host,
         process: "the server, as a rule",
         hard: false,
@@ -151,9 +151,10 @@ pub(super) static WALLS: &[Wall] = &[
         scope: Scope::Process,
         any_command_lifts: false,
         guide: Guide {
-            what_it_is: "The run held what it held, perhaps all, too slowly: a verdict on latency or rate \
-                         does not hold, and nothing harder is proven.",
-            what_you_see: "echo_p95 or connect_p99 above what was asked for; no errno, no counter.",
+            what_it_is: "The run held what it held, perhaps all, too slowly: a verdict on latency or rate, or on what \
+                         a workload was for, does not hold, and nothing harder is proven.",
+            what_you_see: "echo_p95 or connect_p99 above what was asked for, viewers that stalled, receipts that are \
+                           missing; no errno, no counter.",
             how_to_prove: "The verdict itself, and the latencies over time (samples.csv, latency.hlog). The \
                            ceiling lies at or below the number that was held.",
             how_to_lift: "Connect more slowly, send less, use more processors; or a verdict that fits the \

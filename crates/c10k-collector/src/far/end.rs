@@ -150,7 +150,8 @@ impl FarEnd {
         self.refuse_while_held(run_id, &client)?;
         if !any_build && !self.build.is_like(build) {
             let error = format!("here is {}, and the client is {build}", self.build);
-            let mut refusal = Refusal::new(412, error, "");
+            let hint = "use the same binary at both ends, or say any_build";
+            let mut refusal = Refusal::new(412, error, hint);
             refusal.why.build = Some(self.build.clone());
             return Err(refusal);
         }
@@ -199,7 +200,11 @@ impl FarEnd {
                 Ok(run) => self.run = Some(run),
                 Err(error) => {
                     self.lease.take_back();
-                    return Err(Refusal::new(503, format!("the server cannot be watched: {error}"), ""));
+                    return Err(Refusal::new(
+                        503,
+                        format!("the server cannot be watched: {error}"),
+                        "look at what `serve` says on its machine",
+                    ));
                 }
             }
             self.ended = None;
@@ -222,7 +227,7 @@ impl FarEnd {
                 "'{}' is no name of a run: expected 1 to 128 letters, digits, '-', '_' or '.', and no dot at first",
                 c10k_record::clean(run_id)
             );
-            return Err(Refusal::new(400, error, ""));
+            return Err(Refusal::new(400, error, "a name such as evening-1"));
         }
         match self.running().filter(|running| (running.run_id.as_str(), running.by.as_str()) != (run_id, by))
         {

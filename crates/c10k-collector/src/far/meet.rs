@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use c10k_kernel::files;
 use c10k_record::control::meet::{MeetEvent, MeetingAccount, Meetings, Moment, OnLost, shards_in_words};
 use c10k_record::control::path;
 use c10k_record::serve::{Answer, Method, Request};
@@ -13,6 +14,8 @@ use super::end::{BY_SHARDS, FarEnd};
 use super::routes::{At, Below};
 use super::said::{Ended, Look, Mark, Moment as Kept};
 
+/// Where the folders of meetings go when nothing else is said.
+pub const RESULTS: &str = "results";
 /// The name of the shape of what is written of a meeting.
 const FORMAT: &str = "c10k-meeting/1";
 
@@ -43,6 +46,20 @@ pub struct Meet {
     looks: Vec<LookAt>,
     /// The process that was refused last.
     refused: Option<String>,
+    /// The results of a meeting could not be written.
+    has_failed: bool,
+}
+
+/// Why results could not be written into this folder, which need not be there yet; `None` where they could.
+#[must_use]
+pub fn unwritable(results: &Path) -> Option<String> {
+    let named = |path| if path == Path::new("") { Path::new(".") } else { path };
+    let there = results.ancestors().map(named).find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let why = match there.is_dir() {
+        true => files::may_write(there).err()?.to_string(),
+        false => format!("'{}' is a file", there.display()),
+    };
+    Some(format!("results cannot be written into '{}': {why}", results.display()))
 }
 
 fn moment(at: At) -> Moment {
@@ -55,7 +72,14 @@ impl Meet {
     pub fn new(results: &Path, far: &FarEnd) -> Self {
         let boot_id = c10k_kernel::namespace::boot_id().ok();
         let meetings = Meetings::new(moment(At::now(far)), boot_id);
-        Self { meetings, results: results.to_owned(), run: None, looks: Vec::new(), refused: None }
+        Self {
+            meetings,
+            results: results.to_owned(),
+            run: None,
+            looks: Vec::new(),
+            refused: None,
+            has_failed: false,
+        }
     }
 
     fn take_in(&mut self, event: MeetEvent, far: &mut FarEnd, at: At, said: &mut Vec<String>) {
@@ -150,7 +174,9 @@ impl Meet {
         let of = account.of;
         let document = Account { format: FORMAT, meeting: account, looks: &looks, server: ended };
         self.meetings.keep_account(&account.meeting, serde_json::to_value(&document).unwrap_or_default());
-        said.push(match write_meeting(&self.results, account, &document) {
+        let written = write_meeting(&self.results, account, &document);
+        self.has_failed |= written.is_err();
+        said.push(match written {
             Ok(folder) => format!(
                 "the run {run}: {came} of {of} results{lost}; c10k-lab merge {} adds them up",
                 folder.display()
@@ -167,9 +193,9 @@ impl Meet {
 impl Below for Meet {
     fn answer(&mut self, request: &Request<'_>, far: &mut FarEnd, at: At) -> Answer {
         let method = match request.method {
-            Method::Get | Method::Head => "GET",
             Method::Post => "POST",
-            Method::Other => return Answer::not_allowed("GET, HEAD, POST"),
+            // The path takes the method: that is known before.
+            _ => "GET",
         };
         let another = far.running().filter(|running| self.run.as_deref() != Some(&running.run_id));
         self.meetings.be_busy(another.map(|it| format!("the run {} of {} is under way", it.run_id, it.by)));
@@ -180,6 +206,10 @@ impl Below for Meet {
             Ok(json) => Answer::json_text(json),
             Err(no) => Answer::refused(no.status, &no.why),
         }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     fn give_up(&mut self, by: &str, is_last: bool, at: At) -> bool {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use c10k_record::control::meet::MOST_SHARDS;
 use c10k_record::control::{
-    Begin, Clock, End, Guard, MOST_BODY_BYTES, NotLetIn, Refusal, Refused, Token, path, unix_ns,
+    Begin, Clock, End, Guard, MOST_BODY_BYTES, NotLetIn, Refusal, Token, path, unix_ns,
 };
 use c10k_record::metrics::page_of;
 use c10k_record::serve::{Answer, Method, Request, Routes, start};
@@ -39,6 +39,8 @@ pub trait Below: Send {
     fn answer(&mut self, request: &Request<'_>, far: &mut FarEnd, at: At) -> Answer;
     /// Does what time asks for, and says what it did, in lines for people.
     fn tick(&mut self, far: &mut FarEnd, at: At) -> Vec<String>;
+    /// Whether something that was to be kept could not be.
+    fn has_failed(&self) -> bool;
     /// Ends what is under way, since the port is being stopped by `by`. True once all who take part know it: it is called
     /// until then. With `is_last` nobody is waited for any more.
     fn give_up(&mut self, by: &str, is_last: bool, at: At) -> bool;
@@ -129,6 +131,12 @@ impl ControlPort {
         }
     }
 
+    /// Whether something that was to be kept of what was served could not be; it was said.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        locked(&self.shared).below.as_ref().is_some_and(|below| below.has_failed())
+    }
+
     /// Ends what is under way, and has all who take part in it hear why.
     fn give_up(&self, by: &str, say: &mut impl FnMut(&str)) {
         let until = Instant::now() + LAST_WORDS;
@@ -183,15 +191,25 @@ impl Routes for Control {
     }
 
     fn lets_in(&self, head: &Request<'_>) -> Result<usize, Answer> {
-        if is_open_to_all(head.path) {
-            return if head.method.is_look() { Ok(0) } else { Err(Answer::not_allowed("GET, HEAD")) };
+        if !is_open_to_all(head.path) {
+            self.knows_the_token(head.header("authorization"), head.peer)?;
         }
-        self.knows_the_token(head.header("authorization"), head.peer)?;
-        match head.method {
-            Method::Get | Method::Head => Ok(0),
-            Method::Post => Ok(MOST_BODY_BYTES),
-            Method::Other => Err(Answer::not_allowed("GET, HEAD, POST")),
+        let Some(allow) = path::methods(head.path) else {
+            return Err(answer_of(&nothing_here(head.path)));
+        };
+        let is_allowed = match head.method {
+            Method::Get | Method::Head => allow != "POST",
+            Method::Post => allow == "POST",
+            Method::Other => false,
+        };
+        if !is_allowed {
+            return Err(answer_of(&not_so(head.path, allow)).allowing(allow));
         }
+        Ok(if head.method == Method::Post { MOST_BODY_BYTES } else { 0 })
+    }
+
+    fn refusal(&self, status: u16, why: &str) -> Answer {
+        answer_of(&Refusal::new(status, why, "docs/control.md says how to ask"))
     }
 
     fn answer(&self, request: &Request<'_>) -> Answer {
@@ -210,8 +228,7 @@ impl Routes for Control {
                     let at = At::now(far);
                     return below.answer(request, far, at);
                 }
-                of_far(far, request, received_unix_ns)
-                    .unwrap_or_else(|no| Answer::refused(no.status, &no.why))
+                of_far(far, request, received_unix_ns).unwrap_or_else(|no| answer_of(&no))
             }
         }
     }
@@ -221,14 +238,13 @@ impl Control {
     /// Says the same to a token that is missing and to one that is wrong, whatever was asked for.
     fn knows_the_token(&self, authorization: Option<&[u8]>, peer: IpAddr) -> Result<(), Answer> {
         let let_in = locked(&self.guard).lets_in(authorization, peer, self.begun.elapsed());
-        let refused = |status, error: &str| {
-            Err(Answer::refused(status, &Refused { error: error.to_owned(), ..Refused::default() }))
+        let (status, error) = match let_in {
+            Ok(()) => return Ok(()),
+            Err(NotLetIn::Wrong) => (401, "the token is missing or wrong"),
+            Err(NotLetIn::TooOften) => (429, "too many wrong tokens: wait 10 s"),
         };
-        match let_in {
-            Ok(()) => Ok(()),
-            Err(NotLetIn::Wrong) => refused(401, "the token is missing or wrong"),
-            Err(NotLetIn::TooOften) => refused(429, "too many wrong tokens: wait 10 s"),
-        }
+        let hint = "Authorization: Bearer TOKEN, with the token that this control port was started with";
+        Err(answer_of(&Refusal::new(status, error, hint)))
     }
 }
 
@@ -237,59 +253,62 @@ fn is_open_to_all(path: &str) -> bool {
     matches!(path, "/" | "/healthz")
 }
 
-/// The routes of the far end.
+/// The routes of the far end; that the method is the path's own is known.
 fn of_far(far: &mut FarEnd, request: &Request<'_>, received_unix_ns: u64) -> Result<Answer, Refusal> {
-    let Request { path, method, body, .. } = *request;
-    let look = |answer: &mut dyn FnMut() -> Answer| {
-        if method.is_look() { Ok(answer()) } else { Ok(Answer::not_allowed("GET, HEAD")) }
-    };
+    let Request { path, body, .. } = *request;
     match path {
-        path::HELLO => look(&mut || Answer::json(&far.hello())),
-        path::SNAPSHOT => look(&mut || Answer::json(&far.snapshot())),
-        "/metrics" => look(&mut || {
+        path::HELLO => Ok(Answer::json(&far.hello())),
+        path::SNAPSHOT => Ok(Answer::json(&far.snapshot())),
+        "/metrics" => {
             let (program, since) = far.program();
-            page_of(program, since, far.figures())
-        }),
+            Ok(page_of(program, since, far.figures()))
+        }
         path::CLOCK => {
             let run_id = request.query.strip_prefix("run=").unwrap_or_default();
             far.hear(run_id)?;
-            look(&mut || Answer::json(&Clock { received_unix_ns, sent_unix_ns: unix_ns() }))
+            Ok(Answer::json(&Clock { received_unix_ns, sent_unix_ns: unix_ns() }))
         }
-        path::RUNS if method == Method::Post => {
+        path::RUNS => {
             let begin: Begin = read(body)?;
             Ok(Answer::created(&far.begin(&begin)?))
         }
-        path::RUNS => Ok(Answer::not_allowed("POST")),
-        _ => of_a_run(far, path, method, body),
+        _ => of_a_run(far, path, body),
     }
 }
 
 /// Those below `/v1/runs/ID/`.
-fn of_a_run(far: &mut FarEnd, path: &str, method: Method, body: &[u8]) -> Result<Answer, Refusal> {
+fn of_a_run(far: &mut FarEnd, path: &str, body: &[u8]) -> Result<Answer, Refusal> {
     let rest = path.strip_prefix(path::RUNS).and_then(|rest| rest.strip_prefix('/'));
     let Some((run_id, what)) = rest.and_then(|rest| rest.split_once('/')) else {
         return Err(nothing_here(path));
     };
     let is_of_shards = || far.running().is_some_and(|run| run.run_id == run_id && run.by == BY_SHARDS);
-    match (what, method) {
-        ("mark" | "end", Method::Post) if is_of_shards() => Err(Refusal::new(
+    match what {
+        "mark" | "end" if is_of_shards() => Err(Refusal::new(
             409,
             format!("the run {run_id} is of shards that meet here"),
             "it ends when they have ended, or when this program is stopped",
         )),
-        ("look", Method::Get | Method::Head) => Ok(Answer::json(&far.look(run_id)?)),
-        ("look", _) => Ok(Answer::not_allowed("GET, HEAD")),
-        ("mark", Method::Post) => {
+        "look" => Ok(Answer::json(&far.look(run_id)?)),
+        "mark" => {
             let mark: Mark = read(body)?;
             Ok(Answer::json(&far.mark(run_id, &mark)?))
         }
-        ("end", Method::Post) => {
+        "end" => {
             let End { reason } = read(body)?;
             Ok(Answer::json(&far.end(run_id, &c10k_record::clean(&reason))?))
         }
-        ("mark" | "end", _) => Ok(Answer::not_allowed("POST")),
         _ => Err(nothing_here(path)),
     }
+}
+
+fn answer_of(no: &Refusal) -> Answer {
+    Answer::refused(no.status, &no.why)
+}
+
+fn not_so(path: &str, allow: &str) -> Refusal {
+    let error = format!("{} is asked for by {allow} alone", c10k_record::clean(path));
+    Refusal::new(405, error, "docs/control.md has the routes")
 }
 
 fn nothing_here(path: &str) -> Refusal {

@@ -312,7 +312,7 @@ fn after(
         return None;
     }
     let why = if lifts.were_tried(&wall) {
-        "its own lift did not lift it"
+        "what is said to lift it did not"
     } else {
         "it is not the lab's to lift here"
     };

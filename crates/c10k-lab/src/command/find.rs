@@ -37,7 +37,7 @@ pub(crate) struct FindArgs {
     /// So many searches, one after the other on the same server: their ends give a range.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeat: u32,
-    /// What is changed from try to try: connections, up to --max; message-rate, all messages a second of --workload echo;
+    /// What is changed from try to try: connections, up to --target; message-rate, all messages a second of --workload echo;
     /// churn, the exchanges a second of --workload churn. Of the last two the most is found that --target connections do.
     #[arg(long, value_name = "WHAT", value_enum, default_value_t, hide_possible_values = true)]
     vary: Vary,
@@ -127,7 +127,7 @@ fn search(args: &FindArgs, written: &mut Written) -> Result<Search, Refusal> {
     if let Some(steps) = plan.load.steps {
         return Err(Refusal::text(
             format!("find grows by steps of its own, and --steps {steps} is given"),
-            "leave out the steps; --max says how far to go",
+            "leave out the steps; --target says how far to go",
         ));
     }
     let bounds = match args.vary {
@@ -171,7 +171,7 @@ fn of_connections(args: &FindArgs, plan: &Plan) -> Result<(u64, u64), Refusal> {
     if let Some(most) = args.up_to {
         return Err(Refusal::text(
             format!("--up-to {most}/s is of a rate, and connections are varied"),
-            "--max says how many connections to try; or add --vary message-rate",
+            "--target says how many connections to try; or add --vary message-rate",
         ));
     }
     if plan.workload == Workload::Hold {

@@ -44,6 +44,9 @@ static RUN: &[Row] = &[
     ("no_probe", HOLD, "For servers that do not echo"),
     ("probe_bytes", HOLD, ""),
     ("probe_timeout", HOLD, ""),
+    ("workload", WORKLOAD, "While held: echo, churn, stream, fanout [hold]"),
+    ("messages", WORKLOAD, "Of echo: messages a second and connection [1/s]"),
+    ("beat", WORKLOAD, "Each proves itself again once in this time"),
     ("protocol", SERVER, "raw, or ws (WebSocket) [raw]"),
     ("server_port", SERVER, "Test the server that listens on this port"),
     ("control", SERVER, "The control port of another host, which serves"),
@@ -73,6 +76,13 @@ static RUN: &[Row] = &[
     ("junit", OUTPUT, ""),
     ("print_plan", OUTPUT, ""),
     ("color", OUTPUT, ""),
+];
+
+/// The flags of `find` beside those of `run`.
+static FIND: &[Row] = &[
+    ("vary", LOAD, "connections, message-rate or churn [connections]"),
+    ("up_to", LOAD, "The most a second that is tried of a rate"),
+    ("repeat", LOAD, "Searches, of which the ends give a range [1]"),
 ];
 
 /// What the list of commands says of each.
@@ -137,7 +147,7 @@ static EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "find",
         &[
-            ("c10k-lab find --workload echo --messages 1/s --max 20k", "how many may talk once a second"),
+            ("c10k-lab find --workload echo --messages 1/s --target 20k", "how many may talk once a second"),
             ("c10k-lab find --workload stream --bitrate 500kbit/s --repeat 3", "three times, for a range"),
             ("c10k-lab find --workload echo --vary message-rate --target 1k", "how many messages a second"),
         ],
@@ -212,7 +222,10 @@ pub(crate) fn shaped(mut command: Command) -> Command {
         });
     }
     command = command.mut_subcommand("run", |run| grouped("run", &run, RUN).display_order(0));
-    command = command.mut_subcommand("find", |find| grouped("find", &find, RUN).display_order(1));
+    let of_find: Vec<Row> = RUN[..2].iter().chain(FIND).chain(&RUN[2..]).copied().collect();
+    command = command.mut_subcommand("find", |find| grouped("find", &find, &of_find).display_order(1));
+    // It is the server's, and refused there.
+    command = command.mut_subcommand("serve", |serve| serve.mut_arg("json", |json| json.hide(true)));
     // A list of all commands is one screen of 24 lines: what all programs have is said in one of them.
     command = command.help_template(format!(
         "{{before-help}}{{about}}\n{{usage-heading}} {{usage}}\n\nCommands:\n{}\n\n\

@@ -21,11 +21,15 @@ pub(crate) struct ListArgs {
     json: bool,
 }
 
+fn how_many(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("'{text}' is no number of runs: expected a whole number, such as 20"))
+}
+
 /// `c10k-lab clean`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CleanArgs {
     /// How many of the newest stay, sweeps in the folder `sweeps` below it among them.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = how_many)]
     keep: u32,
     /// The folder with the folders of runs.
     #[arg(long, default_value = "results", value_name = "FOLDER")]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use c10k_record::control::run_id;
 use c10k_record::{
     Condition, Exit, Record, RunState, Sample, VerdictError, Warning, add_conditions, brief,
     headline_and_path, judge, write_whole,
@@ -47,7 +48,7 @@ pub(crate) struct MergeArgs {
     /// (server.json, or the document of `c10k-server --json`).
     dir: PathBuf,
     /// Of several runs in the folder the one of this name.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = run_id)]
     run_id: Option<String>,
     /// Add results of different builds too, and say so.
     #[arg(long)]
@@ -156,16 +157,18 @@ fn exit_of(record: &Record, set: &Set) -> Exit {
     [Exit::Interrupted, Exit::Terminated].into_iter().find(|exit| is_by(*exit)).unwrap_or(Exit::Short)
 }
 
+/// A full disk breaks what was begun; anything else was so before.
+fn not_written(path: &Path, error: &std::io::Error) -> Refusal {
+    let is_full = matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT));
+    Refusal {
+        message: format!("cannot write '{}': {error}", path.display()),
+        hint: Some("make room on the disk, or give this user the right to write there".to_owned()),
+        exit: if is_full { Exit::Broke } else { Exit::HostCannot },
+    }
+}
+
 /// Writes the folder of the merged run, the record last.
 fn write(folder: &Path, record: &Record, over_time: &OverTime) -> Result<(), Refusal> {
-    let not_written = |path: &Path, error: &std::io::Error| {
-        let is_full = matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT));
-        Refusal {
-            message: format!("cannot write '{}': {error}", path.display()),
-            hint: Some("make room on the disk, or give this user the right to write there".to_owned()),
-            exit: if is_full { Exit::Broke } else { Exit::HostCannot },
-        }
-    };
     std::fs::create_dir_all(folder).map_err(|error| not_written(folder, &error))?;
     let write = |name: &str, text: &[u8]| {
         let path = folder.join(name);

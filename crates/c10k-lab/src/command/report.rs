@@ -163,7 +163,8 @@ fn climb(path: &Path, args: &ReportArgs, printer: &mut Printer) -> Result<Exit, 
 
 fn write(file: &Path, page: &str, printer: &mut Printer) -> Result<(), Exit> {
     write_whole(file, page.as_bytes()).map_err(|error| {
-        printer.error(&format!("cannot write '{}': {error}", file.display()), None);
+        let hint = "name a file in a folder that is there and that this user may write in";
+        printer.error(&format!("cannot write '{}': {error}", file.display()), Some(hint));
         Exit::HostCannot
     })
 }

@@ -25,7 +25,7 @@ use crate::lead::lab::Lab;
 use crate::lead::sizes::Search;
 use crate::plan::args::RunArgs;
 use crate::plan::beside::Beside;
-use crate::plan::file::Written;
+use crate::plan::file::{Origin, Written};
 use crate::plan::flags::serve_words;
 use crate::plan::print::print_plan;
 use crate::plan::resolve::{check_sources, resolve_with_origins};
@@ -153,6 +153,21 @@ pub(crate) fn carry_out(
     }
 }
 
+/// Leaves the default profile out where the server is none of this run.
+fn choose_profile(args: &RunArgs, written: &mut Written) {
+    let before = written.plan.profile.clone();
+    Foreign::choose_profile(args, &mut written.plan);
+    Far::choose_profile(args, &mut written.plan);
+    if written.plan.profile != before {
+        let why = "nobody asked for one, and the server is not this run's";
+        written.origins.insert("profile".to_owned(), Origin::Because(why));
+    }
+}
+
+fn load_profile(name: &str) -> Result<Profile, Refusal> {
+    Profile::load(name).map_err(|error| Refusal::text(error.to_string(), error.hint()))
+}
+
 /// From the flags to what is to be carried out; `None` where the plan was only to be printed.
 fn prepare(
     args: &RunArgs,
@@ -167,16 +182,16 @@ fn prepare(
     }
     let mut written = resolve_with_origins(args)?;
     let search = search.map(|search| search(&mut written)).transpose()?;
+    choose_profile(args, &mut written);
     if args.print_plan {
+        load_profile(&written.plan.profile)?;
+        Foreign::note_in(args, &mut written);
         let text = print_plan(&written).map_err(|error| Refusal::text(error, ""))?;
         printer.data(text.trim_end());
         return Ok(None);
     }
     let mut plan = written.plan;
-    Foreign::choose_profile(args, &mut plan);
-    Far::choose_profile(args, &mut plan);
-    let profile =
-        Profile::load(&plan.profile).map_err(|error| Refusal::text(error.to_string(), error.hint()))?;
+    let profile = load_profile(&plan.profile)?;
     if let c10k_profile::Source::File(path) = &profile.source {
         // A plan that is repeated from another folder finds the same file.
         let absolute = path.canonicalize().unwrap_or_else(|_| path.clone());

@@ -153,13 +153,9 @@ pub(crate) fn climb_of(folder: &Path) -> Option<Value> {
 
 /// A climb in a line.
 fn climbed(climb: &Value) -> String {
-    let count = |value: &Value| value.as_u64().map(c10k_record::human_count);
-    let held = count(&climb["connections"]["held"]).unwrap_or_else(|| "?".to_owned());
-    let of =
-        count(&climb["connections"]["target"]).map_or_else(String::new, |target| format!(" of {target}"));
+    let count = |name: &str| climb["connections"][name].as_u64();
     let steps = climb["steps"].as_array().map_or(0, Vec::len);
-    let wall = climb["wall"].as_str().map_or_else(String::new, |wall| format!("; wall: {wall}"));
-    format!("CLIMBED to {held}{of} in {steps} {}{wall}", if steps == 1 { "step" } else { "steps" })
+    c10k_report::climb_headline(count("held"), count("target"), steps, climb["wall"].as_str())
 }
 
 /// Why a folder is not to be deleted; nothing where it may be.

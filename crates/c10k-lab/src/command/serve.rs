@@ -11,8 +11,7 @@ mod serving;
 
 use std::path::Path;
 
-use c10k_collector::far::{ControlPort, FarEnd, Meet};
-use c10k_kernel::files;
+use c10k_collector::far::{ControlPort, FarEnd, Meet, RESULTS, unwritable};
 use c10k_profile::{AppliedGuard, InForce, put_in_force};
 use c10k_record::control::{Build, Token};
 use c10k_record::{Exit, ListenError};
@@ -27,6 +26,8 @@ use crate::signals::Signals;
 pub(crate) use args::ServeArgs;
 use serving::Serving;
 
+/// What shows why a thread or a descriptor more cannot be had.
+const THREADS: &str = "`prlimit --nproc --nofile` shows how many this process may have";
 /// The profile of a server that is not told which.
 const NO_PROFILE: &str = "stock";
 
@@ -41,11 +42,14 @@ pub(crate) fn run(args: &ServeArgs, printer: &mut Printer) -> Exit {
 
 fn serve(args: &ServeArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
     args.check()?;
-    let server = args.server.resolved().map_err(|error| Refusal::text(error, ""))?;
+    let server = args
+        .server
+        .resolved()
+        .map_err(|error| Refusal::text(error, "`c10k-lab serve --help` has all flags with their values"))?;
     let signals =
-        Signals::watch().map_err(|error| Refusal::host(format!("cannot watch signals: {error}"), ""))?;
+        Signals::watch().map_err(|error| Refusal::host(format!("cannot watch signals: {error}"), THREADS))?;
     // Before anything is changed here.
-    refuse_results(&args.own.results)?;
+    let results = results(args, printer)?;
     let listening = ControlPort::listen(args.own.control).map_err(|error| refused(&error))?;
     let token = Token::for_port(listening.address(), args.own.token_file.as_deref())?;
     let beforehand = Beforehand::look();
@@ -56,9 +60,9 @@ fn serve(args: &ServeArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
         let setup = serving.setup(&in_force, beforehand);
         let has_token = token.is_some();
         let port = FarEnd::begin_to_watch(setup)
-            .map_err(|error| Refusal::host(format!("the server cannot be watched: {error}"), ""))
+            .map_err(|error| Refusal::host(format!("the server cannot be watched: {error}"), THREADS))
             .and_then(|far| {
-                let meet = Box::new(Meet::new(&args.own.results, &far));
+                let meet = Box::new(Meet::new(results, &far));
                 ControlPort::serve(listening, token, far, Some(meet)).map_err(|error| refused(&error))
             });
         let ended = port.map(|port| serving.until_the_end(&port, has_token, printer));
@@ -75,18 +79,22 @@ fn serve(args: &ServeArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
     }
 }
 
-/// Results of shards that could not be kept are refused before there are any.
-fn refuse_results(results: &Path) -> Result<(), Refusal> {
-    let named = |path| if path == Path::new("") { Path::new(".") } else { path };
-    let there = results.ancestors().map(named).find(|path| path.exists()).unwrap_or(Path::new("/"));
-    let why = match there.is_dir() {
-        true => files::may_write(there).err().map(|error| error.to_string()),
-        false => Some(format!("'{}' is a file", there.display())),
-    };
-    why.map_or(Ok(()), |why| {
-        let message = format!("results cannot be written into '{}': {why}", results.display());
-        Err(Refusal::host(message, "name a folder that can be written with --results"))
-    })
+/// Where results of shards go. A folder that was named and cannot be written is refused before there are any; of the one
+/// that nobody named it is said, for perhaps no shards meet here.
+fn results<'a>(args: &'a ServeArgs, printer: &mut Printer) -> Result<&'a Path, Refusal> {
+    let named = args.own.results.as_deref();
+    let results = named.unwrap_or(Path::new(RESULTS));
+    match unwritable(results) {
+        Some(why) if named.is_some() => {
+            Err(Refusal::host(why, "name a folder that can be written with --results"))
+        }
+        Some(why) => {
+            let then = "shards that meet here would leave nothing: --results names another";
+            printer.say(&format!("note: {why}; {then}"));
+            Ok(results)
+        }
+        None => Ok(results),
+    }
 }
 
 fn refused(error: &ListenError) -> Refusal {

@@ -9,6 +9,7 @@ mod expect;
 pub(crate) mod experiments;
 mod file;
 pub(crate) mod folder;
+pub(crate) mod going_on;
 mod hint;
 pub(crate) mod made;
 mod measure;
@@ -39,6 +40,7 @@ use crate::signals::Signals;
 use answer::Answers;
 use file::Sweep;
 use folder::Folder;
+use going_on::GoOnArgs;
 use runner::{Runner, sweep_seconds};
 
 /// `c10k-lab sweep`.
@@ -46,18 +48,8 @@ use runner::{Runner, sweep_seconds};
 pub(crate) struct SweepArgs {
     /// The experiment: a file such as profiles/sweeps/port-range.toml.
     file: PathBuf,
-    /// Go on with the sweep in this folder [default: the newest one of this file in --results that is not finished].
-    #[arg(long, value_name = "FOLDER")]
-    resume: Option<PathBuf>,
-    /// Begin anew, whatever is unfinished.
-    #[arg(long, conflicts_with = "resume")]
-    fresh: bool,
-    /// Read the file, say how long it would take, and end.
-    #[arg(long, conflicts_with_all = ["resume", "fresh"])]
-    check: bool,
-    /// Where the sweep's folder is made.
-    #[arg(long, value_name = "FOLDER", default_value = "results")]
-    results: PathBuf,
+    #[command(flatten)]
+    go_on: GoOnArgs,
     /// The answer as one JSON document on stdout.
     #[arg(long)]
     json: bool,
@@ -75,7 +67,7 @@ fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
     let sweep = Sweep::read(&args.file)?;
     one_run::refuse_unknown(&sweep.arms)?;
     standing::refuse_what_stands(&sweep.arms)?;
-    if args.check {
+    if args.go_on.check {
         let seconds = sweep_seconds(&sweep).round() as u64;
         printer.data(&match args.json {
             true => json!({ "name": sweep.name, "estimated_seconds": seconds }).to_string(),
@@ -88,8 +80,8 @@ fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
     let maker = Maker::this().map_err(|error| host("tell this process from others", error))?;
     // A sweep that was killed has left its groups, whether it is gone on with or another one is begun.
     Hierarchy::default().remove_left_behind(&maker);
-    let was_there = args.results.exists();
-    let folder = choose_folder(args, &sweep, printer)?;
+    let was_there = args.go_on.results.exists();
+    let folder: Folder = args.go_on.folder(&sweep, printer)?;
     let go_on = go_on_with(args, &folder);
     let _ = signals.say_at_the_second(format!("ended at once by a second signal; to go on: {go_on}"));
     let mut runner = Runner { sweep: &sweep, folder, signals: &signals, maker };
@@ -101,7 +93,7 @@ fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
         // Nothing was run: a folder would only look like a sweep.
         let _ = std::fs::remove_dir_all(&runner.folder.path);
         if !was_there {
-            let _ = std::fs::remove_dir(&args.results);
+            let _ = std::fs::remove_dir(&args.go_on.results);
         }
         return Err(refusal);
     }
@@ -111,21 +103,6 @@ fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
         return Err(Refusal { hint: Some(hint), ..refusal });
     }
     answered(args, &runner, printer)
-}
-
-/// The one that is asked for, one that is unfinished and can be gone on with, or a new one.
-fn choose_folder(args: &SweepArgs, sweep: &Sweep, printer: &mut Printer) -> Result<Folder, Refusal> {
-    if let Some(path) = &args.resume {
-        return Folder::resume(path, sweep);
-    }
-    let unfinished = if args.fresh { None } else { Folder::unfinished(&args.results, sweep) };
-    if let Some(path) = unfinished {
-        match Folder::resume(&path, sweep) {
-            Ok(folder) => return Ok(folder),
-            Err(refusal) => printer.say(&format!("note: {}; a new one is begun", refusal.message)),
-        }
-    }
-    Folder::make(&args.results, sweep)
 }
 
 /// The command that goes on with it.

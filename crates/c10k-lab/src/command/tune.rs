@@ -25,6 +25,7 @@ use c10k_swarm::{LoadArgs, WorkArgs};
 use clap::Args;
 use serde_json::json;
 
+use crate::command::sweep::going_on::GoOnArgs;
 use crate::command::sweep::state::now;
 use crate::plan::args::RunArgs;
 use crate::say::color::Color;
@@ -92,18 +93,8 @@ pub(crate) struct TuneArgs {
     /// Write over files that are there.
     #[arg(long)]
     force: bool,
-    /// Go on with the tuning in this folder [default: the newest one with this goal in --results that is not finished].
-    #[arg(long, value_name = "FOLDER")]
-    resume: Option<PathBuf>,
-    /// Begin anew, whatever is unfinished.
-    #[arg(long, conflicts_with = "resume")]
-    fresh: bool,
-    /// Say how long it would take, and end.
-    #[arg(long, conflicts_with_all = ["resume", "fresh"])]
-    check: bool,
-    /// Where the folder of the tuning is made.
-    #[arg(long, value_name = "FOLDER", default_value = "results")]
-    results: PathBuf,
+    #[command(flatten)]
+    go_on: GoOnArgs,
     /// What came of it as one JSON document on stdout.
     #[arg(long)]
     json: bool,
@@ -123,7 +114,7 @@ fn tune(args: &TuneArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
     let asked = asked_by(args)?;
     let signals =
         Signals::watch().map_err(|error| Refusal::host(format!("cannot watch signals: {error}"), ""))?;
-    if args.check {
+    if args.go_on.check {
         let scratch = std::env::temp_dir().join(format!("c10k-lab-tune-{}", std::process::id()));
         std::fs::create_dir_all(&scratch).map_err(|error| disk(&scratch, &error))?;
         let bench = Bench { asked: &asked, folder: &scratch, seed: 0, signals: &signals };
@@ -139,7 +130,7 @@ fn tune(args: &TuneArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
     refuse_what_is_there(args, &exports)?;
     // The runs that watch both ends want more than the shell's limit, which the goal has by now.
     let _ = limits::raise_nofile_soft_to_hard();
-    let mut folder = choose_folder(args, &asked, printer)?;
+    let mut folder: Folder = args.go_on.folder(&asked, printer)?;
     let words = shell::without(&shell::own_command(), &[("--resume", true), ("--fresh", false)]);
     let place = shell::quoted(&folder.path.display().to_string());
     let go_on = format!("{} --resume {place}", shell::line(&words));
@@ -221,20 +212,6 @@ fn is_one_file(one: &Path, other: &Path) -> bool {
         path.canonicalize().ok().or_else(|| Some(folder.join(path.file_name()?)))
     };
     whole(one).is_some_and(|path| whole(other) == Some(path))
-}
-
-fn choose_folder(args: &TuneArgs, asked: &Asked, printer: &mut Printer) -> Result<Folder, Refusal> {
-    if let Some(path) = &args.resume {
-        return Folder::resume(path, asked);
-    }
-    let unfinished = if args.fresh { None } else { Folder::unfinished(&args.results, asked) };
-    if let Some(path) = unfinished {
-        match Folder::resume(&path, asked) {
-            Ok(folder) => return Ok(folder),
-            Err(refusal) => printer.say(&format!("note: {}; a new one is begun", refusal.message)),
-        }
-    }
-    Folder::make(&args.results, asked)
 }
 
 /// All steps that are missing.

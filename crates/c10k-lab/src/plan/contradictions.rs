@@ -7,6 +7,7 @@ use c10k_record::{
 
 use crate::say::refusal::Refusal;
 
+mod sampled;
 mod work;
 
 use work::Work;
@@ -15,8 +16,8 @@ type Check = fn(&Plan) -> Result<(), Refusal>;
 
 /// Refuses a plan that contradicts itself.
 pub(crate) fn refuse(plan: &Plan) -> Result<(), Refusal> {
-    let checks: [Check; 9] =
-        [names, ways, in_time, keys, echoes, closers, work::can_be_sent, pushes, verdicts];
+    let checks: [Check; 10] =
+        [names, ways, in_time, keys, echoes, closers, work::can_be_sent, pushes, verdicts, sampled::refuse];
     checks.iter().try_for_each(|check| check(plan))
 }
 
@@ -160,7 +161,7 @@ fn unused(whose: &str, work: &WorkPlan, kinds: &[PhaseKind]) -> Result<(), Refus
         names.join(", ")
     });
     Err(Refusal::text(
-        format!("{whose} has {key}, which is of {users}, and does {does}"),
+        format!("{key} belongs to the workload {users}, and {whose} does {does}"),
         format!("leave out {key}, or name a workload that has a use for it"),
     ))
 }
@@ -182,7 +183,7 @@ fn echoes(plan: &Plan) -> Result<(), Refusal> {
     } else {
         (
             format!("--no-probe and {what} contradict each other: its messages are proven by their echo"),
-            "leave out --no-probe, or the workload",
+            "leave out --no-probe, or what needs echoes",
         )
     };
     Err(Refusal::text(message, hint))
@@ -222,7 +223,7 @@ fn pushes(plan: &Plan) -> Result<(), Refusal> {
         let lacks = |phase: &&PhasePlan| phase.kind == PhaseKind::Stream && phase.work.bitrate.is_none();
         if plan.phases.is_empty() || plan.phases.iter().any(|phase| lacks(&phase)) {
             return Err(Refusal::text(
-                "a stream without a bit rate",
+                "the stream has no bit rate",
                 "for example --bitrate 500kbit/s, or bitrate = \"500kbit/s\" under [work]",
             ));
         }

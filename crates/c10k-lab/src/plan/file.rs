@@ -27,6 +27,10 @@ pub(crate) enum Origin {
     Line(String, usize),
     /// A flag of the command line.
     Flag(String),
+    /// A word of it without a flag.
+    Word(String),
+    /// What else is asked for: this is not what an ordinary run has.
+    Because(&'static str),
 }
 
 impl std::fmt::Display for Origin {
@@ -34,6 +38,8 @@ impl std::fmt::Display for Origin {
         match self {
             Self::Line(file, line) => write!(f, "{file}:{line}"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
+            Self::Word(word) => write!(f, "the word {word}"),
+            Self::Because(why) => f.write_str(why),
         }
     }
 }

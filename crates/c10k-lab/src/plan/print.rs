@@ -7,7 +7,9 @@ use crate::plan::file::{Origins, Written};
 
 /// `--print-plan`: a plan file that repeats the run, with comments.
 pub(crate) fn print_plan(written: &Written) -> Result<String, String> {
-    let text = written.plan.to_toml().map_err(|error| error.to_string())?;
+    let mut plan = written.plan.clone();
+    plan.work = plan.work.filled(plan.workload);
+    let text = plan.to_toml().map_err(|error| error.to_string())?;
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
     note(document.as_table_mut(), "", &written.origins);
     verdicts(&mut document, &written.plan, &written.origins);
@@ -30,12 +32,12 @@ fn note(table: &mut Table, prefix: &str, origins: &Origins) {
     }
 }
 
-/// Of a phase its first line says where it is named.
+/// Of a phase its first line says where all of it is written.
 fn note_phase(phase: &mut Table, origins: &Origins) {
     let name = phase.get("name").and_then(Item::as_str).unwrap_or_default().to_owned();
     let origin = origins.get(&format!("phase.{name}"));
     if let (Some(origin), Some(value)) = (origin, phase.get_mut("name").and_then(Item::as_value_mut)) {
-        value.decor_mut().set_suffix(format!(" # {origin}"));
+        value.decor_mut().set_suffix(format!(" # {origin}, with all that follows"));
     }
 }
 

@@ -69,6 +69,7 @@ pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
 /// The same, and where each value of it comes from.
 pub(crate) fn resolve_with_origins(args: &RunArgs) -> Result<Written, Refusal> {
     let (Written { mut plan, mut origins }, asked) = begin_with(args)?;
+    let asked_target = asked.target;
     if plan.topology != Topology::Loopback && !origins.contains_key("server.listen") {
         move_to(plan.topology, &mut plan, origins.contains_key("load.ips"));
     }
@@ -110,6 +111,11 @@ pub(crate) fn resolve_with_origins(args: &RunArgs) -> Result<Written, Refusal> {
     add_conditions(&mut plan.verdicts, beside);
     contradictions::refuse(&plan)?;
     note_flags(args, &plan, &mut origins);
+    if args.load.target.is_none()
+        && let (Some(_), Some(word)) = (&asked_target, &args.plan)
+    {
+        origins.insert("target".to_owned(), Origin::Word(word.display().to_string()));
+    }
     let flag = || Origin::Flag("--max-regression".to_owned());
     origins.extend(beside.iter().map(|condition| (condition.to_string(), flag())));
     Ok(Written { plan, origins })

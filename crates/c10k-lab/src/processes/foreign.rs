@@ -20,6 +20,7 @@ use c10k_swarm::ips::{IpList, PortWindow};
 
 use crate::isolate::place::Place;
 use crate::plan::args::RunArgs;
+use crate::plan::file::{Origin, Written};
 use crate::say::refusal::Refusal;
 
 /// The profile that changes nothing.
@@ -70,6 +71,17 @@ impl Foreign {
     pub(crate) fn choose_profile(args: &RunArgs, plan: &mut Plan) {
         if (args.server_pid.is_some() || args.server_port.is_some()) && !asks_for_a_profile(args) {
             NO_PROFILE.clone_into(&mut plan.profile);
+        }
+    }
+
+    /// What is known of such a run before its server is looked for, in a plan that is only printed.
+    pub(crate) fn note_in(args: &RunArgs, written: &mut Written) {
+        if let Some(port) = args.server_port {
+            written.plan.server.listen = vec![SocketAddr::from(([127, 0, 0, 1], port))];
+            written.plan.server.foreign = true;
+            for key in ["server.listen", "server.foreign"] {
+                written.origins.insert(key.to_owned(), Origin::Flag("--server-port".to_owned()));
+            }
         }
     }
 

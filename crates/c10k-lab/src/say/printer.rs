@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use c10k_record::{Exit, Live, Style, Warning, columns, fold, notes, text_width};
+use c10k_record::{Exit, Live, Style, Warning, columns, fold, notes, printable, text_width};
 
 use crate::say::color::Color;
 use crate::tui::screen::Screen;
@@ -103,7 +103,8 @@ impl Printer {
     pub(crate) fn data(&mut self, text: &str) {
         self.end_line();
         let mut stdout = io::stdout().lock();
-        let written = writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush());
+        let text = printable(text.trim_end_matches('\n'));
+        let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
         if let Err(error) = written
             && error.kind() != io::ErrorKind::BrokenPipe
             && !std::mem::replace(&mut self.lost, true)
@@ -120,7 +121,7 @@ impl Printer {
     /// Words for people, on stderr; folded on a terminal, where nobody searches them by lines.
     pub(crate) fn say(&mut self, text: &str) {
         self.end_line();
-        let text = text.trim_end_matches('\n');
+        let text = printable(text.trim_end_matches('\n'));
         let mut stderr = io::stderr().lock();
         for line in text.lines() {
             let indent: String = line.chars().take_while(|c| *c == ' ').collect();
@@ -165,7 +166,7 @@ impl Printer {
         if self.can_write_over {
             let mut stderr = io::stderr().lock();
             let line = live.line(columns(&stderr).unwrap_or(PLAIN_WIDTH));
-            let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
+            let _ = write!(stderr, "\r\x1b[K{}", printable(&line)).and_then(|()| stderr.flush());
             self.line_open = true;
         } else if self.last_plain.is_none_or(|last| last.elapsed() >= PLAIN_INTERVAL) {
             self.last_plain = Some(Instant::now());

@@ -11,7 +11,7 @@ pub(crate) struct SshArgs {
     /// With --topology remote, instead of --control: start `c10k-lab serve` over ssh, on the address that ssh reaches, and
     /// speak with it through the same connection. The far server ends with that connection. ssh asks for nothing: the
     /// host's key is known already, and a key or an agent lets you in.
-    #[arg(long, value_name = "[USER@]HOST", conflicts_with_all = ["server_pid", "server_port"])]
+    #[arg(long, value_name = "[USER@]HOST", conflicts_with_all = ["server_pid", "server_port", "token_file"])]
     pub(crate) ssh: Option<Destination>,
     /// With --ssh: copy this program to the far end, into .cache/c10k-lab of the user's home there, unless the same one is
     /// there already.

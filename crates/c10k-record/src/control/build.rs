@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct Build {
     /// The version of the workspace.
     pub version: String,
-    /// The name of the executable's file.
+    /// Which of the programs it is, whatever its file is called.
     pub program: String,
     /// The processor's kind that it was built for.
     pub arch: String,
@@ -21,7 +21,15 @@ pub struct Build {
     pub hash: String,
 }
 
+/// Which program this process is.
+static PROGRAM: OnceLock<&str> = OnceLock::new();
+
 impl Build {
+    /// Says which program this process is, before anybody asks; where nobody says it, it is called by its file.
+    pub fn is_of(program: &'static str) {
+        let _ = PROGRAM.set(program);
+    }
+
     /// Of this process. Reads its executable, once.
     #[must_use]
     pub fn of_this() -> Self {
@@ -30,11 +38,14 @@ impl Build {
     }
 
     fn read() -> Self {
-        let program = std::env::current_exe().ok();
-        let name = program.as_deref().and_then(Path::file_name);
+        let file = || {
+            let path = std::env::current_exe().ok()?;
+            Some(path.file_name()?.to_string_lossy().into_owned())
+        };
+        let program = PROGRAM.get().map(|program| (*program).to_owned()).or_else(file);
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            program: name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            program: program.unwrap_or_default(),
             arch: std::env::consts::ARCH.to_owned(),
             hash: hash_of(Path::new("/proc/self/exe")).unwrap_or_default(),
         }

@@ -210,8 +210,8 @@ fn not_written(path: &Path) -> impl Fn(io::Error) -> FolderError {
 /// [`FolderError::Read`], [`FolderError::NotARecord`] or [`FolderError::Version`].
 pub fn read_record(path: &Path) -> Result<Record, FolderError> {
     let file = if path.is_dir() {
-        let whole = path.join("record.json");
-        if whole.exists() { whole } else { path.join(partial_record_name()) }
+        let (whole, partial) = (path.join("record.json"), path.join(partial_record_name()));
+        if partial.exists() && !whole.exists() { partial } else { whole }
     } else {
         path.to_owned()
     };
@@ -261,6 +261,13 @@ mod tests {
             work: WorkPlan::default(),
             phases: Vec::new(),
         }
+    }
+
+    #[test]
+    fn of_a_folder_without_a_run_the_record_is_named_that_a_run_has() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = read_record(folder.path()).expect_err("there is none").to_string();
+        assert!(error.contains("/record.json'"), "{error}");
     }
 
     #[test]

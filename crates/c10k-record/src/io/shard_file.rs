@@ -155,7 +155,18 @@ pub fn read_shard_result(path: &Path) -> Result<ShardResult, ShardFileError> {
         |error: serde_json::Error| ShardFileError::NotAResult { path: name(), message: error.to_string() };
     let value: Value = serde_json::from_slice(&bytes).map_err(not_a_result)?;
     match value.get("format").and_then(Value::as_str) {
-        Some(SHARD_FORMAT) => serde_json::from_value(value).map_err(not_a_result),
+        Some(SHARD_FORMAT) => {
+            let result: ShardResult = serde_json::from_value(value).map_err(not_a_result)?;
+            // Of one that did not come to its end something was open yet.
+            let whole = result.record.as_ref().filter(|_| result.end.came_to_its_end());
+            match whole.and_then(|record| record.broken_identity()) {
+                Some(counts) => {
+                    let message = format!("its counts contradict each other: {counts}");
+                    Err(ShardFileError::NotAResult { path: name(), message })
+                }
+                None => Ok(result),
+            }
+        }
         Some(found) => Err(ShardFileError::Format { path: name(), found: found.to_owned() }),
         None => Err(ShardFileError::NotAResult { path: name(), message: "it has no format".to_owned() }),
     }
@@ -238,6 +249,18 @@ mod tests {
             let error = read_shard_result(&path).expect_err("cut");
             assert!(matches!(error, ShardFileError::NotAResult { .. }), "{length}: {error}");
             assert!(error.to_string().contains("shard-1-of-3.json"), "{error}");
+        }
+        let mut own = result(1, 1);
+        own.end.how = crate::shard::HowEnded::Held;
+        let changes: [fn(&mut crate::Connections); 2] =
+            [|c| c.held += 1, |c| c.established = c.attempted + 1];
+        for change in changes {
+            let mut record = crate::record::sample_record();
+            change(&mut record.connections);
+            own.record = Some(Box::new(record));
+            fs::write(&path, serde_json::to_vec(&own).expect("JSON")).expect("written");
+            let error = read_shard_result(&path).expect_err("counts that cannot be").to_string();
+            assert!(error.contains("its counts contradict each other: "), "{error}");
         }
         fs::write(&path, "{\"format\": \"c10k-shard/9\"}").expect("written");
         let error = read_shard_result(&path).expect_err("another format");

@@ -44,6 +44,18 @@ pub struct WorkPlan {
 }
 
 impl WorkPlan {
+    /// `echo`: messages a second on each connection where nothing else is said.
+    pub const MESSAGES_PER_SECOND: f64 = 1.0;
+    /// `echo` and `fanout`: bytes of a message where nothing else is said.
+    pub const PAYLOAD: Payload = Payload { min_bytes: 64, max_bytes: 64 };
+    /// `churn`: exchanges a second where nothing else is said.
+    pub const CHURN_PER_SECOND: f64 = 1000.0;
+    /// `churn`: who closes first where nothing else is said.
+    pub const CHURN_CLOSE: ChurnClose = ChurnClose::Client;
+    /// `stream`: bits a second where nothing else is said.
+    pub const BITRATE: BitRate = BitRate { bits_per_second: 500_000 };
+    /// `fanout`: from one message to the next where nothing else is said.
+    pub const FANOUT_EVERY: Span = Span::secs(1);
     /// Messages in flight at one time.
     pub const IN_FLIGHT_MESSAGES: RangeInclusive<u32> = 1..=10_000_000;
     /// A beat shorter than this is a workload of its own: `echo`.
@@ -80,6 +92,33 @@ impl WorkPlan {
             return Err(format!("{} contradict each other: expected one of them", given.join(" and ")));
         }
         Ok(())
+    }
+
+    /// With what the workload does where nothing is said.
+    #[must_use]
+    pub fn filled(&self, workload: Workload) -> Self {
+        let mut all = self.clone();
+        match workload {
+            Workload::Hold => {}
+            Workload::Echo => {
+                if all.message_rate_per_second.is_none() && all.in_flight_messages.is_none() {
+                    all.messages_per_second.get_or_insert(Self::MESSAGES_PER_SECOND);
+                }
+                all.payload.get_or_insert(Self::PAYLOAD);
+            }
+            Workload::Churn => {
+                all.churn_per_second.get_or_insert(Self::CHURN_PER_SECOND);
+                all.churn_close.get_or_insert(Self::CHURN_CLOSE);
+            }
+            Workload::Stream => {
+                all.bitrate.get_or_insert(Self::BITRATE);
+            }
+            Workload::Fanout => {
+                all.fanout_every.get_or_insert(Self::FANOUT_EVERY);
+                all.payload.get_or_insert(Self::PAYLOAD);
+            }
+        }
+        all
     }
 
     /// What `over` says above what this says.

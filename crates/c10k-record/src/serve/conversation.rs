@@ -90,7 +90,9 @@ impl Conversation {
                 let known = self.whole_bytes.take().map(|whole| Ok(whole - head_bytes));
                 let request = request_of(&head, self.peer);
                 match known.unwrap_or_else(|| let_in(&request, routes)) {
-                    Err(refusal) => self.say(&refusal),
+                    Err(refusal) => {
+                        self.say(&Answered { has_body: request.method != Method::Head, ..refusal })
+                    }
                     Ok(body_bytes) => {
                         let whole = head_bytes + body_bytes;
                         match self.heard.get(head_bytes..whole) {
@@ -106,11 +108,11 @@ impl Conversation {
             }
             Ok(Status::Partial) if self.heard.len() < HEAD_BYTES => {}
             Ok(Status::Partial) | Err(Error::TooManyHeaders) => {
-                let most = format!("a head has at most {HEAD_BYTES} bytes and {MOST_HEADERS} lines here\n");
-                self.say(&Answered::refusal("431 Request Header Fields Too Large", most));
+                let most = format!("a head has at most {HEAD_BYTES} bytes and {MOST_HEADERS} lines here");
+                self.say(&Answered::last(routes.refusal(431, &most)));
             }
             Err(error) => {
-                self.say(&Answered::refusal("400 Bad Request", format!("no HTTP request: {error}\n")));
+                self.say(&Answered::last(routes.refusal(400, &format!("no HTTP request: {error}"))));
             }
         }
     }
@@ -145,10 +147,6 @@ struct Answered {
 }
 
 impl Answered {
-    fn refusal(status: &'static str, body: String) -> Self {
-        Self::last(Answer::refusal(status, body))
-    }
-
     fn last(answer: Answer) -> Self {
         Self { answer, is_last: true, has_body: true }
     }
@@ -165,7 +163,8 @@ fn request_of<'a>(head: &'a httparse::Request<'_, '_>, peer: IpAddr) -> Request<
 /// How many bytes behind the head of a request are its body; refused where it is not let in.
 fn let_in(request: &Request<'_>, routes: &impl Routes) -> Result<usize, Answered> {
     let most_bytes = routes.lets_in(request).map_err(Answered::last)?;
-    body_bytes(request.headers, most_bytes)
+    let refused = |(status, why): (u16, String)| Answered::last(routes.refusal(status, &why));
+    body_bytes(request.headers, most_bytes).map_err(refused)
 }
 
 /// The answer to a request that is whole and was let in.
@@ -178,22 +177,18 @@ fn answer_to(head: &httparse::Request<'_, '_>, request: &Request<'_>, routes: &i
     }
 }
 
-/// How many bytes a body has; refused where that is not said plainly, or is more than `most_bytes`.
-fn body_bytes(headers: &[Header<'_>], most_bytes: usize) -> Result<usize, Answered> {
+/// How many bytes a body has; refused with a status and why where that is not said plainly, or is more than `most_bytes`.
+fn body_bytes(headers: &[Header<'_>], most_bytes: usize) -> Result<usize, (u16, String)> {
     let too_long = || {
         let most = match most_bytes {
-            0 => "no body is taken\n".to_owned(),
-            most => format!("a body has at most {most} bytes here\n"),
+            0 => "no body is taken".to_owned(),
+            most => format!("a body has at most {most} bytes here"),
         };
-        Answered::refusal("413 Content Too Large", most)
+        (413, most)
     };
     if values(headers, "transfer-encoding").next().is_some() {
-        let plain = "a body is taken with a Content-Length alone\n".to_owned();
-        return Err(if most_bytes == 0 {
-            too_long()
-        } else {
-            Answered::refusal("411 Length Required", plain)
-        });
+        let plain = || (411, "a body is taken with a Content-Length alone".to_owned());
+        return Err(if most_bytes == 0 { too_long() } else { plain() });
     }
     let mut lengths = values(headers, "content-length");
     let Some(length) = lengths.next() else { return Ok(0) };
@@ -202,9 +197,7 @@ fn body_bytes(headers: &[Header<'_>], most_bytes: usize) -> Result<usize, Answer
     let bytes = std::str::from_utf8(length).ok().and_then(|text| text.parse::<usize>().ok());
     match bytes.filter(|_| is_plain) {
         Some(bytes) if bytes <= most_bytes => Ok(bytes),
-        None if most_bytes > 0 && !is_plain => {
-            Err(Answered::refusal("400 Bad Request", "Content-Length is one number\n".to_owned()))
-        }
+        None if most_bytes > 0 && !is_plain => Err((400, "Content-Length is one number".to_owned())),
         _ => Err(too_long()),
     }
 }

@@ -98,7 +98,7 @@ impl Answer {
     /// There is nothing under that path; these words say what there is.
     #[must_use]
     pub fn not_found(body: String) -> Self {
-        Self::refusal("404 Not Found", body)
+        Self::refusal(status_line(404), body)
     }
 
     /// A document in JSON.
@@ -138,7 +138,13 @@ impl Answer {
     #[must_use]
     pub fn not_allowed(allow: &'static str) -> Self {
         let body = format!("{} are answered\n", allow.replace(", ", " and "));
-        Self { allow: Some(allow), ..Self::refusal("405 Method Not Allowed", body) }
+        Self::refusal(status_line(405), body).allowing(allow)
+    }
+
+    /// The same with what the path takes, where the method was the wrong one.
+    #[must_use]
+    pub fn allowing(self, allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..self }
     }
 
     /// Words that refuse.
@@ -159,9 +165,11 @@ fn status_line(status: u16) -> &'static str {
         409 => "409 Conflict",
         410 => "410 Gone",
         412 => "412 Precondition Failed",
+        411 => "411 Length Required",
         413 => "413 Content Too Large",
         422 => "422 Unprocessable Content",
         429 => "429 Too Many Requests",
+        431 => "431 Request Header Fields Too Large",
         503 => "503 Service Unavailable",
         _ => "500 Internal Server Error",
     }
@@ -182,6 +190,11 @@ pub trait Routes {
     /// The answer that refuses it.
     fn lets_in(&self, head: &Request<'_>) -> Result<usize, Answer> {
         if head.method.is_look() { Ok(0) } else { Err(Answer::not_allowed("GET, HEAD")) }
+    }
+
+    /// The answer that refuses what is no request, or has no body that can be taken: its status and why.
+    fn refusal(&self, status: u16, why: &str) -> Answer {
+        Answer::refusal(status_line(status), format!("{why}\n"))
     }
 
     /// The answer to a request that was let in.

@@ -110,6 +110,12 @@ pub enum HowEnded {
 }
 
 impl ShardEnd {
+    /// Whether it went its way to the end, however much it held.
+    #[must_use]
+    pub fn came_to_its_end(&self) -> bool {
+        matches!(self.how, HowEnded::Held | HowEnded::Short)
+    }
+
     /// The end of a swarm with this record and exit code.
     #[must_use]
     pub fn of(record: &Record, exit: Exit) -> Self {

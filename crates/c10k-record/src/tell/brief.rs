@@ -5,10 +5,10 @@ use std::path::Path;
 use super::headline::{degree, headline};
 use super::work::{figures, worked};
 use super::{Style, Tone, notes};
-use crate::text::{Hanging, UNKNOWN, clean, count, fold_command, number, shell, with_unit};
+use crate::text::{Hanging, UNKNOWN, clean, count, fold_command, number, shell, short_count, with_unit};
 use crate::{
-    Ceiling, EndHost, Evidence, Outcome, Record, Remedy, RunResult, RunState, Side, TwoHosts, Verdict,
-    human_count,
+    Ceiling, EndHost, Evidence, Outcome, Protocol, Record, Remedy, RunResult, RunState, Side, Topology,
+    TwoHosts, Verdict, Workload, human_count,
 };
 
 /// Where the text of a row begins, columns.
@@ -234,7 +234,7 @@ impl Rows {
         self.command("all of it", &format!("c10k-lab report {}", shell::quoted(&path.display().to_string())));
         let walls = record.ceiling.iter().flat_map(|ceiling| &ceiling.walls);
         let next = match record.result() {
-            RunResult::Done => Some("c10k-lab climb".to_owned()),
+            RunResult::Done => what_is_higher(record, &path.display().to_string()),
             RunResult::Short | RunResult::VerdictBroken => Some(
                 walls
                     .map(|wall| format!("c10k-lab walls {}", wall.name))
@@ -247,6 +247,26 @@ impl Rows {
             self.command("next", &next);
         }
     }
+}
+
+/// The command that goes on from a run that held all, whose folder is `folder`: from wall to wall with a server of ours that
+/// only holds, else the same with twice as many. Nothing of shards, which one command does not start.
+#[must_use]
+pub fn what_is_higher(record: &Record, folder: &str) -> Option<String> {
+    let Some(plan) = record.plan.as_ref() else { return Some("c10k-lab climb".to_owned()) };
+    if record.shards.is_some() {
+        return None;
+    }
+    let times = |factor: u64| short_count(plan.target.saturating_mul(factor));
+    let is_ours = !plan.server.foreign && plan.topology != Topology::Remote;
+    if is_ours && plan.workload == Workload::Hold {
+        let protocol = match plan.protocol {
+            Protocol::Raw => "",
+            Protocol::Ws => " --protocol ws",
+        };
+        return Some(format!("c10k-lab climb {}{protocol}", times(10)));
+    }
+    Some(format!("c10k-lab run {} --target {}", shell::quoted(folder), times(2)))
 }
 
 fn mark(verdict: &Verdict) -> (Tone, &'static str) {

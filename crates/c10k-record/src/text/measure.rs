@@ -1,5 +1,7 @@
 //! Measured numbers in the words of a reader: the same everywhere.
 
+use std::borrow::Cow;
+
 use super::{human_bytes, human_count};
 
 /// What is shown where a number is not known.
@@ -59,6 +61,35 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// What a program prints for people, without the characters that steer a terminal but for line ends, tabs and colours
+/// (SGR of ECMA-48): it may have words that a stranger wrote.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = color_length(rest).unwrap_or(c.len_utf8());
+        if is_plain(c) || length > c.len_utf8() {
+            shown.push_str(&rest[..length]);
+        } else {
+            shown.push('\u{fffd}');
+        }
+        rest = &rest[length..];
+    }
+    Cow::Owned(shown)
+}
+
+/// How many bytes of it set a colour, where it begins so.
+fn color_length(text: &str) -> Option<usize> {
+    let behind = text.strip_prefix("\x1b[")?;
+    let end = behind.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    behind[end..].starts_with('m').then_some("\x1b[m".len() + end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +107,23 @@ mod tests {
         let shown = [7, 999, 1_230, 45_600, 2_500_000].map(|us| latency(Some(us)));
         assert_eq!(shown, ["7 µs", "999 µs", "1.23 ms", "45.6 ms", "2.5 s"]);
         assert_eq!(latency(None), "unknown");
+    }
+
+    #[test]
+    fn what_people_are_shown_steers_no_terminal_but_has_its_colours() {
+        for plain in ["", "a\tb\nc µs", "\x1b[1;32mheld\x1b[0m", "\x1b[m"] {
+            assert_eq!(printable(plain), plain);
+        }
+        for (text, shown) in [
+            ("a\rb", "a\u{fffd}b"),
+            ("\x1b]0;title\x07", "\u{fffd}]0;title\u{fffd}"),
+            ("\x1b[2J", "\u{fffd}[2J"),
+            ("\x1b[1\x1b[1m", "\u{fffd}[1\x1b[1m"),
+            ("\x1b[", "\u{fffd}["),
+            ("\u{9b}1m\x7f\0é", "\u{fffd}1m\u{fffd}\u{fffd}é"),
+        ] {
+            assert_eq!(printable(text), shown, "{text:?}");
+        }
     }
 
     #[test]

@@ -227,6 +227,22 @@ impl Metric {
         self.is_a_rate() || matches!(self, Self::Latency(..))
     }
 
+    /// Whether a machine that is too slow breaks it: a latency, a rate, and what of a workload did not come in time.
+    #[must_use]
+    pub fn breaks_by_slowness(self) -> bool {
+        self.is_of_time()
+            || matches!(
+                self,
+                Self::Seen(
+                    Seen::StalledViewers
+                        | Seen::Stalls
+                        | Seen::WholeViewers
+                        | Seen::ReceiptsMissing
+                        | Seen::MessagesNotSentInTime
+                )
+            )
+    }
+
     /// Whether it is so many a second.
     #[must_use]
     pub fn is_a_rate(self) -> bool {
@@ -291,7 +307,10 @@ impl Metric {
         let kinds = KINDS.iter().filter(|(kind, _)| of_all(*kind)).map(|(_, name)| *name);
         let kinds = names(kinds.collect(), "or");
         let percentiles = names(PERCENTILES.iter().map(|(_, name)| *name).collect(), "or");
-        format!("{}, and {kinds} with _ and {percentiles}", others.join(", "))
+        format!(
+            "{}, and {kinds} with _ and {percentiles}; docs/workloads.md has those of workloads and of what is used",
+            others.join(", ")
+        )
     }
 }
 

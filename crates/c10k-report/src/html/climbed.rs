@@ -1,6 +1,6 @@
 //! The page of a climb: a staircase of walls, each with its evidence and what lifted it.
 
-use c10k_record::{Tone, human_count};
+use c10k_record::{Tone, counted, human_count};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -9,20 +9,28 @@ use super::tiles;
 use crate::chart::{Axis, Bars, Chart, Look, Unit};
 use crate::page::{Head, command, framed};
 
+/// What became of a climb, in a line: the same on the terminal, in a list and on its page.
+#[must_use]
+pub fn climb_headline(held: Option<u64>, target: Option<u64>, steps: usize, wall: Option<&str>) -> String {
+    let climbed = match target.zip(held) {
+        Some((target, held)) if held < target => "SHORT: climbed to",
+        _ => "CLIMBED to",
+    };
+    let held = held.map_or_else(|| "an unknown number of".to_owned(), human_count);
+    let of = target.map_or_else(String::new, |target| format!(" of {}", human_count(target)));
+    let steps = counted(steps as u64, "step");
+    let wall = wall.map_or_else(String::new, |wall| format!("; wall: {wall}"));
+    format!("{climbed} {held}{of} connections in {steps}{wall}")
+}
+
 /// A climb's document (climb.json) as a page. Keys that it lacks, or that hold something else, are told as unknown.
 #[must_use]
 pub fn page_of_climb(name: &str, climb: &Value) -> String {
     let steps: Vec<&Value> = climb["steps"].as_array().into_iter().flatten().collect();
-    let held = count(&climb["connections"]["held"]);
-    let wall = climb["wall"].as_str();
     let because = climb["ended_because"].as_str().unwrap_or("why it ended is not in its document");
-    let sentence = format!(
-        "CLIMBED to {} connections in {} {}{}; {because}",
-        held.as_deref().unwrap_or("an unknown number of"),
-        steps.len(),
-        if steps.len() == 1 { "step" } else { "steps" },
-        wall.map_or_else(String::new, |wall| format!("; wall: {wall}"))
-    );
+    let count_of = |name: &str| climb["connections"][name].as_u64();
+    let headline = climb_headline(count_of("held"), count_of("target"), steps.len(), climb["wall"].as_str());
+    let sentence = format!("{headline}; {because}");
     let start = climb["start"].as_str().unwrap_or("an unknown profile");
     let about =
         format!("{name} · from {start}, {}", climb["protocol"].as_str().unwrap_or("an unknown protocol"));

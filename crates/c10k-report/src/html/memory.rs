@@ -1,6 +1,6 @@
 //! Where the bytes of one connection go, and how they grow with the number of connections.
 
-use c10k_record::{MemoryPerConnection, Record, Sample, UNKNOWN, human_bytes, human_count, with_unit};
+use c10k_record::{HEAP, MemoryPerConnection, Record, Sample, UNKNOWN, human_bytes, human_count, with_unit};
 use maud::{Markup, html};
 
 use super::over_time::{SECONDS, in_words, phases, points};
@@ -24,7 +24,9 @@ type Part = (String, [Option<f64>; 2]);
 /// User memory, then the parts of the kernel's, then what of the kernel's no part explains.
 fn parts(m: &MemoryPerConnection) -> Vec<Part> {
     let mut parts: Vec<Part> = vec![("user memory".to_owned(), [m.server_user_bytes, m.client_user_bytes])];
-    let known = m.parts.iter().map(|(name, part)| {
+    // It is in user memory already.
+    let of_kernel = m.parts.iter().filter(|(name, _)| *name != HEAP);
+    let known = of_kernel.map(|(name, part)| {
         let name = if part.estimated { format!("{name} (estimated)") } else { name.clone() };
         (name, [part.server_bytes, part.client_bytes])
     });
@@ -285,6 +287,8 @@ impl Fit {
 
 #[cfg(test)]
 mod tests {
+    use c10k_record::MemoryPart;
+
     use super::*;
     use crate::fixtures;
 
@@ -302,7 +306,9 @@ mod tests {
 
     #[test]
     fn the_parts_of_both_ends_and_what_no_part_explains_sum_up_to_all() {
-        let m = fixtures::held().memory_per_connection;
+        let mut m = fixtures::held().memory_per_connection;
+        let of_user = MemoryPart { server_bytes: Some(12.0), client_bytes: Some(30.0), estimated: false };
+        m.parts.insert(HEAP.to_owned(), of_user);
         let parts = parts(&m);
         let names: Vec<&str> = parts.iter().map(|part| part.0.as_str()).collect();
         assert_eq!(names, ["user memory", "epoll (estimated)", "socket", "other kernel memory"]);

@@ -1,6 +1,8 @@
 //! The wall in a few lines, and what to type next.
 
-use c10k_record::{Ceiling, Degree, Evidence, Record, Remedy, RunResult, Side, human_count, shell};
+use c10k_record::{
+    Ceiling, Degree, Evidence, Record, Remedy, RunResult, Side, human_count, shell, what_is_higher,
+};
 use maud::{Markup, html};
 
 use crate::page::command;
@@ -18,7 +20,9 @@ pub(super) fn section(record: &Record) -> Markup {
 fn wall(ceiling: &Ceiling) -> Markup {
     let first = ceiling.walls.first();
     let sure = match first.and_then(|wall| wall.degree).or(ceiling.degree) {
-        Some(Degree::Proven) => "Proven: an errno, a counter of the kernel or a process's own word says so.",
+        Some(Degree::Proven) => {
+            "Proven: an errno, a counter of the kernel or what a process said of itself shows it."
+        }
         Some(Degree::Likely) => "Likely: it fits all that was seen, and nothing contradicts it.",
         Some(Degree::Unknown) => "Unknown: nothing that was seen proves a wall.",
         None if first.is_none() => "Unknown: nothing that was seen proves a wall.",
@@ -72,7 +76,10 @@ fn lines(record: &Record) -> Markup {
     html! {
         @if let Some(remedy) = remedy { (lift(remedy)) }
         @match (record.result(), first) {
-            (RunResult::Done, _) => { p { "Higher, from wall to wall:" } (command("c10k-lab climb")) },
+            (RunResult::Done, _) => @if let Some(higher) = higher(record) {
+                p { "Higher:" }
+                (command(&higher))
+            },
             (RunResult::Short | RunResult::VerdictBroken, Some(wall)) => {
                 p { "What this wall is, and how it is told from others:" }
                 (command(&format!("c10k-lab walls {}", shell::quoted(&wall.name))))
@@ -84,6 +91,10 @@ fn lines(record: &Record) -> Markup {
             _ => @if let Some(again) = &again { p { "The same again:" } (command(again)) },
         }
     }
+}
+
+fn higher(record: &Record) -> Option<String> {
+    what_is_higher(record, &format!("results/{}", record.run_id))
 }
 
 fn lift(remedy: &Remedy) -> Markup {

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use c10k_record::{Record, Sample, Tone, UNKNOWN, headline, human_count, shell};
+use c10k_record::{Host, Record, Sample, Tone, UNKNOWN, headline, human_count, shell};
 use serde_json::Value;
 
-use super::Shown;
 use super::latency::distribution;
 use super::over_time::{SECONDS, points};
 use super::parts::{Part, Top, page_of_parts};
+use super::{Shown, in_words, told};
 use crate::chart::{Axis, Chart, Look, Unit};
 use crate::compare::figures_of;
 
@@ -131,7 +131,7 @@ fn of_plan(record: &Record) -> BTreeMap<String, String> {
     all.insert("topology".to_owned(), record.topology.to_string());
     all.insert("protocol".to_owned(), record.protocol.to_string());
     all.insert("workload".to_owned(), record.workload.to_string());
-    all.insert("target".to_owned(), record.connections.target.to_string());
+    all.insert("target".to_owned(), human_count(record.connections.target));
     all
 }
 
@@ -148,9 +148,15 @@ fn of_profile(record: &Record) -> BTreeMap<String, String> {
 fn of_host(record: &Record) -> BTreeMap<String, String> {
     let mut all =
         BTreeMap::from([("written by".to_owned(), format!("{} {}", record.tool.name, record.tool.version))]);
-    if let Some(host) = record.host.as_ref().and_then(|host| serde_json::to_value(host).ok()) {
-        flat("", &host, &mut all);
-    }
+    all.extend(record.host.iter().flat_map(|host| of_one_host(host, "")));
+    let there = record.two_hosts.as_ref().and_then(|two| two.server.host.as_ref());
+    all.extend(there.iter().flat_map(|host| of_one_host(host, " (server's host)")));
+    all
+}
+
+/// What one host is and what its limits are, in words.
+fn of_one_host(host: &Host, whose: &str) -> Vec<(String, String)> {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(host) else { return Vec::new() };
     // What differs from minute to minute on one machine is no difference of it.
     for changing in [
         "memory_available_bytes",
@@ -160,12 +166,27 @@ fn of_host(record: &Record) -> BTreeMap<String, String> {
         "pids_current",
         "time_wait",
     ] {
-        all.remove(&format!("limits.{changing}"));
+        forget(&mut fields, changing);
     }
     for changing in ["threads_left", "cgroup_memory_used_bytes", "conntrack_entries", "server_room"] {
-        all.remove(&format!("limits.{changing}"));
+        forget(&mut fields, changing);
     }
-    all
+    let limits = match fields.remove("limits") {
+        Some(Value::Object(limits)) => limits,
+        _ => serde_json::Map::new(),
+    };
+    let is_known = |(_, value): &(&String, &Value)| !value.is_null() && !value.is_object();
+    let known = fields.iter().chain(&limits).filter(is_known).map(|(name, value)| in_words(name, value));
+    // By the kernel's own names.
+    let others = limits.get("other").and_then(Value::as_object).into_iter().flatten();
+    let others = others.map(|(name, value)| (name.clone(), told(value)));
+    known.chain(others).map(|(name, value)| (format!("{name}{whose}"), value)).collect()
+}
+
+fn forget(fields: &mut serde_json::Map<String, Value>, limit: &str) {
+    if let Some(Value::Object(limits)) = fields.get_mut("limits") {
+        limits.remove(limit);
+    }
 }
 
 fn figures(records: &[&Record]) -> Part {

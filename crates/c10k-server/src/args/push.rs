@@ -45,10 +45,7 @@ pub enum PushWorkload {
     Fanout,
 }
 
-const BITRATE: BitRate = BitRate { bits_per_second: 500_000 };
 const STREAM_DURATION: Span = Span::secs(10);
-const FANOUT_EVERY: Span = Span::secs(1);
-const PAYLOAD: Payload = Payload { min_bytes: 64, max_bytes: 64 };
 /// More often than this is no message to all, but a stream.
 const SHORTEST_EVERY: Span = Span(std::time::Duration::from_millis(10));
 /// A stream that is longer has no end that anybody waits for.
@@ -108,14 +105,14 @@ impl PushArgs {
                         "--stream-duration {duration}: expected more than 0 and at most {LONGEST_STREAM}"
                     ));
                 }
-                Ok(Some(PushPlan::Stream { bitrate: self.bitrate.unwrap_or(BITRATE), duration }))
+                Ok(Some(PushPlan::Stream { bitrate: self.bitrate.unwrap_or(WorkPlan::BITRATE), duration }))
             }
             PushWorkload::Fanout => {
-                let every = self.fanout_every.unwrap_or(FANOUT_EVERY);
+                let every = self.fanout_every.unwrap_or(WorkPlan::FANOUT_EVERY);
                 if every < SHORTEST_EVERY {
                     return Err(format!("--fanout-every {every}: expected at least {SHORTEST_EVERY}"));
                 }
-                Ok(Some(PushPlan::Fanout { every, payload: self.payload.unwrap_or(PAYLOAD) }))
+                Ok(Some(PushPlan::Fanout { every, payload: self.payload.unwrap_or(WorkPlan::PAYLOAD) }))
             }
         }
     }
@@ -143,13 +140,17 @@ mod tests {
 
     #[test]
     fn contradictions_name_the_flag_and_what_was_expected() {
-        let (rate, time) = (Some(BITRATE), Some(Span::secs(0)));
+        let (rate, time) = (Some(WorkPlan::BITRATE), Some(Span::secs(0)));
         let cases = [
             (PushArgs { bitrate: rate, ..PushArgs::default() }, ServerMode::Echo, "--bitrate"),
-            (PushArgs { payload: Some(PAYLOAD), ..PushArgs::default() }, ServerMode::Echo, "--payload"),
+            (
+                PushArgs { payload: Some(WorkPlan::PAYLOAD), ..PushArgs::default() },
+                ServerMode::Echo,
+                "--payload",
+            ),
             (PushArgs { bitrate: rate, ..fanout() }, ServerMode::Echo, "--bitrate"),
             (PushArgs { stream_duration: time, ..fanout() }, ServerMode::Echo, "--stream-duration"),
-            (PushArgs { payload: Some(PAYLOAD), ..stream() }, ServerMode::Echo, "--payload"),
+            (PushArgs { payload: Some(WorkPlan::PAYLOAD), ..stream() }, ServerMode::Echo, "--payload"),
             (PushArgs { fanout_every: time, ..stream() }, ServerMode::Echo, "--fanout-every"),
             (PushArgs { stream_duration: time, ..stream() }, ServerMode::Echo, "--stream-duration 0"),
             (PushArgs { fanout_every: time, ..fanout() }, ServerMode::Echo, "--fanout-every 0"),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use c10k_record::control::is_run_id;
+use c10k_record::control::run_id;
 use c10k_record::shard::{Shard, ShardError, ShardIps};
 use clap::Args;
 
@@ -28,16 +28,6 @@ pub struct ShardArgs {
     /// latencies over time.
     #[arg(help_heading = "Many clients", long, value_name = "DIR", requires = "run_id")]
     pub result: Option<PathBuf>,
-}
-
-fn run_id(text: &str) -> Result<String, String> {
-    let bad = || {
-        format!(
-            "'{text}' cannot name a run: expected 1 to 128 letters, digits, '.', '_' and '-', and no '.' first, such as \
-             evening-1"
-        )
-    };
-    if is_run_id(text) { Ok(text.to_owned()) } else { Err(bad()) }
 }
 
 /// Why the flags of a shard do not go together.

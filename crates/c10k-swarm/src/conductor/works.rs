@@ -239,7 +239,7 @@ impl Conductor<'_> {
             plan,
             from_us,
             until_us: long.map_or(u64::MAX, |long| from_us + long.as_micros() as u64),
-            seed: self.shared.fixed.seed,
+            seed: self.shared.fixed.drawn_from,
         });
         let from_ms = self.elapsed_ms();
         self.underway = Some(Underway {

@@ -246,7 +246,8 @@ impl Caller {
                 return has_begun;
             }
             MeetState::Out { why } => {
-                shared.end(MeetEnd { why, hint: None, exit: Exit::Short, takes_result: false });
+                let hint = Some("start all shards again: one that is out is a new attempt".to_owned());
+                shared.end(MeetEnd { why, hint, exit: Exit::Short, takes_result: false });
                 return false;
             }
             MeetState::Over { lost } => {
@@ -289,7 +290,8 @@ impl Caller {
         let why =
             "heard of the start when it was over: no beat was answered in the time before it".to_owned();
         lock(&self.shared.told).broke.get_or_insert_with(|| why.clone());
-        self.shared.end(MeetEnd { why, hint: None, exit: Exit::Short, takes_result: false });
+        let hint = Some("look at the load of this machine and at the way to the control port".to_owned());
+        self.shared.end(MeetEnd { why, hint, exit: Exit::Short, takes_result: false });
     }
 
     /// No answer; false when the rendezvous is taken for gone.

@@ -43,6 +43,7 @@ pub(crate) fn shared_but(
         time_wait: TIME_WAIT,
         socket_options: SocketOptions::default(),
         seed: 7,
+        drawn_from: 7,
         is_timed: false,
         freeze: None,
         give_up_after: 256,

@@ -1,14 +1,11 @@
 //! Connections come and go while the others are held: each that is closed makes room for a new one.
 
-use c10k_record::ChurnClose;
+use c10k_record::{ChurnClose, WorkPlan};
 
 use super::echo::next_of;
 use super::pace::Pace;
 use super::{Connections, Due, Job, Share, Stands, Unsent};
 use crate::walk::Walk;
-
-/// Connections that are exchanged a second where nothing else is said.
-const DEFAULT_PER_SECOND: f64 = 1000.0;
 
 /// One worker's part.
 #[derive(Debug)]
@@ -23,13 +20,13 @@ pub(crate) struct Churn {
 
 impl Churn {
     pub(crate) fn new(job: &Job, share: &Share) -> Self {
-        let per_second = job.plan.churn_per_second.unwrap_or(DEFAULT_PER_SECOND);
+        let per_second = job.plan.churn_per_second.unwrap_or(WorkPlan::CHURN_PER_SECOND);
         Self {
             per_second,
             pace: Pace::new(share.of_rate(per_second), job.from_us, share.place()),
             until_us: job.until_us,
             walk: Walk::default(),
-            close: job.plan.churn_close.unwrap_or(ChurnClose::Client),
+            close: job.plan.churn_close.unwrap_or(WorkPlan::CHURN_CLOSE),
         }
     }
 

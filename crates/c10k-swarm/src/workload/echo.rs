@@ -1,15 +1,11 @@
 //! Messages that the server sends back: open loop at a rate, or closed loop with so many in flight.
 
-use c10k_record::Payload;
+use c10k_record::{Payload, WorkPlan};
 
 use super::pace::Pace;
 use super::{Connections, Due, Job, Share, Stands, Unsent};
 use crate::walk::Walk;
 
-/// Messages a second on each connection where nothing else is said.
-const DEFAULT_PER_SECOND: f64 = 1.0;
-/// Bytes of a message where nothing else is said.
-const DEFAULT_PAYLOAD: Payload = Payload { min_bytes: 64, max_bytes: 64 };
 /// In how many slots a quiet connection is looked for when one is answered: behind them it is that one's turn again.
 const LOOKS: u32 = 8;
 
@@ -46,13 +42,13 @@ impl Echo {
             }
             (None, Some(all)) => Pacing::All(all, Pace::new(share.of_rate(all), from_us, place)),
             (None, None) => {
-                let each = plan.messages_per_second.unwrap_or(DEFAULT_PER_SECOND);
+                let each = plan.messages_per_second.unwrap_or(WorkPlan::MESSAGES_PER_SECOND);
                 Pacing::Each(each, Pace::new(each * share.own as f64, from_us, place))
             }
         };
         Self {
             pacing,
-            payload: plan.payload.unwrap_or(DEFAULT_PAYLOAD),
+            payload: plan.payload.unwrap_or(WorkPlan::PAYLOAD),
             until_us: job.until_us,
             walk: Walk::default(),
             random: job.seed ^ share.before,

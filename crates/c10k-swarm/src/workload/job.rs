@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use c10k_record::{BitRate, PhaseKind, WorkPlan};
+use c10k_record::{PhaseKind, WorkPlan};
 use c10k_wire::push::PushKind;
 
 use crate::control::TableControl;
-
-/// At which a stream is played where nothing else is said: what a server pushes then.
-const BITRATE: BitRate = BitRate { bits_per_second: 500_000 };
 
 /// One phase of a workload, as every worker reads it. Times are µs since the run's epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +46,7 @@ impl Job {
             PhaseKind::Fanout => PushKind::Fanout,
             _ => return None,
         };
-        Some((kind, self.plan.bitrate.unwrap_or(BITRATE).bits_per_second))
+        Some((kind, self.plan.bitrate.unwrap_or(WorkPlan::BITRATE).bits_per_second))
     }
 }
 

@@ -112,7 +112,7 @@ static KNOWN: &[Known] = &[
         "`netsh int ipv4 show dynamicport tcp` at the client",
     ),
     row(
-        4_032,
+        4_001,
         4_095,
         DESCRIPTORS,
         "the hard RLIMIT_NOFILE of many hosts is 4,096, less what a process has open",

@@ -95,10 +95,9 @@ impl Climb {
 
     /// The last words, for people: what is held first. In lines of `width` columns; `None` leaves them as long as they are.
     pub(super) fn told(&self, width: Option<usize>) -> String {
-        let wall = self.wall.as_ref().map_or_else(String::new, |wall| format!("; wall: {wall}"));
-        let of = self.connections.target.map_or_else(String::new, |n| format!(" of {}", human_count(n)));
-        let held = human_count(self.connections.held);
-        let mut texts = vec![format!("HELD {held}{of} connections{wall}; {}", self.ended_because)];
+        let (held, target) = (Some(self.connections.held), self.connections.target);
+        let headline = c10k_report::climb_headline(held, target, self.steps.len(), self.wall.as_deref());
+        let mut texts = vec![format!("{headline}; {}", self.ended_because)];
         if let (Some(predicted), Some(true)) =
             (&self.memory, self.wall.as_deref().map(|w| MEMORY.contains(&w)))
         {

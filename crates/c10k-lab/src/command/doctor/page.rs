@@ -83,9 +83,9 @@ impl Page {
         let near: Vec<&Row> = finding.walls.iter().filter(is_near).collect();
         let far = finding.walls.len() - near.len();
         let heading = match far {
-            0 => "The walls, in the order in which they bite".to_owned(),
+            0 => "The walls, in the order in which they are met".to_owned(),
             far => format!(
-                "The walls below {}, in the order in which they bite (--all for {far} more)",
+                "The walls below {}, in the order in which they are met (--all for {far} more)",
                 human_count(bound)
             ),
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use c10k_record::shard::{HowEnded, ShardResult, common};
+use c10k_record::shard::{ShardResult, common};
 use c10k_record::{Plan, Warning, read_shard_result, shard_files};
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ impl Entry {
 
     /// Whether it did what it was asked for, alone or with the others.
     pub(crate) fn came_to_its_end(&self) -> bool {
-        matches!(self.result.end.how, HowEnded::Held | HowEnded::Short) && self.result.record.is_some()
+        self.result.end.came_to_its_end() && self.result.record.is_some()
     }
 
     fn process(&self) -> String {

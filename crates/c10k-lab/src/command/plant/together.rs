@@ -103,7 +103,7 @@ fn is_first(first: &Planted, then: &Planted) -> bool {
 /// Puts two plants into the order in which they bite.
 ///
 /// # Errors
-/// Why they cannot bite in one run.
+/// Why they cannot be met in one run.
 pub(super) fn sort(plants: &mut [(&'static Wall, &'static Planted)]) -> Result<(), Failed> {
     let [one, two] = plants else { return Ok(()) };
     if is_first(two.1, one.1) {
@@ -111,7 +111,7 @@ pub(super) fn sort(plants: &mut [(&'static Wall, &'static Planted)]) -> Result<(
     } else if !is_first(one.1, two.1) {
         let (one, two) = (one.1, two.1);
         let why = why_not(one, two);
-        let message = format!("{} and {} cannot bite in one run: {why}", one.wall, two.wall);
+        let message = format!("{} and {} cannot be met in one run: {why}", one.wall, two.wall);
         let by_itself = format!("plant each by itself: c10k-lab walls plant {}", one.wall);
         return Err(Failed::text(message, by_itself));
     }

@@ -41,9 +41,9 @@ pub(crate) struct OwnArgs {
     pub(crate) lease: Span,
 
     /// The folder in which a folder is made for each run of shards that meet here, with their results and the server's
-    /// account, for `c10k-lab merge`
-    #[arg(help_heading = "Control", long, value_name = "DIR", default_value = "results")]
-    pub(crate) results: PathBuf,
+    /// account, for `c10k-lab merge` [default: results]
+    #[arg(help_heading = "Control", long, value_name = "DIR")]
+    pub(crate) results: Option<PathBuf>,
 
     /// Print which build this is, as one JSON document, and end
     #[arg(help_heading = "Control", long)]
@@ -53,12 +53,17 @@ pub(crate) struct OwnArgs {
 impl ServeArgs {
     /// What no single flag shows.
     pub(super) fn check(&self) -> Result<(), Refusal> {
-        let refused =
-            |flag: &str, why: &str| Err(Refusal::text(format!("{flag} has no place here: {why}"), ""));
+        let refused = |flag: &str, why: &str, hint: &str| {
+            Err(Refusal::text(format!("{flag} has no place here: {why}"), hint))
+        };
         match (self.server.json, self.server.stats) {
-            (true, _) => refused("--json", "the accounts of runs are told at the control port"),
+            (true, _) => refused(
+                "--json",
+                "the accounts of runs are told at the control port",
+                "leave it out; GET /snapshot at the control port shows what is seen now (docs/control.md)",
+            ),
             (_, Some(StatsForm::Json)) => {
-                refused("--stats json", "stdout is for --events; --stats text tells people")
+                refused("--stats json", "stdout is for --events", "--stats text tells people on stderr")
             }
             _ => Ok(()),
         }

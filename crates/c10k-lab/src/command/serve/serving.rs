@@ -148,6 +148,7 @@ impl<'a> Serving<'a> {
                 printer.error(&ended.words, Some(hint));
                 Exit::Broke
             }
+            None if port.has_failed() => Exit::Broke,
             None => Exit::Done,
         }
     }

@@ -6,6 +6,7 @@ use c10k_record::{Exit, write_whole};
 
 use super::arm::Arm;
 use super::file::Sweep;
+use super::going_on::{Resumable, hold};
 use super::order::order;
 use super::state::{Build, FILE, HostSeen, Locked, STATE, State, now};
 use crate::say::refusal::Refusal;
@@ -24,9 +25,11 @@ const ARMS: &str = "arms";
 /// The folders of the runs.
 const RUNS: &str = "runs";
 
-impl Folder {
-    /// Makes a new one in `results`, with the plan and profile of each side.
-    pub(super) fn make(results: &Path, sweep: &Sweep) -> Result<Self, Refusal> {
+impl Resumable for Folder {
+    type Of = Sweep;
+
+    /// With the plan and profile of each side.
+    fn make(results: &Path, sweep: &Sweep) -> Result<Self, Refusal> {
         let (path, build) = begun_in(results, &format!("sweep-{}", sweep.name))?;
         let seed = sweep.seed.unwrap_or_else(drawn);
         let state = State {
@@ -53,8 +56,7 @@ impl Folder {
         }
     }
 
-    /// Goes on with one that was begun. It is refused where file, build or host are not what they were.
-    pub(super) fn resume(path: &Path, sweep: &Sweep) -> Result<Self, Refusal> {
+    fn resume(path: &Path, sweep: &Sweep) -> Result<Self, Refusal> {
         let state = State::read(path).map_err(|error| {
             Refusal::text(format!("no sweep to go on with: {error}"), "name the folder of a sweep")
         })?;
@@ -67,15 +69,7 @@ impl Folder {
             );
             return Err(Refusal::text(message, "name its own file, or leave out --resume to begin anew"));
         }
-        let locked = Locked::try_hold(path).map_err(|error| {
-            Refusal::host(format!("{}: {error}", path.display()), "look at who may write there")
-        })?;
-        let Some(locked) = locked else {
-            return Err(Refusal::host(
-                format!("'{}' is being written by another process", path.display()),
-                "wait for its end, or end that one",
-            ));
-        };
+        let locked = hold(path)?;
         // A finished one is only told again: by any build, on any host, whatever its plans are now.
         let changed = match state.is_done() {
             true => changed_file(path, sweep),
@@ -98,13 +92,14 @@ impl Folder {
         Ok(Self { path: path.to_owned(), state, is_resumed: true, _locked: locked })
     }
 
-    /// The newest one in `results` of this sweep that is not finished and is nobody else's at the moment.
-    pub(super) fn unfinished(results: &Path, sweep: &Sweep) -> Option<PathBuf> {
+    fn unfinished(results: &Path, sweep: &Sweep) -> Option<PathBuf> {
         let is_free = |path: &PathBuf| Locked::try_hold(path).is_ok_and(|locked| locked.is_some());
         let unfinished = Self::all(results, sweep).into_iter().filter(|(_, state)| !state.is_done());
         unfinished.map(|(path, _)| path).rfind(is_free)
     }
+}
 
+impl Folder {
     /// Those in `results` of this sweep, the newest last.
     pub(super) fn all(results: &Path, sweep: &Sweep) -> Vec<(PathBuf, State)> {
         let end = format!("-sweep-{}", sweep.name);

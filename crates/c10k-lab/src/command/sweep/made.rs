@@ -10,6 +10,7 @@ use super::answer::{Answers, pairs, values};
 use super::arm::Arm;
 use super::file::Sweep;
 use super::folder::Folder;
+use super::going_on::Resumable as _;
 use super::measure::Measure;
 use super::one_run::{self, By, Ended};
 use super::order::Part;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::asked::Asked;
 use super::kept::Outcome;
 use crate::command::sweep::folder::{begun_in, drawn, not_written};
+use crate::command::sweep::going_on::{Resumable, hold};
 use crate::command::sweep::state::{Build, HostSeen, Locked, now};
 use crate::say::refusal::Refusal;
 
@@ -52,9 +53,10 @@ pub(super) struct Folder {
     _locked: Locked,
 }
 
-impl Folder {
-    /// A new one in `results`.
-    pub(super) fn make(results: &Path, asked: &Asked) -> Result<Self, Refusal> {
+impl Resumable for Folder {
+    type Of = Asked;
+
+    fn make(results: &Path, asked: &Asked) -> Result<Self, Refusal> {
         let (path, build) = begun_in(results, &END[1..])?;
         let document = Document {
             asked: asked.clone(),
@@ -77,18 +79,11 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Goes on with one that was begun. It is refused where goal, program or host are not what they were.
-    pub(super) fn resume(path: &Path, asked: &Asked) -> Result<Self, Refusal> {
+    fn resume(path: &Path, asked: &Asked) -> Result<Self, Refusal> {
         let document = read(path).map_err(|why| {
             Refusal::text(format!("no tuning to go on with: {why}"), "name the folder of a tuning")
         })?;
-        let locked = Locked::try_hold(path).map_err(|error| {
-            Refusal::host(format!("{}: {error}", path.display()), "look at who may write there")
-        })?;
-        let Some(locked) = locked else {
-            let message = format!("'{}' is being written by another process", path.display());
-            return Err(Refusal::host(message, "wait for its end, or end that one"));
-        };
+        let locked = hold(path)?;
         if let Some(changed) = document.changed(asked) {
             let message = format!("'{}' cannot be gone on with: {changed}", path.display());
             return Err(Refusal::host(message, "--fresh begins anew"));
@@ -96,8 +91,7 @@ impl Folder {
         Ok(Self { path: path.to_owned(), document, is_resumed: true, _locked: locked })
     }
 
-    /// The newest one in `results` with this goal that is not finished and is nobody else's at the moment.
-    pub(super) fn unfinished(results: &Path, asked: &Asked) -> Option<PathBuf> {
+    fn unfinished(results: &Path, asked: &Asked) -> Option<PathBuf> {
         let entries = std::fs::read_dir(results).ok()?.flatten().map(|entry| entry.path());
         let mut paths: Vec<PathBuf> = entries
             .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(END)))
@@ -109,7 +103,9 @@ impl Folder {
         paths.sort();
         paths.pop()
     }
+}
 
+impl Folder {
     /// Writes the document, whole or not at all.
     pub(super) fn write(&self) -> Result<(), Refusal> {
         let text = serde_json::to_string_pretty(&self.document).unwrap_or_default();

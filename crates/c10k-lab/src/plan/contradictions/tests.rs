@@ -34,14 +34,14 @@ fn plans_that_nobody_can_carry_out_are_told_before_the_run() {
         (format!("workload = \"echo\"\n{UP}"), "leave out the workload"),
         (
             format!("{UP}[[phase]]\nkind = \"stream\"\nbitrate = \"1Mbit/s\"\nmessages = 3\n"),
-            "has messages, which is of echo",
+            "messages belongs to the workload echo",
         ),
         (
             "workload = \"stream\"\nbitrate = \"1Mbit/s\"\nmessages = 1\n".to_owned(),
-            "has messages, which is of echo",
+            "messages belongs to the workload echo",
         ),
-        ("messages = 1\n".to_owned(), "and does hold"),
-        ("workload = \"stream\"\n".to_owned(), "without a bit rate"),
+        ("messages = 1\n".to_owned(), "and the plan does hold"),
+        ("workload = \"stream\"\n".to_owned(), "has no bit rate"),
         ("workload = \"echo\"\nprobe = false\n".to_owned(), "--no-probe and 'echo' contradict"),
         ("beat = \"1s\"\nprobe = false\n".to_owned(), "--no-probe and a beat contradict"),
         ("workload = \"fanout\"\nprobe = false\nmode = \"hold\"\n".to_owned(), "mode hold discards"),
@@ -72,7 +72,10 @@ fn plans_that_nobody_can_carry_out_are_told_before_the_run() {
         ("workload = \"echo\"\ntarget = 5\nmessage_rate = \"6M/s\"\n".to_owned(), "the plan sends 6000000"),
         (phase("fanout", "fanout_every = \"2s\"\nduration = \"1s\"\n", ""), "none in its time"),
         (phase("echo", "messages = 1\nin_flight_messages = 3\n", ""), "contradict each other"),
-        (phase("echo", "bitrate = \"1Mbit/s\"\n", ""), "the phase 'b' has bitrate, which is of stream"),
+        (
+            phase("echo", "bitrate = \"1Mbit/s\"\n", ""),
+            "bitrate belongs to the workload stream, and the phase 'b' does echo",
+        ),
         (
             phase(
                 "stream",
@@ -95,6 +98,15 @@ fn plans_that_nobody_can_carry_out_are_told_before_the_run() {
             "did you mean peak?",
         ),
         (format!("verdicts = [\"up.connect_p99 < 1s\"]\n{UP}"), "asks for connect_p99 of one phase"),
+        ("seed = 7\n".to_owned(), "load.seed = 7 and nothing is drawn"),
+        ("verdicts = [\"handshake_p99 < 1s\"]\n".to_owned(), "the plan is raw"),
+        ("verdicts = [\"lateness_p99 < 1ms\"]\n".to_owned(), "nothing has an intended time"),
+        (
+            "verdicts = [\"lateness_p99 < 1ms\"]\nworkload = \"echo\"\n[work]\nin_flight_messages = 9\n"
+                .to_owned(),
+            "nothing has an intended time",
+        ),
+        ("verdicts = [\"hold.echo_p99 < 1s\"]\n".to_owned(), "a phase in which nothing is said"),
     ] {
         let told = told(&text).unwrap_or_else(|| panic!("it is taken:\n{text}"));
         assert!(told.contains(words), "{words}: {told}");
@@ -109,6 +121,11 @@ fn plans_that_somebody_can_carry_out_are_taken() {
         format!("{UP}[[phase]]\nkind = \"echo\"\nmessages = 3\n[[phase]]\nkind = \"drain\"\n"),
         "workload = \"echo\"\nverdicts = [\"echo.echo_p99 < 1s\"]\n".to_owned(),
         "rate = 5\narrivals = \"poisson\"\nseed = 3\n".to_owned(),
+        "seed = 3\nworkload = \"echo\"\n[work]\npayload = \"32..64\"\n".to_owned(),
+        "protocol = \"ws\"\nverdicts = [\"handshake_p99 < 1s\"]\n".to_owned(),
+        "rate = 5\nverdicts = [\"lateness_p99 < 1ms\"]\n".to_owned(),
+        "workload = \"churn\"\nverdicts = [\"lateness_p99 < 1ms\"]\n".to_owned(),
+        "verdicts = [\"hold.echo_p99 < 1s\", \"lateness_p99 < 1ms\"]\n[work]\nbeat = \"1m\"\n".to_owned(),
         phase("churn", "churn_close = \"server\"\n", "protocol = \"ws\"\n"),
         phase("fanout", "fanout_every = \"1s\"\nduration = \"1s\"\n", ""),
         phase("hold", "beat = \"1m\"\nduration = \"1s\"\n", ""),

@@ -10,7 +10,7 @@ const MOST_ON_ONE: f64 = 1e6;
 /// What is done at one time.
 pub(super) struct Work {
     /// Of the phase of this name; `None` where the plan names no phases.
-    phase: Option<String>,
+    pub(super) phase: Option<String>,
     pub(super) kind: PhaseKind,
     /// As the plan says them, and above that the phase.
     pub(super) numbers: WorkPlan,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::meeting::Meeting;
 use super::refusal;
 use super::{Beat, Join, Joined, MOST_SHARDS, MeetEvent, MeetState, Moment, ResultHead};
+use crate::control::path::{meet, methods};
 use crate::control::{MOST_ANSWER_BYTES, Refusal, is_run_id};
 
 /// Meetings that are remembered after their end.
@@ -169,10 +170,12 @@ impl Meetings {
                 })?;
                 self.results(run, first, at)
             }
-            ("POST" | "GET", "join" | "beat" | "result" | "state" | "results") => {
-                Err(Refusal::new(405, format!("{method} is not how to ask for '{what}'"), ROUTES))
-            }
-            _ => Err(Refusal::new(404, format!("there is no '{what}' of a meeting"), ROUTES)),
+            _ => Err(match methods(&meet(run, what)) {
+                Some(allow) => {
+                    Refusal::new(405, format!("{method} is not how to ask for '{what}': {allow} is"), ROUTES)
+                }
+                None => Refusal::new(404, format!("there is no '{what}' of a meeting"), ROUTES),
+            }),
         }
     }
 

@@ -439,7 +439,8 @@ fn results_that_are_more_than_an_answer_are_given_one_part_after_the_other() {
     all.sort_unstable();
     assert_eq!(shards, all);
     assert_eq!(port.ask("GET", "run-1/results/x", &json!(null)).0, 400);
-    assert_eq!(port.ask("POST", "run-1/results/1", &json!({})).0, 404);
+    assert_eq!(port.ask("POST", "run-1/results/1", &json!({})).0, 405);
+    assert_eq!(port.ask("GET", "run-1/result/1", &json!(null)).0, 404);
 }
 
 #[test]

@@ -73,7 +73,14 @@ impl Reader<'_> {
                 None => has(setting.as_deref()),
             }
         };
-        let of: Vec<usize> = arms.iter().enumerate().filter(is_meant).map(|(at, _)| at).collect();
+        let mut of: Vec<usize> = arms.iter().enumerate().filter(is_meant).map(|(at, _)| at).collect();
+        // What is said of one setting is not said of it beside others, where it is tried alone too.
+        if case.is_none()
+            && of.iter().any(|at| arms[*at].case.is_none())
+            && (setting.is_some() || value.is_some())
+        {
+            of.retain(|at| arms[*at].case.is_none());
+        }
         if of.is_empty() {
             let place = ["value", "case", "setting"].into_iter().find_map(|key| table.get(key)?.span());
             let labels: Vec<String> = arms.iter().skip(1).map(Arm::label).collect();

@@ -78,6 +78,13 @@ fn a_prediction_is_of_the_sides_that_it_names() {
     let sweep = with("", below).expect("a sweep");
     let of: Vec<&[usize]> = sweep.predictions.iter().map(|prediction| prediction.arms.as_slice()).collect();
     assert_eq!(of, [&[1, 2][..], &[2], &[0]]);
+    // A side that has the setting beside others is another matter, where the setting is tried alone.
+    let alone = "[vary]\nload.in_flight = [16]\n[[case]]\nname = \"both\"\nset = { load.in_flight = 16, sources = 2 }\n\
+                 [[expect]]\nsetting = \"load.in_flight\"\nthat = \"held = 50\"\n[[expect]]\nsetting = \"sources\"\n\
+                 that = \"held = 50\"";
+    let sweep = with("", alone).expect("a sweep");
+    let of: Vec<&[usize]> = sweep.predictions.iter().map(|prediction| prediction.arms.as_slice()).collect();
+    assert_eq!(of, [&[1][..], &[2]]);
     let short = with("expect = [\"held = 50\"]", "[vary]\nload.in_flight = [16]").expect("a sweep");
     assert_eq!(short.predictions[0].arms, [1]);
 }
