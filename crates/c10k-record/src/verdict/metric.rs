@@ -307,7 +307,7 @@ impl Metric {
         let kinds = KINDS.iter().filter(|(kind, _)| of_all(*kind)).map(|(_, name)| *name);
         let kinds = names(kinds.collect(), "or");
         let percentiles = names(PERCENTILES.iter().map(|(_, name)| *name).collect(), "or");
-        format!("{}, and {kinds} with _ and {percentiles}; docs/workloads.md", others.join(", "))
+        format!("{}, {kinds} with _ and {percentiles}; docs/workloads.md", others.join(", "))
     }
 }
 
