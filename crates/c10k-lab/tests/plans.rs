@@ -131,7 +131,9 @@ fn a_plan_is_printed_with_where_its_values_come_from_and_nothing_runs() {
     ] {
         assert!(ended.stdout.contains(line), "{line}: {}", ended.stdout);
     }
-    Lab::new().run(&["--profile", "tuend", "--print-plan"]).expect_refused(2, &["'tuend'", "tuned"]);
+    Lab::new()
+        .run(&["--profile", "tuend", "--print-plan"])
+        .expect_refused(2, &["`tuend`", "did you mean tuned?"]);
     for (arguments, lines) in [
         (&["1k"][..], &["target = 1000 # the word 1k", "profile = \"tuned\" # default"][..]),
         (

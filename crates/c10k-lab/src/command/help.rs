@@ -46,7 +46,6 @@ static RUN: &[Row] = &[
     ("probe_timeout", HOLD, ""),
     ("workload", WORKLOAD, "While held: echo, churn, stream, fanout [hold]"),
     ("messages", WORKLOAD, "Of echo: messages a second and connection [1/s]"),
-    ("beat", WORKLOAD, "Each proves itself again once in this time"),
     ("protocol", SERVER, "raw, or ws (WebSocket) [raw]"),
     ("server_port", SERVER, "Test the server that listens on this port"),
     ("control", SERVER, "The control port of another host, which serves"),

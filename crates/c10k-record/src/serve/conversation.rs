@@ -91,7 +91,7 @@ impl Conversation {
                 let request = request_of(&head, self.peer);
                 match known.unwrap_or_else(|| let_in(&request, routes)) {
                     Err(refusal) => {
-                        self.say(&Answered { has_body: request.method != Method::Head, ..refusal })
+                        self.say(&Answered { has_body: request.method != Method::Head, ..refusal });
                     }
                     Ok(body_bytes) => {
                         let whole = head_bytes + body_bytes;

@@ -92,12 +92,21 @@ fn plans_that_nobody_can_carry_out_are_told_before_the_run() {
             ),
             "different things of one server",
         ),
-        ("verdicts = [\"stalled_viewers = 0\"]\n".to_owned(), "what only stream measures"),
         (
             format!("verdicts = [\"peek.echo_p99 < 1s\"]\n{UP}[[phase]]\nname = \"peak\"\nkind = \"echo\"\n"),
             "did you mean peak?",
         ),
+    ] {
+        let told = told(&text).unwrap_or_else(|| panic!("it is taken:\n{text}"));
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
+#[test]
+fn what_nothing_in_the_plan_draws_or_measures_is_told_before_the_run() {
+    for (text, words) in [
         (format!("verdicts = [\"up.connect_p99 < 1s\"]\n{UP}"), "asks for connect_p99 of one phase"),
+        ("verdicts = [\"stalled_viewers = 0\"]\n".to_owned(), "what only stream measures"),
         ("seed = 7\n".to_owned(), "load.seed = 7 and nothing is drawn"),
         ("verdicts = [\"handshake_p99 < 1s\"]\n".to_owned(), "the plan is raw"),
         ("verdicts = [\"lateness_p99 < 1ms\"]\n".to_owned(), "nothing has an intended time"),
