@@ -93,6 +93,7 @@ pub(crate) fn settled(findings: &Findings) -> Findings {
     let mut settled = findings.clone();
     settle_threads(&mut settled);
     settled.plan.wanted_rate = findings.wanted_rate();
+    settled.plan.late_while_held = findings.is_late_while_held_alone();
     let in_ramp = |row: &Failure| row.phase == PhaseName::Ramp;
     let all_later = !findings.failures.is_empty() && !findings.failures.iter().any(in_ramp);
     settled.plan.succeeded_among_losses =

@@ -62,6 +62,8 @@ pub struct PlanView {
     pub handshake_timeout_ms: Option<u64>,
     /// Connections a second that a verdict asks for and that there were not: to connect more slowly is no remedy then.
     pub wanted_rate: Option<u64>,
+    /// Whether all that came too late did so while connections were held: to connect more slowly is no remedy then.
+    pub late_while_held: bool,
     /// Whether connections succeeded among those that were lost; `None` where that is not known. Only then is to connect
     /// more slowly a remedy.
     pub succeeded_among_losses: Option<bool>,
@@ -135,6 +137,13 @@ impl PlanView {
         waited.unwrap_or(0)
     }
 
+    /// Whether the line that does the same again names a file with a plan.
+    pub(crate) fn repeats_a_plan(&self) -> bool {
+        let before = std::iter::once("").chain(self.again.iter().map(String::as_str));
+        let mut words = self.again.iter().zip(before);
+        words.any(|(word, before)| word.ends_with(".toml") && !word.starts_with('-') && before != "--profile")
+    }
+
     /// The line that does the same again with these flags in the place of those it had; a flag without a value has an
     /// empty one.
     pub(crate) fn again_with(&self, changed: &[(&str, &str)]) -> String {
@@ -143,13 +152,9 @@ impl PlanView {
             words.push("c10k-swarm".to_owned());
         }
         // Steps and a plan that is repeated have a target of their own.
-        let mut before = "";
-        let mut has_its_own = false;
-        for word in &words {
-            let is_plan = word.ends_with(".toml") && !word.starts_with('-') && before != "--profile";
-            has_its_own |= is_plan || word == "--steps" || word.starts_with("--steps=");
-            before = word;
-        }
+        let has_its_own = self.repeats_a_plan()
+            || words.iter().any(|word| word == "--steps" || word.starts_with("--steps="))
+            || changed.iter().any(|(flag, _)| *flag == "--target");
         let target = self.target.to_string();
         let target = ("--target", target.as_str());
         let changed: Vec<(&str, &str)> =

@@ -69,6 +69,15 @@ impl Findings {
         wanted.max()
     }
 
+    /// Whether something came too late, and all of that while connections were held and did what a workload has them do.
+    pub(crate) fn is_late_while_held_alone(&self) -> bool {
+        let works = !self.work.is_empty();
+        let in_hold = |metric: Metric| phase_of(metric, works) == PhaseName::Hold;
+        let late = self.too_late();
+        !late.is_empty()
+            && late.len() == self.broken(|metric| metric.breaks_by_slowness() && in_hold(metric)).len()
+    }
+
     /// Whether every verdict holds, as far as they were evaluated.
     pub(crate) fn all_verdicts_hold(&self) -> bool {
         !self.verdicts.iter().any(Verdict::is_broken)

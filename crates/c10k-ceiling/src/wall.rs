@@ -277,8 +277,19 @@ pub(crate) fn raise_line(key: &str, value: u64, present: Option<u64>) -> String 
     }
 }
 
-/// More time, or fewer connections a second; but these never where a verdict asks for more of them.
+/// More time, or fewer connections a second; but these never where a verdict asks for more of them, and where all was late
+/// that connections did while they were held, fewer of them.
 pub(crate) fn more_time(plan: &PlanView, more: &str, slower: &str) -> Remedy {
+    if plan.late_while_held {
+        let half = (plan.target / 2).max(1).to_string();
+        let text = format!("{more}, or hold fewer connections, or have them send and receive less.");
+        if plan.repeats_a_plan() {
+            // Its phases may have targets of their own.
+            return remedy(Scope::Process, text, &[], Vec::new());
+        }
+        let again = plan.again_with(&[("--target", &half)]);
+        return remedy(Scope::Process, text, &[("--target", half)], vec![again]);
+    }
     let Some(wanted) = plan.wanted_rate else {
         let (rate, line) = plan.more_slowly(5000);
         return remedy(Scope::Process, format!("{more}, or {slower}."), &[("--rate", rate)], vec![line]);

@@ -121,6 +121,14 @@ fn what_a_workload_is_for_and_did_not_come_in_time_is_looked_into_like_a_latency
         };
         let evidence = expect(&with((0.4, 2.0), (0.3, 2.0), 0.9), "latency-verdict");
         assert!(evidence[0].contains(expr), "{evidence:?}");
+        // Who is held has come already: that fewer are to come a second would not help.
+        let remedy = named(&with((0.99, 1.0), (0.3, 2.0), 0.6)).remedy.expect("a remedy");
+        assert_eq!(remedy.settings[0].key, "--target", "{remedy:?}");
+        assert!(!remedy.summary.contains("slowly"), "{remedy:?}");
+        assert!(remedy.commands[0].ends_with(" --target 500"), "once, and half as many: {remedy:?}");
+        let mut repeated = with((0.99, 1.0), (0.3, 2.0), 0.6);
+        repeated.plan.again = ["c10k-lab", "run", "plan.toml"].map(str::to_owned).to_vec();
+        assert!(named(&repeated).remedy.expect("a remedy").commands.is_empty(), "its phases have their own");
         expect(&with((0.99, 1.0), (0.3, 2.0), 0.6), "cpu-server");
         expect(&with((0.3, 2.0), (0.99, 1.0), 0.6), "cpu-swarm");
         expect(&with((0.9, 2.0), (1.0, 2.0), 0.0), "cpu-host");

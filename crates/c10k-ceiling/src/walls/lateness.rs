@@ -6,7 +6,7 @@ use crate::wall::{Bite, Guide, Plant, Wall, more_time, no_forecast, no_way_back}
 
 pub(super) static WALLS: &[Wall] = &[Wall {
     name: "swarm-late",
-    title: "the swarm began its connects later than intended",
+    title: "the swarm began connects or messages later than intended",
     side: Side::Swarm,
     process: "the swarm",
     hard: false,
@@ -18,7 +18,8 @@ pub(super) static WALLS: &[Wall] = &[Wall {
     scope: Scope::Process,
     any_command_lifts: false,
     guide: Guide {
-        what_it_is: "With --rate each connect has an intended start. The swarm got to its begins later than that, and \
+        what_it_is: "With --rate each connect has an intended start, and in an open loop or with a beat each message. The \
+                     swarm got to its begins later than that, and \
                      a verdict broke by it: on the response, which counts from the intended start, on the rate, or on \
                      a time no longer than the swarm's own delay. It says nothing of the server.",
         what_you_see: "connect_response is far above connect, and lateness is about the difference; or lateness is as \
@@ -26,8 +27,8 @@ pub(super) static WALLS: &[Wall] = &[Wall {
         how_to_prove: "lateness_us in the record: it is taken before the socket is made, so no server has a part in \
                        it. top -H -p PID and /proc/PID/schedstat show whether the swarm's threads waited for a \
                        processor.",
-        how_to_lift: "A slower --rate, more processors for the swarm or a machine of its own; more --workers, up to one \
-                      a processor.",
+        how_to_lift: "A slower --rate, or fewer messages (--messages, --message-rate); more processors for the swarm or a \
+                      machine of its own; more --workers, up to one a processor.",
         what_not_to_do: "Do not report such times as the server's, and do not tune the server for them.",
         kernel_source: "kernel/sched/fair.c and kernel/time/hrtimer.c decide when a thread that waited runs again; \
                         epoll_pwait2(2), PR_SET_TIMERSLACK(2const)",

@@ -119,16 +119,14 @@ impl Asker {
     }
 
     fn compare_clocks(&mut self, part: ClockAt) {
+        let offset = self.offset();
+        self.note_clock(part, offset);
+    }
+
+    fn offset(&mut self) -> Option<Offset> {
         self.client.set_patience(self.patience.look);
         let asked = Instant::now();
-        let offset = match self.client.offset(TRIES) {
-            Ok(offset) => Some(offset),
-            Err(error) => {
-                self.missed(asked, &error);
-                None
-            }
-        };
-        self.note_clock(part, offset);
+        self.client.offset(TRIES).map_err(|error| self.missed(asked, &error)).ok()
     }
 
     /// Keeps what a comparison of the clocks has shown.
@@ -176,7 +174,7 @@ impl Asker {
     }
 
     fn end(&mut self, reason: String) {
-        self.compare_clocks(ClockAt::End);
+        let offset = self.offset();
         self.client.set_patience(self.patience.end);
         let asked = Instant::now();
         let end = End { reason };
@@ -188,6 +186,13 @@ impl Asker {
             }
             ended => ended,
         };
+        // A far end that had too much to do at the close may have time by now; the run has its account in any case.
+        self.client.set_patience(self.patience.look);
+        let offset = match (offset, &ended) {
+            (None, Ok(_)) => self.client.offset(TRIES).ok(),
+            (offset, _) => offset,
+        };
+        self.note_clock(ClockAt::End, offset);
         match ended {
             Ok(ended) => {
                 let last = ended.look.report.clone();
