@@ -150,6 +150,28 @@ fn results_that_cannot_be_written_are_said_and_end_serve_with_4() {
 }
 
 #[test]
+fn of_a_run_without_results_merge_says_why_there_are_none() {
+    let served = Served::for_shards();
+    let alone = served.shard_to(served.server, "1/2", "--target 20 --hold 100ms --rendezvous-timeout 1s");
+    alone.wait().expect_exit(1);
+    let control = served.control.to_string();
+    let merge = |run_id: &str| {
+        Lab::new().command(&["merge", "fetched", "--run-id", run_id, "--control", &control]).wait()
+    };
+    let never_began = merge("noon");
+    never_began.expect_exit(1);
+    for words in ["no shard of the run 'noon' has brought a result to", "did not come within 1 s", "hint: "] {
+        assert!(never_began.stderr.contains(words), "{words}: {}", never_began.stderr);
+    }
+    let unknown = merge("morning");
+    unknown.expect_exit(3);
+    assert!(unknown.stderr.contains("nothing is known here of a meeting"), "{}", unknown.stderr);
+    let unnamed = merge("a b");
+    unnamed.expect_exit(2);
+    assert!(unnamed.stderr.contains("'a b' cannot name a run"), "{}", unnamed.stderr);
+}
+
+#[test]
 fn a_shard_that_is_killed_is_named_and_the_others_end_or_go_on_as_they_were_told() {
     for on_lost in ["fail", "degrade"] {
         let served = Served::for_shards();
