@@ -209,7 +209,10 @@ fn what_it_cannot_search_is_refused() {
     refused(&[], &["workload is hold", "--workload echo", "climb"]);
     refused(&["--workload", "echo", "--verdict", "ghosts = 0"], &["'ghosts = 0'", "each try"]);
     refused(&["--workload", "echo", "--verdict", "connect_p99 <= 1s"], &["'connect_p99 <= 1s'", "each try"]);
-    refused(&["--workload", "echo", "--up-to", "5/s"], &["--up-to 5/s is of a rate", "--target says how many connections"]);
+    refused(
+        &["--workload", "echo", "--up-to", "5/s"],
+        &["--up-to 5/s is of a rate", "--target says how many connections"],
+    );
     let rate =
         |flags: &[&str], words: &[&str]| refused(&[&["--vary", "message-rate"], flags].concat(), words);
     rate(&[], &["--vary message-rate is a rate of the workload echo, and the workload is hold"]);
