@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ use c10k_record::control::{FarServer, LEASE, Token};
 use c10k_record::{Exit, HostSnapshot, HttpAddress, Warning};
 
 use crate::args::CollectorArgs;
-use crate::far::{ControlPort, FarEnd, FarSetup, Meet, RESULTS, machine, unwritable};
+use crate::far::{ControlPort, FarEnd, FarSetup, Meet, machine, results};
 use crate::find::{FindError, find_listeners, find_server};
 use crate::host::host_snapshot;
 use crate::output::Printer;
@@ -72,15 +71,10 @@ fn begin(
         hint: error.hint().replace("--control", "--serve"),
         exit: error.exit(),
     };
-    // Before anything is served. What nobody named may be missed by nobody: perhaps no shards meet here.
-    let results = args.results.as_deref().unwrap_or(Path::new(RESULTS));
-    if let Some(why) = unwritable(results) {
-        if args.results.is_some() {
-            return Err(Refusal::host(&why, "name a folder that can be written with --results"));
-        }
-        printer
-            .say(&format!("note: {why}; shards that meet here would leave nothing: --results names another"));
-    }
+    // Before anything is served.
+    let (results, note) =
+        results(args.results.as_deref()).map_err(|(why, hint)| Refusal::host(&why, hint))?;
+    note.iter().for_each(|note| printer.say(note));
     let listening = ControlPort::listen(address).map_err(of_port)?;
     let token = Token::for_port(listening.address(), args.token_file.as_deref());
     let token = token.map_err(|error| Refusal {

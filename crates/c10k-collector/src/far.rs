@@ -16,6 +16,6 @@ mod said;
 
 pub use end::{FarEnd, FarSetup, ServersWord};
 pub(crate) use machine::machine;
-pub use meet::{Meet, RESULTS, unwritable};
+pub use meet::{Meet, results};
 pub use routes::{At, Below, ControlPort};
 pub use said::{Ended, Look, MOST_SETTLE_MS, Mark, Marked, Moment, ServerEnded, Snapshot, ThreadsLeft};

@@ -163,13 +163,12 @@ pub fn main_of(args: impl IntoIterator<Item = OsString>) -> Exit {
         && let Some(program) = command.find_subcommand(name)
     {
         // Usage and errors have the name that was typed.
-        let program = program
+        let mut program = program
             .clone()
             .name(*link)
             .display_name(*link)
             .bin_name(*link)
             .version(env!("CARGO_PKG_VERSION"));
-        let mut program = program;
         let parsed = program.try_get_matches_from_mut(&args);
         let matches = parsed.unwrap_or_else(|error| helped(error, &program, &args).exit());
         return match *name {

@@ -20,7 +20,7 @@ use crate::facts;
 use crate::hlog::LatencyLog;
 use crate::page::{Head, command, framed};
 
-pub use climbed::{climb_headline, page_of_climb};
+pub use climbed::{climb_headline, headline_of_climb, page_of_climb};
 pub use parts::{Part, Top, page_of_parts};
 pub use several::page_of_several;
 

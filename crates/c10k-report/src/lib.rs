@@ -33,7 +33,8 @@ pub use csv::{CsvError, read_ramp, read_samples, read_what_can_be_read};
 pub use digest::digest;
 pub use hlog::{LatencyLog, latencies_over_time, read_latency_log};
 pub use html::{
-    Part, Shown, Top, climb_headline, page_of_climb, page_of_parts, page_of_run, page_of_several,
+    Part, Shown, Top, climb_headline, headline_of_climb, page_of_climb, page_of_parts, page_of_run,
+    page_of_several,
 };
 pub use junit::junit;
 pub use lenient::read_what_is_there;

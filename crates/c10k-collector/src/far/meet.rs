@@ -15,7 +15,7 @@ use super::routes::{At, Below};
 use super::said::{Ended, Look, Mark, Moment as Kept};
 
 /// Where the folders of meetings go when nothing else is said.
-pub const RESULTS: &str = "results";
+const RESULTS: &str = "results";
 /// The name of the shape of what is written of a meeting.
 const FORMAT: &str = "c10k-meeting/1";
 
@@ -50,9 +50,26 @@ pub struct Meet {
     has_failed: bool,
 }
 
+/// Where results of shards go: the folder that was named, or else one of ours. Of that it is only said, in a line for people,
+/// that it cannot be written: perhaps no shards meet here.
+///
+/// # Errors
+/// Why the one that was named cannot be written, and what mends it.
+pub fn results(named: Option<&Path>) -> Result<(&Path, Option<String>), (String, &'static str)> {
+    let results = named.unwrap_or(Path::new(RESULTS));
+    match unwritable(results) {
+        Some(why) if named.is_some() => Err((why, "name a folder that can be written with --results")),
+        why => {
+            let note = |why| {
+                format!("note: {why}; shards that meet here would leave nothing: --results names another")
+            };
+            Ok((results, why.map(note)))
+        }
+    }
+}
+
 /// Why results could not be written into this folder, which need not be there yet; `None` where they could.
-#[must_use]
-pub fn unwritable(results: &Path) -> Option<String> {
+fn unwritable(results: &Path) -> Option<String> {
     let named = |path| if path == Path::new("") { Path::new(".") } else { path };
     let there = results.ancestors().map(named).find(|path| path.exists()).unwrap_or(Path::new("/"));
     let why = match there.is_dir() {

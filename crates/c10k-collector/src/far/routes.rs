@@ -197,12 +197,7 @@ impl Routes for Control {
         let Some(allow) = path::methods(head.path) else {
             return Err(answer_of(&nothing_here(head.path)));
         };
-        let is_allowed = match head.method {
-            Method::Get | Method::Head => allow != "POST",
-            Method::Post => allow == "POST",
-            Method::Other => false,
-        };
-        if !is_allowed {
+        if !head.method.is_in(allow) {
             return Err(answer_of(&not_so(head.path, allow)).allowing(allow));
         }
         Ok(if head.method == Method::Post { MOST_BODY_BYTES } else { 0 })

@@ -139,8 +139,10 @@ pub(crate) fn headline(found: &Found) -> String {
             Ok(record) => c10k_record::headline(&record).1,
             Err(error) => format!("cannot be read: {error}"),
         },
-        Kind::Climb => climb_of(&found.path)
-            .map_or_else(|| "a climb that cannot be read".to_owned(), |climb| climbed(&climb)),
+        Kind::Climb => climb_of(&found.path).map_or_else(
+            || "a climb that cannot be read".to_owned(),
+            |climb| c10k_report::headline_of_climb(&climb),
+        ),
         Kind::Sweep => experiments::sweep_in_a_line(&found.path),
         Kind::Tuning => experiments::tuning_in_a_line(&found.path),
     }
@@ -149,13 +151,6 @@ pub(crate) fn headline(found: &Found) -> String {
 /// A climb's document.
 pub(crate) fn climb_of(folder: &Path) -> Option<Value> {
     serde_json::from_str(&std::fs::read_to_string(folder.join("climb.json")).ok()?).ok()
-}
-
-/// A climb in a line.
-fn climbed(climb: &Value) -> String {
-    let count = |name: &str| climb["connections"][name].as_u64();
-    let steps = climb["steps"].as_array().map_or(0, Vec::len);
-    c10k_report::climb_headline(count("held"), count("target"), steps, climb["wall"].as_str())
 }
 
 /// Why a folder is not to be deleted; nothing where it may be.

@@ -9,9 +9,7 @@ mod args;
 mod server;
 mod serving;
 
-use std::path::Path;
-
-use c10k_collector::far::{ControlPort, FarEnd, Meet, RESULTS, unwritable};
+use c10k_collector::far::{ControlPort, FarEnd, Meet, results};
 use c10k_profile::{AppliedGuard, InForce, put_in_force};
 use c10k_record::control::{Build, Token};
 use c10k_record::{Exit, ListenError};
@@ -49,7 +47,9 @@ fn serve(args: &ServeArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
     let signals =
         Signals::watch().map_err(|error| Refusal::host(format!("cannot watch signals: {error}"), THREADS))?;
     // Before anything is changed here.
-    let results = results(args, printer)?;
+    let (results, note) =
+        results(args.own.results.as_deref()).map_err(|(why, hint)| Refusal::host(why, hint))?;
+    note.iter().for_each(|note| printer.say(note));
     let listening = ControlPort::listen(args.own.control).map_err(|error| refused(&error))?;
     let token = Token::for_port(listening.address(), args.own.token_file.as_deref())?;
     let beforehand = Beforehand::look();
@@ -76,24 +76,6 @@ fn serve(args: &ServeArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
     match served {
         Ok(exit) => Ok(left_as_it_was(exit, is_put_back)),
         Err(refusal) => Err(Refusal { exit: left_as_it_was(refusal.exit, is_put_back), ..refusal }),
-    }
-}
-
-/// Where results of shards go. A folder that was named and cannot be written is refused before there are any; of the one
-/// that nobody named it is said, for perhaps no shards meet here.
-fn results<'a>(args: &'a ServeArgs, printer: &mut Printer) -> Result<&'a Path, Refusal> {
-    let named = args.own.results.as_deref();
-    let results = named.unwrap_or(Path::new(RESULTS));
-    match unwritable(results) {
-        Some(why) if named.is_some() => {
-            Err(Refusal::host(why, "name a folder that can be written with --results"))
-        }
-        Some(why) => {
-            let then = "shards that meet here would leave nothing: --results names another";
-            printer.say(&format!("note: {why}; {then}"));
-            Ok(results)
-        }
-        None => Ok(results),
     }
 }
 

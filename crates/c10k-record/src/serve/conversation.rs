@@ -290,7 +290,7 @@ mod tests {
     impl Routes for Taking {
         fn lets_in(&self, head: &Request<'_>) -> Result<usize, Answer> {
             match (head.header("name"), head.method) {
-                (None, _) => Err(Answer::refusal("401 Unauthorized", "who are you\n".to_owned())),
+                (None, _) => Err(Answer::refusal(401, "who are you\n".to_owned())),
                 (Some(_), Method::Post) => Ok(10),
                 (Some(_), Method::Get) => Ok(0),
                 _ => Err(Answer::not_allowed("GET, POST")),

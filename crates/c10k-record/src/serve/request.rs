@@ -30,6 +30,12 @@ impl Method {
         }
     }
 
+    /// Whether a header Allow names it.
+    #[must_use]
+    pub fn is_in(self, allow: &str) -> bool {
+        allow.split(", ").any(|name| Self::of(name) == self)
+    }
+
     /// Whether nothing is to be done.
     #[must_use]
     pub fn is_look(self) -> bool {
@@ -98,7 +104,7 @@ impl Answer {
     /// There is nothing under that path; these words say what there is.
     #[must_use]
     pub fn not_found(body: String) -> Self {
-        Self::refusal(status_line(404), body)
+        Self::refusal(404, body)
     }
 
     /// A document in JSON.
@@ -106,7 +112,7 @@ impl Answer {
     pub fn json(document: &impl Serialize) -> Self {
         match serde_json::to_string(document) {
             Ok(body) => Self::document(JSON, body),
-            Err(error) => Self::refusal("500 Internal Server Error", format!("{error}\n")),
+            Err(error) => Self::refusal(500, format!("{error}\n")),
         }
     }
 
@@ -136,9 +142,9 @@ impl Answer {
 
     /// The path takes another method.
     #[must_use]
-    pub fn not_allowed(allow: &'static str) -> Self {
+    pub(super) fn not_allowed(allow: &'static str) -> Self {
         let body = format!("{} are answered\n", allow.replace(", ", " and "));
-        Self::refusal(status_line(405), body).allowing(allow)
+        Self::refusal(405, body).allowing(allow)
     }
 
     /// The same with what the path takes, where the method was the wrong one.
@@ -148,8 +154,8 @@ impl Answer {
     }
 
     /// Words that refuse.
-    pub(super) fn refusal(status: &'static str, body: String) -> Self {
-        Self { status, ..Self::words(body) }
+    pub(super) fn refusal(status: u16, body: String) -> Self {
+        Self { status: status_line(status), ..Self::words(body) }
     }
 }
 
@@ -164,8 +170,8 @@ fn status_line(status: u16) -> &'static str {
         405 => "405 Method Not Allowed",
         409 => "409 Conflict",
         410 => "410 Gone",
-        412 => "412 Precondition Failed",
         411 => "411 Length Required",
+        412 => "412 Precondition Failed",
         413 => "413 Content Too Large",
         422 => "422 Unprocessable Content",
         429 => "429 Too Many Requests",
@@ -194,7 +200,7 @@ pub trait Routes {
 
     /// The answer that refuses what is no request, or has no body that can be taken: its status and why.
     fn refusal(&self, status: u16, why: &str) -> Answer {
-        Answer::refusal(status_line(status), format!("{why}\n"))
+        Answer::refusal(status, format!("{why}\n"))
     }
 
     /// The answer to a request that was let in.

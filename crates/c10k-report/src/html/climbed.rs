@@ -23,14 +23,20 @@ pub fn climb_headline(held: Option<u64>, target: Option<u64>, steps: usize, wall
     format!("{climbed} {held}{of} connections in {steps}{wall}")
 }
 
+/// The same of a climb's document (climb.json).
+#[must_use]
+pub fn headline_of_climb(climb: &Value) -> String {
+    let count = |name: &str| climb["connections"][name].as_u64();
+    let steps = climb["steps"].as_array().map_or(0, Vec::len);
+    climb_headline(count("held"), count("target"), steps, climb["wall"].as_str())
+}
+
 /// A climb's document (climb.json) as a page. Keys that it lacks, or that hold something else, are told as unknown.
 #[must_use]
 pub fn page_of_climb(name: &str, climb: &Value) -> String {
     let steps: Vec<&Value> = climb["steps"].as_array().into_iter().flatten().collect();
     let because = climb["ended_because"].as_str().unwrap_or("why it ended is not in its document");
-    let count_of = |name: &str| climb["connections"][name].as_u64();
-    let headline = climb_headline(count_of("held"), count_of("target"), steps.len(), climb["wall"].as_str());
-    let sentence = format!("{headline}; {because}");
+    let sentence = format!("{}; {because}", headline_of_climb(climb));
     let start = climb["start"].as_str().unwrap_or("an unknown profile");
     let about =
         format!("{name} · from {start}, {}", climb["protocol"].as_str().unwrap_or("an unknown protocol"));

@@ -154,39 +154,32 @@ fn of_host(record: &Record) -> BTreeMap<String, String> {
     all
 }
 
+/// What differs from minute to minute on one machine is no difference of it.
+const CHANGING: [&str; 10] = [
+    "memory_available_bytes",
+    "files_in_use",
+    "threads_in_use",
+    "user_threads",
+    "pids_current",
+    "time_wait",
+    "threads_left",
+    "cgroup_memory_used_bytes",
+    "conntrack_entries",
+    "server_room",
+];
+
 /// What one host is and what its limits are, in words.
 fn of_one_host(host: &Host, whose: &str) -> Vec<(String, String)> {
     let Ok(Value::Object(mut fields)) = serde_json::to_value(host) else { return Vec::new() };
-    // What differs from minute to minute on one machine is no difference of it.
-    for changing in [
-        "memory_available_bytes",
-        "files_in_use",
-        "threads_in_use",
-        "user_threads",
-        "pids_current",
-        "time_wait",
-    ] {
-        forget(&mut fields, changing);
-    }
-    for changing in ["threads_left", "cgroup_memory_used_bytes", "conntrack_entries", "server_room"] {
-        forget(&mut fields, changing);
-    }
-    let limits = match fields.remove("limits") {
-        Some(Value::Object(limits)) => limits,
-        _ => serde_json::Map::new(),
-    };
+    let limits = fields.remove("limits");
+    let mut limits = limits.and_then(|limits| limits.as_object().cloned()).unwrap_or_default();
+    limits.retain(|name, _| !CHANGING.contains(&name.as_str()));
     let is_known = |(_, value): &(&String, &Value)| !value.is_null() && !value.is_object();
     let known = fields.iter().chain(&limits).filter(is_known).map(|(name, value)| in_words(name, value));
     // By the kernel's own names.
     let others = limits.get("other").and_then(Value::as_object).into_iter().flatten();
     let others = others.map(|(name, value)| (name.clone(), told(value)));
     known.chain(others).map(|(name, value)| (format!("{name}{whose}"), value)).collect()
-}
-
-fn forget(fields: &mut serde_json::Map<String, Value>, limit: &str) {
-    if let Some(Value::Object(limits)) = fields.get_mut("limits") {
-        limits.remove(limit);
-    }
 }
 
 fn figures(records: &[&Record]) -> Part {
