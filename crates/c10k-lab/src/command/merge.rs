@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use c10k_record::control::run_id;
-use c10k_record::{
-    Condition, Exit, Record, RunState, Sample, VerdictError, Warning, add_conditions, brief,
-    headline_and_path, judge, write_whole,
-};
+use c10k_record::{Condition, Exit, Record, Sample, VerdictError, brief, headline_and_path, write_whole};
+use c10k_report::merge::{Fault, Merged, OverTime, Wanted, merged};
 use clap::Args;
 
 use crate::command::account::AccountArgs;
@@ -15,28 +13,9 @@ use crate::say::color::Color;
 use crate::say::printer::Printer;
 use crate::say::refusal::Refusal;
 
-mod account;
-mod clock;
-mod costs;
-mod fault;
 mod fetch;
-mod latencies;
-mod lost;
-mod over_time;
-mod part;
-mod set;
-mod shared;
-mod sum;
-#[cfg(test)]
-mod tests;
-mod work;
 
-use clock::Times;
-use fault::Fault;
 use fetch::FetchArgs;
-use latencies::Pooled;
-use over_time::OverTime;
-use set::{Set, Wanted};
 
 /// The folder of the merged run in that of the results.
 const MERGED: &str = "merged";
@@ -105,56 +84,6 @@ fn carry_out(args: &MergeArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
     tell(args, &record, &folder, accounts.take_stdout(), printer);
     let are_written = accounts.write(&record, &folder, printer);
     Ok(if are_written { exit } else { Exit::Broke })
-}
-
-/// A run put together, and how a command ends with it.
-#[derive(Debug)]
-struct Merged {
-    record: Record,
-    over_time: OverTime,
-    exit: Exit,
-}
-
-/// Puts together what lies in a folder, and judges it; `asked` stands above the verdicts of the plan.
-fn merged(folder: &Path, wanted: Wanted<'_>, asked: &[Condition]) -> Result<Merged, Fault> {
-    let mut set = set::gather(folder, wanted)?;
-    add_conditions(&mut set.plan.verdicts, asked);
-    let account = account::read(folder, &set)?;
-    lost::give_up(&mut set, account.as_ref());
-    let pooled = Pooled::of(&set)?;
-    let times = Times::of(&set);
-    let together_ms = times.together_ms(&set)?;
-    let mut record = sum::sum(&set, &times, &pooled, together_ms);
-    let over_time = over_time::read(&set, &times, &part::parts(&set, &times));
-    over_time::note_peak(&mut record, &over_time.samples);
-    over_time::note_work(&mut record, &over_time.latencies);
-    if let Some(account) = account {
-        account.note(&mut record);
-    }
-    judge_it(&mut record, &set.plan.verdicts);
-    let exit = exit_of(&record, &set);
-    Ok(Merged { record, over_time, exit })
-}
-
-fn judge_it(record: &mut Record, conditions: &[Condition]) {
-    record.verdicts = judge(conditions, record);
-    let warned = record.verdict_warnings();
-    record.warnings.extend(warned);
-    // Each shard has told of its own gaps; which verdicts of the whole are not judged is told here.
-    let known = |warning: &Warning| record.warnings.iter().any(|other| other.text.contains(&warning.text));
-    let gaps: Vec<Warning> = record.gap_warnings().into_iter().filter(|warning| !known(warning)).collect();
-    record.warnings.extend(gaps);
-    let broken = record.broken_identity();
-    record.warnings.extend(broken.map(|broken| Warning::new("identity", broken)));
-}
-
-/// A run that was stopped by a signal ends as that says; one that ended for all because a shard was lost is short.
-fn exit_of(record: &Record, set: &Set) -> Exit {
-    if record.state != RunState::Aborted {
-        return record.result().exit(None);
-    }
-    let is_by = |exit: Exit| set.entries.iter().any(|entry| entry.result.end.exit_code == exit.code());
-    [Exit::Interrupted, Exit::Terminated].into_iter().find(|exit| is_by(*exit)).unwrap_or(Exit::Short)
 }
 
 /// A full disk breaks what was begun; anything else was so before.

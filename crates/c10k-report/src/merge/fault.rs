@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// What is wrong with a set of results.
 #[derive(Debug, Error)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The folder cannot be read.
     #[error("{0}")]
     Folder(ShardFileError),
@@ -147,7 +147,7 @@ fn names_of(names: &[String]) -> String {
 
 impl Fault {
     /// What mends it.
-    pub(crate) fn hint(&self) -> String {
+    pub fn hint(&self) -> String {
         match self {
             Self::Folder(_) | Self::NoResult { .. } => {
                 "name the folder that was given to c10k-swarm --result; results of several boxes are copied into one"
@@ -172,7 +172,7 @@ impl Fault {
     }
 
     /// How a merge ends by it.
-    pub(crate) fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
             Self::Folder(_) | Self::NoResult { .. } | Self::SeveralRuns { .. } | Self::NoSuchRun { .. } => {
                 Exit::BadText

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use c10k_record::{Connections, PhaseName, Record, Sample};
-use c10k_report::{latencies_over_time, read_what_can_be_read};
+
+use crate::{latencies_over_time, read_what_can_be_read};
 
 use super::clock::Times;
 use super::part::Part;
@@ -17,13 +18,13 @@ const BEGUN: &str = "#[StartTime: ";
 
 /// What was kept over time.
 #[derive(Debug, Default)]
-pub(crate) struct OverTime {
+pub struct OverTime {
     /// Rows of all shards together.
-    pub(crate) samples: Vec<Sample>,
+    pub samples: Vec<Sample>,
     /// The lines of all interval logs in one.
-    pub(crate) latencies: String,
+    pub latencies: String,
     /// What is missing, each in a sentence.
-    pub(crate) missing: Vec<String>,
+    pub missing: Vec<String>,
 }
 
 /// Reads what lies beside the results of these shards, and puts it together.

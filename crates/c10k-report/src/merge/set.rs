@@ -63,11 +63,11 @@ impl Set {
 
 /// Which results are wanted.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wanted<'a> {
+pub struct Wanted<'a> {
     /// Of this run; `None` = of the one that there is.
-    pub(crate) run_id: Option<&'a str>,
+    pub run_id: Option<&'a str>,
     /// Of whatever builds.
-    pub(crate) any_build: bool,
+    pub any_build: bool,
 }
 
 /// Reads the results in a folder, and chooses and checks those of one attempt at one run.
