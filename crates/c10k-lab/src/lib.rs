@@ -7,13 +7,6 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-mod tui {
-    //! The full screen of a run.
-    pub(crate) mod frame;
-    pub(crate) mod panels;
-    pub(crate) mod screen;
-    pub(crate) mod view;
-}
 mod say {
     //! What is said to the person at the terminal.
     pub(crate) mod color;

@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::say::color::Color;
 use crate::say::printer::Printer;
-use crate::tui::screen;
+use c10k_report::tui;
 
 /// The signals that end a command in good order: SIGHUP and SIGQUIT too, unless whoever started it has asked for them to
 /// be ignored, as nohup(1) does.
@@ -73,7 +73,7 @@ impl Signals {
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in coming.forever() {
                 if std::mem::replace(&mut came, true) {
-                    screen::restore();
+                    tui::restore();
                     Printer::new(Color::Never).say(&words);
                     signal_hook::low_level::exit(Exit::of_signal(signal).code().into());
                 }

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use c10k_record::{Exit, Live, Style, Warning, columns, fold, notes, printable, text_width};
 
 use crate::say::color::Color;
-use crate::tui::screen::Screen;
-use crate::tui::view::View;
+use c10k_report::tui::{Screen, View};
 
 /// Between two lines of how it stands where no line can be written over.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);

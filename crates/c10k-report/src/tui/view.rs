@@ -4,46 +4,46 @@ use c10k_record::{Live, Sample};
 
 /// How a run stands, as the full screen shows it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct View {
+pub struct View {
     /// Which run it is.
-    pub(crate) title: String,
+    pub title: String,
     /// Phase, count, rate, times.
-    pub(crate) live: Live<'static>,
+    pub live: Live<'static>,
     /// Connections that are wanted.
-    pub(crate) target: u64,
+    pub target: u64,
     /// The rows so far, thinned out where they are many, the last one included.
-    pub(crate) rows: Vec<Sample>,
+    pub rows: Vec<Sample>,
     /// Sockets by the kernel's names; `None` where it does not say.
-    pub(crate) sockets: Vec<(&'static str, Option<u64>)>,
+    pub sockets: Vec<(&'static str, Option<u64>)>,
     /// The longest accept queue and the bound of it.
-    pub(crate) accept_queue: (Option<u64>, Option<u64>),
+    pub accept_queue: (Option<u64>, Option<u64>),
     /// Lost connections by errno or name, the most first.
-    pub(crate) lost: Vec<(String, u64)>,
+    pub lost: Vec<(String, u64)>,
     /// Bytes of a connection by part, both ends together.
-    pub(crate) memory: Vec<(String, f64)>,
+    pub memory: Vec<(String, f64)>,
     /// Processor time by who takes it, cores.
-    pub(crate) cores: Vec<(&'static str, Option<f64>)>,
+    pub cores: Vec<(&'static str, Option<f64>)>,
     /// Processors of the host.
-    pub(crate) cpus: u64,
+    pub cpus: u64,
     /// The next walls: their names and how many connections each allows.
-    pub(crate) walls: Vec<(String, u64)>,
+    pub walls: Vec<(String, u64)>,
     /// Connections open now.
-    pub(crate) open: u64,
+    pub open: u64,
     /// The last that anybody said.
-    pub(crate) word: Option<String>,
+    pub word: Option<String>,
     /// Somebody has asked for the end.
-    pub(crate) is_stopping: bool,
+    pub is_stopping: bool,
 }
 
 impl View {
     /// The newest row.
-    pub(crate) fn last(&self) -> Sample {
+    pub fn last(&self) -> Sample {
         self.rows.last().cloned().unwrap_or_default()
     }
 }
 
 /// At most `most` of the rows, evenly taken, and the last one always.
-pub(crate) fn thinned(rows: &[Sample], most: usize) -> Vec<Sample> {
+pub fn thinned(rows: &[Sample], most: usize) -> Vec<Sample> {
     let step = rows.len().div_ceil(most.max(1)).max(1);
     let mut taken: Vec<Sample> = rows.iter().rev().step_by(step).cloned().collect();
     taken.reverse();

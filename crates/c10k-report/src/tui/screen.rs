@@ -46,7 +46,7 @@ struct Taken {
 }
 
 /// The full screen; dropped, it gives the terminal back.
-pub(crate) struct Screen {
+pub struct Screen {
     terminal: Terminal<CrosstermBackend<File>>,
     color: bool,
 }
@@ -57,12 +57,7 @@ impl Screen {
     ///
     /// # Errors
     /// What the terminal, or a thread that hears its keys, says; it is as it was then.
-    pub(crate) fn open(
-        stdout: &impl AsFd,
-        stderr: &impl AsFd,
-        steward: bool,
-        color: bool,
-    ) -> io::Result<Self> {
+    pub fn open(stdout: &impl AsFd, stderr: &impl AsFd, steward: bool, color: bool) -> io::Result<Self> {
         let tty = File::from(stdout.as_fd().try_clone_to_owned()?);
         let kept: OwnedFd = memfd_create(c"said meanwhile", MFdFlags::MFD_CLOEXEC)?;
         let taken = Taken {
@@ -95,7 +90,7 @@ impl Screen {
     }
 
     /// Shows how it stands. A terminal that is gone, or was given back meanwhile, is shown nothing.
-    pub(crate) fn show(&mut self, view: &mut View) {
+    pub fn show(&mut self, view: &mut View) {
         view.word = last_word();
         if lock().is_some() {
             let color = self.color;
@@ -111,7 +106,7 @@ impl Drop for Screen {
 }
 
 /// Gives the terminal back as it was, and says what was kept. Once: who comes later finds nothing to do.
-pub(crate) fn restore() {
+pub fn restore() {
     let Some(Taken { mut tty, mut stderr, kept, group }) = lock().take() else { return };
     let _ = execute!(tty, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
