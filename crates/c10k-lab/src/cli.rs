@@ -26,9 +26,9 @@ use crate::command::serve::ServeArgs;
 use crate::command::sweep::SweepArgs;
 use crate::command::tune::TuneArgs;
 use crate::command::walls::WallsArgs;
-use crate::say::color::Color;
-use crate::say::printer::{Printer, streams};
-use crate::say::slip::helped;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::{Printer, streams};
+use c10k_plan::say::slip::helped;
 
 /// What it is, in a line.
 const ABOUT: &str = "How many connections can this box hold, what stops it, what does each cost?";

@@ -11,9 +11,9 @@ use clap::Args as _;
 
 use crate::collect::outside::Outside;
 use crate::collect::watch::Watch;
-use crate::plan::args::RunArgs;
-use crate::plan::flags::again;
-use crate::plan::view::plan_view;
+use c10k_plan::args::RunArgs;
+use c10k_plan::flags::again;
+use c10k_plan::view::plan_view;
 
 /// The words with which a person started this run; `None` for one that a plant or a climb started, by way of
 /// /proc/self/exe.

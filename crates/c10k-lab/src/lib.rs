@@ -7,35 +7,13 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-mod say {
-    //! What is said to the person at the terminal.
-    pub(crate) mod color;
-    pub(crate) mod printer;
-    pub(crate) mod refusal;
-    pub(crate) mod slip;
-    pub(crate) mod words;
-}
 mod signals;
-mod stage;
 mod ssh {
     //! The far end of an ssh connection, and the server that is started there.
-    pub(crate) mod args;
     pub(crate) mod connection;
     pub(crate) mod far;
     pub(crate) mod trouble;
     pub(crate) mod words;
-}
-mod plan {
-    //! From the command line to a resolved plan.
-    pub(crate) mod args;
-    pub(crate) mod beside;
-    pub(crate) mod contradictions;
-    pub(crate) mod file;
-    pub(crate) mod flags;
-    pub(crate) mod print;
-    pub(crate) mod resolve;
-    pub(crate) mod veth;
-    pub(crate) mod view;
 }
 mod host {
     //! The machine's limits and what it has left.

@@ -14,8 +14,8 @@ use c10k_profile::Profile;
 use c10k_record::{Listening, Record, Remedy, Setting, write_whole};
 use toml_edit::{Array, DocumentMut, Table, Value, value};
 
-use crate::stage::Stage;
-use crate::stage::Who;
+use c10k_plan::stage::Stage;
+use c10k_plan::stage::Who;
 
 /// Between two looks at a run under way.
 const NAP: Duration = Duration::from_millis(20);
@@ -268,7 +268,7 @@ mod tests {
     use c10k_record::Scope;
 
     use super::*;
-    use crate::stage::End;
+    use c10k_plan::stage::End;
 
     fn remedy(settings: &[(&str, &str)]) -> Remedy {
         let setting =

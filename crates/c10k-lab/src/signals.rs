@@ -10,8 +10,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use crate::say::color::Color;
-use crate::say::printer::Printer;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
 use c10k_report::tui;
 
 /// The signals that end a command in good order: SIGHUP and SIGQUIT too, unless whoever started it has asked for them to

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use c10k_record::{Record, nearest, write_whole};
 use clap::Args;
 
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 
 /// What is written, and where to.
 #[derive(Clone, Debug, Args)]

@@ -8,10 +8,10 @@ use c10k_record::{
 use clap::Args;
 
 use crate::command::runs::{Kind, kind_of, meant};
-use crate::plan::args::RunArgs;
-use crate::plan::beside::{Beside, few};
-use crate::plan::resolve::resolve;
-use crate::say::refusal::Refusal;
+use c10k_plan::args::RunArgs;
+use c10k_plan::beside::{Beside, few};
+use c10k_plan::resolve::resolve;
+use c10k_plan::say::refusal::Refusal;
 
 /// With what a run is compared.
 #[derive(Clone, Debug, Args)]

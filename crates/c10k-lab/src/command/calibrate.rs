@@ -16,7 +16,7 @@ use crate::collect::watch::{Mark, Watch};
 use crate::host::describe::{note_server, note_swarm};
 use crate::host::object_bytes::USER_BYTES;
 use crate::processes::child::{Heard, Process};
-use crate::stage::Who;
+use c10k_plan::stage::Who;
 
 /// Connections of each of the two growths: the first finds memory cold and tables to be made, the second does not.
 const GROWTH: u64 = 3_000;

@@ -8,9 +8,9 @@ use clap::Args;
 
 use crate::command::report::read;
 use crate::command::runs::{Kind, kind_of, meant};
-use crate::say::color::Color;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 
 /// As many as there are letters to name them by.
 const MOST_GROUPS: usize = 26;

@@ -18,11 +18,11 @@ use crate::command::run::{Carried, carry_out};
 use crate::lead::found::{FOUND, Found};
 use crate::lead::page::Material;
 use crate::lead::sizes::{Search, Vary, is_known};
-use crate::plan::args::RunArgs;
-use crate::plan::file::Written;
-use crate::say::color::Color;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
+use c10k_plan::args::RunArgs;
+use c10k_plan::file::Written;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 
 /// How long the workload goes on at each try.
 const AT_EACH_TRY: Span = Span(Duration::from_secs(3));
@@ -233,7 +233,7 @@ fn of_a_rate(args: &FindArgs, rate: Vary, written: &Written) -> Result<(u64, u64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::resolve::default_plan;
+    use c10k_plan::resolve::default_plan;
 
     #[test]
     fn a_search_asks_of_a_workload_what_it_is_for_unless_that_is_asked_already() {

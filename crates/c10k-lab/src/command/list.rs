@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::command::runs::{Found, all_in, headline, kept_because};
-use crate::say::printer::Printer;
+use c10k_plan::say::printer::Printer;
 
 /// `c10k-lab list`.
 #[derive(Clone, Debug, Args)]

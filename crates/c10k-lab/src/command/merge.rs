@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use c10k_record::control::run_id;
 use c10k_record::{Condition, Exit, Record, Sample, VerdictError, brief, headline_and_path, write_whole};
-use c10k_report::merge::{Fault, Merged, OverTime, Wanted, merged};
+use c10k_report::merge::{Merged, OverTime, Wanted, merged};
 use clap::Args;
 
 use crate::command::account::AccountArgs;
 use crate::lead::page::page;
-use crate::say::color::Color;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 
 mod fetch;
 
@@ -52,12 +52,6 @@ pub(crate) struct MergeArgs {
     /// Colours.
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
-}
-
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
-        Self { message: fault.to_string(), hint: Some(fault.hint()), exit: fault.exit() }
-    }
 }
 
 /// Merges.

@@ -7,7 +7,7 @@ use c10k_record::Exit;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::say::printer::Printer;
+use c10k_plan::say::printer::Printer;
 
 /// Commands that are programs of their own by the name of a link.
 pub(crate) const LINKS: [(&str, &str); 3] =

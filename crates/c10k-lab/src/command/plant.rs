@@ -20,10 +20,10 @@ use c10k_record::{Ceiling, Exit, Record, Scope, nearest};
 use clap::Args;
 
 use crate::rerun::{Came, Setup};
-use crate::say::printer::Printer;
 use crate::signals::Signals;
-use crate::stage::Stage;
-use crate::stage::Who;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::stage::Stage;
+use c10k_plan::stage::Who;
 use hierarchy::{Hierarchy, Limit, Made};
 use left::{Folder, Maker};
 use outcome::{Lifted, Outcome, page, predicted_rate};

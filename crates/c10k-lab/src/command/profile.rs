@@ -5,7 +5,7 @@ use c10k_record::Exit;
 use serde_json::json;
 
 use crate::command::settings;
-use crate::say::printer::Printer;
+use c10k_plan::say::printer::Printer;
 use clap::Subcommand;
 
 /// `c10k-lab profile`.

@@ -10,8 +10,8 @@ use clap::Args;
 use crate::command::account::{AccountArgs, Accounts};
 use crate::command::runs::{Found, Kind, climb_of, headline, kind_of, meant};
 use crate::lead::page::Material;
-use crate::say::color::Color;
-use crate::say::printer::Printer;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
 
 /// `c10k-lab report`.
 #[derive(Clone, Debug, Args)]

@@ -23,23 +23,23 @@ use crate::isolate::steward::{self, HostWide, Stewarded};
 use crate::lead::exported;
 use crate::lead::lab::Lab;
 use crate::lead::sizes::Search;
-use crate::plan::args::RunArgs;
-use crate::plan::beside::Beside;
-use crate::plan::file::{Origin, Written};
-use crate::plan::flags::serve_words;
-use crate::plan::print::print_plan;
-use crate::plan::resolve::{check_sources, resolve_with_origins};
-use crate::plan::veth;
-use crate::plan::view::foreseen;
 use crate::processes::far::{Far, Reached};
 use crate::processes::foreign::Foreign;
 use crate::processes::server::Found;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
-use crate::say::words::left_as_it_was;
 use crate::signals::Signals;
 use crate::ssh::far::Tunnel;
-use crate::stage::Stage;
+use c10k_plan::args::RunArgs;
+use c10k_plan::beside::Beside;
+use c10k_plan::file::{Origin, Written};
+use c10k_plan::flags::serve_words;
+use c10k_plan::print::print_plan;
+use c10k_plan::resolve::{check_sources, resolve_with_origins};
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::say::words::left_as_it_was;
+use c10k_plan::stage::Stage;
+use c10k_plan::veth;
+use c10k_plan::view::foreseen;
 
 /// `c10k-lab run`.
 #[derive(Clone, Debug, Args)]

@@ -17,11 +17,11 @@ use c10k_server::ServerArgs;
 use serde_json::json;
 
 use crate::host::before::Beforehand;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
-use crate::say::words::left_as_it_was;
 use crate::signals::Signals;
 pub(crate) use args::ServeArgs;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::say::words::left_as_it_was;
 use serving::Serving;
 
 /// What shows why a thread or a descriptor more cannot be had.

@@ -13,8 +13,8 @@ use c10k_record::{Exit, ProfileInRun};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use crate::say::printer::Printer;
-use crate::say::words::left_as_it_was;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::words::left_as_it_was;
 
 /// Says once that a process which was killed left settings behind, and what puts them back.
 pub(crate) fn tell_left_over(printer: &mut Printer) {

@@ -33,11 +33,11 @@ use serde_json::json;
 
 use crate::command::plant::hierarchy::Hierarchy;
 use crate::command::plant::left::Maker;
-use crate::say::color::Color;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
 use crate::signals::Signals;
 use answer::Answers;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use file::Sweep;
 use folder::Folder;
 use going_on::GoOnArgs;

@@ -27,13 +27,13 @@ use serde_json::json;
 
 use crate::command::sweep::going_on::GoOnArgs;
 use crate::command::sweep::state::now;
-use crate::plan::args::RunArgs;
-use crate::say::color::Color;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
 use crate::signals::Signals;
 use asked::{Asked, soft_limit};
 use bench::{Bench, Case, Question};
+use c10k_plan::args::RunArgs;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use export::Export;
 use folder::{Check, Document, Folder};
 use lift::Lift;

@@ -17,8 +17,8 @@ use crate::command::doctor::facts::line;
 use crate::command::plant::PlantArgs;
 use crate::command::sweep::experiments::{experiments_on, others};
 use crate::host::before::Beforehand;
-use crate::say::printer::Printer;
-use crate::say::words::side_name;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::words::side_name;
 use paragraph::{paragraph, title};
 
 /// `c10k-lab walls`.

@@ -17,7 +17,7 @@ use c10k_swarm::LoadArgs;
 
 use super::findings;
 use crate::collect::watch::{Counted, Watch};
-use crate::plan::args::RunArgs;
+use c10k_plan::args::RunArgs;
 
 const TARGET: u64 = 2_000_000;
 const HELD: u64 = 60_000;
@@ -106,7 +106,7 @@ fn watched(root: &Path, changed: &[(&str, &str)]) -> Watch {
 #[track_caller]
 fn walls_of(limits: &HostSnapshot, watch: &Watch, lost: &str, broken: &[&str]) -> Vec<String> {
     let load = LoadArgs { target: Some(c10k_record::Quantity(TARGET)), ..LoadArgs::default() };
-    let plan = crate::plan::resolve::resolve(&RunArgs { load, ..RunArgs::default() }).expect("a plan");
+    let plan = c10k_plan::resolve::resolve(&RunArgs { load, ..RunArgs::default() }).expect("a plan");
     let tool = Tool { name: "c10k-lab".to_owned(), version: "0".to_owned() };
     let mut record = Record::begun(tool, "replay".to_owned(), plan.topology, plan.protocol, plan.workload);
     let outcome: Outcome = serde_json::from_value(lost.into()).expect("an outcome is its name");
@@ -239,7 +239,7 @@ fn the_same_losses_on_a_quiet_host_prove_nothing_of_it() {
 fn the_same_run_again_is_what_a_person_typed_or_else_what_its_plan_says() {
     let load = LoadArgs { no_probe: true, ips: Some("127.0.0.9".to_owned()), ..LoadArgs::default() };
     let mode = Some(c10k_record::ServerMode::Hold);
-    let plan = crate::plan::resolve::resolve(&RunArgs { mode, load, ..RunArgs::default() }).expect("a plan");
+    let plan = c10k_plan::resolve::resolve(&RunArgs { mode, load, ..RunArgs::default() }).expect("a plan");
     let tool = Tool { name: "c10k-lab".to_owned(), version: "0".to_owned() };
     let mut record = Record::begun(tool, "again".to_owned(), plan.topology, plan.protocol, plan.workload);
     let words = |record: &Record| super::as_it_was_started(record).map(|words| words.join(" "));

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use c10k_kernel::{conntrack, filter, link, shaper};
 
 use crate::isolate::veth::SERVER_DEVICE;
-use crate::stage::{Furniture, Stage};
+use c10k_plan::stage::{Furniture, Stage};
 
 /// Puts into this namespace, which must be the run's own, what it is to have.
 pub(crate) fn furnish(stage: &Stage) -> io::Result<()> {

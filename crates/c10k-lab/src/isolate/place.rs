@@ -18,8 +18,8 @@ use crate::isolate::first_window;
 use crate::isolate::own_hash;
 use crate::isolate::sample;
 use crate::isolate::veth;
-use crate::plan::veth::neighbour_warning;
-use crate::say::refusal::Refusal;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::veth::neighbour_warning;
 
 /// How many neighbours the kernel keeps, over all namespaces; shown in the first one only.
 const NEIGHBOURS: &str = "net.ipv4.neigh.default.gc_thresh3";

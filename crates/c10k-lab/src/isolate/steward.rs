@@ -22,10 +22,10 @@ use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::isolate::place::Place;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
-use crate::say::words::left_as_it_was;
 use crate::signals::ending_signals;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::say::words::left_as_it_was;
 
 /// How the child hears from its steward what stands outside its namespace: as JSON.
 const WORD: &str = "C10K_LAB_HOST_WIDE";
@@ -340,7 +340,7 @@ mod tests {
     fn a_setting_that_cannot_be_put_back_is_told_and_one_that_somebody_changed_is_theirs() {
         let profile =
             Profile::from_text("name = 'x'\nsummary = 'x'\n[sysctl]\n'net.core.somaxconn' = 9").unwrap();
-        let mut printer = Printer::new(crate::say::color::Color::Never);
+        let mut printer = Printer::new(c10k_plan::say::color::Color::Never);
         let mut is_back_after = |meddle: fn(&std::path::Path)| {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("sys/net/core/somaxconn");
@@ -383,7 +383,7 @@ mod tests {
     #[test]
     fn what_the_run_ended_with_is_what_its_steward_ends_with() {
         use std::os::unix::process::ExitStatusExt as _;
-        let mut printer = Printer::new(crate::say::color::Color::Never);
+        let mut printer = Printer::new(c10k_plan::say::color::Color::Never);
         let mut exit = |raw: i32| exit_of(ExitStatus::from_raw(raw), &mut printer);
         for (code, expected) in [
             (0, Exit::Done),

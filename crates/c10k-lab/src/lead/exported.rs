@@ -6,9 +6,9 @@ use c10k_record::{HttpAddress, ListenError, Listening};
 
 use crate::host::limits::as_one;
 use crate::lead::lab::Lab;
-use crate::plan::args::RunArgs;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
+use c10k_plan::args::RunArgs;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 
 /// What the flag is called.
 pub(crate) const METRICS: &str = "metrics";

@@ -11,7 +11,7 @@ use crate::host::limits::as_one;
 use crate::lead::lab::Lab;
 use crate::lead::page::{RAMP, page};
 use crate::lead::sizes::Search;
-use crate::plan::view::foreseen;
+use c10k_plan::view::foreseen;
 
 impl Lab<'_> {
     /// Puts together what was seen and writes it; also says what a search has found.

@@ -19,10 +19,10 @@ use crate::processes::in_force;
 use crate::processes::noise::make_noise;
 use crate::processes::server::Found;
 use crate::processes::start::Starting;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
 use crate::signals::Signals;
-use crate::stage::Stage;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::stage::Stage;
 
 /// A run under way.
 pub(crate) struct Lab<'a> {

@@ -9,7 +9,7 @@ use crate::host::headroom::{Headroom, Pieces};
 use crate::host::limits::as_one;
 use crate::lead::lab::Lab;
 use crate::lead::wait::Woken;
-use crate::plan::view::plan_view;
+use c10k_plan::view::plan_view;
 
 impl Lab<'_> {
     /// Grows to the target, in the plan's steps.

@@ -12,7 +12,7 @@ use crate::collect::source::FarSource;
 use crate::collect::watch::{Mark, Watch};
 use crate::isolate::place::Place;
 use crate::processes::server::ServerSide;
-use crate::say::refusal::Refusal;
+use c10k_plan::say::refusal::Refusal;
 
 /// What is watched, and what was seen.
 pub(crate) struct Seen {

@@ -4,7 +4,7 @@ use c10k_record::{Live, Sample};
 
 use crate::host::limits::as_one;
 use crate::lead::lab::Lab;
-use crate::plan::view::foreseen;
+use c10k_plan::view::foreseen;
 use c10k_report::tui::{View, thinned};
 
 /// Rows that a plot has room for.

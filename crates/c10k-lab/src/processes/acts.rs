@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use socket2::Socket;
 
-use crate::stage::{Act, Stage, What, When};
+use c10k_plan::stage::{Act, Stage, What, When};
 
 /// The acts of a stage, done when their time has come.
 #[derive(Debug, Default)]

@@ -16,8 +16,8 @@ use c10k_kernel::namespace::Beside;
 use c10k_kernel::process::{self, Signal, bind_to_this_process, own_executable};
 use c10k_record::{ServerEvent, SwarmEvent};
 
-use crate::stage::End;
-use crate::stage::Who;
+use c10k_plan::stage::End;
+use c10k_plan::stage::Who;
 
 /// What the lab hears.
 #[derive(Debug)]

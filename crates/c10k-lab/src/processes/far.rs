@@ -14,12 +14,12 @@ use c10k_record::control::{Begin, Begun, Build, Client, Hello, Token, path};
 use c10k_record::{EndHost, Host, HostSnapshot, Plan, ServerMode, Span, TwoHosts, Warning, Workload};
 
 use crate::isolate::place::Place;
-use crate::plan::args::RunArgs;
-use crate::plan::contradictions::kinds;
 use crate::processes::child::Heard;
 use crate::processes::peer::{BegunThere, Peer, TRIES};
-use crate::say::refusal::Refusal;
 use crate::ssh::far::Tunnel;
+use c10k_plan::args::RunArgs;
+use c10k_plan::contradictions::kinds;
+use c10k_plan::say::refusal::Refusal;
 
 /// The profile that changes nothing.
 const NO_PROFILE: &str = "stock";

@@ -19,9 +19,9 @@ use c10k_record::{HostSnapshot, LoadPlan, Plan, Topology, Warning, shell};
 use c10k_swarm::ips::{IpList, PortWindow};
 
 use crate::isolate::place::Place;
-use crate::plan::args::RunArgs;
-use crate::plan::file::{Origin, Written};
-use crate::say::refusal::Refusal;
+use c10k_plan::args::RunArgs;
+use c10k_plan::file::{Origin, Written};
+use c10k_plan::say::refusal::Refusal;
 
 /// The profile that changes nothing.
 const NO_PROFILE: &str = "stock";

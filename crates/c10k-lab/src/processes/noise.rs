@@ -8,7 +8,7 @@ use std::time::Duration;
 use c10k_kernel::socket::set_bind_address_no_port;
 use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
 
-use crate::stage::{Noise, Stage};
+use c10k_plan::stage::{Noise, Stage};
 
 /// Makes the noise towards a server that is ready. What it returns must live as long as the run.
 pub(crate) fn make_noise(stage: &Stage, servers: &[SocketAddr]) -> io::Result<Vec<Socket>> {

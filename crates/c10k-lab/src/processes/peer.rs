@@ -25,7 +25,7 @@ use laying::Laying;
 use patience::Patience;
 
 use crate::processes::child::Heard;
-use crate::say::refusal::Refusal;
+use c10k_plan::say::refusal::Refusal;
 
 /// The kernel there may take so long to take back what earlier connections had.
 const SETTLE: Duration = Duration::from_millis(500);

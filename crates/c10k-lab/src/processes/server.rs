@@ -9,8 +9,8 @@ use crate::processes::child::{Process, end_in_words};
 use crate::processes::far::Far;
 use crate::processes::foreign::Foreign;
 use crate::processes::peer::Peer;
-use crate::say::refusal::Refusal;
-use crate::stage::Who;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::stage::Who;
 
 /// A server that is there before the run.
 #[derive(Debug)]

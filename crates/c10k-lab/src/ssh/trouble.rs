@@ -4,8 +4,8 @@ use std::io;
 
 use c10k_record::Exit;
 
-use crate::say::refusal::Refusal;
 use crate::ssh::words::Words;
+use c10k_plan::say::refusal::Refusal;
 
 /// ssh itself cannot be started.
 pub(crate) fn not_started(error: &io::Error) -> Refusal {
@@ -146,7 +146,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::ssh::args::{Destination, SshArgs};
+    use c10k_plan::ssh::{Destination, SshArgs};
 
     fn told(said: &str) -> Refusal {
         let destination: Destination = "root@far".parse().expect("one");

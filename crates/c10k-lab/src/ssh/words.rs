@@ -6,7 +6,7 @@ use std::path::Path;
 
 use c10k_record::shell;
 
-use crate::ssh::args::{Destination, SshArgs};
+use c10k_plan::ssh::{Destination, SshArgs};
 
 /// How ssh is called for one far end. All that it is asked for goes through one connection, whose master listens on a
 /// socket here (ControlMaster of ssh_config(5)).

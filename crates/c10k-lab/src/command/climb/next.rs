@@ -7,7 +7,7 @@ use c10k_kernel::limits;
 use c10k_record::{Hanging, Plan, Record, Remedy, Scope, fold, fold_command, human_count};
 use serde::Serialize;
 
-use crate::plan::view::plan_view;
+use c10k_plan::view::plan_view;
 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Next {

@@ -10,7 +10,7 @@ use super::brake::Brake;
 use super::document::{Check, Climb};
 use super::{ClimbArgs, Refused};
 use crate::rerun::{Came, Setup};
-use crate::say::printer::Printer;
+use c10k_plan::say::printer::Printer;
 
 /// How long a connect and an echo may take. What is beyond a wall waits for so long in each step.
 const PATIENCE: &str = "4s";

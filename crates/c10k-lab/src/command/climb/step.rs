@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::next::Next;
 use crate::rerun::Setup;
-use crate::stage::NOBODY;
-use crate::stage::Who;
+use c10k_plan::stage::NOBODY;
+use c10k_plan::stage::Who;
 
 /// Where the text of a row begins, columns.
 const COLUMN: usize = 29;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::not_written;
-use crate::say::refusal::Refusal;
+use c10k_plan::say::refusal::Refusal;
 
 /// Where results are fetched from.
 #[derive(Clone, Debug, Default, Args)]

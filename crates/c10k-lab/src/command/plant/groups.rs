@@ -7,8 +7,8 @@ use super::hierarchy::Limit;
 use super::together::Stands;
 use super::{Frame, Group, Lift, Planted, flag, small};
 use crate::rerun::Setup;
-use crate::stage::NOBODY;
-use crate::stage::Who;
+use c10k_plan::stage::NOBODY;
+use c10k_plan::stage::Who;
 
 pub(super) static PLANTS: &[Planted] = &[
     Planted {

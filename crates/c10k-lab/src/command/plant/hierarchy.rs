@@ -11,8 +11,8 @@ use std::time::Duration;
 use c10k_kernel::limits;
 
 use super::left::{Maker, left_in};
-use crate::stage::Stage;
-use crate::stage::Who;
+use c10k_plan::stage::Stage;
+use c10k_plan::stage::Who;
 
 /// What one group is bounded by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

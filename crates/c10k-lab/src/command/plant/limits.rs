@@ -3,7 +3,7 @@
 use super::together::Stands;
 use super::{Frame, Lift, Planted, flag, small};
 use crate::rerun::Setup;
-use crate::stage::{Act, Noise, What, When};
+use c10k_plan::stage::{Act, Noise, What, When};
 
 pub(super) static PLANTS: &[Planted] = &[
     Planted {

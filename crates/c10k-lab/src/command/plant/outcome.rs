@@ -4,7 +4,7 @@ use c10k_ceiling::predict_rate;
 use c10k_record::{Ceiling, Predicted, Record, Setting, counted, human_count};
 use serde::Serialize;
 
-use crate::plan::view::plan_view;
+use c10k_plan::view::plan_view;
 
 /// What came of it.
 #[derive(Debug, Serialize)]

@@ -5,7 +5,7 @@ use c10k_record::Span;
 
 use super::{Failed, Frame, PATIENCE, Planted};
 use crate::rerun::Setup;
-use crate::stage::{End, Stage};
+use c10k_plan::stage::{End, Stage};
 
 /// Where a plant stands, for what stands beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::together::Stands;
 use super::{Lift, Planted, flag, small};
-use crate::stage::{Furniture, Noise};
+use c10k_plan::stage::{Furniture, Noise};
 
 /// A port at which the lab's server does not listen.
 const ELSEWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9999);

@@ -8,7 +8,7 @@ use c10k_record::{HttpAddress, Span};
 use c10k_server::{ServerArgs, StatsForm};
 use clap::Args;
 
-use crate::say::refusal::Refusal;
+use c10k_plan::say::refusal::Refusal;
 
 /// Where the control port is that is not told where: of this machine alone.
 const CONTROL: &str = "127.0.0.1:9900";

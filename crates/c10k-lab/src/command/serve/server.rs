@@ -9,7 +9,7 @@ use c10k_collector::far::{ServerEnded, ServersWord};
 use c10k_record::{ServerEvent, ServerReport};
 
 use crate::processes::child::{Heard, Process, end_in_words};
-use crate::stage::Who;
+use c10k_plan::stage::Who;
 
 /// How long an answer to `now` is waited for. One that is stopped keeps a look back once and no longer.
 const PATIENCE: Duration = Duration::from_millis(150);

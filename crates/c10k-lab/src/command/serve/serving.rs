@@ -20,10 +20,10 @@ use crate::host::before::Beforehand;
 use crate::host::describe;
 use crate::processes::child::Process;
 use crate::processes::start::await_server;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
 use crate::signals::Signals;
-use crate::stage::Who;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::stage::Who;
 
 /// A server that is ready, and what it was started with.
 pub(super) struct Serving<'a> {

@@ -6,8 +6,8 @@ use toml_edit::{DocumentMut, value};
 
 use super::setting::{ActsOn, Setting};
 use crate::command::plant::hierarchy::Limit;
-use crate::say::refusal::Refusal;
-use crate::stage::{Stage, Who};
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::stage::{Stage, Who};
 
 /// One side of a comparison.
 #[derive(Clone, Debug)]
@@ -52,8 +52,8 @@ impl Arm {
             let hint = refusal.hint.filter(|hint| !hint.is_empty());
             (hint.map_or(refusal.message.clone(), |hint| format!("{} ({hint})", refusal.message)), any())
         };
-        crate::plan::resolve::check_sources(&plan).map_err(refused)?;
-        crate::plan::contradictions::refuse(&plan).map_err(refused)?;
+        c10k_plan::resolve::check_sources(&plan).map_err(refused)?;
+        c10k_plan::contradictions::refuse(&plan).map_err(refused)?;
         let all: Vec<&Setting> = common.iter().chain(&settings).collect();
         let profile = profile(&name, &plan.profile, &all).map_err(|message| (message, any()))?;
         Ok(Self { name, case, settings, common: common.to_vec(), plan, profile })
@@ -168,7 +168,7 @@ fn profile(name: &str, of_plan: &str, settings: &[&Setting]) -> Result<String, S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::resolve::default_plan;
+    use c10k_plan::resolve::default_plan;
 
     fn setting(key: &str, acts_on: ActsOn) -> Setting {
         Setting { key: key.to_owned(), told: "5".to_owned(), acts_on, place: None }

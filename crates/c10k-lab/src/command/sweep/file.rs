@@ -10,10 +10,10 @@ use super::arm::Arm;
 use super::expect::Expected;
 use super::hint::{HINT, SWEEP};
 use super::measure::Measure;
-use crate::plan::contradictions::kinds;
-use crate::plan::file::{Given, Layer, Origins, Written, beside};
-use crate::plan::resolve::{default_plan, move_to};
-use crate::say::refusal::Refusal;
+use c10k_plan::contradictions::kinds;
+use c10k_plan::file::{Given, Layer, Origins, Written, beside};
+use c10k_plan::resolve::{default_plan, move_to};
+use c10k_plan::say::refusal::Refusal;
 
 mod predicted;
 mod sides;

@@ -9,7 +9,7 @@ use super::file::Sweep;
 use super::going_on::{Resumable, hold};
 use super::order::order;
 use super::state::{Build, FILE, HostSeen, Locked, STATE, State, now};
-use crate::say::refusal::Refusal;
+use c10k_plan::say::refusal::Refusal;
 
 /// Where a sweep is kept.
 pub(super) struct Folder {

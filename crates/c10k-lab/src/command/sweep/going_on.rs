@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::state::Locked;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 
 /// The flags of a sweep and of a tuning that say where it is.
 #[derive(Clone, Debug, Args)]

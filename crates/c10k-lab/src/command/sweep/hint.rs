@@ -1,6 +1,6 @@
 //! What a sweep's file is, for refusals.
 
-use crate::plan::file::Kind;
+use c10k_plan::file::Kind;
 
 /// For a refusal without a better hint.
 pub(super) const HINT: &str =

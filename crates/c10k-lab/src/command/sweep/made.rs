@@ -18,9 +18,9 @@ use super::runner::{Runner, no_room_for_a_trial, stopped, sweep_seconds, try_in}
 use super::state::State;
 use super::{standing, written};
 use crate::command::plant::left::Maker;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
 use crate::signals::Signals;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 
 /// A sweep whose runs are all done.
 pub(crate) struct Made {

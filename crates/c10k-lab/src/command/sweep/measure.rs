@@ -3,7 +3,7 @@
 use c10k_record::{Better, LatencyKind, Metric, PhaseKind, Plan, Protocol, Record, Unit};
 use c10k_report::stats::{Asked, Wording};
 
-use crate::plan::contradictions::kinds;
+use c10k_plan::contradictions::kinds;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,9 +14,9 @@ use super::setting::ActsOn;
 use crate::command::plant::hierarchy::{Hierarchy, Made};
 use crate::command::plant::left::Maker;
 use crate::rerun::{self, Came};
-use crate::say::refusal::Refusal;
 use crate::signals::Signals;
-use crate::stage::Stage;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::stage::Stage;
 
 /// What came of a run.
 pub(super) enum Ended {

@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_run_takes_its_hold_its_pauses_and_its_connects() {
-        let mut plan = crate::plan::resolve::default_plan();
+        let mut plan = c10k_plan::resolve::default_plan();
         plan.target = 10_000;
         plan.load.hold = c10k_record::Span::secs(4);
         let whole = run_seconds(&plan);

@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn of_each_kind_of_setting_it_is_known_who_reads_it_back() {
-        use crate::stage::Who;
+        use c10k_plan::stage::Who;
         let of = |acts_on| source(&setting("x", acts_on));
         let profile = |table: &'static str, key: &str| of(ActsOn::Profile(table, key.to_owned(), 1.into()));
         assert!(profile("socket", "backlog").is_some_and(|source| source.contains("sock_diag")));

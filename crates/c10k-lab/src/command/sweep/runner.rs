@@ -12,9 +12,9 @@ use super::one_run::{By, Ended, carry_out};
 use super::order::{Part, Slot, run_seconds};
 use super::state::{Broken, Done, HostSeen, now};
 use crate::command::plant::left::Maker;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
 use crate::signals::Signals;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 
 /// So often a run is begun that comes to nothing.
 const ATTEMPTS: usize = 2;

@@ -8,9 +8,9 @@ use c10k_record::{Plan, Quantity, Topology, nearest};
 use toml_edit::Value;
 
 use super::hint::HINT;
-use crate::plan::file::{Given, Key, Layer, TABLES};
-use crate::say::refusal::Refusal;
-use crate::stage::Who;
+use c10k_plan::file::{Given, Key, Layer, TABLES};
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::stage::Who;
 
 /// A setting with the value that it is to have.
 #[derive(Clone, Debug)]
@@ -277,7 +277,7 @@ fn change_key(plan: &mut Plan, key: &'static Key, value: &Value) -> Result<(), S
     changed?;
     plan.work = plan.work.with(&own);
     match key.path {
-        "topology" if plan.topology != topology => crate::plan::resolve::move_to(plan.topology, plan, false),
+        "topology" if plan.topology != topology => c10k_plan::resolve::move_to(plan.topology, plan, false),
         // Of target and steps one replaces the other, and all at once is no growth in steps.
         "target" => plan.load.steps = None,
         "load.arrivals" if plan.load.arrivals == c10k_record::Spread::Burst => {
@@ -348,7 +348,7 @@ mod tests {
     fn sources_and_listeners_stand_on_the_topology() {
         assert_eq!(sources(Topology::Loopback, 3), "127.0.0.1-127.0.0.3");
         assert_eq!(sources(Topology::Veth, 1), "192.168.1.200-192.168.1.200");
-        let mut plan = crate::plan::resolve::default_plan();
+        let mut plan = c10k_plan::resolve::default_plan();
         listen_on(&mut plan, 3).expect("ports");
         assert_eq!(plan.server.listen.iter().map(SocketAddr::port).collect::<Vec<_>>(), [9000, 9001, 9002]);
     }

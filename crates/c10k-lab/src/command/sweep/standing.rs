@@ -6,7 +6,7 @@ use c10k_profile::{DiffRow, Live, Profile, Settable, Why, diff};
 use super::arm::Arm;
 use super::setting::ActsOn;
 use crate::isolate::own_hash;
-use crate::say::refusal::Refusal;
+use c10k_plan::say::refusal::Refusal;
 
 /// Refuses a side whose hash is never made, or of whose host-wide sysctl more stands: its answer would be that of the base
 /// against itself.
@@ -57,7 +57,7 @@ mod tests {
 
     use super::super::setting::Setting;
     use super::*;
-    use crate::plan::resolve::default_plan;
+    use c10k_plan::resolve::default_plan;
 
     fn arm(table: &'static str, key: &str, value: Value) -> Arm {
         let acts_on = ActsOn::Profile(table, key.to_owned(), value);

@@ -10,9 +10,9 @@ use super::asked::Asked;
 use super::lift::Lift;
 use crate::command::runs::runs_in;
 use crate::command::sweep::made::{self, Made};
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
 use crate::signals::Signals;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 
 /// The plan that all steps have, beside their files.
 const BASE: &str = "base.toml";
@@ -195,7 +195,7 @@ mod tests {
     use c10k_swarm::LoadArgs;
 
     use super::*;
-    use crate::plan::args::RunArgs;
+    use c10k_plan::args::RunArgs;
 
     fn lift(key: &str, value: &str) -> Lift {
         Lift { key: key.to_owned(), value: value.to_owned(), named_by: "x".to_owned() }

@@ -9,8 +9,8 @@ use super::bench::{Bench, Case, Question};
 use super::kept::{Outcome, Proof, is_better, is_worse};
 use super::lift::{Lift, of_remedy};
 use crate::command::sweep::made::Made;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 
 /// More walls than there are.
 const MOST_WALLS: usize = 16;

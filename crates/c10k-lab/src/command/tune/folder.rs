@@ -10,7 +10,7 @@ use super::kept::Outcome;
 use crate::command::sweep::folder::{begun_in, drawn, not_written};
 use crate::command::sweep::going_on::{Resumable, hold};
 use crate::command::sweep::state::{Build, HostSeen, Locked, now};
-use crate::say::refusal::Refusal;
+use c10k_plan::say::refusal::Refusal;
 
 /// Its document, which a folder must have to be one of a tuning.
 pub(crate) const DOCUMENT: &str = "tune.json";
@@ -149,7 +149,7 @@ mod tests {
     use c10k_swarm::LoadArgs;
 
     use super::*;
-    use crate::plan::args::RunArgs;
+    use c10k_plan::args::RunArgs;
 
     fn asked(target: u64) -> Asked {
         let load = LoadArgs { target: Some(Quantity(target)), ..LoadArgs::default() };

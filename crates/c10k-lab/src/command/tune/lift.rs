@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_may_be_faster_depends_on_the_workload_and_names_each_setting_once() {
-        let mut plan = crate::plan::resolve::default_plan();
+        let mut plan = c10k_plan::resolve::default_plan();
         plan.target = 20_000;
         let keys = |plan: &Plan| -> Vec<String> {
             let lifts = for_speed(plan, &HostSnapshot::default(), &PlanView::default());

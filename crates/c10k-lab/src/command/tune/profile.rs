@@ -99,7 +99,7 @@ mod tests {
     use super::super::kept::tests::proof;
     use super::super::lift::Lift;
     use super::*;
-    use crate::plan::args::RunArgs;
+    use c10k_plan::args::RunArgs;
 
     fn lift(key: &str, value: &str) -> Lift {
         Lift { key: key.to_owned(), value: value.to_owned(), named_by: "ports-exhausted".to_owned() }

@@ -6,9 +6,9 @@ use super::bench::{Bench, Case, Question};
 use super::kept::{Outcome, Proof, control_moved, is_better};
 use super::lift::{Lift, for_speed};
 use crate::command::sweep::made::Made;
-use crate::plan::view::plan_view;
-use crate::say::printer::Printer;
-use crate::say::refusal::Refusal;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::view::plan_view;
 
 /// Tries what may make the goal faster. `last` is the last run with what is kept so far.
 pub(super) fn make_faster(

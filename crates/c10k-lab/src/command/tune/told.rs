@@ -7,7 +7,7 @@ use c10k_record::{Span, fold, human_count, shell};
 
 use super::folder::{Check, Document};
 use super::lift::Lift;
-use crate::plan::flags::again;
+use c10k_plan::flags::again;
 
 /// What came of the goal.
 pub(super) fn headline(check: &Check) -> String {

@@ -5,7 +5,7 @@ use c10k_record::{Exit, HostSnapshot};
 use serde_json::json;
 
 use super::paragraph::paragraph;
-use crate::say::printer::Printer;
+use c10k_plan::say::printer::Printer;
 
 /// What a number may come from.
 pub(super) fn explain(

@@ -12,7 +12,7 @@ use super::known::{ClockSeen, Lost, Sight, Silence};
 use super::laying::Laying;
 use super::patience::Patience;
 use crate::processes::child::Heard;
-use crate::stage::Who;
+use c10k_plan::stage::Who;
 
 /// Asked for nothing, it looks so often: a far end ends a run of which it hears nothing.
 const AT_LEAST: Duration = Duration::from_secs(2);

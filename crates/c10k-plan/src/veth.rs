@@ -10,7 +10,7 @@ use c10k_swarm::ips::{IpList, PortWindow};
 use crate::say::refusal::Refusal;
 
 /// Where the server listens unless a plan says otherwise.
-pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
 /// 192.168.1.200–230, when no more are needed.
 const LEAST_SOURCES: u64 = 31;
 /// What a new namespace has, whatever its parent has (net/ipv4/af_inet.c, `inet_init_net`).
@@ -19,11 +19,11 @@ const KERNEL_PORTS: PortWindow = PortWindow { first: KERNEL_PORT_RANGE.0, last: 
 const KERNEL_NEIGHBOURS: u64 = 1024;
 /// Up to so many sources the server's end finds its neighbours by itself, as on a real network; the kernel begins to
 /// throw entries out at `gc_thresh2`, 512.
-pub(crate) const FEW_NEIGHBOURS: u64 = 256;
+pub const FEW_NEIGHBOURS: u64 = 256;
 
 /// Fills in the sources of a plan that names none, as many as its target needs, and refuses addresses that
 /// cannot stand at two ends of a link. Plans of other topologies are left as they are.
-pub(crate) fn settle(plan: &mut Plan, profile: &Profile) -> Result<(), Refusal> {
+pub fn settle(plan: &mut Plan, profile: &Profile) -> Result<(), Refusal> {
     if plan.topology != Topology::Veth {
         return Ok(());
     }
@@ -62,7 +62,7 @@ pub(crate) fn settle(plan: &mut Plan, profile: &Profile) -> Result<(), Refusal> 
 
 /// Whether the sources of a plan outgrow the kernel's table of neighbours, and what the reader should know then.
 /// `most` is `net.ipv4.neigh.default.gc_thresh3`, which only the machine's first namespace shows.
-pub(crate) fn neighbour_warning(plan: &Plan, most: Option<u64>) -> Option<Warning> {
+pub fn neighbour_warning(plan: &Plan, most: Option<u64>) -> Option<Warning> {
     let most = most.unwrap_or(KERNEL_NEIGHBOURS);
     let sources = sources_of(plan).len() as u64;
     (plan.topology == Topology::Veth && sources > FEW_NEIGHBOURS && sources + 1 > most).then(|| {
@@ -79,14 +79,16 @@ pub(crate) fn neighbour_warning(plan: &Plan, most: Option<u64>) -> Option<Warnin
     })
 }
 
-pub(crate) fn servers_of(plan: &Plan) -> Vec<IpAddr> {
+/// The addresses of the server, each once.
+pub fn servers_of(plan: &Plan) -> Vec<IpAddr> {
     let mut servers: Vec<IpAddr> = plan.server.listen.iter().map(SocketAddr::ip).collect();
     servers.sort_unstable();
     servers.dedup();
     servers
 }
 
-pub(crate) fn sources_of(plan: &Plan) -> Vec<IpAddr> {
+/// The source addresses of the load.
+pub fn sources_of(plan: &Plan) -> Vec<IpAddr> {
     let list = plan.load.ips.as_deref().and_then(|text| text.parse::<IpList>().ok());
     list.map_or_else(Vec::new, |list| list.addresses().to_vec())
 }
@@ -123,11 +125,13 @@ fn default_sources(count: u64) -> String {
     format!("192.168.1.200-254,192.168.1.11-199,192.168.2.0-{}", Ipv4Addr::from(last))
 }
 
-pub(crate) fn network_bits(ip: IpAddr) -> u8 {
+/// Length of the prefix of an address's network.
+pub fn network_bits(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 24 } else { 64 }
 }
 
-pub(crate) fn share_a_network(one: IpAddr, other: IpAddr) -> bool {
+/// Whether both are of one network.
+pub fn share_a_network(one: IpAddr, other: IpAddr) -> bool {
     match (one, other) {
         (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
         (IpAddr::V6(one), IpAddr::V6(other)) => one.octets()[..8] == other.octets()[..8],
@@ -142,8 +146,8 @@ fn is_of_the_network_itself(ip: IpAddr, server: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::plan::args::RunArgs;
-    use crate::plan::resolve::resolve;
+    use crate::args::RunArgs;
+    use crate::resolve::resolve;
 
     use super::*;
 

@@ -7,27 +7,28 @@ use clap::Args;
 
 /// Where the server of a run is started, and how ssh gets there.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct SshArgs {
+pub struct SshArgs {
     /// With --topology remote, instead of --control: start `c10k-lab serve` over ssh, on the address that ssh reaches, and
     /// speak with it through the same connection. The far server ends with that connection. ssh asks for nothing: the
     /// host's key is known already, and a key or an agent lets you in.
     #[arg(long, value_name = "[USER@]HOST", conflicts_with_all = ["server_pid", "server_port", "token_file"])]
-    pub(crate) ssh: Option<Destination>,
+    pub ssh: Option<Destination>,
     /// With --ssh: copy this program to the far end, into .cache/c10k-lab of the user's home there, unless the same one is
     /// there already.
     #[arg(long)]
-    pub(crate) push: bool,
+    pub push: bool,
     /// With --ssh: a word for ssh, as in --ssh-arg -p --ssh-arg 2222; may be given several times.
     #[arg(long = "ssh-arg", value_name = "WORD", allow_hyphen_values = true)]
-    pub(crate) ssh_args: Vec<String>,
+    pub ssh_args: Vec<String>,
 }
 
 /// What ssh(1) calls its destination: `[user@]host`, an alias of its configuration, or `ssh://[user@]host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Destination(String);
+pub struct Destination(String);
 
 impl Destination {
-    pub(crate) fn as_str(&self) -> &str {
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -11,13 +11,13 @@ use crate::say::refusal::Refusal;
 
 /// What a file is to be, and what helps one that is not.
 #[derive(Debug)]
-pub(crate) struct Kind {
+pub struct Kind {
     /// Its name in refusals.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// For a refusal without a better hint.
-    pub(crate) hint: &'static str,
+    pub hint: &'static str,
     /// Where no file of that name is.
-    pub(crate) not_there: &'static str,
+    pub not_there: &'static str,
 }
 
 /// A plan.
@@ -25,27 +25,33 @@ static PLAN: Kind = Kind { name: "plan", hint: HINT, not_there: HINT_NOT_THERE }
 
 /// One file.
 #[derive(Debug)]
-pub(crate) struct File {
+pub struct File {
     /// Its path as it was given.
-    pub(crate) path: PathBuf,
-    pub(crate) text: String,
+    pub path: PathBuf,
+    pub text: String,
     kind: &'static Kind,
 }
 
 /// A file and what it says.
 #[derive(Debug)]
-pub(crate) struct Layer {
-    pub(crate) file: File,
-    pub(crate) document: Document<String>,
+pub struct Layer {
+    /// Whose text it is.
+    pub file: File,
+    /// What it says.
+    pub document: Document<String>,
 }
 
 impl Layer {
-    pub(crate) fn read(path: &Path) -> Result<Self, Refusal> {
+    /// Reads a plan file.
+    ///
+    /// # Errors
+    /// What cannot be read, or is no TOML.
+    pub fn read(path: &Path) -> Result<Self, Refusal> {
         Self::read_as(&PLAN, path)
     }
 
     /// The same of a file that is something else.
-    pub(crate) fn read_as(kind: &'static Kind, path: &Path) -> Result<Self, Refusal> {
+    pub fn read_as(kind: &'static Kind, path: &Path) -> Result<Self, Refusal> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let hint = if error.kind() == ErrorKind::NotFound { kind.not_there } else { kind.hint };
             Refusal::text(format!("cannot read the {} '{}': {error}", kind.name, path.display()), hint)
@@ -72,23 +78,18 @@ const HINT_NOT_THERE: &str = "a target is a number, such as 20k; every run's fol
 
 impl File {
     /// Its name, for people.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         self.path.display().to_string()
     }
 
     /// The number of the line in which a place begins, from 1.
-    pub(crate) fn line(&self, place: &Range<usize>) -> usize {
+    pub fn line(&self, place: &Range<usize>) -> usize {
         let before = self.text.as_bytes().get(..place.start).unwrap_or(self.text.as_bytes());
         before.iter().filter(|byte| **byte == b'\n').count() + 1
     }
 
     /// A refusal that shows the line of `place`, with a caret under it.
-    pub(crate) fn wrong(
-        &self,
-        message: &str,
-        place: Option<Range<usize>>,
-        hint: impl Into<String>,
-    ) -> Refusal {
+    pub fn wrong(&self, message: &str, place: Option<Range<usize>>, hint: impl Into<String>) -> Refusal {
         let (name, kind) = (self.name(), self.kind.name);
         let Some(place) = place else {
             return Refusal::text(format!("the {kind} '{name}' is not right: {message}"), hint);
@@ -113,7 +114,7 @@ impl File {
     }
 
     /// A refusal of a name that nobody knows.
-    pub(crate) fn unknown<'a>(
+    pub fn unknown<'a>(
         &self,
         what: &str,
         name: &str,
@@ -129,6 +130,6 @@ impl File {
 }
 
 /// The file that `extends` names, from the file that names it.
-pub(crate) fn beside(file: &Path, named: &str) -> PathBuf {
+pub fn beside(file: &Path, named: &str) -> PathBuf {
     file.parent().map_or_else(|| PathBuf::from(named), |folder| folder.join(named))
 }

@@ -3,10 +3,10 @@
 use c10k_ceiling::{PlanView, Prediction, predict, predict_of_two};
 use c10k_record::{HostSnapshot, Plan, Predicted, Protocol, Record, Topology};
 
-use crate::plan::flags::again;
+use crate::flags::again;
 
 /// What each wall would allow, as the limits and the plan of a record say; nothing where it lacks one of the two.
-pub(crate) fn ladder(record: &Record) -> Vec<Predicted> {
+pub fn ladder(record: &Record) -> Vec<Predicted> {
     let (Some(host), Some(plan)) = (&record.host, &record.plan) else { return Vec::new() };
     let of_server =
         record.two_hosts.as_ref().and_then(|two| Some((&two.server.host.as_ref()?.limits, two.one_machine)));
@@ -22,11 +22,7 @@ pub(crate) fn ladder(record: &Record) -> Vec<Predicted> {
 /// The walls under a plan, the lowest in front: of this host, and, where the server's is another one, of that too. `host` has
 /// this host's limits with what bounds the server's end; `there` those of the server's host, and whether it is this machine
 /// all the same.
-pub(crate) fn foreseen(
-    plan: &Plan,
-    host: &HostSnapshot,
-    there: Option<(&HostSnapshot, bool)>,
-) -> Vec<Prediction> {
+pub fn foreseen(plan: &Plan, host: &HostSnapshot, there: Option<(&HostSnapshot, bool)>) -> Vec<Prediction> {
     let view = plan_view(plan, host);
     match there {
         Some((there, false)) => predict_of_two(there, host, &view),
@@ -36,7 +32,7 @@ pub(crate) fn foreseen(
 }
 
 /// The plan as the walls see it, before the swarm has planned its sources.
-pub(crate) fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
+pub fn plan_view(plan: &Plan, host: &HostSnapshot) -> PlanView {
     let window = plan.load.ports.as_deref().and_then(|text| text.parse::<c10k_swarm::ips::PortWindow>().ok());
     let ports = window.map(|window| (window.first, window.last)).or(host.port_range);
     let destinations = plan.server.listen.len() as u64;

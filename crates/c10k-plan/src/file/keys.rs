@@ -3,24 +3,25 @@
 use c10k_record::Plan;
 
 use super::value::Given;
-use crate::plan::args::RunArgs;
-use crate::ssh::args::Destination;
+use crate::args::RunArgs;
+use crate::ssh::Destination;
 
 /// One key.
 #[derive(Debug)]
-pub(crate) struct Key {
+pub struct Key {
     /// Its table and its name in a resolved plan.
-    pub(crate) path: &'static str,
+    pub path: &'static str,
     /// Another name, that of the flag.
-    pub(crate) also: Option<&'static str>,
+    pub also: Option<&'static str>,
     /// The flag, and whether it was given.
-    pub(crate) flag: (&'static str, fn(&RunArgs) -> bool),
-    pub(crate) set: fn(&mut Plan, Given<'_>) -> Result<(), String>,
+    pub flag: (&'static str, fn(&RunArgs) -> bool),
+    /// Sets it.
+    pub set: fn(&mut Plan, Given<'_>) -> Result<(), String>,
 }
 
 impl Key {
     /// Its name without its table.
-    pub(crate) fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         self.path.rsplit_once('.').map_or(self.path, |(_, name)| name)
     }
 
@@ -29,7 +30,7 @@ impl Key {
     }
 
     /// The key of that name in a table; at the top, where a table need not be named, of any.
-    pub(crate) fn find(table: Option<&str>, name: &str) -> Option<&'static Self> {
+    pub fn find(table: Option<&str>, name: &str) -> Option<&'static Self> {
         let is_meant = |key: &&Self| key.name() == name || key.also == Some(name);
         let mut keys = KEYS.iter().filter(|key| table.is_none() || key.table() == table);
         let own = KEYS.iter().find(|key| key.table() == table && is_meant(key));
@@ -37,7 +38,7 @@ impl Key {
     }
 
     /// The names that may stand in a table, or at the top.
-    pub(crate) fn names(table: Option<&str>) -> impl Iterator<Item = &'static str> {
+    pub fn names(table: Option<&str>) -> impl Iterator<Item = &'static str> {
         let of_table: Vec<&Self> =
             KEYS.iter().filter(|key| table.is_none() || key.table() == table).collect();
         of_table.into_iter().flat_map(|key| [Some(key.name()), key.also]).flatten()
@@ -45,12 +46,12 @@ impl Key {
 }
 
 /// The tables that hold keys.
-pub(crate) const TABLES: [&str; 3] = ["server", "load", "work"];
+pub const TABLES: [&str; 3] = ["server", "load", "work"];
 
 macro_rules! keys {
     ($($path:literal $(= $also:literal)? $flag:literal $given:expr, $set:expr;)*) => {
         /// All there are.
-        pub(crate) const KEYS: &[Key] = &[$(Key {
+        pub const KEYS: &[Key] = &[$(Key {
             path: $path,
             also: keys!(@also $($also)?),
             flag: ($flag, $given),

@@ -2,29 +2,34 @@
 
 use c10k_record::Exit;
 use c10k_record::control::{ControlError, TokenError};
+use c10k_report::merge::Fault;
 
 use crate::say::printer::Printer;
 
 /// Why a run does not begin.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     /// Empty when a process of the lab has said it on stderr already.
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
-    pub(crate) exit: Exit,
+    pub message: String,
+    /// What helps.
+    pub hint: Option<String>,
+    /// What the program ends with.
+    pub exit: Exit,
 }
 
 impl Refusal {
-    pub(crate) fn text(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    /// What was asked for is not right.
+    pub fn text(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: Some(hint.into()), exit: Exit::BadText }
     }
 
-    pub(crate) fn host(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    /// This host cannot do it.
+    pub fn host(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: Some(hint.into()), exit: Exit::HostCannot }
     }
 
     /// Says it where nobody has yet; what the program ends with.
-    pub(crate) fn tell(&self, printer: &mut Printer) -> Exit {
+    pub fn tell(&self, printer: &mut Printer) -> Exit {
         if !self.message.is_empty() {
             printer.error(&self.message, self.hint.as_deref());
         }
@@ -41,5 +46,11 @@ impl From<ControlError> for Refusal {
 impl From<TokenError> for Refusal {
     fn from(error: TokenError) -> Self {
         Self { message: error.to_string(), hint: Some(error.hint()), exit: error.exit() }
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self { message: fault.to_string(), hint: Some(fault.hint()), exit: fault.exit() }
     }
 }

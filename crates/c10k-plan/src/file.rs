@@ -14,15 +14,15 @@ mod phase;
 mod text;
 mod value;
 
-pub(crate) use keys::{KEYS, Key, TABLES};
-pub(crate) use text::{Kind, Layer, beside};
-pub(crate) use value::Given;
+pub use keys::{KEYS, Key, TABLES};
+pub use text::{Kind, Layer, beside};
+pub use value::Given;
 
 use text::HINT;
 
 /// Where a value of a plan comes from; a key without one has its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// A file and its line.
     Line(String, usize),
     /// A flag of the command line.
@@ -45,13 +45,15 @@ impl std::fmt::Display for Origin {
 }
 
 /// By the keys of a resolved plan; `phase.NAME` for a phase, and the text of a verdict for a verdict.
-pub(crate) type Origins = BTreeMap<String, Origin>;
+pub type Origins = BTreeMap<String, Origin>;
 
 /// What a plan file says, above the defaults.
 #[derive(Debug)]
-pub(crate) struct Written {
-    pub(crate) plan: Plan,
-    pub(crate) origins: Origins,
+pub struct Written {
+    /// The plan.
+    pub plan: Plan,
+    /// Where each of its values comes from.
+    pub origins: Origins,
 }
 
 /// A chain of files that extend each other, by now no longer than this.
@@ -59,7 +61,7 @@ const MOST_FILES: usize = 32;
 
 impl Written {
     /// Reads a plan file, and those that it extends, above `defaults`.
-    pub(crate) fn load(path: &Path, defaults: Plan) -> Result<Self, Refusal> {
+    pub fn load(path: &Path, defaults: Plan) -> Result<Self, Refusal> {
         let mut written = Self { plan: defaults, origins: Origins::new() };
         for layer in layers(path)?.iter().rev() {
             written.apply(layer)?;
@@ -84,7 +86,7 @@ impl Written {
     }
 
     /// Takes in what a table of a file says.
-    pub(crate) fn apply_table(&mut self, layer: &Layer, table: &Table) -> Result<(), Refusal> {
+    pub fn apply_table(&mut self, layer: &Layer, table: &Table) -> Result<(), Refusal> {
         check_version(layer, table)?;
         let work_below = std::mem::take(&mut self.plan.work);
         let mut said: BTreeMap<&'static str, Range<usize>> = BTreeMap::new();
@@ -328,7 +330,7 @@ fn layers(path: &Path) -> Result<Vec<Layer>, Refusal> {
 }
 
 /// A profile's file is named from the plan that names it, where it is there.
-pub(crate) fn profile_beside(plan: &Path, profile: &str) -> String {
+pub fn profile_beside(plan: &Path, profile: &str) -> String {
     let file = beside(plan, profile);
     let is_a_path = profile.contains('/') || profile.ends_with(".toml");
     if is_a_path && file.is_file() { file.display().to_string() } else { profile.to_owned() }

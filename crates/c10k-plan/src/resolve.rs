@@ -9,14 +9,14 @@ use c10k_record::{
 use c10k_swarm::LoadArgs;
 use c10k_swarm::ips::{AddressError, IpList, PortWindow};
 
-use crate::plan::args::RunArgs;
-use crate::plan::contradictions;
-use crate::plan::file::{KEYS, Origin, Origins, Written};
-use crate::plan::veth;
+use crate::args::RunArgs;
+use crate::contradictions;
+use crate::file::{KEYS, Origin, Origins, Written};
 use crate::say::refusal::Refusal;
+use crate::veth;
 
 /// The plan of an ordinary run: 100,000 raw connections over loopback, tuned, held for 10 s.
-pub(crate) fn default_plan() -> Plan {
+pub fn default_plan() -> Plan {
     Plan {
         schema_version: SCHEMA_VERSION,
         profile: "tuned".to_owned(),
@@ -62,12 +62,12 @@ fn begin_with(args: &RunArgs) -> Result<(Written, LoadArgs), Refusal> {
 }
 
 /// The plan that these arguments ask for, every default filled in.
-pub(crate) fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
+pub fn resolve(args: &RunArgs) -> Result<Plan, Refusal> {
     resolve_with_origins(args).map(|written| written.plan)
 }
 
 /// The same, and where each value of it comes from.
-pub(crate) fn resolve_with_origins(args: &RunArgs) -> Result<Written, Refusal> {
+pub fn resolve_with_origins(args: &RunArgs) -> Result<Written, Refusal> {
     let (Written { mut plan, mut origins }, asked) = begin_with(args)?;
     let asked_target = asked.target;
     if plan.topology != Topology::Loopback && !origins.contains_key("server.listen") {
@@ -255,7 +255,7 @@ fn ask_for(args: &RunArgs, plan: &mut Plan) -> Result<(), Refusal> {
 
 /// Puts a plan of another topology onto this one: the addresses of the one are not to be had in the other. Ports
 /// stay, and so do sources that were named for this run.
-pub(crate) fn move_to(topology: Topology, plan: &mut Plan, sources_are_named: bool) {
+pub fn move_to(topology: Topology, plan: &mut Plan, sources_are_named: bool) {
     plan.topology = topology;
     let server = match topology {
         Topology::Veth => veth::SERVER,
@@ -272,7 +272,7 @@ pub(crate) fn move_to(topology: Topology, plan: &mut Plan, sources_are_named: bo
 }
 
 /// Texts that name no sources are told before anything is made or started.
-pub(crate) fn check_sources(plan: &Plan) -> Result<(), Refusal> {
+pub fn check_sources(plan: &Plan) -> Result<(), Refusal> {
     let server = plan.server.listen.first().ok_or_else(|| {
         Refusal::text("the plan's [server] listens nowhere", "for example listen = [\"127.0.0.1:9000\"]")
     })?;

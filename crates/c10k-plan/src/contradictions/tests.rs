@@ -1,7 +1,7 @@
 use c10k_record::{Exit, Topology};
 
-use crate::plan::args::RunArgs;
-use crate::plan::resolve::resolve;
+use crate::args::RunArgs;
+use crate::resolve::resolve;
 
 /// What is said of a plan of that text; nothing where it can be carried out.
 fn told(text: &str) -> Option<String> {

@@ -2,9 +2,9 @@ use c10k_record::{Exit, Protocol, Steps};
 use tempfile::TempDir;
 
 use super::*;
-use crate::plan::args::RunArgs;
-use crate::plan::print::print_plan;
-use crate::plan::resolve::{resolve, resolve_with_origins};
+use crate::args::RunArgs;
+use crate::print::print_plan;
+use crate::resolve::{resolve, resolve_with_origins};
 
 struct Plans(TempDir);
 

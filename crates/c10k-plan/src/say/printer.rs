@@ -14,12 +14,12 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 const PLAIN_WIDTH: usize = 81;
 
 /// Stdout and stderr, for a program of another room that the lab is asked to be.
-pub(crate) fn streams() -> (io::Stdout, io::Stderr) {
+pub fn streams() -> (io::Stdout, io::Stderr) {
     (io::stdout(), io::stderr())
 }
 
 /// Writes what the lab says.
-pub(crate) struct Printer {
+pub struct Printer {
     color: Color,
     terminal: bool,
     /// Whether a line can be written over another.
@@ -35,7 +35,8 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    pub(crate) fn new(color: Color) -> Self {
+    /// One that writes with these colours.
+    pub fn new(color: Color) -> Self {
         let terminal = io::stderr().is_terminal();
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let can_write_over = terminal && !is_dumb;
@@ -52,12 +53,12 @@ impl Printer {
     }
 
     /// From now on only errors are said, and what is asked for.
-    pub(crate) fn be_quiet(&mut self) {
+    pub fn be_quiet(&mut self) {
         self.is_quiet = true;
     }
 
     /// Why no full screen can be shown here; nothing where it can.
-    pub(crate) fn why_no_screen(&self) -> Option<&'static str> {
+    pub fn why_no_screen(&self) -> Option<&'static str> {
         match (io::stdout().is_terminal() && self.terminal, self.can_write_over) {
             (false, _) => Some("stdout and stderr are to be a terminal for it"),
             (true, false) => Some("this terminal has TERM=dumb, and no line of it can be written over"),
@@ -66,28 +67,29 @@ impl Printer {
     }
 
     /// Shows a full screen from now on, instead of lines; under a `steward` as [`Screen::open`] says.
-    pub(crate) fn open_screen(&mut self, steward: bool) -> io::Result<()> {
+    pub fn open_screen(&mut self, steward: bool) -> io::Result<()> {
         let color = self.style(true).color;
         self.screen = Some(Screen::open(&io::stdout(), &io::stderr(), steward, color)?);
         Ok(())
     }
 
-    pub(crate) fn has_screen(&self) -> bool {
+    /// Whether the full screen is shown.
+    pub fn has_screen(&self) -> bool {
         self.screen.is_some()
     }
 
     /// How it stands, on the full screen.
-    pub(crate) fn show(&mut self, view: &mut View) {
+    pub fn show(&mut self, view: &mut View) {
         self.screen.iter_mut().for_each(|screen| screen.show(view));
     }
 
     /// Gives the terminal back; what was said meanwhile is shown then.
-    pub(crate) fn close_screen(&mut self) {
+    pub fn close_screen(&mut self) {
         self.screen = None;
     }
 
     /// How a summary looks on this stream.
-    pub(crate) fn style(&self, stdout: bool) -> Style {
+    pub fn style(&self, stdout: bool) -> Style {
         let terminal = if stdout { io::stdout().is_terminal() } else { self.terminal };
         let color = match self.color {
             Color::Always => true,
@@ -99,7 +101,7 @@ impl Printer {
     }
 
     /// Data on stdout. Whoever read it may be gone; nobody is left to be told then. A disk that is full is told, once.
-    pub(crate) fn data(&mut self, text: &str) {
+    pub fn data(&mut self, text: &str) {
         self.end_line();
         let mut stdout = io::stdout().lock();
         let text = printable(text.trim_end_matches('\n'));
@@ -113,12 +115,12 @@ impl Printer {
     }
 
     /// How a command ends that would end with `exit`: broken, when data for stdout was lost.
-    pub(crate) fn settle(&self, exit: Exit) -> Exit {
+    pub fn settle(&self, exit: Exit) -> Exit {
         if self.lost { Exit::Broke } else { exit }
     }
 
     /// Words for people, on stderr; folded on a terminal, where nobody searches them by lines.
-    pub(crate) fn say(&mut self, text: &str) {
+    pub fn say(&mut self, text: &str) {
         self.end_line();
         let text = printable(text.trim_end_matches('\n'));
         let mut stderr = io::stderr().lock();
@@ -136,20 +138,20 @@ impl Printer {
     }
 
     /// What nobody needs who wants it quiet.
-    pub(crate) fn note(&mut self, text: &str) {
+    pub fn note(&mut self, text: &str) {
         if !self.is_quiet {
             self.say(text);
         }
     }
 
     /// Warnings, each once and those together that belong together; how many of them need not be said again.
-    pub(crate) fn notes(&mut self, warnings: &[Warning], profile: &str) -> usize {
+    pub fn notes(&mut self, warnings: &[Warning], profile: &str) -> usize {
         notes(warnings, profile).iter().for_each(|line| self.note(line));
         if self.is_quiet { 0 } else { warnings.len() }
     }
 
     /// An error and what mends it, each once.
-    pub(crate) fn error(&mut self, message: &str, hint: Option<&str>) {
+    pub fn error(&mut self, message: &str, hint: Option<&str>) {
         self.say(&format!("error: {message}"));
         if let Some(hint) = hint.filter(|hint| !hint.is_empty()) {
             self.say(&format!("hint: {hint}"));
@@ -158,7 +160,7 @@ impl Printer {
 
     /// How it stands: one line that is written over and fits the terminal as wide as it is now, a plain line every few
     /// seconds where no line can be written over.
-    pub(crate) fn progress(&mut self, live: &Live<'_>) {
+    pub fn progress(&mut self, live: &Live<'_>) {
         if self.is_quiet {
             return;
         }
@@ -174,7 +176,7 @@ impl Printer {
     }
 
     /// The last line of how it stood, in the place of the one that is written over.
-    pub(crate) fn closing(&mut self, text: &str) {
+    pub fn closing(&mut self, text: &str) {
         if std::mem::take(&mut self.line_open) {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }

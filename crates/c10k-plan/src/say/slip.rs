@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
 
 /// The error without the tip that takes a flag for a value, and with the command or the flag that was meant.
-pub(crate) fn helped(mut error: Error, command: &Command, args: &[OsString]) -> Error {
+pub fn helped(mut error: Error, command: &Command, args: &[OsString]) -> Error {
     if let Some(ContextValue::StyledStrs(mut tips)) = error.remove(ContextKind::Suggested) {
         tips.retain(|tip| !tip.to_string().contains("as a value"));
         if !tips.is_empty() {

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 /// When to use colours. NO_COLOR (no-color.org) counts as `never` where `auto` is in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Color {
+pub enum Color {
     /// On a terminal.
     #[default]
     Auto,

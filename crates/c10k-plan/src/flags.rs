@@ -30,7 +30,7 @@ impl Words {
 
 /// The words of a command for the same run, made of its plan: what is not said is the default. How long it waits and
 /// holds, and how it closes, is left to the one who pastes it.
-pub(crate) fn again(plan: &Plan) -> Vec<String> {
+pub fn again(plan: &Plan) -> Vec<String> {
     if !plan.phases.is_empty() {
         // No words say phases: the file of the run's folder does.
         return Words::of(&["c10k-lab", "run", "plan.toml"]).0;
@@ -113,7 +113,7 @@ fn of_work(plan: &Plan, words: &mut Words) {
 
 /// What the plan cannot know of a server: in a namespace of its own the lab has every port; elsewhere the kernel chooses
 /// a free one. The profile is applied by the lab.
-pub(crate) fn server_arguments(plan: &Plan, file: &Path, isolated: bool) -> Vec<OsString> {
+pub fn server_arguments(plan: &Plan, file: &Path, isolated: bool) -> Vec<OsString> {
     let listen = plan.server.listen.iter().map(|address| {
         let mut address = *address;
         if !isolated {
@@ -132,7 +132,7 @@ pub(crate) fn server_arguments(plan: &Plan, file: &Path, isolated: bool) -> Vec<
 ///
 /// # Errors
 /// A profile that is a file of this machine, or phases that want different things of one server.
-pub(crate) fn serve_words(plan: &Plan) -> Result<Vec<String>, String> {
+pub fn serve_words(plan: &Plan) -> Result<Vec<String>, String> {
     if Path::new(&plan.profile).is_absolute() {
         return Err(format!(
             "the profile {} is a file of this machine, and the far server would look for it on its own",
@@ -156,7 +156,7 @@ pub(crate) fn serve_words(plan: &Plan) -> Result<Vec<String>, String> {
 }
 
 /// What the plan cannot know of a swarm: where its server listens really, and that the lab leads it.
-pub(crate) fn swarm_arguments(file: &Path, servers: &[SocketAddr], hlog: &Path) -> Vec<OsString> {
+pub fn swarm_arguments(file: &Path, servers: &[SocketAddr], hlog: &Path) -> Vec<OsString> {
     let servers = addresses(servers).unwrap_or_default();
     let mut words: Vec<OsString> =
         ["--server", &servers, "--no-apply", "--commanded"].map(Into::into).to_vec();
@@ -171,9 +171,9 @@ mod tests {
     use c10k_record::{Span, Steps, Topology};
 
     use super::{again, serve_words};
-    use crate::plan::args::RunArgs;
-    use crate::plan::resolve::resolve;
-    use crate::ssh::args::SshArgs;
+    use crate::args::RunArgs;
+    use crate::resolve::resolve;
+    use crate::ssh::SshArgs;
 
     #[test]
     fn the_command_for_the_same_run_makes_the_same_plan() {

@@ -3,10 +3,10 @@
 use c10k_record::Plan;
 use toml_edit::{DocumentMut, Item, Table};
 
-use crate::plan::file::{Origins, Written};
+use crate::file::{Origins, Written};
 
 /// `--print-plan`: a plan file that repeats the run, with comments.
-pub(crate) fn print_plan(written: &Written) -> Result<String, String> {
+pub fn print_plan(written: &Written) -> Result<String, String> {
     let mut plan = written.plan.clone();
     plan.work = plan.work.filled(plan.workload);
     let text = plan.to_toml().map_err(|error| error.to_string())?;

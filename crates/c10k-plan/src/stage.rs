@@ -14,18 +14,20 @@ use c10k_record::{HostSnapshot, Plan};
 use serde::{Deserialize, Serialize};
 
 /// Whom the swarm's watches count for where they are to be counted apart: the user who owns nothing.
-pub(crate) const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
 
 /// Which process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub enum Who {
+    /// The server.
     Server,
+    /// The swarm.
     Swarm,
 }
 
 impl Who {
     /// Its subcommand, which is also its name.
-    pub(crate) fn command(self) -> &'static str {
+    pub fn command(self) -> &'static str {
         match self {
             Self::Server => "server",
             Self::Swarm => "swarm",
@@ -36,85 +38,108 @@ impl Who {
 /// What is in the way of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Stage {
-    pub(crate) server: End,
-    pub(crate) swarm: End,
+pub struct Stage {
+    /// The server's limits.
+    pub server: End,
+    /// The swarm's.
+    pub swarm: End,
     /// What the run's namespace has before anything is looked at or started.
-    pub(crate) place: Vec<Furniture>,
+    pub place: Vec<Furniture>,
     /// Where the swarm connects instead of to the server.
-    pub(crate) towards: Option<SocketAddr>,
-    pub(crate) noise: Vec<Noise>,
-    pub(crate) acts: Vec<Act>,
+    pub towards: Option<SocketAddr>,
+    /// What is there before the swarm's first connection.
+    pub noise: Vec<Noise>,
+    /// What happens while it runs.
+    pub acts: Vec<Act>,
     /// Do not try many more connections than the first wall is predicted to allow.
-    pub(crate) only_to_the_wall: bool,
+    pub only_to_the_wall: bool,
     /// Stop growing while a reserve of memory is still there.
-    pub(crate) keeps_a_reserve: bool,
+    pub keeps_a_reserve: bool,
     /// The swarm's watches count for another user than the server's.
-    pub(crate) watches_apart: bool,
+    pub watches_apart: bool,
     /// What is said of the ends is read back from the kernel once they are there; what is not so ends the run.
-    pub(crate) read_back: bool,
+    pub read_back: bool,
     /// The profile that remedies name: the run's own is not there, or not the last one, when somebody pastes them.
-    pub(crate) told_profile: Option<String>,
+    pub told_profile: Option<String>,
 }
 
 /// Limits of one end's process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct End {
+pub struct End {
     /// One descriptor table for all connections.
-    pub(crate) one_table: bool,
+    pub one_table: bool,
     /// RLIMIT_NOFILE, soft and hard.
-    pub(crate) nofile: Option<u64>,
+    pub nofile: Option<u64>,
     /// RLIMIT_NPROC, soft: so many threads beside those that the user namespace has. It does not bind root.
-    pub(crate) more_threads: Option<u64>,
+    pub more_threads: Option<u64>,
     /// Flags of its command line that are given other values than the plan has, or are added.
-    pub(crate) flags: BTreeMap<String, String>,
+    pub flags: BTreeMap<String, String>,
     /// The user that it runs as, where the lab is root's.
-    pub(crate) uid: Option<u32>,
+    pub uid: Option<u32>,
     /// Control groups (folders) that it is put into before it starts.
-    pub(crate) groups: Vec<PathBuf>,
+    pub groups: Vec<PathBuf>,
 }
 
 /// What a namespace has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Furniture {
+pub enum Furniture {
     /// Connections are tracked, and the table has room for so many more.
-    Tracked { room: u32 },
+    Tracked {
+        /// Entries that are free.
+        room: u32,
+    },
     /// No connection is tracked.
     NotTracked,
     /// `lo` lets so many bits a second through.
-    Narrow { bits_per_second: u64 },
+    Narrow {
+        /// Bits a second.
+        bits_per_second: u64,
+    },
     /// A rule of the firewall drops what comes to this port, in a kernel that has such rules.
-    Dropped { port: u16 },
+    Dropped {
+        /// The server's port.
+        port: u16,
+    },
     /// On the link between two namespaces, answers to this source go to a machine that is not there.
-    Astray { source: IpAddr },
+    Astray {
+        /// The client's address.
+        source: IpAddr,
+    },
 }
 
 /// What is there before the first connection of the swarm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Noise {
+pub enum Noise {
     /// A listener whose socket filter lets no packet through.
     DeafListener(SocketAddr),
     /// Clients that never see the SYN-ACK: so many handshakes stay half open at the server.
     HalfOpen(u32),
     /// Connections from this source that were closed from the client's side: so many ports in TIME_WAIT.
-    Closed { source: IpAddr, count: u32 },
+    Closed {
+        /// The client's address.
+        source: IpAddr,
+        /// So many connections.
+        count: u32,
+    },
 }
 
 /// What happens while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Act {
-    pub(crate) when: When,
-    pub(crate) what: What,
+pub struct Act {
+    /// When it happens.
+    pub when: When,
+    /// What happens.
+    pub what: What,
 }
 
 /// When it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum When {
+pub enum When {
     /// Once so many connections are established.
     Established(u64),
     /// Once the hold has begun.
@@ -124,7 +149,7 @@ pub(crate) enum When {
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum What {
+pub enum What {
     /// The server is stopped by SIGSTOP, and woken when the swarm has closed.
     StopServer,
     /// The server is stopped for so many milliseconds: it accepts nobody in that time.
@@ -147,7 +172,7 @@ impl FromStr for Stage {
 
 impl Stage {
     /// One end's part.
-    pub(crate) fn end(&self, who: Who) -> &End {
+    pub fn end(&self, who: Who) -> &End {
         match who {
             Who::Server => &self.server,
             Who::Swarm => &self.swarm,
@@ -155,7 +180,7 @@ impl Stage {
     }
 
     /// The same to change it.
-    pub(crate) fn end_mut(&mut self, who: Who) -> &mut End {
+    pub fn end_mut(&mut self, who: Who) -> &mut End {
         match who {
             Who::Server => &mut self.server,
             Who::Swarm => &mut self.swarm,
@@ -163,24 +188,24 @@ impl Stage {
     }
 
     /// The plan as a person is to repeat it.
-    pub(crate) fn as_told(&self, plan: &Plan) -> Plan {
+    pub fn as_told(&self, plan: &Plan) -> Plan {
         let profile = self.told_profile.as_ref().unwrap_or(&plan.profile).clone();
         Plan { profile, ..plan.clone() }
     }
 
     /// The control groups that were made for this run, and are gone after it.
-    pub(crate) fn passing_groups(&self) -> Vec<String> {
+    pub fn passing_groups(&self) -> Vec<String> {
         let groups = self.server.groups.iter().chain(&self.swarm.groups);
         groups.map(|group| group.display().to_string()).collect()
     }
 
     /// Whether it does something that must not be done to the host.
-    pub(crate) fn needs_a_namespace(&self) -> bool {
+    pub fn needs_a_namespace(&self) -> bool {
         !self.place.is_empty() || !self.noise.is_empty() || !self.acts.is_empty()
     }
 
     /// The limits that it sets, for the prediction.
-    pub(crate) fn settle(&self, limits: &mut HostSnapshot) {
+    pub fn settle(&self, limits: &mut HostSnapshot) {
         for (end, nofile) in
             [(&self.server, &mut limits.server_nofile), (&self.swarm, &mut limits.swarm_nofile)]
         {

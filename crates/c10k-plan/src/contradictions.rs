@@ -15,14 +15,14 @@ use work::Work;
 type Check = fn(&Plan) -> Result<(), Refusal>;
 
 /// Refuses a plan that contradicts itself.
-pub(crate) fn refuse(plan: &Plan) -> Result<(), Refusal> {
+pub fn refuse(plan: &Plan) -> Result<(), Refusal> {
     let checks: [Check; 10] =
         [names, ways, in_time, keys, echoes, closers, work::can_be_sent, pushes, verdicts, sampled::refuse];
     checks.iter().try_for_each(|check| check(plan))
 }
 
 /// What is done in a plan, one after the other.
-pub(crate) fn kinds(plan: &Plan) -> Vec<PhaseKind> {
+pub fn kinds(plan: &Plan) -> Vec<PhaseKind> {
     match plan.phases.as_slice() {
         [] => vec![plan.workload.into()],
         phases => phases.iter().map(|phase| phase.kind).collect(),

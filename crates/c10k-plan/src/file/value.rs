@@ -7,7 +7,7 @@ use toml_edit::Value;
 
 /// One value, as it stands in a file.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Given<'a>(pub(crate) &'a Value);
+pub struct Given<'a>(pub &'a Value);
 
 impl<'a> Given<'a> {
     fn is_not(self, expected: &str) -> String {
@@ -15,24 +15,26 @@ impl<'a> Given<'a> {
         format!("{} is not right: expected {expected}", value.trim())
     }
 
-    pub(crate) fn text(self) -> Result<&'a str, String> {
+    /// A text.
+    pub fn text(self) -> Result<&'a str, String> {
         self.0.as_str().ok_or_else(|| self.is_not("a text in quotes"))
     }
 
     /// A text that reads as a `T`.
-    pub(crate) fn read<T: FromStr>(self) -> Result<T, String>
+    pub fn read<T: FromStr>(self) -> Result<T, String>
     where
         T::Err: ToString,
     {
         self.text()?.parse().map_err(|error: T::Err| error.to_string())
     }
 
-    pub(crate) fn boolean(self) -> Result<bool, String> {
+    /// Yes or no.
+    pub fn boolean(self) -> Result<bool, String> {
         self.0.as_bool().ok_or_else(|| self.is_not("true or false"))
     }
 
     /// A whole number, as such or as the command line takes it: `100k`.
-    pub(crate) fn count(self) -> Result<u64, String> {
+    pub fn count(self) -> Result<u64, String> {
         match self.0 {
             Value::Integer(number) => u64::try_from(*number.value()).map_err(|_| self.is_not("0 or more")),
             Value::String(text) => {
@@ -44,12 +46,12 @@ impl<'a> Given<'a> {
     }
 
     /// A whole number that fits.
-    pub(crate) fn small<T: TryFrom<u64>>(self) -> Result<T, String> {
+    pub fn small<T: TryFrom<u64>>(self) -> Result<T, String> {
         T::try_from(self.count()?).map_err(|_| self.is_not("a smaller number"))
     }
 
     /// So many a second: `2000`, `"2000/s"`, `0.5`.
-    pub(crate) fn rate(self) -> Result<f64, String> {
+    pub fn rate(self) -> Result<f64, String> {
         let expected = "so many a second, such as 2000 or \"2k/s\"";
         let number = match self.0 {
             Value::Integer(number) => Some(*number.value() as f64),
@@ -60,7 +62,8 @@ impl<'a> Given<'a> {
         number.filter(|rate| rate.is_finite() && *rate > 0.0).ok_or_else(|| self.is_not(expected))
     }
 
-    pub(crate) fn span(self) -> Result<Span, String> {
+    /// A time, such as `"30s"`.
+    pub fn span(self) -> Result<Span, String> {
         match self.0 {
             Value::String(text) => {
                 text.value().parse().map_err(|error: c10k_record::QuantityError| error.to_string())
@@ -70,7 +73,7 @@ impl<'a> Given<'a> {
     }
 
     /// A list of texts, or one text alone.
-    pub(crate) fn texts(self) -> Result<Vec<String>, String> {
+    pub fn texts(self) -> Result<Vec<String>, String> {
         match self.0 {
             Value::String(text) => Ok(vec![text.value().clone()]),
             Value::Array(all) => all.iter().map(|one| Given(one).text().map(str::to_owned)).collect(),
@@ -79,7 +82,7 @@ impl<'a> Given<'a> {
     }
 
     /// The same, each of which reads as a `T`.
-    pub(crate) fn all<T: FromStr>(self) -> Result<Vec<T>, String>
+    pub fn all<T: FromStr>(self) -> Result<Vec<T>, String>
     where
         T::Err: ToString,
     {
