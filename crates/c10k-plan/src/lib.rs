@@ -1,8 +1,8 @@
 //! From the command line to a resolved plan.
 //!
-//! This room knows what people write: the flags of a run, plan files, the stage on which a run is set ([`stage`]). It makes
-//! one plan of flags, file and defaults ([`resolve`]), refuses what contradicts itself ([`contradictions`]), and says what a
-//! command has to say ([`say`]). It refuses to know how a plan is carried out.
+//! This room knows what people write: the flags of a run, plan files, the stage on which a run is set ([`stage`]), and
+//! experiments ([`experiment`]). It makes one plan of flags, file and defaults ([`resolve`]), refuses what contradicts
+//! itself ([`contradictions`]), and says what a command has to say ([`say`]). It refuses to know how a plan is carried out.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
@@ -20,6 +20,7 @@ pub mod stage;
 pub mod args;
 pub mod beside;
 pub mod contradictions;
+pub mod experiment;
 pub mod file;
 pub mod flags;
 pub mod print;

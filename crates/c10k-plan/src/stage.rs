@@ -63,6 +63,17 @@ pub struct Stage {
     pub told_profile: Option<String>,
 }
 
+/// What a control group (cgroups(7)) is bounded by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Processor time, microseconds of each 100 ms.
+    Processor(u32),
+    /// Memory, bytes.
+    Memory(u64),
+    /// Threads.
+    Threads(u32),
+}
+
 /// Limits of one end's process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

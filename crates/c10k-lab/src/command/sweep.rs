@@ -4,24 +4,19 @@
 //! is one of `c10k-lab run`, in a process and namespaces of its own. How far it has come is on the disk after each run.
 
 mod answer;
-mod arm;
-mod expect;
 pub(crate) mod experiments;
-mod file;
 pub(crate) mod folder;
 pub(crate) mod going_on;
-mod hint;
 pub(crate) mod made;
-mod measure;
 mod one_run;
-mod order;
 mod page;
 mod read_back;
 mod runner;
-mod setting;
 mod standing;
 pub(crate) mod state;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod told;
 mod written;
 
@@ -35,10 +30,10 @@ use crate::command::plant::hierarchy::Hierarchy;
 use crate::command::plant::left::Maker;
 use crate::signals::Signals;
 use answer::Answers;
+use c10k_plan::experiment::file::Sweep;
 use c10k_plan::say::color::Color;
 use c10k_plan::say::printer::Printer;
 use c10k_plan::say::refusal::Refusal;
-use file::Sweep;
 use folder::Folder;
 use going_on::GoOnArgs;
 use runner::{Runner, sweep_seconds};

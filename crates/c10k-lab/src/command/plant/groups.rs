@@ -3,10 +3,10 @@
 
 use c10k_kernel::limits;
 
-use super::hierarchy::Limit;
 use super::together::Stands;
 use super::{Frame, Group, Lift, Planted, flag, small};
 use crate::rerun::Setup;
+use c10k_plan::stage::Limit;
 use c10k_plan::stage::NOBODY;
 use c10k_plan::stage::Who;
 

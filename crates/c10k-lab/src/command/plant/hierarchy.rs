@@ -11,49 +11,34 @@ use std::time::Duration;
 use c10k_kernel::limits;
 
 use super::left::{Maker, left_in};
-use c10k_plan::stage::Stage;
-use c10k_plan::stage::Who;
+use c10k_plan::stage::{Limit, Stage, Who};
 
-/// What one group is bounded by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Limit {
-    /// Processor time, microseconds of each 100 ms.
-    Processor(u32),
-    /// Memory, bytes.
-    Memory(u64),
-    /// Threads.
-    Threads(u32),
-}
-
-impl Limit {
-    fn controller(self) -> &'static str {
-        match self {
-            Self::Processor(_) => "cpu",
-            Self::Memory(_) => "memory",
-            Self::Threads(_) => "pids",
-        }
-    }
-
-    /// The file that takes it, and what is written there.
-    fn setting(self, version: Version) -> (&'static str, String) {
-        match (self, version) {
-            (Self::Processor(us), Version::One) => ("cpu.cfs_quota_us", us.to_string()),
-            (Self::Processor(us), Version::Two) => ("cpu.max", format!("{us} 100000")),
-            (Self::Memory(bytes), Version::One) => ("memory.limit_in_bytes", bytes.to_string()),
-            (Self::Memory(bytes), Version::Two) => ("memory.max", bytes.to_string()),
-            (Self::Threads(most), _) => ("pids.max", most.to_string()),
-        }
+/// The controller of a limit.
+fn controller_of(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Processor(_) => "cpu",
+        Limit::Memory(_) => "memory",
+        Limit::Threads(_) => "pids",
     }
 }
 
-impl Limit {
-    /// Whether what is read back is what was written. Of memory the kernel counts whole pages.
-    fn is_that(self, written: &str, read: &str) -> bool {
-        const LARGEST_PAGE: u64 = 64 << 10;
-        match (self, read.parse::<u64>()) {
-            (Self::Memory(bytes), Ok(kept)) => kept <= bytes && bytes - kept < LARGEST_PAGE,
-            _ => written == read,
-        }
+/// The file that takes a limit, and what is written there.
+fn setting_of(limit: Limit, version: Version) -> (&'static str, String) {
+    match (limit, version) {
+        (Limit::Processor(us), Version::One) => ("cpu.cfs_quota_us", us.to_string()),
+        (Limit::Processor(us), Version::Two) => ("cpu.max", format!("{us} 100000")),
+        (Limit::Memory(bytes), Version::One) => ("memory.limit_in_bytes", bytes.to_string()),
+        (Limit::Memory(bytes), Version::Two) => ("memory.max", bytes.to_string()),
+        (Limit::Threads(most), _) => ("pids.max", most.to_string()),
+    }
+}
+
+/// Whether what is read back is what was written. Of memory the kernel counts whole pages.
+fn is_that(limit: Limit, written: &str, read: &str) -> bool {
+    const LARGEST_PAGE: u64 = 64 << 10;
+    match (limit, read.parse::<u64>()) {
+        (Limit::Memory(bytes), Ok(kept)) => kept <= bytes && bytes - kept < LARGEST_PAGE,
+        _ => written == read,
     }
 }
 
@@ -80,7 +65,7 @@ impl Hierarchy {
     /// # Errors
     /// Why it cannot be made here, and what would mend that.
     pub(crate) fn make(&self, who: Who, limit: Limit, maker: &Maker, stage: &mut Stage) -> Result<Made, Why> {
-        let controller = limit.controller();
+        let controller = controller_of(limit);
         if limits::euid() != 0 {
             return Err(Why::new(format!("it takes root to make a {controller} group"), "run it with sudo"));
         }
@@ -88,7 +73,7 @@ impl Hierarchy {
     }
 
     fn make_as_root(&self, who: Who, limit: Limit, maker: &Maker, stage: &mut Stage) -> Result<Made, Why> {
-        let (version, above) = self.above(limit.controller())?;
+        let (version, above) = self.above(controller_of(limit))?;
         let group = above.join(format!("{}-{}", maker.name(), who.command()));
         let failed = |path: &Path, error: io::Error| Why::new(format!("{}: {error}", path.display()), "");
         match std::fs::create_dir(&group) {
@@ -97,11 +82,11 @@ impl Hierarchy {
             made => made.map_err(|error| failed(&group, error))?,
         }
         let made = Made(group.clone());
-        let (file, value) = limit.setting(version);
+        let (file, value) = setting_of(limit, version);
         let path = group.join(file);
         std::fs::write(&path, &value).map_err(|error| failed(&path, error))?;
         let stands = std::fs::read_to_string(&path).map_err(|error| failed(&path, error))?;
-        if !limit.is_that(&value, stands.trim()) {
+        if !is_that(limit, &value, stands.trim()) {
             let message =
                 format!("{}: {value} was written, and {} was read back", path.display(), stands.trim());
             return Err(Why::new(message, "a group above bounds it, or this kernel takes other values"));
@@ -218,11 +203,11 @@ mod tests {
     #[test]
     fn a_limit_reads_back_as_it_was_written_but_for_a_part_of_a_page() {
         let memory = Limit::Memory(500_000_000);
-        assert!(memory.is_that("500000000", "499998720") && memory.is_that("500000000", "500000000"));
-        assert!(!memory.is_that("500000000", "max") && !memory.is_that("500000000", "400000000"));
+        assert!(is_that(memory, "500000000", "499998720") && is_that(memory, "500000000", "500000000"));
+        assert!(!is_that(memory, "500000000", "max") && !is_that(memory, "500000000", "400000000"));
         assert!(
-            PROCESSOR.is_that("1000 100000", "1000 100000")
-                && !PROCESSOR.is_that("1000 100000", "max 100000")
+            is_that(PROCESSOR, "1000 100000", "1000 100000")
+                && !is_that(PROCESSOR, "1000 100000", "max 100000")
         );
     }
 

@@ -3,12 +3,12 @@
 use c10k_report::stats::{Answer, Doubt, Pair, Side, Test, paired};
 use serde_json::{Value, json};
 
-use super::arm::Arm;
-use super::file::Sweep;
-use super::measure::Measure;
-use super::order::{Part, Slot};
 use super::read_back;
 use super::state::{Done, State};
+use c10k_plan::experiment::arm::Arm;
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::measure::Measure;
+use c10k_plan::experiment::order::{Part, Slot};
 
 /// All that a sweep says.
 pub(super) struct Answers {

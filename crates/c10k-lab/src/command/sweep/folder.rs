@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use c10k_record::{Exit, write_whole};
 
-use super::arm::Arm;
-use super::file::Sweep;
 use super::going_on::{Resumable, hold};
-use super::order::order;
 use super::state::{Build, FILE, HostSeen, Locked, STATE, State, now};
+use c10k_plan::experiment::arm::Arm;
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::order::order;
 use c10k_plan::say::refusal::Refusal;
 
 /// Where a sweep is kept.

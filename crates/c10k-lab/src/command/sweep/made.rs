@@ -7,18 +7,18 @@ use c10k_record::{Exit, Record, write_whole};
 use c10k_report::stats::{Answer, paired};
 
 use super::answer::{Answers, pairs, values};
-use super::arm::Arm;
-use super::file::Sweep;
 use super::folder::Folder;
 use super::going_on::Resumable as _;
-use super::measure::Measure;
 use super::one_run::{self, By, Ended};
-use super::order::Part;
 use super::runner::{Runner, no_room_for_a_trial, stopped, sweep_seconds, try_in};
 use super::state::State;
 use super::{standing, written};
 use crate::command::plant::left::Maker;
 use crate::signals::Signals;
+use c10k_plan::experiment::arm::Arm;
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::measure::Measure;
+use c10k_plan::experiment::order::Part;
 use c10k_plan::say::printer::Printer;
 use c10k_plan::say::refusal::Refusal;
 

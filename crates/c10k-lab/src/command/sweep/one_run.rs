@@ -8,13 +8,13 @@ use c10k_kernel::sysctl::SysctlRoot;
 use c10k_profile::{Profile, hint_for_unknown, unknown_keys};
 use c10k_record::{Exit, Record, RunState};
 
-use super::arm::Arm;
 use super::read_back;
-use super::setting::ActsOn;
 use crate::command::plant::hierarchy::{Hierarchy, Made};
 use crate::command::plant::left::Maker;
 use crate::rerun::{self, Came};
 use crate::signals::Signals;
+use c10k_plan::experiment::arm::Arm;
+use c10k_plan::experiment::setting::ActsOn;
 use c10k_plan::say::refusal::Refusal;
 use c10k_plan::stage::Stage;
 

@@ -5,10 +5,10 @@ use c10k_report::stats::Test;
 use c10k_report::{Axis, Chart, Look, Part, Top, Unit, page_of_parts};
 
 use super::answer::{Answered, Answers, values};
-use super::file::Sweep;
-use super::measure::Measure;
 use super::read_back;
 use super::state::State;
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::measure::Measure;
 
 /// The page as HTML.
 pub(super) fn page(sweep: &Sweep, state: &State, answers: &Answers) -> String {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::arm::Arm;
-use super::file::Sweep;
-use super::setting::{ActsOn, Setting};
+use c10k_plan::experiment::arm::Arm;
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::setting::{ActsOn, Setting};
 
 /// Where a setting is read back; `None` for what is given to a run and read back by nobody: its load, and time that is
 /// burnt for a test.

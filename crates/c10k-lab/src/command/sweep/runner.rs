@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use c10k_record::{Exit, Record, Span};
 
-use super::arm::Arm;
-use super::file::Sweep;
 use super::folder::Folder;
 use super::one_run::{By, Ended, carry_out};
-use super::order::{Part, Slot, run_seconds};
 use super::state::{Broken, Done, HostSeen, now};
 use crate::command::plant::left::Maker;
 use crate::signals::Signals;
+use c10k_plan::experiment::arm::Arm;
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::order::{Part, Slot, run_seconds};
 use c10k_plan::say::printer::Printer;
 use c10k_plan::say::refusal::Refusal;
 

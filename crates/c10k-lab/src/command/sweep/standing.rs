@@ -3,9 +3,9 @@
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_profile::{DiffRow, Live, Profile, Settable, Why, diff};
 
-use super::arm::Arm;
-use super::setting::ActsOn;
 use crate::isolate::own_hash;
+use c10k_plan::experiment::arm::Arm;
+use c10k_plan::experiment::setting::ActsOn;
 use c10k_plan::say::refusal::Refusal;
 
 /// Refuses a side whose hash is never made, or of whose host-wide sysctl more stands: its answer would be that of the base
@@ -55,8 +55,8 @@ mod tests {
     use c10k_kernel::sysctl::Scopes;
     use toml_edit::Value;
 
-    use super::super::setting::Setting;
     use super::*;
+    use c10k_plan::experiment::setting::Setting;
     use c10k_plan::resolve::default_plan;
 
     fn arm(table: &'static str, key: &str, value: Value) -> Arm {

@@ -3,9 +3,9 @@
 use c10k_report::stats::CSV_COLUMNS;
 
 use super::answer::Answers;
-use super::file::Sweep;
-use super::order::Part;
 use super::state::State;
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::order::Part;
 
 /// A row for each run. What was set by the sweep stands in `param.NAME`; empty is what the base plan has.
 pub(super) fn runs(sweep: &Sweep, state: &State) -> String {

@@ -6,9 +6,9 @@ use c10k_record::fold;
 use c10k_report::stats::{Answer, Test};
 
 use super::answer::Answers;
-use super::file::Sweep;
-use super::measure::Measure;
 use super::read_back;
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::measure::Measure;
 
 /// The page, the tables and the document, from the sweep's folder.
 pub(super) const PAGE: &str = "sweep.html";

@@ -6,9 +6,9 @@ use std::path::Path;
 use c10k_record::write_whole;
 
 use super::answer::Answers;
-use super::file::Sweep;
 use super::state::State;
 use super::{page, tables, told};
+use c10k_plan::experiment::file::Sweep;
 
 const ANSWER: &str = "answer.json";
 const RUNS: &str = "runs.csv";

@@ -8,7 +8,7 @@ use super::super::hint::HINT;
 use super::super::measure::Measure;
 use super::super::setting::told;
 use super::{Place, Prediction, Reader, texts_of};
-use c10k_plan::say::refusal::Refusal;
+use crate::say::refusal::Refusal;
 
 impl Reader<'_> {
     /// `expect`: texts about every side, or `[[expect]]` about some.

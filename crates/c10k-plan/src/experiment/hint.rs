@@ -1,13 +1,13 @@
 //! What a sweep's file is, for refusals.
 
-use c10k_plan::file::Kind;
+use crate::file::Kind;
 
 /// For a refusal without a better hint.
-pub(super) const HINT: &str =
+pub(crate) const HINT: &str =
     "profiles/sweeps/ has sweeps to copy from, and docs/experiments.md says what each key means";
 
 /// The file of a sweep.
-pub(super) static SWEEP: Kind = Kind {
+pub(crate) static SWEEP: Kind = Kind {
     name: "sweep",
     hint: HINT,
     not_there: "name the file of a sweep, such as profiles/sweeps/port-range.toml",

@@ -7,8 +7,8 @@ use super::super::arm::Arm;
 use super::super::hint::HINT;
 use super::super::setting::{Leaf, Setting};
 use super::Reader;
-use c10k_plan::file::{Given, profile_beside};
-use c10k_plan::say::refusal::Refusal;
+use crate::file::{Given, profile_beside};
+use crate::say::refusal::Refusal;
 
 /// More sides than a night has room for.
 const MOST_ARMS: usize = 64;

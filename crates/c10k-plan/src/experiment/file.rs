@@ -10,44 +10,50 @@ use super::arm::Arm;
 use super::expect::Expected;
 use super::hint::{HINT, SWEEP};
 use super::measure::Measure;
-use c10k_plan::contradictions::kinds;
-use c10k_plan::file::{Given, Layer, Origins, Written, beside};
-use c10k_plan::resolve::{default_plan, move_to};
-use c10k_plan::say::refusal::Refusal;
+use crate::contradictions::kinds;
+use crate::file::{Given, Layer, Origins, Written, beside};
+use crate::resolve::{default_plan, move_to};
+use crate::say::refusal::Refusal;
 
 mod predicted;
 mod sides;
 
 /// An experiment, read and checked.
 #[derive(Debug)]
-pub(super) struct Sweep {
+pub struct Sweep {
     /// Fit for a folder's name: that of the file.
-    pub(super) name: String,
-    pub(super) title: String,
-    pub(super) question: String,
+    pub name: String,
+    /// Its heading.
+    pub title: String,
+    /// What it asks.
+    pub question: String,
     /// What was believed before.
-    pub(super) believed: String,
+    pub believed: String,
     /// The file's own text.
-    pub(super) text: String,
+    pub text: String,
     /// The base first.
-    pub(super) arms: Vec<Arm>,
-    pub(super) metrics: Vec<Measure>,
+    pub arms: Vec<Arm>,
+    /// What is compared.
+    pub metrics: Vec<Measure>,
     /// What must not move.
-    pub(super) control: Option<Measure>,
-    pub(super) predictions: Vec<Prediction>,
-    pub(super) pairs: u32,
+    pub control: Option<Measure>,
+    /// What its author expects.
+    pub predictions: Vec<Prediction>,
+    /// Pairs of each side with the base.
+    pub pairs: u32,
     /// Pairs of the base against itself, before.
-    pub(super) same_pairs: u32,
+    pub same_pairs: u32,
     /// What the file says; nothing where each sweep draws its own.
-    pub(super) seed: Option<u64>,
+    pub seed: Option<u64>,
 }
 
 /// What the author expects of some sides.
 #[derive(Clone, Debug)]
-pub(super) struct Prediction {
+pub struct Prediction {
     /// Numbers of sides; 0 is the base.
-    pub(super) arms: Vec<usize>,
-    pub(super) expected: Expected,
+    pub arms: Vec<usize>,
+    /// What they are to show.
+    pub expected: Expected,
 }
 
 const KEYS: [&str; 14] = [
@@ -73,7 +79,7 @@ const PAIRS: u32 = 6;
 
 impl Sweep {
     /// Reads a file. What is wrong in it is told with line and caret.
-    pub(super) fn read(path: &Path) -> Result<Self, Refusal> {
+    pub fn read(path: &Path) -> Result<Self, Refusal> {
         let layer = Layer::read_as(&SWEEP, path)?;
         let reader = Reader { layer: &layer, table: layer.document.as_table() };
         reader.refuse_strangers()?;
@@ -109,7 +115,7 @@ impl Sweep {
     }
 
     /// The names of what is set, for all sides or for one, in the order of the sides.
-    pub(super) fn keys(&self) -> Vec<&str> {
+    pub fn keys(&self) -> Vec<&str> {
         let mut keys: Vec<&str> = Vec::new();
         for setting in self.arms.iter().flat_map(Arm::all) {
             if !keys.contains(&setting.key.as_str()) {
@@ -120,7 +126,7 @@ impl Sweep {
     }
 
     /// What is measured in each run: the metrics, and the control.
-    pub(super) fn measures(&self) -> Vec<Measure> {
+    pub fn measures(&self) -> Vec<Measure> {
         let more = self.control.filter(|control| !self.metrics.contains(control));
         self.metrics.iter().copied().chain(more).collect()
     }

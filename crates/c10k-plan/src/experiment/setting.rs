@@ -8,25 +8,26 @@ use c10k_record::{Plan, Quantity, Topology, nearest};
 use toml_edit::Value;
 
 use super::hint::HINT;
-use c10k_plan::file::{Given, Key, Layer, TABLES};
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::stage::Who;
+use crate::file::{Given, Key, Layer, TABLES};
+use crate::say::refusal::Refusal;
+use crate::stage::Who;
 
 /// A setting with the value that it is to have.
 #[derive(Clone, Debug)]
-pub(super) struct Setting {
+pub struct Setting {
     /// Its name as it stands in the file.
-    pub(super) key: String,
+    pub key: String,
     /// Its value in one line, as it is told.
-    pub(super) told: String,
-    pub(super) acts_on: ActsOn,
+    pub told: String,
+    /// What it acts on.
+    pub acts_on: ActsOn,
     /// Where the value stands in the file.
-    pub(super) place: Option<Range<usize>>,
+    pub place: Option<Range<usize>>,
 }
 
 /// What it acts on.
 #[derive(Clone, Debug)]
-pub(super) enum ActsOn {
+pub enum ActsOn {
     /// A key of the plan.
     Plan(&'static Key, Value),
     /// So many source addresses.
@@ -67,15 +68,18 @@ const OWN: [&str; 12] = [
 const SYSCTL_TREES: [&str; 4] = ["net.", "fs.", "kernel.", "vm."];
 
 /// A key and one of its values, as they stand in a file.
-pub(super) struct Leaf<'a> {
-    pub(super) name: String,
-    pub(super) place: Option<Range<usize>>,
-    pub(super) value: &'a Value,
+pub(crate) struct Leaf<'a> {
+    /// Its name.
+    pub name: String,
+    /// Where it stands in the file.
+    pub place: Option<Range<usize>>,
+    /// One value, or a list.
+    pub value: &'a Value,
 }
 
 impl Leaf<'_> {
     /// The setting, with `value` for one of the leaf's values.
-    pub(super) fn setting(&self, layer: &Layer, value: &Value) -> Result<Setting, Refusal> {
+    pub(crate) fn setting(&self, layer: &Layer, value: &Value) -> Result<Setting, Refusal> {
         let place = value.span().or_else(|| self.place.clone());
         let wrong =
             |message: String| layer.file.wrong(&format!("{}: {message}", self.name), place.clone(), HINT);
@@ -141,7 +145,7 @@ impl Leaf<'_> {
 }
 
 /// A value in one line: a list as sysctl(8) takes it.
-pub(super) fn told(value: &Value) -> String {
+pub fn told(value: &Value) -> String {
     match value {
         Value::String(text) => text.value().clone(),
         Value::Array(all) => all.iter().map(told).collect::<Vec<_>>().join(" "),
@@ -242,7 +246,7 @@ fn bytes(value: &Value) -> Result<u64, String> {
 
 impl Setting {
     /// Changes the plan, where it acts on one. Topologies come first: sources and listeners stand on them.
-    pub(super) fn change(&self, plan: &mut Plan) -> Result<(), String> {
+    pub fn change(&self, plan: &mut Plan) -> Result<(), String> {
         match &self.acts_on {
             ActsOn::Plan(key, value) => change_key(plan, key, value),
             ActsOn::Sources(count) => {
@@ -255,12 +259,12 @@ impl Setting {
     }
 
     /// Whether it is the topology, on which others stand.
-    pub(super) fn is_topology(&self) -> bool {
+    pub(crate) fn is_topology(&self) -> bool {
         matches!(&self.acts_on, ActsOn::Plan(key, _) if key.path == "topology")
     }
 
     /// Whether only this host can say if it may be set.
-    pub(super) fn is_the_hosts(&self) -> bool {
+    pub fn is_the_hosts(&self) -> bool {
         match &self.acts_on {
             ActsOn::Plan(key, _) => key.path == "topology" || key.path == "profile",
             ActsOn::Sources(_) | ActsOn::ListenPorts(_) | ActsOn::Server(..) | ActsOn::OneTable(..) => false,
@@ -277,7 +281,7 @@ fn change_key(plan: &mut Plan, key: &'static Key, value: &Value) -> Result<(), S
     changed?;
     plan.work = plan.work.with(&own);
     match key.path {
-        "topology" if plan.topology != topology => c10k_plan::resolve::move_to(plan.topology, plan, false),
+        "topology" if plan.topology != topology => crate::resolve::move_to(plan.topology, plan, false),
         // Of target and steps one replaces the other, and all at once is no growth in steps.
         "target" => plan.load.steps = None,
         "load.arrivals" if plan.load.arrivals == c10k_record::Spread::Burst => {
@@ -348,7 +352,7 @@ mod tests {
     fn sources_and_listeners_stand_on_the_topology() {
         assert_eq!(sources(Topology::Loopback, 3), "127.0.0.1-127.0.0.3");
         assert_eq!(sources(Topology::Veth, 1), "192.168.1.200-192.168.1.200");
-        let mut plan = c10k_plan::resolve::default_plan();
+        let mut plan = crate::resolve::default_plan();
         listen_on(&mut plan, 3).expect("ports");
         assert_eq!(plan.server.listen.iter().map(SocketAddr::port).collect::<Vec<_>>(), [9000, 9001, 9002]);
     }

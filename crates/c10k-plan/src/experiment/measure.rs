@@ -3,11 +3,11 @@
 use c10k_record::{Better, LatencyKind, Metric, PhaseKind, Plan, Protocol, Record, Unit};
 use c10k_report::stats::{Asked, Wording};
 
-use c10k_plan::contradictions::kinds;
+use crate::contradictions::kinds;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Measure {
+pub enum Measure {
     /// A metric that a verdict may be on.
     Known(Metric),
     /// Kernel memory of a connection, both ends together, bytes.
@@ -25,18 +25,19 @@ const OWN: [(Measure, &str); 3] = [
 ];
 
 impl Measure {
-    pub(super) fn named(name: &str) -> Option<Self> {
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
         let own = OWN.iter().find(|(_, known)| *known == name).map(|(measure, _)| *measure);
         own.or_else(|| Metric::named(name).map(Self::Known))
     }
 
     /// The names of all there are.
-    pub(super) fn names() -> impl Iterator<Item = String> {
+    pub fn names() -> impl Iterator<Item = String> {
         Metric::all().map(|metric| metric.to_string()).chain(OWN.iter().map(|(_, name)| (*name).to_owned()))
     }
 
     /// What a record says of it; nothing where it was not measured.
-    pub(super) fn of(self, record: &Record) -> Option<f64> {
+    pub fn of(self, record: &Record) -> Option<f64> {
         let memory = &record.memory_per_connection;
         match self {
             Self::Known(metric) => metric.of(record, None),
@@ -46,7 +47,8 @@ impl Measure {
         }
     }
 
-    pub(super) fn better(self) -> Better {
+    /// Which way is better.
+    pub fn better(self) -> Better {
         match self {
             Self::Known(metric) => metric.better(),
             _ => Better::Less,
@@ -55,17 +57,17 @@ impl Measure {
 
     /// Whether a bound fixes it: how many connections there is room for. What else is counted, such as losses, stalls
     /// and sockets in TIME_WAIT, differs from run to run as a rate does.
-    pub(super) fn is_exact(self) -> bool {
+    pub fn is_exact(self) -> bool {
         matches!(self, Self::Known(Metric::Held | Metric::Verified))
     }
 
     /// A value with its unit, for people.
-    pub(super) fn written(self, value: Option<f64>) -> String {
+    pub fn written(self, value: Option<f64>) -> String {
         self.unit().written(value)
     }
 
     /// Its unit on an axis.
-    pub(super) fn axis_unit(self) -> c10k_report::Unit {
+    pub fn axis_unit(self) -> c10k_report::Unit {
         match self.unit() {
             Unit::Bytes => c10k_report::Unit::Bytes,
             unit => c10k_report::Unit::Of(unit.sign()),
@@ -81,7 +83,7 @@ impl Measure {
     }
 
     /// The kinds of phase in which it is measured; empty where that needs no workload.
-    pub(super) fn workloads(self) -> &'static [PhaseKind] {
+    pub fn workloads(self) -> &'static [PhaseKind] {
         match self {
             Self::Known(metric) => metric.workloads(),
             _ => &[],
@@ -89,7 +91,7 @@ impl Measure {
     }
 
     /// What a plan lacks for it: how it would be, and how it is.
-    pub(super) fn lacking(self, plan: &Plan) -> Option<(&'static str, &'static str)> {
+    pub(crate) fn lacking(self, plan: &Plan) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Known(metric) => lacks(metric, plan),
             _ => None,
@@ -97,7 +99,7 @@ impl Measure {
     }
 
     /// How it is asked for.
-    pub(super) fn asked(self, seed: u64) -> Asked {
+    pub fn asked(self, seed: u64) -> Asked {
         let mut asked = match self {
             Self::Known(metric) => Asked::of(metric, seed),
             _ => Asked { better: self.better(), wording: Wording::Amount, is_exact: false, seed },

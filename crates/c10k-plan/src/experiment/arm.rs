@@ -5,29 +5,30 @@ use c10k_record::{Plan, Topology};
 use toml_edit::{DocumentMut, value};
 
 use super::setting::{ActsOn, Setting};
-use crate::command::plant::hierarchy::Limit;
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::stage::{Stage, Who};
+use crate::say::refusal::Refusal;
+use crate::stage::Limit;
+use crate::stage::{Stage, Who};
 
 /// One side of a comparison.
 #[derive(Clone, Debug)]
-pub(super) struct Arm {
+pub struct Arm {
     /// Its folder: `base`, `arm-1`.
-    pub(super) name: String,
+    pub name: String,
     /// The name of a case; nothing where a list of values makes it.
-    pub(super) case: Option<String>,
+    pub case: Option<String>,
     /// What differs from the base; empty for the base.
-    pub(super) settings: Vec<Setting>,
+    pub settings: Vec<Setting>,
     /// What all sides have, the base too.
     common: Vec<Setting>,
-    pub(super) plan: Plan,
+    /// The plan of its runs.
+    pub plan: Plan,
     /// Its profile as text that stands alone.
-    pub(super) profile: String,
+    pub profile: String,
 }
 
 impl Arm {
     /// The base with these settings above those that all sides have. What is wrong is told with the setting that is.
-    pub(super) fn of(
+    pub fn of(
         name: String,
         case: Option<String>,
         (base, common): (&Plan, &[Setting]),
@@ -52,15 +53,15 @@ impl Arm {
             let hint = refusal.hint.filter(|hint| !hint.is_empty());
             (hint.map_or(refusal.message.clone(), |hint| format!("{} ({hint})", refusal.message)), any())
         };
-        c10k_plan::resolve::check_sources(&plan).map_err(refused)?;
-        c10k_plan::contradictions::refuse(&plan).map_err(refused)?;
+        crate::resolve::check_sources(&plan).map_err(refused)?;
+        crate::contradictions::refuse(&plan).map_err(refused)?;
         let all: Vec<&Setting> = common.iter().chain(&settings).collect();
         let profile = profile(&name, &plan.profile, &all).map_err(|message| (message, any()))?;
         Ok(Self { name, case, settings, common: common.to_vec(), plan, profile })
     }
 
     /// What differs from the base, for people.
-    pub(super) fn label(&self) -> String {
+    pub fn label(&self) -> String {
         match (&self.case, self.settings.as_slice()) {
             (Some(case), _) => case.clone(),
             (None, []) => "base".to_owned(),
@@ -73,18 +74,18 @@ impl Arm {
     }
 
     /// The value of a setting, where this side or all sides have one by the sweep.
-    pub(super) fn value_of(&self, key: &str) -> Option<&str> {
+    pub fn value_of(&self, key: &str) -> Option<&str> {
         let mut own_first = self.settings.iter().chain(&self.common);
         own_first.find(|setting| setting.key == key).map(|setting| setting.told.as_str())
     }
 
     /// All that is set in its runs.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Setting> {
+    pub fn all(&self) -> impl Iterator<Item = &Setting> {
         self.common.iter().chain(&self.settings)
     }
 
     /// What stands around its runs, without its groups.
-    pub(super) fn stage(&self) -> Stage {
+    pub fn stage(&self) -> Stage {
         let mut stage = Stage::default();
         if self.plan.load.ips.is_some() {
             // With sources that are named the swarm would count its ports and refuse: here it is to meet their end.
@@ -104,7 +105,7 @@ impl Arm {
     }
 
     /// The control groups that its runs have.
-    pub(super) fn groups(&self) -> Vec<(Who, Limit)> {
+    pub fn groups(&self) -> Vec<(Who, Limit)> {
         let groups = self.all().filter_map(|setting| match setting.acts_on {
             ActsOn::Cpus(who, us_of_100_ms) => Some((who, Limit::Processor(us_of_100_ms))),
             ActsOn::Memory(who, bytes) => Some((who, Limit::Memory(bytes))),
@@ -114,18 +115,18 @@ impl Arm {
     }
 
     /// Whether this host has to be asked if it can be set.
-    pub(super) fn is_the_hosts(&self) -> bool {
+    pub fn is_the_hosts(&self) -> bool {
         self.all().any(Setting::is_the_hosts)
     }
 
     /// Its plan as its folder holds it: the profile lies beside it.
-    pub(super) fn plan_text(&self) -> Result<String, String> {
+    pub fn plan_text(&self) -> Result<String, String> {
         let plan = Plan { profile: PROFILE.to_owned(), ..self.plan.clone() };
         plan.to_toml().map_err(|error| error.to_string())
     }
 
     /// A plan that sets what this one sets, and holds one connection for a moment.
-    pub(super) fn trial(&self) -> Result<String, String> {
+    pub fn trial(&self) -> Result<String, String> {
         let mut plan = Plan { profile: PROFILE.to_owned(), ..self.plan.clone() };
         (plan.target, plan.workload) = (1, c10k_record::Workload::Hold);
         (plan.phases, plan.verdicts) = (Vec::new(), Vec::new());
@@ -138,7 +139,7 @@ impl Arm {
 }
 
 /// The file of a side's profile, beside its plan.
-pub(super) const PROFILE: &str = "./profile.toml";
+pub const PROFILE: &str = "./profile.toml";
 
 /// A side's profile: that of its plan, with its settings above it, as text that stands alone.
 fn profile(name: &str, of_plan: &str, settings: &[&Setting]) -> Result<String, String> {
@@ -168,7 +169,7 @@ fn profile(name: &str, of_plan: &str, settings: &[&Setting]) -> Result<String, S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use c10k_plan::resolve::default_plan;
+    use crate::resolve::default_plan;
 
     fn setting(key: &str, acts_on: ActsOn) -> Setting {
         Setting { key: key.to_owned(), told: "5".to_owned(), acts_on, place: None }

@@ -7,11 +7,12 @@ use super::measure::Measure;
 
 /// A prediction about one metric.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Expected {
-    pub(super) measure: Measure,
+pub struct Expected {
+    /// What it is about.
+    pub measure: Measure,
     that: That,
     /// As the author wrote it.
-    pub(super) text: String,
+    pub text: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +46,7 @@ const HELP: &str = "expected \"held = 100\", \"echo_p99: no difference\", \"conn
 
 impl Expected {
     /// Reads a prediction such as `connects_per_second: faster by 5 %`.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
+    pub fn read(text: &str) -> Result<Self, String> {
         let measured = |name: &str| {
             let name = name.trim();
             Measure::named(name).ok_or_else(|| format!("unknown metric `{name}` in '{text}'"))
@@ -72,12 +73,12 @@ impl Expected {
     }
 
     /// Whether it is about every single run, and needs no comparison.
-    pub(super) fn is_of_each_run(&self) -> bool {
+    pub fn is_of_each_run(&self) -> bool {
         matches!(self.that, That::Each(..))
     }
 
     /// Whether it is so: by the answer, and by the value of each run.
-    pub(super) fn is_met(&self, answer: &Answer, values: &[Option<f64>]) -> bool {
+    pub fn is_met(&self, answer: &Answer, values: &[Option<f64>]) -> bool {
         match &self.that {
             That::Each(fits, wanted) => {
                 let fit = |value: &Option<f64>| value.is_some_and(|value| fits.holds(value, *wanted));

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Part {
+pub enum Part {
     /// It warms the machine up and is thrown away.
     WarmUp,
     /// The base against itself.
@@ -22,25 +22,26 @@ pub(super) enum Part {
 
 /// One run in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Slot {
-    pub(super) part: Part,
+pub struct Slot {
+    /// Which part of the sweep it belongs to.
+    pub part: Part,
     /// From 0; within its part.
-    pub(super) round: u32,
+    pub round: u32,
     /// Its place in the round, from 0.
-    pub(super) place: u32,
+    pub place: u32,
     /// The side, 0 for the base. Of the base against itself 1 is the one that stands for the other side.
-    pub(super) side: usize,
+    pub side: usize,
 }
 
 impl Slot {
     /// The side whose plan it carries out.
-    pub(super) fn arm(&self) -> usize {
+    pub fn arm(&self) -> usize {
         if self.part == Part::Pairs { self.side } else { 0 }
     }
 }
 
 /// All runs in their order.
-pub(super) fn order(sides: usize, pairs: u32, same_pairs: u32, seed: u64) -> Vec<Slot> {
+pub fn order(sides: usize, pairs: u32, same_pairs: u32, seed: u64) -> Vec<Slot> {
     let mut seeded = Seeded::new(seed);
     let mut slots = vec![Slot { part: Part::WarmUp, round: 0, place: 0, side: 0 }];
     slots.extend(rounds(Part::Same, 2, same_pairs, &mut seeded));
@@ -70,7 +71,7 @@ const CONNECTS_PER_SECOND: f64 = 20_000.0;
 const BESIDE_SECONDS: f64 = 1.0;
 
 /// How long a run of this plan takes, as far as can be said before one, seconds.
-pub(super) fn run_seconds(plan: &Plan) -> f64 {
+pub fn run_seconds(plan: &Plan) -> f64 {
     let load = &plan.load;
     let rate = load.rate_per_second.filter(|_| load.arrivals != Spread::Burst);
     let rate = rate.map_or(CONNECTS_PER_SECOND, |rate| rate.min(CONNECTS_PER_SECOND));
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_run_takes_its_hold_its_pauses_and_its_connects() {
-        let mut plan = c10k_plan::resolve::default_plan();
+        let mut plan = crate::resolve::default_plan();
         plan.target = 10_000;
         plan.load.hold = c10k_record::Span::secs(4);
         let whole = run_seconds(&plan);
