@@ -14,16 +14,24 @@ pub mod say {
     pub mod slip;
     pub mod words;
 }
+
+// What is written on the command line.
+pub mod beside;
 pub mod ssh;
 pub mod stage;
 
 pub mod args;
-pub mod beside;
+
+// What becomes of it, and of files.
 pub mod contradictions;
-pub mod experiment;
 pub mod file;
 pub mod flags;
-pub mod print;
-pub mod resolve;
 pub mod veth;
 pub mod view;
+
+pub mod resolve;
+
+pub mod print;
+
+// Plans that differ in one thing each.
+pub mod experiment;

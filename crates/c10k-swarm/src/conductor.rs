@@ -8,20 +8,23 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use c10k_ceiling::TAKEN_DOWN;
-use c10k_collector::{AtServer, EndsSeen, LinkSeen, LinkWatch};
+use c10k_collector::{AtServer, LinkWatch};
 use c10k_record::{
-    Command, ConnectRate, Connections, Gap, GrowthEvidence, GrowthStop, LatencyHistogram, LiveCounts,
-    NamedPhase, PhaseName, PhaseTimes, RunEvidence, RunState, Steps, SwarmEvent, Worked,
+    Command, ConnectRate, Connections, LatencyHistogram, LiveCounts, NamedPhase, PhaseName, PhaseTimes,
+    RunState, Steps, SwarmEvent, Worked,
 };
 
-use crate::beside::{Beside, SeenBeside};
+use crate::beside::Beside;
 use crate::crew::Crew;
+use crate::finding::Finding;
 use crate::measured::Measured;
 use crate::meet::Together;
 use crate::output::Output;
-use crate::own_end::{OwnEnd, SeenAtOwnEnd};
+use crate::own_end::OwnEnd;
 use crate::own_rss_bytes;
+use crate::ramps::Ramps;
 use crate::shared::{Note, Shared};
+use crate::signals::Signals;
 use crate::tally::Loss;
 use crate::tasks::{Task, Turn};
 
@@ -30,12 +33,11 @@ mod course;
 mod ends;
 mod gaps;
 mod gates;
+mod growing;
 mod holding;
 mod over_time;
 mod peak;
 mod phases;
-mod ramps;
-mod signals;
 mod telling;
 mod waiting;
 mod works;
@@ -43,8 +45,6 @@ mod works;
 pub(crate) use course::Course;
 use over_time::unix_ns_before;
 use peak::Peak;
-pub(crate) use ramps::{Ramp, Ramps};
-pub(crate) use signals::Signals;
 
 /// Between two ticks.
 const TICK: Duration = Duration::from_millis(250);
@@ -54,42 +54,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 const LONGEST_CLOSE: Duration = Duration::from_micros(60);
 /// The longest sleep between two looks at signals.
 const NAP: Duration = Duration::from_millis(50);
-
-/// All that a swarm found.
-pub(crate) struct Finding {
-    pub(crate) connections: Connections,
-    pub(crate) failures: Vec<c10k_record::Failure>,
-    pub(crate) measured: Measured,
-    pub(crate) rate: ConnectRate,
-    pub(crate) ramps: Ramps,
-    pub(crate) messages_per_second: Option<f64>,
-    pub(crate) worked: Vec<Worked>,
-    /// Their latencies whole, by PHASE.KIND; of a shard alone.
-    pub(crate) work_measured: Vec<(String, LatencyHistogram)>,
-    /// When the first connect was begun, ns since 1970.
-    pub(crate) first_connect_unix_ns: Option<u64>,
-    pub(crate) phases: Vec<PhaseTimes>,
-    /// What came of the phases that the plan names, where the swarm leads itself through them.
-    pub(crate) named: Vec<NamedPhase>,
-    pub(crate) gaps: Vec<Gap>,
-    pub(crate) state: RunState,
-    /// The signal that stopped it.
-    pub(crate) signal: Option<i32>,
-    pub(crate) growth_stop: Option<(GrowthStop, GrowthEvidence)>,
-    pub(crate) tuples_skipped: u64,
-    /// RSS of this process before the last proof, bytes, and the connections that were open then.
-    pub(crate) rss_full: Option<(u64, u64)>,
-    /// What was seen of a server on this machine.
-    pub(crate) beside: Option<SeenBeside>,
-    /// What was seen of this end, where the server stands elsewhere.
-    pub(crate) own_end: Option<SeenAtOwnEnd>,
-    /// The server's ends of what was open before the close, and when they were looked up, ms after the first connect.
-    pub(crate) ends: Option<(EndsSeen, u64)>,
-    /// What was seen of the link towards the server.
-    pub(crate) link: Option<LinkSeen>,
-    /// What was looked at beside the counters.
-    pub(crate) evidence: RunEvidence,
-}
 
 /// Why a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use c10k_record::{
     RunState, Tool, Topology, Warning, Worked, Workload, judge, latency,
 };
 
-use crate::conductor::Finding;
+use crate::finding::Finding;
 use crate::setup::Setup;
 use crate::view::plan_view;
 

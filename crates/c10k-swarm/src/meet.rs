@@ -19,8 +19,8 @@ use c10k_record::control::meet::{Join, LostShard, Met, shards_in_words};
 use c10k_record::control::{Client, Offset, Token, path};
 use c10k_record::{Exit, LiveCounts, PhaseName};
 
-use crate::conductor::Signals;
 use crate::refusal::Refusal;
+use crate::signals::Signals;
 
 mod caller;
 mod clocks;

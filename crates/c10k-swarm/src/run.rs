@@ -28,7 +28,7 @@ use crate::args::{Freeze, SwarmArgs};
 use crate::arrivals::Arrivals;
 use crate::base;
 use crate::beside::Beside;
-use crate::conductor::{Conductor, Course, Finding, Signals};
+use crate::conductor::{Conductor, Course};
 use crate::crew::Crew;
 use crate::document::{Background, document};
 use crate::output::Output;
@@ -39,6 +39,7 @@ use crate::refusal::Refusal;
 use crate::setup::{Asked, Setup, SetupError, is_here};
 use crate::shard::Own;
 use crate::shared::{Fixed, Note, Shared};
+use crate::signals::Signals;
 use crate::undo::{PutBack, Undo};
 use crate::view::{host_snapshot, plan_view};
 
@@ -301,7 +302,7 @@ fn carry_out(
         });
         conductor.begin_with_the_others(kept)?;
     }
-    let finding: Finding = conductor.run();
+    let finding = conductor.run();
     if let Some(own) = own {
         own.keep(&finding);
     }

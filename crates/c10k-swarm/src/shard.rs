@@ -17,7 +17,7 @@ use c10k_record::{
 };
 
 use crate::args::{ShardArgsError, SwarmArgs};
-use crate::conductor::Finding;
+use crate::finding::Finding;
 use crate::ips::IpList;
 use crate::measured::Measured;
 use crate::meet::Together;

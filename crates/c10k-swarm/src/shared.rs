@@ -14,10 +14,10 @@ use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
 
 use crate::arrivals::Arrivals;
-use crate::conductor::Ramp;
 use crate::control::TableControl;
 use crate::losses::{Losses, Moments};
 use crate::measured::Measured;
+use crate::ramps::Ramp;
 use crate::sources::SourcePlan;
 use crate::tally::{Loss, Tally};
 use crate::tasks::{Orders, Task, Turn};

@@ -10,7 +10,7 @@ use c10k_record::{Exit, Warning};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::add_ips::{AddedIps, Removed};
-use crate::conductor::Signals;
+use crate::signals::Signals;
 
 /// Settings and addresses of this process: put back when it is dropped, however its owner returns, and first of all
 /// by a signal that ends the process at once.

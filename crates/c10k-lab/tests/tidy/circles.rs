@@ -1,14 +1,14 @@
 //! Inside a crate no files use each other in a circle.
 //!
 //! A use is a path that begins with `crate::`, in a `use` or in the text, or with `super::` and ends beside the file
-//! that it stands in. What a file says of the module around it (`super::Thing`) and what a module says of those that
-//! it declares are no uses: they are one thing in several files. Names that a file passes on by `use` are followed to
-//! the file that has them. What is compiled for tests alone is left out.
+//! that it stands in; or with a module that the file declares. What a file says of the module around it (`super::Thing`)
+//! is no use, and neither is what a crate's root says. Names that a file passes on by `use` are followed to the file that
+//! has them. What is compiled for tests alone is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use syn::visit::{self, Visit};
-use syn::{Item, ItemUse, UseTree};
+use syn::{Item, ItemUse, UseTree, Visibility};
 
 use crate::Finding;
 use crate::modules::Tree;
@@ -21,7 +21,7 @@ pub(crate) const RULE: &str = "circle";
 pub(crate) const ORDER: &str = "order";
 
 /// Crates whose `lib.rs` declares its modules in an order: each uses those before it alone.
-const ORDERED: [&str; 1] = ["c10k-lab"];
+const ORDERED: [&str; 2] = ["c10k-lab", "c10k-plan"];
 
 /// Uses of a module that `lib.rs` declares later.
 pub(crate) fn out_of_order(house: &House) -> Vec<Finding> {
@@ -88,7 +88,7 @@ fn uses(house: &House, krate: &str) -> Uses {
         if source.is_test_module() {
             continue;
         }
-        let mut paths = Paths { module: module.clone(), found: Vec::new() };
+        let mut paths = Paths { tree: &tree, module: module.clone(), found: Vec::new() };
         paths.visit_file(&source.syntax);
         let of = uses.entry(file.clone()).or_default();
         for path in paths.found {
@@ -191,12 +191,13 @@ fn absolute(tree: &Tree, module: &[String], names: &[String]) -> Option<UsedPath
 }
 
 /// Collects the paths that are uses.
-struct Paths {
+struct Paths<'a> {
+    tree: &'a Tree,
     module: Vec<String>,
     found: Vec<UsedPath>,
 }
 
-impl Paths {
+impl Paths<'_> {
     fn note(&mut self, names: &[String]) {
         let Some(first) = names.first() else { return };
         if first == "crate" || first == "super" {
@@ -211,9 +212,17 @@ impl Paths {
             self.found.push(UsedPath { names, from_super: first == "super" });
         }
     }
+
+    /// Notes a path that begins with a module which the file declares.
+    fn note_declared(&mut self, names: &[String]) {
+        let names: Vec<String> = self.module.iter().chain(names).cloned().collect();
+        if !self.module.is_empty() && self.tree.file_of.contains_key(&names[..=self.module.len()]) {
+            self.found.push(UsedPath { names, from_super: false });
+        }
+    }
 }
 
-impl<'ast> Visit<'ast> for Paths {
+impl<'ast> Visit<'ast> for Paths<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         if is_for_tests(attributes_of(item)) {
             return;
@@ -230,6 +239,10 @@ impl<'ast> Visit<'ast> for Paths {
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         for (names, _) in leaves(&item.tree) {
             self.note(&names);
+            // What is passed on is followed by whoever uses it.
+            if matches!(item.vis, Visibility::Inherited) {
+                self.note_declared(&names);
+            }
         }
     }
 
@@ -237,6 +250,7 @@ impl<'ast> Visit<'ast> for Paths {
         let names: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if names.len() > 1 {
             self.note(&names);
+            self.note_declared(&names);
         }
         visit::visit_path(self, path);
     }
@@ -323,6 +337,19 @@ fn a_module_and_what_it_declares_are_no_circle() {
         ("crates/a/src/b/d.rs", "use super::Thing; use super::c::f;"),
     ]);
     assert_eq!(findings(&house), []);
+}
+
+#[test]
+fn a_circle_over_a_part_of_a_module_is_found() {
+    let house = House::of([
+        ("crates/a/src/lib.rs", "mod b; mod e;"),
+        ("crates/a/src/b.rs", "mod c; use c::f; pub(crate) struct Thing;"),
+        ("crates/a/src/b/c.rs", "use crate::e::g; pub(super) fn f() {}"),
+        ("crates/a/src/e.rs", "use crate::b::Thing; pub(crate) fn g() {}"),
+    ]);
+    let found = findings(&house);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].what, "3 files use each other: b.rs, b/c.rs, e.rs");
 }
 
 #[test]

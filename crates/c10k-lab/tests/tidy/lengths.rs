@@ -1,4 +1,6 @@
-//! No file over 500 lines, no function over 80.
+//! No file over 500 lines, no function over 80, no crate with a fifth of the house.
+
+use std::collections::BTreeMap;
 
 use proc_macro2::LineColumn;
 use syn::spanned::Spanned;
@@ -12,9 +14,13 @@ use crate::source::House;
 pub(crate) const FILE: &str = "file-length";
 /// The rule on functions.
 pub(crate) const FUNCTION: &str = "function-length";
+/// The rule on crates.
+pub(crate) const ROOM: &str = "room-share";
 
 const LONGEST_FILE: usize = 500;
 const LONGEST_FUNCTION: usize = 80;
+/// Of the lines below `src/` in all crates a crate has less than this part, percent.
+const LARGEST_ROOM: usize = 20;
 
 /// What is too long.
 pub(crate) fn findings(house: &House) -> Vec<Finding> {
@@ -29,6 +35,22 @@ pub(crate) fn findings(house: &House) -> Vec<Finding> {
         functions.visit_file(&file.syntax);
     }
     found
+}
+
+/// Crates that have grown beyond their part of the house.
+pub(crate) fn rooms(house: &House) -> Vec<Finding> {
+    let mut lines_of: BTreeMap<&str, usize> = BTreeMap::new();
+    for file in house.product() {
+        *lines_of.entry(&file.krate).or_default() += file.text.lines().count();
+    }
+    let all: usize = lines_of.values().sum();
+    let large = lines_of.iter().filter(|(_, lines)| **lines * 100 >= all * LARGEST_ROOM);
+    large
+        .map(|(krate, lines)| {
+            let what = format!("{lines} lines of {all} are {LARGEST_ROOM} % or more: which two rooms is it?");
+            Finding { rule: ROOM, place: format!("crates/{krate}"), what }
+        })
+        .collect()
 }
 
 struct Functions<'a> {
@@ -77,4 +99,18 @@ fn a_long_file_and_a_long_function_are_found() {
     let house = House::of([("crates/a/src/lib.rs", text.as_str()), ("crates/a/src/b.rs", &file)]);
     let found: Vec<String> = findings(&house).into_iter().map(|finding| finding.place).collect();
     assert_eq!(found, ["crates/a/src/b.rs", "crates/a/src/lib.rs: long"]);
+}
+
+#[test]
+fn a_crate_with_a_fifth_of_the_house_is_found_and_its_tests_do_not_count() {
+    let lines = |count: usize| "// a line\n".repeat(count);
+    let (fifth, less, rest) = (lines(20), lines(19), lines(61));
+    let house = House::of([
+        ("crates/a/src/lib.rs", fifth.as_str()),
+        ("crates/b/src/lib.rs", &less),
+        ("crates/b/tests/t.rs", &rest),
+        ("crates/c/src/lib.rs", &rest),
+    ]);
+    let found: Vec<String> = rooms(&house).into_iter().map(|finding| finding.place).collect();
+    assert_eq!(found, ["crates/a", "crates/c"]);
 }

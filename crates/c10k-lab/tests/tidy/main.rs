@@ -60,6 +60,11 @@ fn no_file_and_no_function_is_too_long() {
 }
 
 #[test]
+fn no_crate_has_a_fifth_of_the_house() {
+    expect_tidy(lengths::rooms, &[lengths::ROOM]);
+}
+
+#[test]
 fn every_file_is_named_by_a_module() {
     expect_tidy(modules::findings, &[modules::RULE]);
 }
@@ -70,7 +75,7 @@ fn no_files_of_a_crate_use_each_other_in_a_circle() {
 }
 
 #[test]
-fn each_room_of_the_lab_uses_those_before_it() {
+fn each_module_of_an_ordered_crate_uses_those_before_it() {
     expect_tidy(circles::out_of_order, &[circles::ORDER]);
 }
 

@@ -1,5 +1,7 @@
 //! A conductor whose workers are dead: what they held is counted once, and nothing waits for them.
 
+use c10k_record::GrowthStop;
+
 use super::*;
 use crate::arrivals::Claim;
 use crate::control::TableControl;

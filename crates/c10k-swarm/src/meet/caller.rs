@@ -11,7 +11,7 @@ use c10k_record::control::{Client, ControlError, path};
 
 use super::clocks::{Anchor, start_of};
 use super::{Appointment, Heard, MeetEnd, Shared, lock};
-use crate::conductor::Signals;
+use crate::signals::Signals;
 
 /// How long an answer to a beat may take.
 const ANSWER: Duration = Duration::from_secs(1);

@@ -11,10 +11,10 @@ use c10k_record::{Exit, Plan, Record, RunState, Span, Warning, human_count};
 
 use super::{Own, host};
 use crate::args::{ShardArgsError, SwarmArgs};
-use crate::conductor::Signals;
 use crate::meet::{Appointment, address_of, job, lost_in_words};
 use crate::output::Output;
 use crate::refusal::Refusal;
+use crate::signals::Signals;
 
 /// How long the others are waited for.
 const TIMEOUT: Span = Span::secs(60);

@@ -1,10 +1,5 @@
 //! What the ramps took, without what lies between them: pauses, holds, proofs.
 
-use c10k_record::LiveCounts;
-
-use super::Conductor;
-use crate::own_cpu_seconds;
-
 /// One ramp: a step, or what one command has grown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ramp {
@@ -76,26 +71,6 @@ impl Ramps {
 
 fn per_second(count: u64, us: u64) -> Option<f64> {
     (count > 0 && us > 0).then(|| count as f64 * 1e6 / us as f64)
-}
-
-impl Conductor<'_> {
-    /// Grows by `more`, and keeps what that took.
-    pub(super) fn ramp(&mut self, more: u64) {
-        let (before, cpu_before) = (self.settled(&self.shared.counts()), own_cpu_seconds());
-        self.shared.begin_ramp();
-        self.grow(more);
-        let verified = self.settled(&self.shared.counts()).saturating_sub(before);
-        if let Some(ramp) = self.shared.ramp() {
-            let cpu_seconds =
-                cpu_before.zip(own_cpu_seconds()).map(|(before, after)| (after - before).max(0.0));
-            self.ramps.add(&Ramp { verified, cpu_seconds, ..ramp });
-        }
-    }
-
-    /// Those that have come as far as a connection is to come in a ramp.
-    pub(super) fn settled(&self, counts: &LiveCounts) -> u64 {
-        if self.course.probe { counts.verified } else { counts.established }
-    }
 }
 
 #[cfg(test)]
