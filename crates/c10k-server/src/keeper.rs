@@ -22,7 +22,7 @@ use crate::listen;
 use crate::plan::plan_tables;
 use crate::push::PushPlan;
 use crate::report;
-use crate::shared::{Language, Note, STACK_BYTES, Seat, Shared};
+use crate::shared::{Language, Note, STACK_BYTES, Shared, WorkerPart};
 use crate::slots::Slots;
 use crate::start::StartError;
 use crate::watch::{watch_signals, watch_stdin};
@@ -63,7 +63,7 @@ struct Keeper {
     /// One for each worker, and the keeper's own at the front.
     counters: Vec<Arc<Counters>>,
     /// What was meant for workers that could not start, by lane.
-    spares: Vec<(usize, Seat)>,
+    spares: Vec<(usize, WorkerPart)>,
     printer: Option<Printer>,
     exported: Option<Exported>,
     ready_at: Instant,
@@ -261,8 +261,8 @@ impl Keeper {
     fn hear(&mut self, note: Note) {
         match note {
             Note::Started { capacity } => self.count_started(capacity),
-            Note::StartFailed { lane, seat, error } => {
-                self.spares.push((lane, seat));
+            Note::StartFailed { lane, part, error } => {
+                self.spares.push((lane, part));
                 self.start_has_failed(lane, &error);
             }
             Note::TableWanted { lane } => self.start_another(lane),
@@ -361,32 +361,32 @@ impl Keeper {
     /// Starts a worker: from the keeper's table, which holds no connections, so that the worker's copy of it
     /// holds none either.
     fn start_table(&mut self, lane: usize) -> io::Result<()> {
-        let seat = self.seat_for(lane);
+        let part = self.part_for(lane);
         let (shared, notes) = (Arc::clone(&self.shared), self.note_sender.clone());
-        let in_thread = seat.clone();
+        let in_thread = part.clone();
         let thread = std::thread::Builder::new()
-            .name(format!("lane-{lane}.{}", seat.desk.number))
+            .name(format!("lane-{lane}.{}", part.lane_table.number))
             .stack_size(STACK_BYTES);
         let spawned = limits::room_for_thread(self.living)
             .and_then(|()| thread.spawn(move || worker::run(lane, &shared, in_thread, &notes)));
         match spawned {
             Ok(_) => self.living += 1,
             Err(error) => {
-                self.spares.push((lane, seat));
+                self.spares.push((lane, part));
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    /// Reuses the seat of a worker that failed to start (retried every second), else makes one.
-    fn seat_for(&mut self, lane: usize) -> Seat {
+    /// Reuses the part of a worker that failed to start (retried every second), else makes one.
+    fn part_for(&mut self, lane: usize) -> WorkerPart {
         if let Some(at) = self.spares.iter().position(|(of, _)| *of == lane) {
             return self.spares.swap_remove(at).1;
         }
-        let seat = Seat { desk: self.shared.lanes[lane].add_desk(), counters: Arc::default() };
-        self.counters.push(Arc::clone(&seat.counters));
-        seat
+        let part = WorkerPart { lane_table: self.shared.lanes[lane].add_table(), counters: Arc::default() };
+        self.counters.push(Arc::clone(&part.counters));
+        part
     }
 
     fn tick(&mut self) {

@@ -50,12 +50,12 @@ pub(crate) struct Lane {
     /// Nobody has had the turn since that was last told.
     pause_told: AtomicBool,
     holder: AtomicU32,
-    desks: Mutex<Vec<Arc<Desk>>>,
+    tables: Mutex<Vec<Arc<LaneTable>>>,
 }
 
 /// What the other tables of a lane may know of a table.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct LaneTable {
     /// Its number within the lane.
     pub(crate) number: u32,
     capacity: AtomicU32,
@@ -84,49 +84,49 @@ impl Lane {
             waits_for_slot: AtomicBool::new(false),
             pause_told: AtomicBool::new(false),
             holder: AtomicU32::new(STARTING),
-            desks: Mutex::default(),
+            tables: Mutex::default(),
         })
     }
 
     /// Adds a table that is about to start: it has no room until it says so.
-    pub(crate) fn add_desk(&self) -> Arc<Desk> {
-        let mut desks = self.desks();
-        let number = desks.len() as u32;
-        let desk = Arc::new(Desk { number, capacity: AtomicU32::new(0), open: AtomicU32::new(0) });
-        desks.push(Arc::clone(&desk));
-        desk
+    pub(crate) fn add_table(&self) -> Arc<LaneTable> {
+        let mut tables = self.tables();
+        let number = tables.len() as u32;
+        let table = Arc::new(LaneTable { number, capacity: AtomicU32::new(0), open: AtomicU32::new(0) });
+        tables.push(Arc::clone(&table));
+        table
     }
 
     /// Whether it is this table's turn.
-    pub(crate) fn is_turn_of(&self, desk: &Desk) -> bool {
-        self.holder.load(Ordering::Acquire) == desk.number
+    pub(crate) fn is_turn_of(&self, table: &LaneTable) -> bool {
+        self.holder.load(Ordering::Acquire) == table.number
     }
 
     /// A table that has just started takes the turn that waits for it.
-    pub(crate) fn take_waiting_turn(&self, desk: &Desk) -> bool {
-        self.take_turn_from(STARTING, desk)
+    pub(crate) fn take_waiting_turn(&self, table: &LaneTable) -> bool {
+        self.take_turn_from(STARTING, table)
     }
 
     /// Whether a table that hears the bell accepts from now on: it has been given the turn, or nobody has it and it
     /// has room. Room may appear after the keeper found none but before it published [`NOBODY`], so every table
     /// re-checks at the bell.
-    pub(crate) fn takes_turn_at_bell(&self, desk: &Desk) -> bool {
-        self.is_turn_of(desk) || (desk.room() > 0 && self.take_free_turn(desk))
+    pub(crate) fn takes_turn_at_bell(&self, table: &LaneTable) -> bool {
+        self.is_turn_of(table) || (table.room() > 0 && self.take_free_turn(table))
     }
 
     /// A table with new room takes the turn if nobody has it.
-    pub(crate) fn take_free_turn(&self, desk: &Desk) -> bool {
-        self.take_turn_from(NOBODY, desk)
+    pub(crate) fn take_free_turn(&self, table: &LaneTable) -> bool {
+        self.take_turn_from(NOBODY, table)
     }
 
     /// The holder is full: the turn goes to the table with the most room, if one has enough of it that the turn
     /// does not come back at once, else to one that is yet to be started.
     pub(crate) fn pass_turn(&self) -> Next {
-        let desks = self.desks();
-        let roomy = desks.iter().filter(|desk| desk.room() > desk.capacity() / 8);
-        let next = match roomy.max_by_key(|desk| desk.room()) {
-            Some(desk) => {
-                self.holder.store(desk.number, Ordering::Release);
+        let tables = self.tables();
+        let roomy = tables.iter().filter(|table| table.room() > table.capacity() / 8);
+        let next = match roomy.max_by_key(|table| table.room()) {
+            Some(table) => {
+                self.holder.store(table.number, Ordering::Release);
                 Next::Present
             }
             None => {
@@ -134,7 +134,7 @@ impl Lane {
                 Next::New
             }
         };
-        drop(desks);
+        drop(tables);
         if next == Next::Present {
             self.bell.ring();
         }
@@ -154,9 +154,9 @@ impl Lane {
 
     /// The number of the table with the most room; `None` when all are full.
     fn roomiest(&self) -> Option<u32> {
-        let desks = self.desks();
-        let next = desks.iter().max_by_key(|desk| desk.room()).filter(|desk| desk.room() > 0);
-        next.map(|desk| desk.number)
+        let tables = self.tables();
+        let next = tables.iter().max_by_key(|table| table.room()).filter(|table| table.room() > 0);
+        next.map(|table| table.number)
     }
 
     /// Gives the turn to this table, or to the first one that can take it, and rings at all of them.
@@ -183,8 +183,8 @@ impl Lane {
         }
     }
 
-    fn take_turn_from(&self, nobody: u32, desk: &Desk) -> bool {
-        let has_it = self.replace_holder(nobody, desk.number);
+    fn take_turn_from(&self, nobody: u32, table: &LaneTable) -> bool {
+        let has_it = self.replace_holder(nobody, table.number);
         if has_it {
             self.pause_told.store(false, Ordering::Relaxed);
         }
@@ -195,12 +195,12 @@ impl Lane {
         self.holder.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    fn desks(&self) -> MutexGuard<'_, Vec<Arc<Desk>>> {
-        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tables(&self) -> MutexGuard<'_, Vec<Arc<LaneTable>>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Desk {
+impl LaneTable {
     /// How many connections the table can hold; 0 until it has started.
     pub(crate) fn capacity(&self) -> u32 {
         self.capacity.load(Ordering::Relaxed)
@@ -225,16 +225,16 @@ impl Desk {
 mod tests {
     use super::*;
 
-    fn lane_with(rooms: &[(u32, u32)]) -> (Lane, Vec<Arc<Desk>>) {
+    fn lane_with(rooms: &[(u32, u32)]) -> (Lane, Vec<Arc<LaneTable>>) {
         let lane = Lane::new(Vec::new()).unwrap();
-        let desks = rooms.iter().map(|&(capacity, open)| {
-            let desk = lane.add_desk();
-            desk.set_capacity(capacity);
-            desk.set_open(open);
-            desk
+        let tables = rooms.iter().map(|&(capacity, open)| {
+            let table = lane.add_table();
+            table.set_capacity(capacity);
+            table.set_open(open);
+            table
         });
-        let desks = desks.collect();
-        (lane, desks)
+        let tables = tables.collect();
+        (lane, tables)
     }
 
     /// Whose turn it is.
@@ -254,17 +254,17 @@ mod tests {
     }
 
     /// Whoever tries to take a turn that is not there for it fails and changes nothing.
-    fn expect(lane: &Lane, desks: &[Arc<Desk>], expected: Holder) {
+    fn expect(lane: &Lane, tables: &[Arc<LaneTable>], expected: Holder) {
         assert_eq!(holder(lane), expected);
-        for desk in desks {
-            let is_its = expected == Holder::Table(desk.number);
-            assert_eq!(lane.is_turn_of(desk), is_its);
-            assert!(expected == Holder::Starting || !lane.take_waiting_turn(desk));
+        for table in tables {
+            let is_its = expected == Holder::Table(table.number);
+            assert_eq!(lane.is_turn_of(table), is_its);
+            assert!(expected == Holder::Starting || !lane.take_waiting_turn(table));
             if expected != Holder::Nobody {
-                assert!(!lane.take_free_turn(desk));
-                assert_eq!(lane.takes_turn_at_bell(desk), is_its);
-            } else if desk.room() == 0 {
-                assert!(!lane.takes_turn_at_bell(desk));
+                assert!(!lane.take_free_turn(table));
+                assert_eq!(lane.takes_turn_at_bell(table), is_its);
+            } else if table.room() == 0 {
+                assert!(!lane.takes_turn_at_bell(table));
             }
         }
         assert!(expected == Holder::Nobody || !lane.reclaim_for_new());
@@ -273,100 +273,100 @@ mod tests {
 
     #[test]
     fn the_turn_goes_every_way_of_the_diagram_and_no_other() {
-        let (lane, mut desks) = lane_with(&[(100, 0)]);
-        expect(&lane, &desks, Holder::Starting);
-        assert!(lane.take_waiting_turn(&desks[0]), "it has started");
-        expect(&lane, &desks, Holder::Table(0));
-        desks[0].set_open(100);
+        let (lane, mut tables) = lane_with(&[(100, 0)]);
+        expect(&lane, &tables, Holder::Starting);
+        assert!(lane.take_waiting_turn(&tables[0]), "it has started");
+        expect(&lane, &tables, Holder::Table(0));
+        tables[0].set_open(100);
         assert_eq!(lane.pass_turn(), Next::New, "no table has much room");
-        expect(&lane, &desks, Holder::Starting);
-        desks.push(lane.add_desk());
-        desks[1].set_capacity(100);
-        assert!(lane.take_waiting_turn(&desks[1]), "it has started");
-        desks[1].set_open(100);
-        desks[0].set_open(20);
+        expect(&lane, &tables, Holder::Starting);
+        tables.push(lane.add_table());
+        tables[1].set_capacity(100);
+        assert!(lane.take_waiting_turn(&tables[1]), "it has started");
+        tables[1].set_open(100);
+        tables[0].set_open(20);
         assert_eq!(lane.pass_turn(), Next::Present, "another has much room");
-        expect(&lane, &desks, Holder::Table(0));
-        desks[0].set_open(100);
+        expect(&lane, &tables, Holder::Table(0));
+        tables[0].set_open(100);
         assert_eq!(lane.pass_turn(), Next::New);
         assert!(lane.start_failed(), "all tables are full");
-        expect(&lane, &desks, Holder::Nobody);
+        expect(&lane, &tables, Holder::Nobody);
         assert!(lane.reclaim_for_new(), "the keeper tries again");
-        expect(&lane, &desks, Holder::Starting);
-        desks[1].set_open(99);
+        expect(&lane, &tables, Holder::Starting);
+        tables[1].set_open(99);
         assert!(!lane.start_failed(), "a table has some room");
-        expect(&lane, &desks, Holder::Table(1));
-        desks[1].set_open(100);
+        expect(&lane, &tables, Holder::Table(1));
+        tables[1].set_open(100);
         assert_eq!(lane.pass_turn(), Next::New);
         assert!(lane.start_failed());
-        desks[0].set_open(99);
-        assert!(lane.take_free_turn(&desks[0]), "a table has room");
-        expect(&lane, &desks, Holder::Table(0));
+        tables[0].set_open(99);
+        assert!(lane.take_free_turn(&tables[0]), "a table has room");
+        expect(&lane, &tables, Holder::Table(0));
     }
 
     #[test]
     fn the_turn_goes_to_an_older_table_that_has_emptied() {
-        let (lane, desks) = lane_with(&[(100, 100), (100, 20), (100, 60)]);
-        assert!(lane.take_waiting_turn(&desks[0]));
+        let (lane, tables) = lane_with(&[(100, 100), (100, 20), (100, 60)]);
+        assert!(lane.take_waiting_turn(&tables[0]));
         assert_eq!(lane.pass_turn(), Next::Present);
-        assert!(lane.is_turn_of(&desks[1]) && !lane.is_turn_of(&desks[0]));
+        assert!(lane.is_turn_of(&tables[1]) && !lane.is_turn_of(&tables[0]));
     }
 
     #[test]
     fn a_little_room_is_not_worth_a_turn_and_a_new_table_is_started() {
-        let (lane, desks) = lane_with(&[(100, 100), (100, 95)]);
-        assert!(lane.take_waiting_turn(&desks[0]));
+        let (lane, tables) = lane_with(&[(100, 100), (100, 95)]);
+        assert!(lane.take_waiting_turn(&tables[0]));
         assert_eq!(lane.pass_turn(), Next::New);
-        let fresh = lane.add_desk();
+        let fresh = lane.add_table();
         assert!(lane.take_waiting_turn(&fresh) && lane.is_turn_of(&fresh));
     }
 
     #[test]
     fn when_no_table_can_be_started_a_little_room_will_do() {
-        let (lane, desks) = lane_with(&[(100, 100), (100, 95)]);
-        assert!(lane.take_waiting_turn(&desks[0]));
+        let (lane, tables) = lane_with(&[(100, 100), (100, 95)]);
+        assert!(lane.take_waiting_turn(&tables[0]));
         lane.pass_turn();
         assert!(!lane.start_failed());
-        assert!(lane.is_turn_of(&desks[1]));
+        assert!(lane.is_turn_of(&tables[1]));
     }
 
     #[test]
     fn a_lane_that_has_paused_goes_on_with_the_first_table_that_has_room() {
-        let (lane, desks) = lane_with(&[(100, 100), (100, 100)]);
-        assert!(lane.take_waiting_turn(&desks[0]));
+        let (lane, tables) = lane_with(&[(100, 100), (100, 100)]);
+        assert!(lane.take_waiting_turn(&tables[0]));
         lane.pass_turn();
         assert!(lane.start_failed());
-        assert!(lane.take_free_turn(&desks[1]) && !lane.take_free_turn(&desks[0]));
+        assert!(lane.take_free_turn(&tables[1]) && !lane.take_free_turn(&tables[0]));
         assert!(!lane.reclaim_for_new());
     }
 
     #[test]
     fn a_pause_is_told_once_however_often_a_table_is_tried_in_vain() {
-        let (lane, desks) = lane_with(&[(100, 100)]);
-        assert!(lane.take_waiting_turn(&desks[0]));
+        let (lane, tables) = lane_with(&[(100, 100)]);
+        assert!(lane.take_waiting_turn(&tables[0]));
         lane.pass_turn();
         assert!(lane.start_failed(), "it begins");
         for _ in 0..3 {
             assert!(lane.reclaim_for_new());
             assert!(!lane.start_failed(), "it goes on");
         }
-        assert!(lane.take_free_turn(&desks[0]), "it is over");
+        assert!(lane.take_free_turn(&tables[0]), "it is over");
         lane.pass_turn();
         assert!(lane.start_failed(), "the next one");
     }
 
     #[test]
     fn room_that_came_while_the_keeper_looked_for_it_is_taken_when_the_bell_rings() {
-        let (lane, desks) = lane_with(&[(100, 100), (100, 100)]);
-        assert!(lane.take_waiting_turn(&desks[0]));
+        let (lane, tables) = lane_with(&[(100, 100), (100, 100)]);
+        assert!(lane.take_waiting_turn(&tables[0]));
         assert_eq!(lane.pass_turn(), Next::New);
         // The keeper finds no room; then a connection of the first table closes, too early for it to take the turn.
         let found = lane.roomiest();
-        desks[0].set_open(99);
-        assert!(!lane.take_free_turn(&desks[0]));
+        tables[0].set_open(99);
+        assert!(!lane.take_free_turn(&tables[0]));
         lane.give_turn_to(found);
-        assert!(!lane.takes_turn_at_bell(&desks[1]), "it is full");
-        assert!(lane.takes_turn_at_bell(&desks[0]) && lane.is_turn_of(&desks[0]));
-        assert!(!lane.takes_turn_at_bell(&desks[1]));
+        assert!(!lane.takes_turn_at_bell(&tables[1]), "it is full");
+        assert!(lane.takes_turn_at_bell(&tables[0]) && lane.is_turn_of(&tables[0]));
+        assert!(!lane.takes_turn_at_bell(&tables[1]));
     }
 }

@@ -11,7 +11,7 @@ use c10k_wire::raw::Answer;
 use c10k_wire::ws;
 
 use crate::counters::Counters;
-use crate::lane::{Desk, Lane};
+use crate::lane::{Lane, LaneTable};
 use crate::push::{Fanout, PushPlan};
 use crate::slots::{Gauge, Slots};
 use crate::speech::WsSettings;
@@ -98,8 +98,8 @@ impl Shared {
 
 /// What a worker is given of its own.
 #[derive(Clone, Debug)]
-pub(crate) struct Seat {
-    pub(crate) desk: Arc<Desk>,
+pub(crate) struct WorkerPart {
+    pub(crate) lane_table: Arc<LaneTable>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -116,7 +116,7 @@ pub(crate) enum Note {
         /// Its lane.
         lane: usize,
         /// What it was given, for the next one that is tried.
-        seat: Seat,
+        part: WorkerPart,
         /// Why.
         error: io::Error,
     },

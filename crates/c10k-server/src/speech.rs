@@ -1,7 +1,7 @@
 //! What is spoken on a worker's connections: the wire's state machines behind one boundary.
 //!
-//! [`Streams`](crate::stream::Streams) knows sockets and does not know what is spoken; a [`Speech`] knows what
-//! is spoken and no sockets. It has one output for all connections of its worker.
+//! [`ServedConnections`](crate::stream::ServedConnections) knows sockets and does not know what is spoken; a [`Speech`] knows
+//! what is spoken and no sockets. It has one output for all connections of its worker.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -37,7 +37,7 @@ const FIRST_BUFFER_BYTES: usize = 4 << 10;
 /// read completed.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// See [`Streams::turn_bytes`].
+/// See [`ServedConnections::turn_bytes`].
 const TURN_BYTES: usize = 256 << 10;
 
 /// What a connection is watched for while it is read: a short read may have stopped at urgent data (see
@@ -69,7 +69,7 @@ impl Behind {
 /// While output of a connection waits ([`Flag::Pending`]) nothing is read from it, whoever else would: the flush reads
 /// on when the output is gone. Output that comes meanwhile, without an input, is kept behind it.
 #[derive(Debug)]
-pub(crate) struct Streams<S: Speech> {
+pub(crate) struct ServedConnections<S: Speech> {
     table: Table,
     speech: S,
     /// What the speech keeps of each connection, by slot.
@@ -90,12 +90,12 @@ pub(crate) struct Streams<S: Speech> {
     /// What one connection may bring at a time before the others have their turn.
     turn_bytes: usize,
     counters: Arc<Counters>,
-    /// Connections that ended since the last [`Streams::take_ended`].
+    /// Connections that ended since the last [`ServedConnections::take_ended`].
     ended: u32,
     draining: bool,
 }
 
-impl<S: Speech> Streams<S> {
+impl<S: Speech> ServedConnections<S> {
     pub(crate) fn new(speech: S, limit: u32, counters: Arc<Counters>, pushes: Option<Pushes>) -> Self {
         Self {
             table: Table::with_limit(limit),

@@ -11,13 +11,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::counters::Counters;
-use crate::lane::{Desk, Lane, Next};
+use crate::lane::{Lane, LaneTable, Next};
 use crate::push::Pushes;
 use crate::refusal::Refusal;
 use crate::reserve::Reserve;
-use crate::shared::{Language, Note, Seat, Shared};
+use crate::shared::{Language, Note, Shared, WorkerPart};
 use crate::speech::{Raw, Speech, WebSocket};
-use crate::stream::{Behind, Streams};
+use crate::stream::{Behind, ServedConnections};
 use crate::table::Key;
 
 /// Connections accepted in one round before those that are there are served again.
@@ -37,26 +37,26 @@ const BELL: Token = Token(u32::MAX as usize);
 const SLOT_BELL: Token = Token(u32::MAX as usize - 1);
 
 /// A thread's work from its start to its end; `notes` hears of both.
-pub(crate) fn run(lane: usize, shared: &Arc<Shared>, seat: Seat, notes: &Sender<Note>) {
+pub(crate) fn run(lane: usize, shared: &Arc<Shared>, part: WorkerPart, notes: &Sender<Note>) {
     let pushes = shared.push.as_ref().map(|push| push.plan.kind());
     match &shared.language {
-        Language::Raw(answer) => run_with(Raw { answer: *answer, pushes }, lane, shared, seat, notes),
+        Language::Raw(answer) => run_with(Raw { answer: *answer, pushes }, lane, shared, part, notes),
         Language::Ws(settings, answer) => {
-            run_with(WebSocket::new(Arc::clone(settings), *answer, pushes), lane, shared, seat, notes);
+            run_with(WebSocket::new(Arc::clone(settings), *answer, pushes), lane, shared, part, notes);
         }
     }
 }
 
-fn run_with<S: Speech>(speech: S, lane: usize, shared: &Arc<Shared>, seat: Seat, notes: &Sender<Note>) {
+fn run_with<S: Speech>(speech: S, lane: usize, shared: &Arc<Shared>, part: WorkerPart, notes: &Sender<Note>) {
     let mut farewell = Farewell { notes: notes.clone(), error: None };
-    match Worker::new(speech, lane, Arc::clone(shared), seat.clone(), notes.clone()) {
+    match Worker::new(speech, lane, Arc::clone(shared), part.clone(), notes.clone()) {
         Ok(worker) => {
             // The keeper outlives its workers; were it gone there would be nobody to tell.
-            let _ = notes.send(Note::Started { capacity: worker.desk.capacity() });
+            let _ = notes.send(Note::Started { capacity: worker.lane_table.capacity() });
             farewell.error = worker.serve().err().map(|error| format!("epoll failed: {error}"));
         }
         Err(error) => {
-            let _ = notes.send(Note::StartFailed { lane, seat, error });
+            let _ = notes.send(Note::StartFailed { lane, part, error });
         }
     }
 }
@@ -102,13 +102,13 @@ enum Turn {
 struct Worker<S: Speech> {
     shared: Arc<Shared>,
     lane: usize,
-    desk: Arc<Desk>,
+    lane_table: Arc<LaneTable>,
     counters: Arc<Counters>,
     notes: Sender<Note>,
     poll: Poll,
     /// A watch of the slot bell: while it is not held nothing is accepted.
     reserve: Reserve,
-    streams: Streams<S>,
+    connections: ServedConnections<S>,
     turn: Turn,
     /// When what is still owed at the end will be given up; `None` = the end has not come.
     drain_until: Option<Instant>,
@@ -132,7 +132,7 @@ impl<S: Speech> Worker<S> {
         speech: S,
         lane: usize,
         shared: Arc<Shared>,
-        Seat { desk, counters }: Seat,
+        WorkerPart { lane_table, counters }: WorkerPart,
         notes: Sender<Note>,
     ) -> io::Result<Self> {
         let settings = shared.settings;
@@ -149,15 +149,15 @@ impl<S: Speech> Worker<S> {
         poll.registry().register(&mut SourceFd(&bell), BELL, Interest::READABLE)?;
         let reserve = Reserve::of(shared.lanes[lane].slot_bell.number(), SLOT_BELL);
         let capacity = if settings.own_tables { room_of_this_table(settings.table_limit)? } else { u32::MAX };
-        desk.set_capacity(capacity);
+        lane_table.set_capacity(capacity);
         let pushes = shared.push.as_ref();
         let pushes = pushes.map(|push| Pushes::new(push.plan, &push.content, &push.fanout));
         let mut worker = Self {
-            streams: Streams::new(speech, settings.table_limit, Arc::clone(&counters), pushes),
+            connections: ServedConnections::new(speech, settings.table_limit, Arc::clone(&counters), pushes),
             ready: vec![false; shared.lanes[lane].listeners.len()].into_boxed_slice(),
             shared,
             lane,
-            desk,
+            lane_table,
             counters,
             notes,
             poll,
@@ -171,7 +171,7 @@ impl<S: Speech> Worker<S> {
             lack_told: false,
             stall_check_at: None,
         };
-        if worker.lane().take_waiting_turn(&worker.desk) {
+        if worker.lane().take_waiting_turn(&worker.lane_table) {
             worker.begin_to_accept();
         }
         Ok(worker)
@@ -190,14 +190,14 @@ impl<S: Speech> Worker<S> {
                 let token = event.token();
                 if (token.0 as u32) < FIRST_OTHER {
                     let key = Key::from_token(token);
-                    self.streams.serve(self.poll.registry(), key, Behind::of(event));
+                    self.connections.serve(self.poll.registry(), key, Behind::of(event));
                 } else {
                     self.hear(token);
                 }
             }
-            self.streams.serve_leftovers(self.poll.registry());
-            if self.streams.has_messages() {
-                self.streams.carry(self.poll.registry());
+            self.connections.serve_leftovers(self.poll.registry());
+            if self.connections.has_messages() {
+                self.connections.carry(self.poll.registry());
             }
             if self.turn == Turn::Accepting {
                 self.accept_round();
@@ -214,8 +214,8 @@ impl<S: Speech> Worker<S> {
         match token {
             BELL if self.shared.is_ending() => self.begin_to_end(),
             BELL => {
-                self.streams.hear_messages();
-                if self.turn == Turn::Idle && self.lane().takes_turn_at_bell(&self.desk) {
+                self.connections.hear_messages();
+                if self.turn == Turn::Idle && self.lane().takes_turn_at_bell(&self.lane_table) {
                     self.begin_to_accept();
                 }
             }
@@ -233,7 +233,7 @@ impl<S: Speech> Worker<S> {
         if !self.ready.contains(&true) {
             return;
         }
-        let room = self.desk.capacity().saturating_sub(self.streams.open());
+        let room = self.lane_table.capacity().saturating_sub(self.connections.open());
         if room == 0 {
             return self.pass_turn();
         }
@@ -265,7 +265,8 @@ impl<S: Speech> Worker<S> {
                         if let Some(long) = shared.settings.burn {
                             burn(long);
                         }
-                        let admitted = self.streams.admit(self.poll.registry(), socket, &mut self.reserve);
+                        let admitted =
+                            self.connections.admit(self.poll.registry(), socket, &mut self.reserve);
                         self.refused += u32::from(admitted.is_err());
                         if let Some(lack) = self.reserve.take_lack().or(admitted.err()) {
                             self.pause_for_watches(&lack);
@@ -320,7 +321,7 @@ impl<S: Speech> Worker<S> {
     fn pass_turn(&mut self) {
         self.leave_listeners();
         self.turn = Turn::Idle;
-        self.desk.set_open(self.streams.open());
+        self.lane_table.set_open(self.connections.open());
         if self.lane().pass_turn() == Next::New {
             let _ = self.notes.send(Note::TableWanted { lane: self.lane });
         }
@@ -374,19 +375,19 @@ impl<S: Speech> Worker<S> {
 
     /// Publishes what this round has changed, and uses the room that closed connections have left.
     fn settle(&mut self) {
-        let (opened, ended) = (std::mem::take(&mut self.opened), self.streams.take_ended());
+        let (opened, ended) = (std::mem::take(&mut self.opened), self.connections.take_ended());
         let refused = std::mem::take(&mut self.refused);
         if opened == 0 && ended == 0 {
             return;
         }
-        self.desk.set_open(self.streams.open());
+        self.lane_table.set_open(self.connections.open());
         self.shared.gauge.change(opened, ended);
         self.shared.slots.give_back(ended, &self.shared.lanes);
         // One that was closed because there was no room for it has left none.
         if ended > refused && self.drain_until.is_none() {
             match self.turn {
                 Turn::NoResource { .. } => self.begin_to_accept(),
-                Turn::Idle if self.lane().take_free_turn(&self.desk) => self.begin_to_accept(),
+                Turn::Idle if self.lane().take_free_turn(&self.lane_table) => self.begin_to_accept(),
                 _ => {}
             }
         }
@@ -394,8 +395,8 @@ impl<S: Speech> Worker<S> {
 
     /// Reads the clock only when something waits for it.
     fn look_at_clock(&mut self) {
-        if self.streams.next_deadline().is_some_and(|at| at <= Instant::now()) {
-            self.streams.look_at_deadlines(self.poll.registry(), Instant::now());
+        if self.connections.next_deadline().is_some_and(|at| at <= Instant::now()) {
+            self.connections.look_at_deadlines(self.poll.registry(), Instant::now());
         }
         // Behind all by which output has come to wait.
         self.look_at_outputs();
@@ -405,21 +406,21 @@ impl<S: Speech> Worker<S> {
             self.begin_to_accept();
         }
         if self.drain_until.is_some_and(|until| Instant::now() >= until) {
-            self.streams.abort_all();
+            self.connections.abort_all();
         }
     }
 
     /// Looks now and then for outputs that do not move, while there are outputs at all.
     fn look_at_outputs(&mut self) {
         let Some(limit) = self.shared.settings.stall_timeout else { return };
-        if !self.streams.has_waiting() {
+        if !self.connections.has_waiting() {
             self.stall_check_at = None;
             return;
         }
         let now = Instant::now();
         let interval = STALL_CHECK.min(limit / 4).max(Duration::from_millis(1));
         if *self.stall_check_at.get_or_insert(now + interval) <= now {
-            self.streams.close_stalled(now, limit);
+            self.connections.close_stalled(now, limit);
             self.stall_check_at = Some(now + interval);
         }
     }
@@ -429,18 +430,18 @@ impl<S: Speech> Worker<S> {
             self.leave_listeners();
             self.turn = Turn::Idle;
             self.drain_until = Some(Instant::now() + self.shared.settings.drain);
-            self.streams.drain(self.poll.registry());
+            self.connections.drain(self.poll.registry());
         }
     }
 
     fn has_ended(&self) -> bool {
-        self.drain_until.is_some() && self.streams.open() == 0
+        self.drain_until.is_some() && self.connections.open() == 0
     }
 
     /// Where viewers are paced, waits as exactly as they are timed; says how long epoll may still sleep.
     fn wait_finely(&mut self) -> io::Result<Option<Duration>> {
         let timeout = self.timeout();
-        match timeout.filter(|timeout| !timeout.is_zero() && self.streams.is_pacing()) {
+        match timeout.filter(|timeout| !timeout.is_zero() && self.connections.is_pacing()) {
             None => Ok(timeout),
             Some(timeout) => {
                 epoll::wait_finely(&self.poll, timeout)?;
@@ -452,11 +453,11 @@ impl<S: Speech> Worker<S> {
     /// How long epoll may sleep; `None` = until something happens.
     fn timeout(&mut self) -> Option<Duration> {
         let more_to_accept = self.turn == Turn::Accepting && self.ready.contains(&true);
-        if more_to_accept || self.streams.has_leftovers() || self.streams.has_messages() {
+        if more_to_accept || self.connections.has_leftovers() || self.connections.has_messages() {
             return Some(Duration::ZERO);
         }
         let retry = if let Turn::NoResource { retry_at } = self.turn { Some(retry_at) } else { None };
-        let deadline = self.streams.next_deadline();
+        let deadline = self.connections.next_deadline();
         let next = [retry, self.drain_until, self.stall_check_at, deadline].into_iter().flatten().min()?;
         // epoll_wait(2) counts in milliseconds and mio rounds up, so nobody wakes too early and spins.
         Some(next.saturating_duration_since(Instant::now()))

@@ -231,17 +231,17 @@ fn serve(shared: &Arc<Shared>, control: &Arc<TableControl>, soft_nofile: u64, ow
             // means that it will grow by doubling.
             let _ = descriptors::grow_table_to(capacity);
         }
-        if shared.fixed.is_timed {
+        if shared.settings.is_timed {
             // Where it is refused arrivals are 50 µs late, which the run's lateness says.
             let _ = process::set_timer_slack(TIMER_SLACK);
         }
-        let (choice, options) = (shared.plan.choice(), shared.fixed.socket_options);
+        let (choice, options) = (shared.plan.choice(), shared.settings.socket_options);
         Ok((KernelSockets::new(choice, options, control.bell_number(), own_table)?, capacity))
     };
     match start() {
         Ok((maker, capacity)) => {
-            let probes = shared.fixed.probes;
-            match shared.fixed.upgrade.clone() {
+            let probes = shared.settings.probes;
+            match shared.settings.upgrade.clone() {
                 None => work(maker, Raw::new(probes), shared, control, capacity),
                 Some(request) => {
                     let end = ClientEnd::new(Limits::default(), request);

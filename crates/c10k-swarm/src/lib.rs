@@ -34,6 +34,7 @@ mod ramps;
 mod refusal;
 mod run;
 mod said;
+mod settings;
 pub mod setup;
 mod shard;
 mod shared;

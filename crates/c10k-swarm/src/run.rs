@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
 
 use c10k_ceiling::predicted_ceiling;
 use c10k_collector::{Abroad, AtServer, LinkWatch, PerEnd, ports_kept, time_wait_towards};
@@ -14,13 +13,12 @@ use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::link::device_towards;
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_kernel::{descriptors, process};
-use c10k_profile::{InForce, Linger, put_in_force};
+use c10k_profile::{InForce, put_in_force};
 use c10k_record::shell::own_command;
 use c10k_record::{
-    CloseHow, Condition, Exit, HostSnapshot, LoadPlan, PhasePlan, Plan, Predicted, Record, Spread,
-    SwarmEvent, Warning, WorkPlan, Workload, brief, each_line, headline, human_count, utc_now,
+    Condition, Exit, HostSnapshot, LoadPlan, PhasePlan, Plan, Predicted, Record, Spread, SwarmEvent, Warning,
+    WorkPlan, Workload, brief, each_line, headline, human_count, utc_now,
 };
-use c10k_wire::raw::Probes;
 use c10k_wire::ws::ClientRequest;
 
 use crate::add_ips::{self, AddError, AddedIps};
@@ -36,20 +34,13 @@ use crate::own_end::OwnEnd;
 use crate::own_rss_bytes;
 use crate::preflight::{refuse_few_descriptors, refuse_too_many, refuse_too_many_workers};
 use crate::refusal::Refusal;
+use crate::settings::RunSettings;
 use crate::setup::{Asked, Setup, SetupError, is_here};
 use crate::shard::Own;
-use crate::shared::{Fixed, Note, Shared};
+use crate::shared::{Note, Shared};
 use crate::signals::Signals;
 use crate::undo::{PutBack, Undo};
 use crate::view::{host_snapshot, plan_view};
-
-/// Echoes awaited at one time in the last proof, whatever --in-flight says.
-const MOST_PROOFS: u32 = 128;
-/// At least so many failures in a row before nothing is taken to succeed any more.
-const LEAST_GIVE_UP: u64 = 256;
-/// So many probes of the last proof in a row without an answer, from all over a worker's connections, and it asks the
-/// others no more.
-const GIVE_UP_PROVING: u64 = 1024;
 
 /// Runs a swarm to its end and says with which exit code the process should end.
 pub fn main_with(args: &SwarmArgs) -> Exit {
@@ -240,8 +231,8 @@ fn carry_out(
     let (sender, notes) = channel();
     let is_timed = load.rate_per_second.is_some() || works(workload, &work, &phases);
     let freeze = args.freeze_worker.map(|Freeze { after, long }| (after.0, long.0));
-    let fixed = Fixed { is_timed, freeze, ..fixed(load, setup, in_force, upgrade) };
-    let shared = Arc::new(Shared::new(fixed, setup.plan.clone(), arrivals(load), sender.clone()));
+    let settings = RunSettings { is_timed, freeze, ..RunSettings::of(load, setup, in_force, upgrade) };
+    let shared = Arc::new(Shared::new(settings, setup.plan.clone(), arrivals(load), sender.clone()));
     let mut warnings = in_force.warnings.clone();
     let own_tables = !args.one_table && own_tables_are_allowed(in_force.nofile.soft, &mut warnings);
     say_warnings(args, &warnings, setup, output);
@@ -430,44 +421,6 @@ fn last_word(args: &SwarmArgs, record: Record, output: &mut Output) {
             false => brief(&record, None, record.warnings.len(), style),
         };
         if args.json { output.note(text.trim_end()) } else { output.text(text.trim_end()) }
-    }
-}
-
-fn fixed(load: &LoadPlan, setup: &Setup, in_force: &InForce, upgrade: Option<ClientRequest>) -> Fixed {
-    // The seed only has to differ from run to run, so that bytes left over from another run are never taken
-    // for an echo of this one.
-    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let seed = clock.as_nanos() as u64 ^ u64::from(std::process::id()) << 40;
-    let turns = u32::try_from(setup.turns).unwrap_or(u32::MAX);
-    let in_flight = match load.arrivals {
-        // All that are wanted at one time.
-        Spread::Burst => *LoadPlan::IN_FLIGHT.end(),
-        Spread::Even | Spread::Poisson => load.in_flight,
-    };
-    Fixed {
-        in_flight_per_turn: in_flight.div_ceil(turns).max(1),
-        proofs_per_turn: load.in_flight.min(MOST_PROOFS).div_ceil(turns).max(1),
-        open_loop: load.rate_per_second.is_some(),
-        connect_timeout: load.connect_timeout.0,
-        handshake_timeout: load.handshake_timeout.0,
-        probe_timeout: load.probe_timeout.0,
-        ping_every: load.ping_every.map(|every| every.0),
-        probes: if load.probe { Probes::new(seed, load.probe_bytes) } else { None },
-        upgrade,
-        has_one_clock: setup.server_is_here,
-        reset_on_close: load.close == CloseHow::Rst,
-        time_wait: match in_force.profile.socket.linger {
-            // Every close is a reset then (socket(7), SO_LINGER).
-            Some(Linger::Reset | Linger::Secs(0)) => Duration::ZERO,
-            _ => setup.time_wait,
-        },
-        socket_options: in_force.profile.socket,
-        give_up_after: u64::from(in_flight).max(LEAST_GIVE_UP),
-        give_up_proving_after: GIVE_UP_PROVING,
-        seed,
-        drawn_from: load.seed.unwrap_or(seed),
-        is_timed: false,
-        freeze: None,
     }
 }
 

@@ -8,16 +8,14 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use c10k_profile::SocketOptions;
 use c10k_record::{Failure, GrowthEvidence, GrowthStop, LiveCounts, PhaseName};
-use c10k_wire::raw::Probes;
-use c10k_wire::ws::ClientRequest;
 
 use crate::arrivals::Arrivals;
 use crate::control::TableControl;
 use crate::losses::{Losses, Moments};
 use crate::measured::Measured;
 use crate::ramps::Ramp;
+use crate::settings::RunSettings;
 use crate::sources::SourcePlan;
 use crate::tally::{Loss, Tally};
 use crate::tasks::{Orders, Task, Turn};
@@ -28,44 +26,6 @@ use crate::workload::{Job, Talked};
 const BACKOFF_AFTER: u64 = 32;
 /// The longest such pause.
 const LONGEST_BACKOFF_US: u64 = 250_000;
-
-/// What stays the same through a run.
-#[derive(Clone, Debug)]
-pub(crate) struct Fixed {
-    /// Connections that one worker may have under way.
-    pub(crate) in_flight_per_turn: u32,
-    /// Echoes that one worker may wait for in the last proof. Fewer than connects: the verdict is on the server's
-    /// latency, and not on a queue that the swarm itself makes.
-    pub(crate) proofs_per_turn: u32,
-    pub(crate) open_loop: bool,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) handshake_timeout: Duration,
-    pub(crate) probe_timeout: Duration,
-    /// Between two pings in the hold; `None` = nobody is pinged.
-    pub(crate) ping_every: Option<Duration>,
-    pub(crate) probes: Option<Probes>,
-    /// WebSocket is spoken, with this request; `None` = bytes as they are.
-    pub(crate) upgrade: Option<ClientRequest>,
-    /// Whether the server is on this machine, and so has its CLOCK_MONOTONIC.
-    pub(crate) has_one_clock: bool,
-    pub(crate) reset_on_close: bool,
-    /// How long the kernel keeps a tuple from a new connection after our FIN.
-    pub(crate) time_wait: Duration,
-    pub(crate) socket_options: SocketOptions,
-    /// Bytes of messages come of this; it differs from run to run.
-    pub(crate) seed: u64,
-    /// What the sizes of messages are drawn from.
-    pub(crate) drawn_from: u64,
-    /// Times are met to the microsecond.
-    pub(crate) is_timed: bool,
-    /// For tests: so long after a job has begun the first worker stands still, for so long.
-    pub(crate) freeze: Option<(Duration, Duration)>,
-    /// So many failures in a row and nothing else mean that nothing succeeds any more.
-    pub(crate) give_up_after: u64,
-    /// So many probes of the last proof in a row that one worker has sent and nobody has answered mean the same for what
-    /// it holds.
-    pub(crate) give_up_proving_after: u64,
-}
 
 /// What a worker tells the conductor.
 #[derive(Debug)]
@@ -93,7 +53,7 @@ pub(crate) struct Counted {
 
 /// What all share.
 pub(crate) struct Shared {
-    pub(crate) fixed: Fixed,
+    pub(crate) settings: RunSettings,
     pub(crate) plan: SourcePlan,
     pub(crate) arrivals: Arrivals,
     pub(crate) tuples: Tuples,
@@ -126,10 +86,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(fixed: Fixed, plan: SourcePlan, arrivals: Arrivals, notes: Sender<Note>) -> Self {
+    pub(crate) fn new(
+        settings: RunSettings,
+        plan: SourcePlan,
+        arrivals: Arrivals,
+        notes: Sender<Note>,
+    ) -> Self {
         Self {
-            tuples: Tuples::new(plan.capacity(), fixed.time_wait),
-            fixed,
+            tuples: Tuples::new(plan.capacity(), settings.time_wait),
+            settings,
             plan,
             arrivals,
             orders: AtomicU64::new(Orders::FIRST.to_word()),
@@ -332,7 +297,7 @@ impl Shared {
         }
         let in_a_row = self.failures_in_a_row.fetch_add(1, Relaxed) + 1;
         self.last_lost_us.fetch_max(now_us, Relaxed);
-        if in_a_row >= self.fixed.give_up_after {
+        if in_a_row >= self.settings.give_up_after {
             self.stop_growing(GrowthStop::NothingSucceeds, GrowthEvidence::default());
         } else if in_a_row.is_multiple_of(BACKOFF_AFTER) {
             let doubled = 1000_u64 << (in_a_row / BACKOFF_AFTER).min(20);

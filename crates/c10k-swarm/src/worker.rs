@@ -97,9 +97,9 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         capacity: u32,
     ) -> Self {
         control.room.store(capacity, Relaxed);
-        let pings = shared.fixed.ping_every.map(|every| Rounds::new(every, shared.now_us()));
+        let pings = shared.settings.ping_every.map(|every| Rounds::new(every, shared.now_us()));
         Self {
-            waits: Waits::new(&shared.fixed),
+            waits: Waits::new(&shared.settings),
             ledger: Ledger::new(Arc::clone(&shared), Arc::clone(&control)),
             connector: Connector::new(Arc::clone(&shared), capacity),
             maker,

@@ -28,10 +28,10 @@ use crate::{HostSnapshot, PhaseName};
 
 mod meeting;
 mod meetings;
+mod member;
 #[cfg(test)]
 mod port;
 mod refusal;
-mod seat;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use c10k_kernel::socket;
 use mio::Registry;
 
-use super::Streams;
+use super::ServedConnections;
 use crate::counters::End;
 use crate::speech::{Heard, Reply, Speech};
 use crate::table::{Flag, Key, Table};
@@ -14,7 +14,7 @@ use crate::timers::{Rounds, What};
 /// Connections pinged between two looks at events.
 const PING_BATCH: u32 = 256;
 
-impl<S: Speech> Streams<S> {
+impl<S: Speech> ServedConnections<S> {
     /// When the clock is next to be looked at for the sake of a connection; `None` = nothing waits for it.
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
         let matters = matters(&self.table, &self.states, &self.speech);

@@ -8,7 +8,7 @@ use c10k_kernel::socket;
 use mio::Registry;
 use socket2::SockRef;
 
-use super::{Behind, Streams};
+use super::{Behind, ServedConnections};
 use crate::counters::End;
 use crate::speech::{Heard, Over, Reply, Speech};
 use crate::table::{Flag, Key};
@@ -41,7 +41,7 @@ impl From<Over> for Ending {
     }
 }
 
-impl<S: Speech> Streams<S> {
+impl<S: Speech> ServedConnections<S> {
     /// Closes those whose peers have taken nothing of their output for `limit`.
     pub(crate) fn close_stalled(&mut self, now: Instant, limit: Duration) {
         for slot in self.stalled(now, limit) {
@@ -53,7 +53,7 @@ impl<S: Speech> Streams<S> {
     }
 
     /// Serves what has arrived and closes all that are then idle. Those in the middle of something are closed
-    /// once they have their output and have seen the end of it (see [`Streams::say_last`]).
+    /// once they have their output and have seen the end of it (see [`ServedConnections::say_last`]).
     pub(crate) fn drain(&mut self, registry: &Registry) {
         self.draining = true;
         self.end_pushes();

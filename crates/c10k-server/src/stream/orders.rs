@@ -191,7 +191,7 @@ fn whole_frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 /// A server of one connection, and its peer.
 struct Pair<S: Speech, M: Model> {
     poll: Poll,
-    streams: Streams<S>,
+    connections: ServedConnections<S>,
     counters: Arc<Counters>,
     key: Key,
     model: M,
@@ -220,16 +220,16 @@ impl<S: Speech, M: Model> Pair<S, M> {
         let bell = Bell::new().expect("a bell");
         let mut reserve = Reserve::of(bell.number(), Token(usize::MAX));
         let counters = Arc::new(Counters::default());
-        let mut streams = Streams::new(speech, 4096, Arc::clone(&counters), pushes);
-        streams.turn_bytes = SHORT_TURN_BYTES;
+        let mut connections = ServedConnections::new(speech, 4096, Arc::clone(&counters), pushes);
+        connections.turn_bytes = SHORT_TURN_BYTES;
         let socket = OwnedFd::from(socket);
         let slot = socket.as_raw_fd().cast_unsigned();
-        streams.admit(poll.registry(), socket, &mut reserve).expect("admitted");
-        let key = streams.table.key_in(slot).expect("it is in the table");
+        connections.admit(poll.registry(), socket, &mut reserve).expect("admitted");
+        let key = connections.table.key_in(slot).expect("it is in the table");
         let unsaid = model.says().into();
         Self {
             poll,
-            streams,
+            connections,
             counters,
             key,
             model,
@@ -244,7 +244,7 @@ impl<S: Speech, M: Model> Pair<S, M> {
     }
 
     fn is_open(&self) -> bool {
-        self.streams.table.socket(self.key).is_some()
+        self.connections.table.socket(self.key).is_some()
     }
 
     fn report(&self) -> ServerReport {
@@ -255,13 +255,13 @@ impl<S: Speech, M: Model> Pair<S, M> {
 
     /// Bytes of the frame that the connection is in the middle of.
     fn rest_of_frame(&self) -> usize {
-        let rest = self.streams.pushes.as_ref().and_then(|pushes| pushes.rests.get(&self.key.slot()));
+        let rest = self.connections.pushes.as_ref().and_then(|pushes| pushes.rests.get(&self.key.slot()));
         rest.map_or(0, |rest| rest.frame.bytes() - rest.sent)
     }
 
     /// The name of the end that is decided, if one is.
     fn decided(&self) -> Option<String> {
-        let ending = self.streams.ends.get(&self.key.slot())?;
+        let ending = self.connections.ends.get(&self.key.slot())?;
         Some(name_of(ending.end()))
     }
 
@@ -271,17 +271,17 @@ impl<S: Speech, M: Model> Pair<S, M> {
             Step::Send(most) => self.send(most),
             Step::Take(most) => self.hear(most),
             Step::Serve => self.serve(),
-            Step::Leftovers => self.streams.serve_leftovers(&registry),
+            Step::Leftovers => self.connections.serve_leftovers(&registry),
             Step::Clock(time) => {
                 self.ahead += time;
-                self.streams.look_at_deadlines(&registry, Instant::now() + self.ahead);
+                self.connections.look_at_deadlines(&registry, Instant::now() + self.ahead);
             }
-            Step::Stalled => self.streams.close_stalled(Instant::now() + MINUTE, MINUTE),
+            Step::Stalled => self.connections.close_stalled(Instant::now() + MINUTE, MINUTE),
             Step::Shut => {
                 self.peer_has_shut = true;
                 let _ = self.peer.shutdown(std::net::Shutdown::Write);
             }
-            Step::Drain => self.streams.drain(&registry),
+            Step::Drain => self.connections.drain(&registry),
         }
     }
 
@@ -311,7 +311,7 @@ impl<S: Speech, M: Model> Pair<S, M> {
         }
         for event in &events {
             if event.token() == self.key.token() {
-                self.streams.serve(self.poll.registry(), self.key, Behind::of(event));
+                self.connections.serve(self.poll.registry(), self.key, Behind::of(event));
             }
         }
     }
@@ -320,16 +320,16 @@ impl<S: Speech, M: Model> Pair<S, M> {
     fn step(&mut self, step: Step) -> Result<(), String> {
         let (was_open, decided, heard) = (self.is_open(), self.decided(), self.heard.len());
         self.take(step);
-        let waits = self.streams.pending.of(self.key.slot()).map(|pending| pending.rest().len());
-        if waits.is_some() != (self.is_open() && self.streams.table.has(self.key, Flag::Pending)) {
+        let waits = self.connections.pending.of(self.key.slot()).map(|pending| pending.rest().len());
+        if waits.is_some() != (self.is_open() && self.connections.table.has(self.key, Flag::Pending)) {
             return Err(format!("{waits:?} bytes wait, and the table does not say so"));
         }
         if waits == Some(0) || waits > Some(BUFFER_BYTES + 2 * 9000 + 256) {
             return Err(format!("{waits:?} bytes wait"));
         }
         self.keep_promises(heard)?;
-        let is_leftover = self.streams.table.has(self.key, Flag::Leftover);
-        let in_list = self.streams.leftovers.iter().filter(|key| **key == self.key).count();
+        let is_leftover = self.connections.table.has(self.key, Flag::Leftover);
+        let in_list = self.connections.leftovers.iter().filter(|key| **key == self.key).count();
         if is_leftover && in_list != 1 {
             return Err(format!("unread input is {in_list} times in the list"));
         }
@@ -361,7 +361,7 @@ impl<S: Speech, M: Model> Pair<S, M> {
         }
         // A frame that is pushed and has begun goes out before.
         let from = self.report().bytes_out as usize + self.rest_of_frame();
-        if let Some(pending) = self.streams.pending.of(self.key.slot()) {
+        if let Some(pending) = self.connections.pending.of(self.key.slot()) {
             for (at, byte) in pending.rest().iter().enumerate() {
                 let place = from + at;
                 self.promised.resize(self.promised.len().max(place + 1), None);
@@ -383,10 +383,10 @@ impl<S: Speech, M: Model> Pair<S, M> {
             }
             quiet_rounds = if self.heard.len() > before { 0 } else { quiet_rounds + 1 };
         }
-        if self.is_open() && self.streams.pending.of(self.key.slot()).is_some() {
+        if self.is_open() && self.connections.pending.of(self.key.slot()).is_some() {
             return Err("output waits although the peer takes it".to_owned());
         }
-        let is_blocked = self.streams.table.has(self.key, Flag::Blocked);
+        let is_blocked = self.connections.table.has(self.key, Flag::Blocked);
         if is_blocked || self.rest_of_frame() > 0 {
             return Err(format!(
                 "{} bytes of a frame wait although the peer takes them",
@@ -396,7 +396,7 @@ impl<S: Speech, M: Model> Pair<S, M> {
         self.model.check(
             self.sent,
             &self.heard,
-            self.is_open() && !self.streams.table.has(self.key, Flag::Shut),
+            self.is_open() && !self.connections.table.has(self.key, Flag::Shut),
         )
     }
 }

@@ -11,7 +11,7 @@ use c10k_kernel::socket;
 use c10k_wire::push::{Ask, PushHeader};
 use mio::{Interest, Registry};
 
-use super::{INPUT, Streams, send};
+use super::{INPUT, ServedConnections, send};
 use crate::counters::End;
 use crate::push::{Frame, Rest, Work};
 use crate::speech::Speech;
@@ -22,7 +22,7 @@ const PACE_BATCH: u32 = 512;
 /// Slots that are gone over with a message between two looks at events.
 const WALK_BATCH: u32 = 256;
 
-impl<S: Speech> Streams<S> {
+impl<S: Speech> ServedConnections<S> {
     /// Whether something is timed more finely than epoll_wait(2) can wait.
     pub(crate) fn is_pacing(&self) -> bool {
         matches!(self.pushes.as_deref().map(|pushes| &pushes.work), Some(Work::Stream(_)))

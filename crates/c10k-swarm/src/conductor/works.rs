@@ -239,7 +239,7 @@ impl Conductor<'_> {
             plan,
             from_us,
             until_us: long.map_or(u64::MAX, |long| from_us + long.as_micros() as u64),
-            seed: self.shared.fixed.drawn_from,
+            seed: self.shared.settings.drawn_from,
         });
         let from_ms = self.elapsed_ms();
         self.underway = Some(Underway {
@@ -279,14 +279,14 @@ impl Conductor<'_> {
 
     /// How long what is under way at the end of a job may take. Of an exchange that is all the way of a connection.
     fn longest_end(&self, job: &Job) -> Duration {
-        let fixed = &self.shared.fixed;
-        let opening = fixed.upgrade.as_ref().map_or(Duration::ZERO, |_| fixed.handshake_timeout);
+        let settings = &self.shared.settings;
+        let opening = settings.upgrade.as_ref().map_or(Duration::ZERO, |_| settings.handshake_timeout);
         let before_the_last_answer = match (job.pushes(), job.is_churn()) {
             (Some(_), _) => Duration::from_micros(GRACE_US),
-            (None, true) => fixed.connect_timeout + opening,
+            (None, true) => settings.connect_timeout + opening,
             (None, false) => Duration::ZERO,
         };
-        before_the_last_answer + fixed.probe_timeout + MARGIN
+        before_the_last_answer + settings.probe_timeout + MARGIN
     }
 
     /// Nothing more is sent, and what is under way has its time.

@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, channel};
 
+use c10k_profile::SocketOptions;
+use c10k_wire::raw::Probes;
+
 use super::*;
 use crate::ips::PortWindow;
 use crate::sources::PortChoice;
@@ -25,9 +28,9 @@ pub(crate) fn shared_but(
     probes: Option<Probes>,
     in_flight_per_turn: u32,
     rate: Option<f64>,
-    change: impl FnOnce(&mut Fixed),
+    change: impl FnOnce(&mut RunSettings),
 ) -> (Arc<Shared>, Receiver<Note>) {
-    let mut fixed = Fixed {
+    let mut settings = RunSettings {
         upgrade: None,
         give_up_proving_after: 1024,
         proofs_per_turn: 64,
@@ -48,11 +51,11 @@ pub(crate) fn shared_but(
         freeze: None,
         give_up_after: 256,
     };
-    change(&mut fixed);
+    change(&mut settings);
     let source = IpAddr::from([127, 0, 0, 1]);
     let window = PortWindow { first: 1000, last: 1019 };
     let server = "127.0.0.1:9".parse().expect("an address");
     let plan = SourcePlan::new(vec![source], window, &[], &[server], PortChoice::OnePortRange);
     let (sender, notes) = channel();
-    (Arc::new(Shared::new(fixed, plan, Arrivals::new(rate), sender)), notes)
+    (Arc::new(Shared::new(settings, plan, Arrivals::new(rate), sender)), notes)
 }

@@ -47,7 +47,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
         for _ in 0..BATCH {
             // Who is on its way, in or out, has its place among those that may be.
-            let most = u64::from(self.shared.fixed.in_flight_per_turn);
+            let most = u64::from(self.shared.settings.in_flight_per_turn);
             if self.ledger.under_way(Task::Connect) >= most
                 || self.ledger.under_way(Task::Close) + self.ledger.parting() >= 2 * most
             {

@@ -19,8 +19,8 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn connect_some(&mut self, orders: Orders) -> bool {
         let now_us = self.shared.now_us();
         for _ in 0..BATCH {
-            if !self.shared.fixed.open_loop
-                && self.ledger.under_way(Task::Connect) >= u64::from(self.shared.fixed.in_flight_per_turn)
+            if !self.shared.settings.open_loop
+                && self.ledger.under_way(Task::Connect) >= u64::from(self.shared.settings.in_flight_per_turn)
             {
                 return false;
             }
@@ -184,7 +184,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             self.states[index as usize] = state;
             return Some(State::Opening);
         }
-        self.shared.fixed.probes?;
+        self.shared.settings.probes?;
         self.compose_probe(index, 0);
         Some(State::Probing)
     }
@@ -234,7 +234,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let now_us = self.shared.now_us();
         let took_us = (now_us as u32).wrapping_sub(self.table.get(index).since_us);
         self.ledger.opened(took_us.into());
-        if self.shared.fixed.probes.is_none() {
+        if self.shared.settings.probes.is_none() {
             return self.settle(orders, index, now_us);
         }
         if is_over {

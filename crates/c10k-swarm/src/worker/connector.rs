@@ -148,7 +148,7 @@ impl Connector {
     /// How much later than intended this connection is begun; nothing in a closed loop.
     pub(super) fn lateness_us(&self, number: u64, begun_us: u64) -> Option<u64> {
         let intended_us = || self.shared.arrivals.intended_us(number, begun_us);
-        self.shared.fixed.open_loop.then(|| begun_us.saturating_sub(intended_us()))
+        self.shared.settings.open_loop.then(|| begun_us.saturating_sub(intended_us()))
     }
 
     /// The connect in `slot` is under way, begun so late.

@@ -30,7 +30,7 @@ enum Leaves {
 impl<M: Maker, S: Speech> Worker<M, S> {
     /// Loses a connection that its peer has not ended: it is closed as `--close` says.
     pub(super) fn lose(&mut self, orders: Orders, index: u32, loss: Loss) {
-        let reset = self.shared.fixed.reset_on_close;
+        let reset = self.shared.settings.reset_on_close;
         // A connect under way is given up without a word.
         let state = self.table.get(index).state;
         let leaves = if reset || state == State::Connecting { Leaves::Nothing } else { Leaves::TimeWait };
@@ -50,7 +50,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
         let Some(connection) = self.remove(index, leaves) else { return };
         // After a goodbye nothing is left but the end that was asked for: a RST would take the peer's TIME_WAIT away.
-        self.maker.end(connection, self.shared.fixed.reset_on_close && !was.state.is_ending());
+        self.maker.end(connection, self.shared.settings.reset_on_close && !was.state.is_ending());
         self.ledger.loses(orders, was, loss, now_us);
     }
 
@@ -128,7 +128,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     pub(super) fn close_some(&mut self, orders: Orders) -> bool {
         for _ in 0..BATCH {
             let is_full =
-                self.ledger.under_way(Task::Close) >= u64::from(self.shared.fixed.in_flight_per_turn);
+                self.ledger.under_way(Task::Close) >= u64::from(self.shared.settings.in_flight_per_turn);
             if is_full && !self.closer.is_over() {
                 return false;
             }
@@ -179,7 +179,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// Closes a connection that has been counted, after the goodbye of the protocol where it has one and good
     /// order is wanted.
     fn end_in_good_order(&mut self, orders: Orders, index: u32) {
-        let close = if self.shared.fixed.reset_on_close { ChurnClose::Rst } else { ChurnClose::Server };
+        let close = if self.shared.settings.reset_on_close { ChurnClose::Rst } else { ChurnClose::Server };
         self.end_as(orders, index, close);
     }
 

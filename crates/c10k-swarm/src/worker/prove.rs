@@ -28,7 +28,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// Proves a batch of connections once more; true when there is more to do at once.
     pub(super) fn probe_some(&mut self, orders: Orders) -> bool {
         let round = self.shared.round();
-        let in_a_row = self.shared.fixed.give_up_proving_after;
+        let in_a_row = self.shared.settings.give_up_proving_after;
         let table = &self.table;
         self.prober.look(self.shared.now_us(), |token, sent_us| is_proving(table, token, sent_us));
         if self.prober.nobody_answers(in_a_row) {
@@ -40,7 +40,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             return false;
         }
         for _ in 0..BATCH {
-            let index = match self.prober.next(self.shared.fixed.proofs_per_turn) {
+            let index = match self.prober.next(self.shared.settings.proofs_per_turn) {
                 Next::Slot(index) => index,
                 Next::NotBefore(at_us) => {
                     at_us.into_iter().for_each(|at_us| self.wait_until(at_us));
@@ -68,7 +68,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             if !waits {
                 continue;
             }
-            if self.shared.fixed.probes.is_none() {
+            if self.shared.settings.probes.is_none() {
                 self.prove(index);
                 continue;
             }

@@ -68,7 +68,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// Fails connections whose peer has accepted nothing for as long as an echo may take. During [`Task::Close`], only
     /// those that are closing already: the others were not flushed, and what was proven stays so.
     pub(super) fn expire_unsent(&mut self, orders: Orders, now_us: u64) {
-        let limit_us = self.shared.fixed.probe_timeout.as_micros() as u64;
+        let limit_us = self.shared.settings.probe_timeout.as_micros() as u64;
         for index in self.output.stalled(limit_us, now_us) {
             if !orders.has(Task::Close) || self.table.get(index).state.is_ending() {
                 self.lose(orders, index, Loss::Named("stalled".into()));

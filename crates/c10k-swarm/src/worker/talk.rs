@@ -32,7 +32,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let Some(working) = &mut self.working else { return };
         let size = match kind {
             Kind::Work => working.workload.size(),
-            Kind::Beat => self.shared.fixed.probes.map_or(0, |probes| u32::from(probes.size())),
+            Kind::Beat => self.shared.settings.probes.map_or(0, |probes| u32::from(probes.size())),
         };
         let id = self.talks.next_id(self.table.peek(index).identity());
         self.compose_message(id, size);
@@ -57,7 +57,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     }
 
     fn compose_message(&mut self, id: MessageId, size: u32) {
-        let seed = self.shared.fixed.seed;
+        let seed = self.shared.settings.seed;
         let contents = self.contents.get_or_insert_with(|| Box::new(Contents::new(seed)));
         let fill = |bytes: &mut [u8]| contents.fill(id, bytes);
         self.speech.message(Frame::Binary, size as usize, fill, self.output.blank());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use c10k_wire::Wheel;
 
-use crate::shared::Fixed;
+use crate::settings::RunSettings;
 use crate::table::{State, Table};
 
 /// How long a server may take to answer the goodbye.
@@ -53,11 +53,11 @@ impl Limits {
 }
 
 impl Waits {
-    pub(super) fn new(fixed: &Fixed) -> Self {
+    pub(super) fn new(settings: &RunSettings) -> Self {
         let limits = Limits {
-            connecting_us: fixed.connect_timeout.as_micros() as u64,
-            opening_us: fixed.handshake_timeout.as_micros() as u64,
-            probing_us: fixed.probe_timeout.as_micros() as u64,
+            connecting_us: settings.connect_timeout.as_micros() as u64,
+            opening_us: settings.handshake_timeout.as_micros() as u64,
+            probing_us: settings.probe_timeout.as_micros() as u64,
         };
         Self { limits, wheel: Wheel::default() }
     }
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn each_step_has_its_own_time() {
         let (shared, _notes) = shared_of(None, 50, None);
-        let (mut waits, mut table) = (Waits::new(&shared.fixed), Table::new());
+        let (mut waits, mut table) = (Waits::new(&shared.settings), Table::new());
         for (state, limit) in [
             (State::Parted, PARTING),
             (State::Closing, GOODBYE),
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_step_that_is_over_or_has_begun_anew_is_not_overdue() {
         let (shared, _notes) = shared_of(None, 50, None);
-        let (mut waits, mut table) = (Waits::new(&shared.fixed), Table::new());
+        let (mut waits, mut table) = (Waits::new(&shared.settings), Table::new());
         let (index, token) = table.insert('c', 1, 0, 7);
         table.get(index).state = State::Probing;
         waits.begin(&table, token, State::Probing, 7);

@@ -86,7 +86,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         self.working = Some(Box::new(Working {
             workload: Workload::of(&job, &share),
             exchange: self.begin_exchange(),
-            receiving: Receiving::of(&job, self.shared.fixed.has_one_clock),
+            receiving: Receiving::of(&job, self.shared.settings.has_one_clock),
             beats: beat.map(|every| {
                 // A worker that is started within a job begins with it.
                 let is_new = now_us.saturating_sub(job.from_us) > every.0.as_micros() as u64 / 8;
@@ -96,7 +96,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
             talked: Box::default(),
             looked_us: now_us,
             is_ending: false,
-            is_to_freeze: is_first && self.shared.fixed.freeze.is_some(),
+            is_to_freeze: is_first && self.shared.settings.freeze.is_some(),
         }));
     }
 
@@ -233,7 +233,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Stands still, once, where a test wants that.
     fn freeze(&mut self, now_us: u64) {
-        let Some((after, long)) = self.shared.fixed.freeze else { return };
+        let Some((after, long)) = self.shared.settings.freeze else { return };
         let Some(working) = &mut self.working else { return };
         if working.is_to_freeze && now_us >= working.job.from_us + after.as_micros() as u64 {
             working.is_to_freeze = false;

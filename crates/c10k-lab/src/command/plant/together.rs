@@ -33,7 +33,7 @@ pub(super) enum Stands {
 /// Each wall with those that are named after it when both stand in one run. A connection that waits in vain counts from when
 /// its wait began, so what makes it wait comes before what stops the swarm a little later. What cost its first connection
 /// at a moment that is not known, as `threads` does, is named last.
-static THEN: [(&str, &[&str]); 17] = [
+static NAMED_BEFORE: [(&str, &[&str]); 17] = [
     ("nofile-swarm", AFTER_THE_SWARM),
     ("ports-exhausted", AFTER_THE_SWARM),
     ("ports-reserved", AFTER_THE_SWARM),
@@ -97,7 +97,7 @@ const AFTER_FULL: &[&str] = &[
 ];
 
 fn is_first(first: &Planted, then: &Planted) -> bool {
-    THEN.iter().any(|(wall, after)| *wall == first.wall && after.contains(&then.wall))
+    NAMED_BEFORE.iter().any(|(wall, after)| *wall == first.wall && after.contains(&then.wall))
 }
 
 /// Puts two plants into the order in which they bite.
@@ -311,9 +311,9 @@ mod tests {
 
     #[test]
     fn every_row_is_of_walls_that_are_planted_each_once() {
-        for (at, (first, then)) in THEN.iter().enumerate() {
+        for (at, (first, then)) in NAMED_BEFORE.iter().enumerate() {
             plant(first);
-            assert!(THEN[..at].iter().all(|(earlier, _)| earlier != first), "{first}");
+            assert!(NAMED_BEFORE[..at].iter().all(|(earlier, _)| earlier != first), "{first}");
             for (at, name) in then.iter().enumerate() {
                 plant(name);
                 assert!(!then[..at].contains(name), "{first}: {name}");

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::member::Member;
 use super::refusal;
-use super::seat::Seat;
 use super::words::shards_in_words;
 use super::{Beat, Join, LEAD, LostShard, MeetEvent, MeetState, MeetingAccount, Moment, OnLost, SILENCE};
 use crate::control::Refusal;
@@ -38,8 +38,8 @@ pub(super) struct Meeting {
     opened: Moment,
     until: Duration,
     stage: Stage,
-    seats: BTreeMap<u32, Seat>,
-    /// When the last one took its seat.
+    members: BTreeMap<u32, Member>,
+    /// When the last one came.
     last_came: Duration,
     lost: Vec<LostShard>,
     gate: u32,
@@ -63,7 +63,7 @@ impl Meeting {
             until: at.mono + Duration::from_millis(first.timeout_ms),
             first,
             stage: Stage::Gathering,
-            seats: BTreeMap::new(),
+            members: BTreeMap::new(),
             last_came: at.mono,
             lost: Vec::new(),
             gate: 0,
@@ -95,7 +95,7 @@ impl Meeting {
 
     /// Who is there and how far it is, for one who would like to be here instead.
     pub(super) fn in_words(&self, now: Duration) -> String {
-        let (of, there) = (self.first.of, self.seats.len());
+        let (of, there) = (self.first.of, self.members.len());
         let since = now.saturating_sub(self.opened.mono).as_secs();
         match self.stage {
             Stage::Gathering => {
@@ -112,27 +112,27 @@ impl Meeting {
 
     /// Whether this is the join of a shard that is there, sent again: its attempt.
     pub(super) fn has_joined(&self, join: &Join) -> Option<u32> {
-        let seat = self.seats.get(&join.shard)?;
-        (seat.join.attempt_token == join.attempt_token && !seat.is_lost).then_some(seat.attempt)
+        let member = self.members.get(&join.shard)?;
+        (member.join.attempt_token == join.attempt_token && !member.is_lost).then_some(member.attempt)
     }
 
-    /// Gives a seat to one that comes, as its try of this number.
+    /// Takes in one that comes, as its try of this number.
     pub(super) fn join(&mut self, join: &Join, attempt: u32, at: Moment) -> Result<(), Refusal> {
         if self.stage != Stage::Gathering {
             return Err(refusal::running(&self.in_words(at.mono), self.is_ending()));
         }
         refusal::another_run(&self.run, &self.first, join)?;
-        if let Some(seat) = self.seats.get(&join.shard) {
-            return Err(refusal::doubled(&self.run, &seat.join, at.mono.saturating_sub(seat.heard)));
+        if let Some(member) = self.members.get(&join.shard) {
+            return Err(refusal::doubled(&self.run, &member.join, at.mono.saturating_sub(member.heard)));
         }
-        let seat = Seat::taken(join.clone(), attempt, at.mono);
-        self.seats.insert(join.shard, seat);
+        let member = Member::taken(join.clone(), attempt, at.mono);
+        self.members.insert(join.shard, member);
         self.last_came = at.mono;
         Ok(())
     }
 
     pub(super) fn missing(&self) -> Vec<u32> {
-        let mut there = self.seats.keys().peekable();
+        let mut there = self.members.keys().peekable();
         (1..=self.first.of).filter(|shard| there.next_if_eq(&shard).is_none()).collect()
     }
 
@@ -147,22 +147,23 @@ impl Meeting {
         boot_id: Option<&str>,
     ) -> MeetState {
         let shard = beat.shard;
-        let Some(seat) = self.seats.get_mut(&shard).filter(|seat| seat.attempt == beat.attempt) else {
+        let Some(member) = self.members.get_mut(&shard).filter(|member| member.attempt == beat.attempt)
+        else {
             return self.state_for(shard, beat.attempt, at);
         };
-        if !seat.is_lost {
-            seat.heard = at.mono;
+        if !member.is_lost {
+            member.heard = at.mono;
             let broke = beat.broke.clone();
-            seat.last = Beat { begun_unix_ns: beat.begun_unix_ns.or(seat.last.begun_unix_ns), ..beat };
+            member.last = Beat { begun_unix_ns: beat.begun_unix_ns.or(member.last.begun_unix_ns), ..beat };
             if let Some(why) = broke {
                 self.breaks(shard, &why, at, events);
             }
         }
         self.go_on(at, events, boot_id);
         let has_ended = self.is_ending() || self.ended.is_some();
-        let attempt = self.seats.get_mut(&shard).map_or(0, |seat| {
-            seat.knows_the_end |= has_ended;
-            seat.attempt
+        let attempt = self.members.get_mut(&shard).map_or(0, |member| {
+            member.knows_the_end |= has_ended;
+            member.attempt
         });
         self.state_for(shard, attempt, at)
     }
@@ -171,7 +172,7 @@ impl Meeting {
     fn breaks(&mut self, shard: u32, why: &str, at: Moment, events: &mut Vec<MeetEvent>) {
         match self.stage {
             Stage::Gathering => {
-                self.seats.remove(&shard);
+                self.members.remove(&shard);
                 events.push(MeetEvent::Left { run: self.run.clone(), shard, of: self.first.of });
             }
             Stage::Set(..) | Stage::Going => self.lose(shard, why, at, events),
@@ -181,8 +182,8 @@ impl Meeting {
     }
 
     fn give_up(&mut self, shard: u32) {
-        if let Some(seat) = self.seats.get_mut(&shard) {
-            seat.is_given_up = true;
+        if let Some(member) = self.members.get_mut(&shard) {
+            member.is_given_up = true;
         }
     }
 
@@ -203,33 +204,34 @@ impl Meeting {
             ));
         }
         let has_begun = !matches!(self.stage, Stage::Gathering | Stage::Set(..));
-        let Some(seat) = self.seats.get_mut(&shard).filter(|seat| seat.attempt == attempt && has_begun)
+        let Some(member) =
+            self.members.get_mut(&shard).filter(|member| member.attempt == attempt && has_begun)
         else {
             return refused(format!(
                 "attempt {attempt} of shard {shard} of {of} has no part in meeting {}",
                 self.id
             ));
         };
-        if self.ended.is_some() && seat.result.is_none() {
+        if self.ended.is_some() && member.result.is_none() {
             return refused(format!(
                 "the result of shard {shard} of {of} came too late: meeting {} has ended",
                 self.id
             ));
         }
-        seat.heard = at.mono;
-        seat.result.get_or_insert(body);
+        member.heard = at.mono;
+        member.result.get_or_insert(body);
         Ok(())
     }
 
     /// All results so far, by shard.
     pub(super) fn results(&self) -> Vec<(u32, String)> {
-        let with = self.seats.iter().filter(|(_, seat)| !seat.is_lost);
-        with.filter_map(|(shard, seat)| Some((*shard, seat.result.clone()?))).collect()
+        let with = self.members.iter().filter(|(_, member)| !member.is_lost);
+        with.filter_map(|(shard, member)| Some((*shard, member.result.clone()?))).collect()
     }
 
     /// A time in which the port did not run is nobody's silence.
     pub(super) fn excuse(&mut self, missed: Duration) {
-        self.seats.values_mut().for_each(|seat| seat.heard += missed);
+        self.members.values_mut().for_each(|member| member.heard += missed);
         self.until += missed;
         self.last_came += missed;
         self.waits_for_results_since = self.waits_for_results_since.map(|since| since + missed);
@@ -260,16 +262,20 @@ impl Meeting {
 
     fn gather(&mut self, at: Moment, events: &mut Vec<MeetEvent>) {
         let of = self.first.of;
-        let silent: Vec<u32> =
-            self.seats.iter().filter(|(_, seat)| seat.is_silent(at.mono)).map(|(shard, _)| *shard).collect();
+        let silent: Vec<u32> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.is_silent(at.mono))
+            .map(|(shard, _)| *shard)
+            .collect();
         for shard in silent {
-            self.seats.remove(&shard);
+            self.members.remove(&shard);
             events.push(MeetEvent::Left { run: self.run.clone(), shard, of });
         }
         let missing = self.missing();
         // Each was heard since the last one came, so that nobody is taken for there who is gone by then.
         if missing.is_empty()
-            && self.seats.values().all(|seat| seat.heard >= self.last_came && seat.last.attempt > 0)
+            && self.members.values().all(|member| member.heard >= self.last_came && member.last.attempt > 0)
         {
             let at_unix_ns = at.unix_ns + LEAD.as_nanos() as u64;
             self.stage = Stage::Set(at.mono + LEAD, at_unix_ns);
@@ -283,16 +289,16 @@ impl Meeting {
                 shards_in_words(&missing, of)
             };
             self.fail(format!("{who} did not come within {waited} s"), missing, at, events);
-        } else if self.seats.is_empty() {
+        } else if self.members.is_empty() {
             self.fail("all that came are gone again".to_owned(), missing, at, events);
         }
     }
 
     fn lose_the_silent(&mut self, at: Moment, events: &mut Vec<MeetEvent>) {
         let silent: Vec<u32> = self
-            .seats
+            .members
             .iter()
-            .filter(|(_, seat)| !seat.is_lost && seat.result.is_none() && seat.is_silent(at.mono))
+            .filter(|(_, member)| !member.is_lost && member.result.is_none() && member.is_silent(at.mono))
             .map(|(shard, _)| *shard)
             .collect();
         for shard in silent {
@@ -308,16 +314,17 @@ impl Meeting {
     }
 
     fn lose(&mut self, shard: u32, why: &str, at: Moment, events: &mut Vec<MeetEvent>) {
-        let Some(seat) = self.seats.get_mut(&shard).filter(|seat| !seat.is_lost) else { return };
-        seat.is_lost = true;
+        let Some(member) = self.members.get_mut(&shard).filter(|member| !member.is_lost) else { return };
+        member.is_lost = true;
         let (of, on_lost) = (self.first.of, self.first.on_lost);
-        let (open, client) = (human_count(seat.last.open), &seat.join.client);
-        let why = format!("{why} ({}, {open} open; host {}, pid {})", seat.doing(), client.host, client.pid);
+        let (open, client) = (human_count(member.last.open), &member.join.client);
+        let why =
+            format!("{why} ({}, {open} open; host {}, pid {})", member.doing(), client.host, client.pid);
         let lost = LostShard { shard, why, at_unix_ns: at.unix_ns };
         let text = format!("shard {shard} of {of} was lost: {}", lost.why);
         self.lost.push(lost.clone());
         events.push(MeetEvent::Lost { run: self.run.clone(), of, lost, on_lost });
-        let is_over = self.seats.values().all(|seat| seat.is_lost);
+        let is_over = self.members.values().all(|member| member.is_lost);
         if (on_lost == OnLost::Fail || is_over) && !self.is_ending() {
             self.fail(text, vec![shard], at, events);
         }
@@ -325,19 +332,19 @@ impl Meeting {
 
     fn come_to_gates(&mut self, events: &mut Vec<MeetEvent>, boot_id: Option<&str>) {
         let gates = self.first.gates;
-        let there = self.seats.values().filter(|seat| !seat.is_lost);
-        let come = there.clone().map(|seat| match seat.result {
+        let there = self.members.values().filter(|member| !member.is_lost);
+        let come = there.clone().map(|member| match member.result {
             // It is through.
             Some(_) => gates,
-            None => seat.last.gate.min(gates),
+            None => member.last.gate.min(gates),
         });
         let Some(gate) = come.min().filter(|gate| *gate > self.opening.map_or(self.gate, |(gate, _)| gate))
         else {
             return;
         };
-        let is_here = |seat: &&Seat| boot_id.is_some() && seat.join.client.boot_id.as_deref() == boot_id;
-        let open = there.clone().map(|seat| seat.last.open).sum();
-        let open_here = there.filter(is_here).map(|seat| seat.last.open).sum();
+        let is_here = |one: &&Member| boot_id.is_some() && one.join.client.boot_id.as_deref() == boot_id;
+        let open = there.clone().map(|member| member.last.open).sum();
+        let open_here = there.filter(is_here).map(|member| member.last.open).sum();
         self.opening = Some((gate, false));
         events.push(MeetEvent::AllAt { run: self.run.clone(), gate, gates, open, open_here });
     }
@@ -359,12 +366,12 @@ impl Meeting {
 
     /// Of one that was told to end no result is waited for any more.
     pub(super) fn wait_no_more(&mut self) {
-        self.seats.values_mut().for_each(|seat| seat.is_given_up = true);
+        self.members.values_mut().for_each(|member| member.is_given_up = true);
     }
 
     /// Whether all who can still be told know that it has ended.
     pub(super) fn have_all_heard_its_end(&self, now: Duration) -> bool {
-        self.seats.values().all(|seat| seat.knows_the_end || seat.is_lost || seat.is_silent(now))
+        self.members.values().all(|member| member.knows_the_end || member.is_lost || member.is_silent(now))
     }
 
     /// Ends it for all.
@@ -389,8 +396,8 @@ impl Meeting {
 
     /// Those whose results are waited for.
     fn unfinished(&self) -> impl Iterator<Item = u32> {
-        let waited_for = |seat: &Seat| !seat.is_lost && !seat.is_given_up && seat.result.is_none();
-        self.seats.iter().filter(move |(_, seat)| waited_for(seat)).map(|(shard, _)| *shard)
+        let waited_for = |member: &Member| !member.is_lost && !member.is_given_up && member.result.is_none();
+        self.members.iter().filter(move |(_, member)| waited_for(member)).map(|(shard, _)| *shard)
     }
 
     fn end_where_all_is_there(&mut self, at: Moment, events: &mut Vec<MeetEvent>) {
@@ -399,10 +406,10 @@ impl Meeting {
             Stage::Failed(..) if self.start_unix_ns.is_some() => {
                 let is_late =
                     self.waits_for_results_since.is_some_and(|since| since + LAST_RESULTS <= at.mono);
-                let seats = self.seats.iter_mut();
-                seats
-                    .filter(|(_, seat)| is_late || seat.is_silent(at.mono))
-                    .for_each(|(_, seat)| seat.is_given_up = true);
+                let members = self.members.iter_mut();
+                members
+                    .filter(|(_, member)| is_late || member.is_silent(at.mono))
+                    .for_each(|(_, member)| member.is_given_up = true);
                 if self.unfinished().next().is_some() {
                     return;
                 }
@@ -416,7 +423,7 @@ impl Meeting {
     }
 
     fn account(&self, at: Moment) -> MeetingAccount {
-        let shards = self.seats.iter().map(|(shard, seat)| seat.account(*shard));
+        let shards = self.members.iter().map(|(shard, member)| member.account(*shard));
         MeetingAccount {
             run_id: self.run.clone(),
             meeting: self.id.clone(),
@@ -472,16 +479,16 @@ impl Meeting {
     fn state_for(&self, shard: u32, attempt: u32, at: Moment) -> MeetState {
         let of = self.first.of;
         let out = |why: String| MeetState::Out { why };
-        match self.seats.get(&shard) {
-            Some(seat) if seat.attempt > attempt => out(format!(
+        match self.members.get(&shard) {
+            Some(member) if member.attempt > attempt => out(format!(
                 "attempt {} of shard {shard} of {of} has taken the place of this one",
-                seat.attempt
+                member.attempt
             )),
-            Some(seat) if seat.is_lost => {
+            Some(member) if member.is_lost => {
                 let why = self.why_lost(shard).unwrap_or_default();
                 out(format!("this shard, {shard} of {of}, was taken for lost: {why}"))
             }
-            Some(seat) if seat.attempt == attempt => self.state(at),
+            Some(member) if member.attempt == attempt => self.state(at),
             // Its place was given up; where it has failed that is what there is to know.
             _ if matches!(self.stage, Stage::Failed(..)) => self.state(at),
             _ => out(format!(

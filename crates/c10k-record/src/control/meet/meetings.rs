@@ -181,7 +181,7 @@ impl Meetings {
 
     fn join(&mut self, run: &str, join: &Join, at: Moment) -> Result<String, Refusal> {
         check(join)?;
-        let joined = self.seat(run, join, at);
+        let joined = self.admit(run, join, at);
         if let Err(refusal) = &joined {
             let (process, why) = (join.attempt_token.clone(), refusal.why.error.clone());
             self.events.push(MeetEvent::Refused { run: run.to_owned(), process, why });
@@ -189,7 +189,7 @@ impl Meetings {
         joined.map(|joined| json(&joined))
     }
 
-    fn seat(&mut self, run: &str, join: &Join, at: Moment) -> Result<Joined, Refusal> {
+    fn admit(&mut self, run: &str, join: &Join, at: Moment) -> Result<Joined, Refusal> {
         if let Some(why) = &self.stopped {
             return Err(refusal::stopped(why));
         }

@@ -112,12 +112,12 @@ fn goes_well_with(plan: PushPlan, items: Vec<Item>, steps: &[Step]) -> Result<()
             && number % 4 == 3
             && fanout.make(payload, &content, c10k_wire::ws::begin_binary)
         {
-            pair.streams.hear_messages();
+            pair.connections.hear_messages();
         }
         pair.step(*step).map_err(|error| failed(&format!("step {number}, {step:?}"), error))?;
         let registry = pair.poll.registry().try_clone().expect("the registry");
-        while pair.streams.has_messages() {
-            pair.streams.carry(&registry);
+        while pair.connections.has_messages() {
+            pair.connections.carry(&registry);
         }
     }
     pair.settle().map_err(|error| failed("at the end", error))

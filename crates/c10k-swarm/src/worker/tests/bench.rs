@@ -10,7 +10,7 @@ use c10k_wire::raw::Probes;
 use super::super::*;
 use crate::maker::{BeginError, Begun, Ready};
 use crate::measured::Measured;
-use crate::shared::Fixed;
+use crate::settings::RunSettings;
 use crate::shared::testing::{shared_but, shared_of};
 use crate::sources::Tuple;
 use crate::speech::{Raw, Speech};
@@ -198,7 +198,7 @@ impl Bench {
     }
 
     /// As [`Bench::new`], with what `change` changes.
-    pub(super) fn but(change: impl FnOnce(&mut Fixed)) -> Self {
+    pub(super) fn but(change: impl FnOnce(&mut RunSettings)) -> Self {
         let probes = Probes::new(7, PROBE_BYTES);
         Self::over(shared_but(probes, 50, None, change), Raw::new(probes), 100)
     }

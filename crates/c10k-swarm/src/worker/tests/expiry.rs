@@ -41,7 +41,7 @@ fn an_old_probe_at_the_front_keeps_no_new_one_from_expiring() {
 
 #[test]
 fn one_silent_connection_keeps_no_memory_of_those_that_came_after_it() {
-    let mut bench = Bench::but(|fixed| fixed.reset_on_close = true);
+    let mut bench = Bench::but(|settings| settings.reset_on_close = true);
     bench.ramp(1);
     for connection in 2..20_000 {
         bench.ramp(1);

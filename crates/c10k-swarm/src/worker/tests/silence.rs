@@ -7,9 +7,9 @@ const SILENT: Duration = Duration::from_millis(250);
 
 /// Twenty verified connections in the last proof, of which three may be asked at a time.
 fn asked(give_up_after: u64) -> Bench {
-    let mut bench = Bench::but(|fixed| {
-        fixed.proofs_per_turn = 3;
-        fixed.give_up_proving_after = give_up_after;
+    let mut bench = Bench::but(|settings| {
+        settings.proofs_per_turn = 3;
+        settings.give_up_proving_after = give_up_after;
     });
     bench.ramp(20);
     (1..=20).for_each(|connection| bench.echo(connection, 0));

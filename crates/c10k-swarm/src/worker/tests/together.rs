@@ -5,7 +5,7 @@ use super::*;
 
 /// So many verified connections of a worker that may connect four at a time, and prove three.
 fn verified(count: u32) -> Bench {
-    let mut bench = Bench::but(|fixed| (fixed.in_flight_per_turn, fixed.proofs_per_turn) = (4, 3));
+    let mut bench = Bench::but(|settings| (settings.in_flight_per_turn, settings.proofs_per_turn) = (4, 3));
     for connection in 1..=count {
         bench.ramp(1);
         bench.echo(connection, 0);

@@ -108,14 +108,14 @@ fn where_this_end_closes_first_its_tuple_comes_back_after_time_wait_or_at_once_b
     ];
     for (name, plan, end) in ends {
         assert_eq!(after(Bench::new(), plan, end), (ALL - 1, ALL, Some(false)), "{name} by FIN");
-        let by_rst = Bench::but(|fixed| fixed.reset_on_close = true);
+        let by_rst = Bench::but(|settings| settings.reset_on_close = true);
         assert_eq!(after(by_rst, plan, end), (ALL, ALL, Some(true)), "{name} by RST");
     }
 }
 
 #[test]
 fn a_growth_behind_closes_by_rst_has_all_tuples_again() {
-    let mut bench = Bench::but(|fixed| fixed.reset_on_close = true);
+    let mut bench = Bench::but(|settings| settings.reset_on_close = true);
     for round in 1..=5_u32 {
         bench.ramp(15);
         (15 * (round - 1) + 1..=15 * round).for_each(|connection| bench.echo(connection, 0));
@@ -149,7 +149,7 @@ fn a_growth_behind_closes_by_fin_ends_with_what_waits_and_goes_on_after_time_wai
 
 #[test]
 fn where_tuples_come_back_soon_the_growth_waits_for_them() {
-    let mut bench = Bench::but(|fixed| fixed.time_wait = Duration::from_secs(1));
+    let mut bench = Bench::but(|settings| settings.time_wait = Duration::from_secs(1));
     bench.ramp(20);
     (1..=20).for_each(|connection| bench.echo(connection, 0));
     bench.worker.control.release.store(20, Relaxed);

@@ -6,7 +6,7 @@ use super::{Beat, Join, SILENCE, ShardAccount};
 
 /// A shard that has come.
 #[derive(Clone, Debug)]
-pub(super) struct Seat {
+pub(super) struct Member {
     pub(super) attempt: u32,
     pub(super) join: Join,
     /// When it was heard last.
@@ -20,7 +20,7 @@ pub(super) struct Seat {
     pub(super) knows_the_end: bool,
 }
 
-impl Seat {
+impl Member {
     /// Of one that has come at this time.
     pub(super) fn taken(join: Join, attempt: u32, heard: Duration) -> Self {
         Self {
