@@ -25,17 +25,20 @@ fn never_measured(condition: &Condition, plan: &Plan) -> Option<(&'static str, &
         LatencyKind::Handshake if plan.protocol == Protocol::Raw => {
             Some(("is on the handshake of WebSocket, and the plan is raw", "add --protocol ws"))
         }
-        LatencyKind::Lateness if !has_intended_connects(plan) && !all.iter().any(has_intended_messages) => {
-            Some((
-                "is on how late the swarm begins, and nothing has an intended time",
-                "add --rate, or a workload in an open loop",
-            ))
-        }
+        LatencyKind::Lateness if !has_intended_times(plan) => Some((
+            "is on how late the swarm begins, and nothing has an intended time",
+            "add --rate, or a workload in an open loop",
+        )),
         LatencyKind::Echo if condition.phase.is_some() && meant.all(is_silent) => {
             Some(("is on echoes of a phase in which nothing is said", "add --beat"))
         }
         _ => None,
     }
+}
+
+/// Whether anything that the swarm does has an intended time, and so can be late.
+pub(crate) fn has_intended_times(plan: &Plan) -> bool {
+    has_intended_connects(plan) || work::all(plan).iter().any(has_intended_messages)
 }
 
 fn has_intended_connects(plan: &Plan) -> bool {
