@@ -12,8 +12,8 @@ use c10k_record::shard::{
     CutError, SHARD_FORMAT, Shard, ShardEnd, ShardHost, ShardIps, ShardResult, SourceRange, StoredHistogram,
 };
 use c10k_record::{
-    Exit, HostSnapshot, LatencyHistogram, Plan, Record, RunState, ShardFileError, prepare_for_shard_result,
-    shard_file_name, write_shard_result,
+    Exit, HostSnapshot, LatencyHistogram, Plan, Record, RunState, ShardFileError, is_no_room,
+    prepare_for_shard_result, shard_file_name, write_shard_result,
 };
 
 use crate::args::{ShardArgsError, SwarmArgs};
@@ -283,7 +283,7 @@ impl From<ShardFileError> for Refusal {
             ShardFileError::Doubled { .. } => {
                 ("name each run otherwise by --run-id, and give it a folder of its own", Exit::Broke)
             }
-            ShardFileError::Write { path, source } if is_full(source) => {
+            ShardFileError::Write { path, source } if is_no_room(source) => {
                 let room = Path::new(path).parent().unwrap_or(Path::new("."));
                 return Self {
                     hint: Some(format!(
@@ -298,10 +298,6 @@ impl From<ShardFileError> for Refusal {
         };
         Self { message: error.to_string(), hint: Some(hint.to_owned()), exit }
     }
-}
-
-fn is_full(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
 }
 
 #[cfg(test)]

@@ -15,6 +15,16 @@ const SUFFIX: &str = ".tmp";
 /// Hexadecimal digits of a random number.
 const RANDOM_DIGITS: usize = 16;
 
+/// What the kernel says where there is no room for what is to be written: the disk is full, the quota (quota(1)) or the
+/// longest file that is allowed (RLIMIT_FSIZE) is reached.
+pub const NO_ROOM: [i32; 3] = [libc::ENOSPC, libc::EDQUOT, libc::EFBIG];
+
+/// Whether there is no room for what is to be written.
+#[must_use]
+pub fn is_no_room(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|errno| NO_ROOM.contains(&errno))
+}
+
 /// Writes a file whole or not at all: beside its place, synced, then renamed (rename(2)) and the folder synced, so that
 /// neither a reader nor a loss of power finds half of it, and what stood there before stays when it cannot be written. A
 /// link is followed and permissions stay; what is no regular file, such as a terminal or a pipe, is written to as it is.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use c10k_kernel::address;
-use c10k_record::{Exit, human_count, shell, short_count};
+use c10k_record::{Exit, human_count, is_no_room, shell, short_count};
 use thiserror::Error;
 
 use crate::ips::AddressError;
@@ -181,9 +181,8 @@ fn human_limit(limit: u64) -> String {
 fn file_hint(path: &Path, error: &std::io::Error) -> String {
     let shown = shell::quoted(&path.display().to_string());
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            format!("`df -h {shown}` shows what is left there; another path has room")
-        }
+        ErrorKind::FileTooLarge => "`ulimit -f` shows how long a file may be here".to_owned(),
+        _ if is_no_room(error) => format!("`df -h {shown}` shows what is left there; another path has room"),
         ErrorKind::NotFound => format!("its folder is not there: `mkdir -p \"$(dirname {shown})\"`"),
         ErrorKind::IsADirectory => "give the path of a file".to_owned(),
         _ => "give a path that this user may write".to_owned(),
@@ -280,6 +279,8 @@ mod tests {
         let hint = |path: &str, number| SetupError::File { path: path.into(), error: errno(number) }.hint();
         for (number, helps) in [
             (libc::ENOSPC, "df -h '/my logs/x'"),
+            (libc::EDQUOT, "df -h '/my logs/x'"),
+            (libc::EFBIG, "ulimit -f"),
             (libc::ENOENT, "mkdir -p"),
             (libc::EISDIR, "path of a file"),
             (libc::EACCES, "may write"),

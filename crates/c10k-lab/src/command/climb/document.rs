@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use c10k_record::{Exit, Predicted, Protocol, Setting, fold, human_count, write_whole};
+use c10k_record::{Exit, Predicted, Protocol, Setting, fold, human_count, is_no_room, write_whole};
 use serde::Serialize;
 
 use super::next::Next;
@@ -121,9 +121,7 @@ impl Climb {
 /// What mends it that a file of the climb cannot be written.
 fn what_mends(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => {
-            "make room on the disk; --json still prints it all"
-        }
+        _ if is_no_room(error) => "make room on the disk; --json still prints it all",
         Some(libc::EACCES | libc::EPERM) => "let this user write there again; --json still prints it all",
         Some(libc::EROFS) => "mount the file system for writing again; --json still prints it all",
         Some(libc::ENOENT | libc::ENOTDIR) => {

@@ -6,7 +6,7 @@ use std::process::Command;
 use c10k_kernel::process::own_executable;
 use c10k_kernel::sysctl::SysctlRoot;
 use c10k_profile::{Profile, hint_for_unknown, unknown_keys};
-use c10k_record::{Exit, Record, RunState};
+use c10k_record::{Exit, NO_ROOM, Record, RunState};
 
 use super::read_back;
 use crate::command::plant::hierarchy::{Hierarchy, Made};
@@ -45,7 +45,7 @@ impl By {
     fn of(why: &str, code: Option<i32>) -> Self {
         let is = |exit: Exit| code == Some(exit.code().into());
         // A run that finds no room where its folder would be says of itself that this host cannot make it.
-        let errors = [libc::ENOSPC, libc::EDQUOT, libc::EFBIG].map(std::io::Error::from_raw_os_error);
+        let errors = NO_ROOM.map(std::io::Error::from_raw_os_error);
         match () {
             () if errors.iter().any(|error| why.contains(&error.to_string())) => Self::Disk,
             () if is(Exit::HostCannot) => Self::Host,
