@@ -49,6 +49,7 @@ const PAIRS: [(&str, &str); 14] = [
 /// One line of the table.
 struct Row {
     situation: String,
+    target: u64,
     names: Vec<String>,
     text: String,
     hint: String,
@@ -81,6 +82,13 @@ pub(crate) fn check() -> Vec<String> {
         if firsts.windows(2).any(|two| two[0] != two[1]) {
             wrong.push(format!("'{situation}' has several names: {firsts:?}"));
         }
+        let unnamed = rows.iter().filter(|row| row.target > TARGETS[0] && row.names.is_empty()).count();
+        if !firsts.is_empty() && unnamed > 0 {
+            wrong.push(format!(
+                "'{situation}' is {} at one target and has no name at a higher one",
+                firsts[0]
+            ));
+        }
     }
     let header = "situation | target | degree | walls | evidence | remedy\n";
     let table = rows.iter().fold(header.to_owned(), |mut table, row| {
@@ -110,8 +118,13 @@ fn rows() -> Vec<Row> {
     }
     for plant in PLANTS.iter().chain(WAYS) {
         let targets: &[u64] = if plant.counts { &TARGETS } else { &[160] };
-        for target in targets {
-            rows.push(run(plant.wall, *target, false, |s, chance| plant.put(s, chance, CAP)));
+        for (websocket, words) in [(false, ""), (true, ", WebSocket")] {
+            for target in targets {
+                rows.push(run(&format!("{}{words}", plant.wall), *target, false, |s, chance| {
+                    s.world.abroad.websocket = websocket;
+                    plant.put(s, chance, CAP);
+                }));
+            }
         }
         let situation = format!("{}, somebody else's server", plant.wall);
         rows.push(run(&situation, 200, false, |s, chance| {
@@ -181,7 +194,7 @@ fn run(situation: &str, target: u64, is_healthy: bool, change: impl Fn(&mut Scen
     let target = scenario.target;
     let text = format!("{situation} | {target} | {degree} | {walls} | {evidence} | {remedy}");
     let hint = has_remedy.map(|remedy| remedy.summary.clone()).unwrap_or_default();
-    Row { situation: situation.to_owned(), names, text, hint, is_healthy, right: None }
+    Row { situation: situation.to_owned(), target, names, text, hint, is_healthy, right: None }
 }
 
 pub(crate) fn foreign() -> Abroad {
