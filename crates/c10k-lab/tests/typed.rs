@@ -236,6 +236,23 @@ fn help_is_a_screen_in_groups_and_all_of_it_is_behind_the_longer_flag() {
     for flag in ["--vary", "--up-to", "--repeat", "--target", "--workload"] {
         assert!(find.contains(flag), "{flag}: {find}");
     }
+    for command in [
+        "climb",
+        "sweep",
+        "tune",
+        "doctor",
+        "serve",
+        "report",
+        "compare",
+        "merge",
+        "server",
+        "swarm",
+        "collector",
+    ] {
+        let text = help(&[command, "-h"]);
+        let is_narrow = text.lines().all(|line| line.chars().count() <= 80);
+        assert!(text.lines().count() <= 45 && is_narrow, "{command}: {text}");
+    }
     let long = help(&["run", "--help"]);
     let examples = long.lines().skip(1).take_while(|line| line.starts_with("  c10k-lab run")).count();
     assert!(long.starts_with("Examples:\n") && examples == 5, "{long}");

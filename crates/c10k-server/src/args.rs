@@ -24,30 +24,46 @@ pub use push::{PushArgs, PushWorkload};
 /// the report as it then stands and exit code 0 too. Where a setting of the host could not be put back it is 4.
 #[derive(Args, Clone, Debug)]
 pub struct ServerArgs {
-    /// A plan to serve, such as the plan.toml of a run; flags stand above what it says
-    #[arg(long, value_name = "FILE")]
+    /// A plan to serve, such as the plan.toml of a run
+    #[arg(
+        long,
+        value_name = "FILE",
+        long_help = "A plan to serve, such as the plan.toml of a run; flags stand above what it says"
+    )]
     pub plan: Option<PathBuf>,
 
-    /// Where to listen: ADDRESS:PORT, ADDRESS:FIRST-LAST, :PORTS for any IPv4 address, or a port alone for
-    /// 127.0.0.1; several with commas. Port 0 lets the kernel choose [default: 127.0.0.1:9000]
-    #[arg(long, alias = "port", value_name = "ADDRESSES")]
+    /// ADDRESS:PORT, or a port alone [127.0.0.1:9000]
+    #[arg(
+        long,
+        alias = "port",
+        value_name = "ADDRESSES",
+        long_help = "Where to listen: ADDRESS:PORT, ADDRESS:FIRST-LAST, :PORTS for any IPv4 address, or a port alone for \
+            127.0.0.1; several with commas. Port 0 lets the kernel choose [default: 127.0.0.1:9000]"
+    )]
     pub listen: Option<ListenSpec>,
 
-    /// A shipped profile's name, or the path of a profile file [default: stock]
-    #[arg(long, value_name = "PROFILE")]
+    /// stock, tuned, diary, c1m or a file [stock]
+    #[arg(
+        long,
+        value_name = "PROFILE",
+        long_help = "A shipped profile's name, or the path of a profile file [default: stock]"
+    )]
     pub profile: Option<String>,
 
     /// Change nothing on this host: only say in what it differs from the profile
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub no_apply: bool,
 
-    /// Lanes: workers that accept at the same time, each with listeners of its own [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// Workers that accept [one a core]
+    #[arg(
+        long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024),
+        long_help = "Lanes: workers that accept at the same time, each with listeners of its own [default: one a core]"
+    )]
     pub workers: Option<u32>,
 
     /// How workers are scheduled: batch lets one that is woken wait for its turn and take more at a time, other is
     /// the kernel's default; a policy chosen with chrt(1) stays
-    #[arg(long, value_enum, value_name = "batch|other", default_value_t = Scheduling::Batch, hide_possible_values = true)]
+    #[arg(hide_short_help = true, long, value_enum, value_name = "batch|other", default_value_t = Scheduling::Batch, hide_possible_values = true)]
     pub scheduling: Scheduling,
 
     /// Burn so many nanoseconds of processor time for each connection that is accepted: a slowdown of known size, with
@@ -57,52 +73,81 @@ pub struct ServerArgs {
 
     /// Keep all connections in the process's one descriptor table, as most servers do, so that RLIMIT_NOFILE
     /// is their limit
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub one_table: bool,
 
-    /// What is spoken over TCP: raw, or ws (WebSocket, RFC 6455) [default: raw]
-    #[arg(long, value_name = "raw|ws")]
+    /// raw, or ws (WebSocket) [raw]
+    #[arg(
+        long,
+        value_name = "raw|ws",
+        long_help = "What is spoken over TCP: raw, or ws (WebSocket, RFC 6455) [default: raw]"
+    )]
     pub protocol: Option<Protocol>,
 
     /// What WebSocket clients may do
     #[command(flatten)]
     pub ws: WsArgs,
 
-    /// What to do with bytes: echo sends them back, hold reads and discards them [default: echo]
-    #[arg(long, value_name = "echo|hold")]
+    /// echo, or hold (read and discard) [echo]
+    #[arg(
+        long,
+        value_name = "echo|hold",
+        long_help = "What to do with bytes: echo sends them back, hold reads and discards them [default: echo]"
+    )]
     pub mode: Option<ServerMode>,
 
     /// What the server pushes by itself
     #[command(flatten)]
     pub push: PushArgs,
 
-    /// Take no more than N connections at a time; the others wait in the listeners' queues
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    /// Take no more than N at a time
+    #[arg(
+        long, value_name = "N", value_parser = at_least_one,
+        long_help = "Take no more than N connections at a time; the others wait in the listeners' queues"
+    )]
     pub max_connections: Option<Quantity>,
 
-    /// Say once a second how it stands: json on stdout, text on stderr
-    #[arg(long, value_enum, value_name = "FORM")]
+    /// How it stands, once a second
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        long_help = "Say once a second how it stands: json on stdout, text on stderr"
+    )]
     pub stats: Option<StatsForm>,
 
-    /// Write JSON lines on stdout (ready, tick, done) and take the commands `now` and `stop` on stdin
-    #[arg(long, conflicts_with = "json")]
+    /// JSON lines on stdout, commands on stdin
+    #[arg(
+        long,
+        conflicts_with = "json",
+        long_help = "Write JSON lines on stdout (ready, tick, done) and take the commands `now` and `stop` on stdin"
+    )]
     pub events: bool,
 
     /// Write one JSON document on stdout at the end
     #[arg(long)]
     pub json: bool,
 
-    /// Serve figures to Prometheus, at http://ADDRESS:PORT/metrics; a port alone is of 127.0.0.1, port 0 lets the kernel
-    /// choose [default: off]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Figures for Prometheus [off]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        long_help = "Serve figures to Prometheus, at http://ADDRESS:PORT/metrics; a port alone is of 127.0.0.1, port 0 lets \
+            the kernel choose [default: off]"
+    )]
     pub metrics: Option<HttpAddress>,
 
-    /// How long pending output may take to leave at the end
-    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    /// How long the end may take
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5s",
+        long_help = "How long pending output may take to leave at the end"
+    )]
     pub drain: Span,
 
     /// Close a connection whose peer has taken none of its pending output for so long; 0 = never
-    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    #[arg(hide_short_help = true, long, value_name = "DURATION", default_value = "60s")]
     pub stall_timeout: Span,
 
     /// End when the process with this id, which started this one, ends
@@ -113,41 +158,60 @@ pub struct ServerArgs {
 /// What WebSocket clients may do; with --protocol raw it is refused.
 #[derive(Args, Clone, Debug)]
 pub struct WsArgs {
-    /// Serve this path only; may be given several times [default: any]
-    #[arg(help_heading = "WebSocket", long = "path", value_name = "PATH")]
+    /// Serve this path only; repeatable [any]
+    #[arg(
+        help_heading = "WebSocket",
+        long = "path",
+        value_name = "PATH",
+        long_help = "Serve this path only; may be given several times [default: any]"
+    )]
     pub paths: Vec<String>,
 
     /// Take this Sec-WebSocket-Protocol when a client offers it; may be given several times
-    #[arg(help_heading = "WebSocket", long = "subprotocol", value_name = "NAME")]
+    #[arg(hide_short_help = true, help_heading = "WebSocket", long = "subprotocol", value_name = "NAME")]
     pub subprotocols: Vec<String>,
 
-    /// Refuse requests whose Origin is not this one; may be given several times [default: any]
-    #[arg(help_heading = "WebSocket", long = "origin", value_name = "ORIGIN")]
+    /// Refuse other Origins; repeatable [any]
+    #[arg(
+        help_heading = "WebSocket",
+        long = "origin",
+        value_name = "ORIGIN",
+        long_help = "Refuse requests whose Origin is not this one; may be given several times [default: any]"
+    )]
     pub origins: Vec<String>,
 
     /// The largest frame, bytes; over it Close 1009 [default: 1048576]
-    #[arg(help_heading = "WebSocket", long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(125..))]
+    #[arg(hide_short_help = true, help_heading = "WebSocket", long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(125..))]
     pub max_frame: Option<u32>,
 
-    /// The largest message, bytes; over it Close 1009 [default: 1048576]
-    #[arg(help_heading = "WebSocket", long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(125..))]
+    /// The largest message; over it Close 1009 [1048576]
+    #[arg(
+        help_heading = "WebSocket", long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(125..),
+        long_help = "The largest message, bytes; over it Close 1009 [default: 1048576]"
+    )]
     pub max_message: Option<u32>,
 
     /// The largest head of a request, bytes; over it 431 [default: 8192]
-    #[arg(help_heading = "WebSocket", long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(256..=65536))]
+    #[arg(hide_short_help = true, help_heading = "WebSocket", long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(256..=65536))]
     pub max_handshake: Option<u32>,
 
     /// How long a handshake may take; 0 = for ever [default: 10s]
-    #[arg(help_heading = "WebSocket", long, value_name = "DURATION")]
+    #[arg(hide_short_help = true, help_heading = "WebSocket", long, value_name = "DURATION")]
     pub handshake_timeout: Option<Span>,
 
     /// Time allowed per message, first byte to last. Unfinished messages hold memory; on expiry Close 1008. 60s is the
     /// largest message at 17 KiB/s. 0 = no limit [default: 60s]
-    #[arg(help_heading = "WebSocket", long, value_name = "DURATION")]
+    #[arg(hide_short_help = true, help_heading = "WebSocket", long, value_name = "DURATION")]
     pub message_timeout: Option<Span>,
 
-    /// Ping every client so often, and close those that have said nothing until the next ping [default: 0, never]
-    #[arg(help_heading = "WebSocket", long, value_name = "DURATION")]
+    /// Ping clients, and close the dead [0, never]
+    #[arg(
+        help_heading = "WebSocket",
+        long,
+        value_name = "DURATION",
+        long_help = "Ping every client so often, and close those that have said nothing until the next ping [default: 0, \
+            never]"
+    )]
     pub ping_every: Option<Span>,
 }
 

@@ -23,66 +23,89 @@ pub use work::WorkArgs;
 /// What the load looks like; `c10k-lab run` has the same flags.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LoadArgs {
-    /// Connections to hold: 5000, 10,000, 100k, 1M, 1e6 [default: 100k of c10k-lab run, 10k of c10k-swarm].
-    #[arg(long, value_name = "N", short_alias = 'n', aliases = ["connections", "max"], allow_hyphen_values = true)]
+    /// Connections to hold: 5000, 100k, 1M [10k]
+    #[arg(
+        long, value_name = "N", short_alias = 'n', aliases = ["connections", "max"], allow_hyphen_values = true,
+        long_help = "Connections to hold: 5000, 10,000, 100k, 1M, 1e6 [default: 100k of c10k-lab run, 10k of c10k-swarm]"
+    )]
     pub target: Option<Quantity>,
-    /// Source addresses: 192.168.1.200-230, 127.0.0.1-127.0.0.8, 10.0.0.0/24, ::1, joined by commas
-    /// [default: as many of 127.0.0.0/8 as the target needs].
-    #[arg(long, value_name = "LIST")]
+    /// Source addresses [of 127.0.0.0/8, as needed]
+    #[arg(
+        long,
+        value_name = "LIST",
+        long_help = "Source addresses: 192.168.1.200-230, 127.0.0.1-127.0.0.8, 10.0.0.0/24, ::1, joined by commas [default: \
+            as many of 127.0.0.0/8 as the target needs]"
+    )]
     pub ips: Option<String>,
     /// Source ports, such as 1024-65535 [default: net.ipv4.ip_local_port_range].
-    #[arg(long, value_name = "FIRST-LAST")]
+    #[arg(hide_short_help = true, long, value_name = "FIRST-LAST")]
     pub ports: Option<String>,
-    /// Begin N connections a second, timed from the intended start [default: as fast as --in-flight allows].
-    #[arg(long, value_name = "N/s", value_parser = rate)]
+    /// Connects a second [as fast as they succeed]
+    #[arg(
+        long, value_name = "N/s", value_parser = rate,
+        long_help = "Begin N connections a second, timed from the intended start [default: as fast as --in-flight allows]"
+    )]
     pub rate: Option<f64>,
     /// How connects are spread over time: even (equal gaps with --rate), burst (all at once) or poisson (random gaps,
     /// --rate is their mean) [default: even].
-    #[arg(long, value_name = "HOW")]
+    #[arg(hide_short_help = true, long, value_name = "HOW")]
     pub arrivals: Option<Spread>,
     /// What random gaps and the sizes of a range of payload are made of: the same seed gives the same [default: of gaps 1].
-    #[arg(long, value_name = "N")]
+    #[arg(hide_short_help = true, long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Grow in steps, such as 5000x4: four steps of 5,000.
-    #[arg(long, value_name = "SIZExCOUNT")]
+    /// Grow in steps, such as 5000x4
+    #[arg(long, value_name = "SIZExCOUNT", long_help = "Grow in steps, such as 5000x4: four steps of 5,000")]
     pub steps: Option<Steps>,
     /// Pause after each step but the last [default: 1s].
-    #[arg(long, value_name = "DURATION", alias = "pause")]
+    #[arg(hide_short_help = true, long, value_name = "DURATION", alias = "pause")]
     pub step_pause: Option<Span>,
-    /// How long to hold the connections, and how long a workload lasts [default: 10s].
-    #[arg(long, value_name = "DURATION", visible_alias = "duration", allow_hyphen_values = true)]
+    /// How long to hold them [10s]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        visible_alias = "duration",
+        allow_hyphen_values = true,
+        long_help = "How long to hold the connections, and how long a workload lasts [default: 10s]"
+    )]
     pub hold: Option<Span>,
     /// Connections under way at one time [default: 512].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(as_i64(&LoadPlan::IN_FLIGHT)))]
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = clap::value_parser!(u32).range(as_i64(&LoadPlan::IN_FLIGHT)))]
     pub in_flight: Option<u32>,
     /// How long a connect may take [default: 15s].
-    #[arg(long, value_name = "DURATION")]
+    #[arg(hide_short_help = true, long, value_name = "DURATION")]
     pub connect_timeout: Option<Span>,
     /// WebSocket: how long the handshake may take once connected [default: 10s].
-    #[arg(long, value_name = "DURATION")]
+    #[arg(hide_short_help = true, long, value_name = "DURATION")]
     pub handshake_timeout: Option<Span>,
     /// How long an echo may take [default: 15s].
-    #[arg(long, value_name = "DURATION")]
+    #[arg(hide_short_help = true, long, value_name = "DURATION")]
     pub probe_timeout: Option<Span>,
     /// WebSocket: ping every connection so often in the hold, and lose those from which nothing has come until the next
     /// ping; at least 100ms, 0 = never [default: 0].
-    #[arg(long, value_name = "DURATION")]
+    #[arg(hide_short_help = true, long, value_name = "DURATION")]
     pub ping_every: Option<Span>,
     /// Size of a probe in bytes [default: 64].
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(as_i64(&LoadPlan::PROBE_BYTES)))]
+    #[arg(hide_short_help = true, long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(as_i64(&LoadPlan::PROBE_BYTES)))]
     pub probe_bytes: Option<u16>,
-    /// Send no probes: for servers that do not echo. Nothing is verified then, and held means still open.
-    #[arg(long)]
+    /// For servers that do not echo
+    #[arg(
+        long,
+        long_help = "Send no probes: for servers that do not echo. Nothing is verified then, and held means still open"
+    )]
     pub no_probe: bool,
     /// Go on where the target is beyond a wall that this machine is known to have (memory, fs.file-max, epoll's
     /// watches); without it that is refused.
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub force: bool,
     /// Workers that connect at a time [default: one a core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: Option<u32>,
-    /// How connections are ended: fin (in good order, leaves TIME_WAIT) or rst [default: fin].
-    #[arg(long, value_name = "HOW")]
+    /// fin (leaves TIME_WAIT) or rst [fin]
+    #[arg(
+        long,
+        value_name = "HOW",
+        long_help = "How connections are ended: fin (in good order, leaves TIME_WAIT) or rst [default: fin]"
+    )]
     pub close: Option<CloseHow>,
 }
 
@@ -167,14 +190,24 @@ impl LoadArgs {
 /// What a WebSocket swarm asks its server for.
 #[derive(Clone, Debug, Default, Args)]
 pub struct WsArgs {
-    /// Where to connect: ws://HOST[:PORT][/PATH].
-    #[arg(help_heading = "WebSocket", long, value_name = "URL")]
+    /// Where to connect: ws://HOST[:PORT][/PATH]
+    #[arg(
+        help_heading = "WebSocket",
+        long,
+        value_name = "URL",
+        long_help = "Where to connect: ws://HOST[:PORT][/PATH]"
+    )]
     pub url: Option<String>,
-    /// A header of the request, 'Name: value'; may be given several times.
-    #[arg(help_heading = "WebSocket", long = "header", value_name = "NAME: VALUE")]
+    /// A header, 'Name: value'; repeatable
+    #[arg(
+        help_heading = "WebSocket",
+        long = "header",
+        value_name = "NAME: VALUE",
+        long_help = "A header of the request, 'Name: value'; may be given several times"
+    )]
     pub headers: Vec<String>,
     /// Offer this Sec-WebSocket-Protocol; may be given several times.
-    #[arg(help_heading = "WebSocket", long = "subprotocol", value_name = "NAME")]
+    #[arg(hide_short_help = true, help_heading = "WebSocket", long = "subprotocol", value_name = "NAME")]
     pub subprotocols: Vec<String>,
 }
 
@@ -222,8 +255,12 @@ pub struct SwarmArgs {
     /// What stands by itself is refused with the flag that it belongs behind.
     #[arg(value_name = "SERVER", hide = true, value_parser = by_itself)]
     pub by_itself: Option<String>,
-    /// A plan to carry out, such as the plan.toml of a run; flags stand above what it says.
-    #[arg(long, value_name = "FILE")]
+    /// A plan, such as the plan.toml of a run
+    #[arg(
+        long,
+        value_name = "FILE",
+        long_help = "A plan to carry out, such as the plan.toml of a run; flags stand above what it says"
+    )]
     pub plan: Option<PathBuf>,
     /// The load.
     #[command(flatten)]
@@ -237,52 +274,80 @@ pub struct SwarmArgs {
     /// Where the shards meet.
     #[command(flatten)]
     pub meet: MeetArgs,
-    /// Add those of --ips that are missing to this device for the time of the run (takes CAP_NET_ADMIN), and
-    /// remove exactly those however it ends.
-    #[arg(long, value_name = "DEV", requires = "ips")]
+    /// Add --ips to this device for the run
+    #[arg(
+        long,
+        value_name = "DEV",
+        requires = "ips",
+        long_help = "Add those of --ips that are missing to this device for the time of the run (takes CAP_NET_ADMIN), and \
+            remove exactly those however it ends"
+    )]
     pub add_ips: Option<String>,
     /// Remove the addresses that a killed swarm with --add-ips has left in this network namespace, and end.
-    #[arg(long, conflicts_with_all = ["add_ips", "events", "json", "hlog"])]
+    #[arg(hide_short_help = true, long, conflicts_with_all = ["add_ips", "events", "json", "hlog"])]
     pub remove_ips: bool,
-    /// The servers: HOST:PORT or HOST:FIRST-LAST, joined by commas [default: 127.0.0.1:9000, or the URL's].
-    #[arg(long, value_name = "HOST:PORTS")]
+    /// HOST:PORT or HOST:FIRST-LAST [127.0.0.1:9000]
+    #[arg(
+        long,
+        value_name = "HOST:PORTS",
+        long_help = "The servers: HOST:PORT or HOST:FIRST-LAST, joined by commas [default: 127.0.0.1:9000, or the URL's]"
+    )]
     pub server: Option<String>,
-    /// What is spoken over TCP: raw, or ws (WebSocket) [default: raw, or ws with --url].
-    #[arg(long, value_name = "raw|ws")]
+    /// raw, or ws (WebSocket) [raw]
+    #[arg(
+        long,
+        value_name = "raw|ws",
+        long_help = "What is spoken over TCP: raw, or ws (WebSocket) [default: raw, or ws with --url]"
+    )]
     pub protocol: Option<Protocol>,
     /// WebSocket.
     #[command(flatten)]
     pub ws: WsArgs,
-    /// A shipped profile (stock, tuned, diary, c1m) or the path of one [default: stock].
-    #[arg(long, value_name = "PROFILE")]
+    /// stock, tuned, diary, c1m or a file [stock]
+    #[arg(
+        long,
+        value_name = "PROFILE",
+        long_help = "A shipped profile (stock, tuned, diary, c1m) or the path of one [default: stock]"
+    )]
     pub profile: Option<String>,
     /// Apply nothing of the profile, only say what differs.
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub no_apply: bool,
     /// Keep all connections in the process's one descriptor table, as most programs do, so that RLIMIT_NOFILE is
     /// their limit.
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub one_table: bool,
-    /// Write JSON lines on stdout (ready, phase, tick, verified, done) and take commands as lines on stdin
-    /// (grow N, shrink N, verify, work NAME, work NAME N/s, now, stop).
-    #[arg(long)]
+    /// JSON lines on stdout, commands on stdin
+    #[arg(
+        long,
+        long_help = "Write JSON lines on stdout (ready, phase, tick, verified, done) and take commands as lines on stdin \
+            (grow N, shrink N, verify, work NAME, work NAME N/s, now, stop)"
+    )]
     pub events: bool,
     /// With --events: begin with no connection and do only what stdin says, until `stop`; --target is what
     /// the swarm must be ready for.
-    #[arg(long, requires = "events")]
+    #[arg(hide_short_help = true, long, requires = "events")]
     pub commanded: bool,
-    /// Print exactly one JSON document on stdout at the end.
-    #[arg(long, conflicts_with = "events")]
+    /// One JSON document on stdout at the end
+    #[arg(
+        long,
+        conflicts_with = "events",
+        long_help = "Print exactly one JSON document on stdout at the end"
+    )]
     pub json: bool,
     /// Only the headline at the end; errors are said.
     #[arg(short, long, conflicts_with = "events")]
     pub quiet: bool,
-    /// Serve figures to Prometheus, at http://ADDRESS:PORT/metrics; a port alone is of 127.0.0.1, port 0 lets the kernel
-    /// choose [default: off].
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Figures for Prometheus [off]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        long_help = "Serve figures to Prometheus, at http://ADDRESS:PORT/metrics; a port alone is of 127.0.0.1, port 0 lets \
+            the kernel choose [default: off]"
+    )]
     pub metrics: Option<HttpAddress>,
     /// Write an HdrHistogram interval log of the latencies to this file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true, long, value_name = "FILE")]
     pub hlog: Option<PathBuf>,
     /// For tests: AFTER,LONG: the first worker stands still for LONG so long after its work has begun.
     #[arg(long, value_name = "AFTER,LONG", hide = true)]

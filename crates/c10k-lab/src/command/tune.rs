@@ -48,36 +48,63 @@ pub(crate) struct TuneArgs {
     /// The goal: a plan file, or a target such as 20k.
     #[arg(value_name = "PLAN|TARGET")]
     plan: Option<PathBuf>,
-    /// The profile to begin with: a shipped one (stock, tuned, diary, c1m) or the path of one [default: stock].
-    #[arg(long, value_name = "PROFILE")]
+    /// The profile to begin with [stock]
+    #[arg(
+        long,
+        value_name = "PROFILE",
+        long_help = "The profile to begin with: a shipped one (stock, tuned, diary, c1m) or the path of one [default: stock]"
+    )]
     profile: Option<String>,
     /// Connections to hold: 5000, 10,000, 100k, 1M.
     #[arg(long, value_name = "N", short_alias = 'n', aliases = ["connections", "max"], allow_hyphen_values = true)]
     target: Option<Quantity>,
-    /// Where the two ends stand: loopback, or veth (two namespaces of this machine).
-    #[arg(long, value_name = "TOPOLOGY")]
+    /// loopback, or veth (two namespaces) [loopback]
+    #[arg(
+        long,
+        value_name = "TOPOLOGY",
+        long_help = "Where the two ends stand: loopback, or veth (two namespaces of this machine)"
+    )]
     topology: Option<Topology>,
-    /// What is spoken over TCP: raw, or ws (WebSocket) [default: raw].
-    #[arg(long, value_name = "raw|ws")]
+    /// raw, or ws (WebSocket) [raw]
+    #[arg(
+        long,
+        value_name = "raw|ws",
+        long_help = "What is spoken over TCP: raw, or ws (WebSocket) [default: raw]"
+    )]
     protocol: Option<Protocol>,
-    /// A verdict of the goal, such as 'connect_p99 <= 20ms'; may be given several times. It is added to the defaults of
-    /// `c10k-lab run`, or replaces the one on the same metric.
-    #[arg(long = "verdict", value_name = "EXPR")]
+    /// A verdict of the goal: 'connect_p99 <= 20ms'; repeatable
+    #[arg(
+        long = "verdict",
+        value_name = "EXPR",
+        long_help = "A verdict of the goal, such as 'connect_p99 <= 20ms'; may be given several times. It is added to the \
+            defaults of `c10k-lab run`, or replaces the one on the same metric"
+    )]
     verdicts: Vec<String>,
     /// Source addresses [default: 127.0.0.1, as an ordinary client has one].
-    #[arg(long, value_name = "LIST")]
+    #[arg(hide_short_help = true, long, value_name = "LIST")]
     ips: Option<String>,
-    /// How long each run holds [default: 500ms, and 3s of a workload].
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    /// How long each run holds [500ms, or 3s of a workload]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        long_help = "How long each run holds [default: 500ms, and 3s of a workload]"
+    )]
     hold: Option<Span>,
     #[command(flatten)]
     work: WorkArgs,
     /// Begin with a descriptor table for each worker at both ends, as the lab's programs have, and with as many sources as
     /// are needed; without it the goal is that of an ordinary program, with one table and the limit of the shell.
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     tables: bool,
-    /// Try this setting and no other: net.core.somaxconn, limits.nofile, socket.backlog, --ips; may be given several times.
-    #[arg(long, value_name = "SETTING", allow_hyphen_values = true)]
+    /// Try this setting alone: net.core.somaxconn; repeatable
+    #[arg(
+        long,
+        value_name = "SETTING",
+        allow_hyphen_values = true,
+        long_help = "Try this setting and no other: net.core.somaxconn, limits.nofile, socket.backlog, --ips; may be given \
+            several times"
+    )]
     only: Vec<String>,
     /// Rounds of what differs from run to run.
     #[arg(long, value_name = "N", default_value_t = FEWEST_PAIRS as u32,
@@ -88,18 +115,18 @@ pub(crate) struct TuneArgs {
     out: PathBuf,
     /// What must outlive a run: sysctl.d FILE, a file of sysctl.d(5), or systemd FILE, a drop-in with LimitNOFILE; may be given
     /// for both.
-    #[arg(long, num_args = 2, value_names = ["sysctl.d|systemd", "FILE"])]
+    #[arg(hide_short_help = true, long, num_args = 2, value_names = ["sysctl.d|systemd", "FILE"])]
     export: Vec<String>,
     /// Write over files that are there.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     go_on: GoOnArgs,
-    /// What came of it as one JSON document on stdout.
-    #[arg(long)]
+    /// What came of it as one JSON document on stdout
+    #[arg(long, long_help = "What came of it as one JSON document on stdout")]
     json: bool,
     /// Colours on stderr.
-    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    #[arg(hide_short_help = true, long, value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
 }
 

@@ -8,9 +8,11 @@ use crate::push::PushPlan;
 /// What the server pushes to clients that ask for it.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PushArgs {
-    /// Push to clients that ask: stream plays to each that says `play`, fanout sends one message to all that have said
-    /// `follow`; `leave` ends it. Over raw TCP each is a line of its own, over WebSocket a text message; all else is echoed
+    /// What the server pushes to those who ask for it
     #[arg(
+        long_help = "Push to clients that ask: stream plays to each that says `play`, fanout sends one message to all that \
+            have said `follow`; `leave` ends it. Over raw TCP each is a line of its own, over WebSocket a text \
+            message; all else is echoed",
         help_heading = "Workload",
         long,
         value_enum,
@@ -19,20 +21,30 @@ pub struct PushArgs {
     )]
     pub workload: Option<PushWorkload>,
 
-    /// stream: bits of payload a second to each viewer [default: 500kbit/s]
-    #[arg(help_heading = "Workload", long, value_name = "RATE")]
+    /// stream: bits a second to each viewer [500kbit/s]
+    #[arg(
+        help_heading = "Workload",
+        long,
+        value_name = "RATE",
+        long_help = "stream: bits of payload a second to each viewer [default: 500kbit/s]"
+    )]
     pub bitrate: Option<BitRate>,
 
     /// stream: how long each plays [default: 10s]
-    #[arg(help_heading = "Workload", long, value_name = "DURATION")]
+    #[arg(hide_short_help = true, help_heading = "Workload", long, value_name = "DURATION")]
     pub stream_duration: Option<Span>,
 
-    /// fanout: from one message to the next, while anybody follows [default: 1s]
-    #[arg(help_heading = "Workload", long, value_name = "DURATION")]
+    /// fanout: from one message to the next [1s]
+    #[arg(
+        help_heading = "Workload",
+        long,
+        value_name = "DURATION",
+        long_help = "fanout: from one message to the next, while anybody follows [default: 1s]"
+    )]
     pub fanout_every: Option<Span>,
 
     /// fanout: bytes of a message behind its header of 32, or a range such as 32..1024 [default: 64]
-    #[arg(help_heading = "Workload", long, value_name = "BYTES")]
+    #[arg(hide_short_help = true, help_heading = "Workload", long, value_name = "BYTES")]
     pub payload: Option<Payload>,
 }
 

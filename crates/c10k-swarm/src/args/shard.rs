@@ -9,24 +9,37 @@ use clap::Args;
 /// Which part of a run is this swarm's, and where its result goes.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ShardArgs {
-    /// Be one of N swarms that carry out a run together, from 1/N to N/N: all other flags say what the whole run is, and
-    /// this swarm takes its part of the target, rates, steps, phases, what is under way, and source addresses.
-    #[arg(help_heading = "Many clients", long, value_name = "I/N", conflicts_with_all = ["shard_from", "commanded", "remove_ips"])]
+    /// Be one of N swarms of one run: 1/3
+    #[arg(
+        help_heading = "Many clients", long, value_name = "I/N", conflicts_with_all = ["shard_from", "commanded", "remove_ips"],
+        long_help = "Be one of N swarms that carry out a run together, from 1/N to N/N: all other flags say what the whole \
+            run is, and this swarm takes its part of the target, rates, steps, phases, what is under way, and source \
+            addresses"
+    )]
     pub shard: Option<Shard>,
     /// The same from two environment variables that an engine sets, an index that counts from 0 and a count, which may be a
     /// number: SLURM_PROCID/SLURM_NTASKS, JOB_COMPLETION_INDEX/3.
-    #[arg(help_heading = "Many clients", long, value_name = "VAR/VAR", conflicts_with_all = ["commanded", "remove_ips"])]
+    #[arg(hide_short_help = true, help_heading = "Many clients", long, value_name = "VAR/VAR", conflicts_with_all = ["commanded", "remove_ips"])]
     pub shard_from: Option<String>,
     /// What is done with --ips: divide (the list is of all shards, and each takes its part) or own (each shard stands on a box
     /// of its own, and the list is its own) [default: divide].
-    #[arg(help_heading = "Many clients", long, value_name = "HOW")]
+    #[arg(hide_short_help = true, help_heading = "Many clients", long, value_name = "HOW")]
     pub shard_ips: Option<ShardIps>,
-    /// The name of the run, the same at all shards: up to 128 letters, digits, '.', '_' and '-'.
-    #[arg(help_heading = "Many clients", long, value_name = "ID", value_parser = run_id)]
+    /// The name of the run, the same at all shards
+    #[arg(
+        help_heading = "Many clients", long, value_name = "ID", value_parser = run_id,
+        long_help = "The name of the run, the same at all shards: up to 128 letters, digits, '.', '_' and '-'"
+    )]
     pub run_id: Option<String>,
-    /// Write the shard's result into this folder, for `c10k-lab merge`: shard-I-of-N.json, and beside it the counts and
-    /// latencies over time.
-    #[arg(help_heading = "Many clients", long, value_name = "DIR", requires = "run_id")]
+    /// Where the shard's result goes, for c10k-lab merge
+    #[arg(
+        help_heading = "Many clients",
+        long,
+        value_name = "DIR",
+        requires = "run_id",
+        long_help = "Write the shard's result into this folder, for `c10k-lab merge`: shard-I-of-N.json, and beside it the \
+            counts and latencies over time"
+    )]
     pub result: Option<PathBuf>,
 }
 

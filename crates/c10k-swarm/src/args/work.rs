@@ -6,37 +6,58 @@ use clap::Args;
 /// What the connections do while they are held; `c10k-lab run` has the same flags.
 #[derive(Clone, Debug, Default, Args)]
 pub struct WorkArgs {
-    /// What the connections do while they are held, as long as --hold: hold, echo, churn, stream, fanout
-    /// [default: hold].
-    #[arg(help_heading = "Workload", long, value_name = "NAME")]
+    /// While held: echo, churn, stream, fanout [hold]
+    #[arg(
+        help_heading = "Workload",
+        long,
+        value_name = "NAME",
+        long_help = "What the connections do while they are held, as long as --hold: hold, echo, churn, stream, fanout \
+            [default: hold]"
+    )]
     pub workload: Option<Workload>,
-    /// Every held connection proves itself again once in each such interval, evenly spread; at least 100ms, 0 = never
-    /// [default: 0].
-    #[arg(help_heading = "Workload", long, value_name = "DURATION")]
+    /// Every held connection proves itself so often [0]
+    #[arg(
+        help_heading = "Workload",
+        long,
+        value_name = "DURATION",
+        long_help = "Every held connection proves itself again once in each such interval, evenly spread; at least 100ms, 0 = \
+            never [default: 0]"
+    )]
     pub beat: Option<Span>,
-    /// echo: so many messages a second on each connection, timed from the intended start [default: 1/s].
-    #[arg(help_heading = "Workload", long, value_name = "N/s", value_parser = per_second, conflicts_with_all = ["message_rate", "in_flight_messages"])]
+    /// echo: messages a second and connection [1/s]
+    #[arg(
+        help_heading = "Workload", long, value_name = "N/s", value_parser = per_second, conflicts_with_all = ["message_rate", "in_flight_messages"],
+        long_help = "echo: so many messages a second on each connection, timed from the intended start [default: 1/s]"
+    )]
     pub messages: Option<f64>,
     /// echo: so many messages a second on all connections together, timed from the intended start.
-    #[arg(help_heading = "Workload", long, value_name = "N/s", value_parser = per_second, conflicts_with = "in_flight_messages")]
+    #[arg(hide_short_help = true, help_heading = "Workload", long, value_name = "N/s", value_parser = per_second, conflicts_with = "in_flight_messages")]
     pub message_rate: Option<f64>,
     /// echo: so many messages in flight at one time on all connections together; the next is sent when one is answered.
-    #[arg(help_heading = "Workload", long, value_name = "N")]
+    #[arg(hide_short_help = true, help_heading = "Workload", long, value_name = "N")]
     pub in_flight_messages: Option<Quantity>,
     /// echo, fanout: bytes of a message, or a range of them, such as 1KiB or 32..1024 [default: 64].
-    #[arg(help_heading = "Workload", long, value_name = "BYTES")]
+    #[arg(hide_short_help = true, help_heading = "Workload", long, value_name = "BYTES")]
     pub payload: Option<Payload>,
-    /// churn: so many connections a second are closed, and others opened in their place [default: 1000/s].
-    #[arg(help_heading = "Workload", long, value_name = "N/s", value_parser = per_second)]
+    /// churn: closed and opened again a second [1000/s]
+    #[arg(
+        help_heading = "Workload", long, value_name = "N/s", value_parser = per_second,
+        long_help = "churn: so many connections a second are closed, and others opened in their place [default: 1000/s]"
+    )]
     pub churn: Option<f64>,
     /// churn: who closes first: client, server or rst (the client, by RST) [default: client].
-    #[arg(help_heading = "Workload", long, value_name = "WHO")]
+    #[arg(hide_short_help = true, help_heading = "Workload", long, value_name = "WHO")]
     pub churn_close: Option<ChurnClose>,
-    /// stream: bits a second that the server pushes to each connection [default of c10k-swarm: 500kbit/s].
-    #[arg(help_heading = "Workload", long, value_name = "BITS/s")]
+    /// stream: bits a second to each [500kbit/s]
+    #[arg(
+        help_heading = "Workload",
+        long,
+        value_name = "BITS/s",
+        long_help = "stream: bits a second that the server pushes to each connection [default of c10k-swarm: 500kbit/s]"
+    )]
     pub bitrate: Option<BitRate>,
     /// fanout: from one message to all to the next [default: 1s].
-    #[arg(help_heading = "Workload", long, value_name = "DURATION")]
+    #[arg(hide_short_help = true, help_heading = "Workload", long, value_name = "DURATION")]
     pub fanout_every: Option<Span>,
 }
 

@@ -25,28 +25,41 @@ pub(crate) struct ServeArgs {
 /// What is no flag of the server.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct OwnArgs {
-    /// Where runs of another machine begin and end: ADDRESS:PORT; a port alone is of 127.0.0.1, port 0 lets the kernel
-    /// choose. HTTP without TLS: where others can read the network, listen on 127.0.0.1 and let a tunnel (ssh -L,
-    /// WireGuard) lead there
-    #[arg(help_heading = "Control", long, value_name = "ADDRESS:PORT", default_value = CONTROL)]
+    /// Where runs of another machine begin and end
+    #[arg(
+        help_heading = "Control", long, value_name = "ADDRESS:PORT", default_value = CONTROL,
+        long_help = "Where runs of another machine begin and end: ADDRESS:PORT; a port alone is of 127.0.0.1, port 0 lets the \
+            kernel choose. HTTP without TLS: where others can read the network, listen on 127.0.0.1 and let a tunnel \
+            (ssh -L, WireGuard) lead there"
+    )]
     pub(crate) control: HttpAddress,
 
-    /// A file whose first line is the token that every client has to know, 16 to 256 printable bytes [default: the
-    /// environment's C10K_TOKEN]. A control port that other machines can reach needs one
-    #[arg(help_heading = "Control", long, value_name = "FILE")]
+    /// The token that clients have to know is in it
+    #[arg(
+        help_heading = "Control",
+        long,
+        value_name = "FILE",
+        long_help = "A file whose first line is the token that every client has to know, 16 to 256 printable bytes [default: \
+            the environment's C10K_TOKEN]. A control port that other machines can reach needs one"
+    )]
     pub(crate) token_file: Option<PathBuf>,
 
     /// End a run when nothing was heard of its client for so long, 1s to 1h
-    #[arg(help_heading = "Control", long, value_name = "TIME", default_value_t = LEASE, value_parser = lease)]
+    #[arg(hide_short_help = true, help_heading = "Control", long, value_name = "TIME", default_value_t = LEASE, value_parser = lease)]
     pub(crate) lease: Span,
 
-    /// The folder in which a folder is made for each run of shards that meet here, with their results and the server's
-    /// account, for `c10k-lab merge` [default: results]
-    #[arg(help_heading = "Control", long, value_name = "DIR")]
+    /// Where results of shards go [results]
+    #[arg(
+        help_heading = "Control",
+        long,
+        value_name = "DIR",
+        long_help = "The folder in which a folder is made for each run of shards that meet here, with their results and the \
+            server's account, for `c10k-lab merge` [default: results]"
+    )]
     pub(crate) results: Option<PathBuf>,
 
     /// Print which build this is, as one JSON document, and end
-    #[arg(help_heading = "Control", long)]
+    #[arg(hide_short_help = true, help_heading = "Control", long)]
     pub(crate) print_build: bool,
 }
 

@@ -11,8 +11,12 @@ use c10k_plan::say::refusal::Refusal;
 /// The flags of a sweep and of a tuning that say where it is.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct GoOnArgs {
-    /// Go on with what is in this folder [default: the newest like this one in --results that is not finished].
-    #[arg(long, value_name = "FOLDER")]
+    /// Go on with this folder [the newest unfinished one]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        long_help = "Go on with what is in this folder [default: the newest like this one in --results that is not finished]"
+    )]
     resume: Option<PathBuf>,
     /// Begin anew, whatever is unfinished.
     #[arg(long, conflicts_with = "resume")]
