@@ -1,4 +1,4 @@
-//! Files of sweeps: what is right, what is refused and where, and those that ship.
+//! Files of sweeps: what is right, what is refused and where.
 
 use super::*;
 
@@ -159,42 +159,5 @@ fn a_sweep_without_a_base_or_without_anything_varied_is_refused() {
     for (text, words) in [("metrics = [\"held\"]", "without a base"), (BASE, "nothing is varied")] {
         let message = read(text).expect_err(words).message;
         assert!(message.contains(words), "{message}");
-    }
-}
-
-/// Those that ship, by their names.
-fn shipped() -> Vec<(String, Sweep)> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../profiles/sweeps");
-    let mut paths: Vec<_> =
-        std::fs::read_dir(folder).expect("listed").flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    let read = |path: &std::path::PathBuf| match Sweep::read(path) {
-        Ok(sweep) => (path.display().to_string(), sweep),
-        Err(refusal) => panic!("{}", refusal.message),
-    };
-    paths.iter().map(read).collect()
-}
-
-#[test]
-fn the_ceilings_that_ship_are_the_computed_numbers_of_ports() {
-    let all = shipped();
-    let named = |name: &str| all.iter().find(|(_, sweep)| sweep.name == name).map(|(_, sweep)| sweep);
-    for name in ["port-range", "source-ips", "listen-ports"] {
-        let sweep = named(name).expect(name);
-        for prediction in &sweep.predictions {
-            let arm = &sweep.arms[prediction.arms[0]];
-            let profile = c10k_profile::Profile::from_text(&arm.profile).expect("a profile");
-            let range =
-                profile.sysctl.get("net.ipv4.ip_local_port_range").map(|range| range.value.to_string());
-            let range = range.unwrap_or_else(|| "32768 60999".to_owned());
-            let (first, last) = range.split_once([' ', '\t']).expect("two ports");
-            let ports =
-                last.trim().parse::<u64>().expect("a port") - first.parse::<u64>().expect("a port") + 1;
-            let sources: c10k_swarm::ips::IpList =
-                arm.plan.load.ips.as_deref().expect("sources").parse().expect("sources");
-            let tuples = ports * sources.addresses().len() as u64 * arm.plan.server.listen.len() as u64;
-            let computed = tuples.min(arm.plan.target);
-            assert_eq!(prediction.expected.text, format!("held = {computed}"), "{name}: {}", arm.label());
-        }
     }
 }
