@@ -38,6 +38,8 @@ fn a_real_difference_is_told_with_its_interval_and_how_many_pairs_agree() {
     assert_eq!(bytes.words(), "0.899× as much, 0.896–0.904, 6 of 6 pairs: better");
     let small = paired(&around(1.006, 12), asked("connects_per_second"));
     assert!(small.words().starts_with("1.005× faster, 1.00"), "{}", small.words());
+    let large = paired(&around(38_486.0, 6), asked("echo_p95"));
+    assert_eq!(large.words(), "38,447× slower, 38,332–38,640, 6 of 6 pairs");
 }
 
 #[test]

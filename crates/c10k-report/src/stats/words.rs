@@ -149,7 +149,7 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Ratios with as many decimals, two to four, as tell them from 1 and the least from the most.
+/// Ratios with as many decimals, two to four, as tell them from 1 and the least from the most; none from 100 on.
 fn decimals<const N: usize>(ratios: [f64; N]) -> [String; N] {
     let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
     let most = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -163,7 +163,7 @@ fn decimals<const N: usize>(ratios: [f64; N]) -> [String; N] {
     } else {
         4
     };
-    ratios.map(|ratio| format!("{ratio:.places$}"))
+    ratios.map(|ratio| if ratio < 100.0 { format!("{ratio:.places$}") } else { number(Some(ratio)) })
 }
 
 /// A change in percent, to two digits.

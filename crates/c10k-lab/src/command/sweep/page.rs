@@ -1,12 +1,12 @@
 //! A sweep's page: every single run as a point, beside the interval of what its side does. It stands alone.
 
-use c10k_record::Tone;
+use c10k_record::{Tone, bytes};
 use c10k_report::stats::Test;
 use c10k_report::{Axis, Chart, Look, Part, Top, Unit, page_of_parts};
 
 use super::answer::{Answered, Answers, values};
 use super::read_back;
-use super::state::State;
+use super::state::{HostSeen, State};
 use c10k_plan::experiment::file::Sweep;
 use c10k_plan::experiment::measure::Measure;
 
@@ -35,12 +35,18 @@ pub(super) fn page(sweep: &Sweep, state: &State, answers: &Answers) -> String {
         host.name,
         host.kernel,
         host.cpus,
-        host.memory_total,
+        memory(host),
         state.started_at,
         state.ended_at.as_deref().unwrap_or("not yet")
     );
     let top = Top { name: &sweep.name, tone: Tone::Plain, sentence: &sweep.title, about: &about };
     page_of_parts(&top, &parts)
+}
+
+/// MemTotal of proc_meminfo(5), which is in KiB.
+fn memory(host: &HostSeen) -> String {
+    let kib = host.memory_total.trim_end_matches(" kB").parse::<u64>();
+    kib.map_or_else(|_| host.memory_total.clone(), |kib| bytes(Some(kib << 10)))
 }
 
 fn made(sweep: &Sweep, state: &State) -> String {
@@ -57,17 +63,27 @@ fn made(sweep: &Sweep, state: &State) -> String {
     )
 }
 
+/// From how many times the least value on the greatest is shown on a log axis.
+const WIDE: f64 = 10.0;
+
 /// The runs of each side by their rounds. A ceiling is shown as it is, what is measured by how far it lies from the base's
-/// median, with the interval of each side behind the rounds.
+/// median, in percent or, where that is far, how many times it, with the interval of each side behind the rounds.
 fn plot(sweep: &Sweep, state: &State, answers: &Answers, measure: Measure) -> Chart {
     let all = || of(answers, measure);
     let is_exact = all().any(|answered| answered.answer.test == Test::Exact);
     let medians = all().find_map(|answered| answered.answer.medians);
     let base = medians.map(|[base, _]| base).filter(|base| *base > 0.0 && !is_exact);
-    let unit = base.map_or_else(|| measure.axis_unit(), |_| Unit::Of("% from the base's median"));
-    let shown = |value: f64| base.map_or(value, |base| percent(value / base));
-    let mut chart =
-        Chart::new(format!("{measure} of each run"), Axis::even("round", Unit::Of("")), Axis::even("", unit));
+    let all_values = || (0..sweep.arms.len()).flat_map(|arm| values(state, arm, measure)).flatten();
+    let (least, most) = (all_values().fold(f64::INFINITY, f64::min), all_values().fold(0.0, f64::max));
+    let is_wide = base.is_some() && least > 0.0 && most >= WIDE * least;
+    let of_base = |ratio: f64| if is_wide { ratio } else { percent(ratio) };
+    let shown = |value: f64| base.map_or(value, |base| of_base(value / base));
+    let axis = match base {
+        None => Axis::even("", measure.axis_unit()),
+        Some(_) if is_wide => Axis::log("", Unit::Of("× the base's median")),
+        Some(_) => Axis::even("", Unit::Of("% from the base's median")),
+    };
+    let mut chart = Chart::new(format!("{measure} of each run"), Axis::even("round", Unit::Of("")), axis);
     for (at, arm) in sweep.arms.iter().enumerate() {
         let rounds = values(state, at, measure).zip(1_u32..);
         let points = rounds.map(|(value, round)| (f64::from(round), value.map(shown))).collect();
@@ -76,7 +92,7 @@ fn plot(sweep: &Sweep, state: &State, answers: &Answers, measure: Measure) -> Ch
     let with_ratio = all().filter_map(|answered| Some((answered.arm, answered.answer.ratio?)));
     for ((arm, ratio), place) in with_ratio.filter(|_| base.is_some()).zip(1_u32..) {
         let at = f64::from(sweep.pairs) + 0.5 * f64::from(1 + place);
-        let interval = (percent(ratio.median), percent(ratio.low), percent(ratio.high));
+        let interval = (of_base(ratio.median), of_base(ratio.low), of_base(ratio.high));
         let name = format!("{}: median and interval of its rounds", sweep.arms[arm].label());
         chart = chart.with_intervals(name, &[(at, interval)]);
     }
