@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use c10k_record::control::lease;
-use c10k_record::{HttpAddress, Span};
+use c10k_record::{HttpAddress, Span, whole};
 use clap::{ArgGroup, Args};
 
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -21,7 +21,7 @@ pub struct CollectorArgs {
     pub swarm_pid: Option<u32>,
     /// Ports the process listens on: connections at their end are counted. Without any, all TCP sockets of the network
     /// namespace are
-    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = whole(1..=u16::MAX))]
     pub ports: Vec<u16>,
     /// Time between two looks, at least 10ms
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]

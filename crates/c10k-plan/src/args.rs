@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use c10k_record::{HttpAddress, Protocol, Quantity, ServerMode, Span, Topology, control};
+use c10k_record::{HttpAddress, Protocol, Quantity, ServerMode, Span, Topology, control, whole};
 use c10k_swarm::{LoadArgs, WorkArgs};
 use clap::Args;
 
@@ -33,7 +33,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "echo|hold")]
     pub mode: Option<ServerMode>,
     /// Workers of the server that accept at a time [default: one a core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1024_u32))]
     pub server_workers: Option<u32>,
     /// The most connections the server takes [default: as many as the host allows].
     #[arg(long, value_name = "N")]
@@ -43,7 +43,7 @@ pub struct RunArgs {
     pub server_pid: Option<u32>,
     /// Watch the server that listens on this port instead of starting one: the run takes place where the lab is started,
     /// and nothing is set.
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..),
+    #[arg(long, value_name = "PORT", value_parser = whole(1..=u16::MAX),
         conflicts_with_all = ["topology", "mode", "server_workers", "max_connections"])]
     pub server_port: Option<u16>,
     /// The control port of the host on which the server stands: `c10k-lab serve --control` there, or `c10k-collector --serve`

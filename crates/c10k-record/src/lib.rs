@@ -97,7 +97,8 @@ pub use tell::{
 };
 pub use text::{
     Hanging, Quantity, QuantityError, Span, UNKNOWN, bytes, clean, count, counted, fold, fold_command,
-    human_bytes, human_count, latency, nearest, number, percent, printable, shell, short_count, with_unit,
+    human_bytes, human_count, latency, nearest, number, percent, printable, shell, short_count, whole,
+    with_unit,
 };
 pub use two_hosts::{ClockAt, ClockLook, EndHost, TwoHosts};
 pub use verdict::{

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use c10k_record::{DEFAULT_PORT, HttpAddress, Plan, Protocol, Quantity, ServerMode, Span};
+use c10k_record::{DEFAULT_PORT, HttpAddress, Plan, Protocol, Quantity, ServerMode, Span, whole};
 use c10k_wire::raw::Answer;
 use c10k_wire::ws::{Limits, ServerEnd, ServerPolicy};
 use clap::{Args, ValueEnum};
@@ -56,7 +56,7 @@ pub struct ServerArgs {
 
     /// Workers that accept [one a core]
     #[arg(
-        long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024),
+        long, value_name = "N", value_parser = whole(1..=1024_u32),
         long_help = "Lanes: workers that accept at the same time, each with listeners of its own [default: one a core]"
     )]
     pub workers: Option<u32>,
@@ -68,7 +68,7 @@ pub struct ServerArgs {
 
     /// Burn so many nanoseconds of processor time for each connection that is accepted: a slowdown of known size, with
     /// which it is shown that a comparison finds one
-    #[arg(long, value_name = "NS", hide = true, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    #[arg(long, value_name = "NS", hide = true, value_parser = whole(1..=1_000_000_000_u64))]
     pub burn_ns: Option<u64>,
 
     /// Keep all connections in the process's one descriptor table, as most servers do, so that RLIMIT_NOFILE
@@ -181,18 +181,18 @@ pub struct WsArgs {
     pub origins: Vec<String>,
 
     /// The largest frame, bytes; over it Close 1009 [default: 1048576]
-    #[arg(hide_short_help = true, help_heading = "WebSocket", long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(125..))]
+    #[arg(hide_short_help = true, help_heading = "WebSocket", long, value_name = "BYTES", value_parser = whole(125..=u32::MAX))]
     pub max_frame: Option<u32>,
 
     /// The largest message; over it Close 1009 [1048576]
     #[arg(
-        help_heading = "WebSocket", long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(125..),
+        help_heading = "WebSocket", long, value_name = "BYTES", value_parser = whole(125..=u32::MAX),
         long_help = "The largest message, bytes; over it Close 1009 [default: 1048576]"
     )]
     pub max_message: Option<u32>,
 
     /// The largest head of a request, bytes; over it 431 [default: 8192]
-    #[arg(hide_short_help = true, help_heading = "WebSocket", long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(256..=65536))]
+    #[arg(hide_short_help = true, help_heading = "WebSocket", long, value_name = "BYTES", value_parser = whole(256..=65_536_u32))]
     pub max_handshake: Option<u32>,
 
     /// How long a handshake may take; 0 = for ever [default: 10s]

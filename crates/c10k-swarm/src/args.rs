@@ -1,10 +1,9 @@
 //! The command line of the swarm.
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use c10k_record::{CloseHow, HttpAddress, LoadPlan, Plan, Protocol, Quantity, Span, Spread, Steps};
+use c10k_record::{CloseHow, HttpAddress, LoadPlan, Plan, Protocol, Quantity, Span, Spread, Steps, whole};
 use c10k_wire::ws::{ClientRequest, Url};
 use clap::Args;
 
@@ -69,7 +68,7 @@ pub struct LoadArgs {
     )]
     pub hold: Option<Span>,
     /// Connections under way at one time [default: 512].
-    #[arg(hide_short_help = true, long, value_name = "N", value_parser = clap::value_parser!(u32).range(as_i64(&LoadPlan::IN_FLIGHT)))]
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = whole(LoadPlan::IN_FLIGHT))]
     pub in_flight: Option<u32>,
     /// How long a connect may take [default: 15s].
     #[arg(hide_short_help = true, long, value_name = "DURATION")]
@@ -85,7 +84,7 @@ pub struct LoadArgs {
     #[arg(hide_short_help = true, long, value_name = "DURATION")]
     pub ping_every: Option<Span>,
     /// Size of a probe in bytes [default: 64].
-    #[arg(hide_short_help = true, long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(as_i64(&LoadPlan::PROBE_BYTES)))]
+    #[arg(hide_short_help = true, long, value_name = "BYTES", value_parser = whole(LoadPlan::PROBE_BYTES))]
     pub probe_bytes: Option<u16>,
     /// For servers that do not echo
     #[arg(
@@ -98,7 +97,7 @@ pub struct LoadArgs {
     #[arg(hide_short_help = true, long)]
     pub force: bool,
     /// Workers that connect at a time [default: one a core].
-    #[arg(hide_short_help = true, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = whole(1..=1024_u32))]
     pub workers: Option<u32>,
     /// fin (leaves TIME_WAIT) or rst [fin]
     #[arg(
@@ -107,11 +106,6 @@ pub struct LoadArgs {
         long_help = "How connections are ended: fin (in good order, leaves TIME_WAIT) or rst [default: fin]"
     )]
     pub close: Option<CloseHow>,
-}
-
-/// A range as the parser of the command line wants it.
-fn as_i64<T: Copy + Into<i64>>(range: &RangeInclusive<T>) -> RangeInclusive<i64> {
-    (*range.start()).into()..=(*range.end()).into()
 }
 
 /// `1000/s` or `1000`: connections a second, above 0.

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use c10k_record::{
-    Condition, Exit, Metric, Plan, Quantity, RunState, Seen, Span, Workload, default_conditions, fold,
+    Condition, Exit, Metric, Plan, Quantity, RunState, Seen, Span, Workload, default_conditions, fold, whole,
     write_whole,
 };
 use c10k_report::page_of_run;
@@ -35,7 +35,7 @@ const MOST_EXCHANGES: u64 = 1_000_000;
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FindArgs {
     /// So many searches, one after the other on the same server: their ends give a range.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(1..=100_u32))]
     repeat: u32,
     /// What is changed from try to try: connections, up to --target; message-rate, all messages a second of --workload echo;
     /// churn, the exchanges a second of --workload churn. Of the last two the most is found that --target connections do.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use c10k_kernel::{files, limits};
 use c10k_profile::Profile;
-use c10k_record::{Exit, Protocol, Quantity, Record, Span, Topology, human_count, shell, write_whole};
+use c10k_record::{Exit, Protocol, Quantity, Record, Span, Topology, human_count, shell, whole, write_whole};
 use c10k_report::stats::FEWEST_PAIRS;
 use c10k_swarm::{LoadArgs, WorkArgs};
 use clap::Args;
@@ -108,7 +108,7 @@ pub(crate) struct TuneArgs {
     only: Vec<String>,
     /// Rounds of what differs from run to run.
     #[arg(long, value_name = "N", default_value_t = FEWEST_PAIRS as u32,
-        value_parser = clap::value_parser!(u32).range(FEWEST_PAIRS as i64..=100))]
+        value_parser = whole(FEWEST_PAIRS as u32..=100))]
     pairs: u32,
     /// Where the profile is written.
     #[arg(long, value_name = "FILE", default_value = "tuned-here.toml")]

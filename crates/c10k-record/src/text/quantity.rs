@@ -1,6 +1,7 @@
 //! Numbers as people write them: `100k`, `1M`, `10s`, `1m30s`.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -18,6 +19,21 @@ pub enum QuantityError {
         "'{0}' is not a duration: expected a number with a unit, such as 500ms, 10s or 1m30s, up to 10000h"
     )]
     Duration(String),
+}
+
+/// Reads whole numbers of this range, as a parser of the command line.
+///
+/// # Errors
+/// One line with the text and the range, for any other text.
+pub fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + fmt::Debug + Clone,
+{
+    move |text| match (text.parse::<T>(), text.parse::<i128>()) {
+        (Ok(number), _) if range.contains(&number) => Ok(number),
+        (_, Ok(number)) => Err(format!("{number} is not in {range:?}")),
+        _ => Err(format!("'{text}' is not a whole number: expected one in {range:?}")),
+    }
 }
 
 /// A count of connections: `5000`, `10,000`, `100k` = 100,000, `1M` = `1e6` = 1,000,000, `1.5M`.
@@ -220,6 +236,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_whole_number_is_refused_with_its_range() {
+        let read = whole(1..=1024_u32);
+        assert_eq!((read("1"), read("1024")), (Ok(1), Ok(1024)));
+        assert_eq!(read("0"), Err("0 is not in 1..=1024".to_owned()));
+        assert_eq!(read("99999999999"), Err("99999999999 is not in 1..=1024".to_owned()));
+        for text in ["x", "", "1.5", "4k"] {
+            let expected = format!("'{text}' is not a whole number: expected one in 1..=1024");
+            assert_eq!(read(text), Err(expected));
+        }
+    }
 
     #[test]
     fn counts_read_as_people_write_them() {
