@@ -10,7 +10,7 @@ use crate::say::refusal::Refusal;
 mod sampled;
 mod work;
 
-pub(crate) use sampled::has_intended_times;
+pub(crate) use sampled::{has_intended_connects, has_intended_times};
 use work::Work;
 
 type Check = fn(&Plan) -> Result<(), Refusal>;

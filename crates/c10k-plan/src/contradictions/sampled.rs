@@ -1,6 +1,6 @@
 //! Verdicts on what the plan never measures: they would fail behind the run, whatever came of it.
 
-use c10k_record::{Condition, LatencyKind, Metric, PhaseKind, Plan, Protocol, Spread};
+use c10k_record::{Condition, LatencyKind, Metric, PhaseKind, Plan, Protocol};
 
 use super::work::{self, Work};
 use crate::say::refusal::Refusal;
@@ -27,8 +27,11 @@ fn never_measured(condition: &Condition, plan: &Plan) -> Option<(&'static str, &
         }
         LatencyKind::Lateness if !has_intended_times(plan) => Some((
             "is on how late the swarm begins, and nothing has an intended time",
-            "add --rate, or a workload in an open loop",
+            "add --rate, or --workload echo in an open loop, or --beat to a hold",
         )),
+        LatencyKind::ConnectResponse if !has_intended_connects(plan) => {
+            Some(("is on connects from their intended time, and they have none", "add --rate"))
+        }
         LatencyKind::Echo if condition.phase.is_some() && meant.all(is_silent) => {
             Some(("is on echoes of a phase in which nothing is said", "add --beat"))
         }
@@ -36,23 +39,23 @@ fn never_measured(condition: &Condition, plan: &Plan) -> Option<(&'static str, &
     }
 }
 
-/// Whether anything that the swarm does has an intended time, and so can be late.
+/// Whether anything that the swarm does has an intended time, and so can be late: connects at a rate, messages of an echo
+/// in an open loop, beats of a hold.
 pub(crate) fn has_intended_times(plan: &Plan) -> bool {
     has_intended_connects(plan) || work::all(plan).iter().any(has_intended_messages)
 }
 
-fn has_intended_connects(plan: &Plan) -> bool {
-    let of_phases = plan.phases.iter().any(|phase| phase.rate_per_second.is_some());
-    plan.load.rate_per_second.is_some() || plan.load.arrivals != Spread::Even || of_phases
+/// Whether connects have one. A phase's own rate is kept without any.
+pub(crate) fn has_intended_connects(plan: &Plan) -> bool {
+    plan.load.rate_per_second.is_some()
 }
 
 fn has_intended_messages(work: &Work) -> bool {
-    let is_open_loop = match work.kind {
+    match work.kind {
         PhaseKind::Echo => work.numbers.in_flight_messages.is_none(),
-        PhaseKind::Churn => true,
+        PhaseKind::Hold => work.numbers.beat.is_some(),
         _ => false,
-    };
-    is_open_loop || work.numbers.beat.is_some()
+    }
 }
 
 /// What is held in silence.

@@ -111,6 +111,22 @@ fn what_nothing_in_the_plan_draws_or_measures_is_told_before_the_run() {
         ("verdicts = [\"handshake_p99 < 1s\"]\n".to_owned(), "the plan is raw"),
         ("verdicts = [\"lateness_p99 < 1ms\"]\n".to_owned(), "nothing has an intended time"),
         (
+            "verdicts = [\"lateness_p99 < 1ms\"]\narrivals = \"burst\"\n".to_owned(),
+            "nothing has an intended time",
+        ),
+        (
+            "verdicts = [\"lateness_p99 < 1ms\"]\nworkload = \"churn\"\n".to_owned(),
+            "nothing has an intended time",
+        ),
+        (
+            format!("verdicts = [\"lateness_p99 < 1ms\"]\n{UP}rate = \"20k/s\"\nduration = \"10s\"\n"),
+            "nothing has an intended time",
+        ),
+        (
+            "verdicts = [\"connect_response_p99 < 1s\"]\narrivals = \"burst\"\n".to_owned(),
+            "from their intended time, and they have none",
+        ),
+        (
             "verdicts = [\"lateness_p99 < 1ms\"]\nworkload = \"echo\"\n[work]\nin_flight_messages = 9\n"
                 .to_owned(),
             "nothing has an intended time",
@@ -133,7 +149,8 @@ fn plans_that_somebody_can_carry_out_are_taken() {
         "seed = 3\nworkload = \"echo\"\n[work]\npayload = \"32..64\"\n".to_owned(),
         "protocol = \"ws\"\nverdicts = [\"handshake_p99 < 1s\"]\n".to_owned(),
         "rate = 5\nverdicts = [\"lateness_p99 < 1ms\"]\n".to_owned(),
-        "workload = \"churn\"\nverdicts = [\"lateness_p99 < 1ms\"]\n".to_owned(),
+        "workload = \"echo\"\nverdicts = [\"lateness_p99 < 1ms\"]\n".to_owned(),
+        "rate = 5\nverdicts = [\"connect_response_p99 < 1s\"]\n".to_owned(),
         "verdicts = [\"hold.echo_p99 < 1s\", \"lateness_p99 < 1ms\"]\n[work]\nbeat = \"1m\"\n".to_owned(),
         phase("churn", "churn_close = \"server\"\n", "protocol = \"ws\"\n"),
         phase("fanout", "fanout_every = \"1s\"\nduration = \"1s\"\n", ""),

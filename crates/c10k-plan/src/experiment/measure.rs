@@ -3,7 +3,7 @@
 use c10k_record::{Better, LatencyKind, Metric, PhaseKind, Plan, Protocol, Record, Unit};
 use c10k_report::stats::{Asked, Wording};
 
-use crate::contradictions::{has_intended_times, kinds};
+use crate::contradictions::{has_intended_connects, has_intended_times, kinds};
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Measure {
 
 /// What a plan must have, and has not, for this metric to be measured whatever its workload is: how it would be, and how it is.
 fn lacks(metric: Metric, plan: &Plan) -> Option<(&'static str, &'static str)> {
-    use LatencyKind::{Echo, FirstEcho, Handshake, Lateness};
+    use LatencyKind::{ConnectResponse, Echo, FirstEcho, Handshake, Lateness};
     let Metric::Latency(kind, _) = metric else { return None };
     let echoes = plan.work.beat.is_some() || kinds(plan).contains(&PhaseKind::Echo);
     match kind {
@@ -120,6 +120,7 @@ fn lacks(metric: Metric, plan: &Plan) -> Option<(&'static str, &'static str)> {
             "where connects or messages have an intended time (load.rate, an open loop)",
             "without one",
         )),
+        ConnectResponse if !has_intended_connects(plan) => Some(("at a rate (load.rate)", "without one")),
         FirstEcho if !plan.load.probe => Some(("with a probe", "without one")),
         Echo if !plan.load.probe && !echoes => Some(("with a probe", "without one")),
         _ => None,

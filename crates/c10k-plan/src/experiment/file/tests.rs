@@ -124,6 +124,8 @@ fn what_is_wrong_is_shown_with_its_line_and_a_caret() {
     refused(read(&silent), "echo_p99 is measured with a probe, and base is without one", "\"echo_p99\"");
     let timed = "lateness_p99 is measured where connects or messages have an intended time";
     refused(metrics("[\"lateness_p99\"]"), timed, "\"lateness_p99\"");
+    let response = "[\"connect_response_p99\"]";
+    refused(metrics(response), "connect_response_p99 is measured at a rate", "\"connect_response_p99\"");
     let open_loop =
         format!("metrics = [\"lateness_p99\"]\n{BASE}[base.load]\nrate = 100\n[vary]\nsources = [2]\n");
     assert!(read(&open_loop).is_ok());
