@@ -211,12 +211,59 @@ fn a_server_takes_a_port_alone() {
     }
 }
 
+/// What a line of the lab with `-h` or `--help` shows on a terminal of 80 columns.
+fn help(arguments: &[&str]) -> String {
+    let output = Command::new(PROGRAM).args(arguments).env("COLUMNS", "80").output().expect("started");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_help_of_every_command_is_a_screen_and_what_it_leaves_out_is_in_the_longer_one() {
+    for command in [
+        "climb",
+        "sweep",
+        "tune",
+        "doctor",
+        "serve",
+        "report",
+        "compare",
+        "merge",
+        "server",
+        "swarm",
+        "collector",
+        "list",
+        "clean",
+        "walls",
+        "walls plant",
+        "profile",
+        "profile list",
+        "profile show",
+        "profile diff",
+        "profile apply",
+        "profile rollback",
+        "completions",
+        "man",
+        "schema",
+    ] {
+        let words: Vec<&str> = command.split(' ').chain(["-h"]).collect();
+        let text = help(&words);
+        let is_narrow = text.lines().all(|line| line.chars().count() <= 80);
+        assert!((1..=45).contains(&text.lines().count()) && is_narrow, "{command}: {text}");
+    }
+    for (command, flag, words) in [
+        ("swarm", "--in-flight ", "Connections under way at one time"),
+        ("server", "--stall-timeout ", "Close a connection whose peer has taken none"),
+        ("serve", "--lease ", "End a run when nothing was heard of its client"),
+        ("tune", "--tables", "Begin with a descriptor table for each worker"),
+    ] {
+        assert!(!help(&[command, "-h"]).contains(flag), "{command}");
+        let long = help(&[command, "--help"]);
+        assert!(long.contains(flag) && long.contains(words), "{command}: {long}");
+    }
+}
+
 #[test]
 fn help_is_a_screen_in_groups_and_all_of_it_is_behind_the_longer_flag() {
-    let help = |arguments: &[&str]| {
-        let output = Command::new(PROGRAM).args(arguments).env("COLUMNS", "80").output().expect("started");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
     let whole = help(&["-h"]);
     assert!(whole.lines().count() <= 24 && whole.lines().all(|line| line.chars().count() <= 80), "{whole}");
     let commands = whole.split("\nCommands:\n").nth(1).expect("a list");
@@ -235,23 +282,6 @@ fn help_is_a_screen_in_groups_and_all_of_it_is_behind_the_longer_flag() {
     assert!(find.lines().count() <= 45 && find.lines().all(|line| line.chars().count() <= 80), "{find}");
     for flag in ["--vary", "--up-to", "--repeat", "--target", "--workload"] {
         assert!(find.contains(flag), "{flag}: {find}");
-    }
-    for command in [
-        "climb",
-        "sweep",
-        "tune",
-        "doctor",
-        "serve",
-        "report",
-        "compare",
-        "merge",
-        "server",
-        "swarm",
-        "collector",
-    ] {
-        let text = help(&[command, "-h"]);
-        let is_narrow = text.lines().all(|line| line.chars().count() <= 80);
-        assert!(text.lines().count() <= 45 && is_narrow, "{command}: {text}");
     }
     let long = help(&["run", "--help"]);
     let examples = long.lines().skip(1).take_while(|line| line.starts_with("  c10k-lab run")).count();
@@ -334,6 +364,12 @@ fn completions_and_man_pages_are_made_for_all_commands() {
     {
         let text = std::fs::read_to_string(ended.home.path().join(format!("pages/{page}.1"))).expect(page);
         assert!(text.contains(&format!(".TH {page} 1")), "{page}: {}", &text[..200]);
+        let of_a_flag = match page {
+            "c10k-lab-run" => "Connections under way at one time",
+            "c10k-server" => "whose peer has taken none of its pending output",
+            _ => "",
+        };
+        assert!(text.contains(of_a_flag), "{page}: no '{of_a_flag}'");
     }
     Lab::new().with_file("pages", "x").command(&["man", "pages"]).wait().expect_refused(3, &["'pages'"]);
 }

@@ -14,8 +14,9 @@ mod phase;
 mod text;
 mod value;
 
-pub use keys::{KEYS, Key, TABLES};
-pub use text::{Kind, Layer, beside};
+pub use keys::Key;
+pub(crate) use keys::{KEYS, TABLES};
+pub(crate) use text::{Kind, Layer, beside};
 pub use value::Given;
 
 use text::HINT;
@@ -86,7 +87,7 @@ impl Written {
     }
 
     /// Takes in what a table of a file says.
-    pub fn apply_table(&mut self, layer: &Layer, table: &Table) -> Result<(), Refusal> {
+    pub(crate) fn apply_table(&mut self, layer: &Layer, table: &Table) -> Result<(), Refusal> {
         check_version(layer, table)?;
         let work_below = std::mem::take(&mut self.plan.work);
         let mut said: BTreeMap<&'static str, Range<usize>> = BTreeMap::new();
@@ -330,7 +331,7 @@ fn layers(path: &Path) -> Result<Vec<Layer>, Refusal> {
 }
 
 /// A profile's file is named from the plan that names it, where it is there.
-pub fn profile_beside(plan: &Path, profile: &str) -> String {
+pub(crate) fn profile_beside(plan: &Path, profile: &str) -> String {
     let file = beside(plan, profile);
     let is_a_path = profile.contains('/') || profile.ends_with(".toml");
     if is_a_path && file.is_file() { file.display().to_string() } else { profile.to_owned() }

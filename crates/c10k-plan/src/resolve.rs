@@ -255,7 +255,7 @@ fn ask_for(args: &RunArgs, plan: &mut Plan) -> Result<(), Refusal> {
 
 /// Puts a plan of another topology onto this one: the addresses of the one are not to be had in the other. Ports
 /// stay, and so do sources that were named for this run.
-pub fn move_to(topology: Topology, plan: &mut Plan, sources_are_named: bool) {
+pub(crate) fn move_to(topology: Topology, plan: &mut Plan, sources_are_named: bool) {
     plan.topology = topology;
     let server = match topology {
         Topology::Veth => veth::SERVER,

@@ -13,4 +13,4 @@ pub use shard_file::{
     ShardFileError, prepare_for_shard_result, read_shard_result, shard_file_name, shard_files,
     write_shard_result,
 };
-pub use whole::{NO_ROOM, is_no_room, write_whole};
+pub use whole::{NO_ROOM, what_makes_room, write_whole};

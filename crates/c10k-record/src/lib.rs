@@ -71,9 +71,9 @@ pub use host::{Host, HostSnapshot};
 pub use in_force::{AppliedSetting, NotApplied, ProfileInRun};
 pub use in_shards::{InShards, LostPart, ShardPart};
 pub use io::{
-    FolderError, NO_ROOM, PlanError, RunFolder, SERVER_ACCOUNT, ShardFileError, is_no_room,
-    partial_record_name, prepare_for_shard_result, read_record, read_shard_result, shard_file_name,
-    shard_files, write_meeting, write_shard_result, write_whole,
+    FolderError, NO_ROOM, PlanError, RunFolder, SERVER_ACCOUNT, ShardFileError, partial_record_name,
+    prepare_for_shard_result, read_record, read_shard_result, shard_file_name, shard_files, what_makes_room,
+    write_meeting, write_shard_result, write_whole,
 };
 pub use latency::{Delayed, HistogramBounds, LATE_US, Latencies, LatencyHistogram, LatencySummary};
 pub use memory::{HEAP, MemoryPart, MemoryPerConnection};

@@ -3,9 +3,9 @@
 //! This room knows how a run is shown: as a summary on a terminal, as a page with plots, as rows read back
 //! from `samples.csv`, as several records side by side, as a CI system wants it (Markdown, JSON, JUnit XML), and what
 //! repeated runs prove of a difference. A page for something else is made of the same parts ([`Part`], [`Chart`]). It
-//! puts together what the shards of one run left ([`merge`]), and draws the full screen of a run that goes on ([`tui`]). It refuses to know how a run is carried out and how
-//! anything in it was measured: it takes a [`Record`](c10k_record::Record) as it is, and what the record does
-//! not know is shown as `unknown`, never as 0.
+//! puts together what the shards of one run left ([`merge`]), and draws the full screen of a run under way ([`tui`]). It
+//! refuses to know how a run is carried out and how anything in it was measured: it takes a
+//! [`Record`](c10k_record::Record) as it is, and what the record does not know is shown as `unknown`, never as 0.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

@@ -246,7 +246,7 @@ fn what_is_owed_at_the_end_is_delivered_before_the_close() {
     server.signal(Signal::SIGTERM);
     std::thread::sleep(Duration::from_millis(200));
     let one = frame(first::BINARY, &pattern(60_000)).len();
-    assert!(arrived > one, "nothing is owed");
+    assert!(arrived > one, "not one message has arrived");
     // What stands in the server's kernel is served too. What is still in the client's is on its way: whether it comes
     // before the server has read all the rest is a matter of chance, and a frame cut off by the end is the peer's affair.
     let mut echoes = 0;

@@ -12,8 +12,8 @@ use c10k_record::shard::{
     CutError, SHARD_FORMAT, Shard, ShardEnd, ShardHost, ShardIps, ShardResult, SourceRange, StoredHistogram,
 };
 use c10k_record::{
-    Exit, HostSnapshot, LatencyHistogram, Plan, Record, RunState, ShardFileError, is_no_room,
-    prepare_for_shard_result, shard_file_name, write_shard_result,
+    Exit, HostSnapshot, LatencyHistogram, Plan, Record, RunState, ShardFileError, prepare_for_shard_result,
+    shard_file_name, what_makes_room, write_shard_result,
 };
 
 use crate::args::{ShardArgsError, SwarmArgs};
@@ -283,16 +283,11 @@ impl From<ShardFileError> for Refusal {
             ShardFileError::Doubled { .. } => {
                 ("name each run otherwise by --run-id, and give it a folder of its own", Exit::Broke)
             }
-            ShardFileError::Write { path, source } if is_no_room(source) => {
-                let room = Path::new(path).parent().unwrap_or(Path::new("."));
-                return Self {
-                    hint: Some(format!(
-                        "make room on the disk of {}; --json prints the record",
-                        room.display()
-                    )),
-                    message: error.to_string(),
-                    exit: Exit::Broke,
-                };
+            ShardFileError::Write { path, source } if what_makes_room(source).is_some() => {
+                let folder = Path::new(path).parent().unwrap_or(Path::new(".")).display();
+                let makes_room = what_makes_room(source).unwrap_or_default();
+                let hint = format!("{makes_room}, for {folder}; --json prints the record");
+                return Self { hint: Some(hint), message: error.to_string(), exit: Exit::Broke };
             }
             _ => ("name a folder by --result that this user may write", Exit::HostCannot),
         };

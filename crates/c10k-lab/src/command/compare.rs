@@ -81,18 +81,15 @@ fn carry_out(args: &CompareArgs, printer: &mut Printer) -> Result<(), Refusal> {
     check_once(&named, &groups)?;
     let against = Against::of(&groups, &How { reference, wanted, control, same, by_pairs: args.pairs });
     if let Some(file) = &args.csv {
-        let text = against.csv().map_err(|error| not_written(file, &error))?;
+        let text = against.csv().map_err(|error| not_written(file, &error.into()))?;
         write_whole(file, text.as_bytes()).map_err(|error| not_written(file, &error))?;
     }
     printer.data(&if args.json { against.json().to_string() } else { against.text() });
     Ok(())
 }
 
-fn not_written(file: &Path, error: &dyn std::fmt::Display) -> Refusal {
-    Refusal::host(
-        format!("cannot write '{}': {error}", file.display()),
-        "name a file in a folder that is there and that you may write to",
-    )
+fn not_written(file: &Path, error: &std::io::Error) -> Refusal {
+    Refusal::not_written(file, error, "name a file in a folder that is there and that you may write to")
 }
 
 /// The paths of each group, and which group is the reference.

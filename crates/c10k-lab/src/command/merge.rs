@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use c10k_record::control::run_id;
-use c10k_record::{
-    Condition, Exit, Record, Sample, VerdictError, brief, headline_and_path, is_no_room, write_whole,
-};
+use c10k_record::{Condition, Exit, Record, Sample, VerdictError, brief, headline_and_path, write_whole};
 use c10k_report::merge::{Merged, OverTime, Wanted, merged};
 use clap::Args;
 
@@ -82,13 +80,8 @@ fn carry_out(args: &MergeArgs, printer: &mut Printer) -> Result<Exit, Refusal> {
     Ok(if are_written { exit } else { Exit::Broke })
 }
 
-/// A full disk breaks what was begun; anything else was so before.
 fn not_written(path: &Path, error: &std::io::Error) -> Refusal {
-    Refusal {
-        message: format!("cannot write '{}': {error}", path.display()),
-        hint: Some("make room on the disk, or give this user the right to write there".to_owned()),
-        exit: if is_no_room(error) { Exit::Broke } else { Exit::HostCannot },
-    }
+    Refusal::not_written(path, error, "give this user the right to write there")
 }
 
 /// Writes the folder of the merged run, the record last.

@@ -8,6 +8,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 
 use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 
 /// Commands that are programs of their own by the name of a link.
 pub(crate) const LINKS: [(&str, &str); 3] =
@@ -45,15 +46,20 @@ pub(crate) fn man(args: &ManArgs, command: &Command, printer: &mut Printer) -> E
             Exit::Done
         }
         Err(error) => {
-            let message = format!("cannot write man pages into '{}': {error}", args.folder.display());
-            printer.error(&message, Some("name a folder that this user may write"));
-            Exit::HostCannot
+            let otherwise = "name a folder that this user may write";
+            Refusal::not_written(&args.folder, &error, otherwise).tell(printer)
         }
     }
 }
 
+/// What `-h` leaves out has no text in a page that is not told otherwise.
+fn in_full(command: Command) -> Command {
+    command.mut_args(|arg| arg.hide_short_help(false)).mut_subcommands(in_full)
+}
+
 fn write_pages(folder: &Path, command: &Command) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
+    let command = &in_full(command.clone());
     clap_mangen::generate_to(command.clone(), folder)?;
     for (link, name) in LINKS {
         if let Some(sub) = command.find_subcommand(name) {

@@ -62,7 +62,7 @@ pub(crate) struct TuneArgs {
     #[arg(
         long,
         value_name = "TOPOLOGY",
-        long_help = "Where the two ends stand: loopback, or veth (two namespaces of this machine)"
+        long_help = "Where the two ends stand: loopback, or veth (two namespaces of this machine) [default: loopback]"
     )]
     topology: Option<Topology>,
     /// raw, or ws (WebSocket) [raw]

@@ -83,7 +83,7 @@ impl Measure {
     }
 
     /// The kinds of phase in which it is measured; empty where that needs no workload.
-    pub fn workloads(self) -> &'static [PhaseKind] {
+    pub(crate) fn workloads(self) -> &'static [PhaseKind] {
         match self {
             Self::Known(metric) => metric.workloads(),
             _ => &[],

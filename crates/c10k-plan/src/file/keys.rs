@@ -46,12 +46,12 @@ impl Key {
 }
 
 /// The tables that hold keys.
-pub const TABLES: [&str; 3] = ["server", "load", "work"];
+pub(crate) const TABLES: [&str; 3] = ["server", "load", "work"];
 
 macro_rules! keys {
     ($($path:literal $(= $also:literal)? $flag:literal $given:expr, $set:expr;)*) => {
         /// All there are.
-        pub const KEYS: &[Key] = &[$(Key {
+        pub(crate) const KEYS: &[Key] = &[$(Key {
             path: $path,
             also: keys!(@also $($also)?),
             flag: ($flag, $given),

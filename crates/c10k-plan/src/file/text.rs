@@ -11,13 +11,13 @@ use crate::say::refusal::Refusal;
 
 /// What a file is to be, and what helps one that is not.
 #[derive(Debug)]
-pub struct Kind {
+pub(crate) struct Kind {
     /// Its name in refusals.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// For a refusal without a better hint.
-    pub hint: &'static str,
+    pub(crate) hint: &'static str,
     /// Where no file of that name is.
-    pub not_there: &'static str,
+    pub(crate) not_there: &'static str,
 }
 
 /// A plan.
@@ -25,20 +25,20 @@ static PLAN: Kind = Kind { name: "plan", hint: HINT, not_there: HINT_NOT_THERE }
 
 /// One file.
 #[derive(Debug)]
-pub struct File {
+pub(crate) struct File {
     /// Its path as it was given.
-    pub path: PathBuf,
-    pub text: String,
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
     kind: &'static Kind,
 }
 
 /// A file and what it says.
 #[derive(Debug)]
-pub struct Layer {
+pub(crate) struct Layer {
     /// Whose text it is.
-    pub file: File,
+    pub(crate) file: File,
     /// What it says.
-    pub document: Document<String>,
+    pub(crate) document: Document<String>,
 }
 
 impl Layer {
@@ -46,12 +46,12 @@ impl Layer {
     ///
     /// # Errors
     /// What cannot be read, or is no TOML.
-    pub fn read(path: &Path) -> Result<Self, Refusal> {
+    pub(crate) fn read(path: &Path) -> Result<Self, Refusal> {
         Self::read_as(&PLAN, path)
     }
 
     /// The same of a file that is something else.
-    pub fn read_as(kind: &'static Kind, path: &Path) -> Result<Self, Refusal> {
+    pub(crate) fn read_as(kind: &'static Kind, path: &Path) -> Result<Self, Refusal> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let hint = if error.kind() == ErrorKind::NotFound { kind.not_there } else { kind.hint };
             Refusal::text(format!("cannot read the {} '{}': {error}", kind.name, path.display()), hint)
@@ -78,18 +78,23 @@ const HINT_NOT_THERE: &str = "a target is a number, such as 20k; every run's fol
 
 impl File {
     /// Its name, for people.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.path.display().to_string()
     }
 
     /// The number of the line in which a place begins, from 1.
-    pub fn line(&self, place: &Range<usize>) -> usize {
+    pub(crate) fn line(&self, place: &Range<usize>) -> usize {
         let before = self.text.as_bytes().get(..place.start).unwrap_or(self.text.as_bytes());
         before.iter().filter(|byte| **byte == b'\n').count() + 1
     }
 
     /// A refusal that shows the line of `place`, with a caret under it.
-    pub fn wrong(&self, message: &str, place: Option<Range<usize>>, hint: impl Into<String>) -> Refusal {
+    pub(crate) fn wrong(
+        &self,
+        message: &str,
+        place: Option<Range<usize>>,
+        hint: impl Into<String>,
+    ) -> Refusal {
         let (name, kind) = (self.name(), self.kind.name);
         let Some(place) = place else {
             return Refusal::text(format!("the {kind} '{name}' is not right: {message}"), hint);
@@ -114,7 +119,7 @@ impl File {
     }
 
     /// A refusal of a name that nobody knows.
-    pub fn unknown<'a>(
+    pub(crate) fn unknown<'a>(
         &self,
         what: &str,
         name: &str,
@@ -130,6 +135,6 @@ impl File {
 }
 
 /// The file that `extends` names, from the file that names it.
-pub fn beside(file: &Path, named: &str) -> PathBuf {
+pub(crate) fn beside(file: &Path, named: &str) -> PathBuf {
     file.parent().map_or_else(|| PathBuf::from(named), |folder| folder.join(named))
 }

@@ -1,7 +1,10 @@
 //! Why a command does not begin what it was asked for.
 
-use c10k_record::Exit;
+use std::io;
+use std::path::Path;
+
 use c10k_record::control::{ControlError, TokenError};
+use c10k_record::{Exit, what_makes_room};
 use c10k_report::merge::Fault;
 
 use crate::say::printer::Printer;
@@ -26,6 +29,16 @@ impl Refusal {
     /// This host cannot do it.
     pub fn host(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: Some(hint.into()), exit: Exit::HostCannot }
+    }
+
+    /// A file or folder that cannot be written: no room breaks what was begun, and anything else was so before.
+    pub fn not_written(path: &Path, error: &io::Error, otherwise: &str) -> Self {
+        let room = what_makes_room(error);
+        Self {
+            message: format!("cannot write '{}': {error}", path.display()),
+            hint: Some(room.unwrap_or(otherwise).to_owned()),
+            exit: if room.is_some() { Exit::Broke } else { Exit::HostCannot },
+        }
     }
 
     /// Says it where nobody has yet; what the program ends with.

@@ -19,10 +19,13 @@ const RANDOM_DIGITS: usize = 16;
 /// longest file that is allowed (RLIMIT_FSIZE) is reached.
 pub const NO_ROOM: [i32; 3] = [libc::ENOSPC, libc::EDQUOT, libc::EFBIG];
 
-/// Whether there is no room for what is to be written.
+/// What makes room where there is none for what is to be written; `None` for any other error.
 #[must_use]
-pub fn is_no_room(error: &io::Error) -> bool {
-    error.raw_os_error().is_some_and(|errno| NO_ROOM.contains(&errno))
+pub fn what_makes_room(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EFBIG => Some("let longer files be written: `ulimit -f` shows how long they may be"),
+        errno => NO_ROOM.contains(&errno).then_some("make room on the disk"),
+    }
 }
 
 /// Writes a file whole or not at all: beside its place, synced, then renamed (rename(2)) and the folder synced, so that

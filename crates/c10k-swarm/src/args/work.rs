@@ -48,7 +48,7 @@ pub struct WorkArgs {
     /// churn: who closes first: client, server or rst (the client, by RST) [default: client].
     #[arg(hide_short_help = true, help_heading = "Workload", long, value_name = "WHO")]
     pub churn_close: Option<ChurnClose>,
-    /// stream: bits a second to each [500kbit/s]
+    /// stream: bits a second to each
     #[arg(
         help_heading = "Workload",
         long,

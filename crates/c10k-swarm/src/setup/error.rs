@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use c10k_kernel::address;
-use c10k_record::{Exit, human_count, is_no_room, shell, short_count};
+use c10k_record::{Exit, human_count, shell, short_count};
 use thiserror::Error;
 
 use crate::ips::AddressError;
@@ -182,7 +182,9 @@ fn file_hint(path: &Path, error: &std::io::Error) -> String {
     let shown = shell::quoted(&path.display().to_string());
     match error.kind() {
         ErrorKind::FileTooLarge => "`ulimit -f` shows how long a file may be here".to_owned(),
-        _ if is_no_room(error) => format!("`df -h {shown}` shows what is left there; another path has room"),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            format!("`df -h {shown}` shows what is left there; another path has room")
+        }
         ErrorKind::NotFound => format!("its folder is not there: `mkdir -p \"$(dirname {shown})\"`"),
         ErrorKind::IsADirectory => "give the path of a file".to_owned(),
         _ => "give a path that this user may write".to_owned(),

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use c10k_record::{Exit, Predicted, Protocol, Setting, fold, human_count, is_no_room, write_whole};
+use c10k_record::{Exit, Predicted, Protocol, Setting, fold, human_count, what_makes_room, write_whole};
 use serde::Serialize;
 
 use super::next::Next;
@@ -67,9 +67,8 @@ impl Climb {
         let page = c10k_report::page_of_climb(&name, &serde_json::to_value(self).unwrap_or_default());
         let texts = [(self.climbed.clone(), profile), (folder.join("climb.json"), document)];
         for (path, text) in texts.into_iter().chain([(folder.join("report.html"), page)]) {
-            write_whole(&path, text.as_bytes()).map_err(|error| {
-                (format!("{}: {error}", path.display()), what_mends(&error).to_owned(), Exit::Broke)
-            })?;
+            write_whole(&path, text.as_bytes())
+                .map_err(|error| (format!("{}: {error}", path.display()), what_mends(&error), Exit::Broke))?;
         }
         Ok(())
     }
@@ -119,16 +118,14 @@ impl Climb {
 }
 
 /// What mends it that a file of the climb cannot be written.
-fn what_mends(error: &io::Error) -> &'static str {
-    match error.raw_os_error() {
-        _ if is_no_room(error) => "make room on the disk; --json still prints it all",
-        Some(libc::EACCES | libc::EPERM) => "let this user write there again; --json still prints it all",
-        Some(libc::EROFS) => "mount the file system for writing again; --json still prints it all",
-        Some(libc::ENOENT | libc::ENOTDIR) => {
-            "its folder was removed or moved meanwhile: leave it there; --json still prints it all"
-        }
-        _ => "look at the file system with dmesg; --json still prints it all",
-    }
+fn what_mends(error: &io::Error) -> String {
+    let what = what_makes_room(error).unwrap_or_else(|| match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => "let this user write there again",
+        Some(libc::EROFS) => "mount the file system for writing again",
+        Some(libc::ENOENT | libc::ENOTDIR) => "its folder was removed or moved meanwhile: leave it there",
+        _ => "look at the file system with dmesg",
+    });
+    format!("{what}; --json still prints it all")
 }
 
 #[cfg(test)]
@@ -151,6 +148,7 @@ mod tests {
     fn what_mends_a_file_that_cannot_be_written_fits_its_error() {
         let hint = |errno| what_mends(&io::Error::from_raw_os_error(errno));
         assert!(hint(libc::ENOSPC).contains("room on the disk") && hint(libc::EROFS).contains("mount"));
+        assert!(hint(libc::EDQUOT).contains("room on the disk") && hint(libc::EFBIG).contains("ulimit -f"));
         assert!(hint(libc::EACCES).contains("let this user write") && hint(libc::ENOENT).contains("removed"));
     }
 }

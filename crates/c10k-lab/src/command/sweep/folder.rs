@@ -196,8 +196,7 @@ fn write_all(path: &Path, sweep: &Sweep, state: &State) -> std::io::Result<()> {
 
 /// A folder that cannot be made or written.
 pub(crate) fn not_written(path: &Path, error: &std::io::Error) -> Refusal {
-    let message = format!("{}: {error}", path.display());
-    Refusal::host(message, "name a folder that can be written with --results")
+    Refusal::not_written(path, error, "name a folder that can be written with --results")
 }
 
 /// A new folder below `results` for what takes long, and by which program it is begun.

@@ -125,7 +125,7 @@ impl Meeting {
         if let Some(member) = self.members.get(&join.shard) {
             return Err(refusal::doubled(&self.run, &member.join, at.mono.saturating_sub(member.heard)));
         }
-        let member = Member::taken(join.clone(), attempt, at.mono);
+        let member = Member::come(join.clone(), attempt, at.mono);
         self.members.insert(join.shard, member);
         self.last_came = at.mono;
         Ok(())

@@ -1,4 +1,4 @@
-//! The place of one shard in a meeting.
+//! A shard that takes part in a meeting.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct Member {
 
 impl Member {
     /// Of one that has come at this time.
-    pub(super) fn taken(join: Join, attempt: u32, heard: Duration) -> Self {
+    pub(super) fn come(join: Join, attempt: u32, heard: Duration) -> Self {
         Self {
             attempt,
             join,

@@ -20,7 +20,7 @@ impl Numbers {
 struct Process {
     join: Join,
     begun_ms: u64,
-    member: Option<Beat>,
+    joined_as: Option<Beat>,
     is_alive: bool,
     /// It was told its end, or has given up.
     has_ended: bool,
@@ -62,7 +62,7 @@ impl Walk {
         self.processes.push(Process {
             join,
             begun_ms,
-            member: None,
+            joined_as: None,
             is_alive: true,
             has_ended: false,
             brought: false,
@@ -86,7 +86,7 @@ impl Walk {
             }
             5 => {
                 if let Some(number) = self.any()
-                    && let Some(beat) = self.processes[number].member.clone()
+                    && let Some(beat) = self.processes[number].joined_as.clone()
                 {
                     // Also of one that was killed long ago: its last words were on their way.
                     let last = Beat { broke: Some("it broke".to_owned()), ..beat };
@@ -96,7 +96,7 @@ impl Walk {
             }
             6 => {
                 if let Some(number) = self.any()
-                    && let Some(beat) = self.processes[number].member.clone()
+                    && let Some(beat) = self.processes[number].joined_as.clone()
                 {
                     let _ = self.port.result(&beat, self.of);
                 }
@@ -119,15 +119,15 @@ impl Walk {
 
     /// What a process does in each step.
     fn step(&mut self, number: usize) {
-        let Process { join, begun_ms, member, is_alive, has_ended, brought } = &mut self.processes[number];
+        let Process { join, begun_ms, joined_as, is_alive, has_ended, brought } = &mut self.processes[number];
         if !*is_alive || *has_ended {
             return;
         }
-        let Some(beat) = member else {
+        let Some(beat) = joined_as else {
             match self.port.join(join) {
                 Ok(Joined { meeting, attempt, .. }) => {
                     self.latest.clone_from(&meeting);
-                    *member = Some(Beat { shard: join.shard, attempt, meeting, ..Beat::default() });
+                    *joined_as = Some(Beat { shard: join.shard, attempt, meeting, ..Beat::default() });
                     let (_, state) = self.port.ask("GET", "run-1/state", &serde_json::Value::Null);
                     assert_eq!(state["state"], "waiting", "it joined what goes on");
                 }
@@ -161,20 +161,20 @@ impl Walk {
             match event {
                 MeetEvent::AllThere { .. } => {
                     self.starts += 1;
-                    let mut members: Vec<u32> = self
+                    let mut shards: Vec<u32> = self
                         .processes
                         .iter()
                         .filter_map(|process| {
-                            let member = process.member.as_ref()?;
-                            (member.meeting == self.latest).then_some(member.shard)
+                            let beat = process.joined_as.as_ref()?;
+                            (beat.meeting == self.latest).then_some(beat.shard)
                         })
                         .collect();
-                    members.sort_unstable();
-                    members.dedup();
+                    shards.sort_unstable();
+                    shards.dedup();
                     assert_eq!(
-                        members.len(),
+                        shards.len(),
                         self.of as usize,
-                        "the start with {members:?} of {} alone",
+                        "the start with {shards:?} of {} alone",
                         self.of
                     );
                 }
