@@ -137,7 +137,7 @@ fn alone(unit: Unit, value: f64) -> String {
 /// A value in words: what stands in a legend.
 pub(super) fn shown(unit: Unit, value: f64) -> String {
     match unit {
-        Unit::Of(_) => number(Some(value)),
+        Unit::Of(_) => plain(value),
         Unit::Bytes if value < 0.0 => format!("-{}", human_bytes((-value).round() as u64)),
         Unit::Bytes => human_bytes(value.round() as u64),
         Unit::Seconds => with_unit(Some(value), "s"),
@@ -145,12 +145,23 @@ pub(super) fn shown(unit: Unit, value: f64) -> String {
     }
 }
 
+/// A number with as many digits as help: two below a hundredth too, where others would call it 0.
+fn plain(value: f64) -> String {
+    let size = value.abs();
+    if !(1e-12..0.005).contains(&size) {
+        return number(Some(value));
+    }
+    let places = (1.0 - size.log10().floor()) as usize;
+    let text = format!("{value:.places$}");
+    text.trim_end_matches('0').to_owned()
+}
+
 /// A number in few characters: `2.5M`, `20k`, `0.5`.
 fn short(value: f64) -> String {
     let size = value.abs();
     let units = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")];
     let Some((unit, name)) = units.into_iter().find(|(unit, _)| size >= *unit) else {
-        return number(Some(value));
+        return plain(value);
     };
     let unit = if unit == 1e4 { 1e3 } else { unit };
     format!("{}{name}", number(Some(value / unit)))
@@ -184,6 +195,16 @@ mod tests {
         }
         let below = Scale::of(&COUNT, [-30.0, 100.0].into_iter());
         assert!(below.at(-30.0).is_some() && below.at(100.0).is_some() && below.at(0.0).is_some());
+    }
+
+    #[test]
+    fn what_is_small_is_not_called_0() {
+        let shown = |value| (shown(Unit::Of(""), value), alone(Unit::Of(""), value));
+        for (value, text) in
+            [(0.001, "0.001"), (0.0005, "0.0005"), (-0.00012, "-0.00012"), (0.01, "0.01"), (0.0, "0")]
+        {
+            assert_eq!(shown(value), (text.to_owned(), text.to_owned()));
+        }
     }
 
     #[test]

@@ -125,6 +125,24 @@ fn the_table_fits_80_columns_and_the_page_has_a_point_for_each_run() {
 }
 
 #[test]
+fn what_spans_ten_times_or_more_is_drawn_by_how_many_times_it_is() {
+    let sweep = sweep();
+    let far = |side: usize, at: usize, name: &str| {
+        let times = if side == 1 && name != "kernel_bytes" { 0.001 } else { 1.0 };
+        half(side, at, name).map(|value| value * times)
+    };
+    let state = state(&sweep, far);
+    let page = page::page(&sweep, &state, &Answers::of(&sweep, &state));
+    assert!(page.contains("× the base's median") && !page.contains("% from the base's median"), "{page}");
+    for words in [">0.001<", "2,000× slower, 1,994–2,006, 6 of 6 pairs"] {
+        assert!(page.contains(words), "no '{words}' in:\n{page}");
+    }
+    let near = self::state(&sweep, half);
+    let page = page::page(&sweep, &near, &Answers::of(&sweep, &near));
+    assert!(page.contains("% from the base's median") && !page.contains("× the base's median"), "{page}");
+}
+
+#[test]
 fn the_tables_have_the_settings_in_columns_of_their_own() {
     let sweep = sweep();
     let state = state(&sweep, half);
