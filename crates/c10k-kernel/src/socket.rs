@@ -159,6 +159,14 @@ impl Outgoing {
     }
 }
 
+/// Bytes that the peer's kernel has not acknowledged: `SIOCOUTQ` (tcp(7)).
+///
+/// # Errors
+/// As ioctl(2).
+pub fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    raw_socket::unacknowledged(socket).map(|bytes| u64::try_from(bytes).unwrap_or(0))
+}
+
 /// What is on its way to the peer: `SIOCOUTQ` and `TCP_INFO` (tcp(7)).
 ///
 /// # Errors
@@ -166,7 +174,7 @@ impl Outgoing {
 pub fn outgoing(socket: BorrowedFd<'_>) -> io::Result<Outgoing> {
     let info = raw_socket::tcp_info(socket)?;
     Ok(Outgoing {
-        bytes: u64::try_from(raw_socket::unacknowledged(socket)?).unwrap_or(0),
+        bytes: unacknowledged_bytes(socket)?,
         since_sent: Duration::from_millis(info.tcpi_last_data_sent.into()),
         since_acknowledged: Duration::from_millis(info.tcpi_last_ack_recv.into()),
     })

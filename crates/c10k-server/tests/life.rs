@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use c10k_record::{ServerEvent, ServerReport};
-use common::{PROGRAM, Server, bare, connect, expect_echo, pattern, run, send_until_blocked};
+use common::{PATIENCE, PROGRAM, Server, bare, connect, expect_echo, pattern, run, send_until_blocked};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -113,6 +113,33 @@ fn pending_output_is_delivered_before_the_end() {
     assert!(back == bytes[..back.len()] && back.len() <= sent, "other bytes came back");
     assert_eq!(back.len() as u64, report.bytes_out, "{report:?}");
     assert_eq!((report.drained, report.failed.len()), (1, 0), "{report:?}");
+}
+
+/// The server has read and written all there was, and knows of nothing that waits: it is the kernel that still has it.
+#[test]
+fn what_the_peer_has_not_taken_survives_what_it_says_meanwhile() {
+    let server = Server::start(&["--drain", "20s", "--workers", "1"]);
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(2048).unwrap();
+    socket.connect(&server.address.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let bytes = pattern(30_000);
+    stream.write_all(&bytes).unwrap();
+    let idle = server.connect();
+    expect_echo(&idle, b"behind it");
+    server.signal(Signal::SIGTERM);
+    // All that is idle is closed at once, and the other one has been looked at before.
+    assert_eq!((&idle).read(&mut [0]).unwrap(), 0);
+    let mut back = vec![0; 100];
+    stream.read_exact(&mut back).unwrap();
+    let _ = stream.write_all(b"more of it");
+    std::thread::sleep(Duration::from_millis(100));
+    stream.read_to_end(&mut back).unwrap();
+    drop(stream);
+    let ended = server.wait_for_end();
+    assert!(back == bytes, "{} of {} bytes came back", back.len(), bytes.len());
+    assert_eq!((ended.report.drained, ended.report.failed.len()), (2, 0), "{:?}", ended.report);
 }
 
 #[test]

@@ -129,10 +129,11 @@ impl<S: Speech> ServedConnections<S> {
         ending.map(|ending| ending.over)
     }
 
-    /// At the server's end, with all input served: an idle connection is closed. On a busy one more may be on its
-    /// way, and closing then makes the kernel answer it with RST and throw away what the peer has not taken yet
-    /// (`tcp_rcv_state_process`, net/ipv4/tcp_input.c). So it gets a FIN, what still comes is discarded, and it
-    /// is closed when the peer has said its last too. Where the protocol has a goodbye, that is said first.
+    /// At the server's end, with all input served: an idle connection is closed. On a busy one, and on one whose peer
+    /// has not taken all of its output, more may be on its way, and closing then makes the kernel answer it with RST
+    /// and throw away what the peer has not taken yet (`tcp_rcv_state_process`, net/ipv4/tcp_input.c). So it gets a
+    /// FIN, what still comes is discarded, and it is closed when the peer has said its last too. Where the protocol
+    /// has a goodbye, that is said first.
     pub(super) fn say_last(&mut self, registry: &Registry, key: Key) {
         let state = &mut self.states[key.slot() as usize];
         if self.table.has(key, Flag::Shut) || self.speech.awaits_goodbye(state) {
@@ -142,10 +143,11 @@ impl<S: Speech> ServedConnections<S> {
             self.say(registry, key, Heard { reply: Reply::Output, ..Heard::default() });
             return;
         }
-        if !self.table.has(key, Flag::Busy) {
+        let Some(socket) = self.table.socket(key) else { return };
+        let has_taken_all = || socket::unacknowledged_bytes(socket).is_ok_and(|bytes| bytes == 0);
+        if !self.table.has(key, Flag::Busy) && has_taken_all() {
             return self.close(key, &End::Drained);
         }
-        let Some(socket) = self.table.socket(key) else { return };
         // ENOTCONN: the peer has reset it, which the next event tells.
         let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
         self.table.set(key, Flag::Shut, true);
