@@ -1,4 +1,4 @@
-//! The workers as threads: starting them with descriptor tables of their own, and noticing their end.
+//! The workers as threads: starting them, each with a maker of its own, and noticing their end.
 
 use std::io;
 use std::sync::Arc;
@@ -7,21 +7,17 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use c10k_kernel::bell::Bell;
-use c10k_kernel::{descriptors, limits, process};
+use c10k_kernel::{limits, process};
 
 use c10k_wire::ws::{ClientEnd, Limits};
 
 use crate::control::TableControl;
-use crate::maker::KernelSockets;
+use crate::maker::Maker;
+use crate::makers::{KernelMakers, Makers, Next};
 use crate::shared::{Note, Shared};
 use crate::speech::{Raw, Speech, WebSocket};
 use crate::worker::Worker;
 
-/// Descriptors of a shared table that stay free for what is not a connection: epoll, files read in passing.
-const RESERVE: u64 = 24;
-/// Descriptors of a worker's own table that stay free: only its epoll instance is opened in it.
-const OWN_RESERVE: u64 = 4;
 /// Stack of a worker; only pages that are used are ever touched.
 const STACK_BYTES: usize = 256 * 1024;
 /// How late the kernel may end a worker's wait for the next arrival.
@@ -30,91 +26,40 @@ const TIMER_SLACK: Duration = Duration::from_micros(1);
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Poll interval while waiting for a worker to start.
 const START_NAP: Duration = Duration::from_millis(10);
-/// Looks at how much is open in a shared table, and the time between them.
-const LOOKS: u32 = 5;
-const LOOK_NAP: Duration = Duration::from_millis(1);
 
-/// Descriptors of a table for each bell, and the most bells. A table has a copy of each that was made before it: one for
-/// each worker would fill small tables, and one for all of very many would wake them all for each of them.
-const TABLE_FOR_A_BELL: u64 = 32;
-const MOST_BELLS: u64 = 32;
-
-/// How many connections fit the calling thread's table with this soft limit and so many kept free.
-fn per_table(soft_nofile: u64, reserve: u64) -> u32 {
-    // Counted and not told from the highest: what was inherited may have any number, even one above the limit.
-    let open = descriptors::open_count_of_this_thread().unwrap_or(16);
-    soft_nofile.saturating_sub(open + reserve).clamp(1, u64::from(u32::MAX >> 1)) as u32
-}
-
-/// How many bells the workers share where a table has so many descriptors.
-fn bells_for(soft_nofile: u64) -> u64 {
-    (soft_nofile / TABLE_FOR_A_BELL).clamp(1, MOST_BELLS)
-}
-
-/// Descriptors that a table needs to be of use: what is open before the first worker, the bells, what the conductor and
-/// a worker open, and one connection.
-pub(crate) fn descriptors_needed(soft_nofile: u64) -> u64 {
-    let open = descriptors::open_below(soft_nofile).unwrap_or(16);
-    open + bells_for(soft_nofile) + RESERVE + 1
-}
-
-/// The workers of a swarm.
-pub(crate) struct Crew {
+/// The workers of a swarm, each with a maker of its own.
+pub(crate) struct Crew<F: Makers = KernelMakers> {
     shared: Arc<Shared>,
     threads: Vec<(Arc<TableControl>, Option<JoinHandle<()>>)>,
-    /// The workers share them in turn.
-    bells: Vec<Arc<Bell>>,
+    makers: F,
     most_workers: u64,
-    soft_nofile: u64,
-    own_tables: bool,
 }
 
-impl Crew {
-    pub(crate) fn new(shared: Arc<Shared>, own_tables: bool) -> io::Result<Self> {
-        let soft_nofile = limits::nofile()?.soft;
+impl<F: Makers> Crew<F> {
+    pub(crate) fn new(shared: Arc<Shared>, makers: F) -> Self {
         let most_workers =
             limits::mappings_left().map_or(u64::MAX, |left| left / limits::MAPPINGS_OF_A_THREAD);
-        Ok(Self { shared, threads: Vec::new(), bells: Vec::new(), most_workers, soft_nofile, own_tables })
+        Self { shared, threads: Vec::new(), makers, most_workers }
     }
 
     /// The workers that the mappings of this process leave room for, and the connections that they hold.
     pub(crate) fn most_workers(&self) -> (u64, u64) {
-        let each = u64::from(per_table(self.soft_nofile, RESERVE));
-        (self.most_workers, self.most_workers.saturating_mul(each))
+        (self.most_workers, self.most_workers.saturating_mul(self.makers.connections_of_one()))
     }
 
     /// About how many workers hold `connections` when each fills its table.
     pub(crate) fn tables_for(&self, connections: u64) -> u64 {
-        let each = u64::from(per_table(self.soft_nofile, RESERVE));
-        if self.own_tables { connections.div_ceil(each) } else { 1 }
+        if self.makers.may_grow() { connections.div_ceil(self.makers.connections_of_one()) } else { 1 }
     }
 
-    /// Connections that one table takes beside what is open in it now: exact for the one table that all workers
-    /// share, where the kernel says when it is full.
+    /// Connections that one table takes beside what is open in it now.
     pub(crate) fn connections_per_table(&self) -> u64 {
-        if self.own_tables {
-            return u64::from(per_table(self.soft_nofile, OWN_RESERVE));
-        }
-        // A thread that has just started may have a file of the C library open for a moment.
-        let look = |_| {
-            std::thread::sleep(LOOK_NAP);
-            self.soft_nofile.saturating_sub(descriptors::open_below(self.soft_nofile).unwrap_or(16))
-        };
-        (0..LOOKS).map(look).max().unwrap_or(0)
+        self.makers.connections_now()
     }
 
     /// Whether one more worker could hold more connections.
     pub(crate) fn may_grow(&self) -> bool {
-        self.own_tables
-    }
-
-    /// The bell of the next worker: made before its thread, so that it stands in its table; the first ones have one of
-    /// their own.
-    fn bell_for_next(&mut self) -> io::Result<Arc<Bell>> {
-        if (self.bells.len() as u64) < bells_for(self.soft_nofile) {
-            self.bells.push(Arc::new(Bell::new()?));
-        }
-        Ok(Arc::clone(&self.bells[self.threads.len() % self.bells.len()]))
+        self.makers.may_grow()
     }
 
     /// Starts one more worker, which makes itself known by a note.
@@ -122,13 +67,13 @@ impl Crew {
         if self.threads.len() as u64 >= self.most_workers {
             return Err(io::Error::other("vm.max_map_count leaves no room for the stack of one more worker"));
         }
-        let control = Arc::new(TableControl::hearing(self.bell_for_next()?));
+        let Next { bell, make } = self.makers.next()?;
+        let control = Arc::new(TableControl::hearing(bell));
         let (shared, mine) = (Arc::clone(&self.shared), Arc::clone(&control));
-        let (soft_nofile, own_table) = (self.soft_nofile, self.own_tables);
         let thread = std::thread::Builder::new()
             .name(format!("swarm-{}", self.threads.len()))
             .stack_size(STACK_BYTES)
-            .spawn(move || serve(&shared, &mine, soft_nofile, own_table))?;
+            .spawn(move || serve(&shared, &mine, make))?;
         self.threads.push((Arc::clone(&control), Some(thread)));
         self.shared.add_table(control);
         Ok(())
@@ -197,10 +142,8 @@ impl Crew {
         Self {
             shared,
             threads: vec![(control, Some(thread))],
-            bells: Vec::new(),
+            makers: KernelMakers::of_one_table(100),
             most_workers: 1,
-            soft_nofile: 100,
-            own_tables: false,
         }
     }
 }
@@ -218,27 +161,17 @@ impl Drop for EndOfThread {
     }
 }
 
-fn serve(shared: &Arc<Shared>, control: &Arc<TableControl>, soft_nofile: u64, own_table: bool) {
+fn serve<M: Maker>(
+    shared: &Arc<Shared>,
+    control: &Arc<TableControl>,
+    make: impl FnOnce() -> io::Result<(M, u32)>,
+) {
     let _end = EndOfThread { shared: Arc::clone(shared), control: Arc::clone(control) };
-    let start = || {
-        // Without a table of its own the limit is the kernel's to say.
-        let mut capacity = u32::MAX >> 1;
-        if own_table {
-            descriptors::unshare_table()?;
-            // What is open in the conductor's table stands in this one too: it is measured as it is.
-            capacity = per_table(soft_nofile, OWN_RESERVE);
-            // Grown once, before anything is open: a table that doubles copies all it holds. A refusal only
-            // means that it will grow by doubling.
-            let _ = descriptors::grow_table_to(capacity);
-        }
-        if shared.settings.is_timed {
-            // Where it is refused arrivals are 50 µs late, which the run's lateness says.
-            let _ = process::set_timer_slack(TIMER_SLACK);
-        }
-        let (choice, options) = (shared.plan.choice(), shared.settings.socket_options);
-        Ok((KernelSockets::new(choice, options, control.bell_number(), own_table)?, capacity))
-    };
-    match start() {
+    if shared.settings.is_timed {
+        // Where it is refused arrivals are 50 µs late, which the run's lateness says.
+        let _ = process::set_timer_slack(TIMER_SLACK);
+    }
+    match make() {
         Ok((maker, capacity)) => {
             let probes = shared.settings.probes;
             match shared.settings.upgrade.clone() {
@@ -253,8 +186,8 @@ fn serve(shared: &Arc<Shared>, control: &Arc<TableControl>, soft_nofile: u64, ow
     }
 }
 
-fn work<S: Speech>(
-    maker: KernelSockets,
+fn work<M: Maker, S: Speech>(
+    maker: M,
     speech: S,
     shared: &Arc<Shared>,
     control: &Arc<TableControl>,

@@ -24,6 +24,7 @@ mod finding;
 pub mod ips;
 mod losses;
 pub mod maker;
+mod makers;
 mod measured;
 mod meet;
 mod names;

@@ -4,7 +4,8 @@ use c10k_profile::InForce;
 use c10k_record::{ChurnClose, Exit, LoadPlan, PhaseKind, PhasePlan, Protocol, WorkPlan, Workload};
 
 use crate::args::SwarmArgs;
-use crate::crew::{Crew, descriptors_needed};
+use crate::crew::Crew;
+use crate::makers::descriptors_needed;
 use crate::output::Output;
 use crate::refusal::Refusal;
 use crate::setup::{Setup, SetupError};

@@ -29,6 +29,7 @@ use crate::beside::Beside;
 use crate::conductor::{Conductor, Course};
 use crate::crew::Crew;
 use crate::document::{Background, document};
+use crate::makers::KernelMakers;
 use crate::output::Output;
 use crate::own_end::OwnEnd;
 use crate::own_rss_bytes;
@@ -238,8 +239,9 @@ fn carry_out(
     say_warnings(args, &warnings, setup, output);
     let fits = refuse_too_many(args, setup, load, target, in_force, output)?;
     refuse_few_descriptors(in_force)?;
-    let crew = Crew::new(Arc::clone(&shared), own_tables)
-        .map_err(Refusal::of_host("make the bells of the workers"))?;
+    let makers =
+        KernelMakers::new(&shared, own_tables).map_err(Refusal::of_host("make the bells of the workers"))?;
+    let crew = Crew::new(Arc::clone(&shared), makers);
     refuse_too_many_workers(args, &crew, target)?;
     if args.events {
         read_commands(sender).map_err(Refusal::of_host("read commands"))?;
