@@ -1,4 +1,5 @@
-//! Messages to netfilter and their acknowledgements (include/uapi/linux/netfilter/nfnetlink.h, netlink(7)).
+//! Messages to netfilter and their acknowledgements (include/uapi/linux/netfilter/nfnetlink.h, netlink(7)). By hand: a few
+//! messages of which only the answer counts.
 
 use std::io;
 

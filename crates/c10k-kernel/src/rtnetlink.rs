@@ -1,4 +1,5 @@
-//! One question to rtnetlink and its answers (rtnetlink(7)).
+//! One question to rtnetlink and its answers (rtnetlink(7)). By hand, since the crate of that name is asynchronous,
+//! and these are a handful of questions.
 
 use std::io;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Queues before a device that let a limited rate through, over rtnetlink (tc(8), net/sched/sch_tbf.c, sch_htb.c).
+//! Queues before a device that let a limited rate through, over rtnetlink (tc(8), net/sched/sch_tbf.c, sch_htb.c). By hand:
+//! a few attributes of two kinds of queue.
 
 use std::io;
 use std::path::Path;

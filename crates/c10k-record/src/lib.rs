@@ -2,15 +2,15 @@
 //!
 //! This room knows what a run is called and made of: the plan as data, the four counts, outcomes by errno,
 //! samples, the memory account, verdicts, what a ceiling and a remedy look like, and how all of it is read
-//! from and written to a run's folder, or said line by line. It refuses to know how anything is measured, what a
-//! number means for the user, or how it is shown.
+//! from and written to a run's folder, said line by line, or told to another machine. It refuses to know how anything is
+//! measured, what a number means for the user, and what a page or a plot of it looks like; of showing it knows the few
+//! lines that a swarm alone says too.
 //!
 //! What stands flat here is the vocabulary, and needs neither of the two that read and write: `io/` (a run's folder and
 //! its files) and `talk/` (the lines by which programs say how they stand and are told what to do). `metrics/` is what
 //! they tell to Prometheus, and `serve/` the small HTTP server by which. `control/` is what the two machines of one run say
-//! to each other. `text/` is how
-//! numbers, names and command lines are written for people, and `tell/` the few lines that a run is told in: the lab and
-//! a swarm alone say the same.
+//! to each other. `text/` is how numbers, names and command lines are written for people, and `tell/` the few lines that
+//! a run is told in: the lab and a swarm alone say the same.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 

@@ -9,6 +9,9 @@
 //! A client that is not let in is refused by its head; a body is read of those alone who are, up to a largest size. And
 //! a full descriptor table: it holds spare descriptors, and gives one up for each client that it could not take
 //! otherwise. It ends with its process, which does not wait for it.
+//!
+//! Heads are read by httparse; the rest is by hand, since it must answer when the descriptor table is full, which is when
+//! it is asked.
 
 mod conversation;
 mod listening;

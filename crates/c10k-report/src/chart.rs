@@ -1,6 +1,7 @@
 //! A plot as data: its axes, its lines, what is marked on it.
 //!
-//! `scale` turns values into places, `thin` keeps the number of points fixed, `draw` makes the figure.
+//! `scale` turns values into places, `thin` keeps the number of points fixed, `draw` makes the figure. By hand, since each
+//! plot has marks, phases and walls on it, and its page must stay small and stand without a script.
 
 mod bars;
 mod draw;

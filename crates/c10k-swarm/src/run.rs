@@ -239,8 +239,7 @@ fn carry_out(
     say_warnings(args, &warnings, setup, output);
     let fits = refuse_too_many(args, setup, load, target, in_force, output)?;
     refuse_few_descriptors(in_force)?;
-    let makers =
-        KernelMakers::new(&shared, own_tables).map_err(Refusal::of_host("make the bells of the workers"))?;
+    let makers = KernelMakers::new(&shared, own_tables).map_err(Refusal::of_host("read its own limits"))?;
     let crew = Crew::new(Arc::clone(&shared), makers);
     refuse_too_many_workers(args, &crew, target)?;
     if args.events {

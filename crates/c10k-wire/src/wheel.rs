@@ -4,7 +4,8 @@
 //! A hierarchy of rings of 64 slots (Varghese and Lauck, "Hashed and hierarchical timing wheels", 1987): a slot of the
 //! innermost ring is one tick, a slot of each other ring a whole turn of the one within it. A timer lies in the outermost
 //! ring in which its time and the present differ, and moves inwards when its slot comes. So setting one and taking one
-//! out costs the same however many there are.
+//! out costs the same however many there are. By hand, since it stands on the way of each
+//! message: a timer is a slot's number in a ring, and both ends use the same one.
 
 /// A slot of the innermost ring. Within it times are told apart one by one: nothing is due early, or late.
 const TICK_US: u64 = 64;

@@ -1,4 +1,5 @@
-//! A small client of the control port: blocking, one connection, and a deadline for each step.
+//! A small client of the control port: blocking, one connection, and a deadline for each step. By hand, since it
+//! asks a few things of one host, with a deadline for each step, and needs neither TLS nor a pool.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

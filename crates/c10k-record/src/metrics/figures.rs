@@ -1,4 +1,5 @@
-//! Figures of one moment, and their text (the text format of Prometheus, version 0.0.4).
+//! Figures of one moment, and their text (the text format of Prometheus, version 0.0.4). By hand, since what is told is
+//! one whole moment and not a registry of counters that each go on by themselves.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,5 @@
-//! Numbers as people write them: `100k`, `1M`, `10s`, `1m30s`.
+//! Numbers as people write them: `100k`, `1M`, `10s`, `1m30s`. By hand, since an error says what was expected in the words
+//! of the flag, and what is read is written back in the same way.
 
 use std::fmt;
 use std::ops::RangeInclusive;

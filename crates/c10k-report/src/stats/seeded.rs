@@ -1,4 +1,5 @@
-//! Numbers that look random and are the same for the same seed.
+//! Numbers that look random and are the same for the same seed. By hand, since a crate's generator may change its numbers with
+//! a version, and a record's order of runs must stay what its seed says.
 
 /// A sequence of numbers that a seed determines: SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
 /// Generators, 2014). A seed that is kept in a record gives the same numbers in every version of the program.

@@ -2,7 +2,8 @@
 //!
 //! Each byte is looked at once, however many reads it takes to arrive, and the verdict does not depend on how
 //! they were cut. What HTTP merely tolerates (RFC 9112: a bare LF, a folded line, an empty line in front) is
-//! refused: no program of today sends it, and where two parties read a head differently there is a hole.
+//! refused: no program of today sends it, and where two parties read a head differently there is a hole. By hand, since
+//! httparse takes some of that and begins anew with each read.
 
 use std::fmt;
 
