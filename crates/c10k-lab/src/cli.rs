@@ -5,6 +5,9 @@ use std::path::Path;
 
 use c10k_collector::CollectorArgs;
 use c10k_kernel::process;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::{Printer, streams};
+use c10k_plan::say::slip::helped;
 use c10k_record::Exit;
 use c10k_record::control::Build;
 use c10k_server::ServerArgs;
@@ -26,9 +29,6 @@ use crate::command::serve::ServeArgs;
 use crate::command::sweep::SweepArgs;
 use crate::command::tune::TuneArgs;
 use crate::command::walls::WallsArgs;
-use c10k_plan::say::color::Color;
-use c10k_plan::say::printer::{Printer, streams};
-use c10k_plan::say::slip::helped;
 
 /// What it is, in a line.
 const ABOUT: &str = "How many connections can this box hold, what stops it, what does each cost?";

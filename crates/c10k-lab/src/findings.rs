@@ -6,14 +6,14 @@ use std::path::Path;
 use c10k_ceiling::{CounterChange, CpuLoad, Findings, MachineLoad, PhaseLoad, PlanView, ServerEnd, counter};
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process;
+use c10k_plan::args::RunArgs;
+use c10k_plan::flags::again;
+use c10k_plan::view::plan_view;
 use c10k_record::{HostSnapshot, PhaseName, Plan, Quantity, Record, Sample, shell};
 use clap::Args as _;
 
 use crate::collect::outside::Outside;
 use crate::collect::watch::Watch;
-use c10k_plan::args::RunArgs;
-use c10k_plan::flags::again;
-use c10k_plan::view::plan_view;
 
 /// The words with which a person started this run; `None` for one that a plant or a climb started, by way of
 /// /proc/self/exe.

@@ -10,12 +10,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
+use c10k_plan::stage::{Stage, Who};
 use c10k_profile::Profile;
 use c10k_record::{Listening, Record, Remedy, Setting, write_whole};
 use toml_edit::{Array, DocumentMut, Table, Value, value};
-
-use c10k_plan::stage::Stage;
-use c10k_plan::stage::Who;
 
 /// Between two looks at a run under way.
 const NAP: Duration = Duration::from_millis(20);

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use c10k_kernel::process::is_ignored;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
 use c10k_record::Exit;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use c10k_plan::say::color::Color;
-use c10k_plan::say::printer::Printer;
 use c10k_report::tui;
 
 /// The signals that end a command in good order: SIGHUP and SIGQUIT too, unless whoever started it has asked for them to

@@ -275,6 +275,13 @@ impl From<CutError> for Refusal {
 
 impl From<ShardFileError> for Refusal {
     fn from(error: ShardFileError) -> Self {
+        if let ShardFileError::Write { path, source } = &error
+            && let Some(makes_room) = what_makes_room(source)
+        {
+            let folder = Path::new(path).parent().unwrap_or(Path::new(".")).display();
+            let hint = format!("{makes_room}, for {folder}; --json prints the record");
+            return Self { hint: Some(hint), message: error.to_string(), exit: Exit::Broke };
+        }
         let (hint, exit) = match &error {
             ShardFileError::Present { .. } => (
                 "name another folder by --result for each run, or remove that file: no result is written over another",
@@ -282,12 +289,6 @@ impl From<ShardFileError> for Refusal {
             ),
             ShardFileError::Doubled { .. } => {
                 ("name each run otherwise by --run-id, and give it a folder of its own", Exit::Broke)
-            }
-            ShardFileError::Write { path, source } if what_makes_room(source).is_some() => {
-                let folder = Path::new(path).parent().unwrap_or(Path::new(".")).display();
-                let makes_room = what_makes_room(source).unwrap_or_default();
-                let hint = format!("{makes_room}, for {folder}; --json prints the record");
-                return Self { hint: Some(hint), message: error.to_string(), exit: Exit::Broke };
             }
             _ => ("name a folder by --result that this user may write", Exit::HostCannot),
         };

@@ -1,6 +1,7 @@
 //! What the diagnosis says of many situations, as a table in the repository: a name that changes shows in its diff.
 //!
-//! Every row is a run over the simulated box, at its caps with three targets each, over raw TCP and over WebSocket. `C10K_RENEW=1` writes the table anew.
+//! Every row is a run over the simulated box, at its caps with three targets each, over raw TCP and over WebSocket.
+//! `C10K_RENEW=1` writes the table anew.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -4,11 +4,10 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use c10k_record::{Record, nearest, write_whole};
-use clap::Args;
-
 use c10k_plan::say::printer::Printer;
 use c10k_plan::say::refusal::Refusal;
+use c10k_record::{Record, nearest, write_whole};
+use clap::Args;
 
 /// What is written, and where to.
 #[derive(Clone, Debug, Args)]

@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use c10k_plan::args::RunArgs;
+use c10k_plan::beside::{Beside, few};
+use c10k_plan::resolve::resolve;
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::{
     Condition, Record, Regression, RegressionError, RunState, headline, not_comparable, read_record,
 };
 use clap::Args;
 
 use crate::command::runs::{Kind, kind_of, meant};
-use c10k_plan::args::RunArgs;
-use c10k_plan::beside::{Beside, few};
-use c10k_plan::resolve::resolve;
-use c10k_plan::say::refusal::Refusal;
 
 /// With what a run is compared.
 #[derive(Clone, Debug, Args)]

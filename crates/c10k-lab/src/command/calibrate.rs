@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use c10k_collector::{Collector, CollectorConfig, account};
 use c10k_kernel::cgroup::MemoryGroups;
 use c10k_kernel::counters::ProcRoot;
+use c10k_plan::stage::Who;
 use c10k_record::{HostSnapshot, PhaseName, Protocol, ServerEvent, SwarmEvent};
 
 use crate::collect::cpu::RampCpu;
@@ -16,7 +17,6 @@ use crate::collect::watch::{Mark, Watch};
 use crate::host::describe::{note_server, note_swarm};
 use crate::host::object_bytes::USER_BYTES;
 use crate::processes::child::{Heard, Process};
-use c10k_plan::stage::Who;
 
 /// Connections of each of the two growths: the first finds memory cold and tables to be made, the second does not.
 const GROWTH: u64 = 3_000;

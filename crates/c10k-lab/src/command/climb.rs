@@ -20,6 +20,9 @@ use std::sync::Arc;
 
 use c10k_ceiling::{MEMORY_WALLS as MEMORY, UNKNOWN};
 use c10k_kernel::process;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::{
     Exit, HttpAddress, Listening, Metric, Predicted, Protocol, Quantity, Record, RunState, human_bytes,
     human_count,
@@ -31,9 +34,6 @@ use crate::lead::exported::listen_at;
 use crate::rerun::{Came, Setup};
 use crate::signals::Signals;
 use brake::Brake;
-use c10k_plan::say::color::Color;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
 use document::{Climb, Counts};
 use next::{Next, path_to_paste};
 use plain::{check, plain};

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::{Exit, Record, write_whole};
 use c10k_report::{Against, Group, How, Wanted};
 use clap::Args;
 
 use crate::command::report::read;
 use crate::command::runs::{Kind, kind_of, meant};
-use c10k_plan::say::color::Color;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
 
 /// As many as there are letters to name them by.
 const MOST_GROUPS: usize = 26;

@@ -10,6 +10,14 @@ use c10k_ceiling::{
     predict, predict_rate, wall,
 };
 use c10k_kernel::process;
+use c10k_plan::args::RunArgs;
+use c10k_plan::resolve::resolve;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::say::words::side_name;
+use c10k_plan::veth;
+use c10k_plan::view::plan_view;
 use c10k_profile::Profile;
 use c10k_record::{Exit, HostSnapshot, Plan, Predicted, Protocol, Quantity, Topology, Warning, human_count};
 use c10k_swarm::LoadArgs;
@@ -19,14 +27,6 @@ use crate::command::calibrate::{Calibration, calibrate};
 use crate::host::describe;
 use crate::host::object_bytes::object_bytes;
 use crate::isolate::place;
-use c10k_plan::args::RunArgs;
-use c10k_plan::resolve::resolve;
-use c10k_plan::say::color::Color;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::say::words::side_name;
-use c10k_plan::veth;
-use c10k_plan::view::plan_view;
 use facts::Outside;
 use finding::{Calibrated, Finding, Machine, Row};
 

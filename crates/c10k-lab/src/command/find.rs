@@ -7,6 +7,11 @@
 
 use std::time::Duration;
 
+use c10k_plan::args::RunArgs;
+use c10k_plan::file::Written;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::{
     Condition, Exit, Metric, Plan, Quantity, RunState, Seen, Span, Workload, default_conditions, fold, whole,
     write_whole,
@@ -18,11 +23,6 @@ use crate::command::run::{Carried, carry_out};
 use crate::lead::found::{FOUND, Found};
 use crate::lead::page::Material;
 use crate::lead::sizes::{Search, Vary, is_known};
-use c10k_plan::args::RunArgs;
-use c10k_plan::file::Written;
-use c10k_plan::say::color::Color;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
 
 /// How long the workload goes on at each try.
 const AT_EACH_TRY: Span = Span(Duration::from_secs(3));

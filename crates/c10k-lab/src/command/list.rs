@@ -3,12 +3,12 @@
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
+use c10k_plan::say::printer::Printer;
 use c10k_record::{Exit, human_count};
 use clap::Args;
 use serde_json::json;
 
 use crate::command::runs::{Found, all_in, headline, kept_because};
-use c10k_plan::say::printer::Printer;
 
 /// `c10k-lab list`.
 #[derive(Clone, Debug, Args)]

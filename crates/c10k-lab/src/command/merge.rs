@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::control::run_id;
 use c10k_record::{Condition, Exit, Record, Sample, VerdictError, brief, headline_and_path, write_whole};
 use c10k_report::merge::{Merged, OverTime, Wanted, merged};
@@ -9,9 +12,6 @@ use clap::Args;
 
 use crate::command::account::AccountArgs;
 use crate::lead::page::page;
-use c10k_plan::say::color::Color;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
 
 mod fetch;
 

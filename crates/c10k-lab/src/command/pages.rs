@@ -3,12 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::Exit;
 use clap::{Args, Command};
 use clap_complete::Shell;
-
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
 
 /// Commands that are programs of their own by the name of a link.
 pub(crate) const LINKS: [(&str, &str); 3] =

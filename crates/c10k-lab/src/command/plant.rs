@@ -16,15 +16,13 @@ mod way;
 use std::io;
 
 use c10k_ceiling::{Need, Wall, wall, walls};
+use c10k_plan::say::printer::Printer;
+use c10k_plan::stage::{Limit, Stage, Who};
 use c10k_record::{Ceiling, Exit, Record, Scope, nearest};
 use clap::Args;
 
 use crate::rerun::{Came, Setup};
 use crate::signals::Signals;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::stage::Limit;
-use c10k_plan::stage::Stage;
-use c10k_plan::stage::Who;
 use hierarchy::{Hierarchy, Made};
 use left::{Folder, Maker};
 use outcome::{Lifted, Outcome, page, predicted_rate};

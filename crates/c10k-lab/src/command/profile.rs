@@ -1,11 +1,11 @@
 //! `c10k-lab profile list|show|diff`; the others, which change settings, are in `settings`.
 
+use c10k_plan::say::printer::Printer;
 use c10k_profile::{Live, Profile, Settable, diff};
 use c10k_record::Exit;
 use serde_json::json;
 
 use crate::command::settings;
-use c10k_plan::say::printer::Printer;
 use clap::Subcommand;
 
 /// `c10k-lab profile`.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
 use c10k_record::{
     Exit, FolderError, Record, RunState, human_count, partial_record_name, read_record, write_whole,
 };
@@ -10,8 +12,6 @@ use clap::Args;
 use crate::command::account::{AccountArgs, Accounts};
 use crate::command::runs::{Found, Kind, climb_of, headline, kind_of, meant};
 use crate::lead::page::Material;
-use c10k_plan::say::color::Color;
-use c10k_plan::say::printer::Printer;
 
 /// `c10k-lab report`.
 #[derive(Clone, Debug, Args)]

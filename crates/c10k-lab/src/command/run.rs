@@ -4,6 +4,18 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use c10k_kernel::limits;
+use c10k_plan::args::RunArgs;
+use c10k_plan::beside::Beside;
+use c10k_plan::file::{Origin, Written};
+use c10k_plan::flags::serve_words;
+use c10k_plan::print::print_plan;
+use c10k_plan::resolve::{check_sources, resolve_with_origins};
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::say::words::left_as_it_was;
+use c10k_plan::stage::Stage;
+use c10k_plan::veth;
+use c10k_plan::view::foreseen;
 use c10k_profile::Profile;
 use c10k_record::{
     DEFAULT_PORT, Exit, HostSnapshot, Listening, Plan, Record, RunFolder, Tool, brief, headline_and_path,
@@ -28,18 +40,6 @@ use crate::processes::foreign::Foreign;
 use crate::processes::server::Found;
 use crate::signals::Signals;
 use crate::ssh::far::Tunnel;
-use c10k_plan::args::RunArgs;
-use c10k_plan::beside::Beside;
-use c10k_plan::file::{Origin, Written};
-use c10k_plan::flags::serve_words;
-use c10k_plan::print::print_plan;
-use c10k_plan::resolve::{check_sources, resolve_with_origins};
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::say::words::left_as_it_was;
-use c10k_plan::stage::Stage;
-use c10k_plan::veth;
-use c10k_plan::view::foreseen;
 
 /// `c10k-lab run`.
 #[derive(Clone, Debug, Args)]

@@ -10,6 +10,9 @@ mod server;
 mod serving;
 
 use c10k_collector::far::{ControlPort, FarEnd, Meet, results};
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::say::words::left_as_it_was;
 use c10k_profile::{AppliedGuard, InForce, put_in_force};
 use c10k_record::control::{Build, Token};
 use c10k_record::{Exit, ListenError};
@@ -19,9 +22,6 @@ use serde_json::json;
 use crate::host::before::Beforehand;
 use crate::signals::Signals;
 pub(crate) use args::ServeArgs;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::say::words::left_as_it_was;
 use serving::Serving;
 
 /// What shows why a thread or a descriptor more cannot be had.

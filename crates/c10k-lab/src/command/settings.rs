@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use c10k_kernel::limits;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::words::left_as_it_was;
 use c10k_profile::{
     Applier, ApplyError, Differs, Doubt, Drift, Here, InForceError, JournalError, Policy, Profile, Recovery,
     RollBack, Source, Standing, StandingSetting, State, Unsettable, left_over_notice, not_applied_warning,
@@ -12,9 +14,6 @@ use c10k_profile::{
 use c10k_record::{Exit, ProfileInRun};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::words::left_as_it_was;
 
 /// Says once that a process which was killed left settings behind, and what puts them back.
 pub(crate) fn tell_left_over(printer: &mut Printer) {

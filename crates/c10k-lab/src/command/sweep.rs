@@ -22,6 +22,10 @@ mod written;
 
 use std::path::PathBuf;
 
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::say::color::Color;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::{Exit, Span, shell};
 use clap::Args;
 use serde_json::json;
@@ -30,10 +34,6 @@ use crate::command::plant::hierarchy::Hierarchy;
 use crate::command::plant::left::Maker;
 use crate::signals::Signals;
 use answer::Answers;
-use c10k_plan::experiment::file::Sweep;
-use c10k_plan::say::color::Color;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
 use folder::Folder;
 use going_on::GoOnArgs;
 use runner::{Runner, sweep_seconds};

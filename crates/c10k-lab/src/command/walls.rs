@@ -9,6 +9,8 @@ use c10k_ceiling::{
     MYTHS, Myth, Need, PlanView, Reading, SYMPTOMS, Wall, myth, number_in, read_symptom, surest, wall, walls,
 };
 use c10k_kernel::limits;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::words::side_name;
 use c10k_record::{DEFAULT_PORT, Degree, Exit, HostSnapshot, Remedy, Scope, human_count, nearest};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -17,8 +19,6 @@ use crate::command::doctor::facts::line;
 use crate::command::plant::PlantArgs;
 use crate::command::sweep::experiments::{experiments_on, others};
 use crate::host::before::Beforehand;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::words::side_name;
 use paragraph::{paragraph, title};
 
 /// `c10k-lab walls`.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use c10k_ceiling::diagnose;
 use c10k_collector::{Collector, CollectorConfig};
 use c10k_kernel::counters::ProcRoot;
+use c10k_plan::args::RunArgs;
 use c10k_record::{
     Connections, Failure, HostSnapshot, LiveCounts, Outcome, PhaseName, Record, Sample, ServerReport, Tool,
     Verdict,
@@ -17,7 +18,6 @@ use c10k_swarm::LoadArgs;
 
 use super::findings;
 use crate::collect::watch::{Counted, Watch};
-use c10k_plan::args::RunArgs;
 
 const TARGET: u64 = 2_000_000;
 const HELD: u64 = 60_000;

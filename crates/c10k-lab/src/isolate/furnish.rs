@@ -4,9 +4,9 @@ use std::io;
 use std::net::IpAddr;
 
 use c10k_kernel::{conntrack, filter, link, shaper};
+use c10k_plan::stage::{Furniture, Stage};
 
 use crate::isolate::veth::SERVER_DEVICE;
-use c10k_plan::stage::{Furniture, Stage};
 
 /// Puts into this namespace, which must be the run's own, what it is to have.
 pub(crate) fn furnish(stage: &Stage) -> io::Result<()> {

@@ -7,6 +7,8 @@ use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::counters::host_wide::NeighboursReader;
 use c10k_kernel::namespace::{Beside, Isolation};
 use c10k_kernel::sysctl::{Scopes, SysctlRoot};
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::veth::neighbour_warning;
 use c10k_profile::{
     AppliedGuard, Live, Profile, apply_in_own_namespace, hint_for_unknown, not_applied_warning, not_in_force,
     note, unknown_keys,
@@ -18,8 +20,6 @@ use crate::isolate::first_window;
 use crate::isolate::own_hash;
 use crate::isolate::sample;
 use crate::isolate::veth;
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::veth::neighbour_warning;
 
 /// How many neighbours the kernel keeps, over all namespaces; shown in the first one only.
 const NEIGHBOURS: &str = "net.ipv4.neigh.default.gc_thresh3";

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use c10k_kernel::process::{Signal, bind_to_this_process, own_executable};
 use c10k_kernel::sysctl::{Scope, Scopes, SysctlRoot};
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::say::words::left_as_it_was;
 use c10k_profile::{
     AppliedGuard, Applier, Here, InForceError, Live, Policy, Profile, Settable, State, SysctlValue,
     apply_here, diff, not_applied_warning, not_in_force, note,
@@ -23,9 +26,6 @@ use signal_hook::iterator::Signals;
 
 use crate::isolate::place::Place;
 use crate::signals::ending_signals;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::say::words::left_as_it_was;
 
 /// How the child hears from its steward what stands outside its namespace: as JSON.
 const WORD: &str = "C10K_LAB_HOST_WIDE";

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use c10k_kernel::namespace::Beside;
 use c10k_kernel::{address, link};
-use c10k_record::Plan;
-
 use c10k_plan::say::refusal::Refusal;
 use c10k_plan::veth::{FEW_NEIGHBOURS, network_bits, servers_of, share_a_network, sources_of};
+use c10k_record::Plan;
 
 /// The device at the server's end.
 pub(crate) const SERVER_DEVICE: &str = "c10k-server";

@@ -1,14 +1,14 @@
 //! The figures of a run, served while it goes on: of its rows and of what its processes say.
 
 use c10k_collector::tell_limits;
+use c10k_plan::args::RunArgs;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::metrics::{Exporter, Figures};
 use c10k_record::{HttpAddress, ListenError, Listening};
 
 use crate::host::limits::as_one;
 use crate::lead::lab::Lab;
-use c10k_plan::args::RunArgs;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
 
 /// What the flag is called.
 pub(crate) const METRICS: &str = "metrics";

@@ -1,5 +1,6 @@
 //! From what was seen to the finished record.
 
+use c10k_plan::view::foreseen;
 use c10k_record::{
     Connections, Outcome, PhaseName, ProcessInRun, RampRow, Record, RunEvidence, RunState, Warning, counter,
     human_count, judge,
@@ -11,7 +12,6 @@ use crate::host::limits::as_one;
 use crate::lead::lab::Lab;
 use crate::lead::page::{RAMP, page};
 use crate::lead::sizes::Search;
-use c10k_plan::view::foreseen;
 
 impl Lab<'_> {
     /// Puts together what was seen and writes it; also says what a search has found.

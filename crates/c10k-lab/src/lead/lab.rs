@@ -3,6 +3,9 @@
 use c10k_ceiling::KeptFree;
 use c10k_collector::{LinkWatch, PerEnd};
 use c10k_kernel::limits::{Resource, of_process};
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::stage::Stage;
 use c10k_record::metrics::Exporter;
 use c10k_record::{HostSnapshot, Plan, Record, RunFolder};
 
@@ -20,9 +23,6 @@ use crate::processes::noise::make_noise;
 use crate::processes::server::Found;
 use crate::processes::start::Starting;
 use crate::signals::Signals;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::stage::Stage;
 
 /// A run under way.
 pub(crate) struct Lab<'a> {

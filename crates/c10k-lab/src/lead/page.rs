@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
+use c10k_plan::view::ladder;
 use c10k_record::{Predicted, RampRow, Record, RunState, Sample};
 use c10k_report::{LatencyLog, Shown, page_of_run, read_latency_log, read_ramp, read_what_can_be_read};
 use serde_json::Value;
-
-use c10k_plan::view::ladder;
 
 /// The file of a run's finer rows.
 pub(crate) const RAMP: &str = "ramp.csv";

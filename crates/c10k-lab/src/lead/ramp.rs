@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use c10k_ceiling::MEMORY_WALLS as MEMORY;
+use c10k_plan::view::plan_view;
 use c10k_record::{Span, Steps};
 
 use crate::host::headroom::{Headroom, Pieces};
 use crate::host::limits::as_one;
 use crate::lead::lab::Lab;
 use crate::lead::wait::Woken;
-use c10k_plan::view::plan_view;
 
 impl Lab<'_> {
     /// Grows to the target, in the plan's steps.

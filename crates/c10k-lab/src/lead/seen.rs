@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use c10k_collector::{Abroad, Collector, CollectorConfig, LinkWatch, NetworkEnd, PerEnd};
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::Exit;
 
 use crate::collect::cpu::RampCpu;
@@ -12,7 +13,6 @@ use crate::collect::source::FarSource;
 use crate::collect::watch::{Mark, Watch};
 use crate::isolate::place::Place;
 use crate::processes::server::ServerSide;
-use c10k_plan::say::refusal::Refusal;
 
 /// What is watched, and what was seen.
 pub(crate) struct Seen {

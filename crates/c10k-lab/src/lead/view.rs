@@ -1,10 +1,10 @@
 //! How a run stands, for the full screen: from the row that was just taken.
 
+use c10k_plan::view::foreseen;
 use c10k_record::{Live, Sample};
 
 use crate::host::limits::as_one;
 use crate::lead::lab::Lab;
-use c10k_plan::view::foreseen;
 use c10k_report::tui::{View, thinned};
 
 /// Rows that a plot has room for.

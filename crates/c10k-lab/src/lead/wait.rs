@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use c10k_plan::stage::Who;
 use c10k_record::{PhaseName, SwarmEvent};
 
 use crate::lead::lab::Lab;
 use crate::lead::said::Told;
 use crate::processes::child::{Heard, end_in_words};
-use c10k_plan::stage::Who;
 
 /// A swarm that says nothing for so long stands still.
 const SILENCE: Duration = Duration::from_secs(30);

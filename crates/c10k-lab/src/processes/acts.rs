@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use c10k_kernel::address;
+use c10k_plan::stage::{Act, Stage, What, When};
 use c10k_record::{LiveCounts, PhaseName};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use socket2::Socket;
-
-use c10k_plan::stage::{Act, Stage, What, When};
 
 /// The acts of a stage, done when their time has come.
 #[derive(Debug, Default)]

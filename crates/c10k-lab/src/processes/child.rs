@@ -14,10 +14,8 @@ use std::time::{Duration, Instant};
 use c10k_kernel::limits;
 use c10k_kernel::namespace::Beside;
 use c10k_kernel::process::{self, Signal, bind_to_this_process, own_executable};
+use c10k_plan::stage::{End, Who};
 use c10k_record::{ServerEvent, SwarmEvent};
-
-use c10k_plan::stage::End;
-use c10k_plan::stage::Who;
 
 /// What the lab hears.
 #[derive(Debug)]

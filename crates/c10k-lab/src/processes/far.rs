@@ -9,6 +9,9 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use c10k_kernel::namespace::{self, boot_id};
+use c10k_plan::args::RunArgs;
+use c10k_plan::contradictions::kinds;
+use c10k_plan::say::refusal::Refusal;
 use c10k_profile::put_in_force;
 use c10k_record::control::{Begin, Begun, Build, Client, Hello, Token, path};
 use c10k_record::{EndHost, Host, HostSnapshot, Plan, ServerMode, Span, TwoHosts, Warning, Workload};
@@ -17,9 +20,6 @@ use crate::isolate::place::Place;
 use crate::processes::child::Heard;
 use crate::processes::peer::{BegunThere, Peer, TRIES};
 use crate::ssh::far::Tunnel;
-use c10k_plan::args::RunArgs;
-use c10k_plan::contradictions::kinds;
-use c10k_plan::say::refusal::Refusal;
 
 /// The profile that changes nothing.
 const NO_PROFILE: &str = "stock";

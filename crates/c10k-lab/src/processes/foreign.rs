@@ -14,14 +14,14 @@ use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::namespace::Beside;
 use c10k_kernel::process::name_of;
 use c10k_kernel::tables::TablesReader;
+use c10k_plan::args::RunArgs;
+use c10k_plan::file::{Origin, Written};
+use c10k_plan::say::refusal::Refusal;
 use c10k_profile::put_in_force;
 use c10k_record::{HostSnapshot, LoadPlan, Plan, Topology, Warning, shell};
 use c10k_swarm::ips::{IpList, PortWindow};
 
 use crate::isolate::place::Place;
-use c10k_plan::args::RunArgs;
-use c10k_plan::file::{Origin, Written};
-use c10k_plan::say::refusal::Refusal;
 
 /// The profile that changes nothing.
 const NO_PROFILE: &str = "stock";

@@ -8,10 +8,9 @@ use c10k_kernel::census::SockDiag;
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::limits::{Resource, of_process};
 use c10k_kernel::processes::scheduling_policies;
-use c10k_record::HostSnapshot;
-
 use c10k_plan::say::refusal::Refusal;
 use c10k_plan::stage::{Stage, Who};
+use c10k_record::HostSnapshot;
 
 /// `SCHED_BATCH` (sched(7)).
 const BATCH: u64 = 3;

@@ -6,9 +6,8 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use c10k_kernel::socket::set_bind_address_no_port;
-use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
-
 use c10k_plan::stage::{Noise, Stage};
+use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
 
 /// Makes the noise towards a server that is ready. What it returns must live as long as the run.
 pub(crate) fn make_noise(stage: &Stage, servers: &[SocketAddr]) -> io::Result<Vec<Socket>> {

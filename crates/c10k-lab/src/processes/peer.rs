@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use c10k_ceiling::ServerEnd;
 use c10k_collector::far::{Mark, Moment, ServerEnded};
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::control::{Client, Hello, Offset};
 use c10k_record::{ClockAt, HostSnapshot, ProcessInRun};
 
@@ -25,7 +26,6 @@ use laying::Laying;
 use patience::Patience;
 
 use crate::processes::child::Heard;
-use c10k_plan::say::refusal::Refusal;
 
 /// The kernel there may take so long to take back what earlier connections had.
 const SETTLE: Duration = Duration::from_millis(500);

@@ -2,6 +2,8 @@
 
 use c10k_ceiling::ServerEnd;
 use c10k_kernel::namespace::Beside;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::stage::Who;
 use c10k_record::{Host, HostSnapshot, LoadPlan, Plan, TwoHosts};
 
 use crate::isolate::place::Place;
@@ -9,8 +11,6 @@ use crate::processes::child::{Process, end_in_words};
 use crate::processes::far::Far;
 use crate::processes::foreign::Foreign;
 use crate::processes::peer::Peer;
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::stage::Who;
 
 /// A server that is there before the run.
 #[derive(Debug)]

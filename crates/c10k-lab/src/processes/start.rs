@@ -11,16 +11,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use c10k_kernel::namespace::Beside;
+use c10k_plan::flags::{server_arguments, swarm_arguments};
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::stage::{NOBODY, Stage, Who};
 use c10k_record::{Exit, HostSnapshot, Plan, ServerEvent, SwarmEvent};
 
 use crate::host::describe;
 use crate::processes::child::{Heard, Process, end_in_words};
 use crate::processes::server::{Found, ServerSide};
 use crate::signals::Signals;
-use c10k_plan::flags::{server_arguments, swarm_arguments};
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::stage::Who;
-use c10k_plan::stage::{NOBODY, Stage};
 
 /// How long a process may take to come up.
 const START: Duration = Duration::from_secs(20);

@@ -10,12 +10,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use c10k_kernel::process::{Signal, bind_to_this_process};
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::ssh::{Destination, SshArgs};
 
 use crate::signals::Signals;
 use crate::ssh::trouble;
 use crate::ssh::words::Words;
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::ssh::{Destination, SshArgs};
 
 /// The longest that a connection may take to come up; ssh's own limit on connecting is 10 s of these.
 const CONNECT: Duration = Duration::from_secs(30);

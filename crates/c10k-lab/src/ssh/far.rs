@@ -7,6 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use c10k_kernel::process::own_executable;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::ssh::{Destination, SshArgs};
 use c10k_record::control::{Build, Client, Token};
 use serde::Deserialize;
 
@@ -14,8 +16,6 @@ use crate::signals::Signals;
 use crate::ssh::connection::{Connection, Kept, stop_if_asked};
 use crate::ssh::trouble;
 use crate::ssh::words::{MARK, look, serve, take_program};
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::ssh::{Destination, SshArgs};
 
 /// The longest that the far server may take to be ready: it applies a profile first.
 const START: Duration = Duration::from_secs(30);

@@ -2,10 +2,10 @@
 
 use std::io;
 
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::Exit;
 
 use crate::ssh::words::Words;
-use c10k_plan::say::refusal::Refusal;
 
 /// ssh itself cannot be started.
 pub(crate) fn not_started(error: &io::Error) -> Refusal {

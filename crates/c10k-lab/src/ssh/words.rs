@@ -4,9 +4,8 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use c10k_record::shell;
-
 use c10k_plan::ssh::{Destination, SshArgs};
+use c10k_record::shell;
 
 /// How ssh is called for one far end. All that it is asked for goes through one connection, whose master listens on a
 /// socket here (ControlMaster of ssh_config(5)).

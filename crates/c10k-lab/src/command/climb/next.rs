@@ -4,10 +4,9 @@ use std::path::Path;
 
 use c10k_ceiling::{self as ceiling, Prediction, predict};
 use c10k_kernel::limits;
+use c10k_plan::view::plan_view;
 use c10k_record::{Hanging, Plan, Record, Remedy, Scope, fold, fold_command, human_count};
 use serde::Serialize;
-
-use c10k_plan::view::plan_view;
 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Next {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use c10k_kernel::limits;
+use c10k_plan::say::printer::Printer;
 use c10k_profile::{NofileLimit, Profile, Source};
 use c10k_record::{Exit, human_count};
 
@@ -10,7 +11,6 @@ use super::brake::Brake;
 use super::document::{Check, Climb};
 use super::{ClimbArgs, Refused};
 use crate::rerun::{Came, Setup};
-use c10k_plan::say::printer::Printer;
 
 /// How long a connect and an echo may take. What is beyond a wall waits for so long in each step.
 const PATIENCE: &str = "4s";

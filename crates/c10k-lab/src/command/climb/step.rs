@@ -5,13 +5,12 @@ use std::path::PathBuf;
 
 use c10k_ceiling::UNKNOWN;
 use c10k_kernel::limits;
+use c10k_plan::stage::{NOBODY, Who};
 use c10k_record::{Evidence, Hanging, Predicted, Record, Remedy, Scope, Setting, human_count};
 use serde::Serialize;
 
 use super::next::Next;
 use crate::rerun::Setup;
-use c10k_plan::stage::NOBODY;
-use c10k_plan::stage::Who;
 
 /// Where the text of a row begins, columns.
 const COLUMN: usize = 29;

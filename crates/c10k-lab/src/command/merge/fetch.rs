@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::control::meet::MeetState;
 use c10k_record::control::{Client, Token, path};
 use c10k_record::shard::ShardResult;
@@ -15,7 +16,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::not_written;
-use c10k_plan::say::refusal::Refusal;
 
 /// Where results are fetched from.
 #[derive(Clone, Debug, Default, Args)]

@@ -2,13 +2,11 @@
 //! own).
 
 use c10k_kernel::limits;
+use c10k_plan::stage::{Limit, NOBODY, Who};
 
 use super::together::Stands;
 use super::{Frame, Group, Lift, Planted, flag, small};
 use crate::rerun::Setup;
-use c10k_plan::stage::Limit;
-use c10k_plan::stage::NOBODY;
-use c10k_plan::stage::Who;
 
 pub(super) static PLANTS: &[Planted] = &[
     Planted {

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use c10k_kernel::limits;
+use c10k_plan::stage::{Limit, Stage, Who};
 
 use super::left::{Maker, left_in};
-use c10k_plan::stage::{Limit, Stage, Who};
 
 /// The controller of a limit.
 fn controller_of(limit: Limit) -> &'static str {

@@ -1,10 +1,9 @@
 //! What came of a plant: as data, and for people.
 
 use c10k_ceiling::predict_rate;
+use c10k_plan::view::plan_view;
 use c10k_record::{Ceiling, Predicted, Record, Setting, counted, human_count};
 use serde::Serialize;
-
-use c10k_plan::view::plan_view;
 
 /// What came of it.
 #[derive(Debug, Serialize)]

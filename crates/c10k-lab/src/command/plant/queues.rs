@@ -1,9 +1,10 @@
 //! The listener's two queues, and a server that does not serve them.
 
+use c10k_plan::stage::{Act, Noise, What, When};
+
 use super::together::Stands;
 use super::{Frame, Lift, Planted, flag, small};
 use crate::rerun::Setup;
-use c10k_plan::stage::{Act, Noise, What, When};
 
 pub(super) static PLANTS: &[Planted] = &[
     Planted {

@@ -1,11 +1,11 @@
 //! Two plants in one run: which can bite in one, in which order, and why the others cannot.
 
 use c10k_ceiling::Wall;
+use c10k_plan::stage::{End, Stage};
 use c10k_record::Span;
 
 use super::{Failed, Frame, PATIENCE, Planted};
 use crate::rerun::Setup;
-use c10k_plan::stage::{End, Stage};
 
 /// Where a plant stands, for what stands beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! What breaks first as a verdict.
 
+use c10k_plan::stage::{Act, What, When};
+
 use super::together::Stands;
 use super::{Frame, Lift, Planted, flag, small};
 use crate::rerun::Setup;
-use c10k_plan::stage::{Act, What, When};
 
 pub(super) static PLANTS: &[Planted] = &[
     Planted {

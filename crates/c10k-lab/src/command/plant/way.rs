@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use c10k_plan::stage::{Furniture, Noise};
+
 use super::together::Stands;
 use super::{Lift, Planted, flag, small};
-use c10k_plan::stage::{Furniture, Noise};
 
 /// A port at which the lab's server does not listen.
 const ELSEWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9999);

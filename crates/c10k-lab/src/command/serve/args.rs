@@ -3,12 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::control::{LEASE, lease};
 use c10k_record::{HttpAddress, Span};
 use c10k_server::{ServerArgs, StatsForm};
 use clap::Args;
-
-use c10k_plan::say::refusal::Refusal;
 
 /// Where the control port is that is not told where: of this machine alone.
 const CONTROL: &str = "127.0.0.1:9900";

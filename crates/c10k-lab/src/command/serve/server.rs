@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use c10k_collector::far::{ServerEnded, ServersWord};
+use c10k_plan::stage::Who;
 use c10k_record::{ServerEvent, ServerReport};
 
 use crate::processes::child::{Heard, Process, end_in_words};
-use c10k_plan::stage::Who;
 
 /// How long an answer to `now` is waited for. One that is stopped keeps a look back once and no longer.
 const PATIENCE: Duration = Duration::from_millis(150);

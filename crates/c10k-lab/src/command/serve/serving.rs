@@ -8,6 +8,9 @@ use std::sync::mpsc::{Receiver, channel};
 use c10k_collector::far::{ControlPort, FarSetup};
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process::name_of;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::stage::Who;
 use c10k_profile::InForce;
 use c10k_record::control::{Build, FarServer};
 use c10k_record::{Exit, Protocol, ServerEvent, ServerMode, Workload, each_line};
@@ -21,9 +24,6 @@ use crate::host::describe;
 use crate::processes::child::Process;
 use crate::processes::start::await_server;
 use crate::signals::Signals;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::stage::Who;
 
 /// A server that is ready, and what it was started with.
 pub(super) struct Serving<'a> {

@@ -1,14 +1,14 @@
 //! What the runs of a sweep say: of each side and metric, and of what its author expected.
 
+use c10k_plan::experiment::arm::Arm;
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::measure::Measure;
+use c10k_plan::experiment::order::{Part, Slot};
 use c10k_report::stats::{Answer, Doubt, Pair, Side, Test, paired};
 use serde_json::{Value, json};
 
 use super::read_back;
 use super::state::{Done, State};
-use c10k_plan::experiment::arm::Arm;
-use c10k_plan::experiment::file::Sweep;
-use c10k_plan::experiment::measure::Measure;
-use c10k_plan::experiment::order::{Part, Slot};
 
 /// All that a sweep says.
 pub(super) struct Answers {

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use c10k_record::{Exit, write_whole};
-
-use super::going_on::{Resumable, hold};
-use super::state::{Build, FILE, HostSeen, Locked, STATE, State, now};
 use c10k_plan::experiment::arm::Arm;
 use c10k_plan::experiment::file::Sweep;
 use c10k_plan::experiment::order::order;
 use c10k_plan::say::refusal::Refusal;
+use c10k_record::{Exit, write_whole};
+
+use super::going_on::{Resumable, hold};
+use super::state::{Build, FILE, HostSeen, Locked, STATE, State, now};
 
 /// Where a sweep is kept.
 pub(super) struct Folder {

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use clap::Args;
 
 use super::state::Locked;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
 
 /// The flags of a sweep and of a tuning that say where it is.
 #[derive(Clone, Debug, Args)]

@@ -3,6 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use c10k_plan::experiment::arm::Arm;
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::measure::Measure;
+use c10k_plan::experiment::order::Part;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::{Exit, Record, write_whole};
 use c10k_report::stats::{Answer, paired};
 
@@ -15,12 +21,6 @@ use super::state::State;
 use super::{standing, written};
 use crate::command::plant::left::Maker;
 use crate::signals::Signals;
-use c10k_plan::experiment::arm::Arm;
-use c10k_plan::experiment::file::Sweep;
-use c10k_plan::experiment::measure::Measure;
-use c10k_plan::experiment::order::Part;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
 
 /// A sweep whose runs are all done.
 pub(crate) struct Made {

@@ -5,6 +5,10 @@ use std::process::Command;
 
 use c10k_kernel::process::own_executable;
 use c10k_kernel::sysctl::SysctlRoot;
+use c10k_plan::experiment::arm::Arm;
+use c10k_plan::experiment::setting::ActsOn;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::stage::Stage;
 use c10k_profile::{Profile, hint_for_unknown, unknown_keys};
 use c10k_record::{Exit, NO_ROOM, Record, RunState};
 
@@ -13,10 +17,6 @@ use crate::command::plant::hierarchy::{Hierarchy, Made};
 use crate::command::plant::left::Maker;
 use crate::rerun::{self, Came};
 use crate::signals::Signals;
-use c10k_plan::experiment::arm::Arm;
-use c10k_plan::experiment::setting::ActsOn;
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::stage::Stage;
 
 /// What came of a run.
 pub(super) enum Ended {

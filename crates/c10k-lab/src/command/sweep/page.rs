@@ -1,5 +1,7 @@
 //! A sweep's page: every single run as a point, beside the interval of what its side does. It stands alone.
 
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::measure::Measure;
 use c10k_record::{Tone, bytes};
 use c10k_report::stats::Test;
 use c10k_report::{Axis, Chart, Look, Part, Top, Unit, page_of_parts};
@@ -7,8 +9,6 @@ use c10k_report::{Axis, Chart, Look, Part, Top, Unit, page_of_parts};
 use super::answer::{Answered, Answers, values};
 use super::read_back;
 use super::state::{HostSeen, State};
-use c10k_plan::experiment::file::Sweep;
-use c10k_plan::experiment::measure::Measure;
 
 /// The page as HTML.
 pub(super) fn page(sweep: &Sweep, state: &State, answers: &Answers) -> String {

@@ -3,6 +3,11 @@
 use std::path::Path;
 use std::time::Instant;
 
+use c10k_plan::experiment::arm::Arm;
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::order::{Part, Slot, run_seconds};
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::{Exit, Record, Span};
 
 use super::folder::Folder;
@@ -10,11 +15,6 @@ use super::one_run::{By, Ended, carry_out};
 use super::state::{Broken, Done, HostSeen, now};
 use crate::command::plant::left::Maker;
 use crate::signals::Signals;
-use c10k_plan::experiment::arm::Arm;
-use c10k_plan::experiment::file::Sweep;
-use c10k_plan::experiment::order::{Part, Slot, run_seconds};
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
 
 /// So often a run is begun that comes to nothing.
 const ATTEMPTS: usize = 2;

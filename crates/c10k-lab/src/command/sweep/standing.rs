@@ -1,12 +1,12 @@
 //! Sides that would run as the base does, because what they ask for, or more, stands already.
 
 use c10k_kernel::sysctl::SysctlRoot;
-use c10k_profile::{DiffRow, Live, Profile, Settable, Why, diff};
-
-use crate::isolate::own_hash;
 use c10k_plan::experiment::arm::Arm;
 use c10k_plan::experiment::setting::ActsOn;
 use c10k_plan::say::refusal::Refusal;
+use c10k_profile::{DiffRow, Live, Profile, Settable, Why, diff};
+
+use crate::isolate::own_hash;
 
 /// Refuses a side whose hash is never made, or of whose host-wide sysctl more stands: its answer would be that of the base
 /// against itself.

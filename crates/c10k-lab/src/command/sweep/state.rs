@@ -7,10 +7,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use c10k_kernel::process::own_executable;
+use c10k_plan::experiment::order::Slot;
 use c10k_record::write_whole;
 use serde::{Deserialize, Serialize};
-
-use c10k_plan::experiment::order::Slot;
 
 /// The state's own file in a sweep's folder.
 pub(crate) const STATE: &str = "sweep.json";

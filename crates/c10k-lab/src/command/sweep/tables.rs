@@ -1,11 +1,11 @@
 //! A sweep's runs and answers as CSV (RFC 4180): a row a run, and a row for each metric of each side.
 
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::order::Part;
 use c10k_report::stats::CSV_COLUMNS;
 
 use super::answer::Answers;
 use super::state::State;
-use c10k_plan::experiment::file::Sweep;
-use c10k_plan::experiment::order::Part;
 
 /// A row for each run. What was set by the sweep stands in `param.NAME`; empty is what the base plan has.
 pub(super) fn runs(sweep: &Sweep, state: &State) -> String {

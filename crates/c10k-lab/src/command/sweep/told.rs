@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use c10k_plan::experiment::file::Sweep;
+use c10k_plan::experiment::measure::Measure;
 use c10k_record::fold;
 use c10k_report::stats::{Answer, Test};
 
 use super::answer::Answers;
 use super::read_back;
-use c10k_plan::experiment::file::Sweep;
-use c10k_plan::experiment::measure::Measure;
 
 /// The page, the tables and the document, from the sweep's folder.
 pub(super) const PAGE: &str = "sweep.html";

@@ -3,12 +3,12 @@
 use std::io;
 use std::path::Path;
 
+use c10k_plan::experiment::file::Sweep;
 use c10k_record::write_whole;
 
 use super::answer::Answers;
 use super::state::State;
 use super::{page, tables, told};
-use c10k_plan::experiment::file::Sweep;
 
 const ANSWER: &str = "answer.json";
 const RUNS: &str = "runs.csv";

@@ -2,14 +2,13 @@
 
 use c10k_kernel::limits;
 use c10k_kernel::sysctl::{SysctlRoot, is_in_the_first_namespace_alone};
-use c10k_profile::{NofileLimit, Profile, Source, what_was_meant};
-use c10k_record::{LoadPlan, Metric, PhaseKind, Plan, Span, Topology, default_conditions, nearest};
-use serde::{Deserialize, Serialize};
-
 use c10k_plan::args::RunArgs;
 use c10k_plan::contradictions::kinds;
 use c10k_plan::resolve::resolve_with_origins;
 use c10k_plan::say::refusal::Refusal;
+use c10k_profile::{NofileLimit, Profile, Source, what_was_meant};
+use c10k_record::{LoadPlan, Metric, PhaseKind, Plan, Span, Topology, default_conditions, nearest};
+use serde::{Deserialize, Serialize};
 
 /// The goal, as it is kept in the folder: another one is another tuning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

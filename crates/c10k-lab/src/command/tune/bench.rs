@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::{Record, RunState, read_record, write_whole};
 use c10k_report::stats::FEWEST_PAIRS;
 use toml_edit::Value;
@@ -11,8 +13,6 @@ use super::lift::Lift;
 use crate::command::runs::runs_in;
 use crate::command::sweep::made::{self, Made};
 use crate::signals::Signals;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
 
 /// The plan that all steps have, beside their files.
 const BASE: &str = "base.toml";

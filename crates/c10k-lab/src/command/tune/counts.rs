@@ -2,6 +2,8 @@
 //! that may be set lifts what is left.
 
 use c10k_ceiling::UNKNOWN;
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::{Metric, Record, Remedy, human_count};
 use c10k_report::stats::FEWEST_PAIRS;
 
@@ -9,8 +11,6 @@ use super::bench::{Bench, Case, Question};
 use super::kept::{Outcome, Proof, is_better, is_worse};
 use super::lift::{Lift, of_remedy};
 use crate::command::sweep::made::Made;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
 
 /// More walls than there are.
 const MOST_WALLS: usize = 16;

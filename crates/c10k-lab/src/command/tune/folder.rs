@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use c10k_plan::say::refusal::Refusal;
 use c10k_record::{Exit, write_whole};
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,6 @@ use super::kept::Outcome;
 use crate::command::sweep::folder::{begun_in, drawn, not_written};
 use crate::command::sweep::going_on::{Resumable, hold};
 use crate::command::sweep::state::{Build, HostSeen, Locked, now};
-use c10k_plan::say::refusal::Refusal;
 
 /// Its document, which a folder must have to be one of a tuning.
 pub(crate) const DOCUMENT: &str = "tune.json";

@@ -1,14 +1,14 @@
 //! What makes the goal faster: all candidates in one sweep, and what looks better in it once more, above what is kept.
 
+use c10k_plan::say::printer::Printer;
+use c10k_plan::say::refusal::Refusal;
+use c10k_plan::view::plan_view;
 use c10k_record::Record;
 
 use super::bench::{Bench, Case, Question};
 use super::kept::{Outcome, Proof, control_moved, is_better};
 use super::lift::{Lift, for_speed};
 use crate::command::sweep::made::Made;
-use c10k_plan::say::printer::Printer;
-use c10k_plan::say::refusal::Refusal;
-use c10k_plan::view::plan_view;
 
 /// Tries what may make the goal faster. `last` is the last run with what is kept so far.
 pub(super) fn make_faster(

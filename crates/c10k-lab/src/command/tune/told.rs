@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use c10k_plan::flags::again;
 use c10k_record::{Span, fold, human_count, shell};
 
 use super::folder::{Check, Document};
 use super::lift::Lift;
-use c10k_plan::flags::again;
 
 /// What came of the goal.
 pub(super) fn headline(check: &Check) -> String {

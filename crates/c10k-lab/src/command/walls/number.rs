@@ -1,11 +1,11 @@
 //! `c10k-lab walls 28232`: where a number most likely comes from, and how to prove it.
 
 use c10k_ceiling::{Fingerprint, Said, read_number};
+use c10k_plan::say::printer::Printer;
 use c10k_record::{Exit, HostSnapshot};
 use serde_json::json;
 
 use super::paragraph::paragraph;
-use c10k_plan::say::printer::Printer;
 
 /// What a number may come from.
 pub(super) fn explain(

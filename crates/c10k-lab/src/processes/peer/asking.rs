@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use c10k_collector::far::{Ended, Look, Mark, Marked};
+use c10k_plan::stage::Who;
 use c10k_record::control::{Client, ControlError, End, Offset, path, unix_ns};
 use c10k_record::{ClockAt, ServerEvent};
 
@@ -12,7 +13,6 @@ use super::known::{ClockSeen, Lost, Sight, Silence};
 use super::laying::Laying;
 use super::patience::Patience;
 use crate::processes::child::Heard;
-use c10k_plan::stage::Who;
 
 /// Asked for nothing, it looks so often: a far end ends a run of which it hears nothing.
 const AT_LEAST: Duration = Duration::from_secs(2);

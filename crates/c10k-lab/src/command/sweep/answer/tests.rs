@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use c10k_plan::experiment::order::order;
 use c10k_report::stats::Found;
 
 use super::*;
 use crate::command::sweep::state::{Build, HostSeen};
 use crate::command::sweep::{page, tables, told};
-use c10k_plan::experiment::order::order;
 
 const FILE: &str = "title = \"A <b>title</b>\"\nquestion = \"Is it so?\"\nbelieved = \"Yes.\"\n\
                     metrics = [\"connects_per_second\"]\nexpect = [\"connects_per_second: slower\"]\nseed = 5\n\
