@@ -27,10 +27,22 @@ mod tests {
 
     #[test]
     fn it_runs_as_the_clock_of_instants_does() {
-        let (begun, before) = (Instant::now(), monotonic_us());
-        std::thread::sleep(Duration::from_millis(2));
-        let (after, took) = (monotonic_us(), begun.elapsed());
-        assert!(before > 0 && after - before >= 2000 && Duration::from_micros(after - before) <= took);
+        for slept in [0, 1, 10, 2000].map(Duration::from_micros) {
+            let outer = Instant::now();
+            let before = monotonic_us();
+            let inner = Instant::now();
+            std::thread::sleep(slept);
+            let inner = inner.elapsed();
+            let after = monotonic_us();
+            let outer = outer.elapsed();
+            // Each reading leaves out the part of a microsecond that has begun: a difference of two may be up to one
+            // microsecond too short or too long.
+            let microsecond = Duration::from_micros(1);
+            let took = Duration::from_micros(after - before);
+            assert!(before > 0 && inner >= slept);
+            assert!(inner < took + microsecond, "{inner:?} are more than {took:?} can be");
+            assert!(took < outer + microsecond, "{took:?} are more than {outer:?} can be");
+        }
     }
 
     #[test]
