@@ -21,7 +21,6 @@ mod host;
 mod keeper;
 mod lane;
 mod listen;
-mod pending;
 mod plan;
 mod push;
 mod refusal;

@@ -9,16 +9,16 @@ use std::time::Instant;
 
 use c10k_kernel::heap::FreedMemory;
 use c10k_kernel::socket;
+use c10k_wire::{AfterRead, Key, Left, PendingOutputs, ReadTurn, TURN_BYTES};
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
 use crate::counters::{Counters, End};
-use crate::pending::{Left, PendingOutputs};
 use crate::push::Pushes;
 use crate::reserve::Reserve;
 use crate::speech::{Heard, Reply, Speech};
-use crate::table::{Flag, Key, Table};
+use crate::table::{Flag, Table, token};
 use crate::timers::{Deadlines, Rounds, What};
 
 mod deadlines;
@@ -36,9 +36,6 @@ const FIRST_BUFFER_BYTES: usize = 4 << 10;
 /// Its size once a read has filled it, and so the most that is ever kept for one slow reader beside a message that the
 /// read completed.
 const BUFFER_BYTES: usize = 64 << 10;
-
-/// See [`ServedConnections::turn_bytes`].
-const TURN_BYTES: usize = 256 << 10;
 
 /// What a connection is watched for while it is read: a short read may have stopped at urgent data (see
 /// [`socket::recv`]).
@@ -74,7 +71,9 @@ pub(crate) struct ServedConnections<S: Speech> {
     speech: S,
     /// What the speech keeps of each connection, by slot.
     states: Vec<S::State>,
-    pending: PendingOutputs,
+    /// What peers have not taken of their answers: of each at most what one read has made, its own bytes, and with a
+    /// message protocol the message that it completed. What is said without an input stands behind that.
+    pending: PendingOutputs<Instant>,
     /// `None` = nothing is pushed.
     pushes: Option<Box<Pushes>>,
     /// Connections of which output waits.
@@ -161,7 +160,7 @@ impl<S: Speech> ServedConnections<S> {
         let Some(socket) = self.table.socket(key) else { return Ok(()) };
         let socket = socket.as_raw_fd();
         let watched =
-            reserve.or_with(registry, || registry.register(&mut SourceFd(&socket), key.token(), INPUT));
+            reserve.or_with(registry, || registry.register(&mut SourceFd(&socket), token(key), INPUT));
         watched.inspect_err(|error| self.close(key, &End::Failed(copy_of(error))))
     }
 
@@ -194,7 +193,8 @@ impl<S: Speech> ServedConnections<S> {
     ///
     /// By the rule of [`socket::recv`] no second read is made for an EAGAIN where nothing stands `behind` a short one.
     fn read(&mut self, registry: &Registry, key: Key, behind: Behind) {
-        let mut turn = self.turn_bytes;
+        // At the server's end what is there is read to its end, since nothing is said before that.
+        let mut turn = ReadTurn::new(self.turn_bytes, behind != Behind::Nothing || self.draining);
         loop {
             let Some(socket) = self.table.socket(key) else { return };
             let shut = self.table.has(key, Flag::Shut);
@@ -218,6 +218,7 @@ impl<S: Speech> ServedConnections<S> {
                     }
                 },
             };
+            let next = turn.after(count, self.buffer.len());
             self.counters.read(count);
             if shut && self.has_said_too_much(key, count) {
                 let end = self.end_of(key, End::Drained);
@@ -228,15 +229,15 @@ impl<S: Speech> ServedConnections<S> {
             }
             if count == self.buffer.len() {
                 self.grow_buffer();
-            } else if behind == Behind::Nothing && !self.draining {
-                return;
             }
-            turn = turn.saturating_sub(count);
-            if turn == 0 {
-                self.table.set(key, Flag::Leftover, true);
-                self.note_busy(key);
-                self.leftovers.push(key);
-                return;
+            match next {
+                AfterRead::Read => {}
+                AfterRead::Wait => return,
+                AfterRead::Yield => {
+                    self.table.set(key, Flag::Leftover, true);
+                    self.note_busy(key);
+                    return self.leftovers.push(key);
+                }
             }
         }
     }
@@ -390,7 +391,8 @@ impl<S: Speech> ServedConnections<S> {
     /// Sends the answers that were held back; true when they are out and the connection is open.
     fn flush_pending(&mut self, registry: &Registry, key: Key) -> bool {
         loop {
-            let (Some(socket), Some(pending)) = (self.table.socket(key), self.pending.of(key.slot())) else {
+            let (Some(socket), Some(pending)) = (self.table.socket(key), self.pending.of_mut(key.slot()))
+            else {
                 return false;
             };
             let sent = match send(socket, pending.next()) {
@@ -422,7 +424,7 @@ impl<S: Speech> ServedConnections<S> {
 
     fn watch(&self, registry: &Registry, key: Key, interest: Interest) -> io::Result<()> {
         let Some(socket) = self.table.socket(key) else { return Ok(()) };
-        registry.reregister(&mut SourceFd(&socket.as_raw_fd()), key.token(), interest)
+        registry.reregister(&mut SourceFd(&socket.as_raw_fd()), token(key), interest)
     }
 }
 

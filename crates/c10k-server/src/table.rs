@@ -2,34 +2,21 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use c10k_wire::Key;
 use mio::Token;
 
 /// Bits of [`Entry::mark`] that are flags; the generation stands above them.
 const FLAG_BITS: u32 = 12;
 const GENERATION_MASK: u32 = u32::MAX >> FLAG_BITS;
 
-/// Names one connection, also after its descriptor has been used again: slot and generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
-    slot: u32,
-    generation: u32,
+/// A connection's key as the token of its events.
+pub(crate) fn token(key: Key) -> Token {
+    Token(key.token() as usize)
 }
 
-impl Key {
-    /// Its place in the table, which is its descriptor number: below 2^31.
-    pub(crate) fn slot(self) -> u32 {
-        self.slot
-    }
-
-    /// As the token of its events: the slot in the lower half, the generation in the upper.
-    pub(crate) fn token(self) -> Token {
-        Token(self.slot as usize | (self.generation as usize) << 32)
-    }
-
-    /// The key in an event's token.
-    pub(crate) fn from_token(token: Token) -> Self {
-        Self { slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
-    }
+/// The key in an event's token.
+pub(crate) fn key_of(token: Token) -> Key {
+    Key::from_token(token.0 as u64)
 }
 
 /// What the table may know of a connection beside its socket.
@@ -102,7 +89,7 @@ impl Table {
         let generation = ((entry.mark >> FLAG_BITS) + 1) & GENERATION_MASK;
         entry.mark = generation << FLAG_BITS;
         self.open += 1;
-        Key { slot, generation }
+        Key::new(slot, generation)
     }
 
     /// The connection's socket; `None` when that connection is gone, whoever has its descriptor now.
@@ -122,14 +109,14 @@ impl Table {
 
     /// Sets or clears a flag of a connection that is there.
     pub(crate) fn set(&mut self, key: Key, flag: Flag, on: bool) {
-        if let Some(entry) = self.entries.get_mut(key.slot as usize).filter(|entry| entry.is(key)) {
+        if let Some(entry) = self.entries.get_mut(key.slot() as usize).filter(|entry| entry.is(key)) {
             if on { entry.mark |= flag as u32 } else { entry.mark &= !(flag as u32) }
         }
     }
 
     /// Takes a connection out; dropping what comes back closes it.
     pub(crate) fn remove(&mut self, key: Key) -> Option<OwnedFd> {
-        let entry = self.entries.get_mut(key.slot as usize).filter(|entry| entry.is(key))?;
+        let entry = self.entries.get_mut(key.slot() as usize).filter(|entry| entry.is(key))?;
         let socket = entry.socket.take()?;
         self.open -= 1;
         Some(socket)
@@ -138,7 +125,7 @@ impl Table {
     /// The connection in a slot.
     pub(crate) fn key_in(&self, slot: u32) -> Option<Key> {
         let entry = self.entries.get(slot as usize)?;
-        entry.socket.as_ref().map(|_| Key { slot, generation: entry.mark >> FLAG_BITS })
+        entry.socket.as_ref().map(|_| Key::new(slot, entry.mark >> FLAG_BITS))
     }
 
     /// One more than the greatest slot ever used.
@@ -147,13 +134,13 @@ impl Table {
     }
 
     fn entry(&self, key: Key) -> Option<&Entry> {
-        self.entries.get(key.slot as usize).filter(|entry| entry.is(key))
+        self.entries.get(key.slot() as usize).filter(|entry| entry.is(key))
     }
 }
 
 impl Entry {
     fn is(&self, key: Key) -> bool {
-        self.socket.is_some() && self.mark >> FLAG_BITS == key.generation
+        self.socket.is_some() && self.mark >> FLAG_BITS == key.generation()
     }
 }
 
@@ -171,7 +158,7 @@ mod tests {
     fn an_event_of_a_closed_connection_does_not_reach_the_next_owner_of_its_descriptor() {
         let mut table = Table::with_limit(64);
         let first = table.insert(socket());
-        let stale = Key::from_token(first.token());
+        let stale = key_of(token(first));
         assert_eq!(stale, first);
         let descriptor = table.remove(first).unwrap();
         // The same descriptor number again, as the kernel would give it.
@@ -205,10 +192,10 @@ mod tests {
         let mut table = Table::with_limit(64);
         let key = table.insert(socket());
         table.entries[key.slot() as usize].mark = u32::MAX;
-        let key = Key { slot: key.slot(), generation: GENERATION_MASK };
+        let key = Key::new(key.slot(), GENERATION_MASK);
         let socket = table.remove(key).unwrap();
         let next = table.insert(socket);
-        assert_eq!(next.generation, 0);
+        assert_eq!(next.generation(), 0);
         assert!(!table.has(next, Flag::Pending) && !table.has(next, Flag::Leftover));
     }
 }

@@ -6,9 +6,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use c10k_wire::Wheel;
-
-use crate::table::Key;
+use c10k_wire::{Key, Wheel};
 
 /// What a connection has a time for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::reserve::Reserve;
 use crate::shared::{Language, Note, Shared, WorkerPart};
 use crate::speech::{Raw, Speech, WebSocket};
 use crate::stream::{Behind, ServedConnections};
-use crate::table::Key;
+use crate::table::key_of;
 
 /// Connections accepted in one round before those that are there are served again.
 const ACCEPT_BATCH: u32 = 64;
@@ -189,7 +189,7 @@ impl<S: Speech> Worker<S> {
             for event in &events {
                 let token = event.token();
                 if (token.0 as u32) < FIRST_OTHER {
-                    let key = Key::from_token(token);
+                    let key = key_of(token);
                     self.connections.serve(self.poll.registry(), key, Behind::of(event));
                 } else {
                     self.hear(token);

@@ -1,5 +1,7 @@
 //! The dense table of one worker's connections.
 
+use c10k_wire::Key;
+
 use crate::tasks::Task;
 
 /// Where a connection stands.
@@ -168,9 +170,9 @@ impl<C> Table<C> {
 
     /// The slot of a token, unless it has been freed or given to another connection since.
     pub(crate) fn find(&self, token: u64) -> Option<u32> {
-        let index = token as u32;
-        let slot = self.slots.get(index as usize)?;
-        (slot.state != State::Free && slot.number == (token >> 32) as u32).then_some(index)
+        let key = Key::from_token(token);
+        let slot = self.slots.get(key.slot() as usize)?;
+        (slot.state != State::Free && slot.number == key.generation()).then_some(key.slot())
     }
 
     pub(crate) fn peek(&self, index: u32) -> &Slot<C> {
@@ -205,7 +207,7 @@ impl<C> Table<C> {
 
 /// The token of a slot: its index, and the connection's number as its generation.
 pub(crate) fn token(index: u32, number: u32) -> u64 {
-    u64::from(number) << 32 | u64::from(index)
+    Key::new(index, number).token()
 }
 
 #[cfg(test)]

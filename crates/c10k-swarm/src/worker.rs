@@ -52,8 +52,6 @@ use work::Working;
 const BATCH: u32 = 32;
 /// The shared buffer of a worker, bytes; only pages that are used are ever touched.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// What one connection may bring at a time before the others have their turn.
-const TURN_BYTES: usize = 256 * 1024;
 
 pub(crate) struct Worker<M: Maker, S: Speech> {
     shared: Arc<Shared>,

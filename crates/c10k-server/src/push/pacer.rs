@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 
 use c10k_kernel::clock;
 use c10k_record::BitRate;
-use c10k_wire::Wheel;
 use c10k_wire::push::{Content, MOST_STREAM_BYTES, PushHeader, PushKind};
+use c10k_wire::{Key, Wheel};
 
 use super::{Frame, shrink};
-use crate::table::Key;
 
 /// Of a slow stream a frame is what it plays in so long: what a viewer waits for at the least.
 const FRAMES_PER_SECOND: u64 = 10;
@@ -182,7 +181,7 @@ mod tests {
     }
 
     fn key(slot: u32) -> Key {
-        Key::from_token(mio::Token(slot as usize))
+        Key::new(slot, 0)
     }
 
     fn next(pacer: &mut Pacer, slot: u32, now: Instant) -> Option<Frame> {

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use c10k_kernel::socket;
+use c10k_wire::Key;
 use mio::Registry;
 
 use super::ServedConnections;
 use crate::counters::End;
 use crate::speech::{Heard, Reply, Speech};
-use crate::table::{Flag, Key, Table};
+use crate::table::{Flag, Table};
 use crate::timers::{Rounds, What};
 
 /// Connections pinged between two looks at events.

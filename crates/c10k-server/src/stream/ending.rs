@@ -5,13 +5,14 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use c10k_kernel::socket;
+use c10k_wire::Key;
 use mio::Registry;
 use socket2::SockRef;
 
 use super::{Behind, ServedConnections};
 use crate::counters::End;
 use crate::speech::{Heard, Over, Reply, Speech};
-use crate::table::{Flag, Key};
+use crate::table::Flag;
 use crate::timers::What;
 
 /// How long a peer that was in the middle of saying more may take to read the last word and close.

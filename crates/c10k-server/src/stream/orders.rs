@@ -310,7 +310,7 @@ impl<S: Speech, M: Model> Pair<S, M> {
             result => result.expect("epoll"),
         }
         for event in &events {
-            if event.token() == self.key.token() {
+            if event.token() == token(self.key) {
                 self.connections.serve(self.poll.registry(), self.key, Behind::of(event));
             }
         }

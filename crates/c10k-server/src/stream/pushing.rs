@@ -8,6 +8,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use c10k_kernel::socket;
+use c10k_wire::Key;
 use c10k_wire::push::{Ask, PushHeader};
 use mio::{Interest, Registry};
 
@@ -15,7 +16,7 @@ use super::{INPUT, ServedConnections, send};
 use crate::counters::End;
 use crate::push::{Frame, Rest, Work};
 use crate::speech::Speech;
-use crate::table::{Flag, Key};
+use crate::table::Flag;
 
 /// Viewers that are served between two looks at events.
 const PACE_BATCH: u32 = 512;
@@ -235,7 +236,7 @@ impl<S: Speech> ServedConnections<S> {
         pushes.forget_rest(key.slot());
         self.set_waiting(key, Flag::Blocked, false);
         // Its time to be taken begins now.
-        if let Some(pending) = self.pending.of(key.slot()) {
+        if let Some(pending) = self.pending.of_mut(key.slot()) {
             pending.moves_from(now);
         }
         true
@@ -243,12 +244,17 @@ impl<S: Speech> ServedConnections<S> {
 
     /// The slots of those whose peers have taken nothing of what waits for `limit`.
     pub(super) fn stalled(&self, now: Instant, limit: Duration) -> Vec<u32> {
-        let Some(pushes) = self.pushes.as_deref() else { return self.pending.stalled(now, limit) };
+        let Some(pushes) = self.pushes.as_deref() else { return self.stalled_answers(now, limit) };
         // What waits behind a frame has not had its turn.
-        let pending = self.pending.stalled(now, limit).into_iter();
+        let pending = self.stalled_answers(now, limit).into_iter();
         let mut slots: Vec<u32> = pending.filter(|slot| !pushes.rests.contains_key(slot)).collect();
         slots.extend(pushes.stalled(now, limit));
         slots
+    }
+
+    /// The same of answers alone.
+    fn stalled_answers(&self, now: Instant, limit: Duration) -> Vec<u32> {
+        self.pending.stalled(|moved_at| now.saturating_duration_since(moved_at) >= limit)
     }
 
     /// The connection is gone.

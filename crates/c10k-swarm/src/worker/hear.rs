@@ -1,9 +1,10 @@
 //! Hearing: what epoll names is read, and given to the speech.
 
 use c10k_wire::raw::ProbeId;
+use c10k_wire::{AfterRead, ReadTurn, TURN_BYTES};
 
 use super::output::Words;
-use super::{TURN_BYTES, Worker, would_block};
+use super::{Worker, would_block};
 use crate::maker::{Maker, Ready};
 use crate::speech::{Awaited, Progress, Speech};
 use crate::table::{State, token};
@@ -70,7 +71,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
     /// Reads until nothing is there or the turn is over. `until_empty` insists where no edge will come for what is
     /// still there.
     fn receive(&mut self, orders: Orders, token: u64, until_empty: bool) {
-        let (mut turn, mut last_length) = (TURN_BYTES, 0);
+        let (mut turn, mut last_length) = (ReadTurn::new(TURN_BYTES, until_empty), 0);
         while let Some(index) = self.table.find(token) {
             let slot = self.table.get(index);
             let Some(connection) = &slot.connection else { return };
@@ -95,14 +96,16 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                     if !self.output.may_read(index) {
                         return;
                     }
-                    // The rule of `c10k_kernel::socket::recv`.
-                    if length < self.buffer.len() && !until_empty {
-                        return;
-                    }
-                    turn = turn.saturating_sub(length);
-                    if turn == 0 && self.table.find(token).is_some() {
-                        self.table.get(index).has_unread = true;
-                        return self.leftovers.push(token);
+                    match turn.after(length, self.buffer.len()) {
+                        AfterRead::Read => {}
+                        AfterRead::Wait => return,
+                        AfterRead::Yield => {
+                            if self.table.find(token).is_some() {
+                                self.table.get(index).has_unread = true;
+                                self.leftovers.push(token);
+                            }
+                            return;
+                        }
                     }
                 }
                 Err(error) if would_block(&error) => return,

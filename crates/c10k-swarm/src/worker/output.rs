@@ -1,7 +1,8 @@
 //! What is to be sent: what the kernel has no room for is kept until it has, within bounds.
 
-use std::collections::HashMap;
 use std::io;
+
+use c10k_wire::{Left, PendingOutputs};
 
 use super::would_block;
 
@@ -17,24 +18,18 @@ pub(super) enum Words {
     Answer,
 }
 
-/// What a connection has still to send; never empty.
-#[derive(Debug)]
-struct Unsent {
-    bytes: Vec<u8>,
-    /// How many of them there are up to the end of its own words; what stands behind those are answers.
-    own: usize,
-    /// When the kernel last took any, µs.
-    moved_us: u64,
-}
-
 /// The output of all connections of a worker, which are named by their slots. Times are µs since the run's epoch.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     next: Vec<u8>,
-    unsent: HashMap<u32, Unsent>,
+    unsent: PendingOutputs<u64, Own>,
     /// When it was last looked at for what does not move, µs.
     checked_us: u64,
 }
+
+/// How many bytes there are up to the end of a connection's own words; what stands behind those are answers.
+#[derive(Debug, Default)]
+struct Own(usize);
 
 impl Output {
     /// A blank sheet for what is to be said next.
@@ -59,13 +54,8 @@ impl Output {
         now_us: impl FnOnce() -> u64,
         send: impl FnOnce(&[u8]) -> io::Result<usize>,
     ) -> io::Result<()> {
-        if !self.unsent.is_empty()
-            && let Some(waiting) = self.unsent.get_mut(&slot)
-        {
-            waiting.bytes.append(&mut self.next);
-            if words == Words::Own {
-                waiting.own = waiting.bytes.len();
-            }
+        if self.waits(slot) {
+            self.keep(slot, 0, words, now_us);
             return Ok(());
         }
         match send(&self.next) {
@@ -79,9 +69,16 @@ impl Output {
     /// So many bytes of what was to be said next have gone out; the others are kept.
     pub(super) fn said(&mut self, slot: u32, sent: usize, words: Words, now_us: impl FnOnce() -> u64) {
         if sent < self.next.len() {
-            let bytes = self.next.split_off(sent);
-            let own = if words == Words::Own { bytes.len() } else { 0 };
-            self.unsent.insert(slot, Unsent { bytes, own, moved_us: now_us() });
+            self.keep(slot, sent, words, now_us);
+        }
+        self.next.clear();
+    }
+
+    /// What is to be said next waits, from that byte on.
+    fn keep(&mut self, slot: u32, from: usize, words: Words, now_us: impl FnOnce() -> u64) {
+        let unsent = self.unsent.keep(slot, self.next[from..].into(), now_us());
+        if words == Words::Own {
+            unsent.mark = Own(unsent.left());
         }
         self.next.clear();
     }
@@ -93,20 +90,22 @@ impl Output {
     pub(super) fn flush(
         &mut self,
         slot: u32,
-        now_us: impl FnOnce() -> u64,
-        send: impl FnOnce(&[u8]) -> io::Result<usize>,
+        now_us: impl Fn() -> u64,
+        mut send: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> io::Result<bool> {
         let could_read = self.may_read(slot);
-        let Some(unsent) = self.unsent.get_mut(&slot) else { return Ok(false) };
-        match send(&unsent.bytes) {
-            Ok(sent) if sent >= unsent.bytes.len() => self.forget(slot),
-            Ok(sent) => {
-                unsent.bytes.drain(..sent);
-                unsent.own = unsent.own.saturating_sub(sent);
-                unsent.moved_us = now_us();
+        while let Some(unsent) = self.unsent.of_mut(slot) {
+            let sent = match send(unsent.next()) {
+                Ok(sent) => sent,
+                Err(error) if would_block(&error) => break,
+                Err(error) => return Err(error),
+            };
+            unsent.mark.0 = unsent.mark.0.saturating_sub(sent);
+            match unsent.advance(sent, now_us()) {
+                Left::Part => break,
+                Left::More => {}
+                Left::Nothing => self.forget(slot),
             }
-            Err(error) if would_block(&error) => {}
-            Err(error) => return Err(error),
         }
         Ok(!could_read && self.may_read(slot))
     }
@@ -118,31 +117,29 @@ impl Output {
 
     /// Whether something waits on this connection.
     pub(super) fn waits(&self, slot: u32) -> bool {
-        !self.unsent.is_empty() && self.unsent.contains_key(&slot)
+        self.unsent.of(slot).is_some()
     }
 
     /// Whether all that the connection has to say of its own accord has gone out.
     pub(super) fn has_said_its_own(&self, slot: u32) -> bool {
-        self.unsent.is_empty() || self.unsent.get(&slot).is_none_or(|unsent| unsent.own == 0)
+        self.unsent.of(slot).is_none_or(|unsent| unsent.mark.0 == 0)
     }
 
     /// Whether more may be read: not while answers wait, since more input would bring about more of them. A server may
     /// send an echo back before it has all of the probe, though, and wait with the rest until that is read.
     pub(super) fn may_read(&self, slot: u32) -> bool {
-        self.unsent.is_empty() || self.unsent.get(&slot).is_none_or(|unsent| unsent.bytes.len() == unsent.own)
+        self.unsent.of(slot).is_none_or(|unsent| unsent.left() == unsent.mark.0)
     }
 
     /// The connection is gone.
     pub(super) fn forget(&mut self, slot: u32) {
-        if !self.unsent.is_empty() {
-            self.unsent.remove(&slot);
-        }
+        self.unsent.forget(slot);
     }
 
     /// The server is offered from now on what it was not offered for a while.
     pub(super) fn begin_to_count(&mut self, slot: u32, now_us: u64) {
-        if let Some(unsent) = self.unsent.get_mut(&slot) {
-            unsent.moved_us = now_us;
+        if let Some(unsent) = self.unsent.of_mut(slot) {
+            unsent.moves_from(now_us);
         }
     }
 
@@ -152,8 +149,7 @@ impl Output {
             return Vec::new();
         }
         self.checked_us = now_us;
-        let is_stalled = |unsent: &Unsent| now_us.saturating_sub(unsent.moved_us) >= limit_us;
-        self.unsent.iter().filter(|(_, unsent)| is_stalled(unsent)).map(|(&slot, _)| slot).collect()
+        self.unsent.stalled(|moved_us| now_us.saturating_sub(moved_us) >= limit_us)
     }
 }
 
@@ -175,9 +171,14 @@ mod tests {
     /// What is sent where there is room for so much, and whether reading goes on.
     fn flush(output: &mut Output, room: usize) -> (Vec<u8>, bool) {
         let mut sent = Vec::new();
-        let send = |bytes: &[u8]| {
-            sent.extend_from_slice(&bytes[..bytes.len().min(room)]);
-            Ok(bytes.len().min(room))
+        let mut room = room;
+        let send = |bytes: &[u8]| match bytes.len().min(room) {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            length => {
+                sent.extend_from_slice(&bytes[..length]);
+                room -= length;
+                Ok(length)
+            }
         };
         let reads_on = output.flush(7, || SECOND_US, send).expect("no error");
         (sent, reads_on)
@@ -194,6 +195,18 @@ mod tests {
         assert_eq!(flush(&mut output, 9), (b"pong".to_vec(), true));
         assert!(output.is_empty());
         assert_eq!(flush(&mut output, 9), (Vec::new(), false));
+    }
+
+    #[test]
+    fn all_that_waits_goes_out_when_there_is_room_since_no_other_edge_comes() {
+        let mut output = Output::default();
+        say(&mut output, Words::Own, b"probe", 2);
+        say(&mut output, Words::Answer, b"pong", 9);
+        say(&mut output, Words::Own, b"bye", 9);
+        assert_eq!(flush(&mut output, 5), (b"obepo".to_vec(), false));
+        assert!(!output.has_said_its_own(7));
+        assert_eq!(flush(&mut output, 9), (b"ngbye".to_vec(), false), "reading did not wait");
+        assert!(output.is_empty());
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use c10k_record::{GrowthStop, PortsInPlan};
 use c10k_wire::raw::Probes;
 
+use c10k_wire::TURN_BYTES;
+
 use super::*;
 use crate::arrivals::Claim;
 use crate::maker::Ready;
