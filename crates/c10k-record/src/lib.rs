@@ -92,8 +92,8 @@ pub use serve::{HttpAddress, ListenError, Listening};
 pub use server_report::ServerReport;
 pub use talk::{Command, LiveCounts, Printer, ServerEvent, SwarmEvent, WorkTick, each_line};
 pub use tell::{
-    Bytes, Live, Messages, Style, Tone, brief, columns, headline, headline_and_path, notes, text_width,
-    time_left, verdict_measured, verdict_value, what_is_higher, worked,
+    Bytes, Live, Messages, Style, Teller, Tone, brief, columns, headline, headline_and_path, notes,
+    text_width, time_left, verdict_measured, verdict_value, what_is_higher, worked,
 };
 pub use text::{
     Hanging, Quantity, QuantityError, Span, UNKNOWN, bytes, clean, count, counted, fold, fold_command,

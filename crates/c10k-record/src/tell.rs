@@ -5,6 +5,7 @@ mod headline;
 mod live;
 mod notes;
 mod style;
+mod teller;
 mod work;
 
 pub use brief::{brief, headline_and_path, verdict_measured, verdict_value, what_is_higher};
@@ -12,4 +13,5 @@ pub use headline::headline;
 pub use live::{Bytes, Live, Messages, time_left};
 pub use notes::notes;
 pub use style::{Style, Tone, columns, text_width};
+pub use teller::Teller;
 pub use work::worked;

@@ -9,17 +9,13 @@ use std::time::{Duration, Instant};
 use c10k_record::metrics::LatencyFigures;
 use c10k_record::{
     HttpAddress, LatencyHistogram, ListenError, Live, LiveCounts, Outcome, PhaseName, Printer, Sample, Style,
-    SwarmEvent, Warning, columns, fold, printable, text_width,
+    SwarmEvent, Teller, Warning, text_width,
 };
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
 use crate::exported::{Exported, Measures};
 
-/// Between two lines of how it stands where no line can be written over.
-const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
-/// Columns of such a line.
-const PLAIN_WIDTH: usize = 81;
 /// At the end: how long the reader of the JSON lines may take nothing. The record is the last of them.
 const LAST_WAIT: Duration = Duration::from_secs(10);
 
@@ -27,13 +23,9 @@ const LAST_WAIT: Duration = Duration::from_secs(10);
 pub(crate) struct Output {
     /// Where the JSON lines go, with --events.
     events: Option<Printer>,
-    terminal: bool,
+    teller: Teller,
     /// Says nothing but errors, and what is asked for.
     is_quiet: bool,
-    /// Whether a line can be written over another.
-    can_write_over: bool,
-    last_plain: Option<Instant>,
-    line_open: bool,
     log: Option<IntervalLog>,
     rows: Option<Rows>,
     measures: Measures,
@@ -61,16 +53,10 @@ struct Rows {
 impl Output {
     /// One for words alone.
     pub(crate) fn new() -> Self {
-        let terminal = io::stderr().is_terminal();
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let can_write_over = terminal && !is_dumb;
         Self {
             events: None,
-            terminal,
+            teller: Teller::default(),
             is_quiet: false,
-            can_write_over,
-            last_plain: None,
-            line_open: false,
             log: None,
             rows: None,
             measures: Measures::default(),
@@ -240,7 +226,7 @@ impl Output {
 
     /// Text on stdout.
     pub(crate) fn text(&mut self, text: &str) {
-        self.end_line();
+        self.teller.end_line();
         let mut stdout = io::stdout().lock();
         let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
         drop(stdout);
@@ -252,7 +238,7 @@ impl Output {
         let (is_terminal, width) = if stdout {
             (io::stdout().is_terminal(), text_width(&io::stdout()))
         } else {
-            (self.terminal, text_width(&io::stderr()))
+            (self.teller.is_terminal(), text_width(&io::stderr()))
         };
         let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Style { color: is_terminal && !is_unwanted, width }
@@ -273,24 +259,9 @@ impl Output {
         self.lost
     }
 
-    /// Words for people; folded on a terminal.
+    /// Words for people, on stderr.
     pub(crate) fn say(&mut self, text: &str) {
-        self.end_line();
-        let mut stderr = io::stderr().lock();
-        for line in printable(text).lines() {
-            let too_wide = columns(&stderr).filter(|width| line.chars().count() > *width);
-            let parts = too_wide.map_or_else(|| vec![line.to_owned()], |width| fold(line, width));
-            for part in parts {
-                let _ = writeln!(stderr, "{part}");
-            }
-        }
-    }
-
-    /// Ends the line that is written over.
-    fn end_line(&mut self) {
-        if std::mem::take(&mut self.line_open) {
-            let _ = writeln!(io::stderr());
-        }
+        self.teller.say(text);
     }
 
     /// What a program hears by an event.
@@ -313,27 +284,16 @@ impl Output {
 
     /// The last line of how it stood, in the place of the one that is written over.
     pub(crate) fn closing(&mut self, text: &str) {
-        if std::mem::take(&mut self.line_open) {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
+        self.teller.clear_line();
         self.say_to_people(text);
     }
 
-    /// How it stands: one line that is written over and fits the terminal as wide as it is now, else a plain line every
-    /// few seconds.
+    /// How it stands, for people.
     pub(crate) fn progress(&mut self, live: &Live<'_>) {
         if self.events.is_some() || self.is_quiet {
             return;
         }
-        if self.can_write_over {
-            let mut stderr = io::stderr().lock();
-            let line = live.line(columns(&stderr).unwrap_or(PLAIN_WIDTH));
-            let _ = write!(stderr, "\r\x1b[K{}", printable(&line)).and_then(|()| stderr.flush());
-            self.line_open = true;
-        } else if self.last_plain.is_none_or(|last| last.elapsed() >= PLAIN_INTERVAL) {
-            self.last_plain = Some(Instant::now());
-            self.say(&live.plain(PLAIN_WIDTH));
-        }
+        self.teller.progress(live);
     }
 }
 

@@ -10,9 +10,10 @@ use crate::source::{House, attributes_of, is_for_tests};
 pub(crate) const RULE: &str = "printing";
 
 /// The printers: the one file of each program that may write.
-const PRINTERS: [&str; 3] = [
+const PRINTERS: [&str; 4] = [
     "crates/c10k-collector/src/main.rs",
     "crates/c10k-plan/src/say/printer.rs",
+    "crates/c10k-record/src/tell/teller.rs",
     "crates/c10k-swarm/src/output.rs",
 ];
 
