@@ -30,7 +30,7 @@ pub use hold::{
 };
 pub use in_force::{
     InForce, InForceError, LISTED_BY, apply_limits, left_over_notice, not_applied_warning, not_in_force,
-    note, put_in_force, scope_of,
+    note, own_tables_are_allowed, put_in_force, scope_of,
 };
 pub use journal::{
     Drift, Drifted, Holder, JournalError, Pending, Policy, Progress, Recovery, RollBack, Unsettable,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use c10k_kernel::descriptors;
-use c10k_record::Warning;
+use c10k_profile::own_tables_are_allowed;
 
 use crate::args::{Scheduling, ServerArgs};
 use crate::host::Prepared;
@@ -24,7 +24,7 @@ pub(crate) fn plan_tables(
     lanes: usize,
     prepared: &mut Prepared,
 ) -> Result<(WorkerSettings, Option<u64>), StartError> {
-    let own_tables = !args.one_table && own_tables_are_allowed(&mut prepared.warnings);
+    let own_tables = !args.one_table && own_tables_are_allowed(prepared.nofile.soft, &mut prepared.warnings);
     let in_use = descriptors::open_count(std::process::id())
         .map_err(StartError::system("count this process's descriptors"))?;
     let of_lanes = lanes as u64 * (args.listen().addresses().len() as u64 + 2);
@@ -64,19 +64,4 @@ pub(crate) fn plan_tables(
         drain: args.drain.0,
     };
     Ok((settings, max_connections))
-}
-
-/// A container's filter may refuse unshare(2), and a limit on threads the one that would try it.
-fn own_tables_are_allowed(warnings: &mut Vec<Warning>) -> bool {
-    let result = descriptors::own_tables_possible();
-    if let Err(error) = &result {
-        warnings.push(Warning::new(
-            "one-table",
-            format!(
-                "workers cannot have descriptor tables of their own ({error}): \
-                 all connections share one, and RLIMIT_NOFILE is their limit"
-            ),
-        ));
-    }
-    result.is_ok()
 }

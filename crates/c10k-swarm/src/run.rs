@@ -11,13 +11,13 @@ use c10k_kernel::census::{Servers, SockDiag};
 use c10k_kernel::cgroup::{PidsGroup, Refusals};
 use c10k_kernel::counters::ProcRoot;
 use c10k_kernel::link::device_towards;
+use c10k_kernel::process;
 use c10k_kernel::sysctl::SysctlRoot;
-use c10k_kernel::{descriptors, process};
-use c10k_profile::{InForce, put_in_force};
+use c10k_profile::{InForce, own_tables_are_allowed, put_in_force};
 use c10k_record::shell::own_command;
 use c10k_record::{
     Condition, Exit, HostSnapshot, LoadPlan, PhasePlan, Plan, Predicted, Record, Spread, SwarmEvent, Warning,
-    WorkPlan, Workload, brief, each_line, headline, human_count, utc_now,
+    WorkPlan, Workload, brief, each_line, headline, utc_now,
 };
 use c10k_wire::ws::ClientRequest;
 
@@ -430,18 +430,6 @@ fn time_wait(setup: &Setup) -> Option<u64> {
     let ports: Vec<u16> = setup.servers.iter().map(SocketAddr::port).collect();
     let window = (setup.window.first, setup.window.last);
     Some(ports_kept(&time_wait_towards(&ports)?, window, Some(setup.plan.sources())))
-}
-
-fn own_tables_are_allowed(soft_nofile: u64, warnings: &mut Vec<Warning>) -> bool {
-    let allowed = descriptors::own_tables_possible();
-    if let Err(error) = &allowed {
-        let soft = human_count(soft_nofile);
-        let text = format!(
-            "workers cannot have descriptor tables of their own ({error}), so all share one of {soft}"
-        );
-        warnings.push(Warning::new("one-table", text));
-    }
-    allowed.is_ok()
 }
 
 fn read_commands(notes: Sender<Note>) -> io::Result<()> {

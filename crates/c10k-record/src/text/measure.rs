@@ -35,9 +35,13 @@ pub fn with_unit(value: Option<f64>, unit: &str) -> String {
     if text == UNKNOWN { text } else { format!("{text} {unit}") }
 }
 
-/// A share from 0 to 1 as percent.
+/// A share from 0 to 1 as percent: what is not nothing is not called 0 %, and what is not all is not called 100 %.
 pub fn percent(ratio: Option<f64>) -> String {
-    with_unit(ratio.map(|ratio| ratio * 100.0), "%")
+    match ratio {
+        Some(ratio) if ratio > 0.0 && ratio < 5e-5 => "below 0.01 %".to_owned(),
+        Some(ratio) if (0.9995..1.0).contains(&ratio) => "above 99.9 %".to_owned(),
+        _ => with_unit(ratio.map(|ratio| ratio * 100.0), "%"),
+    }
 }
 
 /// A latency given in µs, in the unit that fits.
@@ -130,6 +134,9 @@ mod tests {
     fn what_is_not_known_is_never_zero() {
         assert_eq!(with_unit(None, "B"), "unknown");
         assert_eq!(percent(None), "unknown");
+        let shown = [0.0, 1e-6, 5e-5, 0.5, 0.9994, 0.999_999, 1.0, 1.2].map(|ratio| percent(Some(ratio)));
+        let wanted = ["0", "below 0.01", "0.01", "50", "99.9", "above 99.9", "100", "120"];
+        assert_eq!(shown, wanted.map(|number| format!("{number} %")));
         assert_eq!(count(None), "unknown");
         assert_eq!(bytes(None), "unknown");
     }
