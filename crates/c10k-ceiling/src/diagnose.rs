@@ -30,7 +30,7 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
     if findings.aborted {
         return None;
     }
-    let findings = &settled(findings);
+    let findings = &with_what_follows(findings);
     let connections = &findings.connections;
     let (is_short, is_unharmed) = (findings.is_short(), findings.is_unharmed());
     // Without probes a ghost is held like any other, and no loss.
@@ -89,7 +89,7 @@ pub fn diagnose(findings: &Findings, predicted: Option<Predicted>) -> Option<Cei
 }
 
 /// The findings with what follows from others of them.
-pub(crate) fn settled(findings: &Findings) -> Findings {
+pub(crate) fn with_what_follows(findings: &Findings) -> Findings {
     let mut settled = findings.clone();
     settle_threads(&mut settled);
     settled.plan.wanted_rate = findings.wanted_rate();

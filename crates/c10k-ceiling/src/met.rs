@@ -3,7 +3,7 @@
 use c10k_record::{Ceiling, MetOnTheWay, Warning, human_count};
 
 use crate::counter;
-use crate::diagnose::settled;
+use crate::diagnose::with_what_follows;
 use crate::findings::Findings;
 use crate::wall::{Met, Wall};
 use crate::walls::walls;
@@ -18,7 +18,7 @@ pub fn met_on_the_way(findings: &Findings, ceiling: Option<&Ceiling>) -> Vec<Met
     if findings.aborted || findings.is_short() || findings.server_end.is_some() {
         return Vec::new();
     }
-    let mut settled = settled(findings);
+    let mut settled = with_what_follows(findings);
     // What did not would hold less.
     settled.plan.server_went_on = true;
     let is_named = |wall: &Wall| {

@@ -76,7 +76,7 @@ pub enum CollectorError {
 
 /// The two processes of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum ProcessSide {
     /// The one that accepts.
     Server,
     /// The one that connects.
@@ -279,7 +279,7 @@ impl Collector {
     /// Waits until the kernel has given back what earlier connections left behind: sockets, inodes and files are freed
     /// some milliseconds after their close (RCU), and a snapshot taken before is too high. False when `longest` passed
     /// and memory was still coming back.
-    pub fn settle(&mut self, longest: Duration) -> bool {
+    pub fn await_quiet(&mut self, longest: Duration) -> bool {
         let end = Instant::now() + longest;
         let mut last = self.kernel_use();
         let mut quiet = 0;
@@ -325,10 +325,10 @@ impl Collector {
     /// Whether a watched end was found to have ended: of a server, all its processes. False for an end that is not
     /// watched.
     #[must_use]
-    pub fn is_gone(&self, side: Side) -> bool {
+    pub fn is_gone(&self, side: ProcessSide) -> bool {
         match side {
-            Side::Server => self.server.as_ref().is_some_and(Serving::is_gone),
-            Side::Swarm => self.swarm.as_ref().is_some_and(Watched::is_gone),
+            ProcessSide::Server => self.server.as_ref().is_some_and(Serving::is_gone),
+            ProcessSide::Swarm => self.swarm.as_ref().is_some_and(Watched::is_gone),
         }
     }
 
@@ -359,10 +359,10 @@ impl Collector {
 
     /// The pid that is watched on a side; of a server, the one that was named.
     #[must_use]
-    pub fn pid(&self, side: Side) -> Option<u32> {
+    pub fn pid(&self, side: ProcessSide) -> Option<u32> {
         match side {
-            Side::Server => self.server.as_ref().and_then(Serving::first),
-            Side::Swarm => self.swarm.as_ref().map(Watched::pid),
+            ProcessSide::Server => self.server.as_ref().and_then(Serving::first),
+            ProcessSide::Swarm => self.swarm.as_ref().map(Watched::pid),
         }
     }
 

@@ -49,7 +49,7 @@ pub use abroad::{Abroad, answers, listeners_on, silent_sample};
 pub use account::{EndsHere, account, account_of_ends};
 pub use args::CollectorArgs;
 pub use at_server::{AtServer, EndsSeen, Patience};
-pub use collector::{Collector, CollectorConfig, CollectorError, Side};
+pub use collector::{Collector, CollectorConfig, CollectorError, ProcessSide};
 pub use document::{CensusSeen, Document, GapSeen, SelfCost};
 pub use elsewhere::reached_from_here;
 pub use find::{FindError, ServerFound, find_listeners, find_server};

@@ -9,7 +9,7 @@ use c10k_record::Exit;
 
 use crate::args::CollectorArgs;
 use crate::budget::Counting;
-use crate::collector::{Collector, CollectorConfig, CollectorError, Side};
+use crate::collector::{Collector, CollectorConfig, CollectorError, ProcessSide};
 use crate::control;
 use crate::cost::OwnCost;
 use crate::document::Document;
@@ -92,8 +92,11 @@ fn watch(args: &CollectorArgs, printer: &mut Printer<'_>) -> io::Result<Exit> {
         document.add(&seen);
         printer.tick(&seen, &collector)?;
         own.ticks_end();
-        let has_ended =
-            if args.pid.is_some() { collector.first_is_gone() } else { collector.is_gone(Side::Server) };
+        let has_ended = if args.pid.is_some() {
+            collector.first_is_gone()
+        } else {
+            collector.is_gone(ProcessSide::Server)
+        };
         if has_ended {
             document.target_ended = true;
             printer.say(&format!("process {} has ended", pid.unwrap_or_default()));

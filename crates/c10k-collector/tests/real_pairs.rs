@@ -26,7 +26,7 @@ fn measure() -> (u64, MemoryPerConnection, u64) {
     };
     let mut collector = Collector::new(config).unwrap();
     // What the round before left behind.
-    collector.settle(Duration::from_secs(5));
+    collector.await_quiet(Duration::from_secs(5));
     let before = collector.snapshot();
     let opened = holder.open(PAIRS);
     let after = collector.snapshot();

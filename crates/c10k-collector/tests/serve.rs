@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use c10k_collector::far::{Ended, Look, Mark, Marked, Moment};
 use c10k_record::control::meet::{Beat, Join, Joined, MeetState, OnLost, ShardProcess};
-use c10k_record::control::{Begin, Begun, Build, Client, ControlError, End, Token, path};
+use c10k_record::control::{Begin, Begun, Build, Client, ControlError, EndRun, Token, path};
 use c10k_record::{HostSnapshot, LoadPlan, SCHEMA_VERSION};
 use common::Holder;
 use nix::sys::signal::{Signal, kill};
@@ -106,7 +106,7 @@ fn beside_any_server_a_run_is_watched_as_beside_one_of_ours_but_for_what_only_th
         assert!(Instant::now() < give_up, "its end is seen");
         std::thread::sleep(Duration::from_millis(50));
     }
-    let ended: Ended = client.post(&path::end("r"), &End { reason: "done".to_owned() }).unwrap();
+    let ended: Ended = client.post(&path::end("r"), &EndRun { reason: "done".to_owned() }).unwrap();
     assert!(ended.look.server_end.is_some_and(|end| end.words.contains(&holder.pid().to_string())));
     // Without its server there is nothing to serve for.
     let mut served = served;

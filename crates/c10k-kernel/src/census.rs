@@ -31,7 +31,7 @@ pub use answer::{Progress, SocketLine, each_socket};
 pub use ends::{Ends, ServerSocket, Servers};
 pub use holder::{Holders, held_by, holders_of, holds};
 pub use outgoing::{Destination, source_ports};
-use side::{AtBothPorts, ByPorts, End, Listening};
+use side::{AtBothPorts, ByPorts, ConnectionEnd, Listening};
 pub use taken::{PortTaken, PortUser, TakenBy};
 pub use tcp_info::{Sampled, TcpInfo};
 pub use whose::{Held, Holding, LookThrough, who_holds};
@@ -158,16 +158,16 @@ impl Census {
     }
 
     /// Counts one at this end; at none where no ports were asked for.
-    fn count_one(&mut self, state: u8, inode: u32, end: Option<End>) {
-        let is_counted = end.is_none() || end == Some(End::Server) && state != State::Listen as u8;
+    fn count_one(&mut self, state: u8, inode: u32, end: Option<ConnectionEnd>) {
+        let is_counted = end.is_none() || end == Some(ConnectionEnd::Server) && state != State::Listen as u8;
         if let Some(count) = self.states.get_mut(usize::from(state)).filter(|_| is_counted) {
             *count += 1;
         }
         let open = [State::Established as u8, State::CloseWait as u8].contains(&state);
-        self.not_accepted += u64::from(open && end == Some(End::Server) && inode == 0);
+        self.not_accepted += u64::from(open && end == Some(ConnectionEnd::Server) && inode == 0);
         if state == State::Established as u8 {
-            self.server_side += u64::from(end == Some(End::Server));
-            self.client_side += u64::from(end == Some(End::Client));
+            self.server_side += u64::from(end == Some(ConnectionEnd::Server));
+            self.client_side += u64::from(end == Some(ConnectionEnd::Client));
         }
     }
 }
@@ -284,7 +284,7 @@ impl SockDiag {
         let asked: Vec<u16> = ports.iter().collect();
         let listening = Listening::of(self, ports)?;
         self.by_port(&asked, Query { states, at_server: true, ..Query::default() }, &mut |socket| {
-            if ByPorts::of(socket, ports).end(socket, &listening) == Some(End::Server) {
+            if ByPorts::of(socket, ports).end(socket, &listening) == Some(ConnectionEnd::Server) {
                 each(socket);
             }
         })
@@ -371,8 +371,8 @@ impl SockDiag {
                 if socket.state() == State::TimeWait as u8 {
                     match ByPorts::of(socket, ports) {
                         ByPorts::Either => at_both.push(socket.local_address()),
-                        ByPorts::At(End::Server) => servers += 1,
-                        ByPorts::At(End::Client) => clients += 1,
+                        ByPorts::At(ConnectionEnd::Server) => servers += 1,
+                        ByPorts::At(ConnectionEnd::Client) => clients += 1,
                         ByPorts::Elsewhere => {}
                     }
                 }
@@ -381,7 +381,8 @@ impl SockDiag {
         if !at_both.is_empty() {
             let listening = Listening::of(self, ports)?;
             let of_servers =
-                at_both.iter().filter(|local| listening.end_of(**local) == End::Server).count() as u64;
+                at_both.iter().filter(|local| listening.end_of(**local) == ConnectionEnd::Server).count()
+                    as u64;
             servers += of_servers;
             clients += at_both.len() as u64 - of_servers;
         }

@@ -206,7 +206,7 @@ fn main_with(cli: Cli) -> Exit {
     let with = |color: Color, run: &dyn Fn(&mut Printer) -> Exit| {
         let mut printer = Printer::new(color);
         let exit = run(&mut printer);
-        printer.settle(exit)
+        printer.exit_of(exit)
     };
     match cli.command {
         Command::Run(args) => with(args.run.color, &|printer| crate::command::run::run(&args, printer)),

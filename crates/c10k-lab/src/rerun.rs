@@ -266,7 +266,7 @@ mod tests {
     use c10k_record::Scope;
 
     use super::*;
-    use c10k_plan::stage::End;
+    use c10k_plan::stage::EndLimits;
 
     fn remedy(settings: &[(&str, &str)]) -> Remedy {
         let setting =
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn descriptors_are_lifted_to_the_hard_limit_first_and_by_tables_then() {
-        let end = End { one_table: true, nofile: Some(300), ..End::default() };
+        let end = EndLimits { one_table: true, nofile: Some(300), ..EndLimits::default() };
         let mut setup = Setup::default();
         setup.stage.server = end;
         let lift = remedy(&[("limits.nofile", "5000")]);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use c10k_collector::far::Snapshot;
 use c10k_record::control::meet::{Beat, Join, Joined, MeetState, OnLost, ShardProcess};
-use c10k_record::control::{Client, End, path};
+use c10k_record::control::{Client, EndRun, path};
 use c10k_record::shard::ShardResult;
 use c10k_record::{HostSnapshot, Record};
 use common::{Ended, Lab, PATIENCE, Running};
@@ -384,7 +384,7 @@ fn a_lab_that_begins_a_run_and_shards_that_meet_are_kept_apart() {
     );
     // Who is none of the shards does not end their run.
     let mut stranger = Client::new(served.control, None).with_patience(PATIENCE);
-    let end = End { reason: "done".to_owned() };
+    let end = EndRun { reason: "done".to_owned() };
     let refused = stranger.post::<Value>(&path::end("noon"), &end).expect_err("it is of shards");
     assert!(refused.to_string().contains("the run noon is of shards that meet here"), "{refused}");
     for shard in &shards {

@@ -8,7 +8,7 @@ mod common;
 use std::time::Duration;
 
 use c10k_record::Metric;
-use c10k_report::stats::{Asked, Pair, Seeded, Side, paired};
+use c10k_report::stats::{Asked, Pair, PairSide, Seeded, paired};
 use common::{Lab, namespaces_allowed};
 
 /// As many pairs as a sweep has where its file says nothing.
@@ -23,8 +23,8 @@ fn alarms(noise: &[f64], count: usize) -> usize {
         let (begin, flip) = (seeded.below(noise.len()), seeded.below(2));
         let run = |at: usize| noise[(begin + at) % noise.len()];
         let pair = |at: usize| match (at + flip) % 2 {
-            0 => Pair::new(run(2 * at), run(2 * at + 1), Side::A),
-            _ => Pair::new(run(2 * at + 1), run(2 * at), Side::B),
+            0 => Pair::new(run(2 * at), run(2 * at + 1), PairSide::A),
+            _ => Pair::new(run(2 * at + 1), run(2 * at), PairSide::B),
         };
         let pairs: Vec<Pair> = (0..PAIRS).map(pair).collect();
         paired(&pairs, Asked::of(metric, number as u64)).is_real()

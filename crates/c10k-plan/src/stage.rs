@@ -40,9 +40,9 @@ impl Who {
 #[serde(default, deny_unknown_fields)]
 pub struct Stage {
     /// The server's limits.
-    pub server: End,
+    pub server: EndLimits,
     /// The swarm's.
-    pub swarm: End,
+    pub swarm: EndLimits,
     /// What the run's namespace has before anything is looked at or started.
     pub place: Vec<Furniture>,
     /// Where the swarm connects instead of to the server.
@@ -77,7 +77,7 @@ pub enum Limit {
 /// Limits of one end's process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct End {
+pub struct EndLimits {
     /// One descriptor table for all connections.
     pub one_table: bool,
     /// RLIMIT_NOFILE, soft and hard.
@@ -183,7 +183,7 @@ impl FromStr for Stage {
 
 impl Stage {
     /// One end's part.
-    pub fn end(&self, who: Who) -> &End {
+    pub fn end(&self, who: Who) -> &EndLimits {
         match who {
             Who::Server => &self.server,
             Who::Swarm => &self.swarm,
@@ -191,7 +191,7 @@ impl Stage {
     }
 
     /// The same to change it.
-    pub fn end_mut(&mut self, who: Who) -> &mut End {
+    pub fn end_mut(&mut self, who: Who) -> &mut EndLimits {
         match who {
             Who::Server => &mut self.server,
             Who::Swarm => &mut self.swarm,
@@ -216,7 +216,7 @@ impl Stage {
     }
 
     /// The limits that it sets, for the prediction.
-    pub fn settle(&self, limits: &mut HostSnapshot) {
+    pub fn bound(&self, limits: &mut HostSnapshot) {
         for (end, nofile) in
             [(&self.server, &mut limits.server_nofile), (&self.swarm, &mut limits.swarm_nofile)]
         {
@@ -244,7 +244,12 @@ mod tests {
     #[test]
     fn a_stage_comes_back_from_its_own_json_as_it_was() {
         let stage = Stage {
-            server: End { one_table: true, nofile: Some(300), groups: vec!["/g".into()], ..End::default() },
+            server: EndLimits {
+                one_table: true,
+                nofile: Some(300),
+                groups: vec!["/g".into()],
+                ..EndLimits::default()
+            },
             towards: Some(([127, 0, 0, 1], 9001).into()),
             noise: vec![Noise::HalfOpen(7), Noise::Closed { source: [127, 0, 0, 1].into(), count: 3 }],
             acts: vec![Act { when: When::Established(5), what: What::NapServer(9) }],
@@ -259,8 +264,8 @@ mod tests {
     fn a_limit_on_one_end_never_raises_what_it_has() {
         let mut limits =
             HostSnapshot { server_nofile: Some(200), swarm_nofile: Some(9000), ..HostSnapshot::default() };
-        let end = End { nofile: Some(300), ..End::default() };
-        Stage { server: end.clone(), swarm: end, ..Stage::default() }.settle(&mut limits);
+        let end = EndLimits { nofile: Some(300), ..EndLimits::default() };
+        Stage { server: end.clone(), swarm: end, ..Stage::default() }.bound(&mut limits);
         assert_eq!((limits.server_nofile, limits.swarm_nofile), (Some(200), Some(300)));
     }
 
@@ -268,10 +273,10 @@ mod tests {
     fn a_limit_on_the_threads_of_one_end_is_the_one_that_binds() {
         let mut limits =
             HostSnapshot { nproc_bypassed: true, threads_left: Some(9_000), ..HostSnapshot::default() };
-        Stage::default().settle(&mut limits);
+        Stage::default().bound(&mut limits);
         assert_eq!((limits.nproc_bypassed, limits.threads_left), (true, Some(9_000)));
-        let swarm = End { more_threads: Some(6), ..End::default() };
-        Stage { swarm, ..Stage::default() }.settle(&mut limits);
+        let swarm = EndLimits { more_threads: Some(6), ..EndLimits::default() };
+        Stage { swarm, ..Stage::default() }.bound(&mut limits);
         assert_eq!((limits.nproc_bypassed, limits.threads_left), (false, Some(6)));
     }
 }

@@ -23,7 +23,7 @@ pub const FEW_NEIGHBOURS: u64 = 256;
 
 /// Fills in the sources of a plan that names none, as many as its target needs, and refuses addresses that
 /// cannot stand at two ends of a link. Plans of other topologies are left as they are.
-pub fn settle(plan: &mut Plan, profile: &Profile) -> Result<(), Refusal> {
+pub fn fill_in_sources(plan: &mut Plan, profile: &Profile) -> Result<(), Refusal> {
     if plan.topology != Topology::Veth {
         return Ok(());
     }
@@ -159,16 +159,17 @@ mod tests {
         plan
     }
 
-    fn settled(ips: Option<&str>, target: u64, profile: &str) -> Result<Plan, Refusal> {
+    fn with_sources(ips: Option<&str>, target: u64, profile: &str) -> Result<Plan, Refusal> {
         let mut plan = plan(ips, target);
-        settle(&mut plan, &Profile::load(profile).expect("a shipped profile"))?;
+        fill_in_sources(&mut plan, &Profile::load(profile).expect("a shipped profile"))?;
         Ok(plan)
     }
 
     #[test]
     fn the_sources_are_the_diarys_unless_the_target_needs_more() {
-        let ips =
-            |target, profile| settled(None, target, profile).expect("settled").load.ips.expect("filled in");
+        let ips = |target, profile| {
+            with_sources(None, target, profile).expect("a plan").load.ips.expect("filled in")
+        };
         assert_eq!(ips(100_000, "tuned"), "192.168.1.200-230");
         assert_eq!(ips(800_000, "stock"), "192.168.1.200-230");
         assert_eq!(ips(1_000_000, "stock"), "192.168.1.200-236");
@@ -187,12 +188,12 @@ mod tests {
     #[test]
     fn addresses_that_cannot_stand_at_the_other_end_of_a_link_are_refused() {
         for ips in ["127.0.0.1", "192.168.1.10", "192.168.1.0", "192.168.1.250-255"] {
-            let refusal = settled(Some(ips), 5, "tuned").expect_err(ips);
+            let refusal = with_sources(Some(ips), 5, "tuned").expect_err(ips);
             assert_eq!(refusal.exit, c10k_record::Exit::BadText);
         }
         let mut six = plan(None, 5);
         six.server.listen = vec!["[fd00::10]:9000".parse().expect("an address")];
-        assert!(settle(&mut six, &Profile::load("tuned").expect("tuned")).is_err());
+        assert!(fill_in_sources(&mut six, &Profile::load("tuned").expect("tuned")).is_err());
     }
 
     #[test]

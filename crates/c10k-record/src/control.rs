@@ -15,7 +15,7 @@ pub mod meet;
 mod refusal;
 mod token;
 
-pub use begin::{Begin, Begun, End, Refused};
+pub use begin::{Begin, Begun, EndRun, Refused};
 pub use build::Build;
 pub use client::Client;
 pub use clock::{Clock, Offset, Reading, unix_ns};

@@ -9,7 +9,7 @@ mod wanted;
 use c10k_record::{Record, RunState};
 
 use crate::differences::{Difference, differences};
-use crate::stats::{self, Answer, Asked, Doubt, Pair, Side};
+use crate::stats::{self, Answer, Asked, Doubt, Pair, PairSide};
 
 pub use wanted::{Wanted, WantedError};
 
@@ -161,7 +161,7 @@ fn judged(a: &Group, b: &Group, wanted: &Wanted, by_pairs: bool) -> Answer {
     let pairs: Vec<Pair> = both
         .filter_map(|(one, other)| {
             // RFC 3339 in UTC: the order of the text is that of time.
-            let first = if one.started_at <= other.started_at { Side::A } else { Side::B };
+            let first = if one.started_at <= other.started_at { PairSide::A } else { PairSide::B };
             Some(Pair::new(wanted.of(one)?, wanted.of(other)?, first))
         })
         .collect();

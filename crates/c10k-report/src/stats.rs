@@ -47,6 +47,6 @@ mod words;
 pub use answer::{Answer, Doubt, Found, Ratio, Test};
 pub use asked::{Asked, FEWEST_PAIRS, Wording};
 pub use groups::groups;
-pub use pairs::{Pair, Side, paired};
+pub use pairs::{Pair, PairSide, paired};
 pub use seeded::Seeded;
 pub use tabled::CSV_COLUMNS;

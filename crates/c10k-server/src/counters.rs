@@ -58,7 +58,7 @@ pub(crate) struct Counters {
 
 /// How a connection ended.
 #[derive(Debug)]
-pub(crate) enum End {
+pub(crate) enum EndedAs {
     /// The peer closed it in good order.
     Closed,
     /// The server closed it at its own end.
@@ -78,14 +78,14 @@ impl Counters {
         add(&self.accepted, 1);
     }
 
-    pub(crate) fn ended(&self, end: &End) {
+    pub(crate) fn ended(&self, end: &EndedAs) {
         match end {
-            End::Closed => add(&self.closed, 1),
-            End::Drained => add(&self.drained, 1),
-            End::Undelivered => add(&self.undelivered, 1),
-            End::Stalled => add(&self.stalled, 1),
-            End::Failed(error) => self.failed.count(error),
-            End::Named(name) => {
+            EndedAs::Closed => add(&self.closed, 1),
+            EndedAs::Drained => add(&self.drained, 1),
+            EndedAs::Undelivered => add(&self.undelivered, 1),
+            EndedAs::Stalled => add(&self.stalled, 1),
+            EndedAs::Failed(error) => self.failed.count(error),
+            EndedAs::Named(name) => {
                 let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
                 match named.get_mut(name.as_ref()) {
                     Some(count) => *count += 1,
@@ -195,12 +195,12 @@ mod tests {
         let counters = [Counters::default(), Counters::default()];
         (0..10).for_each(|_| counters[0].accepted());
         counters[1].accepted();
-        counters[0].ended(&End::Closed);
-        counters[0].ended(&End::Stalled);
-        counters[0].ended(&End::Undelivered);
-        counters[0].ended(&End::Failed(Errno::ECONNRESET.into()));
-        counters[0].ended(&End::Failed(Errno::EXDEV.into()));
-        counters[1].ended(&End::Drained);
+        counters[0].ended(&EndedAs::Closed);
+        counters[0].ended(&EndedAs::Stalled);
+        counters[0].ended(&EndedAs::Undelivered);
+        counters[0].ended(&EndedAs::Failed(Errno::ECONNRESET.into()));
+        counters[0].ended(&EndedAs::Failed(Errno::EXDEV.into()));
+        counters[1].ended(&EndedAs::Drained);
         counters[1].accept_error(&Errno::EMFILE.into());
         let mut report = ServerReport::default();
         counters.iter().for_each(|counters| counters.add_to(&mut report));

@@ -11,7 +11,7 @@ use c10k_wire::push::{Ask, PushKind};
 use c10k_wire::raw::Answer;
 use c10k_wire::ws::{self, CloseCode, ServerEnd};
 
-use crate::counters::End;
+use crate::counters::EndedAs;
 
 /// An output that has grown beyond this is given back after use.
 const KEPT_OUTPUT_BYTES: usize = 64 << 10;
@@ -44,7 +44,7 @@ pub(crate) enum Reply {
 /// How a connection ends by the protocol's word.
 #[derive(Debug)]
 pub(crate) struct Over {
-    pub(crate) end: End,
+    pub(crate) end: EndedAs,
     /// The peer may still be sending: closing at once would answer that with RST and lose the reply.
     pub(crate) linger: bool,
 }
@@ -77,7 +77,7 @@ pub(crate) trait Speech {
     }
 
     /// The peer has closed its direction.
-    fn end_of_input(&self, state: &Self::State) -> End;
+    fn end_of_input(&self, state: &Self::State) -> EndedAs;
 
     /// How long a handshake may take; `None` = there is none.
     fn handshake_timeout(&self) -> Option<Duration> {
@@ -156,8 +156,8 @@ impl Speech for Raw {
         Heard { reply, ..Heard::default() }
     }
 
-    fn end_of_input(&self, (): &()) -> End {
-        End::Closed
+    fn end_of_input(&self, (): &()) -> EndedAs {
+        EndedAs::Closed
     }
 }
 
@@ -240,9 +240,9 @@ impl Speech for WebSocket {
     }
 
     /// The end of TCP without a Close frame is an abnormal closure (RFC 6455 section 7.1.5).
-    fn end_of_input(&self, state: &ws::Connection) -> End {
+    fn end_of_input(&self, state: &ws::Connection) -> EndedAs {
         let name = if state.is_handshaking() { "closed-in-handshake" } else { "close-1006" };
-        End::Named(Cow::Borrowed(name))
+        EndedAs::Named(Cow::Borrowed(name))
     }
 
     fn handshake_timeout(&self) -> Option<Duration> {
@@ -295,12 +295,12 @@ impl Speech for WebSocket {
 
 /// A closing handshake, and a question that was answered, are ends in good order. After anything else the peer
 /// may be in the middle of saying more.
-fn over(end: ws::End) -> Over {
+fn over(end: ws::Ended) -> Over {
     let good = match end {
-        ws::End::Closed(code) => !code.is_some_and(|code| (1002..3000).contains(&code.get())),
-        ws::End::Healthy => true,
-        ws::End::Violated(_) | ws::End::Refused(_) | ws::End::Failed(_) => false,
+        ws::Ended::Closed(code) => !code.is_some_and(|code| (1002..3000).contains(&code.get())),
+        ws::Ended::Healthy => true,
+        ws::Ended::Violated(_) | ws::Ended::Refused(_) | ws::Ended::Failed(_) => false,
     };
-    let linger = !matches!(end, ws::End::Closed(_));
-    Over { end: if good { End::Closed } else { End::Named(end.name()) }, linger }
+    let linger = !matches!(end, ws::Ended::Closed(_));
+    Over { end: if good { EndedAs::Closed } else { EndedAs::Named(end.name()) }, linger }
 }

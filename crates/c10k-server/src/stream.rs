@@ -14,7 +14,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
-use crate::counters::{Counters, End};
+use crate::counters::{Counters, EndedAs};
 use crate::push::Pushes;
 use crate::reserve::Reserve;
 use crate::speech::{Heard, Reply, Speech};
@@ -161,7 +161,7 @@ impl<S: Speech> ServedConnections<S> {
         let socket = socket.as_raw_fd();
         let watched =
             reserve.or_with(registry, || registry.register(&mut SourceFd(&socket), token(key), INPUT));
-        watched.inspect_err(|error| self.close(key, &End::Failed(copy_of(error))))
+        watched.inspect_err(|error| self.close(key, &EndedAs::Failed(copy_of(error))))
     }
 
     /// Serves a connection that epoll has named. Which event it was does not matter: the calls themselves say
@@ -200,7 +200,7 @@ impl<S: Speech> ServedConnections<S> {
             let shut = self.table.has(key, Flag::Shut);
             let count = match socket::recv(socket, &mut self.buffer) {
                 Ok(0) if shut => {
-                    let end = self.end_of(key, End::Drained);
+                    let end = self.end_of(key, EndedAs::Drained);
                     return self.close(key, &end);
                 }
                 Ok(0) => {
@@ -213,7 +213,7 @@ impl<S: Speech> ServedConnections<S> {
                     io::ErrorKind::WouldBlock => return,
                     io::ErrorKind::Interrupted => continue,
                     _ => {
-                        let end = self.end_of(key, End::Failed(error));
+                        let end = self.end_of(key, EndedAs::Failed(error));
                         return self.close(key, &end);
                     }
                 },
@@ -221,7 +221,7 @@ impl<S: Speech> ServedConnections<S> {
             let next = turn.after(count, self.buffer.len());
             self.counters.read(count);
             if shut && self.has_said_too_much(key, count) {
-                let end = self.end_of(key, End::Drained);
+                let end = self.end_of(key, EndedAs::Drained);
                 return self.abort(key, &end);
             }
             if !shut && !self.hear(registry, key, count, behind) {
@@ -278,7 +278,7 @@ impl<S: Speech> ServedConnections<S> {
             Ok(rest) => rest,
             Err(error) => {
                 self.speech.forget_output();
-                let end = heard.over.map_or(End::Failed(error), |over| over.end);
+                let end = heard.over.map_or(EndedAs::Failed(error), |over| over.end);
                 self.close(key, &end);
                 return false;
             }
@@ -338,7 +338,7 @@ impl<S: Speech> ServedConnections<S> {
         if !self.table.has(key, Flag::Pending)
             && let Err(error) = self.watch(registry, key, Interest::WRITABLE)
         {
-            let end = self.end_of(key, End::Failed(error));
+            let end = self.end_of(key, EndedAs::Failed(error));
             return self.close(key, &end);
         }
         self.table.set(key, Flag::RoomWatched, false);
@@ -398,7 +398,7 @@ impl<S: Speech> ServedConnections<S> {
             let sent = match send(socket, pending.next()) {
                 Ok(sent) => sent,
                 Err(error) => {
-                    let end = self.end_of(key, End::Failed(error));
+                    let end = self.end_of(key, EndedAs::Failed(error));
                     self.close(key, &end);
                     return false;
                 }
@@ -415,7 +415,7 @@ impl<S: Speech> ServedConnections<S> {
         self.renew_message(key);
         let watched = self.watch(registry, key, INPUT);
         if let Err(error) = watched {
-            let end = self.end_of(key, End::Failed(error));
+            let end = self.end_of(key, EndedAs::Failed(error));
             self.close(key, &end);
             return false;
         }

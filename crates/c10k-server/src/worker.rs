@@ -203,7 +203,7 @@ impl<S: Speech> Worker<S> {
                 self.accept_round();
             }
             self.look_at_clock();
-            self.settle();
+            self.end_round();
             if self.has_ended() {
                 return Ok(());
             }
@@ -374,7 +374,7 @@ impl<S: Speech> Worker<S> {
     }
 
     /// Publishes what this round has changed, and uses the room that closed connections have left.
-    fn settle(&mut self) {
+    fn end_round(&mut self) {
         let (opened, ended) = (std::mem::take(&mut self.opened), self.connections.take_ended());
         let refused = std::mem::take(&mut self.refused);
         if opened == 0 && ended == 0 {

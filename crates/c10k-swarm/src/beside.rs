@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use c10k_ceiling::{CounterChange, ServerEnd, ServerProcess, counter};
 use c10k_collector::{
-    CensusSeen, Collector, CollectorConfig, GroupSeen, Levels, Observation, ServerSigns, Side, Standstill,
-    find_server, limits_of_processes,
+    CensusSeen, Collector, CollectorConfig, GroupSeen, Levels, Observation, ProcessSide, ServerSigns,
+    Standstill, find_server, limits_of_processes,
 };
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process::real_user;
@@ -107,9 +107,9 @@ impl Beside {
         let first = collector.tick();
         signs.look(&first);
         let mut beside = Self {
-            pid: collector.pid(Side::Server),
+            pid: collector.pid(ProcessSide::Server),
             descriptor_hard_limit: collector
-                .pid(Side::Server)
+                .pid(ProcessSide::Server)
                 .and_then(|pid| limits::of_process(pid, Resource::OpenFiles).ok())
                 .map(|limit| limit.hard),
             collector,
@@ -200,7 +200,7 @@ impl Beside {
         }
         let census = short.then(|| self.collector.census().ok()).flatten();
         let census = census.as_ref().map(CensusSeen::from);
-        let gone = self.collector.is_gone(Side::Server);
+        let gone = self.collector.is_gone(ProcessSide::Server);
         SeenBeside {
             drops: self.collector.drop_reasons(&self.levels),
             counters: self.levels.changes(),
@@ -227,7 +227,7 @@ impl Beside {
     fn await_its_end(&mut self) {
         let until = Instant::now() + LAST_BREATH;
         let mut asleep = 0;
-        while !self.collector.is_gone(Side::Server) && self.pid.is_some() && Instant::now() < until {
+        while !self.collector.is_gone(ProcessSide::Server) && self.pid.is_some() && Instant::now() < until {
             let seen = self.last.server;
             let rests = seen.state.is_some_and(|state| matches!(state, 'S' | 'T' | 't'));
             asleep = if rests && seen.rss_bytes > Some(0) { asleep + 1 } else { 0 };

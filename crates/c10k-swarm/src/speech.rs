@@ -290,6 +290,6 @@ impl Speech for WebSocket {
     }
 }
 
-fn loss_of(end: ws::End) -> Loss {
+fn loss_of(end: ws::Ended) -> Loss {
     Loss::Named(end.name())
 }

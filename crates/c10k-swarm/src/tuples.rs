@@ -113,7 +113,7 @@ impl Tuples {
     /// way.
     pub(crate) fn take(&self, hand: &mut Hand, most: u32, now_us: u64) -> Supply {
         let mut pool = self.pool();
-        self.settle_in(&mut pool, hand, now_us);
+        self.take_back_in(&mut pool, hand, now_us);
         pool.come_back(now_us);
         let rested = pool.free.len().saturating_sub(RESTING).min(most as usize);
         let first = pool.next;
@@ -139,17 +139,17 @@ impl Tuples {
     }
 
     /// Takes back what a worker has to tell: once a turn of its loop, and not once a connection.
-    pub(crate) fn settle(&self, hand: &mut Hand, now_us: u64) {
+    pub(crate) fn take_back(&self, hand: &mut Hand, now_us: u64) {
         let nothing =
             hand.tried == 0 && hand.free.is_empty() && hand.time_wait.is_empty() && hand.taken.is_empty();
         if !nothing {
-            self.settle_in(&mut self.pool(), hand, now_us);
+            self.take_back_in(&mut self.pool(), hand, now_us);
         }
     }
 
     /// Takes back what a worker had taken and not tried, too.
     pub(crate) fn give_back(&self, hand: &mut Hand, now_us: u64) {
-        self.settle(hand, now_us);
+        self.take_back(hand, now_us);
         if hand.unused.is_empty() {
             return;
         }
@@ -162,7 +162,7 @@ impl Tuples {
         }
     }
 
-    fn settle_in(&self, pool: &mut Pool, hand: &mut Hand, now_us: u64) {
+    fn take_back_in(&self, pool: &mut Pool, hand: &mut Hand, now_us: u64) {
         let ended = hand.free.len() + hand.time_wait.len() + hand.taken.len();
         pool.to_be_tried -= std::mem::take(&mut hand.tried);
         pool.out -= ended as u64;
@@ -225,7 +225,7 @@ mod tests {
         let (tuples, mut one, mut other) = (Tuples::new(5, TIME_WAIT), Hand::default(), Hand::default());
         assert_eq!(take(&tuples, &mut one, 3, 0), [0, 1, 2]);
         assert_eq!(take(&tuples, &mut other, 3, 0), [3, 4]);
-        tuples.settle(&mut one, 0);
+        tuples.take_back(&mut one, 0);
         assert_eq!(tuples.take(&mut other, 1, 0), used_up(5, 0, 0));
     }
 
@@ -247,7 +247,7 @@ mod tests {
         let (tuples, mut hand) = (Tuples::new(1, REUSED_AFTER), Hand::default());
         assert_eq!(take(&tuples, &mut hand, 1, 0), [0]);
         hand.waits(0);
-        tuples.settle(&mut hand, 7);
+        tuples.take_back(&mut hand, 7);
         assert_eq!(tuples.take(&mut hand, 1, 8), Supply::NotBefore(7 + SECOND_US));
         assert_eq!(take(&tuples, &mut hand, 1, 7 + SECOND_US), [0]);
     }
@@ -274,7 +274,7 @@ mod tests {
             Supply::NotBefore(NEXT_LOOK_US),
             "they are not yet told as tried"
         );
-        tuples.settle(&mut other, 0);
+        tuples.take_back(&mut other, 0);
         assert_eq!(tuples.take(&mut one, 1, 0), used_up(3, 0, 0));
     }
 
@@ -294,7 +294,7 @@ mod tests {
         for cycle in 0..40_000 {
             let taken = take(&tuples, &mut hand, 1, cycle);
             taken.into_iter().for_each(|number| hand.is_free(number));
-            tuples.settle(&mut hand, cycle);
+            tuples.take_back(&mut hand, cycle);
         }
         let pool = tuples.pool();
         assert!(pool.free.len() <= RESTING + 1 && pool.free.capacity() <= 2 * RESTING, "{}", pool.free.len());

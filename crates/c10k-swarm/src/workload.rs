@@ -21,7 +21,7 @@ pub(crate) use echo::Echo;
 pub(crate) use job::{Job, Share};
 pub(crate) use push::Push;
 pub(crate) use pushed::Pushed;
-pub(crate) use receptions::{End, Receptions};
+pub(crate) use receptions::{ReceptionEnd, Receptions};
 pub(crate) use talked::{Churned, Talked};
 pub(crate) use talks::{Answer, Kind, Message, Talks};
 

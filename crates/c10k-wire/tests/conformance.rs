@@ -3,7 +3,7 @@
 mod support;
 
 use c10k_wire::conformance::{self, Ending, Request, Seen, first};
-use c10k_wire::ws::{ClientEnd, End, Limits, Refusal, Role, ServerEnd, ServerPolicy};
+use c10k_wire::ws::{ClientEnd, Ended, Limits, Refusal, Role, ServerEnd, ServerPolicy};
 use support::{Peer, client_end};
 
 /// How an input is cut into reads, bytes each.
@@ -30,11 +30,11 @@ fn both_ends_do_what_the_standard_asks_for_however_the_input_is_cut() {
                         assert_eq!(peer.connection.heap_bytes(), 0, "{what}");
                         assert!(peer.connection.is_idle() && peer.connection.is_open(), "{what}");
                     }
-                    (Ending::Closed(code), Some(End::Closed(seen))) => {
+                    (Ending::Closed(code), Some(Ended::Closed(seen))) => {
                         assert_eq!(seen.map(|code| code.get()), code, "{what}");
                     }
                     (Ending::Failed(violation), Some(end)) => {
-                        assert_eq!(end, End::Violated(violation), "{what}");
+                        assert_eq!(end, Ended::Violated(violation), "{what}");
                     }
                     (expected, end) => panic!("{what}: {expected:?} but {end:?}"),
                 }
@@ -140,7 +140,7 @@ fn a_policy_decides_on_path_origin_and_subprotocol() {
         let received = server.receive(&mut connection, &mut request.into_bytes(), &mut out, |_, _| {});
         (received.end, String::from_utf8(out).unwrap().to_lowercase())
     };
-    let refused = |refusal| Some(End::Refused(refusal));
+    let refused = |refusal| Some(Ended::Refused(refusal));
     assert_eq!(ask("/chat?x", "").0, None);
     assert_eq!(ask("/chat/", "").0, refused(Refusal::Path));
     assert_eq!(ask("http://other/chat", "").0, None);

@@ -1,6 +1,8 @@
 //! What a server says when it ends a connection is known in however many pieces it comes.
 
-use c10k_wire::ws::{ClientEnd, ClientRequest, CloseCode, Connection, End, Limits, ServerEnd, Url, discard};
+use c10k_wire::ws::{
+    ClientEnd, ClientRequest, CloseCode, Connection, Ended, Limits, ServerEnd, Url, discard,
+};
 
 /// An open client, and the bytes with which its server closes it behind a message.
 fn closed(client: &mut ClientEnd) -> (Connection, Vec<u8>) {
@@ -33,7 +35,7 @@ fn the_reason_of_a_close_frame_is_known_wherever_it_is_cut() {
         let begun = client.receive(&mut here, first, &mut out, discard);
         assert_eq!((begun.end, here.last_words()), (None, &b""[..]), "cut at {cut}");
         let ended = client.receive(&mut here, second, &mut out, discard);
-        assert_eq!(ended.end, Some(End::Closed(CloseCode::new(1013))), "cut at {cut}");
+        assert_eq!(ended.end, Some(Ended::Closed(CloseCode::new(1013))), "cut at {cut}");
         assert_eq!(here.last_words(), b"this room is full", "cut at {cut}");
     }
 }

@@ -4,7 +4,7 @@ mod support;
 
 use c10k_wire::conformance::{self, Seen, first, fuzzing};
 use c10k_wire::raw::{ProbeId, Probes};
-use c10k_wire::ws::{self, CloseCode, End, Kind, Limits, Role, Violation};
+use c10k_wire::ws::{self, CloseCode, Ended, Kind, Limits, Role, Violation};
 use proptest::prelude::*;
 use support::{Peer, client_end};
 
@@ -126,7 +126,7 @@ proptest! {
         let mut peer = Peer::open(role, Limits::default());
         // Where a case's own bytes end in the middle of a frame, what is late is still part of it.
         feed(&mut peer, &bytes, &reads);
-        prop_assert_eq!(peer.end, Some(End::Violated(*violation)), "{}", case.name);
+        prop_assert_eq!(peer.end, Some(Ended::Violated(*violation)), "{}", case.name);
         prop_assert_eq!(peer.seen(), (expected, Some(Some(violation.code().get()))), "{}", case.name);
     }
 
@@ -246,7 +246,7 @@ fn a_message_that_took_too_long_is_closed_with_1008_and_nothing_else_is() {
         peer.receive(bytes);
         assert_eq!(peer.connection.is_within(), is_within, "{bytes:?}");
         let end = server.give_up_message(&mut peer.connection, &mut peer.out);
-        assert_eq!(end, is_within.then_some(End::Violated(Violation::LateMessage)));
+        assert_eq!(end, is_within.then_some(Ended::Violated(Violation::LateMessage)));
         assert_eq!(peer.seen(), (Vec::new(), is_within.then_some(Some(1008))));
         assert_eq!((peer.connection.is_ended(), peer.connection.is_within()), (is_within, false));
     }
@@ -325,7 +325,7 @@ fn an_end_that_closes_drops_messages_answers_pings_and_waits_for_the_other() {
         assert_eq!(peer.seen(), (vec![Seen::Pong(b"still".to_vec())], None));
         conformance::write_frame(first::CLOSE, is_masked, &[3, 0xe9], &mut bytes);
         peer.receive(&bytes);
-        assert_eq!(peer.end, Some(End::Closed(Some(CloseCode::AWAY))));
+        assert_eq!(peer.end, Some(Ended::Closed(Some(CloseCode::AWAY))));
         assert_eq!(peer.seen().1, None, "no answer to an answer");
     }
 }
@@ -336,7 +336,7 @@ fn a_rule_broken_while_closing_is_named_and_not_answered_again() {
     peer.close(CloseCode::NORMAL, "");
     peer.out.clear();
     peer.receive(&[0xff, 0x80]);
-    assert_eq!(peer.end, Some(End::Violated(Violation::ReservedBits)));
+    assert_eq!(peer.end, Some(Ended::Violated(Violation::ReservedBits)));
     assert!(peer.out.is_empty() && peer.connection.is_ended());
 }
 
@@ -345,7 +345,7 @@ fn a_handshake_given_up_is_answered_only_if_it_had_begun() {
     let server = ws::ServerEnd::default();
     let mut out = Vec::new();
     let mut silent = server.accept();
-    assert_eq!(server.give_up(&mut silent, &mut out).map(End::name).as_deref(), Some("handshake-timeout"));
+    assert_eq!(server.give_up(&mut silent, &mut out).map(Ended::name).as_deref(), Some("handshake-timeout"));
     assert!(out.is_empty() && silent.is_ended());
     let mut slow = server.accept();
     let received = server.receive(&mut slow, &mut b"GET / HTTP/1.1\r\nHo".to_vec(), &mut out, ws::discard);
@@ -381,6 +381,6 @@ fn fragments_within_narrow_limits_are_refused_by_the_first_that_is_over() {
             assert_eq!(peer.end, None);
             peer.receive(&frame);
         }
-        assert_eq!(peer.end, Some(End::Violated(violation)));
+        assert_eq!(peer.end, Some(Ended::Violated(violation)));
     }
 }

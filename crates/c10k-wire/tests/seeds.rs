@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use c10k_wire::conformance::fuzzing::{self, Act, Setting};
 use c10k_wire::conformance::{self, first, sample_request, write_frame};
-use c10k_wire::ws::{End, HandshakeFault, Refusal, Role, Violation};
+use c10k_wire::ws::{Ended, HandshakeFault, Refusal, Role, Violation};
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
 
@@ -29,13 +29,13 @@ fn every_end_that_there_is_is_the_end_of_a_seed() {
         let found: BTreeSet<String> =
             there(role).iter().filter_map(|data| Some(run(data)?.name().into_owned())).collect();
         let violations = Violation::ALL.into_iter().filter(|&violation| can_happen_to(role, violation));
-        let mut expected: Vec<End> = violations.map(End::Violated).collect();
+        let mut expected: Vec<Ended> = violations.map(Ended::Violated).collect();
         match role {
             Role::Server => {
-                expected.push(End::Healthy);
-                expected.extend(Refusal::ALL.map(End::Refused));
+                expected.push(Ended::Healthy);
+                expected.extend(Refusal::ALL.map(Ended::Refused));
             }
-            Role::Client => expected.extend(HandshakeFault::ALL.map(End::Failed)),
+            Role::Client => expected.extend(HandshakeFault::ALL.map(Ended::Failed)),
         }
         for end in expected {
             assert!(found.contains(&*end.name()), "no seed for the {role:?} ends as {}", end.name());

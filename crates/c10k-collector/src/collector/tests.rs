@@ -159,11 +159,11 @@ fn a_process_that_ends_between_two_ticks_is_gone_and_the_host_is_still_seen() {
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
     let config = CollectorConfig { server_pid: Some(child.id()), ..CollectorConfig::default() };
     let mut collector = Collector::new(config).unwrap();
-    assert!(!collector.tick().partial && !collector.is_gone(Side::Server));
+    assert!(!collector.tick().partial && !collector.is_gone(ProcessSide::Server));
     child.kill().unwrap();
     child.wait().unwrap();
     let seen = collector.tick();
-    assert!(seen.partial && collector.is_gone(Side::Server));
+    assert!(seen.partial && collector.is_gone(ProcessSide::Server));
     assert_eq!((seen.server.rss_bytes, seen.server.cores), (None, None));
     assert!(seen.memory.free_bytes.is_some());
     assert!(!collector.tick().partial, "said once");

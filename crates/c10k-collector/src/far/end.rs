@@ -12,7 +12,7 @@ use c10k_record::{Host, HostSnapshot, ProfileInRun, ServerMode, ServerReport, Wa
 use super::lease::{Began, Lease};
 use super::run::{Run, Watched, Word};
 use super::said::{Ended, Look, Mark, Marked, ServerEnded, Snapshot};
-use crate::collector::{Collector, CollectorError, Side};
+use crate::collector::{Collector, CollectorError, ProcessSide};
 use crate::told::tell_limits;
 
 /// Who has the far end while shards are measured.
@@ -414,7 +414,7 @@ impl FarEnd {
                 let gone =
                     || ServerEnded { words: format!("process {pid} has ended"), ..ServerEnded::default() };
                 let is_gone =
-                    self.standing.is_gone(Side::Server) || self.run.as_ref().is_some_and(Run::is_gone);
+                    self.standing.is_gone(ProcessSide::Server) || self.run.as_ref().is_some_and(Run::is_gone);
                 is_gone.then(gone)
             }
         }

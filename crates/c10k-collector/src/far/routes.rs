@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use c10k_record::control::meet::MOST_SHARDS;
 use c10k_record::control::{
-    Begin, Clock, End, Guard, MOST_BODY_BYTES, NotLetIn, Refusal, Token, path, unix_ns,
+    Begin, Clock, EndRun, Guard, MOST_BODY_BYTES, NotLetIn, Refusal, Token, path, unix_ns,
 };
 use c10k_record::metrics::page_of;
 use c10k_record::serve::{Answer, Method, Request, Routes, start};
@@ -290,7 +290,7 @@ fn of_a_run(far: &mut FarEnd, path: &str, body: &[u8]) -> Result<Answer, Refusal
             Ok(Answer::json(&far.mark(run_id, &mark)?))
         }
         "end" => {
-            let End { reason } = read(body)?;
+            let EndRun { reason } = read(body)?;
             Ok(Answer::json(&far.end(run_id, &c10k_record::clean(&reason))?))
         }
         _ => Err(nothing_here(path)),

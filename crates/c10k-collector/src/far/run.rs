@@ -14,7 +14,7 @@ use super::rows::Rows;
 use super::said::{Look, MOST_SETTLE_MS, Mark, Marked, Moment, ServerEnded, ThreadsLeft};
 use crate::abroad::Abroad;
 use crate::account::{EndsHere, account_of_ends};
-use crate::collector::{Collector, CollectorConfig, CollectorError, Side};
+use crate::collector::{Collector, CollectorConfig, CollectorError, ProcessSide};
 use crate::levels::Levels;
 use crate::link::LinkWatch;
 use crate::observation::Observation;
@@ -98,7 +98,7 @@ impl Run {
         settle: Duration,
     ) -> Result<Self, CollectorError> {
         let mut collector = watched.collector()?;
-        let is_unsettled = !collector.settle(settle);
+        let is_unsettled = !collector.await_quiet(settle);
         let ready = collector.snapshot();
         let open_before = collector.established().0.server;
         let mut run = Self {
@@ -184,7 +184,7 @@ impl Run {
     /// Looks closer; a moment that is marked again counts anew.
     pub(super) fn mark(&mut self, mark: &Mark, word: &Word) -> Marked {
         if mark.settle_ms > 0 {
-            self.collector.settle(Duration::from_millis(mark.settle_ms.min(MOST_SETTLE_MS)));
+            self.collector.await_quiet(Duration::from_millis(mark.settle_ms.min(MOST_SETTLE_MS)));
         }
         let now = self.collector.snapshot();
         let (_, census) = self.collector.established();
@@ -222,7 +222,7 @@ impl Run {
 
     /// Whether all processes of the server were found to have ended.
     pub(super) fn is_gone(&self) -> bool {
-        self.collector.is_gone(Side::Server)
+        self.collector.is_gone(ProcessSide::Server)
     }
 
     /// The pids cgroup that had the fewest threads left.

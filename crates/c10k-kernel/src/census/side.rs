@@ -8,7 +8,7 @@ use super::{FEW_PORTS, PortSet, SockDiag, SocketLine};
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum ConnectionEnd {
     Server,
     Client,
 }
@@ -16,7 +16,7 @@ pub(super) enum End {
 /// Which end of a connection a socket is, as far as its ports tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ByPorts {
-    At(End),
+    At(ConnectionEnd),
     /// Both ports are a server's.
     Either,
     /// Neither is.
@@ -27,14 +27,14 @@ impl ByPorts {
     pub(super) fn of(socket: &SocketLine<'_>, servers: &PortSet) -> Self {
         match (servers.holds(socket.local_port()), servers.holds(socket.remote_port())) {
             (true, true) => Self::Either,
-            (true, false) => Self::At(End::Server),
-            (false, true) => Self::At(End::Client),
+            (true, false) => Self::At(ConnectionEnd::Server),
+            (false, true) => Self::At(ConnectionEnd::Client),
             (false, false) => Self::Elsewhere,
         }
     }
 
     /// The end of this socket; `None` where it is none of a server that is asked about.
-    pub(super) fn end(self, socket: &SocketLine<'_>, listening: &Listening) -> Option<End> {
+    pub(super) fn end(self, socket: &SocketLine<'_>, listening: &Listening) -> Option<ConnectionEnd> {
         match self {
             Self::At(end) => Some(end),
             Self::Either => Some(listening.end_of(socket.local_address())),
@@ -75,7 +75,7 @@ impl Listening {
 
     /// The end at which a socket of this address stands whose ports are both a server's: the server's where somebody
     /// listens there.
-    pub(super) fn end_of(&self, local: SocketAddr) -> End {
+    pub(super) fn end_of(&self, local: SocketAddr) -> ConnectionEnd {
         let ip = local.ip().to_canonical();
         let takes = |listener: &SocketAddr| match listener.ip().to_canonical() {
             _ if listener.port() != local.port() => false,
@@ -84,7 +84,7 @@ impl Listening {
             IpAddr::V4(at) if at.is_unspecified() => ip.is_ipv4(),
             at => at == ip,
         };
-        if self.0.iter().any(takes) { End::Server } else { End::Client }
+        if self.0.iter().any(takes) { ConnectionEnd::Server } else { ConnectionEnd::Client }
     }
 }
 
@@ -101,13 +101,13 @@ mod tests {
     fn the_end_is_the_server_s_where_somebody_listens() {
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         let end_of = |listener: &str, local: &str| Listening(vec![at(listener)]).end_of(at(local));
-        assert_eq!(end_of("127.0.0.1:9", "127.0.0.1:9"), End::Server);
-        assert_eq!(end_of("127.0.0.1:9", "127.0.0.2:9"), End::Client);
-        assert_eq!(end_of("127.0.0.1:8", "127.0.0.1:9"), End::Client);
-        assert_eq!(end_of("0.0.0.0:9", "10.0.0.1:9"), End::Server);
-        assert_eq!(end_of("0.0.0.0:9", "[fd00::1]:9"), End::Client);
-        assert_eq!(end_of("[::]:9", "[::ffff:10.0.0.1]:9"), End::Server);
-        assert_eq!(Listening(Vec::new()).end_of(at("127.0.0.1:9")), End::Client);
+        assert_eq!(end_of("127.0.0.1:9", "127.0.0.1:9"), ConnectionEnd::Server);
+        assert_eq!(end_of("127.0.0.1:9", "127.0.0.2:9"), ConnectionEnd::Client);
+        assert_eq!(end_of("127.0.0.1:8", "127.0.0.1:9"), ConnectionEnd::Client);
+        assert_eq!(end_of("0.0.0.0:9", "10.0.0.1:9"), ConnectionEnd::Server);
+        assert_eq!(end_of("0.0.0.0:9", "[fd00::1]:9"), ConnectionEnd::Client);
+        assert_eq!(end_of("[::]:9", "[::ffff:10.0.0.1]:9"), ConnectionEnd::Server);
+        assert_eq!(Listening(Vec::new()).end_of(at("127.0.0.1:9")), ConnectionEnd::Client);
     }
 
     #[test]

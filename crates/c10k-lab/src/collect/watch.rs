@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use c10k_collector::{
-    Collector, EndedProcess, Levels, LinkWatch, MemorySnapshot, Observation, PerEnd, Side, Standstill,
+    Collector, EndedProcess, Levels, LinkWatch, MemorySnapshot, Observation, PerEnd, ProcessSide, Standstill,
 };
 use c10k_kernel::cgroup::PidsSeen;
 use c10k_kernel::counters::host_wide::NeighboursReader;
@@ -173,7 +173,7 @@ impl Watch {
             // What such a server has accepted is told by its signs.
             Some(outside) => {
                 let far = self.far.as_ref().and_then(|far| far.server_pid);
-                outside.look(&seen, self.collector.pid(Side::Server).or(far));
+                outside.look(&seen, self.collector.pid(ProcessSide::Server).or(far));
             }
             None => self.look_for_a_stall(&seen, server, now),
         }
@@ -237,8 +237,8 @@ impl Watch {
         }
     }
 
-    pub(crate) fn settle(&mut self, longest: Duration) {
-        self.collector.settle(longest);
+    pub(crate) fn await_quiet(&mut self, longest: Duration) {
+        self.collector.await_quiet(longest);
     }
 
     /// Established sockets at the server's side and at the client's, by sock_diag; either is `None` where it
@@ -286,7 +286,7 @@ impl Watch {
 
     /// Whether the server's process was found to have ended.
     pub(crate) fn server_is_gone(&self) -> bool {
-        self.collector.is_gone(Side::Server)
+        self.collector.is_gone(ProcessSide::Server)
     }
 
     /// For what reasons the kernel dropped packets before the close, or why that is not known.

@@ -64,7 +64,7 @@ pub(crate) fn calibrate(
     let mut ends = Ends::start(profile, protocol, host, until)?;
     let growth = GROWTH.min(ends.fits / 2).max(1);
     let mut watch = ends.watch()?;
-    watch.settle(Duration::from_millis(200));
+    watch.await_quiet(Duration::from_millis(200));
     let ready = watch.mark(0);
     let mut group = Group::of(host, ends.server.pid());
     let second = if group.is_limited() {
@@ -74,7 +74,7 @@ pub(crate) fn calibrate(
     };
     let at_ready = group.charged_bytes();
     let first_rate = ends.grow(growth, until)?;
-    watch.settle(Duration::from_millis(200));
+    watch.await_quiet(Duration::from_millis(200));
     let half = watch.mark(growth);
     let before = group.charged_bytes();
     let rates = [first_rate, ends.grow(second, until)?];
@@ -83,7 +83,7 @@ pub(crate) fn calibrate(
         host.cgroup_connection_bytes =
             Some(after.saturating_sub(before) / second.max(1)).filter(|bytes| *bytes > 0);
     }
-    watch.settle(Duration::from_millis(200));
+    watch.await_quiet(Duration::from_millis(200));
     let connections = growth + second;
     let full = watch.mark(connections);
     let mut cpu = RampCpu::default();

@@ -73,7 +73,7 @@ pub(crate) struct ClimbArgs {
 }
 
 /// How a climb ends.
-struct End {
+struct ClimbEnd {
     because: String,
     wall: Option<String>,
     next: Option<Next>,
@@ -205,8 +205,8 @@ fn up(
     folder: &Path,
     brake: &mut Brake<'_>,
     printer: &mut Printer,
-) -> End {
-    let ended = |because: String, exit| End { because, wall: None, next: None, exit };
+) -> ClimbEnd {
+    let ended = |because: String, exit| ClimbEnd { because, wall: None, next: None, exit };
     let mut lifts = Lifts::default();
     for number in 1..=MOST_STEPS {
         if number > 1 {
@@ -240,7 +240,12 @@ fn up(
                         continue;
                     }
                     let because = format!("what lifts it cannot be set here: {why}");
-                    return End { because, wall: Some(wall), next: step.next.clone(), exit: Exit::Short };
+                    return ClimbEnd {
+                        because,
+                        wall: Some(wall),
+                        next: step.next.clone(),
+                        exit: Exit::Short,
+                    };
                 }
                 return ended(format!("the run of step {number} came to nothing: {why}"), exit);
             }
@@ -269,7 +274,7 @@ fn after(
     setup: &mut Setup,
     lifts: &mut Lifts,
     brake: &Brake<'_>,
-) -> Option<End> {
+) -> Option<ClimbEnd> {
     if brake.came() || brake.was_low().is_some() {
         return Some(stopped_early(brake));
     }
@@ -281,7 +286,7 @@ fn after(
     if is_all && broken.is_none() {
         if climb.connections.target.is_some() {
             let next = Next::beyond(step.held, record, &climb.climbed);
-            return Some(End { because: format!("{all} are held"), wall: None, next, exit: Exit::Done });
+            return Some(ClimbEnd { because: format!("{all} are held"), wall: None, next, exit: Exit::Done });
         }
         // A connection takes less here than was known.
         setup.target = (setup.target + setup.target / 2).min(u32::MAX.into());
@@ -299,7 +304,7 @@ fn after(
             too_late.map_or_else(|| nothing.to_owned(), |broken| format!("{broken}, and {nothing}"));
         let remedy = record.ceiling.as_ref().and_then(|ceiling| ceiling.remedy.clone());
         let next = remedy.map(|remedy| Next::of(UNKNOWN, remedy));
-        return Some(End { because, wall: Some(UNKNOWN.to_owned()), next, exit: Exit::Short });
+        return Some(ClimbEnd { because, wall: Some(UNKNOWN.to_owned()), next, exit: Exit::Short });
     };
     let remedy = record.ceiling.as_ref().and_then(|ceiling| ceiling.remedy.clone());
     step.next = remedy.clone().map(|remedy| Next::of(&wall, remedy));
@@ -316,7 +321,7 @@ fn after(
     } else {
         "it is not the lab's to lift here"
     };
-    Some(End {
+    Some(ClimbEnd {
         because: too_late.unwrap_or_else(|| format!("{wall}: {why}")),
         wall: Some(wall),
         next: step.next.clone(),
@@ -325,7 +330,7 @@ fn after(
 }
 
 /// The memory is full but for its reserve.
-fn full(climb: &Climb, step: &Step, wall: String, broken: Option<String>, brake: &Brake<'_>) -> End {
+fn full(climb: &Climb, step: &Step, wall: String, broken: Option<String>, brake: &Brake<'_>) -> ClimbEnd {
     let reserve = human_bytes(brake.reserve_bytes());
     let held = human_count(step.held);
     let exit = if climb.connections.target.is_some() || broken.is_some() { Exit::Short } else { Exit::Done };
@@ -337,13 +342,13 @@ fn full(climb: &Climb, step: &Step, wall: String, broken: Option<String>, brake:
         .next
         .clone()
         .map(|next| Next { summary: format!("(with a reserve of {reserve} kept) {}", next.summary), ..next });
-    End { because, wall: Some(wall), next, exit }
+    ClimbEnd { because, wall: Some(wall), next, exit }
 }
 
-fn stopped_early(brake: &Brake<'_>) -> End {
+fn stopped_early(brake: &Brake<'_>) -> ClimbEnd {
     if brake.came() {
         let because = format!("stopped by {}", brake.name());
-        return End { because, wall: None, next: None, exit: Exit::Interrupted };
+        return ClimbEnd { because, wall: None, next: None, exit: Exit::Interrupted };
     }
     let left = brake.was_low();
     let because = format!(
@@ -355,7 +360,7 @@ fn stopped_early(brake: &Brake<'_>) -> End {
     let summary = "End what else takes memory here, or give --target.".to_owned();
     let commands = vec!["ps aux --sort=-rss | head".to_owned()];
     let next = Next { wall: wall.clone(), summary, commands, any_suffices: false };
-    End { because, wall: Some(wall), next: Some(next), exit: Exit::Short }
+    ClimbEnd { because, wall: Some(wall), next: Some(next), exit: Exit::Short }
 }
 
 /// What the memory is foreseen to hold above the reserve.

@@ -124,7 +124,7 @@ fn plan_of(args: &DoctorArgs) -> Result<(Plan, Profile), Refusal> {
     plan.protocol = args.protocol;
     let profile =
         Profile::load(&plan.profile).map_err(|error| Refusal::text(error.to_string(), error.hint()))?;
-    veth::settle(&mut plan, &profile)?;
+    veth::fill_in_sources(&mut plan, &profile)?;
     Ok((plan, profile))
 }
 

@@ -212,7 +212,7 @@ fn prepare(
     };
     // Its server has an address of its own by now.
     check_sources(&plan)?;
-    veth::settle(&mut plan, &profile)?;
+    veth::fill_in_sources(&mut plan, &profile)?;
     Ok(Some(Prepared { plan, profile, found, tunnel, search }))
 }
 
@@ -341,7 +341,7 @@ fn go(
     // Before any thread exists: later a user namespace is EINVAL (unshare(2)).
     let place = match &found {
         Some(found) => found.place(plan),
-        None => place::enter(plan, profile).map(|place| host_wide.settle(place)),
+        None => place::enter(plan, profile).map(|place| host_wide.complete(place)),
     };
     let mut place = place.map_err(refused)?;
     let in_force = place.in_force.take();
@@ -362,7 +362,7 @@ fn go(
     let told = printer.notes(&place.warnings, &plan.profile);
     let mut limits = describe::snapshot(profile, root);
     beforehand.note(&mut limits);
-    stage.settle(&mut limits);
+    stage.bound(&mut limits);
     let two_hosts =
         found.as_ref().and_then(|found| found.two_hosts(describe::describe(limits.clone(), root)));
     if let Some(found) = &found {

@@ -85,7 +85,7 @@ pub(crate) fn is_stewarded() -> bool {
 
 impl HostWide {
     /// Puts what is known from outside in the place of what can be seen from inside.
-    pub(crate) fn settle(&self, mut place: Place) -> Place {
+    pub(crate) fn complete(&self, mut place: Place) -> Place {
         let is_known = |key: &String| self.keys.contains(key);
         let (known, other) =
             std::mem::take(&mut place.profile.not_applied).into_iter().partition(|not| is_known(&not.key));
@@ -327,7 +327,7 @@ mod tests {
             neighbours: None,
             in_force: None,
         };
-        let place = word().settle(place);
+        let place = word().complete(place);
         let left: Vec<(&str, &str)> =
             place.profile.not_applied.iter().map(|not| (not.key.as_str(), not.why.as_str())).collect();
         assert_eq!(left, [("net.core.somaxconn", "refused"), ("net.ipv4.tcp_mem", "seen from outside")]);

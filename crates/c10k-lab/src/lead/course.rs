@@ -14,7 +14,7 @@ impl Lab<'_> {
     /// Ramp, hold, proof, close.
     pub(crate) fn carry_out(&mut self) {
         self.mark_far(Moment::Ready);
-        self.seen.watch.settle(Duration::from_millis(500));
+        self.seen.watch.await_quiet(Duration::from_millis(500));
         self.seen.ready = Some(self.seen.watch.mark(self.said.swarm.counts.open));
         self.await_far_mark(Moment::Ready);
         self.row(true);

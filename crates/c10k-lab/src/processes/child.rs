@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use c10k_kernel::limits;
 use c10k_kernel::namespace::Beside;
 use c10k_kernel::process::{self, Signal, bind_to_this_process, own_executable};
-use c10k_plan::stage::{End, Who};
+use c10k_plan::stage::{EndLimits, Who};
 use c10k_record::{ServerEvent, SwarmEvent};
 
 /// What the lab hears.
@@ -44,12 +44,12 @@ impl Process {
         namespace: Option<&Beside>,
         to: Sender<Heard>,
     ) -> io::Result<Self> {
-        Self::start_with(&End::default(), who, arguments, namespace, to)
+        Self::start_with(&EndLimits::default(), who, arguments, namespace, to)
     }
 
     /// The same with limits of its own.
     pub(crate) fn start_with(
-        end: &End,
+        end: &EndLimits,
         who: Who,
         arguments: &[impl AsRef<OsStr>],
         namespace: Option<&Beside>,
@@ -144,7 +144,11 @@ impl Drop for Process {
 
 /// Starts a child whose user may have so many threads beside those that there are: of another user's than the lab's
 /// those of that user, else those in this user namespace.
-fn with_few_threads(end: &End, more: u64, start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
+fn with_few_threads(
+    end: &EndLimits,
+    more: u64,
+    start: impl FnOnce() -> io::Result<Child>,
+) -> io::Result<Child> {
     let before = limits::nproc()?.soft;
     let now = match end.uid {
         Some(uid) => process::threads_of_user(uid)?,
@@ -169,7 +173,7 @@ fn ended_unless(undone: io::Result<()>, child: io::Result<Child>) -> io::Result<
 
 /// This executable again; where limits are wished for, under a shell that sets them and makes room for it. What comes
 /// with it must live until it is started.
-fn executable(end: &End) -> io::Result<(Command, Option<OwnedFd>)> {
+fn executable(end: &EndLimits) -> io::Result<(Command, Option<OwnedFd>)> {
     if end.nofile.is_none() && end.groups.is_empty() {
         let mut command = Command::new(own_executable());
         command.arg0("c10k-lab");

@@ -100,7 +100,7 @@ impl Far {
         }
         let is_one_machine = hello.boot_id.is_some() && hello.boot_id == boot_id().ok();
         let listen = addresses(&hello, &reached, is_one_machine)?;
-        settle(&hello, args, plan)?;
+        adopt_server(&hello, args, plan)?;
         plan.server.listen.clone_from(&listen);
         Ok(Self { reached, client, hello, listen, is_one_machine, build })
     }
@@ -304,7 +304,7 @@ fn addresses(hello: &Hello, reached: &Reached, is_one_machine: bool) -> Result<V
 }
 
 /// Puts the server that is there into the plan, or says in what it is another than the plan's.
-fn settle(hello: &Hello, args: &RunArgs, plan: &mut Plan) -> Result<(), Refusal> {
+fn adopt_server(hello: &Hello, args: &RunArgs, plan: &mut Plan) -> Result<(), Refusal> {
     let server = &hello.server;
     if let Some(theirs) = server.protocol.filter(|theirs| *theirs != plan.protocol) {
         return Err(Refusal::text(

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use c10k_collector::far::{Ended as Account, Look};
-use c10k_record::control::{Begin, Begun, Build, Client, End, Token, path};
+use c10k_record::control::{Begin, Begun, Build, Client, EndRun, Token, path};
 use c10k_record::{LoadPlan, Plan, Protocol, SCHEMA_VERSION};
 use serde_json::json;
 
@@ -123,7 +123,7 @@ pub(crate) fn look_until(client: &mut Client, run_id: &str, is_so: impl Fn(&Look
 
 #[track_caller]
 pub(crate) fn end(client: &mut Client, run_id: &str) -> Account {
-    client.post(&path::end(run_id), &End { reason: "done".to_owned() }).expect("it ends")
+    client.post(&path::end(run_id), &EndRun { reason: "done".to_owned() }).expect("it ends")
 }
 
 pub(crate) fn accepted(look: &Look) -> Option<u64> {

@@ -169,7 +169,7 @@ fn percent(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use c10k_report::stats::{Pair, Side, paired};
+    use c10k_report::stats::{Pair, PairSide, paired};
 
     use super::*;
 
@@ -178,7 +178,7 @@ mod tests {
         let measure = Measure::named(name).expect("a metric");
         let pair = |at: u32| {
             let a = 1000.0 + f64::from(at);
-            Pair::new(a, a * ratio, if at.is_multiple_of(2) { Side::A } else { Side::B })
+            Pair::new(a, a * ratio, if at.is_multiple_of(2) { PairSide::A } else { PairSide::B })
         };
         paired(&(0..6).map(pair).collect::<Vec<_>>(), measure.asked(1))
     }

@@ -93,7 +93,7 @@ impl Printer {
     }
 
     /// How a command ends that would end with `exit`: broken, when data for stdout was lost.
-    pub fn settle(&self, exit: Exit) -> Exit {
+    pub fn exit_of(&self, exit: Exit) -> Exit {
         if self.lost { Exit::Broke } else { exit }
     }
 

@@ -38,7 +38,7 @@ pub struct Begun {
 
 /// The body of `POST /v1/runs/ID/end`. Said twice it is answered twice alike, until the next run begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct End {
+pub struct EndRun {
     /// Why, in words: `done`, `stopped by SIGINT`.
     pub reason: String,
 }

@@ -8,7 +8,7 @@ use super::{bootstrap, power, sign};
 
 /// One of the two that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum PairSide {
     /// What B is compared with.
     A,
     /// What is asked about.
@@ -20,13 +20,13 @@ pub enum Side {
 pub struct Pair {
     /// A's and B's.
     values: [f64; 2],
-    first: Side,
+    first: PairSide,
 }
 
 impl Pair {
     /// A pair; `first` is the side that ran first.
     #[must_use]
-    pub fn new(a: f64, b: f64, first: Side) -> Self {
+    pub fn new(a: f64, b: f64, first: PairSide) -> Self {
         Self { values: [a, b], first }
     }
 
@@ -56,7 +56,7 @@ pub fn paired(pairs: &[Pair], asked: Asked) -> Answer {
     let logs: Option<Vec<f64>> = pairs.iter().map(Pair::log).collect();
     let logs = logs.filter(|logs| !logs.is_empty()).map(bootstrap::sorted);
     let from_first =
-        pairs.iter().map(|pair| pair.log().map(|log| if pair.first == Side::A { log } else { -log }));
+        pairs.iter().map(|pair| pair.log().map(|log| if pair.first == PairSide::A { log } else { -log }));
     let order: Option<Vec<f64>> = from_first.collect();
     let is_enough = pairs.len() >= FEWEST_PAIRS;
     let mut answer = Answer {

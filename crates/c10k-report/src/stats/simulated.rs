@@ -65,10 +65,10 @@ impl Machine {
         let pair = |number: usize| {
             if number.is_multiple_of(2) {
                 let first = self.run(a);
-                Pair::new(first, self.run(b), Side::A)
+                Pair::new(first, self.run(b), PairSide::A)
             } else {
                 let first = self.run(b);
-                Pair::new(self.run(a), first, Side::B)
+                Pair::new(self.run(a), first, PairSide::B)
             }
         };
         (0..count).map(pair).collect()

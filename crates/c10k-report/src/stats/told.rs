@@ -10,7 +10,7 @@ fn asked(metric: &str) -> Asked {
 
 /// Pairs in turns.
 fn pairs(values: &[(f64, f64)]) -> Vec<Pair> {
-    let side = |number: usize| if number.is_multiple_of(2) { Side::A } else { Side::B };
+    let side = |number: usize| if number.is_multiple_of(2) { PairSide::A } else { PairSide::B };
     values.iter().enumerate().map(|(number, (a, b))| Pair::new(*a, *b, side(number))).collect()
 }
 
@@ -63,23 +63,23 @@ fn under_six_pairs_nothing_is_called_real_however_large_it_is() {
 #[test]
 fn five_of_six_and_nine_of_twelve_prove_nothing() {
     let mut six = around(1.2, 6);
-    six[3] = Pair::new(100.0, 99.0, Side::B);
+    six[3] = Pair::new(100.0, 99.0, PairSide::B);
     let answer = paired(&six, asked("connects_per_second"));
     assert_eq!(answer.found, Found::NoDifference);
     assert!(answer.words().starts_with("no difference seen: would have seen "), "{}", answer.words());
     let mut twelve = around(1.2, 12);
     for against in [1, 5, 8] {
-        twelve[against] = Pair::new(100.0, 90.0, Side::A);
+        twelve[against] = Pair::new(100.0, 90.0, PairSide::A);
     }
     assert_eq!(paired(&twelve, asked("connects_per_second")).found, Found::NoDifference);
-    twelve[1] = Pair::new(100.0, 120.0, Side::B);
+    twelve[1] = Pair::new(100.0, 120.0, PairSide::B);
     let ten = paired(&twelve, asked("connects_per_second"));
     assert!(ten.words().ends_with("10 of 12 pairs"), "{}", ten.words());
 }
 
 #[test]
 fn where_one_side_ran_first_in_every_pair_nothing_is_proven() {
-    let pairs: Vec<Pair> = (0..12).map(|_| Pair::new(100.0, 120.0, Side::A)).collect();
+    let pairs: Vec<Pair> = (0..12).map(|_| Pair::new(100.0, 120.0, PairSide::A)).collect();
     let answer = paired(&pairs, asked("connects_per_second"));
     assert_eq!(answer.words(), "unproven: the same side ran first in every pair");
     assert!(!answer.is_real());

@@ -7,7 +7,7 @@ use c10k_wire::Key;
 use mio::Registry;
 
 use super::ServedConnections;
-use crate::counters::End;
+use crate::counters::EndedAs;
 use crate::speech::{Heard, Reply, Speech};
 use crate::table::{Flag, Table};
 use crate::timers::{Rounds, What};
@@ -40,7 +40,7 @@ impl<S: Speech> ServedConnections<S> {
                 What::Handshake => self.give_up(registry, key, S::give_up),
                 What::Message => self.message_is_due(registry, key, now),
                 What::Parting => {
-                    let end = self.end_of(key, End::Drained);
+                    let end = self.end_of(key, EndedAs::Drained);
                     self.abort(key, &end);
                 }
             }
@@ -131,7 +131,7 @@ impl<S: Speech> ServedConnections<S> {
         }
         if self.table.has(key, Flag::Pinged) {
             if !self.is_taking_output(key) {
-                self.abort(key, &End::Named("ping-timeout".into()));
+                self.abort(key, &EndedAs::Named("ping-timeout".into()));
             }
             return;
         }

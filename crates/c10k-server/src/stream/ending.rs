@@ -10,7 +10,7 @@ use mio::Registry;
 use socket2::SockRef;
 
 use super::{Behind, ServedConnections};
-use crate::counters::End;
+use crate::counters::EndedAs;
 use crate::speech::{Heard, Over, Reply, Speech};
 use crate::table::Flag;
 use crate::timers::What;
@@ -31,7 +31,7 @@ pub(super) struct Ending {
 
 #[cfg(test)]
 impl Ending {
-    pub(super) fn end(&self) -> &End {
+    pub(super) fn end(&self) -> &EndedAs {
         &self.over.end
     }
 }
@@ -47,7 +47,7 @@ impl<S: Speech> ServedConnections<S> {
     pub(crate) fn close_stalled(&mut self, now: Instant, limit: Duration) {
         for slot in self.stalled(now, limit) {
             if let Some(key) = self.table.key_in(slot) {
-                let end = self.end_of(key, End::Stalled);
+                let end = self.end_of(key, EndedAs::Stalled);
                 self.abort(key, &end);
             }
         }
@@ -71,12 +71,12 @@ impl<S: Speech> ServedConnections<S> {
     pub(crate) fn abort_all(&mut self) {
         for key in self.keys() {
             if self.table.has(key, Flag::Shut) {
-                let end = self.end_of(key, End::Drained);
+                let end = self.end_of(key, EndedAs::Drained);
                 self.close(key, &end);
                 continue;
             }
             let awaits_goodbye = self.speech.awaits_goodbye(&self.states[key.slot() as usize]);
-            let end = self.end_of(key, if awaits_goodbye { End::Drained } else { End::Undelivered });
+            let end = self.end_of(key, if awaits_goodbye { EndedAs::Drained } else { EndedAs::Undelivered });
             self.abort(key, &end);
         }
     }
@@ -86,7 +86,7 @@ impl<S: Speech> ServedConnections<S> {
         if !over.linger {
             // At the server's end whoever closes in good order has done what was asked for.
             let end = match over.end {
-                End::Closed if self.draining => End::Drained,
+                EndedAs::Closed if self.draining => EndedAs::Drained,
                 end => end,
             };
             return self.close(key, &end);
@@ -100,7 +100,7 @@ impl<S: Speech> ServedConnections<S> {
     }
 
     /// How the connection is to be counted: as was decided before, else as `otherwise`.
-    pub(super) fn end_of(&mut self, key: Key, otherwise: End) -> End {
+    pub(super) fn end_of(&mut self, key: Key, otherwise: EndedAs) -> EndedAs {
         if self.ends.is_empty() || self.table.socket(key).is_none() {
             return otherwise;
         }
@@ -147,7 +147,7 @@ impl<S: Speech> ServedConnections<S> {
         let Some(socket) = self.table.socket(key) else { return };
         let has_taken_all = || socket::unacknowledged_bytes(socket).is_ok_and(|bytes| bytes == 0);
         if !self.table.has(key, Flag::Busy) && has_taken_all() {
-            return self.close(key, &End::Drained);
+            return self.close(key, &EndedAs::Drained);
         }
         // ENOTCONN: the peer has reset it, which the next event tells.
         let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
@@ -161,7 +161,7 @@ impl<S: Speech> ServedConnections<S> {
     }
 
     /// Closes with RST: the peer does not read, so a FIN would wait behind its output as an orphan.
-    pub(super) fn abort(&mut self, key: Key, end: &End) {
+    pub(super) fn abort(&mut self, key: Key, end: &EndedAs) {
         if let Some(socket) = self.table.socket(key) {
             // Without it the kernel gives the orphan up later, by tcp_orphan_retries.
             let _ = socket::set_reset_on_close(socket);
@@ -170,7 +170,7 @@ impl<S: Speech> ServedConnections<S> {
     }
 
     /// Closing takes the connection out of epoll: no other table has a copy of its descriptor.
-    pub(super) fn close(&mut self, key: Key, end: &End) {
+    pub(super) fn close(&mut self, key: Key, end: &EndedAs) {
         let (pending, waits) = (self.table.has(key, Flag::Pending), self.table.waits(key));
         let is_pushed = self.table.has(key, Flag::Pushed);
         let Some(socket) = self.table.remove(key) else { return };

@@ -401,9 +401,9 @@ impl<S: Speech, M: Model> Pair<S, M> {
     }
 }
 
-fn name_of(end: &End) -> String {
+fn name_of(end: &EndedAs) -> String {
     match end {
-        End::Named(name) => name.clone().into_owned(),
+        EndedAs::Named(name) => name.clone().into_owned(),
         _ => "closed".to_owned(),
     }
 }

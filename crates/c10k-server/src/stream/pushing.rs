@@ -13,7 +13,7 @@ use c10k_wire::push::{Ask, PushHeader};
 use mio::{Interest, Registry};
 
 use super::{INPUT, ServedConnections, send};
-use crate::counters::End;
+use crate::counters::EndedAs;
 use crate::push::{Frame, Rest, Work};
 use crate::speech::Speech;
 use crate::table::Flag;
@@ -126,7 +126,7 @@ impl<S: Speech> ServedConnections<S> {
         match self.send_bytes(key, &bytes) {
             Ok(None) => {}
             Ok(Some(rest)) => self.hold_back(registry, key, rest),
-            Err(error) => self.close(key, &End::Failed(error)),
+            Err(error) => self.close(key, &EndedAs::Failed(error)),
         }
         if let Some(pushes) = self.pushes.as_deref_mut() {
             pushes.scratch = bytes;
@@ -184,7 +184,7 @@ impl<S: Speech> ServedConnections<S> {
         let sent = match send_both(socket, head, body) {
             Ok(sent) => sent,
             Err(error) => {
-                self.close(key, &End::Failed(error));
+                self.close(key, &EndedAs::Failed(error));
                 return false;
             }
         };
@@ -198,7 +198,7 @@ impl<S: Speech> ServedConnections<S> {
         self.set_waiting(key, Flag::Blocked, true);
         self.note_busy(key);
         if let Err(error) = self.watch_room(registry, key) {
-            self.close(key, &End::Failed(error));
+            self.close(key, &EndedAs::Failed(error));
             return false;
         }
         true
@@ -223,7 +223,7 @@ impl<S: Speech> ServedConnections<S> {
         let sent = match send_both(socket, head, body) {
             Ok(sent) => sent,
             Err(error) => {
-                let end = self.end_of(key, End::Failed(error));
+                let end = self.end_of(key, EndedAs::Failed(error));
                 self.close(key, &end);
                 return false;
             }

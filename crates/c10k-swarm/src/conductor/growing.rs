@@ -9,10 +9,10 @@ use crate::ramps::Ramp;
 impl Conductor<'_> {
     /// Grows by `more`, and keeps what that took.
     pub(super) fn ramp(&mut self, more: u64) {
-        let (before, cpu_before) = (self.settled(&self.shared.counts()), own_cpu_seconds());
+        let (before, cpu_before) = (self.arrived(&self.shared.counts()), own_cpu_seconds());
         self.shared.begin_ramp();
         self.grow(more);
-        let verified = self.settled(&self.shared.counts()).saturating_sub(before);
+        let verified = self.arrived(&self.shared.counts()).saturating_sub(before);
         if let Some(ramp) = self.shared.ramp() {
             let cpu_seconds =
                 cpu_before.zip(own_cpu_seconds()).map(|(before, after)| (after - before).max(0.0));
@@ -21,7 +21,7 @@ impl Conductor<'_> {
     }
 
     /// Those that have come as far as a connection is to come in a ramp.
-    pub(super) fn settled(&self, counts: &LiveCounts) -> u64 {
+    pub(super) fn arrived(&self, counts: &LiveCounts) -> u64 {
         if self.course.probe { counts.verified } else { counts.established }
     }
 }

@@ -45,7 +45,7 @@ impl Peak {
 
 impl Conductor<'_> {
     pub(super) fn look_for_a_peak(&mut self, now: Instant) {
-        let settled = self.settled(&self.shared.counts());
+        let settled = self.arrived(&self.shared.counts());
         self.peak.look(now, settled);
     }
 

@@ -93,7 +93,7 @@ impl Conductor<'_> {
         self.link.look();
         self.look_at_work();
         let seconds = now.duration_since(last).as_secs_f64();
-        let per_second = self.settled(&counts).saturating_sub(self.settled(&before)) as f64 / seconds;
+        let per_second = self.arrived(&counts).saturating_sub(self.arrived(&before)) as f64 / seconds;
         self.last_tick = (now, counts);
         let work = self.take_measured().map(|talked| self.work_tick(&talked, seconds));
         let (phase, elapsed_ms) = (self.shared.orders().phase, self.elapsed_ms());
@@ -129,7 +129,7 @@ impl Conductor<'_> {
         let since = self.phases.last().map_or(0, |last| elapsed_ms.saturating_sub(last.from_ms));
         let (elapsed, since) = (Duration::from_millis(elapsed_ms), Duration::from_millis(since));
         let is_ramp = phase == PhaseName::Ramp;
-        let up = self.settled(counts);
+        let up = self.arrived(counts);
         let (phase, done, target, left) = match phase {
             PhaseName::Ramp => {
                 // With steps the pauses between them are to come as well.

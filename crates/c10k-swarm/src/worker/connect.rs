@@ -218,12 +218,12 @@ impl<M: Maker, S: Speech> Worker<M, S> {
                 self.begin_step(index, state, 0, now_us);
                 self.send_out(orders, index, Words::Own);
             }
-            None => self.settle(orders, index, now_us),
+            None => self.leave_unproven(orders, index, now_us),
         }
     }
 
     /// A connection is up, and no probe is to prove it.
-    pub(super) fn settle(&mut self, orders: Orders, index: u32, now_us: u64) {
+    pub(super) fn leave_unproven(&mut self, orders: Orders, index: u32, now_us: u64) {
         self.rest(orders, index);
         self.ledger.up(self.table.peek(index).number, now_us);
     }
@@ -235,7 +235,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         let took_us = (now_us as u32).wrapping_sub(self.table.get(index).since_us);
         self.ledger.opened(took_us.into());
         if self.shared.settings.probes.is_none() {
-            return self.settle(orders, index, now_us);
+            return self.leave_unproven(orders, index, now_us);
         }
         if is_over {
             return;

@@ -139,7 +139,7 @@ impl Connector {
         if orders.has(Task::Close) || orders.has(Task::Abort) {
             self.hand = Hand::default();
         } else {
-            self.shared.tuples.settle(&mut self.hand, self.shared.now_us());
+            self.shared.tuples.take_back(&mut self.hand, self.shared.now_us());
         }
     }
 

@@ -10,7 +10,7 @@ use crate::speech::Speech;
 use crate::table::{State, token};
 use crate::tally::Loss;
 use crate::tasks::{Orders, Task};
-use crate::workload::{End, Job, Pushed, Receptions, Workload};
+use crate::workload::{Job, Pushed, ReceptionEnd, Receptions, Workload};
 
 /// How long what was pushed before the end of a phase may take to come, µs: then the connections leave.
 pub(crate) const GRACE_US: u64 = 2_000_000;
@@ -86,12 +86,12 @@ impl<M: Maker, S: Speech> Worker<M, S> {
         }
         match end {
             None => {}
-            Some(End::Over) => {
+            Some(ReceptionEnd::Over) => {
                 self.end_reception(number);
                 self.ledger.talked();
                 self.rest(orders, index);
             }
-            Some(End::Wrong(wrong)) => return self.lose_wrong(orders, index, wrong),
+            Some(ReceptionEnd::Wrong(wrong)) => return self.lose_wrong(orders, index, wrong),
         }
         if let Some(loss) = lost
             && self.table.find(token).is_some()

@@ -24,12 +24,12 @@ struct Reception {
     has_stalled: bool,
     /// It has asked the server to push no more: the answer to that is the last frame, whatever comes before it.
     is_leaving: bool,
-    end: Option<End>,
+    end: Option<ReceptionEnd>,
 }
 
 /// How a reception has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ReceptionEnd {
     /// The last frame has come.
     Over,
     Wrong(Wrong),
@@ -100,11 +100,11 @@ impl Receptions {
         let reception = &mut self.places[number as usize];
         let mut rest = piece.bytes;
         let mut frames = 0;
-        while !rest.is_empty() && !matches!(reception.end, Some(End::Wrong(_))) {
+        while !rest.is_empty() && !matches!(reception.end, Some(ReceptionEnd::Wrong(_))) {
             let read = match reception.reader.read(&self.content, rest) {
                 Ok(read) => read,
                 Err(wrong) => {
-                    reception.end = Some(End::Wrong(wrong));
+                    reception.end = Some(ReceptionEnd::Wrong(wrong));
                     pushed.wrong += 1;
                     pushed.trouble.get_or_insert(wrong);
                     return frames;
@@ -137,7 +137,7 @@ impl Receptions {
     }
 
     /// How it has ended, if it has.
-    pub(crate) fn end_of(&self, number: u32) -> Option<End> {
+    pub(crate) fn end_of(&self, number: u32) -> Option<ReceptionEnd> {
         self.places[number as usize].end
     }
 
@@ -172,7 +172,7 @@ impl Reception {
             // It has ended by itself, and the server answers all the same.
             self.reader = PushReader::new(header.kind);
         } else if header.is_last {
-            self.end = Some(End::Over);
+            self.end = Some(ReceptionEnd::Over);
         }
         if header.payload_bytes == 0 {
             return;
@@ -226,7 +226,7 @@ mod tests {
             let piece = Piece { bytes: frame, is_message: false, is_binary: true };
             receptions.hear(number, &piece, *now_us, &mut pushed);
         }
-        assert_eq!(receptions.end_of(number), Some(End::Over));
+        assert_eq!(receptions.end_of(number), Some(ReceptionEnd::Over));
         receptions.end(number, 100 * SECOND_US, &mut pushed);
         assert!(receptions.is_empty());
         pushed
@@ -282,11 +282,11 @@ mod tests {
             receptions.hear(number, &piece, 10, &mut pushed);
             receptions.end_of(number)
         };
-        assert_eq!(piece(echoed, b"play\n"), Some(End::Wrong(Wrong::Echoed("play"))));
-        assert_eq!(piece(echoed, b"more"), Some(End::Wrong(Wrong::Echoed("play"))));
+        assert_eq!(piece(echoed, b"play\n"), Some(ReceptionEnd::Wrong(Wrong::Echoed("play"))));
+        assert_eq!(piece(echoed, b"more"), Some(ReceptionEnd::Wrong(Wrong::Echoed("play"))));
         let mut bytes = frames(1, 100).remove(0);
         bytes[HEADER_BYTES + 5] ^= 1;
-        assert_eq!(piece(wrong, &bytes), Some(End::Wrong(Wrong::Content { sequence: 0, at: 5 })));
+        assert_eq!(piece(wrong, &bytes), Some(ReceptionEnd::Wrong(Wrong::Content { sequence: 0, at: 5 })));
         assert_eq!((pushed.wrong, pushed.trouble), (2, Some(Wrong::Echoed("play"))));
     }
 
@@ -303,6 +303,6 @@ mod tests {
             receptions.end_of(number)
         });
         ends.reverse();
-        assert_eq!((ends, pushed.whole, pushed.wrong), ([Some(End::Over), None], 1, 0));
+        assert_eq!((ends, pushed.whole, pushed.wrong), ([Some(ReceptionEnd::Over), None], 1, 0));
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{SAMPLE_ACCEPT, SentFrame, read_frames, responses, sample_request};
 use crate::ws::{
-    ClientEnd, ClientRequest, CloseCode, Connection, End, Limits, Received, Role, ServerEnd, ServerPolicy,
+    ClientEnd, ClientRequest, CloseCode, Connection, Ended, Limits, Received, Role, ServerEnd, ServerPolicy,
     Url, echo,
 };
 
@@ -114,7 +114,7 @@ impl Setting {
 /// # Panics
 /// When the server says something else to the same bytes in one read, keeps more than its limits allow, or
 /// says what is not well-formed.
-pub fn server(data: &[u8]) -> Option<End> {
+pub fn server(data: &[u8]) -> Option<Ended> {
     let (setting, rest) = Setting::parse(data)?;
     let end = ServerEnd::new(setting.limits(), setting.policy());
     let act = |connection: &mut Connection, out: &mut Vec<u8>| match setting.act {
@@ -145,7 +145,7 @@ pub fn server(data: &[u8]) -> Option<End> {
 ///
 /// # Panics
 /// As [`server`].
-pub fn client(data: &[u8]) -> Option<End> {
+pub fn client(data: &[u8]) -> Option<Ended> {
     let (setting, rest) = Setting::parse(data)?;
     let url = Url::parse("ws://server.example.com/chat").expect("a URL");
     let offered = if setting.few_paths { vec![] } else { vec!["a".to_owned(), "b".to_owned()] };
@@ -171,7 +171,7 @@ pub fn client(data: &[u8]) -> Option<End> {
     same(&run(usize::from(setting.read) + 1), &run(usize::MAX))
 }
 
-fn same(verdict: &Verdict, in_one_read: &Verdict) -> Option<End> {
+fn same(verdict: &Verdict, in_one_read: &Verdict) -> Option<Ended> {
     assert_eq!(verdict, in_one_read, "the cut decides");
     verdict.end
 }
@@ -180,7 +180,7 @@ fn same(verdict: &Verdict, in_one_read: &Verdict) -> Option<End> {
 #[derive(Debug, PartialEq, Eq)]
 struct Verdict {
     opened: bool,
-    end: Option<End>,
+    end: Option<Ended>,
     response: Vec<u8>,
     frames: Vec<SentFrame>,
 }
@@ -206,7 +206,7 @@ fn drive(
     script: Script,
     mut connection: Connection,
     mut receive: impl FnMut(&mut Connection, &mut [u8], &mut Vec<u8>) -> Received,
-    mut act: impl FnMut(&mut Connection, &mut Vec<u8>) -> Option<End>,
+    mut act: impl FnMut(&mut Connection, &mut Vec<u8>) -> Option<Ended>,
 ) -> Verdict {
     let Script { role, limits, parts, read } = script;
     let most = limits.max_message_bytes.max(limits.max_handshake_bytes) as usize;

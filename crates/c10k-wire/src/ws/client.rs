@@ -3,7 +3,7 @@
 use super::connection::{Connection, Held};
 use super::handshake::{self, Handshake, HandshakeFault};
 use super::reader::Reader;
-use super::{ClientRequest, End, Limits, Masks, Message, Output, Received, Role};
+use super::{ClientRequest, Ended, Limits, Masks, Message, Output, Received, Role};
 
 /// What the connections of one worker of a client have in common.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl ClientEnd {
                 Err(fault) => {
                     let kept = handshake.take_bytes();
                     connection.end(if kept.is_empty() { input } else { &kept });
-                    received.end = Some(End::Failed(fault));
+                    received.end = Some(Ended::Failed(fault));
                     return received;
                 }
             }

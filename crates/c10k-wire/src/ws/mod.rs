@@ -129,13 +129,13 @@ pub struct Received {
     /// it is a new one. Interleaved control frames do not count.
     pub finished: bool,
     /// Whether it is over. Once: what comes after it is ignored.
-    pub end: Option<End>,
+    pub end: Option<Ended>,
 }
 
 /// How a connection ended, as far as bytes tell. What was written to the output is still to be sent. Then a
 /// server closes TCP at once, and a client waits for the server to do so (RFC 6455 section 7.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum Ended {
     /// Both ends have sent a Close frame; the code in the peer's, if it gave one.
     Closed(Option<CloseCode>),
     /// The peer broke a rule; a Close frame that says so was written unless one had gone out before.
@@ -148,7 +148,7 @@ pub enum End {
     Failed(HandshakeFault),
 }
 
-impl End {
+impl Ended {
     /// The name it is counted under, such as `close-1009` or `handshake-status-429`. A close without a code is
     /// `close-1005` (RFC 6455 section 7.1.5).
     #[must_use]

@@ -5,7 +5,7 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use super::connection::{Connection, Held};
 use super::frame::{Expected, LONGEST_CONTROL_BYTES};
 use super::partial::{Partial, Whole};
-use super::{CloseCode, End, Kind, Limits, Message, Output, Received, Role, Violation, mask};
+use super::{CloseCode, Ended, Kind, Limits, Message, Output, Received, Role, Violation, mask};
 
 /// How many Pings of one input are answered each. Of more, the last is answered only, as RFC 6455 section 5.5.3
 /// allows, so that a flood of Pings brings no flood of Pongs.
@@ -167,12 +167,12 @@ impl<F: FnMut(&mut Message<'_>, &mut Output<'_>)> Reader<'_, F> {
     #[cold]
     fn stop(&mut self, connection: &mut Connection, stop: &Stop) {
         let (end, said) = match stop {
-            Stop::Close(code, reason) => (End::Closed(*code), &reason[..]),
+            Stop::Close(code, reason) => (Ended::Closed(*code), &reason[..]),
             Stop::Violation(violation) => {
                 if !connection.is_closing() {
                     self.out.close(Some(violation.code()), &violation.to_string());
                 }
-                (End::Violated(*violation), &[][..])
+                (Ended::Violated(*violation), &[][..])
             }
         };
         connection.end(said);

@@ -4,7 +4,7 @@ use super::connection::{Connection, Held};
 use super::handshake::Handshake;
 use super::policy::{Answer, RequestLine, ServerPolicy};
 use super::reader::Reader;
-use super::{End, Limits, Message, Output, Received, Refusal, Role, Violation};
+use super::{Ended, Limits, Message, Output, Received, Refusal, Role, Violation};
 
 /// What all connections of a server have in common. One serves any number of workers.
 #[derive(Clone, Debug, Default)]
@@ -68,25 +68,25 @@ impl ServerEnd {
 
     /// Gives up a handshake that took too long: writes 408 if any of a request has come, since a peer that said
     /// nothing has asked for no answer. `None` when the handshake was over before.
-    pub fn give_up(&self, connection: &mut Connection, out: &mut Vec<u8>) -> Option<End> {
+    pub fn give_up(&self, connection: &mut Connection, out: &mut Vec<u8>) -> Option<Ended> {
         let Some(Held::Handshake(handshake)) = connection.held.as_deref() else { return None };
         if handshake.has_begun() {
             Refusal::Late.write(out);
         }
         connection.end(&[]);
-        Some(End::Refused(Refusal::Late))
+        Some(Ended::Refused(Refusal::Late))
     }
 
     /// Gives up a message that took too long: writes a Close frame that says so. `None`, and nothing written, when the
     /// connection is not [within](Connection::is_within) one.
-    pub fn give_up_message(&self, connection: &mut Connection, out: &mut Vec<u8>) -> Option<End> {
+    pub fn give_up_message(&self, connection: &mut Connection, out: &mut Vec<u8>) -> Option<Ended> {
         if !connection.is_within() {
             return None;
         }
         let violation = Violation::LateMessage;
         self.output(out).close(Some(violation.code()), &violation.to_string());
         connection.end(&[]);
-        Some(End::Violated(violation))
+        Some(Ended::Violated(violation))
     }
 
     /// Says how much of `input` belonged to the request that was accepted.
@@ -95,20 +95,20 @@ impl ServerEnd {
         handshake: &mut Handshake,
         input: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<Option<usize>, End> {
+    ) -> Result<Option<usize>, Ended> {
         let check_first = |line: &[u8]| RequestLine::parse(line).map(|_| false);
         let (head, consumed) = match handshake.gather(Role::Server, &self.limits, input, check_first) {
             Ok(None) => return Ok(None),
             Ok(Some(gathered)) => gathered,
             Err(refusal) => {
                 refusal.write(out);
-                return Err(End::Refused(refusal));
+                return Err(Ended::Refused(refusal));
             }
         };
         match self.policy.answer(head, out) {
             Answer::Accepted => Ok(Some(consumed)),
-            Answer::Healthy => Err(End::Healthy),
-            Answer::Refused(refusal) => Err(End::Refused(refusal)),
+            Answer::Healthy => Err(Ended::Healthy),
+            Answer::Refused(refusal) => Err(Ended::Refused(refusal)),
         }
     }
 }

@@ -3,7 +3,8 @@
 
 use c10k_wire::conformance::{self, Seen, first};
 use c10k_wire::ws::{
-    ClientEnd, ClientRequest, Connection, End, Kind, Limits, Message, Output, Received, Role, ServerEnd, Url,
+    ClientEnd, ClientRequest, Connection, Ended, Kind, Limits, Message, Output, Received, Role, ServerEnd,
+    Url,
 };
 
 /// An end that echoes, with what it has said and handed out.
@@ -17,7 +18,7 @@ pub(crate) struct Peer {
     pub(crate) opened: bool,
     pub(crate) pings: u32,
     pub(crate) pongs: u32,
-    pub(crate) end: Option<End>,
+    pub(crate) end: Option<Ended>,
 }
 
 impl Peer {
@@ -59,7 +60,7 @@ impl Peer {
     }
 
     /// Gives it some input; says whether that ended it.
-    pub(crate) fn receive(&mut self, input: &[u8]) -> Option<End> {
+    pub(crate) fn receive(&mut self, input: &[u8]) -> Option<Ended> {
         let mut input = input.to_vec();
         let mut kept = Vec::new();
         let note = |message: &mut Message<'_>, out: &mut Output<'_>| {

@@ -1,7 +1,7 @@
 //! Two plants in one run: which can bite in one, in which order, and why the others cannot.
 
 use c10k_ceiling::Wall;
-use c10k_plan::stage::{End, Stage};
+use c10k_plan::stage::{EndLimits, Stage};
 use c10k_record::Span;
 
 use super::{Failed, Frame, PATIENCE, Planted};
@@ -273,8 +273,8 @@ fn both(mut one: Setup, other: Setup) -> Setup {
     one
 }
 
-fn add_limits(end: &mut End, more: End) {
-    let End { one_table, nofile, more_threads, flags, uid, groups } = more;
+fn add_limits(end: &mut EndLimits, more: EndLimits) {
+    let EndLimits { one_table, nofile, more_threads, flags, uid, groups } = more;
     end.one_table |= one_table;
     end.nofile = end.nofile.or(nofile);
     end.more_threads = end.more_threads.or(more_threads);

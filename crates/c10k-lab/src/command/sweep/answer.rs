@@ -4,7 +4,7 @@ use c10k_plan::experiment::arm::Arm;
 use c10k_plan::experiment::file::Sweep;
 use c10k_plan::experiment::measure::Measure;
 use c10k_plan::experiment::order::{Part, Slot};
-use c10k_report::stats::{Answer, Doubt, Pair, Side, Test, paired};
+use c10k_report::stats::{Answer, Doubt, Pair, PairSide, Test, paired};
 use serde_json::{Value, json};
 
 use super::read_back;
@@ -169,7 +169,7 @@ pub(super) fn pairs(state: &State, part: Part, (base, side): (usize, usize), mea
     };
     let pair = |round: u32| {
         let ((base_slot, base), (slot, other)) = (in_round(round, base)?, in_round(round, side)?);
-        let first = if base_slot.place < slot.place { Side::A } else { Side::B };
+        let first = if base_slot.place < slot.place { PairSide::A } else { PairSide::B };
         Some(Pair::new(value(base, &name)?, value(other, &name)?, first))
     };
     (0..rounds.unwrap_or(0)).filter_map(pair).collect()

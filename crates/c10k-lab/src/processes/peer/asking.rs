@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use c10k_collector::far::{Ended, Look, Mark, Marked};
 use c10k_plan::stage::Who;
-use c10k_record::control::{Client, ControlError, End, Offset, path, unix_ns};
+use c10k_record::control::{Client, ControlError, EndRun, Offset, path, unix_ns};
 use c10k_record::{ClockAt, ServerEvent};
 
 use super::known::{ClockSeen, Lost, Sight, Silence};
@@ -177,7 +177,7 @@ impl Asker {
         let offset = self.offset();
         self.client.set_patience(self.patience.end);
         let asked = Instant::now();
-        let end = End { reason };
+        let end = EndRun { reason };
         let path = path::end(&self.run_id);
         let ended = match self.client.post::<Ended>(&path, &end) {
             // It answers twice alike. One that says nothing has been waited for already.

@@ -21,7 +21,7 @@ fn left(bench: &mut Bench) -> usize {
         return 0;
     }
     let count = std::iter::from_fn(|| hand.next().inspect(|number| hand.is_free(*number))).count();
-    bench.shared.tuples.settle(&mut hand, now_us);
+    bench.shared.tuples.take_back(&mut hand, now_us);
     count
 }
 
