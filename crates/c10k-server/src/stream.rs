@@ -117,8 +117,8 @@ impl<S: Speech> ServedConnections<S> {
     }
 
     /// How many connections are open.
-    pub(crate) fn open(&self) -> u32 {
-        self.table.open()
+    pub(crate) fn open_count(&self) -> u32 {
+        self.table.open_count()
     }
 
     /// Whether some input waits to be read without a further event.

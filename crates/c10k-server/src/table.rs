@@ -72,7 +72,7 @@ impl Table {
     }
 
     /// How many connections it holds.
-    pub(crate) fn open(&self) -> u32 {
+    pub(crate) fn open_count(&self) -> u32 {
         self.open
     }
 
@@ -169,7 +169,7 @@ mod tests {
         table.set(stale, Flag::Pending, true);
         assert!(!table.has(second, Flag::Pending));
         assert!(table.socket(second).is_some());
-        assert_eq!(table.open(), 1);
+        assert_eq!(table.open_count(), 1);
     }
 
     #[test]

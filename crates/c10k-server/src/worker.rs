@@ -233,7 +233,7 @@ impl<S: Speech> Worker<S> {
         if !self.ready.contains(&true) {
             return;
         }
-        let room = self.lane_table.capacity().saturating_sub(self.connections.open());
+        let room = self.lane_table.capacity().saturating_sub(self.connections.open_count());
         if room == 0 {
             return self.pass_turn();
         }
@@ -321,7 +321,7 @@ impl<S: Speech> Worker<S> {
     fn pass_turn(&mut self) {
         self.leave_listeners();
         self.turn = Turn::Idle;
-        self.lane_table.set_open(self.connections.open());
+        self.lane_table.set_open(self.connections.open_count());
         if self.lane().pass_turn() == Next::New {
             let _ = self.notes.send(Note::TableWanted { lane: self.lane });
         }
@@ -380,7 +380,7 @@ impl<S: Speech> Worker<S> {
         if opened == 0 && ended == 0 {
             return;
         }
-        self.lane_table.set_open(self.connections.open());
+        self.lane_table.set_open(self.connections.open_count());
         self.shared.gauge.change(opened, ended);
         self.shared.slots.give_back(ended, &self.shared.lanes);
         // One that was closed because there was no room for it has left none.
@@ -435,7 +435,7 @@ impl<S: Speech> Worker<S> {
     }
 
     fn has_ended(&self) -> bool {
-        self.drain_until.is_some() && self.connections.open() == 0
+        self.drain_until.is_some() && self.connections.open_count() == 0
     }
 
     /// Where viewers are paced, waits as exactly as they are timed; says how long epoll may still sleep.

@@ -57,7 +57,7 @@ pub(crate) trait Speech {
     type State: Default;
 
     /// The connect has completed: writes what opens the protocol; `None` when nothing does.
-    fn open(&mut self, out: &mut Vec<u8>) -> Option<Self::State>;
+    fn begin_handshake(&mut self, out: &mut Vec<u8>) -> Option<Self::State>;
 
     /// Writes a probe.
     fn probe(&mut self, id: ProbeId, out: &mut Vec<u8>);
@@ -127,7 +127,7 @@ fn scratch(probes: Option<Probes>) -> Box<[u8]> {
 impl Speech for Raw {
     type State = ();
 
-    fn open(&mut self, _out: &mut Vec<u8>) -> Option<()> {
+    fn begin_handshake(&mut self, _out: &mut Vec<u8>) -> Option<()> {
         None
     }
 
@@ -202,7 +202,7 @@ impl WebSocket {
 impl Speech for WebSocket {
     type State = ws::Connection;
 
-    fn open(&mut self, out: &mut Vec<u8>) -> Option<ws::Connection> {
+    fn begin_handshake(&mut self, out: &mut Vec<u8>) -> Option<ws::Connection> {
         Some(self.end.connect(out))
     }
 

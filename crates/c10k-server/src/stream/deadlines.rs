@@ -20,7 +20,7 @@ impl<S: Speech> ServedConnections<S> {
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
         let matters = matters(&self.table, &self.states, &self.speech);
         let next = self.deadlines.next(matters);
-        let ping = self.pings.as_ref().map(Rounds::due_at).filter(|_| self.table.open() > 0);
+        let ping = self.pings.as_ref().map(Rounds::due_at).filter(|_| self.table.open_count() > 0);
         [next, ping, self.freed.due_at(), self.next_push()].into_iter().flatten().min()
     }
 

@@ -180,7 +180,7 @@ impl<M: Maker, S: Speech> Worker<M, S> {
 
     /// Writes what is said first, and says what is awaited then; `None` when nothing is said.
     pub(super) fn compose_first(&mut self, index: u32) -> Option<State> {
-        if let Some(state) = self.speech.open(self.output.blank()) {
+        if let Some(state) = self.speech.begin_handshake(self.output.blank()) {
             self.states[index as usize] = state;
             return Some(State::Opening);
         }
