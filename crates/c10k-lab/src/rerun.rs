@@ -142,7 +142,7 @@ impl Setup {
 
     /// Applies what a remedy says that a run can be given, only those settings that `wanted` lets through; says
     /// which.
-    pub(crate) fn lift(
+    pub(crate) fn take_settings(
         &mut self,
         wall: &str,
         remedy: &Remedy,
@@ -288,7 +288,7 @@ mod tests {
             ("socket.backlog", "16384"),
             ("--ips", "127.0.0.1-127.0.0.2"),
         ];
-        assert_eq!(setup.lift("ports-exhausted", &remedy(&all), |_| true).len(), 4);
+        assert_eq!(setup.take_settings("ports-exhausted", &remedy(&all), |_| true).len(), 4);
         let text = setup.profile("a", "b \"c\"", |setting| Some(format!("for {}", setting.key)));
         let profile = Profile::from_text(&text).expect("a profile");
         assert_eq!((profile.sysctl.len(), profile.socket.backlog), (2, Some(16_384)), "{text}");
@@ -322,10 +322,10 @@ mod tests {
         let mut setup = Setup::default();
         setup.stage.server = end;
         let lift = remedy(&[("limits.nofile", "5000")]);
-        assert_eq!(setup.lift("nofile-server", &lift, |_| true).len(), 1);
+        assert_eq!(setup.take_settings("nofile-server", &lift, |_| true).len(), 1);
         assert_eq!((setup.stage.server.nofile, setup.stage.server.one_table), (None, true));
         assert!(setup.nofile_hard, "its profile asks for it");
-        assert_eq!(setup.lift("nofile-server", &lift, |_| true).len(), 1);
+        assert_eq!(setup.take_settings("nofile-server", &lift, |_| true).len(), 1);
         assert!(!setup.stage.server.one_table);
     }
 }

@@ -1,9 +1,7 @@
 //! A climb over the box: run until the wall, give the settings of its remedy, run again.
 
-use std::collections::BTreeSet;
-
-use c10k_ceiling::diagnose;
-use c10k_record::Ceiling;
+use c10k_ceiling::{Lift, Lifted, Lifts, Useless, diagnose};
+use c10k_record::{Ceiling, Remedy};
 
 use crate::scenario::Scenario;
 use crate::shown::findings;
@@ -28,7 +26,18 @@ pub(crate) struct Climb {
     pub(crate) is_endless: bool,
 }
 
-/// From wall to wall.
+impl Lift for Scenario {
+    /// By all that the remedy says and the box does not have yet.
+    fn lift(&mut self, wall: &str, remedy: &Remedy, useless: &Useless<'_>) -> Option<Lifted> {
+        let mut settings = remedy.settings.clone();
+        settings.retain(|one| {
+            !useless.has(&one.key, &one.value) && self.settings.set(wall, &one.key, &one.value)
+        });
+        (!settings.is_empty()).then(|| Lifted { settings, how: String::new() })
+    }
+}
+
+/// From wall to wall, by the rules of the lab's climb.
 pub(crate) fn climb(scenario: &Scenario) -> Climb {
     let mut climb = Climb {
         top: scenario.clone(),
@@ -38,8 +47,7 @@ pub(crate) fn climb(scenario: &Scenario) -> Climb {
         held: 0,
         is_endless: false,
     };
-    // Settings that were given and did not lift their wall.
-    let mut given: BTreeSet<(String, String, String)> = BTreeSet::new();
+    let mut lifts = Lifts::default();
     for _ in 0..MOST_STEPS {
         let scenario = climb.top.clone();
         let sim = Sim::run(&scenario);
@@ -49,13 +57,9 @@ pub(crate) fn climb(scenario: &Scenario) -> Climb {
         let Some(ceiling) = &climb.last else { return climb };
         climb.steps.push((ceiling.wall.clone(), climb.held));
         climb.wrong = climb.wrong.or(only_what_bit(&sim, ceiling, Allowed::default()).err());
-        let settings = ceiling.remedy.as_ref().map(|remedy| remedy.settings.clone()).unwrap_or_default();
-        let mut lifted = false;
-        for setting in settings {
-            let is_new = given.insert((ceiling.wall.clone(), setting.key.clone(), setting.value.clone()));
-            lifted |= is_new && climb.top.settings.set(&ceiling.wall, &setting.key, &setting.value);
-        }
-        if !lifted {
+        let (wall, remedy) = (ceiling.wall.clone(), ceiling.remedy.clone());
+        let lifted = remedy.and_then(|remedy| lifts.lift(&wall, climb.held, &remedy, &mut climb.top));
+        if lifted.is_none() {
             return climb;
         }
     }

@@ -59,6 +59,10 @@
 //! - Connections that had been served, and a proxy's ports that were given back since, were taken for a server's limit; a rule
 //!   that rejects for a missing route, once the server that had served others was gone.
 //!
+//! In the climb, since its rules are the lab's own ([`c10k_ceiling::Lifts`]):
+//! - A setting whose first value was too small was taken for one that does not help, and the climb ended below its target: a
+//!   remedy that says more is tried again, up to three values.
+//!
 //! What is proven is so. What nobody can tell apart from outside may be named as likely (`truth.rs`): a rule that drops some
 //! and a way that loses or leads nowhere, where nobody may ask the kernel why; a full table of tracked connections and a rule,
 //! where the table was not read. Allowed too: the OOM killer of a group that is gone, on a machine that is full as well, is

@@ -18,7 +18,7 @@ mod step;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use c10k_ceiling::{MEMORY_WALLS as MEMORY, UNKNOWN};
+use c10k_ceiling::{Lifts, MEMORY_WALLS as MEMORY, UNKNOWN};
 use c10k_kernel::process;
 use c10k_plan::say::color::Color;
 use c10k_plan::say::printer::Printer;
@@ -37,7 +37,7 @@ use brake::Brake;
 use document::{Climb, Counts};
 use next::{Next, path_to_paste};
 use plain::{check, plain};
-use step::{Lifts, Step};
+use step::Step;
 
 /// More steps than there are walls.
 const MOST_STEPS: usize = 24;
@@ -272,7 +272,7 @@ fn after(
     record: &Record,
     climb: &Climb,
     setup: &mut Setup,
-    lifts: &mut Lifts,
+    lifts: &mut Lifts<Setup>,
     brake: &Brake<'_>,
 ) -> Option<ClimbEnd> {
     if brake.came() || brake.was_low().is_some() {

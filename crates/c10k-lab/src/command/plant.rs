@@ -296,7 +296,7 @@ impl Field {
     ) -> Result<Lifted, Failed> {
         let (settings, applied) = match (&planted.lift, &ceiling.remedy) {
             (Lift::Remedy, Some(remedy)) => {
-                let settings = setup.lift(wall.name, remedy, |_| remedy.scope != Scope::Host);
+                let settings = setup.take_settings(wall.name, remedy, |_| remedy.scope != Scope::Host);
                 let words: Vec<String> =
                     settings.iter().map(|s| format!("{} = {}", s.key, s.value)).collect();
                 (settings, words.join(", "))

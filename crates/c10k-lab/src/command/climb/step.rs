@@ -1,9 +1,8 @@
 //! One step of a climb: how far it came, the wall that it met, and what lifts that.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use c10k_ceiling::UNKNOWN;
+use c10k_ceiling::{Lift, Lifted, UNKNOWN, Useless};
 use c10k_kernel::limits;
 use c10k_plan::stage::{NOBODY, Who};
 use c10k_record::{Evidence, Hanging, Predicted, Record, Remedy, Scope, Setting, human_count};
@@ -41,25 +40,10 @@ pub(super) struct Step {
     pub(super) folder: PathBuf,
 }
 
-/// What lifted a wall.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Lifted {
-    /// Settings of a profile; flags of `c10k-lab run`; [`TABLES`] and [`APART`], which are neither.
-    pub(super) settings: Vec<Setting>,
-    pub(super) how: String,
-}
-
 /// An end whose workers have a descriptor table each.
 pub(super) const TABLES: &str = "tables";
 /// The user whom the swarm's watches are counted for, who is not the server's.
 pub(super) const APART: &str = "watches-apart";
-
-impl Lifted {
-    fn by(key: &str, value: &str, how: &str) -> Self {
-        let settings = vec![Setting { key: key.to_owned(), value: value.to_owned() }];
-        Self { settings, how: how.to_owned() }
-    }
-}
 
 /// How a setting that a profile cannot carry is given to who repeats the climb; `None` where a profile carries it, or
 /// where the climb has it no longer.
@@ -131,79 +115,21 @@ impl Step {
     }
 }
 
-/// What has been lifted in a climb, and what was of no use.
-#[derive(Debug, Default)]
-pub(super) struct Lifts {
-    done: Vec<Done>,
-    /// Walls with the settings that did not lift them.
-    useless: BTreeSet<(String, String)>,
-    taken_back: Option<Done>,
-}
-
-#[derive(Debug)]
-struct Done {
-    wall: String,
-    held: u64,
-    remedy: Remedy,
-    keys: Vec<String>,
-    /// The setup before it.
-    before: Setup,
-}
-
-impl Lifts {
-    /// Lifts just that wall in the next run; `None` where the lab cannot, may not, or has tried in vain.
-    pub(super) fn lift(
-        &mut self,
-        wall: &str,
-        held: u64,
-        remedy: &Remedy,
-        setup: &mut Setup,
-    ) -> Option<Lifted> {
-        // Lifted before, and no further than then. What did nothing is not kept.
-        if self.done.last().is_some_and(|last| last.wall == wall && last.held >= held) {
-            self.take_back(setup);
-        }
-        for done in self.done.iter().filter(|done| done.wall == wall && done.held >= held) {
-            self.useless.extend(done.keys.iter().map(|key| (done.wall.clone(), key.clone())));
-        }
-        let before = setup.clone();
-        let is_useless = |key: &str| self.useless.contains(&(wall.to_owned(), key.to_owned()));
-        let lifted = lift(wall, remedy, setup, is_useless)?;
-        let keys = lifted.settings.iter().map(|setting| setting.key.clone()).collect();
-        self.done.push(Done { wall: wall.to_owned(), held, remedy: remedy.clone(), keys, before });
-        Some(lifted)
-    }
-
-    /// The setup is as it was before what was lifted last, and that is not tried again; says which wall it was for.
-    pub(super) fn take_back(&mut self, setup: &mut Setup) -> Option<String> {
-        let last = self.done.pop()?;
-        *setup = last.before.clone();
-        self.useless.extend(last.keys.iter().map(|key| (last.wall.clone(), key.clone())));
-        let wall = last.wall.clone();
-        self.taken_back = Some(last);
-        Some(wall)
-    }
-
-    /// Another way to lift what was taken back.
-    pub(super) fn another(&mut self, setup: &mut Setup) -> Option<Lifted> {
-        let last = self.taken_back.take()?;
-        self.lift(&last.wall, last.held, &last.remedy, setup)
-    }
-
-    /// Whether a lift of this wall was tried in vain.
-    pub(super) fn were_tried(&self, wall: &str) -> bool {
-        self.useless.iter().any(|(of, _)| of == wall)
+impl Lift for Setup {
+    /// Settings of a profile; flags of `c10k-lab run`; [`TABLES`] and [`APART`], which are neither.
+    fn lift(&mut self, wall: &str, remedy: &Remedy, useless: &Useless<'_>) -> Option<Lifted> {
+        lift(wall, remedy, self, useless)
     }
 }
 
-fn lift(wall: &str, remedy: &Remedy, setup: &mut Setup, is_useless: impl Fn(&str) -> bool) -> Option<Lifted> {
+fn lift(wall: &str, remedy: &Remedy, setup: &mut Setup, useless: &Useless<'_>) -> Option<Lifted> {
     let own = match wall {
-        "nofile-server" => return descriptors(Who::Server, setup, is_useless),
-        "nofile-swarm" => return descriptors(Who::Swarm, setup, is_useless),
+        "nofile-server" => return descriptors(Who::Server, setup, useless),
+        "nofile-swarm" => return descriptors(Who::Swarm, setup, useless),
         // The highest limit that the kernel lets any table have is passed by more tables, which takes no privilege and
         // changes nothing of the host.
-        "nr-open" => tables(&[Who::Server, Who::Swarm], setup, &is_useless),
-        "epoll-watches" => watches_apart(setup, &is_useless),
+        "nr-open" => tables(&[Who::Server, Who::Swarm], setup, useless),
+        "epoll-watches" => watches_apart(setup, useless),
         _ => None,
     };
     if own.is_some() {
@@ -215,16 +141,18 @@ fn lift(wall: &str, remedy: &Remedy, setup: &mut Setup, is_useless: impl Fn(&str
     let may_raise = |key: &str| {
         remedy.scope != Scope::Host || key.strip_prefix("sysctl.").is_some_and(|key| HOST_WIDE.contains(&key))
     };
-    let wanted = |setting: &Setting| !is_useless(&setting.key) && may_raise(&setting.key);
+    let wanted = |setting: &Setting| !useless.has(&setting.key, &setting.value) && may_raise(&setting.key);
     let has = |key: &str| remedy.settings.iter().any(|setting| setting.key == key && wanted(setting));
     let widest = setup.sysctls.contains_key(RANGE);
     let settings = match wall {
         // One thing at a time: the range as long as it can be widened, addresses after that.
         "ports-exhausted" if has(&format!("sysctl.{RANGE}")) && !widest => {
-            setup.lift(wall, remedy, |setting| wanted(setting) && setting.key.starts_with("sysctl."))
+            setup.take_settings(wall, remedy, |setting| wanted(setting) && setting.key.starts_with("sysctl."))
         }
-        "ports-exhausted" => setup.lift(wall, remedy, |setting| wanted(setting) && setting.key == "--ips"),
-        _ => setup.lift(wall, remedy, wanted),
+        "ports-exhausted" => {
+            setup.take_settings(wall, remedy, |setting| wanted(setting) && setting.key == "--ips")
+        }
+        _ => setup.take_settings(wall, remedy, wanted),
     };
     if settings.is_empty() {
         return None;
@@ -247,20 +175,21 @@ const HOST_WIDE: [&str; 5] = [
 ];
 const RANGE: &str = "net.ipv4.ip_local_port_range";
 const NOFILE: &str = "limits.nofile";
+const HARD: &str = "hard";
 
 /// The soft limit of an end goes up to the hard one; where it stands there, each worker has a table of its own.
-fn descriptors(who: Who, setup: &mut Setup, is_useless: impl Fn(&str) -> bool) -> Option<Lifted> {
-    if !is_useless(NOFILE) && setup.raise_soft_limit(who) {
-        return Some(Lifted::by(NOFILE, "hard", "the soft limit up to the hard one"));
+fn descriptors(who: Who, setup: &mut Setup, useless: &Useless<'_>) -> Option<Lifted> {
+    if !useless.has(NOFILE, HARD) && setup.raise_soft_limit(who) {
+        return Some(Lifted::by(NOFILE, HARD, "the soft limit up to the hard one"));
     }
-    tables(&[who], setup, &is_useless)
+    tables(&[who], setup, useless)
 }
 
 /// A table for each worker of those of these ends that have one for all.
-fn tables(ends: &[Who], setup: &mut Setup, is_useless: &impl Fn(&str) -> bool) -> Option<Lifted> {
+fn tables(ends: &[Who], setup: &mut Setup, useless: &Useless<'_>) -> Option<Lifted> {
     let mut lifted: Option<Lifted> = None;
     for who in ends {
-        if !is_useless(TABLES) && std::mem::take(&mut setup.stage.end_mut(*who).one_table) {
+        if !useless.has(TABLES, who.command()) && std::mem::take(&mut setup.stage.end_mut(*who).one_table) {
             let more = Lifted::by(TABLES, who.command(), "a descriptor table for each worker");
             match &mut lifted {
                 Some(lifted) => lifted.settings.extend(more.settings),
@@ -272,8 +201,8 @@ fn tables(ends: &[Who], setup: &mut Setup, is_useless: &impl Fn(&str) -> bool) -
 }
 
 /// Root has each end counted for a user of its own, who has the whole limit: nothing of the host is changed.
-fn watches_apart(setup: &mut Setup, is_useless: &impl Fn(&str) -> bool) -> Option<Lifted> {
-    if limits::euid() != 0 || is_useless(APART) || setup.stage.watches_apart {
+fn watches_apart(setup: &mut Setup, useless: &Useless<'_>) -> Option<Lifted> {
+    if limits::euid() != 0 || useless.has(APART, &NOBODY.to_string()) || setup.stage.watches_apart {
         return None;
     }
     setup.stage.watches_apart = true;
@@ -282,6 +211,8 @@ fn watches_apart(setup: &mut Setup, is_useless: &impl Fn(&str) -> bool) -> Optio
 
 #[cfg(test)]
 mod tests {
+    use c10k_ceiling::Lifts;
+
     use super::*;
 
     const PORTS: [(&str, &str); 2] =
