@@ -202,7 +202,7 @@ impl Findings {
         full_at_ms.filter(|_| is_full).map(|at| at.saturating_sub(1))
     }
 
-    /// Connects that got no answer, and connections that the server never knew. Whoever was answered once and is not
+    /// Connects that got no answer, and connections that the server never knew. One that was answered once and is not
     /// any more is none of them.
     pub(crate) fn unanswered(&self) -> Option<Lost> {
         let ghosts = self.connections.ghosts.filter(|ghosts| *ghosts > 0);
@@ -276,7 +276,7 @@ impl Findings {
         let (Some(server), Some(nofile)) = (&self.server, self.host.server_nofile) else { return false };
         let tables = if self.host.server_tables { server.tables.max(1) } else { 1 };
         let is_room_for = |each: u64| server.peak < tables.saturating_mul(each);
-        // Where it met another limit as well, its own word says that they were full, to the last.
+        // Where it met another limit as well, what it reports says that they were full, to the last.
         // One that makes a table more when one is full, as long as it can, does not pause for it.
         let is_elsewhere = self.server_found_no_room()
             && (self.host.server_tables || self.host.server_per_table.is_none_or(is_room_for));

@@ -16,7 +16,7 @@ pub struct Wall {
     pub side: Side,
     /// Which process meets it.
     pub process: &'static str,
-    /// Whether an errno, a kernel counter or a process's own word names it; false for a broken verdict.
+    /// Whether an errno, a kernel counter or a process's report names it; false for a broken verdict.
     pub hard: bool,
     /// Whether it is named only where no other wall is proven: it can be seen without having stopped anything.
     pub only_alone: bool,

@@ -92,7 +92,7 @@ fn a_queue_of_either_end_that_dropped_is_no_path_that_loses() {
     let mut f = lossy();
     moved(&mut f, counter::SYN_RETRANSMITS, 0);
     assert_eq!(named(&f).wall, UNKNOWN);
-    // Whoever holds all has lost nobody.
+    // A run that holds all has lost nobody.
     let mut healthy = support::healthy();
     (healthy.plan.on_one_link, healthy.evidence) = (true, lossy().evidence);
     moved(&mut healthy, counter::SYN_RETRANSMITS, 9_000);

@@ -64,7 +64,7 @@ fn a_server_that_paused_for_want_of_something_else_has_not_filled_its_tables() {
         };
         assert_eq!(paused(&|f| refused(f, "ENOSPC")), ["epoll-watches"]);
         assert_eq!(paused(&|f| refused(f, "ENFILE")), ["file-max"]);
-        // By its own word its one table was full, and it met the other limit later; one that makes a table more when one is
+        // As it reports, its one table was full, and it met the other limit later; one that makes a table more when one is
         // full did not pause for that.
         let both = paused(&|f| {
             refused(f, "ENFILE");

@@ -1,6 +1,6 @@
 //! What the looks of a run say together: how far counters grew, and how far what goes up and down went.
 //!
-//! One account for whoever looks at a run: the lab, and a swarm on its own. What a source showed once stays when the
+//! One account for all that look at a run: the lab, and a swarm on its own. What a source showed once stays when the
 //! source goes away, as a memory group does with the server that the OOM killer ended. But that a counter *stood still* is
 //! said only where the last look could read it too.
 

@@ -133,7 +133,7 @@ impl ServerSigns {
         if seen.processes.len() > 1 {
             self.look_at_several(&seen.processes);
         } else if let Some(descriptors) = seen.server.descriptors {
-            // Whoever changes the limit afterwards does not change what it was met at.
+            // A limit that is changed afterwards does not change what it was met at.
             if descriptors.is_full() && !self.table_was_full {
                 self.table_was_full = true;
                 (self.most_descriptors, self.descriptor_limit) =

@@ -1,4 +1,4 @@
-//! The sources of evidence: each answers whether it can be had here, and if not, why.
+//! The sources of evidence: each answers whether it can be read here, and if not, why.
 
 use std::fs;
 use std::io;

@@ -21,7 +21,7 @@ use crate::stop::stop_or_say;
 /// Watches until the time is over, a signal or `stop` comes, or the process ends. Data goes to `out`, text for people
 /// to `people`.
 ///
-/// Ends with [`Exit::Done`] after its time or a signal, and when whoever read `out` is gone; with [`Exit::Short`] when
+/// Ends with [`Exit::Done`] after its time or a signal, and when the reader of `out` is gone; with [`Exit::Short`] when
 /// the watched process ended first, [`Exit::HostCannot`] when it is not there, [`Exit::Broke`] when `out` could not be
 /// written.
 pub fn run(args: &CollectorArgs, out: &mut dyn Write, people: &mut dyn Write) -> Exit {

@@ -39,7 +39,7 @@ fn measure() -> (u64, MemoryPerConnection, u64) {
 }
 
 #[test]
-#[allow(clippy::print_stderr, reason = "figures for whoever reads the log of a failure")]
+#[allow(clippy::print_stderr, reason = "figures for the log of a failure")]
 fn a_pair_of_idle_sockets_costs_between_six_and_eleven_kilobytes_of_kernel_memory() {
     // Other programs take and give back memory meanwhile, so the middle one of five is judged.
     let mut pairs: Vec<f64> = (0..5)

@@ -21,7 +21,7 @@ impl Bell {
         Ok(Self(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?))
     }
 
-    /// Wakes whoever watches it.
+    /// Wakes the one who watches it.
     pub fn ring(&self) {
         // It fails only when the counter is at its end, which 2^64 rings away is not a worry.
         let _ = self.0.write(1);

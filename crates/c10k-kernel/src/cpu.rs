@@ -156,7 +156,7 @@ impl ProcessCpuReader {
         if !stat.state.has_ended() {
             return Ok((stat.cpu, char::from(stat.state.0)));
         }
-        // The times are those of all threads, whoever of them has ended (fs/proc/array.c, `do_task_stat`).
+        // The times are those of all threads, ended ones too (fs/proc/array.c, `do_task_stat`).
         let going_on = self.root.thread_that_goes_on(self.pid).and_then(|thread| {
             let path = self.root.process_path(Some(self.pid), &format!("task/{thread}/stat"));
             ThreadState::parse(&std::fs::read(path).ok()?).filter(|state| !state.has_ended())

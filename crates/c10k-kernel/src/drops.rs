@@ -4,7 +4,7 @@
 //! Every packet that is given up passes this tracepoint with the kernel's name of the reason, one that is delivered does
 //! not (include/net/dropreason-core.h; net/core/skbuff.c, `kfree_skb_reason`). perf_event_open(2) counts it by a counter for
 //! each processor and reason, with a filter on the reason; nothing is written and nobody is woken. What is counted is the
-//! **whole host's**, of all network namespaces together, and whoever's packets these were: of IPv4 and IPv6 alone, where the
+//! **whole host's**, of all network namespaces together, and of anybody's packets: of IPv4 and IPv6 alone, where the
 //! event says the protocol.
 //!
 //! A SYN for which a queue of the listener has no room is dropped without a reason: its counters say it, this does not.

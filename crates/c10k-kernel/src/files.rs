@@ -1,5 +1,5 @@
 //! The file operations that settings and their journals are made of: as those of the standard library, and each of them
-//! can be had fail by a test, on the calling thread alone.
+//! can be made to fail by a test, on the calling thread alone.
 
 use std::cell::RefCell;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};

@@ -83,7 +83,7 @@ pub fn is_ignored(signal: i32) -> bool {
 }
 
 /// Offers this process, and every one that it starts from now on, to the OOM killer before all others: what it holds
-/// in the kernel is charged to no process, so without that the killer would take whoever has the most memory of their
+/// in the kernel is charged to no process, so without that the killer would take the process with the most memory of its
 /// own (proc_pid_oom_score_adj(5); raising the score needs no privilege).
 ///
 /// # Errors
@@ -139,7 +139,7 @@ pub fn allowed_cpus() -> io::Result<Vec<usize>> {
     Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).collect())
 }
 
-/// Lets little memory lie free in this process from now on (`M_TRIM_THRESHOLD`, mallopt(3)); true where that can be had,
+/// Lets little memory lie free in this process from now on (`M_TRIM_THRESHOLD`, mallopt(3)); true where that is possible,
 /// which is with glibc. For the start of a process whose memory belongs to its connections: what the C library does by
 /// itself is to keep more the more was ever freed.
 pub fn keep_little_free_memory() -> bool {

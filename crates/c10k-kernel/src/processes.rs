@@ -1,4 +1,4 @@
-//! All processes of this host at one moment, as cheaply as that can be had: one small file of each, which every user may
+//! All processes of this host at one moment, as cheaply as that can be read: one small file of each, which every user may
 //! read.
 
 use std::collections::BTreeMap;

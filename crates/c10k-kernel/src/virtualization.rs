@@ -48,7 +48,7 @@ fn text(root: &ProcRoot, below: &str) -> Option<String> {
 fn container(root: &ProcRoot) -> Option<String> {
     let kind = named_container(root);
     let kind = kind.map(|kind| if kind == "container" { kind } else { format!("container ({kind})") });
-    // Whoever made it, its processes are numbered by themselves.
+    // Whatever made it, its processes are numbered by themselves.
     let pids = || fs::read_link(root.path("proc/self/ns/pid")).ok();
     let is_apart = || pids().is_some_and(|link| link.as_os_str() != FIRST_PID_NAMESPACE);
     kind.or_else(|| is_apart().then(|| "container".to_owned()))
@@ -130,7 +130,7 @@ fn virtual_machine(root: &ProcRoot) -> Option<String> {
     })
 }
 
-/// Where there is no DMI: Xen's own folder, the device tree (aarch64, ppc64), the system's own word (s390x).
+/// Where there is no DMI: Xen's own folder, the device tree (aarch64, ppc64), what the system says of itself (s390x).
 fn by_firmware(root: &ProcRoot) -> Option<String> {
     if text(root, "sys/hypervisor/type").is_some_and(|kind| kind == "xen") {
         return Some("Xen".to_owned());
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_that_are_numbered_apart_are_a_container_whoever_made_it() {
+    fn processes_that_are_numbered_apart_are_a_container_whatever_made_it() {
         let of = |link: &str| {
             let host = tempfile::tempdir().unwrap();
             let folder = host.path().join("proc/self/ns");

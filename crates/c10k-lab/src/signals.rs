@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use c10k_report::tui;
 
-/// The signals that end a command in good order: SIGHUP and SIGQUIT too, unless whoever started it has asked for them to
+/// The signals that end a command in good order: SIGHUP and SIGQUIT too, unless its parent has asked for them to
 /// be ignored, as nohup(1) does.
 pub(crate) fn ending_signals() -> impl Iterator<Item = i32> {
     let unless_ignored = [SIGHUP, SIGQUIT].into_iter().filter(|signal| !is_ignored(*signal));

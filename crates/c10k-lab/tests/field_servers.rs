@@ -90,7 +90,7 @@ fn apache_with_all_its_threads_busy_stands_at_a_limit_of_its_own() {
     }
 }
 
-/// A Socket.IO server that closes whoever does not answer its heartbeat: after 2.5 s it asks, and a second later it closes.
+/// A Socket.IO server that closes a client that does not answer its heartbeat: after 2.5 s it asks, and a second later it closes.
 const HEARTBEAT: &str = r#"
 const { Server } = require("socket.io");
 const http = require("node:http").createServer();

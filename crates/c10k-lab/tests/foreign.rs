@@ -54,7 +54,7 @@ fn a_server_found_by_its_port_is_collected_on_and_left_as_it_was() {
     let record = ended.record();
     let c = &record.connections;
     assert_eq!((c.held, c.verified), (400, Some(400)));
-    assert_eq!((c.accepted, record.server.is_none()), (None, true), "its own word is not known");
+    assert_eq!((c.accepted, record.server.is_none()), (None, true), "what it would report is not known");
     assert_eq!((c.at_server, c.ghosts), (Some(400), Some(0)), "the kernel knows");
     let user = record.memory_per_connection.server_user_bytes.expect("its memory may be seen");
     assert!(user > 500.0, "a coroutine a connection costs more than {user} B");

@@ -1,4 +1,4 @@
-//! Interrupted and killed in every phase: whoever is left ends within seconds, and the record says what
+//! Interrupted and killed in every phase: those that are left end within seconds, and the record says what
 //! happened.
 
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]

@@ -1,5 +1,5 @@
 //! Settings of the whole host: raised for a run by a parent that stays outside its namespace, and as they were
-//! afterwards, whoever is killed. These tests need root. They raise `fs.nr_open` and `net.core.netdev_max_backlog`
+//! afterwards, whichever process is killed. These tests need root. They raise `fs.nr_open` and `net.core.netdev_max_backlog`
 //! of the machine they run on, never lower them, and put them back whatever happens; one at a time.
 
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
@@ -27,7 +27,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// None, loudly, for whoever may not raise host-wide settings.
+    /// None, loudly, for a user who may not raise host-wide settings.
     fn alone(test: &str) -> Option<Self> {
         let root = SysctlRoot::default();
         // Absent in every namespace but the machine's first one.

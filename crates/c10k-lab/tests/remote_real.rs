@@ -359,7 +359,7 @@ fn beside_any_server_the_collector_is_the_far_end() {
     assert_eq!(
         (record.connections.held, record.connections.accepted),
         (60, None),
-        "its own word is not known"
+        "what it would report is not known"
     );
     assert_eq!(two.server.established, Some(60), "its kernel's is");
     assert!(!record.processes.is_empty(), "who holds them was looked for there");

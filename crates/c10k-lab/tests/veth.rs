@@ -15,7 +15,7 @@ use nix::sys::signal::Signal::{SIGINT, SIGKILL};
 /// 500 connections over veth.
 const VETH: [&str; 4] = ["--topology", "veth", "--target", "500"];
 
-/// Whether veth can be had here at all; says so loudly when not.
+/// Whether veth is there at all; says so loudly when not.
 fn veth_allowed(test: &str) -> bool {
     let pair = "ip link add name end0 type veth peer name end1";
     let tried =

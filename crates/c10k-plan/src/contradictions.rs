@@ -190,7 +190,7 @@ fn echoes(plan: &Plan) -> Result<(), Refusal> {
     Err(Refusal::text(message, hint))
 }
 
-/// Who is to close first has a word for it: a raw echo, whoever serves it, has none that makes its server close.
+/// Who is to close first has a word for it: a raw echo, of any server, has none that makes its server close.
 fn closers(plan: &Plan) -> Result<(), Refusal> {
     let by_server =
         |work: &&Work| work.kind == PhaseKind::Churn && work.numbers.churn_close == Some(ChurnClose::Server);

@@ -61,7 +61,7 @@ fn two_with_wishes_that_do_not_touch_stand_side_by_side_and_each_takes_off_its_o
 }
 
 #[test]
-fn whoever_wants_nothing_of_it_neither_waits_for_it_nor_keeps_it() {
+fn who_wants_nothing_of_it_neither_waits_for_it_nor_keeps_it() {
     let machine = Machine::new();
     let one = machine.apply(&profile(SOME)).unwrap();
     // It stands already, but by nobody's doing.

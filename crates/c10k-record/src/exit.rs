@@ -38,7 +38,7 @@ impl Exit {
         }
     }
 
-    /// How whoever was stopped by this signal ends (signal(7)). A terminal that is gone and a SIGQUIT ask for what
+    /// How a process that was stopped by this signal ends (signal(7)). A terminal that is gone and a SIGQUIT ask for what
     /// SIGTERM does.
     #[must_use]
     pub fn of_signal(number: i32) -> Self {

@@ -253,7 +253,7 @@ mod tests {
         }
     }
 
-    /// Whoever tries to take a turn that is not there for it fails and changes nothing.
+    /// A worker that tries to take a turn that is not there for it fails and changes nothing.
     fn expect(lane: &Lane, tables: &[Arc<LaneTable>], expected: Holder) {
         assert_eq!(holder(lane), expected);
         for table in tables {

@@ -113,7 +113,7 @@ mod tests {
         let refused = reserve.or_with(poll.registry(), || second_time(&mut tries)).unwrap_err();
         assert_eq!((tries, refused.raw_os_error()), (1, Some(NO_ROOM as i32)));
         assert!(reserve.take_lack().is_none());
-        // It can be had again, twice over.
+        // It is given again, twice over.
         reserve.take(poll.registry()).unwrap();
         reserve.take(poll.registry()).unwrap();
     }

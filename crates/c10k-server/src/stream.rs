@@ -63,7 +63,7 @@ impl Behind {
 
 /// The connections of one worker.
 ///
-/// While output of a connection waits ([`Flag::Pending`]) nothing is read from it, whoever else would: the flush reads
+/// While output of a connection waits ([`Flag::Pending`]) nothing is read from it by any other way: the flush reads
 /// on when the output is gone. Output that comes meanwhile, without an input, is kept behind it.
 #[derive(Debug)]
 pub(crate) struct ServedConnections<S: Speech> {

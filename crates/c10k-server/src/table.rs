@@ -92,7 +92,7 @@ impl Table {
         Key::new(slot, generation)
     }
 
-    /// The connection's socket; `None` when that connection is gone, whoever has its descriptor now.
+    /// The connection's socket; `None` when that connection is gone, whichever has its descriptor now.
     pub(crate) fn socket(&self, key: Key) -> Option<BorrowedFd<'_>> {
         self.entry(key)?.socket.as_ref().map(AsFd::as_fd)
     }

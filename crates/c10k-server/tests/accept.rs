@@ -34,7 +34,7 @@ fn peers_that_reset_while_they_wait_in_the_queue_are_counted_and_leave_nothing_b
     assert_eq!(report.accepted, given_up + 2, "{report:?}");
     assert_eq!(report.failed.get("ECONNRESET"), Some(&given_up), "{report:?}");
     assert_eq!(server.descriptors(), descriptors);
-    expect_echo(&before, b"whoever was there is still served");
+    expect_echo(&before, b"those who were there are still served");
     server.stop();
 }
 

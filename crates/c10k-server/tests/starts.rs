@@ -41,7 +41,7 @@ fn every_address_of_a_list_is_served() {
 }
 
 #[test]
-fn a_port_in_use_is_told_whoever_has_it() {
+fn a_port_in_use_is_told_with_who_has_it() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = Server::start(&[]);
     for address in [other.local_addr().unwrap(), server.address] {
@@ -143,7 +143,7 @@ fn a_profile_is_applied_where_the_server_runs_and_put_back_at_its_end() {
     let path = folder.path().join("mine.toml");
     let text = "name = 'mine'\nsummary = 'x'\n[sysctl]\n'net.core.somaxconn' = 31\n[socket]\nbacklog = 77\n";
     std::fs::write(&path, text).unwrap();
-    // In a network namespace of its own, which dies with the script. A SIGHUP that whoever started the tests ignores
+    // In a network namespace of its own, which dies with the script. A SIGHUP that the parent of the tests ignores
     // (nohup(1)) would be ignored by the server too.
     let script = "env --default-signal=HUP \"$0\" --profile \"$1\" --listen 127.0.0.1:0 & server=$!
         key=/proc/sys/net/core/somaxconn
@@ -199,7 +199,7 @@ fn bad_text_is_refused_before_anything_would_be_changed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.toml");
     std::fs::write(&path, "name = 'mine'\nsummary = 'x'\n[sysctl]\n'net.core.somaxconn' = 31\n").unwrap();
-    // Where nothing can be written down nothing is changed: whoever asks for that ends with 3.
+    // Where nothing can be written down nothing is changed: a server that is asked for that ends with 3.
     let script = "unset XDG_RUNTIME_DIR; mount -t tmpfs -o ro none /run || exit 77
         mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp || exit 77
         set -- --profile \"$1\" --listen 127.0.0.1:0 --protocol ws

@@ -76,7 +76,7 @@ fn pings_find_those_that_never_answer_and_no_others() {
         for client in &answering {
             scope.spawn(|| answer_pings(&client.stream, 6));
         }
-        // Whoever talks lives, even if it leaves the Pings unanswered.
+        // A peer that talks lives, even if it leaves the Pings unanswered.
         scope.spawn(|| {
             for _ in 0..30 {
                 talking.send(first::TEXT, b"still here");

@@ -313,7 +313,7 @@ fn remove_each(added: &[IpAddr], journal: &mut Journal, report: &mut Removed) {
 }
 
 fn lock(work: &Mutex<Work>) -> MutexGuard<'_, Work> {
-    // Whoever panicked in between: what was added must be removed all the same.
+    // Even after a panic in between: what was added must be removed all the same.
     work.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -96,7 +96,7 @@ impl Arrivals {
         self.goal.store(goal, Relaxed);
     }
 
-    /// One more connection, which whoever asks begins at once: its number.
+    /// One more connection, which the worker that asks begins at once: its number.
     pub(crate) fn one_more(&self) -> u64 {
         // Claimed before it is wanted, so that nobody else takes it for one to claim.
         let number = self.claimed.fetch_add(1, Relaxed);

@@ -58,7 +58,7 @@ pub(crate) fn whole(args: &SwarmArgs, plan: Option<Plan>) -> Result<Plan, String
         refuse_unproven(&work, &load)?;
         refuse_nobody_closes(&work, args.protocol())?;
     }
-    // One that is led is judged by whoever leads it.
+    // One that is led is judged by its leader.
     let of_plan = Some(base.verdicts).filter(|verdicts| !args.commanded && !verdicts.is_empty());
     let mode = if load.probe { ServerMode::Echo } else { ServerMode::Hold };
     Ok(Plan {

@@ -179,7 +179,7 @@ impl Beside {
     }
 
     /// Other listeners of the namespace hide a server that has stopped accepting, unless its process may be seen. But
-    /// whoever it accepts it echoes to, as it has done before: while some wait and nobody is echoed to, nobody is
+    /// all that it accepts it echoes to, as it has done before: while some wait and nobody is echoed to, nobody is
     /// accepted. Where somebody is proven later it was a pause.
     fn look_for_a_stall(&mut self, now: Instant, echoed: Option<u64>, proven: u64) {
         self.stalled_at = self.stalled_at.filter(|then| proven <= *then);

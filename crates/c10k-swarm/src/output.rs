@@ -244,7 +244,7 @@ impl Output {
         Style { color: is_terminal && !is_unwanted, width }
     }
 
-    /// Whoever read it may be gone: nobody is left to be told then. A disk that is full is told, once.
+    /// Its reader may be gone: nobody is left to be told then. A disk that is full is told, once.
     fn note_loss(&mut self, written: io::Result<()>) {
         if let Err(error) = written
             && error.kind() != io::ErrorKind::BrokenPipe

@@ -84,7 +84,7 @@ fn swarm(args: &SwarmArgs, output: &mut Output) -> Result<Exit, Refusal> {
     // Which attempt it is one that meets the others hears there.
     own.as_ref().filter(|own| !own.meets()).map_or(Ok(()), Own::prepare)?;
     let led = lead(args, own.as_mut(), &undo, signals.clone(), output);
-    // Put back before the last word, so that whoever waits for it finds the host as it was.
+    // Put back before the last word, so that one who waits for it finds the host as it was.
     let back = undo.changes().put_back();
     let is_whole = back.is_whole();
     let tell = if is_whole { Output::note } else { Output::say };

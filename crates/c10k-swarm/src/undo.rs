@@ -66,7 +66,7 @@ impl Undo {
 
 impl Drop for Undo {
     fn drop(&mut self) {
-        // For a panic only: whoever returns has put everything back and told what came of it.
+        // For a panic only: a run that returns has put everything back and told what came of it.
         self.changes().put_back();
     }
 }

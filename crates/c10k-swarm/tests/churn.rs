@@ -1,4 +1,4 @@
-//! Connections that come and go while others are held: each counted once, whoever closes first, and TIME_WAIT where it
+//! Connections that come and go while others are held: each counted once, whichever end closes first, and TIME_WAIT where it
 //! belongs.
 
 mod common;

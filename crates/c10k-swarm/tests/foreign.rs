@@ -77,7 +77,7 @@ impl Ended {
         let c = &self.record.connections;
         assert_eq!((c.held, self.code), (count, Some(0)), "{c:?}\n{}", self.stderr);
         assert!(c.failed.is_empty() && self.record.ceiling.is_none(), "{c:?}");
-        assert_eq!((c.accepted, c.ghosts), (None, Some(0)), "the first would be the server's own word");
+        assert_eq!((c.accepted, c.ghosts), (None, Some(0)), "the first would be the server's report");
         assert_eq!(c.at_server, Some(count), "the kernel has them at its end");
     }
 
@@ -128,7 +128,7 @@ fn what_a_server_hears_of_only_when_it_speaks_is_not_held_by_saying_nothing() {
     let ceiling = ended.record.ceiling.as_ref().expect("short of the target");
     let look = &ceiling.remedy.as_ref().expect("where to look").summary;
     assert!(ceiling.wall == "unknown" && look.contains("TCP_DEFER_ACCEPT"), "{}: {look}", ceiling.wall);
-    // Whoever speaks is there at once.
+    // A server that speaks is there at once.
     swarm(&server, 200, &[]).expect_held(200);
 }
 

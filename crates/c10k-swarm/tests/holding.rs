@@ -23,7 +23,7 @@ fn an_echo_server_holds_what_is_asked_for() {
     assert_eq!(
         (c.accepted, c.at_server, c.ghosts),
         (None, Some(300), Some(0)),
-        "the first is the server's own word"
+        "the first is what the server reports"
     );
     assert_eq!(record.memory_per_connection.server_user_bytes, None);
     assert_eq!(record.ceiling, None);
@@ -34,7 +34,7 @@ fn an_echo_server_holds_what_is_asked_for() {
     assert_eq!(phases, [PhaseName::Ramp, PhaseName::Hold, PhaseName::Verify, PhaseName::Close]);
     assert!(record.phases.iter().all(|times| times.to_ms.is_some_and(|to| to >= times.from_ms)));
     assert!(record.rate.connects_per_second.mean.is_some_and(|mean| mean > 0.0));
-    assert_eq!(server.accepted(), 300, "the server's own word");
+    assert_eq!(server.accepted(), 300, "what the server reports");
 }
 
 #[test]
@@ -411,7 +411,7 @@ fn server_ports_in_time_wait(ports: &Ports) -> usize {
 
 #[test]
 fn an_unread_stdin_is_left_alone() {
-    // Without --events commands are not read: whoever pipes something in sees no surprise.
+    // Without --events commands are not read: a user who pipes something in sees no surprise.
     let server = Server::echo();
     let mut child = Command::new(PROGRAM)
         .args(["--no-apply", "--server", &server.at(), "--target", "20", "--no-probe", "--hold", "300ms"])

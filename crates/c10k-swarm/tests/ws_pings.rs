@@ -129,7 +129,7 @@ fn a_server_that_answers_is_held_and_is_pinged_about_as_often_as_was_asked_for()
 }
 
 #[test]
-fn whoever_says_anything_is_alive_and_whoever_says_nothing_is_not() {
+fn who_says_anything_is_alive_and_who_says_nothing_is_not() {
     let server = WsServer::start(|number, peer| {
         peer.open();
         if number % 2 == 0 {

@@ -43,7 +43,7 @@ pub(super) static COUNTERS: &[Phrase] = &[
 /// What is meant by the first counter in a text that has counted something: one that stands at 0 says that it was not that.
 pub(super) fn counted(text: &Text) -> Option<&'static [&'static str]> {
     let is_zero = |pattern: &str| {
-        // Its own words, up to where others may stand between.
+        // The message's fixed words, up to where others may stand between.
         let name = pattern.split(" .").next().unwrap_or(pattern);
         text.has(&format!("{name} 0")) || text.has(&format!("^ 0 {name}"))
     };

@@ -340,7 +340,7 @@ fn lift_accept_queue(host: &HostSnapshot, plan: &PlanView) -> Remedy {
     let now = queue_length(host).unwrap_or(0);
     let value = now.saturating_mul(4).clamp(16_384, 65_535).max(host.somaxconn.unwrap_or(0)).max(now);
     let settings = [("sysctl.net.core.somaxconn", value.to_string()), ("socket.backlog", value.to_string())];
-    // Who has no more under way than the queue is long never fills it, whoever the server is.
+    // Who has no more under way than the queue is long never fills it, whatever server it is.
     let under_way = now.max(1).to_string();
     // Without a proof a connection is under way no longer than until it is in the queue.
     let way = if plan.wanted_rate.is_some() {

@@ -68,7 +68,7 @@ fn sources_gone(sim: &Sim<'_>) -> Vec<IpAddr> {
     if sim.source_is_gone() { vec![IpAddr::from([127, 0, 0, 3])] } else { Vec::new() }
 }
 
-/// Everything that was found of a box with whoever's server.
+/// Everything that was found of a box with anybody's server.
 pub(crate) fn all_findings(sim: &Sim<'_>) -> Findings {
     let mut found = findings(sim);
     if sim.scenario.world.abroad.is_foreign {

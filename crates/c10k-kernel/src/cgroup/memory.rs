@@ -14,7 +14,7 @@ const NO_LIMIT_BYTES: u64 = 1 << 62;
 pub struct GroupMemory {
     /// The limit at which memory is refused, bytes: `memory.max`, `memory.limit_in_bytes`.
     pub max_bytes: Option<u64>,
-    /// The limit above which whoever asks for memory is put to sleep, bytes: `memory.high`; version 1 has none.
+    /// The limit above which a process that asks for memory is put to sleep, bytes: `memory.high`; version 1 has none.
     pub high_bytes: Option<u64>,
     /// What is charged to it and to groups below it, bytes: `memory.current`, `memory.usage_in_bytes`.
     pub usage_bytes: Option<u64>,

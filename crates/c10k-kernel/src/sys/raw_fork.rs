@@ -45,7 +45,7 @@ pub(crate) fn mode_of(path: &std::ffi::CStr) -> Option<u32> {
     Some(unsafe { stat.assume_init() }.st_mode)
 }
 
-/// Forks a process whose first thread ends at once and whose other one goes on for a minute. Whoever asked for it kills it
+/// Forks a process whose first thread ends at once and whose other one goes on for a minute. The one who asked for it kills it
 /// and waits for it.
 #[cfg(test)]
 pub(crate) fn fork_without_first_thread() -> io::Result<u32> {

@@ -65,7 +65,7 @@ pub(crate) struct Counted<'a> {
     /// Of a plan that names its phases.
     pub(crate) phase_name: &'a str,
     pub(crate) counts: &'a LiveCounts,
-    /// By the server's own word at the same moment.
+    /// As the server reports at the same moment.
     pub(crate) accepted: Option<u64>,
     /// Those lost so far, by cause, as the swarm said last.
     pub(crate) lost: &'a BTreeMap<Outcome, u64>,

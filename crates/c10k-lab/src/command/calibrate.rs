@@ -1,5 +1,5 @@
 //! A short calibration: a few thousand real connections of the lab's own server and swarm, over loopback, closed
-//! again within seconds. It says how fast this machine connects, and by the processes' own word what a descriptor
+//! again within seconds. It says how fast this machine connects, and by the processes' reports what a descriptor
 //! table of theirs takes.
 
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ pub(crate) struct Calibration {
     pub(crate) connects_per_second: f64,
     /// How far that may be off either way, percent.
     pub(crate) uncertainty_percent: u8,
-    /// Processor time of a connection at each end, µs; softirq work is charged to whoever runs.
+    /// Processor time of a connection at each end, µs; softirq work is charged to the process that runs.
     pub(crate) server_us: Option<f64>,
     pub(crate) swarm_us: Option<f64>,
     /// Kernel memory of a connection, both ends, as it was measured; what else runs here shows in it.

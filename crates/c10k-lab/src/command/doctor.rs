@@ -416,7 +416,7 @@ fn machines(plan: &Plan, host: &HostSnapshot, calibration: Option<&Calibration>)
     let free = host
         .memory_available_bytes
         .map(|available| available.saturating_sub(host.memory_total_bytes.map_or(0, memory_reserve_bytes)));
-    // Both ends run in the group of whoever starts them, and what it leaves bounds them as the machine does.
+    // Both ends run in the group of the one who starts them, and what it leaves bounds them as the machine does.
     let free_in_group = host.cgroup_memory_bytes.map(|limit| {
         let left = limit.saturating_sub(host.cgroup_memory_used_bytes.unwrap_or(0));
         left.saturating_sub(memory_reserve_bytes(limit))

@@ -196,7 +196,7 @@ fn what_the_whole_host_shows_names_its_walls_and_only_them() {
             && crate::command::plant::replayed_by(wall).contains("what_the_whole_host_shows")
     };
     let promised: BTreeSet<&str> = c10k_ceiling::walls().filter(by_this).map(|wall| wall.name).collect();
-    assert_eq!(replayed, promised, "whoever is refused a plant is sent here");
+    assert_eq!(replayed, promised, "a user who is refused a plant is sent here");
     for (name, limits, changed, lost) in cases {
         assert_eq!(walls(&limits, &changed, lost), [name], "{lost}");
     }
@@ -251,7 +251,7 @@ fn the_same_run_again_is_what_a_person_typed_or_else_what_its_plan_says() {
     assert_eq!(
         words(&record).as_deref(),
         Some("c10k-lab run --payload 5k -q --force --target 2k"),
-        "whoever asks for another target does not ask for two"
+        "a user who asks for another target does not ask for two"
     );
     record.command = ["/bin/c10k-lab", "run", "--mode", "hold"].map(str::to_owned).to_vec();
     "/proc/self/exe".clone_into(&mut record.command[0]);

@@ -55,7 +55,7 @@ impl Lab<'_> {
         }
     }
 
-    /// Whoever proves itself to a server of ours is known by its echo and by the server's word.
+    /// A connection that proves itself to a server of ours is known by its echo and by the server's word.
     fn looks_up_ends(&self) -> bool {
         !self.plan.load.probe || !self.pair.server.is_ours() && self.said.swarm.counts.open <= MOST_PROVEN
     }

@@ -90,7 +90,7 @@ impl Lab<'_> {
         (self.record, self.course.search)
     }
 
-    /// The server's own word on how many it had accepted; of one that has not said its last word it is not known.
+    /// How many the server reports that it had accepted; of one that has not said its last word it is not known.
     fn accepted(&mut self) -> Option<u64> {
         let last = self.record.server.as_ref().map(|server| server.accepted);
         // Another's never says anything.
@@ -194,7 +194,7 @@ impl Lab<'_> {
         }
     }
 
-    /// The counts so far and what they cost, for whoever reads the record of a run that never comes to its end.
+    /// The counts so far and what they cost, for the reader of the record of a run that never comes to its end.
     pub(crate) fn note_how_it_stands(&mut self) {
         let c = &mut self.record.connections;
         c.attempted = self.said.swarm.counts.attempted;

@@ -35,7 +35,7 @@ impl Lab<'_> {
         self.note_ended_processes();
         self.way.acting.wake(self.pair.server.pid());
         self.pair.server.tell("stop");
-        // Whoever stopped the run waits for it; a server that stands still must not keep them.
+        // The one who stopped the run waits for it; a server that stands still must not keep them.
         let drain = self.pair.server.far().map_or(DRAIN, Peer::longest_end);
         let drain = if self.signals.came() { drain / 4 } else { drain };
         self.wait_to_the_end(drain, |lab| lab.pair.server_closed);

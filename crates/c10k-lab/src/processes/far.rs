@@ -2,7 +2,7 @@
 //! `c10k-collector --serve` beside a server that runs by itself.
 //!
 //! The run takes place where the lab is started. Of the profile it sets there what the clients' end needs; what the server's
-//! end needs was set by whoever started that.
+//! end needs was set by the one who started that.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::Sender;

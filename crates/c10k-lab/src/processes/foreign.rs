@@ -85,7 +85,7 @@ impl Foreign {
         }
     }
 
-    /// That of a repeated plan. Whoever listens on the same port here is none of a server that stood at an address
+    /// That of a repeated plan. A listener on the same port here is none of a server that stood at an address
     /// elsewhere, and its process is another one each time.
     fn by_address(at: SocketAddr, args: &RunArgs) -> Result<Self, Refusal> {
         if at.ip().is_unspecified() || is_local(at.ip()).unwrap_or(true) {

@@ -1,4 +1,4 @@
-//! The server of a run, whoever started it.
+//! The server of a run, started by the lab or there before.
 
 use c10k_ceiling::ServerEnd;
 use c10k_kernel::namespace::Beside;

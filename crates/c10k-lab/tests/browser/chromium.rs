@@ -62,7 +62,7 @@ const FLAGS: [&str; 27] = [
     "--force-color-profile=srgb",
 ];
 
-/// The browser reads from descriptor 3 and writes to 4. Its folder goes when it has ended, whoever is left by then.
+/// The browser reads from descriptor 3 and writes to 4. Its folder goes when it has ended, whichever of its processes is left by then.
 const SCRIPT: &str = r#"
 "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null 2>"${C10K_BROWSER_HOME:?}/stderr.txt"
 exec <&- >&-

@@ -239,7 +239,7 @@ impl<'ast> Visit<'ast> for Paths<'_> {
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         for (names, _) in leaves(&item.tree) {
             self.note(&names);
-            // What is passed on is followed by whoever uses it.
+            // What is passed on is followed by each that uses it.
             if matches!(item.vis, Visibility::Inherited) {
                 self.note_declared(&names);
             }

@@ -78,7 +78,7 @@ impl Printer {
         Style { color, width }
     }
 
-    /// Data on stdout. Whoever read it may be gone; nobody is left to be told then. A disk that is full is told, once.
+    /// Data on stdout. Its reader may be gone; nobody is left to be told then. A disk that is full is told, once.
     pub fn data(&mut self, text: &str) {
         self.teller.end_line();
         let mut stdout = io::stdout().lock();

@@ -19,7 +19,7 @@ const MOST_TRIES: u32 = 1000;
 /// How long another process may take to write its settings or to put them back.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Which process has the lock, by its own word.
+/// Which process has the lock, as it says itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Locker {
     pub(crate) pid: u32,

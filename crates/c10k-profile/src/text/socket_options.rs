@@ -319,7 +319,7 @@ mod tests {
             all.not_kept_on(untouched.as_fd()).unwrap().into_iter().map(|(name, ..)| name).collect();
         let but_the_backlog: Vec<&str> = all.named().into_iter().map(|(name, _)| name).skip(1).collect();
         assert_eq!(names, but_the_backlog);
-        // net.core.rmem_max bounds it, whoever asks.
+        // net.core.rmem_max bounds it, whichever process asks.
         let huge = SocketOptions { rcvbuf_bytes: Some(1_073_741_823), ..SocketOptions::default() };
         let socket = socket();
         huge.set_on(socket.as_fd()).unwrap();

@@ -206,7 +206,7 @@ pub trait Routes {
     /// The answer to a request that was let in.
     fn answer(&self, request: &Request<'_>) -> Answer;
 
-    /// Told whether an answer is being made, or was not taken whole yet: whoever ends the process waits until none is.
+    /// Told whether an answer is being made, or was not taken whole yet: the one who ends the process waits until none is.
     fn is_saying(&self, _something: bool) {}
 }
 

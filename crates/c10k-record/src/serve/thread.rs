@@ -49,7 +49,7 @@ pub fn start<R: Routes + Send + 'static>(
             });
             match listening {
                 Ok(listening) => {
-                    // Whoever waits for this is there: it waits without an end.
+                    // The one who waits for this is there: it waits without an end.
                     let _ = opened.send(Ok(listening.address()));
                     Server::new(listening.socket, routes).serve();
                 }

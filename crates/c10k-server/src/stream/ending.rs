@@ -84,7 +84,7 @@ impl<S: Speech> ServedConnections<S> {
     /// The connection is over and has its last output: it is closed, now or when the peer has closed too.
     pub(super) fn conclude(&mut self, key: Key, over: Over) {
         if !over.linger {
-            // At the server's end whoever closes in good order has done what was asked for.
+            // At the server's end a peer that closes in good order has done what was asked for.
             let end = match over.end {
                 EndedAs::Closed if self.draining => EndedAs::Drained,
                 end => end,

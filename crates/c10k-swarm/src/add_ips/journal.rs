@@ -1,7 +1,7 @@
 //! The journal of added addresses: a line before each one is added, a lock for as long as its writer lives.
 //!
 //! Addresses do not outlive the machine's boot, so nothing needs to reach a disk: a line that was written is
-//! there for whoever comes after a SIGKILL.
+//! there for the next run after a SIGKILL.
 
 use std::collections::BTreeMap;
 use std::fmt;

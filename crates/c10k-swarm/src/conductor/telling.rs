@@ -44,7 +44,7 @@ impl Conductor<'_> {
         self.output.event(&SwarmEvent::Phase { phase, elapsed_ms: self.elapsed_ms(), counts });
     }
 
-    /// To whoever has sent the signal, at once: closing takes its time.
+    /// To the sender of the signal, at once: closing takes its time.
     pub(super) fn say_stopped(&mut self, open: u64) {
         if let Some(why) = self.called_off_because().filter(|_| self.signals.came().is_none()) {
             self.output
@@ -168,7 +168,7 @@ impl Conductor<'_> {
         }
     }
 
-    /// Answers whoever asked how it stands.
+    /// Answers the one who asked how it stands.
     pub(super) fn say_now(&mut self) {
         let counts = self.shared.counts();
         let (phase, elapsed_ms) = (self.shared.orders().phase, self.elapsed_ms());

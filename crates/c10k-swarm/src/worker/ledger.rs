@@ -339,7 +339,7 @@ impl Ledger {
             to.tuples_skipped.store(counts.tuples_skipped, Relaxed);
             to.last_verified_us.store(counts.last_verified_us, Relaxed);
             to.room.store(room, Relaxed);
-            // Last: whoever sees these attempts sees what is under way of them.
+            // Last: a reader who sees these attempts sees what is under way of them.
             to.attempted.store(counts.attempted, Release);
         };
         self.shared.publish(&mut self.lost, || to.publish(write));

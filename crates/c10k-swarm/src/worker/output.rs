@@ -27,7 +27,7 @@ pub(super) struct Output {
     checked_us: u64,
 }
 
-/// How many bytes there are up to the end of a connection's own words; what stands behind those are answers.
+/// How many bytes there are up to the end of what the connection says of its own accord; what stands behind those are answers.
 #[derive(Debug, Default)]
 struct Own(usize);
 

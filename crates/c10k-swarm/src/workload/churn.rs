@@ -31,7 +31,7 @@ impl Churn {
     }
 
     pub(crate) fn has(&mut self, share: &Share, now_us: u64) {
-        // Behind the end nothing is due, whoever is there.
+        // Behind the end nothing is due of anybody.
         self.pace.change(share.of_rate(self.per_second), now_us.min(self.until_us));
     }
 

@@ -56,7 +56,7 @@ impl Echo {
     }
 
     pub(crate) fn has(&mut self, share: &Share, now_us: u64) {
-        // Behind the end nothing is due, whoever is there.
+        // Behind the end nothing is due of anybody.
         let now_us = now_us.min(self.until_us);
         match &mut self.pacing {
             Pacing::Each(each, pace) => pace.change(*each * share.own as f64, now_us),

@@ -23,7 +23,7 @@ pub fn apply(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
 }
 
 /// Where a client's masking keys come from: a keyed function (SipHash) whose key is the operating system's
-/// randomness and never leaves it, so that whoever chooses a payload cannot foresee the bytes on the wire
+/// randomness and never leaves it, so that the one who chooses a payload cannot foresee the bytes on the wire
 /// (RFC 6455 section 10.3).
 #[derive(Clone, Debug, Default)]
 pub struct Masks {

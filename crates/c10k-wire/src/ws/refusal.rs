@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::HeadFault;
 
-/// What this server is, for whoever came without knowing.
+/// What this server is, for a client that does not know it.
 const WHAT_THIS_IS: &str = "This is a WebSocket server of the connection-capacity lab: ask for an upgrade (RFC 6455), or GET /healthz.";
 
 /// Why a request does not open a connection. Each has one status and one name.

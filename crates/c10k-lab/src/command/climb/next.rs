@@ -72,7 +72,7 @@ impl Next {
     }
 }
 
-/// The whole path of a file, for whoever stands in another folder.
+/// The whole path of a file, for a user who stands in another folder.
 pub(super) fn path_to_paste(path: &Path) -> String {
     let whole = std::path::absolute(path);
     whole.as_deref().unwrap_or(path).display().to_string()

@@ -71,7 +71,7 @@ fn as_nobody(setup: &mut Setup) {
     }
 }
 
-/// A run in which an end that is slow is seen to be late; whoever waits long enough loses nothing by it.
+/// A run in which an end that is slow is seen to be late; a swarm that waits long enough loses nothing by it.
 fn slow(frame: &Frame) -> Setup {
     let mut setup = small(frame);
     for name in ["--probe-timeout", "--connect-timeout"] {

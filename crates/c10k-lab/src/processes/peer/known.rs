@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_is_woken_by_what_comes_in_and_by_the_end_of_all_asking() {
+    fn who_waits_is_woken_by_what_comes_in_and_by_the_end_of_all_asking() {
         let sight = Sight::default();
         assert!(!sight.await_that(Duration::from_millis(1), |known| known.looks > 0));
         let other = sight.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use c10k_record::control::LEASE;
 
 /// How long each answer may take. A far end that waits longer for its client, by its `--lease`, is waited for longer too:
-/// whoever started it has said that answers are slow there.
+/// its own flags have said that answers are slow there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Patience {
     /// The answer to a look.

@@ -16,7 +16,7 @@ const MOST_PAST: usize = 4;
 /// The port should look at the time more often than this; where it did not, it did not run.
 const GAP: Duration = Duration::from_secs(1);
 
-/// The most bytes of results in one answer: whoever asks takes no longer one than [`MOST_ANSWER_BYTES`], and the rest of
+/// The most bytes of results in one answer: the one who asks takes no longer one than [`MOST_ANSWER_BYTES`], and the rest of
 /// it needs room too.
 const MOST_RESULT_BYTES: usize = MOST_ANSWER_BYTES / 2;
 

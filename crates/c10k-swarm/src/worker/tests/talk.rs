@@ -150,7 +150,7 @@ fn wrong_half_and_missing_answers_are_losses_and_what_waited_is_not_sent_in_time
 }
 
 #[test]
-fn beats_go_round_and_pass_by_whoever_talks() {
+fn beats_go_round_and_pass_by_those_that_talk() {
     let mut bench = Bench::verified(4);
     let plan = WorkPlan { beat: Some(Span(SECOND)), ..WorkPlan::default() };
     bench.work(PhaseKind::Hold, plan, 60 * SECOND);
