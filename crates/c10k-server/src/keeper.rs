@@ -194,7 +194,7 @@ impl Keeper {
         while self.living > 0 && self.signals < 2 {
             let next = next_message.map_or(next_tick, |next| next.min(next_tick));
             match self.notes.recv_timeout(next.saturating_duration_since(Instant::now())) {
-                Ok(note) => self.hear(note),
+                Ok(note) => self.take_note(note),
                 Err(RecvTimeoutError::Timeout) => {}
                 // Never: this keeper holds a sender itself.
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -258,7 +258,7 @@ impl Keeper {
         }
     }
 
-    fn hear(&mut self, note: Note) {
+    fn take_note(&mut self, note: Note) {
         match note {
             Note::Started { capacity } => self.count_started(capacity),
             Note::StartFailed { lane, part, error } => {

@@ -192,7 +192,7 @@ impl<S: Speech> Worker<S> {
                     let key = key_of(token);
                     self.connections.serve(self.poll.registry(), key, Behind::of(event));
                 } else {
-                    self.hear(token);
+                    self.rung(token);
                 }
             }
             self.connections.serve_leftovers(self.poll.registry());
@@ -210,7 +210,7 @@ impl<S: Speech> Worker<S> {
         }
     }
 
-    fn hear(&mut self, token: Token) {
+    fn rung(&mut self, token: Token) {
         match token {
             BELL if self.shared.is_ending() => self.begin_to_end(),
             BELL => {

@@ -81,11 +81,11 @@ impl Losses {
         self.since_last_byte += &other.since_last_byte;
         self.at += &other.at;
         for words in other.words {
-            self.hear(words.text, words.count);
+            self.add_words(words.text, words.count);
         }
     }
 
-    fn hear(&mut self, text: String, count: u64) {
+    fn add_words(&mut self, text: String, count: u64) {
         if let Some(words) = self.words.iter_mut().find(|words| words.text == text) {
             words.count += count;
         } else if self.words.len() < MOST_TEXTS {
@@ -167,7 +167,7 @@ impl Notes {
 
     /// The server has said this before it ended a connection.
     pub(crate) fn heard(&mut self, text: String) {
-        self.losses.hear(text, 1);
+        self.losses.add_words(text, 1);
     }
 
     /// All of it, which is forgotten here.
@@ -257,7 +257,7 @@ mod tests {
             (0..count).for_each(|_| notes.heard(text.to_owned()));
         }
         let mut all = Losses::default();
-        all.hear("c".to_owned(), 4);
+        all.add_words("c".to_owned(), 4);
         all.add(notes.take());
         let told: Vec<(String, u64)> =
             all.words().into_iter().map(|words| (words.text, words.count)).collect();

@@ -209,7 +209,7 @@ impl FarEnd {
             }
             self.ended = None;
             self.to_say.push(format!("the run {run_id} has begun, for {by}"));
-            self.lease.hear(run_id, self.begun.elapsed());
+            self.lease.renew(run_id, self.begun.elapsed());
         }
         let run = self.run.as_ref();
         Ok(Begun {
@@ -249,9 +249,9 @@ impl FarEnd {
     ///
     /// # Errors
     /// 404 where it is not under way.
-    pub fn hear(&mut self, run_id: &str) -> Result<(), Refusal> {
+    pub fn renew(&mut self, run_id: &str) -> Result<(), Refusal> {
         let now = self.now();
-        if self.lease.hear(run_id, now) && self.run.is_some() {
+        if self.lease.renew(run_id, now) && self.run.is_some() {
             Ok(())
         } else {
             Err(self.no_such_run(run_id))
@@ -277,7 +277,7 @@ impl FarEnd {
     /// # Errors
     /// As [`FarEnd::hear`].
     pub fn look(&mut self, run_id: &str) -> Result<Look, Refusal> {
-        self.hear(run_id)?;
+        self.renew(run_id)?;
         let word = self.word();
         let look = self.run.as_mut().map(|run| run.look(&word));
         look.ok_or_else(|| self.no_such_run(run_id))
@@ -288,11 +288,11 @@ impl FarEnd {
     /// # Errors
     /// As [`FarEnd::hear`].
     pub fn mark(&mut self, run_id: &str, mark: &Mark) -> Result<Marked, Refusal> {
-        self.hear(run_id)?;
+        self.renew(run_id)?;
         let word = self.word();
         let marked = self.run.as_mut().map(|run| run.mark(mark, &word));
         // It took its time, which is none of the client's silence.
-        self.hear(run_id)?;
+        self.renew(run_id)?;
         marked.ok_or_else(|| self.no_such_run(run_id))
     }
 
@@ -301,7 +301,7 @@ impl FarEnd {
     /// # Errors
     /// 404 for any other.
     pub fn end(&mut self, run_id: &str, reason: &str) -> Result<Ended, Refusal> {
-        if self.hear(run_id).is_ok() {
+        if self.renew(run_id).is_ok() {
             return self.close(run_id, reason).ok_or_else(|| self.no_such_run(run_id));
         }
         let again = self.ended.as_ref().filter(|ended| ended.run_id == run_id);

@@ -60,7 +60,7 @@ impl Lease {
     }
 
     /// Something was heard of this run; false where it has not the place.
-    pub(super) fn hear(&mut self, run_id: &str, now: Duration) -> bool {
+    pub(super) fn renew(&mut self, run_id: &str, now: Duration) -> bool {
         let held = self.held.as_mut().filter(|held| held.run_id == run_id);
         held.map(|held| held.heard = now).is_some()
     }
@@ -154,14 +154,14 @@ mod tests {
         let mut lease = lease();
         assert_eq!(lease.is_over(at(0)), None, "nobody has it");
         lease.begin("r1", "one", at(0)).expect("free");
-        assert!(!lease.hear("r2", at(14)), "that was another's word");
+        assert!(!lease.renew("r2", at(14)), "that was another's word");
         assert_eq!(asked(&mut lease, 1..=14), None);
-        assert!(lease.hear("r1", at(14)));
+        assert!(lease.renew("r1", at(14)));
         assert_eq!(asked(&mut lease, 15..=28), None);
         let (run_id, why) = lease.is_over(at(29)).expect("silent for 15 s");
         assert_eq!((run_id.as_str(), why.as_str()), ("r1", "nothing was heard of its client for 15 s"));
         lease.end(&why);
-        assert!(!lease.hear("r1", at(30)), "it comes too late");
+        assert!(!lease.renew("r1", at(30)), "it comes too late");
         assert!(matches!(lease.state(at(30)), FarState::Ended { reason, .. } if reason == why));
         assert_eq!(lease.begin("r2", "two", at(30)), Ok(Began::New));
     }

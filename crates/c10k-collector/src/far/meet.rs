@@ -238,7 +238,7 @@ impl Below for Meet {
         let mut said = Vec::new();
         if let Some(run) = &self.run {
             // Shards are heard here, and not by the lease; where it is gone somebody else has ended it.
-            if far.hear(run).is_err() {
+            if far.renew(run).is_err() {
                 self.run = None;
             }
         }

@@ -260,7 +260,7 @@ fn of_far(far: &mut FarEnd, request: &Request<'_>, received_unix_ns: u64) -> Res
         }
         path::CLOCK => {
             let run_id = request.query.strip_prefix("run=").unwrap_or_default();
-            far.hear(run_id)?;
+            far.renew(run_id)?;
             Ok(Answer::json(&Clock { received_unix_ns, sent_unix_ns: unix_ns() }))
         }
         path::RUNS => {

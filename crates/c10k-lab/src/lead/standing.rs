@@ -41,7 +41,7 @@ impl Course {
     }
 
     /// The swarm says something.
-    pub(crate) fn hear(&mut self, event: &SwarmEvent) {
+    pub(crate) fn take_event(&mut self, event: &SwarmEvent) {
         match event {
             SwarmEvent::Phase { phase, elapsed_ms, .. } => self.note_phase(*phase, *elapsed_ms),
             SwarmEvent::Now { elapsed_ms, .. } | SwarmEvent::Tick { elapsed_ms, .. } => {

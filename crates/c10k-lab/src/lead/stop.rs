@@ -79,7 +79,7 @@ impl Lab<'_> {
             if self.signals.came() {
                 self.abort();
             }
-            self.hear(Some(until));
+            self.listen(Some(until));
         }
     }
 }

@@ -41,7 +41,7 @@ impl Lab<'_> {
                 self.broke.why = Some(format!("the swarm said nothing for {} s", SILENCE.as_secs()));
                 return Woken::Stop;
             }
-            self.hear(until);
+            self.listen(until);
         }
     }
 
@@ -61,7 +61,7 @@ impl Lab<'_> {
         }
     }
 
-    pub(crate) fn hear(&mut self, until: Option<Instant>) {
+    pub(crate) fn listen(&mut self, until: Option<Instant>) {
         let now = Instant::now();
         let mut nap = until.map_or(NAP, |until| NAP.min(until.saturating_duration_since(now)));
         if !self.said.moment.is_open() {
@@ -95,7 +95,7 @@ impl Lab<'_> {
         match heard {
             Heard::Server(event) => self.said.by_server(event),
             Heard::Swarm(event) => {
-                self.course.hear(&event);
+                self.course.take_event(&event);
                 if let SwarmEvent::Now { phase, counts, .. } = &*event {
                     let counts = Some(counts).filter(|_| *phase == PhaseName::Ramp);
                     self.seen.watch.note_in_ramp(Instant::now(), counts);

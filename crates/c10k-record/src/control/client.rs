@@ -195,7 +195,7 @@ impl Client {
         // One that refuses before it has read all may have answered already.
         let sent = timed.send(&request);
         let mut heard = Vec::new();
-        let answered = self.hear(&mut timed, &mut heard);
+        let answered = self.receive(&mut timed, &mut heard);
         let answered = match (answered, sent) {
             (Ok(answered), _) => answered?,
             (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(broke(error, !heard.is_empty())),
@@ -217,7 +217,11 @@ impl Client {
     }
 
     /// Reads one answer; the outer error is the connection's, the inner one the answer's.
-    fn hear(&self, timed: &mut Timed<'_>, heard: &mut Vec<u8>) -> io::Result<Result<Answered, ControlError>> {
+    fn receive(
+        &self,
+        timed: &mut Timed<'_>,
+        heard: &mut Vec<u8>,
+    ) -> io::Result<Result<Answered, ControlError>> {
         let mut whole = None;
         loop {
             if whole.is_none() {

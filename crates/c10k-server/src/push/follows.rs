@@ -51,7 +51,7 @@ impl Follows {
     }
 
     /// The bell has rung: takes over what is new.
-    pub(crate) fn hear(&mut self) {
+    pub(crate) fn catch_up(&mut self) {
         if self.fanout.newest() == self.heard {
             return;
         }
@@ -151,10 +151,10 @@ mod tests {
     fn each_message_is_carried_to_each_slot_once() {
         let (fanout, mut follows) = fanout();
         make(&fanout, 2);
-        follows.hear();
+        follows.catch_up();
         assert_eq!(walked(&mut follows, 6), [(1, 0..4), (1, 4..6), (2, 0..4), (2, 4..6)]);
         assert!(!follows.is_walking());
-        follows.hear();
+        follows.catch_up();
         assert!(!follows.is_walking(), "nothing is new");
     }
 
@@ -162,10 +162,10 @@ mod tests {
     fn of_messages_that_come_faster_than_they_are_carried_the_oldest_are_left_out() {
         let (fanout, mut follows) = fanout();
         make(&fanout, 1);
-        follows.hear();
+        follows.catch_up();
         assert!(follows.next(4, 8).is_some());
         make(&fanout, 20);
-        follows.hear();
+        follows.catch_up();
         let carried: Vec<u64> =
             walked(&mut follows, 8).iter().step_by(2).map(|(sequence, _)| *sequence).collect();
         assert_eq!(carried, (14..=21).collect::<Vec<u64>>());
@@ -175,7 +175,7 @@ mod tests {
     fn who_had_no_room_gets_what_it_missed_and_nothing_twice() {
         let (fanout, mut follows) = fanout();
         make(&fanout, 3);
-        follows.hear();
+        follows.catch_up();
         // The first message passes slot 2, which has no room.
         assert!(follows.next(4, 8).is_some_and(|(message, _)| message.sequence == 1));
         follows.is_late_for(2, 1);
@@ -194,7 +194,7 @@ mod tests {
         let (fanout, mut follows) = fanout();
         for _ in 0..30 {
             make(&fanout, 1);
-            follows.hear();
+            follows.catch_up();
             walked(&mut follows, 8);
             follows.is_late_for(5, follows.newest_at(5));
         }

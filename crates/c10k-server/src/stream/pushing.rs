@@ -40,7 +40,7 @@ impl<S: Speech> ServedConnections<S> {
             return;
         }
         if let Some(Work::Fanout(follows)) = self.pushes.as_deref_mut().map(|pushes| &mut pushes.work) {
-            follows.hear();
+            follows.catch_up();
         }
     }
 

@@ -170,7 +170,7 @@ impl Caller {
             let goes_on = match self.client.post::<MeetState>(&self.path("beat"), &beat) {
                 Ok(state) => {
                     self.failing_since = None;
-                    self.hear(state, asked)
+                    self.take_state(state, asked)
                 }
                 Err(error) => self.miss(&error, asked),
             };
@@ -209,7 +209,7 @@ impl Caller {
     }
 
     /// Takes in how it stands; false when there is nothing more to hear.
-    fn hear(&self, state: MeetState, asked: Instant) -> bool {
+    fn take_state(&self, state: MeetState, asked: Instant) -> bool {
         let shared = &self.shared;
         match state {
             MeetState::Waiting { missing, .. } => {
