@@ -175,6 +175,36 @@ fn a_server_that_ends_in_the_run_breaks_it() {
 }
 
 #[test]
+fn a_server_whose_end_is_seen_behind_that_of_its_connections_breaks_the_run_too() {
+    for (milliseconds, helped) in [(0, false), (150, false), (400, false), (150, true)] {
+        let Some(server) = Foreign::python_that_lingers(60, milliseconds, helped) else { return };
+        let results = tempfile::tempdir().expect("a folder");
+        let arguments = ["--server-port", &server.port.to_string(), "--target", "60", "--hold", "60s"];
+        let ended = run_in(results, &arguments);
+        let what = format!("{milliseconds} ms, {helped}: {}", ended.stderr);
+        assert_eq!(ended.code, Some(4), "{what}");
+        let record = ended.record();
+        let why = record.ended_because.as_deref().unwrap_or_default();
+        assert!(record.state == RunState::Broken && why.contains(&server.pid.to_string()), "{why}; {what}");
+        let wall = record.ceiling.as_ref().map(|ceiling| ceiling.wall.as_str());
+        assert_eq!(wall, Some("server-died"), "{what}");
+    }
+}
+
+#[test]
+fn a_server_that_closes_all_and_lives_breaks_nothing() {
+    let Some(server) = Foreign::python_that_lingers(60, 60_000, false) else { return };
+    let results = tempfile::tempdir().expect("a folder");
+    let ended =
+        run_in(results, &["--server-port", &server.port.to_string(), "--target", "60", "--hold", "60s"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let record = ended.record();
+    assert_eq!((record.state, record.connections.held), (RunState::Complete, 0), "{}", ended.stderr);
+    let wall = record.ceiling.as_ref().map(|ceiling| ceiling.wall.as_str());
+    assert_ne!(wall, Some("server-died"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_server_that_is_not_there_is_refused_before_anything_is_written() {
     let gone = Foreign::python_echo(8).map(|server| (server.pid, server.port));
     let Some((pid, port)) = gone else { return };

@@ -289,6 +289,11 @@ impl Watch {
         self.collector.is_gone(ProcessSide::Server)
     }
 
+    /// Whether that one of them was found to have ended that was named, or found by its listener.
+    pub(crate) fn first_is_gone(&self) -> bool {
+        self.collector.first_is_gone()
+    }
+
     /// For what reasons the kernel dropped packets before the close, or why that is not known.
     pub(crate) fn drop_reasons(&self) -> DropReasons {
         self.collector.drop_reasons(&self.levels)

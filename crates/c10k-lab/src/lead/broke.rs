@@ -18,6 +18,8 @@ pub(crate) struct Broke {
     pub(crate) workers_ended: usize,
     /// Open connections when the close began.
     pub(crate) closing_from: Option<u64>,
+    /// The close has begun: a server that ends once its last client has gone breaks nothing.
+    pub(crate) is_closing: bool,
     /// Somebody wanted the end before the last proof was over.
     pub(crate) is_stopped_early: bool,
     /// It was said that the server's host is lost.

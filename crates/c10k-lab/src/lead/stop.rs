@@ -11,13 +11,19 @@ use crate::processes::peer::Peer;
 const LAST_WORD: Duration = Duration::from_secs(60);
 /// And for each connection that it has to close.
 const LONGEST_CLOSE: Duration = Duration::from_micros(100);
+/// How long a server that has closed all it had may take to end.
+const LAST_BREATH: Duration = Duration::from_secs(1);
+/// Between two looks at it.
+const LOOK: Duration = Duration::from_millis(20);
 /// How long the server may take to drain.
 const DRAIN: Duration = Duration::from_secs(10);
 
 impl Lab<'_> {
     /// Closes all connections, ends both processes and hears their last words.
     pub(crate) fn close(&mut self) {
+        self.await_the_servers_end();
         self.seen.watch.close_begins();
+        self.broke.is_closing = true;
         self.broke.closing_from = Some(self.said.swarm.counts.open);
         // A signal before the last proof is over: the run is not judged.
         self.broke.is_stopped_early = self.signals.came() && self.said.swarm.verified.is_none();
@@ -43,6 +49,27 @@ impl Lab<'_> {
         self.pair.server.wait_or_kill(Duration::from_secs(1));
         self.row(true);
         self.say_closed();
+    }
+
+    /// Whether it is the server's end that has cost all connections, after which a swarm comes to its own: the kernel
+    /// closes the sockets of a process some time before its end can be seen (exit_files, then exit_notify, in `do_exit`,
+    /// kernel/exit.c). One whose listener is there lives.
+    fn await_the_servers_end(&mut self) {
+        self.note_ended_processes();
+        let counts = &self.said.swarm.counts;
+        let are_lost = counts.established > 0 && counts.open == 0 && counts.failed > 0;
+        let until = Instant::now() + LAST_BREATH;
+        while are_lost && self.pair.server.far().is_none() && self.broke.server.is_none() {
+            let listens = self.seen.watch.look().listener.is_some_and(|listener| listener.listeners > 0);
+            // Of its processes one that neither listens nor holds anything may go on.
+            let watch = &self.seen.watch;
+            let gone = watch.server_is_gone() || !listens && watch.first_is_gone();
+            self.note_the_servers_end(gone);
+            if listens || self.signals.came() || Instant::now() >= until {
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
     }
 
     pub(crate) fn longest_close(&self) -> Duration {

@@ -88,6 +88,8 @@ impl Lab<'_> {
         self.note_far_end();
         self.row_if_due(Instant::now());
         self.ramp_row_if_due(Instant::now());
+        // A row may have shown it.
+        self.note_ended_processes();
         self.note_ended_workers();
     }
 
@@ -114,15 +116,9 @@ impl Lab<'_> {
     /// A process that ends before it is told to breaks the run. The swarm goes on for a moment without a server:
     /// it counts what becomes of its connections.
     pub(crate) fn note_ended_processes(&mut self) {
-        if self.broke.server.is_none()
-            && !self.pair.swarm_closed
-            && let Some((end, words)) = self.pair.server.end(self.seen.watch.server_is_gone())
-        {
-            self.seen.watch.look_at_what_is_left();
-            self.broke.server = Some((end, Instant::now()));
-            let phase = self.said.swarm.phase_in_words();
-            self.record.ended_because = Some(format!("{words} in {phase}"));
-            self.printer.say(&format!("warning: {words} in {phase}"));
+        let may_end = self.pair.swarm_closed && self.broke.is_closing;
+        if !may_end {
+            self.note_the_servers_end(self.seen.watch.server_is_gone());
         }
         if self.pair.swarm_closed
             && self.said.swarm.record.is_none()
@@ -131,6 +127,19 @@ impl Lab<'_> {
         {
             let phase = self.said.swarm.phase_in_words();
             self.broke.why = Some(format!("{} in {phase}", end_in_words(Who::Swarm, status)));
+        }
+    }
+
+    /// The server has ended, as one of ours says itself, and as another one's processes show that are `gone`.
+    pub(crate) fn note_the_servers_end(&mut self, gone: bool) {
+        if self.broke.server.is_none()
+            && let Some((end, words)) = self.pair.server.end(gone)
+        {
+            self.seen.watch.look_at_what_is_left();
+            self.broke.server = Some((end, Instant::now()));
+            let phase = self.said.swarm.phase_in_words();
+            self.record.ended_because = Some(format!("{words} in {phase}"));
+            self.printer.say(&format!("warning: {words} in {phase}"));
         }
     }
 }

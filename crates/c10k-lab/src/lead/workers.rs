@@ -14,7 +14,7 @@ impl Lab<'_> {
     pub(crate) fn note_ended_workers(&mut self) {
         let known = self.broke.workers_ended;
         let ended = self.seen.watch.ended_beyond(known).to_vec();
-        if ended.is_empty() || self.pair.server.is_ours() {
+        if ended.is_empty() || self.pair.server.is_ours() || self.broke.server.is_some() {
             return;
         }
         self.broke.workers_ended += ended.len();

@@ -86,6 +86,35 @@ while True:
             key.fileobj.close()
 "#;
 
+/// Takes so many and echoes once to each, closes all it has half a second later, and ends so many milliseconds after that:
+/// what a process that is killed with much to close looks like from outside. A child of it that has nothing lives on where
+/// a third argument asks for one.
+const LINGERS: &str = r#"
+import os, socket, sys, time
+
+most, milliseconds, helped = map(int, sys.argv[1:4])
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen(1024)
+taken = []
+if helped and os.fork() == 0:
+    listener.close()
+    os.close(1)
+    time.sleep(30)
+    os._exit(0)
+print(os.getpid(), listener.getsockname()[1], flush=True)
+while len(taken) < most:
+    peer, _ = listener.accept()
+    taken.append(peer)
+    peer.sendall(peer.recv(65536))
+time.sleep(0.5)
+listener.close()
+for peer in taken:
+    peer.close()
+time.sleep(milliseconds / 1000)
+os._exit(0)
+"#;
+
 /// Echoes until it has no descriptor left, and dies of it. With a second argument it gets a connection from the kernel
 /// when that has said something, at the latest after so many seconds (TCP_DEFER_ACCEPT, as Apache does).
 const PLAIN: &str = r#"
@@ -185,6 +214,12 @@ impl Foreign {
     /// Takes so many, closes its listener, resets half of them and lives on with the rest.
     pub(crate) fn python_that_closes_its_listener_after(most: u32) -> Option<Self> {
         Self::python(CLOSED, &[most], None)
+    }
+
+    /// Takes so many, closes all half a second later, and ends so many milliseconds after that; with a child that has
+    /// nothing and lives on where one is to help it.
+    pub(crate) fn python_that_lingers(most: u32, milliseconds: u32, helped: bool) -> Option<Self> {
+        Self::python(LINGERS, &[most, milliseconds, helped.into()], None)
     }
 
     /// Echoes with this many descriptors and dies when it needs one more.
