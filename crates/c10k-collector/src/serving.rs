@@ -252,6 +252,10 @@ impl Serving {
                 let known: Vec<u32> = self.members.iter().map(|member| member.watched.pid()).collect();
                 let likely = likely(&all, &known);
                 let mut held = who_holds(&self.root, &inodes, &likely, LookThrough::default());
+                // Nobody accepts for a server without a listener, and its port may be one that others connect from.
+                if sight.listeners.is_empty() {
+                    held.by.retain(|holding| likely.contains(&holding.pid));
+                }
                 if is_short(held.unseen, inodes.len() as u64) {
                     held.unseen = still_there(held.unseen, &inodes, sight);
                 }

@@ -5,11 +5,12 @@ mod foreign_servers;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use c10k_collector::{Collector, CollectorConfig, ProcessSide};
 use c10k_kernel::limits;
 use foreign_servers::Foreign;
 use serde_json::Value;
@@ -101,6 +102,33 @@ fn expect_within(percent: f64, what: &str, is: &Value, should: u64) {
     let is = is.as_u64().unwrap_or_else(|| panic!("{what} is {is}"));
     let off = is.abs_diff(should) as f64 * 100.0;
     assert!(off <= should as f64 * percent, "{what}: {is} for {should}");
+}
+
+#[test]
+fn who_connects_from_the_port_of_a_server_that_is_gone_is_none_of_its_processes() {
+    let Some(mut server) = Foreign::python_echo(64) else { return };
+    let mut collector = Collector::new(CollectorConfig {
+        server_pid: Some(server.pid),
+        finds_holders: true,
+        ports: vec![server.port],
+        ..CollectorConfig::default()
+    })
+    .expect("it is there");
+    let peers = connect(&server, 5, true);
+    collector.snapshot();
+    collector.tick();
+    assert!(!collector.is_gone(ProcessSide::Server));
+    server.kill();
+    drop(peers);
+    // The port is free, and this process takes it.
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let from = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    from.set_reuse_address(true).expect("an option");
+    from.bind(&SocketAddr::from(([127, 0, 0, 1], server.port)).into()).expect("nobody listens there");
+    from.connect(&other.local_addr().expect("bound").into()).expect("it listens");
+    collector.snapshot();
+    let seen = collector.tick();
+    assert!(collector.is_gone(ProcessSide::Server), "{:?}", seen.processes);
 }
 
 /// Watches while `count` connections are made: what it says of the processes that hold them is what /proc says.
