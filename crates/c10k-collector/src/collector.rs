@@ -333,8 +333,7 @@ impl Collector {
     }
 
     /// Whether the server's process that was named was found to have ended, whatever others go on.
-    #[must_use]
-    pub fn first_is_gone(&self) -> bool {
+    pub(crate) fn first_is_gone(&self) -> bool {
         self.server.as_ref().is_some_and(Serving::first_is_gone)
     }
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use c10k_ceiling::{CounterChange, ServerEnd, ServerProcess, counter};
 use c10k_collector::{
-    CensusSeen, Collector, CollectorConfig, GroupSeen, Levels, Observation, ProcessSide, ServerSigns,
-    Standstill, find_server, limits_of_processes,
+    CensusSeen, Collector, CollectorConfig, GroupSeen, LastBreath, Levels, Observation, ProcessSide,
+    ServerSigns, Standstill, find_server, limits_of_processes,
 };
 use c10k_kernel::limits::{self, Resource};
 use c10k_kernel::process::real_user;
@@ -19,10 +19,6 @@ use c10k_record::{DropReasons, HostSnapshot, LiveCounts, ProcessInRun, Warning};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Connections up to which it is looked up who holds them: each costs the kernel about 3 µs.
 const MOST_LOOKED_UP: u64 = 100_000;
-/// A process that ends closes its sockets first and is gone some time later: so long is it waited for.
-const LAST_BREATH: Duration = Duration::from_secs(1);
-/// Between two looks at it meanwhile.
-const NAP: Duration = Duration::from_millis(15);
 
 /// What was seen of a server's process from outside, for the walls. `census` is how many connections are ESTABLISHED at
 /// its side, and how many of them it has not accepted.
@@ -191,16 +187,13 @@ impl Beside {
     }
 
     /// Looks for the last time, before the connections are closed. With `short` the sockets of the server are counted
-    /// too, which takes the kernel less than 1 µs for each socket on this machine. Where it has taken connections down,
-    /// it may be about to end.
-    pub(crate) fn end(mut self, short: bool, taken_down: bool) -> SeenBeside {
+    /// too, which takes the kernel less than 1 µs for each socket on this machine. One that has taken connections down may
+    /// be about to end, and is waited for with `breath`.
+    pub(crate) fn end(mut self, short: bool, breath: Option<LastBreath>) -> SeenBeside {
         self.look(Instant::now());
-        if taken_down {
-            self.await_its_end();
-        }
+        let gone = self.has_ended(breath);
         let census = short.then(|| self.collector.census().ok()).flatten();
         let census = census.as_ref().map(CensusSeen::from);
-        let gone = self.collector.is_gone(ProcessSide::Server);
         SeenBeside {
             drops: self.collector.drop_reasons(&self.levels),
             counters: self.levels.changes(),
@@ -222,22 +215,16 @@ impl Beside {
         }
     }
 
-    /// Looks again and again until the process is gone or plainly alive: a process that sleeps at three looks in a row
-    /// and still has its memory is not ending.
-    fn await_its_end(&mut self) {
-        let until = Instant::now() + LAST_BREATH;
-        let mut asleep = 0;
-        while !self.collector.is_gone(ProcessSide::Server) && self.pid.is_some() && Instant::now() < until {
-            let seen = self.last.server;
-            let rests = seen.state.is_some_and(|state| matches!(state, 'S' | 'T' | 't'));
-            asleep = if rests && seen.rss_bytes > Some(0) { asleep + 1 } else { 0 };
-            if asleep > 2 {
-                return;
-            }
-            std::thread::sleep(NAP);
+    /// Whether the server has ended, in the end.
+    fn has_ended(&mut self, breath: Option<LastBreath>) -> bool {
+        let Some(mut breath) = breath.filter(|_| self.pid.is_some()) else {
+            return self.collector.is_gone(ProcessSide::Server);
+        };
+        while !breath.is_over(&self.collector, &self.last) && breath.goes_on(&self.last) {
             self.last = self.collector.tick();
             self.levels.look(&self.last);
         }
+        breath.is_over(&self.collector, &self.last)
     }
 
     fn look(&mut self, now: Instant) {
@@ -264,7 +251,7 @@ mod tests {
         assert!(!host.watches_apart && host.server_nofile.is_some(), "it is of the same user");
         let clients: Vec<TcpStream> =
             (0..3).map(|_| TcpStream::connect(address).expect("room in the queue")).collect();
-        let seen = beside.end(true, true);
+        let seen = beside.end(true, Some(LastBreath::begin(true)));
         assert_eq!(seen.counters.get(counter::LISTEN_OVERFLOWS).map(|change| change.before), Some(0));
         let process = seen.process.expect("its own process may be seen");
         assert_eq!((process.established, process.not_accepted), (Some(3), Some(3)));

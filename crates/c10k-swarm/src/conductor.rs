@@ -8,7 +8,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use c10k_ceiling::TAKEN_DOWN;
-use c10k_collector::{AtServer, LinkWatch};
+use c10k_collector::{AtServer, LastBreath, LinkWatch};
 use c10k_record::{
     Command, ConnectRate, Connections, LatencyHistogram, LiveCounts, NamedPhase, PhaseName, PhaseTimes,
     RunState, Steps, SwarmEvent, Worked,
@@ -321,7 +321,8 @@ impl<'a> Conductor<'a> {
         let short = held.saturating_sub(missing) < self.target;
         let is_its_doing = |name: &str| TAKEN_DOWN.contains(&name) || name == "ECONNREFUSED";
         let taken_down = self.shared.tally().failures().iter().any(|row| is_its_doing(row.outcome.name()));
-        let beside = self.beside.take().map(|beside| beside.end(short, taken_down));
+        let breath = taken_down.then(|| LastBreath::begin(self.shared.counts().open == 0));
+        let beside = self.beside.take().map(|beside| beside.end(short, breath));
         let own_end = self.own_end.take().map(OwnEnd::end);
         // What closing sends is no part of what it was for.
         self.link.look();

@@ -253,6 +253,14 @@ fn a_server_that_closed_its_listener_and_lives_has_not_died() {
 }
 
 #[test]
+fn a_server_whose_end_is_seen_behind_that_of_its_connections_has_died() {
+    for (milliseconds, helped) in [(150, false), (400, false), (150, true)] {
+        let Some(server) = Foreign::python_that_lingers(60, milliseconds, helped) else { return };
+        swarm(&server, 60, &["--hold", "30s"]).expect_wall("server-died");
+    }
+}
+
+#[test]
 fn a_server_that_dies_of_its_limit_has_died_every_time() {
     for _ in 0..5 {
         let Some(server) = Foreign::python_that_dies_of_its_limit(200) else { return };

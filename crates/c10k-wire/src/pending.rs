@@ -129,8 +129,8 @@ impl<Time: Copy, Mark: Default> PendingOutputs<Time, Mark> {
     }
 
     /// How many connections have output that waits.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.0.len()
     }
 

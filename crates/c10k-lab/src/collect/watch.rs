@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use c10k_collector::{
-    Collector, EndedProcess, Levels, LinkWatch, MemorySnapshot, Observation, PerEnd, ProcessSide, Standstill,
+    Collector, EndedProcess, LastBreath, Levels, LinkWatch, MemorySnapshot, Observation, PerEnd, ProcessSide,
+    Standstill,
 };
 use c10k_kernel::cgroup::PidsSeen;
 use c10k_kernel::counters::host_wide::NeighboursReader;
@@ -289,9 +290,9 @@ impl Watch {
         self.collector.is_gone(ProcessSide::Server)
     }
 
-    /// Whether that one of them was found to have ended that was named, or found by its listener.
-    pub(crate) fn first_is_gone(&self) -> bool {
-        self.collector.first_is_gone()
+    /// Whether a server that has lost all its connections has ended, as was `seen` last.
+    pub(crate) fn server_is_over(&self, breath: &LastBreath, seen: &Observation) -> bool {
+        breath.is_over(&self.collector, seen)
     }
 
     /// For what reasons the kernel dropped packets before the close, or why that is not known.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use c10k_collector::LastBreath;
 use c10k_record::human_count;
 
 use crate::lead::lab::Lab;
@@ -11,10 +12,6 @@ use crate::processes::peer::Peer;
 const LAST_WORD: Duration = Duration::from_secs(60);
 /// And for each connection that it has to close.
 const LONGEST_CLOSE: Duration = Duration::from_micros(100);
-/// How long a server that has closed all it had may take to end.
-const LAST_BREATH: Duration = Duration::from_secs(1);
-/// Between two looks at it.
-const LOOK: Duration = Duration::from_millis(20);
 /// How long the server may take to drain.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -51,24 +48,21 @@ impl Lab<'_> {
         self.say_closed();
     }
 
-    /// Whether it is the server's end that has cost all connections, after which a swarm comes to its own: the kernel
-    /// closes the sockets of a process some time before its end can be seen (exit_files, then exit_notify, in `do_exit`,
-    /// kernel/exit.c). One whose listener is there lives.
+    /// Whether it is the server's end that has cost all connections: it is seen some time behind theirs.
     fn await_the_servers_end(&mut self) {
         self.note_ended_processes();
         let counts = &self.said.swarm.counts;
         let are_lost = counts.established > 0 && counts.open == 0 && counts.failed > 0;
-        let until = Instant::now() + LAST_BREATH;
-        while are_lost && self.pair.server.far().is_none() && self.broke.server.is_none() {
-            let listens = self.seen.watch.look().listener.is_some_and(|listener| listener.listeners > 0);
-            // Of its processes one that neither listens nor holds anything may go on.
-            let watch = &self.seen.watch;
-            let gone = watch.server_is_gone() || !listens && watch.first_is_gone();
-            self.note_the_servers_end(gone);
-            if listens || self.signals.came() || Instant::now() >= until {
+        if !are_lost || self.pair.server.far().is_some() {
+            return;
+        }
+        let mut breath = LastBreath::begin(true);
+        while self.broke.server.is_none() && !self.signals.came() {
+            let seen = self.seen.watch.look();
+            self.note_the_servers_end(self.seen.watch.server_is_over(&breath, &seen));
+            if !breath.goes_on(&seen) {
                 return;
             }
-            std::thread::sleep(LOOK);
         }
     }
 

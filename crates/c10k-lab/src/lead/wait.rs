@@ -80,7 +80,6 @@ impl Lab<'_> {
             self.seen.gaps.note(&missed);
             self.seen.watch.after_a_gap();
         }
-        self.note_ended_processes();
         let swarm = &self.said.swarm;
         for command in self.way.acting.go_on(self.pair.server.pid(), swarm.phase, &swarm.counts) {
             self.pair.swarm.tell(&command);
@@ -88,7 +87,7 @@ impl Lab<'_> {
         self.note_far_end();
         self.row_if_due(Instant::now());
         self.ramp_row_if_due(Instant::now());
-        // A row may have shown it.
+        // A row may have shown that one of another's server ended.
         self.note_ended_processes();
         self.note_ended_workers();
     }

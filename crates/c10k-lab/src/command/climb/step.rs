@@ -118,50 +118,50 @@ impl Step {
 impl Lift for Setup {
     /// Settings of a profile; flags of `c10k-lab run`; [`TABLES`] and [`APART`], which are neither.
     fn lift(&mut self, wall: &str, remedy: &Remedy, useless: &Useless<'_>) -> Option<Lifted> {
-        lift(wall, remedy, self, useless)
-    }
-}
-
-fn lift(wall: &str, remedy: &Remedy, setup: &mut Setup, useless: &Useless<'_>) -> Option<Lifted> {
-    let own = match wall {
-        "nofile-server" => return descriptors(Who::Server, setup, useless),
-        "nofile-swarm" => return descriptors(Who::Swarm, setup, useless),
-        // The highest limit that the kernel lets any table have is passed by more tables, which takes no privilege and
-        // changes nothing of the host.
-        "nr-open" => tables(&[Who::Server, Who::Swarm], setup, useless),
-        "epoll-watches" => watches_apart(setup, useless),
-        _ => None,
-    };
-    if own.is_some() {
-        return own;
-    }
-    if remedy.scope == Scope::Host && limits::euid() != 0 {
-        return None;
-    }
-    let may_raise = |key: &str| {
-        remedy.scope != Scope::Host || key.strip_prefix("sysctl.").is_some_and(|key| HOST_WIDE.contains(&key))
-    };
-    let wanted = |setting: &Setting| !useless.has(&setting.key, &setting.value) && may_raise(&setting.key);
-    let has = |key: &str| remedy.settings.iter().any(|setting| setting.key == key && wanted(setting));
-    let widest = setup.sysctls.contains_key(RANGE);
-    let settings = match wall {
-        // One thing at a time: the range as long as it can be widened, addresses after that.
-        "ports-exhausted" if has(&format!("sysctl.{RANGE}")) && !widest => {
-            setup.take_settings(wall, remedy, |setting| wanted(setting) && setting.key.starts_with("sysctl."))
+        let own = match wall {
+            "nofile-server" => return descriptors(Who::Server, self, useless),
+            "nofile-swarm" => return descriptors(Who::Swarm, self, useless),
+            // The highest limit that the kernel lets any table have is passed by more tables, which takes no privilege and
+            // changes nothing of the host.
+            "nr-open" => tables(&[Who::Server, Who::Swarm], self, useless),
+            "epoll-watches" => watches_apart(self, useless),
+            _ => None,
+        };
+        if own.is_some() {
+            return own;
         }
-        "ports-exhausted" => {
-            setup.take_settings(wall, remedy, |setting| wanted(setting) && setting.key == "--ips")
+        if remedy.scope == Scope::Host && limits::euid() != 0 {
+            return None;
         }
-        _ => setup.take_settings(wall, remedy, wanted),
-    };
-    if settings.is_empty() {
-        return None;
+        let may_raise = |key: &str| {
+            remedy.scope != Scope::Host
+                || key.strip_prefix("sysctl.").is_some_and(|key| HOST_WIDE.contains(&key))
+        };
+        let wanted =
+            |setting: &Setting| !useless.has(&setting.key, &setting.value) && may_raise(&setting.key);
+        let has = |key: &str| remedy.settings.iter().any(|setting| setting.key == key && wanted(setting));
+        let widest = self.sysctls.contains_key(RANGE);
+        let settings = match wall {
+            // One thing at a time: the range as long as it can be widened, addresses after that.
+            "ports-exhausted" if has(&format!("sysctl.{RANGE}")) && !widest => {
+                self.take_settings(wall, remedy, |setting| {
+                    wanted(setting) && setting.key.starts_with("sysctl.")
+                })
+            }
+            "ports-exhausted" => {
+                self.take_settings(wall, remedy, |setting| wanted(setting) && setting.key == "--ips")
+            }
+            _ => self.take_settings(wall, remedy, wanted),
+        };
+        if settings.is_empty() {
+            return None;
+        }
+        let how: Vec<String> = settings
+            .iter()
+            .map(|setting| format!("{} = {}", setting.key.trim_start_matches("sysctl."), setting.value))
+            .collect();
+        Some(Lifted { settings, how: how.join(", ") })
     }
-    let how: Vec<String> = settings
-        .iter()
-        .map(|setting| format!("{} = {}", setting.key.trim_start_matches("sysctl."), setting.value))
-        .collect();
-    Some(Lifted { settings, how: how.join(", ") })
 }
 
 /// What a climb raises for the whole host by itself, and puts back: bounds that cost nothing until they are reached.
